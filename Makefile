@@ -1,0 +1,59 @@
+# Every target makes the environment it needs; no activation is needed.
+# A stamp file records what is installed, so that a second run installs nothing.
+PYTHON ?= python3
+VENV := .venv
+PARITY := .venv-parity
+BIN := $(VENV)/bin
+STAMPS := $(VENV)/.stamps
+# pip 25.1 and newer know dependency groups.
+PIP := -m pip --disable-pip-version-check --quiet
+
+.PHONY: help demo test lint parity bench clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+$(STAMPS)/pip:
+	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) not found; install Python 3.11 or newer, or set PYTHON" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python $(PIP) install 'pip>=25.1'
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/demo: pyproject.toml | $(STAMPS)/pip
+	$(BIN)/python $(PIP) install --editable '.[demo]'
+	@touch $@
+
+$(STAMPS)/test: pyproject.toml | $(STAMPS)/demo
+	$(BIN)/python $(PIP) install --editable '.[demo,lite1,lite2]' --group test
+	@touch $@
+
+$(STAMPS)/lint: pyproject.toml | $(STAMPS)/test
+	$(BIN)/python $(PIP) install --group lint
+	@touch $@
+
+$(PARITY)/.stamp: pyproject.toml
+	$(PYTHON) -m venv $(PARITY)
+	$(PARITY)/bin/python $(PIP) install 'pip>=25.1'
+	$(PARITY)/bin/python $(PIP) install --editable '.[lite1,lite2,demo]' --group parity
+	@touch $@
+
+demo: $(STAMPS)/demo ## learn and judge real solar cells; leaves a page in ./demo
+	$(BIN)/patchbank demo --folder demo
+
+test: $(STAMPS)/test ## run the tests
+	$(BIN)/python -m pytest
+
+lint: $(STAMPS)/lint ## style, types and layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+parity: $(PARITY)/.stamp ## compare with the PyTorch reference implementations
+	$(PARITY)/bin/python -m pytest tests/parity
+
+bench: $(STAMPS)/test ## measure speed
+	$(BIN)/python -m benchmarks
+
+clean: ## remove the environments and caches
+	rm -rf $(VENV) $(PARITY) .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,1 @@
+"""Visual inspection that learns from good images only."""

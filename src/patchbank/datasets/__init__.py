@@ -1,0 +1,1 @@
+"""Folders and data sets to one kind of sample list."""

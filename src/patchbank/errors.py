@@ -1,0 +1,84 @@
+"""Every error patchbank raises for a user's mistake or a machine's limit.
+
+A class's docstring is its default message; the message given replaces it. Messages are one line that
+names the input, the problem and the remedy, because the command line prints nothing else.
+"""
+
+from __future__ import annotations
+
+import inspect
+
+
+class PatchbankError(Exception):
+    """Something went wrong in patchbank."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or inspect.getdoc(type(self)) or "")
+
+
+class ParameterError(PatchbankError):
+    """A parameter is out of its range."""
+
+
+class ImageError(PatchbankError):
+    """An image cannot be used."""
+
+
+class NoImagesError(PatchbankError):
+    """No image was found; give a folder with images, an image or a glob."""
+
+
+class DatasetError(PatchbankError):
+    """A data set's folder does not have the expected layout."""
+
+
+class UnknownBackboneError(PatchbankError):
+    """The backbone is not known; `patchbank doctor` lists those that are."""
+
+
+class UnknownLayerError(PatchbankError):
+    """The backbone has no such layer."""
+
+
+class WeightsError(PatchbankError):
+    """A weights file is missing, damaged or not what it claims to be."""
+
+
+class ExtractorMismatchError(PatchbankError):
+    """The bank was made by another extractor; fit the category again."""
+
+
+class UnknownCategoryError(PatchbankError):
+    """The category does not exist; `patchbank categories` lists those that do."""
+
+
+class NotFittedError(PatchbankError):
+    """The category has no active bank; run `patchbank fit` first."""
+
+
+class DatabaseError(PatchbankError):
+    """The database did not do what it was asked."""
+
+
+class DatabaseUnreachableError(DatabaseError):
+    """The database cannot be reached; check PATCHBANK_DATABASE_URL."""
+
+
+class DatabaseTooNewError(DatabaseError):
+    """The database was made by a newer patchbank; upgrade this one."""
+
+
+class PgvectorMissingError(DatabaseError):
+    """The database has no pgvector extension of version 0.8 or newer; install it on the server."""
+
+
+class EmbeddedServerError(DatabaseError):
+    """The embedded PostgreSQL could not be started."""
+
+
+class DiskFullError(PatchbankError):
+    """There is no space left on the disk; nothing was changed."""
+
+
+class MissingExtraError(PatchbankError):
+    """An optional part of patchbank is not installed."""

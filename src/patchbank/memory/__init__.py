@@ -1,0 +1,1 @@
+"""Patch features to distances. Knows no image and no database."""

@@ -1,0 +1,51 @@
+"""Every setting of the program, once: its name, default, unit and help.
+
+Settings come from the environment (``PATCHBANK_`` and the name in capitals). What belongs to a bank
+(backbone, layers, image size, coreset ratio...) is no setting of the program: it is stored with the
+bank and given at `fit`.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import platformdirs
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Settings of this process, read from the environment."""
+
+    model_config = SettingsConfigDict(env_prefix="PATCHBANK_", frozen=True)
+
+    home: Path = Field(
+        default_factory=lambda: platformdirs.user_data_path("patchbank"),
+        description="Folder of the embedded database and of compiled graphs.",
+    )
+    database_url: str | None = Field(
+        default=None,
+        description="URL of a PostgreSQL of one's own (15 or newer, pgvector 0.8 or newer); "
+        "without it, the embedded PostgreSQL under the home folder is used.",
+    )
+    database_idle_minutes: float = Field(
+        default=10.0,
+        gt=0,
+        description="Minutes without a client after which the embedded PostgreSQL stops by itself.",
+    )
+    max_image_megapixels: float = Field(
+        default=100.0, gt=0, description="Largest image that is decoded, in millions of pixels."
+    )
+    max_image_megabytes: float = Field(
+        default=256.0, gt=0, description="Largest image file that is read, in millions of bytes."
+    )
+    threads: int = Field(
+        default=0, ge=0, description="Threads for numeric work; 0 means all cores this process has."
+    )
+
+
+@cache
+def get_settings() -> Settings:
+    """Return the settings of this process, read once."""
+    return Settings()

@@ -1,0 +1,1 @@
+"""Pixels to patch features. Knows no database and no bank."""
