@@ -1,7 +1,7 @@
 """Every error patchbank raises for a user's mistake or a machine's limit.
 
-A class's docstring is its default message; the message given replaces it. Messages are one line that
-names the input, the problem and the remedy, because the command line prints nothing else.
+A class's docstring is its default message; the message given replaces it. Messages are one line
+that names the input, the problem and the remedy, because the command line prints nothing else.
 """
 
 from __future__ import annotations
