@@ -1,1 +1,86 @@
-"""Networks, one file per family."""
+"""Networks, one file per family.
+
+A family's module has a tuple `BACKBONES`; adding a family is writing its module and naming it here.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from patchbank.errors import UnknownBackboneError, UnknownLayerError
+from patchbank.vision.backbones import efficientnet_lite
+from patchbank.vision.backbones.base import Backbone, Layer
+
+__all__ = [
+    "DEFAULT_BACKBONE",
+    "Backbone",
+    "Layer",
+    "available_backbones",
+    "available_layers",
+    "check_layers",
+    "get_backbone",
+]
+
+_FAMILIES: Final = (efficientnet_lite,)
+_BY_NAME: Final = {backbone.name: backbone for family in _FAMILIES for backbone in family.BACKBONES}
+
+DEFAULT_BACKBONE: Final = "efficientnet-lite0"
+
+
+def available_backbones() -> tuple[str, ...]:
+    """Return the names of all backbones, whether or not their weights are installed."""
+    return tuple(_BY_NAME)
+
+
+def get_backbone(name: str) -> Backbone:
+    """Return the backbone called `name`.
+
+    Raises
+    ------
+    UnknownBackboneError
+        There is none of that name.
+    """
+    backbone = _BY_NAME.get(name)
+    if backbone is None:
+        raise UnknownBackboneError(f"unknown backbone {name!r}{_suggestion(name, _BY_NAME)}")
+    return backbone
+
+
+def available_layers(backbone: str) -> tuple[Layer, ...]:
+    """Return the layers of a backbone, from input to output.
+
+    Raises
+    ------
+    UnknownBackboneError
+        There is no backbone of that name.
+    """
+    return get_backbone(backbone).layers
+
+
+def check_layers(backbone: str, layers: Sequence[str]) -> tuple[str, ...]:
+    """Return `layers` in the network's order; without any, the backbone's own choice.
+
+    Raises
+    ------
+    UnknownBackboneError
+        There is no backbone of that name.
+    UnknownLayerError
+        A layer does not exist or is named twice.
+    """
+    known = get_backbone(backbone)
+    names = [layer.name for layer in known.layers]
+    for layer in layers:
+        if layer not in names:
+            raise UnknownLayerError(f"{backbone} has no layer {layer!r}{_suggestion(layer, names)}")
+    if len(set(layers)) != len(layers):
+        raise UnknownLayerError(f"a layer is named twice in {', '.join(layers)}; name each once")
+    return tuple(name for name in names if name in layers) or known.default_layers
+
+
+def _suggestion(wrong: str, choices: Iterable[str]) -> str:
+    names = list(choices)
+    close = difflib.get_close_matches(wrong, names, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ";"
+    return f"{hint} choose from: {', '.join(names)}"
