@@ -1,0 +1,69 @@
+"""Run tiles of numeric work on all cores, from any thread.
+
+The threads are our own and the kernels release the interpreter lock. Numba's parallel loops are not
+used: its portable threading layer aborts the process when two threads enter it at once, as those of
+a server do. BLAS is not used in tiles either: its threads and ours would fight for the cores.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+
+from patchbank.settings import get_settings
+
+#: Works on the half-open range of rows ``start:stop``; one is made for each thread.
+TileWorker = Callable[[int, int], None]
+
+
+def worker_count() -> int:
+    """Return how many threads numeric work uses: the setting, or the cores this process has."""
+    chosen = get_settings().threads
+    if chosen:
+        return chosen
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@cache
+def _executor(workers: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max_workers=workers, thread_name_prefix="patchbank-memory")
+
+
+def for_tiles(total: int, size: int, make_worker: Callable[[], TileWorker]) -> None:
+    """Cut `total` rows into tiles of `size` and work on them with all threads.
+
+    `make_worker` is called once in each thread, so that its buffers are its own. An error or an
+    interruption ends the handing out of tiles; it is raised here once the other threads are done
+    with the tile they are at, so that nobody writes to the caller's arrays afterwards.
+    """
+    starts = range(0, total, size)
+    # Advancing one shared iterator is atomic in CPython: every tile is handed out once.
+    pending = iter(starts)
+    stopped = threading.Event()
+
+    def work() -> None:
+        tile = make_worker()
+        try:
+            for start in pending:
+                if stopped.is_set():
+                    return
+                tile(start, min(start + size, total))
+        except BaseException:
+            stopped.set()
+            raise
+
+    helpers = min(worker_count(), len(starts)) - 1
+    # The calling thread works too: one tile then costs no hand-over at all.
+    futures = [_executor(worker_count()).submit(work) for _ in range(helpers)]
+    try:
+        work()
+    finally:
+        for future in futures:
+            future.exception()
+    for future in futures:
+        future.result()

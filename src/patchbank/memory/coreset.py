@@ -1,0 +1,316 @@
+"""Exact greedy k-center: the patches that best stand for all patches."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from patchbank.errors import ParameterError
+from patchbank.memory._parallel import TileWorker, for_tiles
+from patchbank.progress import Progress, silent
+
+# Rows of one tile: packed at 152 to 1,536 dimensions they stay in a core's second-level cache.
+_TILE_ROWS = 192
+# Rows of the pool in which choices are played ahead of the rest.
+_POOL = 1024
+# Only points whose distance is at least this share of the current radius are kept up to date.
+_LEVEL = 0.9
+# Centres packed at once when points that were left behind are brought up to date.
+_CENTRES_AT_ONCE = 2048
+
+
+@dataclass(frozen=True, eq=False)
+class Coreset:
+    """A greedy k-center selection.
+
+    Attributes
+    ----------
+    indices
+        int64 (count,): the chosen rows, in the order they were chosen.
+    radii
+        float32 (count,): each choice's distance to the earlier ones, which is the covering radius
+        just before it was made; never increasing. The first one's is infinite.
+    covering_radius
+        The largest distance of any row to its nearest chosen row.
+    """
+
+    indices: npt.NDArray[np.int64]
+    radii: npt.NDArray[np.float32]
+    covering_radius: float
+
+    def __post_init__(self) -> None:
+        if self.indices.ndim != 1 or self.radii.shape != self.indices.shape:
+            raise ParameterError(
+                f"coreset: expected indices and radii of one length, "
+                f"got shapes {self.indices.shape} and {self.radii.shape}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+
+def coreset_size(count: int, ratio: float) -> int:
+    """Return how many of `count` patches a coreset of `ratio` keeps: rounded, at least one.
+
+    Raises `ParameterError` for a ratio outside of (0, 1] and for no patches.
+    """
+    if not 0.0 < ratio <= 1.0:
+        raise ParameterError(
+            f"coreset ratio {ratio}: must be above 0 and at most 1; 0.1 keeps one patch in ten"
+        )
+    if count < 1:
+        raise ParameterError("coreset: there are no patches to choose from")
+    return min(count, max(1, round(count * ratio)))
+
+
+def greedy_k_center(
+    features: npt.NDArray[np.float32], count: int, *, seed: int = 0, progress: Progress = silent
+) -> Coreset:
+    """Choose `count` rows, each the farthest from those chosen before (Gonzalez, 1985).
+
+    The choices are those of the textbook loop in float64, to float64's own rounding; of rows at
+    exactly the same distance the first is taken. The first choice is drawn with `seed`. When fewer
+    than `count` rows are distinct, the coreset holds each distinct row once and is smaller.
+
+    Parameters
+    ----------
+    features
+        float32 (n, d), finite.
+    count
+        Rows to choose, 1 to n.
+    seed
+        Seed of the first choice.
+    progress
+        Called as choices are made; may raise `KeyboardInterrupt`.
+
+    Raises
+    ------
+    ParameterError
+        For features that are not a finite float32 matrix and a count that is out of range.
+
+    References
+    ----------
+    T. F. Gonzalez, "Clustering to minimize the maximum intercluster distance", Theoretical Computer
+    Science 38, 1985. K. Roth et al., "Towards Total Recall in Industrial Anomaly Detection", CVPR
+    2022, algorithm 1.
+    """
+    features = checked_features(features)
+    if not 1 <= count <= len(features):
+        raise ParameterError(
+            f"coreset of {count} patches: must be 1 to {len(features)}, the patches there are"
+        )
+    search = _Search(features, int(np.random.default_rng(seed).integers(len(features))), count)
+    while True:
+        progress("coreset", len(search), count)
+        squared_radius = search.surface()
+        if len(search) == count or squared_radius == 0.0:
+            break
+        search.choose()
+    progress("coreset", count, count)
+    return Coreset(search.indices, search.radii, math.sqrt(squared_radius))
+
+
+def checked_features(features: npt.NDArray[np.float32], what: str = "features") -> _Matrix:
+    """Return `features` as a contiguous float32 matrix with rows and columns, or raise."""
+    if features.ndim != 2 or features.dtype != np.float32 or 0 in features.shape:
+        raise ParameterError(
+            f"{what}: expected a float32 matrix (rows, dimensions) that is not empty, "
+            f"got {features.dtype} of shape {features.shape}"
+        )
+    return np.ascontiguousarray(features)
+
+
+_Matrix = npt.NDArray[np.float32]
+
+
+class _Search:
+    """The state of a farthest-first traversal.
+
+    Every row has an upper bound of its squared distance to the chosen rows: the squared distance to
+    the first ``seen[row]`` of them. Rows at or above `level` are *active* and up to date; the
+    others cannot be chosen before the radius has fallen to `level`, and wait. This needs a third of
+    the distances, and what waits is brought up to date by one large matrix product.
+    """
+
+    def __init__(self, features: _Matrix, first: int, count: int) -> None:
+        from patchbank.memory import _kernels
+
+        self._kernels = _kernels
+        self._features = features
+        n = len(features)
+        # Any origin near the points will do: a sample of rows is as good as all of them.
+        sample = features[:: max(1, n // 4096)]
+        centre = sample.mean(axis=0, dtype=np.float64).astype(np.float32)
+        self._shrink = _kernels.shrink_for(features.shape[1] + 1)
+        self._minima = np.empty(n)
+        self._measure_from(centre)
+        largest = float(self._minima.max())
+        if not math.isfinite(largest):
+            raise ParameterError("features: there are values that are not finite (NaN or infinity)")
+        # A power of two changes no rounding and brings every norm to at most one.
+        self._scale = np.float32(2.0 ** -math.ceil(math.log2(largest) / 2) if largest else 1.0)
+        self._origin = centre * self._scale
+        self._square = float(self._scale) ** 2
+        self._measure_from(features[first])
+
+        self._chosen = np.empty(count, np.int64)
+        self._squared_radii = np.empty(count)
+        self._chosen[0], self._squared_radii[0] = first, np.inf
+        self._length = 1
+        self._seen = np.ones(n, np.int64)
+        self._level = np.inf
+        self._active = np.empty(0, np.int64)
+
+    def __len__(self) -> int:
+        return self._length
+
+    @property
+    def indices(self) -> npt.NDArray[np.int64]:
+        return self._chosen[: self._length].copy()
+
+    @property
+    def radii(self) -> npt.NDArray[np.float32]:
+        return np.sqrt(self._squared_radii[: self._length]).astype(np.float32)
+
+    def surface(self) -> float:
+        """Make the farthest row of all active and return its squared distance, the exact radius."""
+        while True:
+            if len(self._active):
+                minima = self._minima[self._active]
+                live = minima >= self._level
+                if 4 * np.count_nonzero(live) < 3 * len(live):
+                    # Those left behind know how many choices they have seen.
+                    self._active = self._active[live]
+                largest = float(minima.max())
+                if largest >= self._level:
+                    return largest
+            upper_bound = float(self._minima.max())
+            if upper_bound == 0.0:
+                return 0.0
+            self._level = _LEVEL**2 * upper_bound
+            self._active = np.flatnonzero(self._minima >= self._level)
+            self._catch_up(self._active)
+
+    def choose(self) -> None:
+        """Make as many choices as are certain from the farthest rows alone."""
+        minima = self._minima[self._active]
+        active = self._active[minima >= self._level]
+        minima = minima[minima >= self._level]
+        floor, floor_row = self._level, len(self._minima)
+        if len(active) > _POOL:
+            floor = float(np.partition(minima, len(minima) - _POOL)[len(minima) - _POOL])
+            above = active[minima > floor]
+            equal = active[minima == floor]
+            room = _POOL - len(above)
+            pool = np.sort(np.concatenate([above, equal[:room]]))
+            if len(equal) > room:
+                floor_row = int(equal[room])
+        else:
+            pool = active
+        before = self._length
+        self._play(pool, floor, floor_row)
+        # The pool's rows have seen the new choices while it was played.
+        self._seen[pool] = self._length
+        assert before < self._length, "the farthest row of all is always a certain choice"
+        self._catch_up(self._active)
+
+    def _play(self, pool: npt.NDArray[np.int64], floor: float, floor_row: int) -> None:
+        kernels = self._kernels
+        block, panel = kernels.BLOCK, kernels.PANEL
+        depth = self._features.shape[1] + 1
+        n_blocks, n_panels = -(-len(pool) // block), -(-len(pool) // panel)
+        blocks = np.empty((n_blocks, depth, block), np.float32)
+        norms = np.empty(n_blocks * block)
+        bounds = np.empty((n_blocks * block, n_panels * panel), np.float32)
+        kernels.pack_blocks(
+            self._features, pool, 0, len(pool), self._origin, self._scale, blocks, norms
+        )
+        panels = self._packed(pool)
+
+        def make_worker() -> TileWorker:
+            return lambda start, stop: kernels.mutual_bounds(
+                blocks, panels, start, stop, n_panels, bounds
+            )
+
+        for_tiles(n_blocks, 8, make_worker)
+        self._length += kernels.play_pool(
+            self._features,
+            pool,
+            bounds,
+            norms,
+            self._square,
+            self._shrink,
+            floor,
+            floor_row,
+            len(self._chosen) - self._length,
+            self._minima,
+            np.empty(len(pool), np.float32),
+            self._chosen[self._length :],
+            self._squared_radii[self._length :],
+        )
+
+    def _catch_up(self, rows: npt.NDArray[np.int64]) -> None:
+        """Bring the minima of `rows` up to date with all choices."""
+        seen = self._seen[rows]
+        order = np.argsort(seen, kind="stable")
+        starts = np.flatnonzero(np.diff(seen[order], prepend=-1))
+        for group in np.split(order, starts[1:]):
+            behind = int(seen[group[0]]) if len(group) else self._length
+            for start in range(behind, self._length, _CENTRES_AT_ONCE):
+                stop = min(start + _CENTRES_AT_ONCE, self._length)
+                self._lower(rows[group], self._chosen[start:stop])
+        self._seen[rows] = self._length
+
+    def _lower(self, rows: npt.NDArray[np.int64], centres: npt.NDArray[np.int64]) -> None:
+        kernels = self._kernels
+        depth = self._features.shape[1] + 1
+        panels = self._packed(centres)
+
+        def make_worker() -> TileWorker:
+            n_blocks = _TILE_ROWS // kernels.BLOCK
+            blocks = np.empty((n_blocks, depth, kernels.BLOCK), np.float32)
+            norms = np.empty(_TILE_ROWS)
+            limits = np.empty(_TILE_ROWS, np.float32)
+            masks = np.empty(kernels.BLOCK, np.int64)
+
+            def work(start: int, stop: int) -> None:
+                kernels.lower_minima(
+                    self._features,
+                    rows,
+                    start,
+                    stop,
+                    self._origin,
+                    self._scale,
+                    self._shrink,
+                    centres,
+                    panels,
+                    self._minima,
+                    blocks,
+                    norms,
+                    limits,
+                    masks,
+                )
+
+            return work
+
+        for_tiles(len(rows), _TILE_ROWS, make_worker)
+
+    def _packed(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        kernels = self._kernels
+        shape = (-(-len(rows) // kernels.PANEL), self._features.shape[1] + 1, kernels.PANEL)
+        panels = np.empty(shape, np.float32)
+        kernels.pack_panels(self._features, rows, self._origin, self._scale, self._shrink, panels)
+        return panels
+
+    def _measure_from(self, point: npt.NDArray[np.float32]) -> None:
+        kernels = self._kernels
+
+        def make_worker() -> TileWorker:
+            return lambda start, stop: kernels.squared_distances_to(
+                self._features, start, stop, point, self._minima
+            )
+
+        for_tiles(len(self._features), 8192, make_worker)
