@@ -1,0 +1,182 @@
+"""The system account the embedded server runs as, and what that account must be able to reach.
+
+PostgreSQL refuses to run as root. An ordinary user's server runs as that user; root's runs as an
+account without privileges, which then needs to reach folders that may be closed to it.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import stat
+import struct
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from patchbank.errors import EmbeddedServerError
+
+SYSTEM_ACCOUNT = "patchbank"
+
+_ACL = "system.posix_acl_access"
+_ACL_VERSION = 2
+_ACL_ENTRY = struct.Struct("<HHI")
+_OWNER, _USER, _OWNING_GROUP, _GROUP, _MASK, _OTHER = 1, 2, 4, 8, 16, 32
+_NO_ID = 0xFFFFFFFF
+_TRAVERSE = 1
+
+
+@dataclass(frozen=True)
+class Account:
+    """A user and group; `switch` says that we are root and must change to it."""
+
+    uid: int
+    gid: int
+    switch: bool
+
+    @property
+    def owner(self) -> tuple[int, int] | None:
+        """User and group for files made on the account's behalf; None when they are ours anyway."""
+        return (self.uid, self.gid) if self.switch else None
+
+
+def account_for(folder: Path, home: Path) -> Account:
+    """Return the account that runs the server of `folder`, which may not exist yet, under `home`.
+
+    Raises
+    ------
+    EmbeddedServerError
+        When the folder belongs to another user.
+    """
+    uid = os.geteuid()
+    if uid != 0:
+        owner = folder.stat().st_uid if folder.exists() else uid
+        if owner != uid:
+            raise EmbeddedServerError(
+                f"the embedded database in {home} belongs to {_name(owner)}, not to {_name(uid)}; "
+                "run patchbank as that user or set PATCHBANK_HOME to a folder of your own"
+            )
+        return Account(uid, os.getegid(), switch=False)
+    # What exists decides: a container made anew may number its accounts differently.
+    for existing in (folder, home):
+        if existing.exists() and (found := existing.stat()).st_uid != 0:
+            return Account(found.st_uid, found.st_gid, switch=True)
+    entry = _system_account()
+    return Account(entry.pw_uid, entry.pw_gid, switch=True)
+
+
+def let_reach(account: Account, paths: list[Path]) -> None:
+    """Make sure that the account can enter or execute each path, loosening as little as possible.
+
+    Only parents that are closed to the account are touched, and they are opened for passing
+    through alone (not for listing), for this one account where the file system has access control
+    lists and for all otherwise.
+
+    Raises
+    ------
+    EmbeddedServerError
+        When a path stays out of reach.
+    """
+    if not account.switch:
+        return
+    for path in paths:
+        if _reaches(account, path):
+            continue
+        for parent in reversed(path.parents):
+            if not _reaches(account, parent):
+                _open_for_passing(parent, account.uid)
+        if not _reaches(account, path):
+            raise EmbeddedServerError(
+                f"the account {_name(account.uid)!r}, which runs the embedded database for root, "
+                f"cannot reach {path}; give it access (chmod o+x) or run patchbank as an ordinary user"
+            )
+
+
+def _name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user {uid}"
+
+
+def _system_account() -> pwd.struct_passwd:
+    """Return our own system account, made when missing; `nobody` where none can be made."""
+    try:
+        return pwd.getpwnam(SYSTEM_ACCOUNT)
+    except KeyError:
+        pass
+    useradd = shutil.which("useradd", path="/usr/sbin:/sbin:/usr/bin:/bin")
+    if useradd is not None:
+        # A second process may be doing the same: whoever made it, it is there afterwards.
+        subprocess.run(
+            [useradd, "--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent",
+             "--shell", "/usr/sbin/nologin", SYSTEM_ACCOUNT],
+            capture_output=True,
+            check=False,
+        )  # fmt: skip
+    for name in (SYSTEM_ACCOUNT, "nobody"):
+        try:
+            return pwd.getpwnam(name)
+        except KeyError:
+            continue
+    raise EmbeddedServerError(
+        "PostgreSQL does not run as root and no other account could be made; "
+        "run patchbank as an ordinary user or set PATCHBANK_DATABASE_URL"
+    )
+
+
+def _reaches(account: Account, path: Path) -> bool:
+    """Ask the kernel itself, as the account: modes, lists and mounts all have their say."""
+    test = subprocess.run(
+        ["/bin/sh", "-c", 'test -x "$1"', "sh", str(path)],
+        user=account.uid,
+        group=account.gid,
+        extra_groups=[],
+        cwd="/",
+        check=False,
+    )
+    return test.returncode == 0
+
+
+def _open_for_passing(folder: Path, uid: int) -> None:
+    mode = stat.S_IMODE(folder.stat().st_mode)
+    try:
+        if hasattr(os, "setxattr"):
+            os.setxattr(folder, _ACL, _acl_with(uid, _read_acl(folder, mode)))
+            return
+    except OSError:
+        # No access control lists on this file system.
+        pass
+    folder.chmod(mode | stat.S_IXOTH)
+
+
+def _read_acl(folder: Path, mode: int) -> list[tuple[int, int, int]]:
+    """Return entries (tag, permissions, id); the mode as a list where the folder has none."""
+    try:
+        raw = os.getxattr(folder, _ACL)
+    except OSError:
+        return [
+            (_OWNER, mode >> 6 & 7, _NO_ID),
+            (_OWNING_GROUP, mode >> 3 & 7, _NO_ID),
+            (_OTHER, mode & 7, _NO_ID),
+        ]
+    return list(_ACL_ENTRY.iter_unpack(raw[4:]))
+
+
+def _acl_with(uid: int, entries: list[tuple[int, int, int]]) -> bytes:
+    """Add the right to pass for `uid`, leaving what everybody else may do exactly as it was."""
+    mask = next((allowed for tag, allowed, _ in entries if tag == _MASK), 7)
+    masked = (_USER, _OWNING_GROUP, _GROUP)
+    # The mask will be widened, so what it hid must be written into the entries themselves.
+    kept = [(t, a & mask if t in masked else a, i) for t, a, i in entries if t != _MASK]
+    ours = next((a for t, a, i in kept if (t, i) == (_USER, uid)), 0) | _TRAVERSE
+    kept = [entry for entry in kept if (entry[0], entry[2]) != (_USER, uid)]
+    kept.append((_USER, ours, uid))
+    widened = 0
+    for tag, allowed, _ in kept:
+        if tag in masked:
+            widened |= allowed
+    kept.append((_MASK, widened, _NO_ID))
+    kept.sort(key=lambda entry: (entry[0], entry[2]))
+    return struct.pack("<I", _ACL_VERSION) + b"".join(_ACL_ENTRY.pack(*entry) for entry in kept)

