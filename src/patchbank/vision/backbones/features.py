@@ -1,0 +1,120 @@
+"""The whole graph: a backbone, the pooled patch features, and the image's embedding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from patchbank.vision.backbones.base import Backbone, Layer
+
+# An HNSW index of pgvector takes vectors of up to 2,000 dimensions.
+LARGEST_EMBEDDING: Final = 2000
+# Halves of the image, along each axis, that an embedding keeps apart so that layout counts.
+_EMBEDDING_CELLS: Final = 2
+
+
+@dataclass(frozen=True)
+class FeatureShape:
+    """The sizes of what a graph gives for one image.
+
+    Parameters
+    ----------
+    grid : (int, int)
+        Rows and columns of patches.
+    dimension : int
+        Length of a patch feature.
+    embedding_layers : tuple of Layer
+        Layers the embedding is made of.
+    embedding_cells : int
+        The embedding holds the means of cells x cells parts of the image.
+    """
+
+    grid: tuple[int, int]
+    dimension: int
+    embedding_layers: tuple[Layer, ...]
+    embedding_cells: int
+
+    @property
+    def embedding_dimension(self) -> int:
+        """Length of an embedding."""
+        channels = sum(layer.channels for layer in self.embedding_layers)
+        return channels * self.embedding_cells**2
+
+
+def feature_shape(backbone: Backbone, layers: tuple[str, ...], side: int) -> FeatureShape:
+    """Return the sizes of the features of `layers` for an input of `side` pixels."""
+    chosen = tuple(backbone.layer(name) for name in layers)
+    rows = backbone.side_at(chosen[0], side)
+    kept, cells = chosen, _EMBEDDING_CELLS
+    if any(backbone.side_at(layer, side) < cells for layer in chosen):
+        cells = 1
+    # Too long: first give up layout, then the shallowest layers, which say least about an image.
+    if sum(layer.channels for layer in kept) * cells**2 > LARGEST_EMBEDDING:
+        cells = 1
+    while len(kept) > 1 and sum(layer.channels for layer in kept) > LARGEST_EMBEDDING:
+        kept = kept[1:]
+    return FeatureShape((rows, rows), sum(layer.channels for layer in chosen), kept, cells)
+
+
+def write_feature_graph(
+    backbone: Backbone, layers: tuple[str, ...], side: int, pooling: int
+) -> bytes:
+    """Write the ONNX model that turns an image into patch features and an embedding.
+
+    Patch features are PatchCore's (Roth et al., CVPR 2022): each layer's map averaged over a
+    neighbourhood, zeros outside, deeper maps resized to the shallowest, all concatenated.
+
+    Parameters
+    ----------
+    backbone : Backbone
+        Its weights are read.
+    layers : tuple of str
+        In the network's order.
+    side : int
+        Height and width of the input in pixels.
+    pooling : int
+        Side of the neighbourhood in positions; odd, 1 for none.
+
+    Returns
+    -------
+    bytes
+        Input ``image`` uint8 (1, side, side, 3); outputs ``patches`` (1, rows, columns, dimension) and
+        ``embedding`` (1, embedding dimension), float32.
+
+    Raises
+    ------
+    MissingExtraError, WeightsError
+        The weights are not installed, or damaged.
+    """
+    # onnx takes a quarter of a second to import and is not needed where the compiled graph is cached.
+    from patchbank.vision.backbones.graph import GraphWriter
+
+    shape = feature_shape(backbone, layers, side)
+    graph = GraphWriter(side)
+    taps = backbone.write(graph, backbone.read_weights(), layers)
+    rows, columns = shape.grid
+    maps = [graph.resize(graph.average_pool(taps[name], pooling), rows) for name in layers]
+    patches = graph.node("Transpose", [graph.concatenate(maps)], perm=[0, 2, 3, 1])
+    means = [
+        graph.node("Flatten", [graph.grid_means(taps[layer.name], shape.embedding_cells)], axis=1)
+        for layer in shape.embedding_layers
+    ]
+    return graph.to_bytes(
+        {
+            "patches": (patches, (1, rows, columns, shape.dimension)),
+            "embedding": (graph.concatenate(means), (1, shape.embedding_dimension)),
+        }
+    )
+
+
+def write_layer_graph(backbone: Backbone, layers: tuple[str, ...], side: int) -> bytes:
+    """Write the ONNX model that shows each of `layers` as it is, (1, channels, height, width)."""
+    from patchbank.vision.backbones.graph import GraphWriter
+
+    graph = GraphWriter(side)
+    taps = backbone.write(graph, backbone.read_weights(), layers)
+    outputs = {}
+    for name in layers:
+        positions = graph.side(taps[name])
+        outputs[name] = (taps[name], (1, backbone.layer(name).channels, positions, positions))
+    return graph.to_bytes(outputs)

@@ -1,0 +1,422 @@
+"""Images to patch features: the settings that decide them, and the machine that computes them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from patchbank.errors import ImageError, ParameterError
+from patchbank.progress import Progress, silent
+from patchbank.vision.backbones import DEFAULT_BACKBONE, check_layers, get_backbone
+from patchbank.vision.backbones.features import FeatureShape, feature_shape, write_feature_graph
+from patchbank.vision.images import (
+    DEFAULT_LIMITS,
+    DecodedImage,
+    ImageLimits,
+    ImageSource,
+    Pixels,
+    decode,
+    thumbnail,
+)
+from patchbank.vision.preprocess import Preprocessing
+from patchbank.vision.runtime import (
+    PRECISIONS,
+    CompiledGraph,
+    available_threads,
+    check_precision,
+    compile_graph,
+    openvino_version,
+)
+
+# Part of every fingerprint. Raise it with any change of code that changes features: of decoding,
+# preprocessing, the graph, pooling or the embedding.
+FEATURES_VERSION: Final = 1
+
+_LARGEST_POOLING: Final = 9
+
+
+@dataclass(frozen=True)
+class ExtractorSettings:
+    """All that decides an image's features; kept with every bank.
+
+    Parameters
+    ----------
+    backbone : str
+        A name of `patchbank.vision.backbones.available_backbones`.
+    layers : tuple of str
+        Layers the features are taken from; put into the network's order; none means the backbone's own
+        choice.
+    image_size : int
+        Side in pixels that images are resized to.
+    center_crop : int, optional
+        Side in pixels of the part kept; without it, all is kept.
+    pooling : int
+        Side of the neighbourhood averaged around each position; odd; 1 for none.
+    precision : str
+        ``"f32"`` or ``"bf16"``: what the processor computes in.
+
+    Raises
+    ------
+    UnknownBackboneError, UnknownLayerError, ParameterError
+        A value is not one of those possible.
+    """
+
+    backbone: str = DEFAULT_BACKBONE
+    layers: tuple[str, ...] = ()
+    image_size: int = 224
+    center_crop: int | None = None
+    pooling: int = 3
+    precision: str = "f32"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "layers", check_layers(self.backbone, tuple(self.layers)))
+        Preprocessing(self.image_size, self.center_crop)
+        if self.pooling not in range(1, _LARGEST_POOLING + 1, 2):
+            raise ParameterError(
+                f"pooling is {self.pooling}; give an odd number from 1 to {_LARGEST_POOLING}"
+            )
+        if self.precision not in PRECISIONS:
+            raise ParameterError(
+                f"precision is {self.precision!r}; give one of {', '.join(PRECISIONS)}"
+            )
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How an image becomes the network's input."""
+        return Preprocessing(self.image_size, self.center_crop)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hex digest of all that changes features; equal ones have comparable features."""
+        content = {
+            **self.to_json(),
+            "weights": get_backbone(self.backbone).weights_sha256,
+            "version": FEATURES_VERSION,
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the settings as a dictionary of JSON's types."""
+        return {**asdict(self), "layers": list(self.layers)}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """Return the settings `to_json` gave.
+
+        Raises
+        ------
+        ParameterError
+            There is a setting this version does not know.
+        """
+        unknown = set(content) - {one.name for one in fields(cls)}
+        if unknown:
+            raise ParameterError(
+                f"unknown extractor setting {', '.join(sorted(unknown))}; upgrade patchbank"
+            )
+        return cls(**content)
+
+    def differences(self, other: ExtractorSettings) -> list[str]:
+        """Return one phrase for each setting in which `other` differs, such as for a message."""
+        mine, theirs = self.to_json(), other.to_json()
+        return [
+            f"{name} {mine[name]} and {theirs[name]}" for name in mine if mine[name] != theirs[name]
+        ]
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """Features of images.
+
+    Parameters
+    ----------
+    patches : ndarray of float32 (n, rows, columns, dimension)
+        Patch features.
+    embeddings : ndarray of float32 (n, embedding dimension)
+        What an image as a whole looks like: the layers' means over the quarters of the image, raw.
+    """
+
+    patches: npt.NDArray[np.float32]
+    embeddings: npt.NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        patches, embeddings = self.patches, self.embeddings
+        if patches.ndim != 4 or embeddings.ndim != 2 or len(patches) != len(embeddings):
+            raise ValueError(
+                "expected patches (n, rows, columns, d) and embeddings (n, e), got "
+                f"{patches.shape} and {embeddings.shape}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.patches)
+
+
+@dataclass(frozen=True, eq=False)
+class Extraction:
+    """One image of a stream and its features.
+
+    Parameters
+    ----------
+    source : ImageSource
+        What was asked for.
+    image : DecodedImage
+        What was found there.
+    patches : ndarray of float32 (rows, columns, dimension)
+    embedding : ndarray of float32 (embedding dimension,)
+    thumbnail : bytes
+        A small JPEG; empty where none was asked for.
+    timings_ms : dict of str to float
+        Milliseconds of ``decode``, ``preprocess`` and ``network``.
+    """
+
+    source: ImageSource = field(repr=False)
+    image: DecodedImage
+    patches: npt.NDArray[np.float32] = field(repr=False)
+    embedding: npt.NDArray[np.float32] = field(repr=False)
+    thumbnail: bytes = field(repr=False)
+    timings_ms: dict[str, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Refusal:
+    """One image of a stream that cannot be used, and why."""
+
+    source: ImageSource
+    error: ImageError
+
+
+class Extractor:
+    """Computes features. Any number of threads may use it at once.
+
+    An image's features do not depend on the images beside it, nor on the number of threads.
+
+    Parameters
+    ----------
+    settings : ExtractorSettings
+        What to compute.
+    threads : int
+        Cores used; 0 for all that this process has.
+    cache_folder : Path, optional
+        Where compiled graphs are kept, so that the next process starts sooner.
+
+    Raises
+    ------
+    MissingExtraError, WeightsError
+        The weights are not installed, or damaged.
+    ParameterError
+        The processor does not have the precision.
+    """
+
+    def __init__(
+        self,
+        settings: ExtractorSettings | None = None,
+        *,
+        threads: int = 0,
+        cache_folder: Path | None = None,
+    ) -> None:
+        if threads < 0:
+            raise ParameterError(f"threads is {threads}; give 0 for all cores, or more")
+        self.settings: Final = settings or ExtractorSettings()
+        self.preprocessing: Final = self.settings.preprocessing
+        self.fingerprint: Final = self.settings.fingerprint
+        self._threads = threads or available_threads()
+        self._cache_folder = cache_folder
+        self._backbone = get_backbone(self.settings.backbone)
+        self._shape: FeatureShape = feature_shape(
+            self._backbone, self.settings.layers, self.preprocessing.side
+        )
+        self._lock = threading.Lock()
+        check_precision(self.settings.precision)
+        self._single: CompiledGraph = self._compile(streams=1)
+        self._parallel: CompiledGraph | None = None
+        self._workers: ThreadPoolExecutor | None = None
+
+    @property
+    def dimension(self) -> int:
+        """Length of a patch feature."""
+        return self._shape.dimension
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of patches of an image."""
+        return self._shape.grid
+
+    @property
+    def embedding_dimension(self) -> int:
+        """Length of an image's embedding."""
+        return self._shape.embedding_dimension
+
+    def describe(self) -> dict[str, Any]:
+        """Return what a person wants to know of this extractor, in JSON's types."""
+        return {
+            **self.settings.to_json(),
+            "fingerprint": self.fingerprint,
+            "grid": list(self.grid),
+            "dimension": self.dimension,
+            "embedding_dimension": self.embedding_dimension,
+            "licence": self._backbone.licence,
+            "weights_sha256": self._backbone.weights_sha256,
+            "threads": self._threads,
+            "openvino": openvino_version(),
+        }
+
+    def extract(self, batch: Sequence[Pixels]) -> Features:
+        """Return the features of images, which may differ in size.
+
+        Parameters
+        ----------
+        batch : sequence of ndarray of uint8 (height, width, 3)
+            RGB; what `patchbank.vision.images.decode` gives as `pixels`.
+        """
+        rows, columns = self.grid
+        features = Features(
+            np.empty((len(batch), rows, columns, self.dimension), np.float32),
+            np.empty((len(batch), self.embedding_dimension), np.float32),
+        )
+
+        def fill(index: int, graph: CompiledGraph) -> None:
+            square = np.ascontiguousarray(self.preprocessing.apply(batch[index]))
+            with graph.run(square) as (patches, embedding):
+                features.patches[index] = patches[0]
+                features.embeddings[index] = embedding[0]
+
+        if len(batch) == 1 or self._threads == 1:
+            for index in range(len(batch)):
+                fill(index, self._single)
+        elif batch:
+            graph, workers = self._many()
+            for future in [workers.submit(fill, index, graph) for index in range(len(batch))]:
+                future.result()
+        return features
+
+    def extract_many(
+        self,
+        sources: Iterable[ImageSource],
+        *,
+        limits: ImageLimits = DEFAULT_LIMITS,
+        thumbnail_side: int | None = None,
+        stage: str = "features",
+        progress: Progress = silent,
+    ) -> Iterator[Extraction | Refusal]:
+        """Decode images and compute their features, several at once, in their order.
+
+        Sources are drawn as they are needed, and at most twice as many images as there are threads are in
+        memory beside those the caller keeps. An image that cannot be used gives a `Refusal`.
+
+        Parameters
+        ----------
+        sources : iterable of ImageSource
+            Any number.
+        limits : ImageLimits
+            Larger images are refused.
+        thumbnail_side : int, optional
+            Longer side in pixels of the thumbnails; without it none are made.
+        stage : str
+            What the work is called in `progress`.
+        progress : Progress
+            Called after every image; its total is the number of sources where they have a length, and
+            otherwise the number done.
+        """
+        total = len(sources) if isinstance(sources, Sized) else None
+        graph, workers = self._many()
+        window: deque[Future[Extraction | Refusal]] = deque()
+        done = 0
+
+        def next_result() -> Extraction | Refusal:
+            nonlocal done
+            result = window.popleft().result()
+            done += 1
+            progress(stage, done, done if total is None else total)
+            return result
+
+        try:
+            for source in sources:
+                window.append(workers.submit(self._one, source, graph, limits, thumbnail_side))
+                if len(window) >= 2 * self._threads:
+                    yield next_result()
+            while window:
+                yield next_result()
+        finally:
+            for future in window:
+                future.cancel()
+            wait(window)
+
+    def close(self) -> None:
+        """End the worker threads; the next call that needs them starts new ones."""
+        with self._lock:
+            workers, self._workers = self._workers, None
+        if workers is not None:
+            workers.shutdown()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _one(
+        self,
+        source: ImageSource,
+        graph: CompiledGraph,
+        limits: ImageLimits,
+        thumbnail_side: int | None,
+    ) -> Extraction | Refusal:
+        start = time.perf_counter()
+        try:
+            image = decode(source, limits=limits)
+        except ImageError as error:
+            return Refusal(source, error)
+        decoded = time.perf_counter()
+        square = np.ascontiguousarray(self.preprocessing.apply(image.pixels))
+        prepared = time.perf_counter()
+        with graph.run(square) as (patches, embedding):
+            copies = patches[0].copy(), embedding[0].copy()
+        finished = time.perf_counter()
+        small = b"" if thumbnail_side is None else thumbnail(image.pixels, thumbnail_side)
+        timings = {
+            "decode": 1e3 * (decoded - start),
+            "preprocess": 1e3 * (prepared - decoded),
+            "network": 1e3 * (finished - prepared),
+        }
+        return Extraction(source, image, *copies, small, timings)
+
+    def _many(self) -> tuple[CompiledGraph, ThreadPoolExecutor]:
+        """Return the graph for many images and the threads that feed it."""
+        with self._lock:
+            if self._parallel is None:
+                # One core an image wastes nothing; all cores on one image is quicker for that image.
+                self._parallel = (
+                    self._single if self._threads == 1 else self._compile(streams=self._threads)
+                )
+            if self._workers is None:
+                self._workers = ThreadPoolExecutor(self._threads, "patchbank-extractor")
+            return self._parallel, self._workers
+
+    def _compile(self, streams: int) -> CompiledGraph:
+        settings = self.settings
+        return compile_graph(
+            lambda: write_feature_graph(
+                self._backbone, settings.layers, self.preprocessing.side, settings.pooling
+            ),
+            key=self.fingerprint,
+            precision=settings.precision,
+            threads=self._threads,
+            streams=streams,
+            cache_folder=self._cache_folder,
+        )

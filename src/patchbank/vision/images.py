@@ -1,0 +1,380 @@
+"""Decode images safely, into eight-bit RGB, in a stated way."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import stat
+import struct
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from PIL import (
+    BmpImagePlugin,
+    Image,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+    WebPImagePlugin,
+)
+
+from patchbank.errors import ImageError
+from patchbank.vision._colours import array_to_rgb, image_to_rgb
+
+if TYPE_CHECKING:
+    from PIL.ImageFile import ImageFile
+
+Pixels = npt.NDArray[np.uint8]
+ImageSource = str | Path | bytes | Image.Image | npt.NDArray[Any]
+
+IMAGE_SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
+
+# A network's input is 32 pixels or more; below this, every pixel seen would be made up by resizing.
+MINIMUM_SIDE: Final = 8
+
+_FORMATS: Final = "PNG, JPEG, BMP, TIFF and WebP"
+_ORIENTATION_TAG: Final = 0x0112
+# How a stored image is turned upright, by the value of EXIF's orientation tag.
+_ORIENTATIONS: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# What Pillow's decoders raise on damaged files. Warnings are among them because Pillow warns of some
+# damage, which is an exception where warnings are errors.
+_DAMAGE: Final = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    Warning,
+    struct.error,
+    zlib.error,
+)
+
+
+@dataclass(frozen=True)
+class ImageLimits:
+    """The largest image that is decoded.
+
+    Parameters
+    ----------
+    max_bytes : int
+        Size of the file in bytes, checked before it is read.
+    max_pixels : int
+        Width times height, read from the file's header and checked before it is decoded.
+    """
+
+    max_bytes: int = 256_000_000
+    max_pixels: int = 100_000_000
+
+
+DEFAULT_LIMITS: Final = ImageLimits()
+
+
+@dataclass(frozen=True, eq=False)
+class DecodedImage:
+    """An image as it will be judged.
+
+    Parameters
+    ----------
+    pixels : ndarray of uint8 (height, width, 3)
+        RGB, upright, C-contiguous, read-only.
+    sha256 : str
+        Hex digest of the file's bytes; of an image in memory: of its pixels, shape and type.
+    name : str
+        The path; what the caller named it; or the empty string.
+    format : str
+        Such as ``"PNG"``; ``"array"`` for an array.
+    mode : str
+        Colours as stored: Pillow's name, or an array's dtype.
+    """
+
+    pixels: Pixels = field(repr=False)
+    sha256: str
+    name: str
+    format: str
+    mode: str
+
+    def __post_init__(self) -> None:
+        shape, dtype = self.pixels.shape, self.pixels.dtype
+        if dtype != np.uint8 or len(shape) != 3 or shape[2] != 3:
+            raise ValueError(f"expected uint8 pixels (height, width, 3), got {dtype} {shape}")
+        if not self.pixels.flags.c_contiguous:
+            raise ValueError("expected C-contiguous pixels")
+        self.pixels.flags.writeable = False
+
+    @property
+    def width(self) -> int:
+        """Width in pixels, after orientation."""
+        return int(self.pixels.shape[1])
+
+    @property
+    def height(self) -> int:
+        """Height in pixels, after orientation."""
+        return int(self.pixels.shape[0])
+
+
+def decode(
+    source: ImageSource, *, limits: ImageLimits = DEFAULT_LIMITS, name: str = ""
+) -> DecodedImage:
+    """Decode an image file, its bytes, a Pillow image or an array into RGB of eight bits.
+
+    Formats are PNG, JPEG, BMP, TIFF and WebP, recognised by content. Of several frames the first is
+    taken. EXIF's orientation is applied. Colours become RGB like this:
+
+    - grey, palette, one bit: their grey or colour; CMYK and YCbCr: Pillow's conversion, no profile;
+    - transparency: composited on black;
+    - 16-bit grey: 65535 becomes 255 whatever the image's own maximum; 16-bit colour PNG: the high byte;
+    - 32-bit integers: the same 16-bit scale; a value outside 0..65535 is an error;
+    - floating point: 1.0 becomes 255; a value outside 0..1 is an error;
+    - arrays: (height, width), or with 1 (grey), 3 (RGB) or 4 (RGBA) channels; uint8, bool, uint16 and
+      floats on the scales above.
+
+    Parameters
+    ----------
+    source : str, Path, bytes, PIL.Image.Image or ndarray
+        The image; a `str` is a path.
+    limits : ImageLimits
+        Larger images are refused before they are decoded.
+    name : str
+        What an image that has no path is called in messages.
+
+    Returns
+    -------
+    DecodedImage
+
+    Raises
+    ------
+    ImageError
+        The image cannot be used; the message says why and what to do.
+    """
+    if isinstance(source, str | Path):
+        name = str(source)
+        return _decode_bytes(_read(Path(source), limits), name, limits)
+    if isinstance(source, bytes):
+        name = name or "image given as bytes"
+        if not source:
+            raise ImageError(f"{name}: is empty (0 bytes); give an image")
+        if len(source) > limits.max_bytes:
+            raise _too_many_bytes(name, len(source), limits)
+        return _decode_bytes(source, name, limits)
+    if isinstance(source, Image.Image):
+        return _decode_pillow(source, name or "image given as a Pillow image", limits)
+    if isinstance(source, np.ndarray):
+        return _decode_array(source, name or "image given as an array", limits)
+    raise ImageError(
+        f"{name or 'image'}: cannot use {type(source).__name__}; give a path, bytes, a Pillow image or an array"
+    )
+
+
+def thumbnail(pixels: Pixels, side: int = 128) -> bytes:
+    """Return a small JPEG whose longer side is at most `side` pixels.
+
+    Parameters
+    ----------
+    pixels : ndarray of uint8 (height, width, 3)
+        RGB.
+    side : int
+        Pixels.
+    """
+    image = Image.fromarray(pixels)
+    scale = side / max(image.size)
+    if scale < 1:
+        size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+        # reducing_gap halves large images first, which is several times faster and as good here.
+        image = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=80)
+    return buffer.getvalue()
+
+
+def _read(path: Path, limits: ImageLimits) -> bytes:
+    """Return a regular file's bytes; nothing else is opened, because a pipe would block for ever."""
+    try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise ImageError(f"{path}: is a folder; give an image file")
+        if not stat.S_ISREG(status.st_mode):
+            raise ImageError(f"{path}: is a device or a pipe; give an image file")
+        if status.st_size == 0:
+            raise ImageError(f"{path}: is empty (0 bytes); write the image again")
+        if status.st_size > limits.max_bytes:
+            raise _too_many_bytes(str(path), status.st_size, limits)
+        with path.open("rb") as file:
+            # One byte more than allowed shows a file that grew meanwhile.
+            content = file.read(limits.max_bytes + 1)
+    except FileNotFoundError as error:
+        raise ImageError(f"{path}: does not exist; check the path") from error
+    except PermissionError as error:
+        raise ImageError(f"{path}: cannot be read; check its permissions") from error
+    except (OSError, ValueError) as error:  # ValueError: a path with a NUL
+        reason = (
+            os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
+        )
+        raise ImageError(f"{str(path)!r}: cannot be read ({reason}); check the path") from error
+    if len(content) > limits.max_bytes:
+        raise _too_many_bytes(str(path), len(content), limits)
+    return content
+
+
+def _decode_bytes(content: bytes, name: str, limits: ImageLimits) -> DecodedImage:
+    kind = _format_of(content)
+    if kind is None:
+        raise ImageError(f"{name}: is not an image of a known format; give one of {_FORMATS}")
+    try:
+        with _open(kind, content) as image:
+            _check_size(image.size, name, limits)
+            mode = image.mode
+            image.load()
+            pixels = _upright_rgb(image, _orientation(image), name)
+    except ImageError:
+        raise
+    except MemoryError as error:
+        raise ImageError(f"{name}: does not fit into memory; use a smaller image") from error
+    except _DAMAGE as error:
+        raise ImageError(
+            f"{name}: is damaged or of an unsupported kind of {kind} ({_reason(error)}); save it again"
+        ) from error
+    return DecodedImage(pixels, hashlib.sha256(content).hexdigest(), name, kind, mode)
+
+
+def _decode_pillow(image: Image.Image, name: str, limits: ImageLimits) -> DecodedImage:
+    _check_size(image.size, name, limits)
+    try:
+        image.load()
+        pixels = _upright_rgb(image, _orientation(image), name)
+        digest = hashlib.sha256(f"{image.mode} {image.size}".encode())
+        digest.update(image.tobytes())
+    except ImageError:
+        raise
+    except MemoryError as error:
+        raise ImageError(f"{name}: does not fit into memory; use a smaller image") from error
+    except _DAMAGE as error:
+        raise ImageError(f"{name}: cannot be used ({_reason(error)}); give an RGB image") from error
+    return DecodedImage(pixels, digest.hexdigest(), name, image.format or "Pillow", image.mode)
+
+
+def _decode_array(array: npt.NDArray[Any], name: str, limits: ImageLimits) -> DecodedImage:
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
+        raise ImageError(
+            f"{name}: has shape {array.shape}; give (height, width) or (height, width, 1, 3 or 4)"
+        )
+    height, width = array.shape[:2]
+    _check_size((width, height), name, limits)
+    pixels = array_to_rgb(array, name)
+    digest = hashlib.sha256(f"{array.dtype.str} {array.shape}".encode())
+    digest.update(np.ascontiguousarray(array).data)
+    return DecodedImage(pixels, digest.hexdigest(), name, "array", str(array.dtype))
+
+
+def _format_of(content: bytes) -> str | None:
+    """Return the format by its signature.
+
+    Pillow's own `Image.open` would do, but it warns of large images through a setting that belongs to
+    the whole process; our own limit is checked instead.
+    """
+    if content.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "PNG"
+    if content.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    if content.startswith(b"BM"):
+        return "BMP"
+    if content.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
+        return "TIFF"
+    if content.startswith(b"RIFF") and content[8:12] == b"WEBP":
+        return "WebP"
+    return None
+
+
+def _open(kind: str, content: bytes) -> ImageFile:
+    file = io.BytesIO(content)
+    if kind == "PNG":
+        return PngImagePlugin.PngImageFile(file)
+    if kind == "JPEG":
+        return JpegImagePlugin.JpegImageFile(file)
+    if kind == "BMP":
+        return BmpImagePlugin.BmpImageFile(file)
+    if kind == "TIFF":
+        return TiffImagePlugin.TiffImageFile(file)
+    return WebPImagePlugin.WebPImageFile(file)
+
+
+def _check_size(size: tuple[int, int], name: str, limits: ImageLimits) -> None:
+    width, height = size
+    if width * height > limits.max_pixels:
+        raise ImageError(
+            f"{name}: has {width} x {height} pixels, more than the limit of {limits.max_pixels / 1e6:g} "
+            "million; use a smaller image or raise PATCHBANK_MAX_IMAGE_MEGAPIXELS"
+        )
+    if min(size) < MINIMUM_SIDE:
+        raise ImageError(
+            f"{name}: has only {width} x {height} pixels; give an image of at least "
+            f"{MINIMUM_SIDE} x {MINIMUM_SIDE}"
+        )
+
+
+def _too_many_bytes(name: str, count: int, limits: ImageLimits) -> ImageError:
+    return ImageError(
+        f"{name}: has {count / 1e6:.0f} million bytes, more than the limit of {limits.max_bytes / 1e6:g} "
+        "million; use a smaller file or raise PATCHBANK_MAX_IMAGE_MEGABYTES"
+    )
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return "unknown content"
+    return " ".join(str(error).split())[:120] or type(error).__name__
+
+
+def _orientation(image: Image.Image) -> int:
+    """Return EXIF's orientation, 1 to 8; 1 where there is none or it is damaged."""
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        value = image.tag_v2.get(_ORIENTATION_TAG, 1)
+        return value if value in _ORIENTATIONS else 1
+    exif = image.info.get("exif")
+    return exif_orientation(exif) if isinstance(exif, bytes) else 1
+
+
+def exif_orientation(exif: bytes) -> int:
+    """Return the orientation an EXIF block names, 1 where it names none.
+
+    Read here and not by Pillow, which warns of damage elsewhere in the block that does not concern us.
+    """
+    block = exif.removeprefix(b"Exif\0\0")
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(block[:4])
+    if order is None:
+        return 1
+    try:
+        (start,) = struct.unpack_from(f"{order}I", block, 4)
+        (count,) = struct.unpack_from(f"{order}H", block, start)
+        for entry in range(start + 2, start + 2 + 12 * count, 12):
+            tag, kind, values, value = struct.unpack_from(f"{order}HHIH", block, entry)
+            if tag == _ORIENTATION_TAG and kind == 3 and values == 1:
+                return value if value in _ORIENTATIONS else 1
+    except struct.error:
+        return 1
+    return 1
+
+
+def _upright_rgb(image: Image.Image, orientation: int, name: str) -> Pixels:
+    rgb = image_to_rgb(image, name)
+    if orientation != 1:
+        rgb = rgb.transpose(_ORIENTATIONS[orientation])
+    return np.asarray(rgb)

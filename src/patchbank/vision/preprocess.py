@@ -1,0 +1,99 @@
+"""From an image of any size to the square the network sees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from patchbank.errors import ParameterError
+
+# Below, the deepest layers have a single position; above, one image takes gigabytes.
+SMALLEST_SIDE: Final = 32
+LARGEST_SIDE: Final = 2048
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Resize to a square, aspect ratio not kept, then perhaps crop its centre.
+
+    A crop hides the image's border from inspection; `inspected_box` says what is left.
+
+    Parameters
+    ----------
+    image_size : int
+        Side of the square in pixels, 32 to 2048.
+    center_crop : int, optional
+        Side of the part kept, at most `image_size`; without it, all is kept.
+
+    Raises
+    ------
+    ParameterError
+        A size is out of its range.
+    """
+
+    image_size: int = 224
+    center_crop: int | None = None
+
+    def __post_init__(self) -> None:
+        _check_side("image size", self.image_size)
+        if self.center_crop is not None:
+            _check_side("center crop", self.center_crop)
+            if self.center_crop > self.image_size:
+                raise ParameterError(
+                    f"center crop {self.center_crop} is larger than image size {self.image_size}; "
+                    "give a smaller one"
+                )
+
+    @property
+    def side(self) -> int:
+        """Side of the network's input in pixels."""
+        return self.image_size if self.center_crop is None else self.center_crop
+
+    @property
+    def offset(self) -> int:
+        """Pixels of the resized square left of and above what is kept."""
+        return (self.image_size - self.side) // 2
+
+    def apply(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """Return what the network sees: antialiased bilinear resize, then the crop.
+
+        Parameters
+        ----------
+        pixels : ndarray of uint8 (height, width, 3)
+            RGB of any size.
+
+        Returns
+        -------
+        ndarray of uint8 (side, side, 3)
+            Perhaps a view of `pixels`.
+        """
+        if pixels.shape[:2] != (self.image_size, self.image_size):
+            image = Image.fromarray(pixels)
+            pixels = np.asarray(
+                image.resize((self.image_size, self.image_size), Image.Resampling.BILINEAR)
+            )
+        first, last = self.offset, self.offset + self.side
+        return pixels[first:last, first:last]
+
+    def inspected_box(self, width: int, height: int) -> tuple[float, float, float, float]:
+        """Return the part of an image of that size that is inspected.
+
+        Returns
+        -------
+        x0, y0, x1, y1 : float
+            In pixels of the original image; the whole of it without a crop.
+        """
+        first = self.offset / self.image_size
+        last = (self.offset + self.side) / self.image_size
+        return (width * first, height * first, width * last, height * last)
+
+
+def _check_side(what: str, value: int) -> None:
+    if not SMALLEST_SIDE <= value <= LARGEST_SIDE:
+        raise ParameterError(
+            f"{what} is {value}; give a whole number from {SMALLEST_SIDE} to {LARGEST_SIDE} pixels"
+        )

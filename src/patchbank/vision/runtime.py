@@ -1,0 +1,207 @@
+"""Run graphs with OpenVINO, and keep the compiled ones on disk."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+import queue
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from patchbank.errors import ParameterError
+
+# OpenVINO's name of the property and its values, for each of our precisions. Without the hint it takes
+# bfloat16 by itself wherever the processor has it.
+_PRECISION_HINTS: Final = {"f32": "f32", "bf16": "bf16"}
+PRECISIONS: Final = tuple(_PRECISION_HINTS)
+
+_DIGEST_BYTES: Final = hashlib.sha256().digest_size
+_LEFTOVER_SECONDS: Final = 24 * 3600
+_import_lock = threading.Lock()
+
+
+def available_threads() -> int:
+    """Return how many cores this process may use."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@cache
+def _core() -> Any:
+    """Return this process's OpenVINO, imported on first use and without its usage reports."""
+    with _import_lock:
+        if "openvino" in sys.modules or "openvino_telemetry" in sys.modules:
+            import openvino
+        else:
+            # Importing openvino imports openvino_telemetry, which writes files into the user's home
+            # and may open a connection. OpenVINO has a stand-in for when that package is absent.
+            sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+            try:
+                import openvino
+            finally:
+                del sys.modules["openvino_telemetry"]
+        return openvino.Core()
+
+
+def openvino_version() -> str:
+    """Return the version of OpenVINO."""
+    _core()
+    import openvino
+
+    return str(openvino.get_version())
+
+
+def check_precision(precision: str) -> None:
+    """Check that this processor computes in `precision`.
+
+    Raises
+    ------
+    ParameterError
+        It does not.
+    """
+    if precision == "bf16" and "BF16" not in _capabilities():
+        raise ParameterError(
+            "precision bf16 needs a processor with AVX-512 BF16 or AMX, which this is not; use f32"
+        )
+
+
+def _capabilities() -> list[str]:
+    return [str(one) for one in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")]
+
+
+class CompiledGraph:
+    """A compiled graph of one image at a time, with as many requests as it has streams.
+
+    Any number of threads may call `run`; they wait for a free request.
+
+    Parameters
+    ----------
+    compiled : openvino.CompiledModel
+        With one input and any number of outputs.
+    requests : int
+        How many images it works on at once.
+    """
+
+    def __init__(self, compiled: Any, requests: int) -> None:
+        self._compiled = compiled
+        self._free: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        for _ in range(requests):
+            self._free.put(compiled.create_infer_request())
+        self._outputs = len(compiled.outputs)
+
+    @contextlib.contextmanager
+    def run(self, image: npt.NDArray[np.uint8]) -> Iterator[list[npt.NDArray[np.float32]]]:
+        """Run the graph and lend its outputs, which are overwritten after the ``with`` block.
+
+        Parameters
+        ----------
+        image : ndarray of uint8 (side, side, 3)
+            C-contiguous.
+        """
+        request = self._free.get()
+        try:
+            request.infer({0: image[None]}, share_inputs=True)
+            yield [request.get_output_tensor(index).data for index in range(self._outputs)]
+        finally:
+            self._free.put(request)
+
+    def export(self) -> bytes:
+        """Return what `compile_graph` reads back in a fraction of the time."""
+        return bytes(self._compiled.export_model().getvalue())
+
+
+def compile_graph(
+    write_onnx: Callable[[], bytes],
+    *,
+    key: str,
+    precision: str,
+    threads: int,
+    streams: int,
+    cache_folder: Path | None,
+) -> CompiledGraph:
+    """Compile a graph, or read it compiled from the cache.
+
+    Parameters
+    ----------
+    write_onnx : callable returning bytes
+        Writes the graph; called only when the cache has none.
+    key : str
+        Stands for the graph's content.
+    precision : str
+        One of `PRECISIONS`; what the processor computes in.
+    threads : int
+        Cores used in all.
+    streams : int
+        How many images are worked on at once, sharing the threads.
+    cache_folder : Path, optional
+        Where compiled graphs are kept. It may be shared by processes: files are written beside their
+        name and moved there, and a damaged one is written anew.
+    """
+    check_precision(precision)
+    core = _core()
+    options = {
+        "INFERENCE_PRECISION_HINT": _PRECISION_HINTS[precision],
+        "PERFORMANCE_HINT": "LATENCY" if streams == 1 else "THROUGHPUT",
+        "NUM_STREAMS": str(streams),
+        "INFERENCE_NUM_THREADS": threads,
+    }
+    cached = None if cache_folder is None else _cached_file(cache_folder, key, precision)
+    if cached is not None and (blob := _read_cached(cached)) is not None:
+        return CompiledGraph(core.import_model(io.BytesIO(blob), "CPU", options), streams)
+    compiled = core.compile_model(core.read_model(write_onnx()), "CPU", options)
+    graph = CompiledGraph(compiled, streams)
+    if cached is not None:
+        _write_cached(cached, graph.export())
+    return graph
+
+
+def _cached_file(folder: Path, key: str, precision: str) -> Path:
+    machine = repr((openvino_version(), precision, sorted(_capabilities())))
+    digest = hashlib.sha256(f"{key} {machine}".encode()).hexdigest()
+    return folder / f"{digest[:32]}.graph"
+
+
+def _read_cached(path: Path) -> bytes | None:
+    """Return the compiled graph, or None where there is none or it is damaged."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    digest, blob = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
+    # OpenVINO trusts what it reads: a cut-off file could crash the process.
+    return blob if hashlib.sha256(blob).digest() == digest else None
+
+
+def _write_cached(path: Path, blob: bytes) -> None:
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(path.parent)
+        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
+            temporary = Path(file.name)
+            file.write(hashlib.sha256(blob).digest() + blob)
+        temporary.replace(path)
+    except OSError:
+        # The cache only saves time: a full or read-only disk must not stop an inspection.
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what a killed process left half-written."""
+    for part in folder.glob("*.part"):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - part.stat().st_mtime > _LEFTOVER_SECONDS:
+                part.unlink()
