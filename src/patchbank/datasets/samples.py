@@ -1,0 +1,94 @@
+"""One kind of sample list for every data set: where images lie and what is known of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Label = Literal["good", "anomalous", "unknown"]
+Split = Literal["train", "test"]
+
+GOOD = "good"
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """An image of a data set.
+
+    Attributes
+    ----------
+    path
+        The image file.
+    name
+        Unique in its category; for a data set, the POSIX path from the data set's root
+        (``leather/train/good/012.png``).
+    label
+        Whether the part shown is good, anomalous, or nobody said.
+    kind
+        MVTec AD's defect type (``crack``), ``good`` for a good image.
+    mask
+        Image of the anomalous pixels (not zero), where the data set has one.
+    split
+        Learned from (``train``) or judged (``test``).
+    """
+
+    path: Path
+    name: str
+    label: Label
+    kind: str
+    split: Split
+    mask: Path | None = None
+
+    def __post_init__(self) -> None:
+        if (self.kind == GOOD) != (self.label == GOOD):
+            raise ValueError(f"{self.name}: label {self.label!r} does not fit kind {self.kind!r}")
+        if self.mask is not None and self.label == GOOD:
+            raise ValueError(f"{self.name}: a good image has no mask")
+
+
+@dataclass(frozen=True, slots=True)
+class CategorySamples:
+    """The images of one category of a data set.
+
+    Attributes
+    ----------
+    category
+        Its name.
+    train, test
+        The images learned from, all good; the images judged.
+    warnings
+        What was odd in the data set's folder, one line each, for the user to read.
+    """
+
+    category: str
+    train: tuple[Sample, ...]
+    test: tuple[Sample, ...]
+    warnings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        names = Counter(sample.name for sample in (*self.train, *self.test))
+        repeated = [name for name, count in names.items() if count > 1]
+        if repeated:
+            raise ValueError(f"category {self.category}: name {repeated[0]!r} is there twice")
+        if any(sample.label != GOOD for sample in self.train):
+            raise ValueError(f"category {self.category}: only good images may be learned from")
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether any test image has a mask."""
+        return any(sample.mask is not None for sample in self.test)
+
+    @property
+    def kinds(self) -> dict[str, int]:
+        """Number of test images of each kind, good ones first."""
+        counts = Counter(sample.kind for sample in self.test)
+        return {kind: counts[kind] for kind in sorted(counts, key=lambda k: (k != GOOD, k))}
+
+
+def count_labels(samples: Sequence[Sample]) -> dict[Label, int]:
+    """Return the number of samples of each label."""
+    counts = Counter(sample.label for sample in samples)
+    return {label: counts[label] for label in ("good", "anomalous", "unknown")}

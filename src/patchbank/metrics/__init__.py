@@ -1,0 +1,24 @@
+"""How well scores separate good from anomalous: for images, and for pixels where masks exist."""
+
+from patchbank.metrics.curve import Curve
+from patchbank.metrics.images import (
+    ImageMetrics,
+    Proportion,
+    Rates,
+    image_metrics,
+    proportion,
+    rates_at,
+)
+from patchbank.metrics.pixels import PixelMetrics, PixelScores
+
+__all__ = [
+    "Curve",
+    "ImageMetrics",
+    "PixelMetrics",
+    "PixelScores",
+    "Proportion",
+    "Rates",
+    "image_metrics",
+    "proportion",
+    "rates_at",
+]

@@ -1,0 +1,121 @@
+"""Folders, files and globs to images, on real files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from patchbank.datasets.folders import find_images, natural_key
+from patchbank.errors import NoImagesError
+
+
+def touch(*paths: Path) -> None:
+    """Make small real images, or empty files where the suffix is no image's."""
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix.lower() in {".png", ".jpg", ".tiff"}:
+            Image.new("L", (2, 2)).save(path)
+        else:
+            path.write_bytes(b"")
+
+
+def names(paths: list[Path], root: Path) -> list[str]:
+    return [path.relative_to(root).as_posix() for path in paths]
+
+
+def test_a_folder_stands_for_its_images_in_natural_order(tmp_path: Path) -> None:
+    touch(
+        *(tmp_path / name for name in ("10.png", "2.png", "b/1.JPG", "a12/1.tiff", "a3/1.png")),
+        *(tmp_path / name for name in (".hidden.png", ".git/1.png", "notes.txt", "b/noise.csv")),
+    )
+    found = names(find_images([tmp_path]), tmp_path)
+    assert found == ["2.png", "10.png", "a3/1.png", "a12/1.tiff", "b/1.JPG"]
+
+
+def test_an_image_named_twice_is_there_once(tmp_path: Path) -> None:
+    touch(tmp_path / "a.png", tmp_path / "b.png")
+    (tmp_path / "link.png").symlink_to(tmp_path / "b.png")
+    found = find_images([tmp_path / "b.png", tmp_path, str(tmp_path / "*.png")])
+    assert names(found, tmp_path) == ["b.png", "a.png"]
+
+
+def test_a_named_file_is_kept_whatever_its_suffix(tmp_path: Path) -> None:
+    touch(tmp_path / "frame.raw")
+    assert find_images([tmp_path / "frame.raw"]) == [tmp_path / "frame.raw"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("*.png", ["1.png"]),
+        ("**/*.png", ["1.png", "good/2.png", "good/deep/3.png"]),
+        ("**/deep/*", ["good/deep/3.png"]),
+        ("g*d", ["good/2.png", "good/deep/3.png"]),
+        ("good/**", ["good/2.png", "good/deep/3.png"]),
+        ("**", ["1.png", "good/2.png", "good/deep/3.png"]),
+        ("*/[0-9].png", ["good/2.png"]),
+        ("*/../1.p?g", ["1.png"]),
+    ],
+)
+def test_globs(tmp_path: Path, pattern: str, expected: list[str]) -> None:
+    touch(*(tmp_path / name for name in ("1.png", "good/2.png", "good/deep/3.png", "good/a.txt")))
+    touch(tmp_path / ".cache" / "deep" / "4.png")
+    found = [path.resolve() for path in find_images([tmp_path / pattern])]
+    assert names(found, tmp_path.resolve()) == expected
+
+
+def test_a_relative_glob_stays_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path / "in" / "1.png")
+    monkeypatch.chdir(tmp_path)
+    assert find_images(["in/*.png"]) == [Path("in/1.png")]
+    assert find_images(["**/*.png"]) == [Path("in/1.png")]
+
+
+def test_brackets_in_a_real_name_are_no_glob(tmp_path: Path) -> None:
+    touch(tmp_path / "part[1].png")
+    assert find_images([tmp_path / "part[1].png"]) == [tmp_path / "part[1].png"]
+
+
+def test_symlink_loops_end_and_linked_folders_count(tmp_path: Path) -> None:
+    touch(tmp_path / "a" / "1.png", tmp_path / "outside" / "2.png")
+    (tmp_path / "a" / "self").symlink_to(tmp_path / "a")
+    (tmp_path / "a" / "again").symlink_to(tmp_path / "a")
+    (tmp_path / "a" / "linked").symlink_to(tmp_path / "outside")
+    (tmp_path / "a" / "broken.png").symlink_to(tmp_path / "nowhere.png")
+    for given in (tmp_path / "a", tmp_path / "a" / "**" / "*.png"):
+        assert names(find_images([given]), tmp_path / "a") == ["1.png", "linked/2.png"]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("nowhere", "does not exist"),
+        ("texts", r"holds no image \(.*\.png.*\); it holds 2 \.txt files and 1 \.csv file"),
+        ("empty", "it holds nothing"),
+        ("empty/*.png", "nothing matches"),
+        ("texts/*.txt", "matches 2 paths but no image"),
+        ("x" * 5000, "does not exist"),
+        ("pipe", "neither a file nor a folder"),
+    ],
+)
+def test_what_holds_no_image_is_explained(tmp_path: Path, given: str, message: str) -> None:
+    touch(*(tmp_path / "texts" / name for name in ("1.txt", "2.txt", "3.csv")))
+    (tmp_path / "empty").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(NoImagesError, match=message) as error:
+        find_images([tmp_path / given])
+    assert "\n" not in str(error.value)
+
+
+def test_no_path_at_all_is_refused() -> None:
+    with pytest.raises(NoImagesError):
+        find_images([])
+
+
+def test_natural_order_is_total_over_mixed_names() -> None:
+    mixed = ["a", "1", "a1b", "1a", "a01", "", "b/2", "b/10", "٣", "²"]
+    backwards = mixed[::-1]
+    assert sorted(mixed, key=natural_key) == sorted(backwards, key=natural_key)
