@@ -68,7 +68,7 @@ def test_the_export_loads_as_the_same_split(tmp_path: Path) -> None:
     assert count == 588 + 313 + 920 + 402
     assert steps[-1] == (count, count)
     for kind in ("mono", "poly"):
-        split = demo_split(kind)  # type: ignore[arg-type]
+        split = demo_split(kind)
         loaded = mvtec.load(target, split.category)
         assert loaded.warnings == ()
         assert {s.name: s.label for s in loaded.train} == {s.name: s.label for s in split.train}
