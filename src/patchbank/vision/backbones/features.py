@@ -78,15 +78,15 @@ def write_feature_graph(
     Returns
     -------
     bytes
-        Input ``image`` uint8 (1, side, side, 3); outputs ``patches`` (1, rows, columns, dimension) and
-        ``embedding`` (1, embedding dimension), float32.
+        Input ``image`` uint8 (1, side, side, 3); outputs ``patches`` (1, rows, columns, dimension)
+        and ``embedding`` (1, embedding dimension), float32.
 
     Raises
     ------
     MissingExtraError, WeightsError
         The weights are not installed, or damaged.
     """
-    # onnx takes a quarter of a second to import and is not needed where the compiled graph is cached.
+    # onnx takes a quarter of a second to import and is not needed where the graph is cached.
     from patchbank.vision.backbones.graph import GraphWriter
 
     shape = feature_shape(backbone, layers, side)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -100,7 +100,7 @@ class GraphWriter:
 
     def relu6(self, value: str) -> str:
         """Add ``min(max(value, 0), 6)``."""
-        bounds = [self.constant(np.float32(bound).reshape(())) for bound in (0.0, 6.0)]
+        bounds = [self.constant(np.array(bound, np.float32)) for bound in (0.0, 6.0)]
         return self.node("Clip", [value, *bounds], self.side(value))
 
     def add(self, first: str, second: str) -> str:
@@ -166,12 +166,12 @@ class GraphWriter:
             return values[0]
         return self.node("Concat", values, self._sides.get(values[0]), axis=axis)
 
-    def to_bytes(self, outputs: dict[str, tuple[str, Sequence[int]]]) -> bytes:
+    def to_bytes(self, outputs: Mapping[str, tuple[str, Sequence[int]]]) -> bytes:
         """Return the finished model.
 
         Parameters
         ----------
-        outputs : dict of str to (str, sequence of int)
+        outputs : mapping of str to (str, sequence of int)
             Each output's name, the value it shows, and its shape; float32.
         """
         nodes = list(self._nodes)

@@ -1,7 +1,7 @@
 """Read and verify weight files without the framework that wrote them.
 
-A ``.pth`` file is a pickle, and a pickle is a program. `read_state_dict` runs it with an unpickler that
-can build ordered dictionaries and tensors and nothing else, so that a hostile file gets an error.
+A ``.pth`` file is a pickle, and a pickle is a program. `read_state_dict` runs it with an unpickler
+that can build ordered dictionaries and tensors and nothing else: a hostile file gets an error.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from patchbank.errors import MissingExtraError, WeightsError
 
 Array = npt.NDArray[Any]
 
-# What `torch.save` wrote before its zip format: this number, this protocol, then the machine's sizes.
+# What `torch.save` wrote before its zip format: this number, this protocol, the machine's sizes.
 _LEGACY_MAGIC: Final = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL: Final = 1001
 
@@ -94,7 +94,8 @@ class PackagedWeights:
         found = importlib.util.find_spec(self.package)
         if found is None or not found.submodule_search_locations:
             raise MissingExtraError(
-                f"the weights package {self.package!r} is not installed; install it with: {self.install}"
+                f"the weights package {self.package!r} is not installed; "
+                f"install it with: {self.install}"
             )
         return Path(found.submodule_search_locations[0]) / self.file
 
@@ -149,7 +150,8 @@ def read_state_dict(path: Path, *, sha256: str | None = None) -> dict[str, Array
         raise WeightsError(f"{path}: cannot read the weights file ({error.strerror})") from error
     if sha256 is not None and (actual := hashlib.sha256(content).hexdigest()) != sha256:
         raise WeightsError(
-            f"{path}: weights file has SHA-256 {actual[:16]}… and not {sha256[:16]}…; reinstall the package"
+            f"{path}: weights file has SHA-256 {actual[:16]}… and not {sha256[:16]}…; "
+            "reinstall the package"
         )
     try:
         if content.startswith(b"PK\x03\x04"):
@@ -189,7 +191,7 @@ class _Tensor:
     __slots__ = ("offset", "shape", "storage", "strides")
 
     def __init__(
-        self, storage: _Storage, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]
+        self, storage: object, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]
     ) -> None:
         if not isinstance(storage, _Storage) or len(shape) != len(strides):
             raise WeightsError("a tensor of the weights file is malformed")
@@ -197,7 +199,7 @@ class _Tensor:
         if not all(type(number) is int and number >= 0 for number in numbers):
             raise WeightsError("a tensor of the weights file is malformed")
         count = math.prod(shape)
-        # The second check refuses views that repeat elements: they could claim any amount of memory.
+        # Views that repeat elements are refused as well: they could claim any amount of memory.
         last = offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
         if count and (last >= storage.count or count > storage.count):
             raise WeightsError("a tensor of the weights file reaches outside its storage")
@@ -245,6 +247,13 @@ class _RebuildParameter:
         return data
 
 
+def _no_tensor(module: str, name: str) -> WeightsError:
+    return WeightsError(
+        f"weights file asks to load {module}.{name}, which is no tensor; "
+        "it may be hostile and was not run"
+    )
+
+
 class _TensorUnpickler(pickle.Unpickler):
     """An unpickler that knows the names a state dictionary needs and refuses every other."""
 
@@ -261,9 +270,7 @@ class _TensorUnpickler(pickle.Unpickler):
             return _RebuildParameter()
         if module == "torch" and name in _STORAGE_DTYPES:
             return _StorageType(name)
-        raise WeightsError(
-            f"weights file asks to load {module}.{name}, which is no tensor: it may be hostile and was not run"
-        )
+        raise _no_tensor(module, name)
 
     def persistent_load(self, pid: Any) -> _Storage:
         match pid:
@@ -286,9 +293,7 @@ class _PlainUnpickler(pickle.Unpickler):
     """An unpickler for numbers, strings, lists and dictionaries."""
 
     def find_class(self, module: str, name: str) -> Any:
-        raise WeightsError(
-            f"weights file asks to load {module}.{name}, which is no tensor: it may be hostile and was not run"
-        )
+        raise _no_tensor(module, name)
 
 
 def _read_zip(content: bytes) -> dict[str, Array]:
@@ -346,7 +351,8 @@ def _stored_array(storage: _Storage, content: bytes) -> Array:
     expected = storage.count * storage.type.dtype.itemsize
     if len(content) != expected:
         raise WeightsError(
-            f"weights file is truncated: storage {storage.key} has {len(content)} bytes, not {expected}"
+            f"weights file is truncated: storage {storage.key} has {len(content)} bytes, "
+            f"not {expected}"
         )
     return np.frombuffer(content, storage.type.dtype)
 
