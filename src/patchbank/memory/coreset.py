@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from patchbank.errors import ParameterError
+from patchbank.memory._matrices import FloatMatrix, checked_features, typical_row
 from patchbank.memory._parallel import TileWorker, for_tiles
 from patchbank.progress import Progress, silent
 
@@ -113,19 +114,6 @@ def greedy_k_center(
     return Coreset(search.indices, search.radii, math.sqrt(squared_radius))
 
 
-def checked_features(features: npt.NDArray[np.float32], what: str = "features") -> _Matrix:
-    """Return `features` as a contiguous float32 matrix with rows and columns, or raise."""
-    if features.ndim != 2 or features.dtype != np.float32 or 0 in features.shape:
-        raise ParameterError(
-            f"{what}: expected a float32 matrix (rows, dimensions) that is not empty, "
-            f"got {features.dtype} of shape {features.shape}"
-        )
-    return np.ascontiguousarray(features)
-
-
-_Matrix = npt.NDArray[np.float32]
-
-
 class _Search:
     """The state of a farthest-first traversal.
 
@@ -135,15 +123,13 @@ class _Search:
     the distances, and what waits is brought up to date by one large matrix product.
     """
 
-    def __init__(self, features: _Matrix, first: int, count: int) -> None:
+    def __init__(self, features: FloatMatrix, first: int, count: int) -> None:
         from patchbank.memory import _kernels
 
         self._kernels = _kernels
         self._features = features
         n = len(features)
-        # Any origin near the points will do: a sample of rows is as good as all of them.
-        sample = features[:: max(1, n // 4096)]
-        centre = sample.mean(axis=0, dtype=np.float64).astype(np.float32)
+        centre = typical_row(features)
         self._shrink = _kernels.shrink_for(features.shape[1] + 1)
         self._minima = np.empty(n)
         self._measure_from(centre)
