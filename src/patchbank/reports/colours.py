@@ -1,0 +1,98 @@
+"""The colours of pictures and charts: one scale for maps, one colour for each verdict and class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+RGB = tuple[int, int, int]
+
+# Told apart by people with any common colour blindness, and by their lightness when printed grey.
+VERDICT_COLOURS: Final[dict[str, RGB]] = {
+    "pass": (0, 112, 94),
+    "review": (166, 98, 0),
+    "fail": (190, 38, 30),
+}
+OTHER_VERDICT: Final[RGB] = (84, 90, 100)
+
+# Lightness, chroma and hue (degrees) in OKLCH: lightness rises evenly from dark blue to pale
+# yellow, so that equal steps of the score look equal and the scale still reads in grey.
+_ANCHORS: Final = (
+    (0.22, 0.09, 275.0),
+    (0.37, 0.15, 305.0),
+    (0.52, 0.18, 352.0),
+    (0.67, 0.18, 32.0),
+    (0.82, 0.15, 72.0),
+    (0.97, 0.10, 105.0),
+)
+_ENTRIES = 256
+
+
+@dataclass(frozen=True, slots=True)
+class ColourScale:
+    """Which score gets which colour.
+
+    It belongs to the bank and not to an image, so that pictures of different images compare.
+    """
+
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.low) and np.isfinite(self.high) and self.low < self.high):
+            raise ValueError(f"expected low < high, both finite, got {self.low} and {self.high}")
+
+    @classmethod
+    def around(cls, threshold: float) -> ColourScale:
+        """Return the scale from 0 to twice a threshold, which is then in its middle."""
+        return cls(0.0, 2 * threshold if threshold > 0 else 1.0)
+
+    def positions(self, scores: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Return where on the scale scores lie, clipped to 0 to 1; the shape is kept."""
+        share = (scores - np.float32(self.low)) * np.float32(1 / (self.high - self.low))
+        return np.clip(share, 0, 1, out=share)
+
+    def colours(self, scores: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+        """Return the colours of scores, (...) to (..., 3)."""
+        indices = (self.positions(scores) * (_ENTRIES - 1) + np.float32(0.5)).astype(np.uint8)
+        return colour_table()[indices]
+
+
+@cache
+def colour_table() -> npt.NDArray[np.uint8]:
+    """Return the 256 colours of the scale, (256, 3) sRGB, from low to high."""
+    anchors = np.array(_ANCHORS)
+    hues = np.unwrap(np.radians(anchors[:, 2]))
+    # Interpolated in OKLab's plane and not along the hue, which keeps every step a small one.
+    lab = np.stack(
+        [anchors[:, 0], anchors[:, 1] * np.cos(hues), anchors[:, 1] * np.sin(hues)], axis=1
+    )
+    places = np.linspace(0, 1, len(anchors))
+    wanted = np.linspace(0, 1, _ENTRIES)
+    lab = np.stack([np.interp(wanted, places, lab[:, axis]) for axis in range(3)], axis=1)
+    return oklab_to_srgb(lab)
+
+
+def oklab_to_srgb(lab: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:
+    """Return the nearest sRGB colours, (n, 3) uint8, of OKLab ones (Ottosson, 2020)."""
+    to_cones = np.array(
+        [
+            [1.0, 0.3963377774, 0.2158037573],
+            [1.0, -0.1055613458, -0.0638541728],
+            [1.0, -0.0894841775, -1.2914855480],
+        ]
+    )
+    to_linear = np.array(
+        [
+            [4.0767416621, -3.3077115913, 0.2309699292],
+            [-1.2684380046, 2.6097574011, -0.3413193965],
+            [-0.0041960863, -0.7034186147, 1.7076147010],
+        ]
+    )
+    linear = np.clip((lab @ to_cones.T) ** 3 @ to_linear.T, 0, 1)
+    encoded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    return np.asarray(np.round(255 * encoded), dtype=np.uint8)
