@@ -11,8 +11,10 @@ from functools import cache
 from pathlib import Path
 
 import platformdirs
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from patchbank.errors import ParameterError
 
 
 class Settings(BaseSettings):
@@ -47,5 +49,16 @@ class Settings(BaseSettings):
 
 @cache
 def get_settings() -> Settings:
-    """Return the settings of this process, read once."""
-    return Settings()
+    """Return the settings of this process, read once.
+
+    Raises
+    ------
+    ParameterError
+        If a variable of the environment holds what it cannot.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = f"PATCHBANK_{'_'.join(str(part) for part in first['loc']).upper()}"
+        raise ParameterError(f"{name} is {first['input']!r}: {first['msg']}; correct it.") from error

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from patchbank.settings import Settings
+from patchbank.errors import ParameterError
+from patchbank.settings import Settings, get_settings
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "settings.md"
 
@@ -23,3 +24,15 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     settings = Settings()
     assert settings.home == Path("/somewhere")
     assert settings.threads == 3
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("PATCHBANK_THREADS", "many"), ("PATCHBANK_DATABASE_IDLE_MINUTES", "0")]
+)
+def test_a_wrong_setting_is_named(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    get_settings.cache_clear()
+    with pytest.raises(ParameterError, match=f"^{variable} is '{value}': "):
+        get_settings()
