@@ -1,0 +1,327 @@
+"""Patch distances to what people see: an image score, an anomaly map and regions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from patchbank.errors import ParameterError
+from patchbank.memory.neighbours import NeighbourIndex
+
+ScoreMethod = Literal["max", "top1percent", "reweighted"]
+SCORE_METHODS: tuple[ScoreMethod, ...] = get_args(ScoreMethod)
+
+# The smoothing weights beyond this many sigmas are below 0.0004 of the peak's.
+_TRUNCATE = 4.0
+
+
+def checked_score_method(method: str) -> ScoreMethod:
+    """Return `method` if it is one of `SCORE_METHODS`, or raise `ParameterError`."""
+    for known in SCORE_METHODS:
+        if method == known:
+            return known
+    raise ParameterError(f"score method {method!r}: must be one of {', '.join(SCORE_METHODS)}")
+
+
+def image_scores(
+    distances: npt.NDArray[np.float32], method: Literal["max", "top1percent"] = "max"
+) -> npt.NDArray[np.float64]:
+    """Return the anomaly score of each image.
+
+    Parameters
+    ----------
+    distances
+        float32 (n, h, w): each patch's distance to the memory bank.
+    method
+        ``"max"``, the largest distance, or ``"top1percent"``, the mean of the largest 1 %, at least
+        one. (The paper's third needs the features: `reweighted_score`.)
+
+    Raises
+    ------
+    ParameterError
+        For another shape or method.
+    """
+    if distances.ndim != 3 or 0 in distances.shape:
+        raise ParameterError(
+            f"patch distances: expected shape (images, height, width), got {distances.shape}"
+        )
+    flat = distances.reshape(len(distances), -1)
+    if method == "max":
+        return np.asarray(flat.max(axis=1), dtype=np.float64)
+    if method == "top1percent":
+        count = max(1, round(flat.shape[1] / 100))
+        largest = np.partition(flat, flat.shape[1] - count, axis=1)[:, -count:]
+        return np.asarray(largest.mean(axis=1, dtype=np.float64))
+    raise ParameterError(f"score method {method!r}: must be max or top1percent here")
+
+
+def image_score(
+    distances: npt.NDArray[np.float32], method: Literal["max", "top1percent"] = "max"
+) -> float:
+    """Return the anomaly score of one image from its (h, w) map; see `image_scores`."""
+    return float(image_scores(distances[np.newaxis], method)[0])
+
+
+def reweighted_score(
+    features: npt.NDArray[np.float32],
+    distances: npt.NDArray[np.float32],
+    nearest: npt.NDArray[np.int64],
+    index: NeighbourIndex,
+    *,
+    neighbours: int = 9,
+    exclude_group: int | None = None,
+) -> float:
+    """Return the paper's re-weighted score of one image.
+
+    The most anomalous patch x has distance s to its nearest bank row m. The score is
+    ``(1 - exp(s) / sum of exp(|x - b|))  s`` with b over the `neighbours` bank rows nearest to m (m
+    itself among them): a patch near to a *rare* row of the bank counts more.
+
+    Parameters
+    ----------
+    features
+        float32 (h, w, d).
+    distances
+        float32 (h, w): distances to the nearest bank row.
+    nearest
+        int64 (h, w): that row.
+    index
+        The memory bank.
+    neighbours
+        Rows around m; fewer where the bank has fewer.
+    exclude_group
+        Group of bank rows that must not be seen.
+
+    References
+    ----------
+    K. Roth et al., "Towards Total Recall in Industrial Anomaly Detection", CVPR 2022, equation 7.
+    """
+    if not features.shape[:2] == distances.shape == nearest.shape:
+        raise ParameterError(
+            f"re-weighted score: features, distances and nearest rows disagree in height and "
+            f"width: {features.shape[:2]}, {distances.shape}, {nearest.shape}"
+        )
+    worst = np.unravel_index(int(distances.argmax()), distances.shape)
+    score = float(distances[worst])
+    available = len(index)
+    if exclude_group is not None and index.groups is not None:
+        available -= int(np.count_nonzero(index.groups == exclude_group))
+    row = index.bank[int(nearest[worst])]
+    around = index.nearest(
+        row[np.newaxis], min(neighbours, available), exclude_group=exclude_group
+    ).indices[0]
+    to_around = np.linalg.norm(
+        index.bank[around].astype(np.float64) - features[worst].astype(np.float64), axis=1
+    )
+    # Exponents are taken relative to s: distances of a few hundred would overflow otherwise.
+    share = 1.0 / float(np.exp(np.minimum(to_around - score, 700.0)).sum())
+    return (1.0 - min(1.0, share)) * score
+
+
+@lru_cache(maxsize=64)
+def _upsampling_and_smoothing(count: int, side: int, sigma: float) -> npt.NDArray[np.float32]:
+    """Return the float32 (side, count) matrix that upsamples a line and smooths it.
+
+    Both are linear, and both are separable: a map is then smoothed by two small matrix products.
+    """
+    # Half-pixel centres: pixel x of the line of `side` lies at (x + 0.5) count / side - 0.5.
+    position = np.clip((np.arange(side) + 0.5) * count / side - 0.5, 0, count - 1)
+    left = np.minimum(position.astype(np.int64), max(count - 2, 0))
+    fraction = position - left
+    matrix = np.zeros((side, count))
+    matrix[np.arange(side), left] += 1.0 - fraction
+    matrix[np.arange(side), np.minimum(left + 1, count - 1)] += fraction
+    if sigma > 0.0:
+        from scipy.ndimage import gaussian_filter1d
+
+        matrix = gaussian_filter1d(matrix, sigma, axis=0, mode="reflect", truncate=_TRUNCATE)
+    result: npt.NDArray[np.float32] = matrix.astype(np.float32)
+    result.setflags(write=False)
+    return result
+
+
+def anomaly_map(
+    distances: npt.NDArray[np.float32], side: int, sigma: float = 4.0
+) -> npt.NDArray[np.float32]:
+    """Return the anomaly map in pixels of the network's input.
+
+    Bilinear upsampling (half-pixel centres, edges held) and Gaussian smoothing; at the border the
+    map is mirrored (``d c b a | a b c d``), so that a defect there loses nothing to the outside.
+
+    Parameters
+    ----------
+    distances
+        float32 (h, w) or (n, h, w): each patch's distance to the memory bank.
+    side
+        Height and width of the network's input in pixels.
+    sigma
+        Standard deviation of the smoothing in pixels of the network's input; 0 for none.
+
+    Returns
+    -------
+    float32 (side, side) or (n, side, side).
+    """
+    if distances.ndim not in (2, 3) or 0 in distances.shape:
+        raise ParameterError(
+            f"patch distances: expected shape (height, width) or (images, height, width), "
+            f"got {distances.shape}"
+        )
+    if side < 1 or not sigma >= 0.0:
+        raise ParameterError(
+            f"anomaly map: side {side} must be positive, sigma {sigma} not below 0"
+        )
+    rows = _upsampling_and_smoothing(distances.shape[-2], side, float(sigma))
+    columns = _upsampling_and_smoothing(distances.shape[-1], side, float(sigma))
+    result: npt.NDArray[np.float32] = rows @ distances.astype(np.float32, copy=False) @ columns.T
+    return result
+
+
+def place(
+    anomaly: npt.NDArray[np.float32], box: Sequence[int], width: int, height: int
+) -> npt.NDArray[np.float32]:
+    """Return the map on the whole original image, NaN where nothing was inspected.
+
+    Parameters
+    ----------
+    anomaly
+        float32 (side, side): the anomaly map.
+    box
+        x0, y0, x1, y1 in pixels of the original image (ends excluded): what the network saw.
+    width, height
+        Size of the original image in pixels.
+
+    Returns
+    -------
+    float32 (height, width).
+    """
+    x0, y0, x1, y1 = _checked_box(box, width, height)
+    placed = np.full((height, width), np.nan, np.float32)
+    rows = _upsampling_and_smoothing(anomaly.shape[0], y1 - y0, 0.0)
+    columns = _upsampling_and_smoothing(anomaly.shape[1], x1 - x0, 0.0)
+    placed[y0:y1, x0:x1] = rows @ anomaly @ columns.T
+    return placed
+
+
+def _checked_box(box: Sequence[int], width: int, height: int) -> tuple[int, int, int, int]:
+    x0, y0, x1, y1 = (int(value) for value in box)
+    if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
+        raise ParameterError(
+            f"box ({x0}, {y0}, {x1}, {y1}): must lie in the image of {width} x {height} pixels"
+        )
+    return x0, y0, x1, y1
+
+
+@dataclass(frozen=True)
+class Region:
+    """A connected part of an image that is above the threshold.
+
+    Attributes
+    ----------
+    box_xyxy
+        x0, y0, x1, y1 in pixels of the original image, ends excluded.
+    area_pixels
+        Area in pixels of the original image.
+    area_percent
+        Area in per cent of the original image.
+    peak_score
+        The anomaly map's largest value in the region.
+    peak_xy
+        Where it lies, in pixels of the original image.
+    """
+
+    box_xyxy: tuple[int, int, int, int]
+    area_pixels: int
+    area_percent: float
+    peak_score: float
+    peak_xy: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        x0, y0, x1, y1 = self.box_xyxy
+        x, y = self.peak_xy
+        if not (0 <= x0 <= x < x1 and 0 <= y0 <= y < y1):
+            raise ParameterError(
+                f"region: expected a box around its peak, got box {self.box_xyxy} and peak "
+                f"{self.peak_xy}"
+            )
+        if not 1 <= self.area_pixels <= (x1 - x0) * (y1 - y0):
+            raise ParameterError(
+                f"region: expected an area of 1 to {(x1 - x0) * (y1 - y0)} pixels, "
+                f"got {self.area_pixels}"
+            )
+        if not 0.0 < self.area_percent <= 100.0 or not np.isfinite(self.peak_score):
+            raise ParameterError(
+                f"region: expected an area above 0 to 100 % and a finite score, "
+                f"got {self.area_percent} % and {self.peak_score}"
+            )
+
+
+def find_regions(
+    anomaly: npt.NDArray[np.float32],
+    threshold: float,
+    *,
+    box: Sequence[int],
+    width: int,
+    height: int,
+    minimum_area_percent: float = 0.0,
+) -> list[Region]:
+    """Return the connected parts of the map above the threshold, highest peak first.
+
+    Pixels touching by a side or a corner belong together.
+
+    Parameters
+    ----------
+    anomaly
+        float32 (side, side): the anomaly map.
+    threshold
+        Pixels strictly above it count.
+    box
+        x0, y0, x1, y1 in pixels of the original image: what the map covers.
+    width, height
+        Size of the original image in pixels.
+    minimum_area_percent
+        Regions that are smaller, in per cent of the original image, are left out.
+    """
+    x0, y0, x1, y1 = _checked_box(box, width, height)
+    above = anomaly > threshold
+    if not above.any():
+        return []
+    from scipy import ndimage
+
+    labels, _ = ndimage.label(above, structure=np.ones((3, 3)))
+    box_width, box_height = x1 - x0, y1 - y0
+    side_y, side_x = anomaly.shape
+    regions = []
+    for number, (rows, columns) in enumerate(ndimage.find_objects(labels), start=1):
+        inside = labels[rows, columns] == number
+        cells = int(np.count_nonzero(inside))
+        area = max(1, round(cells * box_width * box_height / (side_x * side_y)))
+        percent = 100.0 * area / (width * height)
+        if percent < minimum_area_percent:
+            continue
+        values = np.where(inside, anomaly[rows, columns], -np.inf)
+        row, column = np.unravel_index(int(values.argmax()), values.shape)
+        peak_row, peak_column = int(rows.start + row), int(columns.start + column)
+        regions.append(
+            Region(
+                # Integers throughout: a box ends on the pixel its last cell touches, never beyond.
+                box_xyxy=(
+                    x0 + columns.start * box_width // side_x,
+                    y0 + rows.start * box_height // side_y,
+                    x0 - (-columns.stop * box_width // side_x),
+                    y0 - (-rows.stop * box_height // side_y),
+                ),
+                area_pixels=area,
+                area_percent=percent,
+                peak_score=float(anomaly[peak_row, peak_column]),
+                peak_xy=(
+                    x0 + (2 * peak_column + 1) * box_width // (2 * side_x),
+                    y0 + (2 * peak_row + 1) * box_height // (2 * side_y),
+                ),
+            )
+        )
+    return sorted(regions, key=lambda region: -region.peak_score)
