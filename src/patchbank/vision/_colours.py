@@ -65,7 +65,7 @@ def _to_eight_bits(array: npt.NDArray[Any], name: str) -> npt.NDArray[np.uint8]:
         return array
     if kind == np.bool_:
         return array.astype(np.uint8) * np.uint8(255)
-    if kind == np.int32:
+    if kind.kind == "i" and kind.itemsize == 4:
         if array.min() < 0 or array.max() > 65535:
             raise ImageError(
                 f"{name}: has integers from {array.min()} to {array.max()}; scale them to 0..65535"
@@ -80,4 +80,6 @@ def _to_eight_bits(array: npt.NDArray[Any], name: str) -> npt.NDArray[np.uint8]:
                 f"{name}: has numbers from {array.min():g} to {array.max():g}; scale them to 0..1"
             )
         return np.rint(array.astype(np.float32) * 255).astype(np.uint8)
-    raise ImageError(f"{name}: has type {kind}; give uint8, uint16, bool, or floats in 0..1")
+    raise ImageError(
+        f"{name}: has type {kind}; give uint8, uint16, bool, int32 in 0..65535 or floats in 0..1"
+    )

@@ -168,20 +168,20 @@ def decode(
         The image cannot be used; the message says why and what to do.
     """
     if isinstance(source, str | Path):
-        name = str(source)
-        return _decode_bytes(_read(Path(source), limits), name, limits)
+        path = Path(source)
+        return _decode_bytes(_read(path, limits), str(path), limits)
     if isinstance(source, bytes):
         if not source:
-            raise ImageError(f"{name or _UNNAMED}: is empty (0 bytes); give an image")
+            raise ImageError(f"{_shown(name) or _UNNAMED}: is empty (0 bytes); give an image")
         if len(source) > limits.max_bytes:
-            raise _too_many_bytes(name or _UNNAMED, len(source), limits)
+            raise _too_many_bytes(_shown(name) or _UNNAMED, len(source), limits)
         return _decode_bytes(source, name, limits)
     if isinstance(source, Image.Image):
         return _decode_pillow(source, name, limits)
     if isinstance(source, np.ndarray):
         return _decode_array(source, name, limits)
     raise ImageError(
-        f"{name or _UNNAMED}: cannot use {type(source).__name__}; "
+        f"{_shown(name) or _UNNAMED}: cannot use {type(source).__name__}; "
         "give a path, bytes, a Pillow image or an array"
     )
 
@@ -209,36 +209,37 @@ def thumbnail(pixels: Pixels, side: int = 128) -> bytes:
 
 def _read(path: Path, limits: ImageLimits) -> bytes:
     """Return a regular file's bytes; anything else is not opened: a pipe would block for ever."""
+    shown = _shown(str(path))
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
-            raise ImageError(f"{path}: is a folder; give an image file")
+            raise ImageError(f"{shown}: is a folder; give an image file")
         if not stat.S_ISREG(status.st_mode):
-            raise ImageError(f"{path}: is a device or a pipe; give an image file")
+            raise ImageError(f"{shown}: is a device or a pipe; give an image file")
         if status.st_size == 0:
-            raise ImageError(f"{path}: is empty (0 bytes); write the image again")
+            raise ImageError(f"{shown}: is empty (0 bytes); write the image again")
         if status.st_size > limits.max_bytes:
-            raise _too_many_bytes(str(path), status.st_size, limits)
+            raise _too_many_bytes(shown, status.st_size, limits)
         with path.open("rb") as file:
             # One byte more than allowed shows a file that grew meanwhile.
             content = file.read(limits.max_bytes + 1)
     except FileNotFoundError as error:
-        raise ImageError(f"{path}: does not exist; check the path") from error
+        raise ImageError(f"{shown}: does not exist; check the path") from error
     except PermissionError as error:
-        raise ImageError(f"{path}: cannot be read; check its permissions") from error
+        raise ImageError(f"{shown}: cannot be read; check its permissions") from error
     except (OSError, ValueError) as error:  # ValueError: a path with a NUL
         reason = (
             os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
         )
-        raise ImageError(f"{str(path)!r}: cannot be read ({reason}); check the path") from error
+        raise ImageError(f"{shown}: cannot be read ({reason}); check the path") from error
     if len(content) > limits.max_bytes:
-        raise _too_many_bytes(str(path), len(content), limits)
+        raise _too_many_bytes(shown, len(content), limits)
     return content
 
 
 def _decode_bytes(content: bytes, name: str, limits: ImageLimits) -> DecodedImage:
     kind = _format_of(content)
-    label = name or _UNNAMED
+    label = _shown(name) or _UNNAMED
     if kind is None:
         raise ImageError(f"{label}: is not an image of a known format; give one of {_FORMATS}")
     try:
@@ -260,13 +261,11 @@ def _decode_bytes(content: bytes, name: str, limits: ImageLimits) -> DecodedImag
 
 
 def _decode_pillow(image: Image.Image, name: str, limits: ImageLimits) -> DecodedImage:
-    label = name or _UNNAMED
+    label = _shown(name) or _UNNAMED
     _check_size(image.size, label, limits)
     try:
         image.load()
         pixels = _upright_rgb(image, _orientation(image), label)
-        digest = hashlib.sha256(f"{image.mode} {image.size}".encode())
-        digest.update(image.tobytes())
     except ImageError:
         raise
     except MemoryError as error:
@@ -275,11 +274,12 @@ def _decode_pillow(image: Image.Image, name: str, limits: ImageLimits) -> Decode
         raise ImageError(
             f"{label}: cannot be used ({_reason(error)}); give an RGB image"
         ) from error
-    return DecodedImage(pixels, digest.hexdigest(), name, image.format or "Pillow", image.mode)
+    # What is judged is hashed: the stored pixels would need their palette and profile beside them.
+    return DecodedImage(pixels, _digest(pixels), name, image.format or "Pillow", image.mode)
 
 
 def _decode_array(array: npt.NDArray[Any], name: str, limits: ImageLimits) -> DecodedImage:
-    label = name or _UNNAMED
+    label = _shown(name) or _UNNAMED
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
         raise ImageError(
             f"{label}: has shape {array.shape}; give (height, width) or (height, width, 1, 3 or 4)"
@@ -287,9 +287,18 @@ def _decode_array(array: npt.NDArray[Any], name: str, limits: ImageLimits) -> De
     height, width = array.shape[:2]
     _check_size((width, height), label, limits)
     pixels = array_to_rgb(array, label)
+    return DecodedImage(pixels, _digest(array), name, "array", str(array.dtype))
+
+
+def _digest(array: npt.NDArray[Any]) -> str:
     digest = hashlib.sha256(f"{array.dtype.str} {array.shape}".encode())
     digest.update(np.ascontiguousarray(array).data)
-    return DecodedImage(pixels, digest.hexdigest(), name, "array", str(array.dtype))
+    return digest.hexdigest()
+
+
+def _shown(name: str) -> str:
+    """Return a name as messages show it: on one line, whatever characters it has."""
+    return name if name.isprintable() else ascii(name)
 
 
 def _format_of(content: bytes) -> str | None:

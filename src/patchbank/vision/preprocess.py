@@ -93,7 +93,7 @@ class Preprocessing:
 
 
 def _check_side(what: str, value: int) -> None:
-    if not SMALLEST_SIDE <= value <= LARGEST_SIDE:
+    if type(value) is not int or not SMALLEST_SIDE <= value <= LARGEST_SIDE:
         raise ParameterError(
             f"{what} is {value}; give a whole number from {SMALLEST_SIDE} to {LARGEST_SIDE} pixels"
         )

@@ -1,0 +1,109 @@
+"""The settings that decide an image's features."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Final, Self
+
+from patchbank.errors import ParameterError
+from patchbank.vision.backbones import DEFAULT_BACKBONE, check_layers, get_backbone
+from patchbank.vision.preprocess import Preprocessing
+
+PRECISIONS: Final = ("f32", "bf16")
+
+# Part of every fingerprint. Raise it with any change of code that changes features: of decoding,
+# preprocessing, the graph, pooling or the embedding.
+FEATURES_VERSION: Final = 1
+
+_LARGEST_POOLING: Final = 9
+
+
+@dataclass(frozen=True)
+class ExtractorSettings:
+    """All that decides an image's features; kept with every bank.
+
+    Parameters
+    ----------
+    backbone : str
+        A name of `patchbank.vision.backbones.available_backbones`.
+    layers : tuple of str
+        Layers the features are taken from; put into the network's order; none means the
+        backbone's own choice.
+    image_size : int
+        Side in pixels that images are resized to.
+    center_crop : int, optional
+        Side in pixels of the part kept; without it, all is kept.
+    pooling : int
+        Side of the neighbourhood averaged around each position; odd; 1 for none.
+    precision : str
+        ``"f32"`` or ``"bf16"``: what the processor computes in.
+
+    Raises
+    ------
+    UnknownBackboneError, UnknownLayerError, ParameterError
+        A value is not one of those possible.
+    """
+
+    backbone: str = DEFAULT_BACKBONE
+    layers: tuple[str, ...] = ()
+    image_size: int = 224
+    center_crop: int | None = None
+    pooling: int = 3
+    precision: str = "f32"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "layers", check_layers(self.backbone, tuple(self.layers)))
+        Preprocessing(self.image_size, self.center_crop)
+        if type(self.pooling) is not int or self.pooling not in range(1, _LARGEST_POOLING + 1, 2):
+            raise ParameterError(
+                f"pooling is {self.pooling}; give an odd number from 1 to {_LARGEST_POOLING}"
+            )
+        if self.precision not in PRECISIONS:
+            raise ParameterError(
+                f"precision is {self.precision!r}; give one of {', '.join(PRECISIONS)}"
+            )
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How an image becomes the network's input."""
+        return Preprocessing(self.image_size, self.center_crop)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hex digest of all that changes features; equal ones have comparable features."""
+        content = {
+            **self.to_json(),
+            "weights": get_backbone(self.backbone).weights_sha256,
+            "version": FEATURES_VERSION,
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the settings as a dictionary of JSON's types."""
+        return {**asdict(self), "layers": list(self.layers)}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """Return the settings `to_json` gave.
+
+        Raises
+        ------
+        ParameterError
+            There is a setting this version does not know.
+        """
+        unknown = set(content) - {one.name for one in fields(cls)}
+        if unknown:
+            raise ParameterError(
+                f"unknown extractor setting {', '.join(sorted(unknown))}; upgrade patchbank"
+            )
+        return cls(**content)
+
+    def differences(self, other: ExtractorSettings) -> list[str]:
+        """Return one phrase for each setting in which `other` differs, such as for a message."""
+        mine, theirs = self.to_json(), other.to_json()
+        return [
+            f"{name} {mine[name]} and {theirs[name]}" for name in mine if mine[name] != theirs[name]
+        ]
