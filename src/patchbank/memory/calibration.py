@@ -1,0 +1,206 @@
+"""Thresholds and p-values from good images alone."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from patchbank.errors import ParameterError
+
+
+def p_value(calibration_scores: npt.ArrayLike, score: float) -> float:
+    """Return how surprising a score is for a good image: ``(1 + #{calibration >= s}) / (n + 1)``.
+
+    For a good image exchangeable with those of calibration, a p-value of at most a occurs with a
+    probability of at most a.
+
+    References
+    ----------
+    V. Vovk, A. Gammerman, G. Shafer, "Algorithmic Learning in a Random World", 2005, chapter 2;
+    H. Papadopoulos et al., "Inductive Confidence Machines for Regression", ECML 2002 (the split).
+    """
+    scores = _checked_scores(calibration_scores, "calibration scores")
+    at_least = len(scores) - int(np.searchsorted(scores, score, side="left"))
+    return (1 + at_least) / (len(scores) + 1)
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A threshold on a score, and what it promises: an image fails if its score is *above* it.
+
+    Attributes
+    ----------
+    requested_rate
+        The false-alarm rate asked for, as a share.
+    sample_size
+        Calibration images n.
+    value
+        The threshold: the k-th largest calibration score.
+    rank
+        k, ``floor(requested_rate (n + 1))``, at least 1.
+    guaranteed_rate
+        ``k / (n + 1)``: the false-alarm rate on a new good image is at most this, on average over
+        the drawing of the calibration images.
+    realised_low, realised_high
+        With the calibration images as they happened to be drawn, the realised rate follows
+        Beta(k, n + 1 - k); these are its 5 % and 95 % points.
+    """
+
+    requested_rate: float
+    sample_size: int
+    value: float
+    rank: int
+    guaranteed_rate: float
+    realised_low: float
+    realised_high: float
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.rank <= self.sample_size:
+            raise ParameterError(
+                f"threshold: expected a rank of 1 to {self.sample_size}, got {self.rank}"
+            )
+        if not 0.0 <= self.realised_low <= self.realised_high <= 1.0:
+            raise ParameterError(
+                f"threshold: expected a rising interval of rates, "
+                f"got {self.realised_low} to {self.realised_high}"
+            )
+
+    @property
+    def sufficient(self) -> bool:
+        """Whether there are enough calibration images to keep the requested rate."""
+        return self.guaranteed_rate <= self.requested_rate + 1e-9
+
+    def describe(self) -> str:
+        """Return one sentence for people."""
+        promise = (
+            f"threshold {self.value:.4g} from {self.sample_size} good images: at most "
+            f"{_percent(self.guaranteed_rate)} false alarms on average, between "
+            f"{_percent(self.realised_low)} and {_percent(self.realised_high)} "
+            f"with 90 % confidence"
+        )
+        if self.sufficient:
+            return f"{promise} ({_percent(self.requested_rate)} requested)"
+        needed = images_needed(self.requested_rate)
+        return f"{promise}; the {_percent(self.requested_rate)} requested need {needed} good images"
+
+
+def _percent(rate: float) -> str:
+    return f"{100.0 * rate:.3g} %"
+
+
+def images_needed(false_alarm_rate: float) -> int:
+    """Return the fewest calibration images that can keep a rate: 99 for 1 %."""
+    _check_rate(false_alarm_rate)
+    return max(1, math.ceil(1.0 / false_alarm_rate - 1e-9) - 1)
+
+
+def conformal_threshold(
+    calibration_scores: npt.ArrayLike, false_alarm_rate: float = 0.01
+) -> Threshold:
+    """Return the split-conformal threshold for a false-alarm rate.
+
+    Failing an image whose p-value is at most the rate is failing it when its score is above the
+    k-th largest of n calibration scores, ``k = floor(rate (n + 1))``; a good image does so with a
+    probability of at most ``k / (n + 1)``. Where n is too small for that (k = 0), the largest score
+    is the threshold, the guaranteed rate ``1 / (n + 1)`` is above the requested one, and the result
+    says so.
+
+    Raises
+    ------
+    ParameterError
+        For no scores, scores that are not finite, and a rate that is not within (0, 1).
+    """
+    scores = _checked_scores(calibration_scores, "calibration scores")
+    _check_rate(false_alarm_rate)
+    n = len(scores)
+    # The small number undoes binary rounding: 0.29 x 100 is 28.999999999999996.
+    rank = min(n, max(1, math.floor(false_alarm_rate * (n + 1) + 1e-9)))
+    from scipy.special import betaincinv
+
+    low, high = (float(betaincinv(rank, n + 1 - rank, q)) for q in (0.05, 0.95))
+    return Threshold(false_alarm_rate, n, float(scores[n - rank]), rank, rank / (n + 1), low, high)
+
+
+def _check_rate(rate: float) -> None:
+    if not 0.0 < rate < 1.0:
+        raise ParameterError(f"false-alarm rate {rate}: must be between 0 and 1, such as 0.01")
+
+
+def _checked_scores(scores: npt.ArrayLike, what: str) -> npt.NDArray[np.float64]:
+    """Return `scores` sorted, or raise."""
+    array = np.sort(np.asarray(scores, dtype=np.float64))
+    if array.ndim != 1 or len(array) == 0 or not np.isfinite(array).all():
+        raise ParameterError(f"{what}: expected a list of finite numbers that is not empty")
+    return array
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What the reference images of a bank score when their own patches are left out.
+
+    Attributes
+    ----------
+    scores
+        Image scores, sorted.
+    map_maxima
+        The largest value of each image's anomaly map, sorted: for the threshold of regions.
+    score_method
+        The method the image scores are of.
+    """
+
+    scores: tuple[float, ...]
+    map_maxima: tuple[float, ...]
+    score_method: str
+
+    def __post_init__(self) -> None:
+        for name in ("scores", "map_maxima"):
+            values = _checked_scores(getattr(self, name), f"calibration {name}")
+            object.__setattr__(self, name, tuple(values.tolist()))
+        if len(self.scores) != len(self.map_maxima):
+            raise ParameterError(
+                f"calibration: expected a score and a map's maximum for each image, "
+                f"got {len(self.scores)} and {len(self.map_maxima)}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def p_value(self, score: float) -> float:
+        """Return how surprising an image's score is for a good image; see `p_value`."""
+        return p_value(self.scores, score)
+
+    def threshold(self, false_alarm_rate: float = 0.01) -> Threshold:
+        """Return the threshold on the image score."""
+        return conformal_threshold(self.scores, false_alarm_rate)
+
+    def map_threshold(self, false_alarm_rate: float = 0.01) -> Threshold:
+        """Return the threshold on the anomaly map: that share of good images has any region."""
+        return conformal_threshold(self.map_maxima, false_alarm_rate)
+
+    def to_json(self) -> str:
+        """Return the calibration as JSON; numbers survive exactly."""
+        return json.dumps(
+            {
+                "score_method": self.score_method,
+                "scores": self.scores,
+                "map_maxima": self.map_maxima,
+            }
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> Calibration:
+        """Return the calibration that `to_json` wrote; raises `ParameterError` for other text."""
+        try:
+            document: dict[str, Any] = json.loads(text)
+            return cls(
+                tuple(document["scores"]),
+                tuple(document["map_maxima"]),
+                str(document["score_method"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ParameterError(f"calibration: not what to_json writes ({error!r})") from error
