@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
+from patchbank.memory.scoring import Region
 from patchbank.reports.colours import OTHER_VERDICT, RGB, VERDICT_COLOURS, ColourScale, colour_table
 
 Pixels = npt.NDArray[np.uint8]
@@ -30,18 +32,6 @@ _MIN_SIDE = 384
 _LABELLED = 8
 # Wider than this, the two panels stand one above the other.
 _WIDE = 2.0
-
-
-class RegionLike(Protocol):
-    """What of a region is drawn."""
-
-    @property
-    def box(self) -> tuple[int, int, int, int]:
-        """Left, top, right, bottom in pixels of the original image, the last two exclusive."""
-
-    @property
-    def peak_score(self) -> float:
-        """Its highest score."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,7 +54,7 @@ def heatmap_picture(
     score: float,
     threshold: float,
     map_threshold: float,
-    regions: Sequence[RegionLike] = (),
+    regions: Sequence[Region] = (),
     p_value: float | None = None,
     name: str = "",
     scale: ColourScale | None = None,
@@ -106,7 +96,7 @@ def heatmap_picture(
     factor = min(max(_MIN_SIDE, max(width, height)), max_side) / max(width, height)
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
 
-    original = Image.fromarray(pixels).resize(size, _filter(factor))
+    original = Image.fromarray(pixels).resize(size, _filter(factor), reducing_gap=2.0)
     overlay = _overlay(original, anomaly_map, scale, map_threshold)
     _draw_regions(overlay, regions, (size[0] / width, size[1] / height))
 
@@ -131,7 +121,7 @@ def heatmap_picture(
     )
     for (left, upper), title, panel in (
         ((_MARGIN, top), "image", original),
-        (second, "anomaly map", overlay),
+        (second, "anomaly map, with peak scores" if regions else "anomaly map", overlay),
     ):
         draw.text((left, upper + 2), title, fill=_FAINT, font=_font(13))
         canvas.paste(panel, (left, upper + _TITLE))
@@ -202,7 +192,7 @@ def _overlay(
     scores = np.asarray(resized, dtype=np.float32)
     grey = np.asarray(original.convert("L"), dtype=np.float32)[..., None]
     # The image shows through where nothing is found and less so where something is.
-    strength = 0.45 + 0.3 * scale.positions(scores)[..., None]
+    strength = 0.25 + 0.5 * scale.positions(scores)[..., None]
     blended = grey * (1 - strength) + scale.colours(scores) * strength
     picture = blended.astype(np.uint8)
     edge, halo = _outline(scores > map_threshold)
@@ -242,14 +232,14 @@ def _hatch(picture: Pixels, grey: npt.NDArray[np.float32], missing: npt.NDArray[
 
 
 def _draw_regions(
-    overlay: Image.Image, regions: Sequence[RegionLike], zoom: tuple[float, float]
+    overlay: Image.Image, regions: Sequence[Region], zoom: tuple[float, float]
 ) -> None:
     """Draw the boxes of regions, and the peak score of the strongest."""
     draw = ImageDraw.Draw(overlay)
     strongest = sorted(regions, key=lambda region: -region.peak_score)
     boxes = []
     for region in strongest:
-        x0, y0, x1, y1 = region.box
+        x0, y0, x1, y1 = region.box_xyxy
         box = (
             max(0, round(x0 * zoom[0]) - 3),
             max(0, round(y0 * zoom[1]) - 3),
@@ -312,13 +302,14 @@ def _draw_legend(
         (scale.high, "lt", top),
         (scale.low, "lb", top + high - 1),
     ):
-        if not marked or abs(at - threshold_at) > 44:
+        if not marked or abs(at - threshold_at) > 52:
             draw.text((left + 26, at), _number(value), fill=_FAINT, font=font, anchor=anchor)
     if marked:
         draw.line((left - 4, threshold_at, left + 22, threshold_at), fill=_INK, width=2)
         draw.text((left + 26, threshold_at), _number(map_threshold), _INK, font, anchor="lm")
         below = threshold_at + 15
-        draw.text((left + 26, below), "threshold", fill=_FAINT, font=_font(11), anchor="lm")
+        for row, word in enumerate(("map", "threshold")):
+            draw.text((left + 26, below + 13 * row), word, _FAINT, _font(11), anchor="lm")
 
 
 def _number(value: float) -> str:
@@ -328,7 +319,10 @@ def _number(value: float) -> str:
 
 def _shortened(text: str, room: float, font: Font) -> str:
     """Return the text, with its middle left out where it is wider than `room` pixels."""
-    printable = "".join(letter if letter.isprintable() else "?" for letter in text)
+    # Pillow's own font has no letters beyond these; a box would look like an error.
+    plain = unicodedata.normalize("NFKD", text)
+    plain = "".join(letter for letter in plain if not unicodedata.combining(letter))
+    printable = "".join(letter if " " <= letter <= "~" else "?" for letter in plain)
     if font.getlength(printable) <= room:
         return printable
     for kept in range(min(len(printable), 400) - 1, 1, -1):

@@ -1,0 +1,246 @@
+"""Charts of an evaluation as SVG or PNG: score histogram, ROC, precision and recall, PRO."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from patchbank.errors import MissingExtraError
+from patchbank.metrics import Curve
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+ChartFormat = Literal["svg", "png"]
+LegendPlace = Literal["best", "lower left", "lower right"]
+
+
+@dataclass(frozen=True, slots=True)
+class Theme:
+    """The colours of a chart; good and anomalous are blue and orange, safe for colour blindness."""
+
+    background: str
+    ink: str
+    faint: str
+    grid: str
+    good: str
+    anomalous: str
+    threshold: str
+
+
+LIGHT: Final = Theme("#ffffff", "#1c2026", "#5c6570", "#e3e6ea", "#2b6cb0", "#d9730d", "#1c2026")
+DARK: Final = Theme("#1b1f25", "#e8eaed", "#a6adb7", "#343a43", "#6aaeee", "#f2a154", "#e8eaed")
+
+_BINS = 40
+
+
+def score_histogram(
+    good: npt.ArrayLike,
+    anomalous: npt.ArrayLike,
+    threshold: float,
+    *,
+    theme: Theme = LIGHT,
+    file_format: ChartFormat = "svg",
+) -> bytes:
+    """Return the histogram of image scores, good beside anomalous, with the threshold.
+
+    Parameters
+    ----------
+    good, anomalous
+        (n,) and (m,) of float; either may be empty.
+    threshold
+        The score above which an image fails.
+
+    Raises
+    ------
+    MissingExtraError
+        If matplotlib is not installed.
+    """
+    good_scores = np.asarray(good, dtype=np.float64)
+    anomalous_scores = np.asarray(anomalous, dtype=np.float64)
+    both = np.concatenate([good_scores, anomalous_scores, [threshold]])
+    low, high = float(both.min()), float(both.max())
+    edges = np.linspace(low, high if high > low else low + 1, _BINS + 1).tolist()
+
+    def draw(axes: Axes) -> None:
+        for scores, colour, name in (
+            (good_scores, theme.good, "good"),
+            (anomalous_scores, theme.anomalous, "anomalous"),
+        ):
+            if len(scores):
+                label = f"{name} ({len(scores)})"
+                axes.hist(scores, edges, color=colour, alpha=0.35, histtype="stepfilled")
+                axes.hist(scores, edges, color=colour, histtype="step", linewidth=1.5, label=label)
+        axes.axvline(
+            threshold,
+            color=theme.threshold,
+            linestyle="--",
+            linewidth=1.3,
+            label=f"threshold {threshold:.4g}",
+        )
+        axes.set_xlabel("anomaly score")
+        axes.set_ylabel("images")
+        axes.locator_params(axis="y", integer=True)
+
+    return _rendered(draw, (6.4, 3.6), theme, file_format, legend="best")
+
+
+def roc_chart(
+    roc: Curve,
+    auroc: float,
+    *,
+    operating_point: tuple[float, float] | None = None,
+    theme: Theme = LIGHT,
+    file_format: ChartFormat = "svg",
+) -> bytes:
+    """Return the ROC curve; `operating_point` is (false-alarm rate, recall) at the threshold.
+
+    Raises
+    ------
+    MissingExtraError
+        If matplotlib is not installed.
+    """
+
+    def draw(axes: Axes) -> None:
+        axes.plot([0, 1], [0, 1], color=theme.faint, linestyle=":", linewidth=1)
+        axes.plot(roc.x, roc.y, color=theme.good, linewidth=2, label=f"AUROC {auroc:.4f}")
+        _operating_point(axes, operating_point, theme)
+        _unit_square(axes, "false-alarm rate (good images that fail)", "recall (anomalies found)")
+
+    return _rendered(draw, (4.4, 4.1), theme, file_format, legend="lower right")
+
+
+def precision_recall_chart(
+    precision_recall: Curve,
+    average_precision: float,
+    *,
+    operating_point: tuple[float, float] | None = None,
+    theme: Theme = LIGHT,
+    file_format: ChartFormat = "svg",
+) -> bytes:
+    """Return the precision-recall curve; `operating_point` is (recall, precision).
+
+    Raises
+    ------
+    MissingExtraError
+        If matplotlib is not installed.
+    """
+
+    def draw(axes: Axes) -> None:
+        axes.step(
+            precision_recall.x,
+            precision_recall.y,
+            where="pre",
+            color=theme.good,
+            linewidth=2,
+            label=f"average precision {average_precision:.4f}",
+        )
+        _operating_point(axes, operating_point, theme)
+        _unit_square(axes, "recall (anomalies found)", "precision (fails that are anomalies)")
+
+    return _rendered(draw, (4.4, 4.1), theme, file_format, legend="lower left")
+
+
+def pro_chart(
+    pro: Curve,
+    aupro: float,
+    fpr_limit: float,
+    *,
+    theme: Theme = LIGHT,
+    file_format: ChartFormat = "svg",
+) -> bytes:
+    """Return the per-region overlap over the pixels' false-positive rate, the limit marked.
+
+    Raises
+    ------
+    MissingExtraError
+        If matplotlib is not installed.
+    """
+
+    def draw(axes: Axes) -> None:
+        inside = pro.x <= fpr_limit
+        label = f"AUPRO {aupro:.4f} up to {fpr_limit:g}"
+        axes.fill_between(pro.x[inside], pro.y[inside], color=theme.good, alpha=0.15)
+        axes.plot(pro.x, pro.y, color=theme.good, linewidth=2, label=label)
+        axes.axvline(fpr_limit, color=theme.faint, linestyle=":", linewidth=1)
+        _unit_square(axes, "false-positive rate of pixels", "overlap per region")
+
+    return _rendered(draw, (4.4, 4.1), theme, file_format, legend="lower right")
+
+
+def _operating_point(axes: Axes, point: tuple[float, float] | None, theme: Theme) -> None:
+    if point is not None:
+        axes.plot(
+            *point,
+            marker="o",
+            markersize=8,
+            color=theme.anomalous,
+            markeredgecolor=theme.background,
+            linestyle="none",
+            label="at the threshold",
+            clip_on=False,
+            zorder=5,
+        )
+
+
+def _unit_square(axes: Axes, x_label: str, y_label: str) -> None:
+    axes.set_xlim(-0.01, 1.01)
+    axes.set_ylim(-0.01, 1.02)
+    axes.set_aspect("equal")
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+
+
+def _rendered(
+    draw: Callable[[Axes], None],
+    size: tuple[float, float],
+    theme: Theme,
+    file_format: ChartFormat,
+    legend: LegendPlace,
+) -> bytes:
+    try:
+        import matplotlib as mpl
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise MissingExtraError(
+            "charts need matplotlib; run: pip install 'patchbank[report]'"
+        ) from None
+    # Letters as outlines look the same everywhere; a fixed salt makes equal charts equal files.
+    style: Any = {
+        "svg.fonttype": "path",
+        "svg.hashsalt": "patchbank",
+        "font.family": "DejaVu Sans",
+        "font.size": 10,
+        "text.color": theme.ink,
+        "axes.labelcolor": theme.ink,
+        "axes.edgecolor": theme.faint,
+        "axes.facecolor": theme.background,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "grid.color": theme.grid,
+        "xtick.color": theme.faint,
+        "ytick.color": theme.faint,
+        "legend.frameon": True,
+        "legend.framealpha": 0.85,
+        "legend.facecolor": theme.background,
+        "legend.edgecolor": theme.grid,
+        "legend.fontsize": 9,
+    }
+    with mpl.rc_context(style):
+        figure = Figure(figsize=size, layout="constrained", facecolor=theme.background)
+        FigureCanvasAgg(figure)  # no pyplot: nothing global is left behind
+        axes = figure.add_subplot()
+        draw(axes)
+        axes.legend(loc=legend)
+        target = io.BytesIO()
+        metadata = {"Date": None} if file_format == "svg" else None
+        figure.savefig(target, format=file_format, metadata=metadata, dpi=120)
+    return target.getvalue()
