@@ -32,6 +32,10 @@ class DatasetError(PatchbankError):
     """A data set's folder does not have the expected layout."""
 
 
+class ReportError(PatchbankError):
+    """A report or a picture cannot be written."""
+
+
 class UnknownBackboneError(PatchbankError):
     """The backbone is not known; `patchbank doctor` lists those that are."""
 
