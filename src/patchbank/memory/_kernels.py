@@ -488,6 +488,28 @@ def insert(distance: float, index: int, distances: Any, indices: Any, held: int)
 
 
 @compiled
+def insert_of_two_groups(
+    distance: float, index: int, groups: Any, distances: Any, indices: Any, held: int
+) -> Any:
+    """Insert into the nearest rows of two different groups found so far; return how many."""
+    group = groups[index]
+    if held == 0 or distance < distances[0] or (distance == distances[0] and index < indices[0]):
+        if held > 0 and groups[indices[0]] != group:
+            distances[1] = distances[0]
+            indices[1] = indices[0]
+            held = 2
+        distances[0] = distance
+        indices[0] = index
+        return max(held, 1)
+    if groups[indices[0]] == group:
+        return held
+    if held == 1 or distance < distances[1] or (distance == distances[1] and index < indices[1]):
+        distances[1] = distance
+        indices[1] = index
+    return 2
+
+
+@compiled
 def search_block(
     queries: Any,
     start: int,
@@ -500,6 +522,7 @@ def search_block(
     panels: Any,
     groups: Any,
     excluded: Any,
+    two_groups: bool,
     block: Any,
     bounds: Any,
     least: Any,
@@ -511,8 +534,9 @@ def search_block(
     """Find the nearest bank rows of at most `BLOCK` queries; return how many were computed in full.
 
     `distances` (float64, squared) and `indices` are (queries, k). With `excluded` (queries,), bank
-    rows of a query's excluded group are not seen. `block`, `bounds` (BLOCK, panels * PANEL),
-    `least` (panels,), `centred` and `projected` are buffers.
+    rows of a query's excluded group are not seen; with `two_groups`, k is 2 and the second nearest
+    is that of another group than the nearest (infinitely far where there is none). `block`,
+    `bounds` (BLOCK, panels * PANEL), `least` (panels,), `centred` and `projected` are buffers.
     """
     depth = basis.shape[0] + 2
     norms = np.zeros(BLOCK)
@@ -546,6 +570,9 @@ def search_block(
                 best_panel = p
         # The most promising rows come first: their distances rule out nearly all others.
         held = 0
+        for neighbour in range(k):
+            distances[query, neighbour] = np.inf
+            indices[query, neighbour] = -1
         limit = np.float32(np.inf)
         for turn in range(-1, panels.shape[0]):
             p = best_panel if turn < 0 else turn
@@ -564,8 +591,42 @@ def search_block(
             for j in range(p * PANEL, (p + 1) * PANEL):
                 if row[j] < limit:
                     distance = squared_distance(queries[query], bank[j])
-                    held = insert(distance, j, distances[query], indices[query], held)
+                    if two_groups:
+                        held = insert_of_two_groups(
+                            distance, j, groups, distances[query], indices[query], held
+                        )
+                    else:
+                        held = insert(distance, j, distances[query], indices[query], held)
                     computed += 1
                     if held == k:
                         limit = raised(distances[query, k - 1] * square - shrink * norms[i])
     return computed
+
+
+@compiled
+def cover(features: Any, rows: Any, minima: Any, squared_radius: float, added: Any) -> Any:
+    """Add the farthest of `rows` until none is farther than the radius; return how many.
+
+    `minima` (rows,) are the squared distances to what is there already.
+    """
+    count = 0
+    while True:
+        worst = 0
+        for i in range(1, rows.shape[0]):
+            if minima[i] > minima[worst]:
+                worst = i
+        if not minima[worst] > squared_radius:
+            return count
+        row = rows[worst]
+        added[count] = row
+        count += 1
+        for i in range(rows.shape[0]):
+            minima[i] = min(minima[i], squared_distance(features[rows[i]], features[row]))
+
+
+@compiled
+def lower_directly(features: Any, start: int, stop: int, centres: Any, minima: Any) -> None:
+    """Lower the squared distances ``minima[start:stop]`` of these rows by those to `centres`."""
+    for i in range(start, stop):
+        for centre in centres:
+            minima[i] = min(minima[i], squared_distance(features[i], features[centre]))

@@ -143,18 +143,35 @@ class NeighbourIndex:
             For queries that do not fit the bank, a bank without groups where one is excluded, and
             fewer than `k` rows to choose from.
         """
+        queries = self._checked_queries(queries)
+        excluded = self._checked_exclusion(len(queries), k, exclude_group)
+        return self._search(queries, k, excluded, two_groups=False)
+
+    def nearest_of_two_groups(self, queries: npt.NDArray[np.float32]) -> Neighbours:
+        """Return of every query the nearest bank row and the nearest of any *other* group.
+
+        So the nearest row outside of any one group is known without another search. Where all rows
+        are of one group, the second distance is infinite and its index -1.
+
+        Parameters
+        ----------
+        queries
+            float32 (q, d), finite.
+        """
+        queries = self._checked_queries(queries)
+        if self.groups is None:
+            raise ParameterError("memory bank: has no groups to tell apart")
+        return self._search(queries, 2, np.empty(0, np.int64), two_groups=True)
+
+    def _checked_queries(self, queries: npt.NDArray[np.float32]) -> FloatMatrix:
         queries = checked_features(queries, "queries")
         if queries.shape[1] != self.bank.shape[1]:
             raise ParameterError(
                 f"queries: have {queries.shape[1]} dimensions, the memory bank {self.bank.shape[1]}"
             )
-        if not math.isfinite(float(np.abs(queries).max())):
+        if not np.isfinite(queries).all():
             raise ParameterError("queries: there are values that are not finite (NaN or infinity)")
-        excluded = self._checked_exclusion(len(queries), k, exclude_group)
-        squared = np.empty((len(queries), k))
-        indices = np.empty((len(queries), k), np.int64)
-        computed = self._search(queries, excluded, squared, indices)
-        return Neighbours(np.sqrt(squared).astype(np.float32), indices, computed)
+        return queries
 
     def _checked_exclusion(
         self, count: int, k: int, exclude_group: int | npt.NDArray[np.int64] | None
@@ -185,11 +202,14 @@ class NeighbourIndex:
     def _search(
         self,
         queries: FloatMatrix,
+        k: int,
         excluded: npt.NDArray[np.int64],
-        squared: npt.NDArray[np.float64],
-        indices: npt.NDArray[np.int64],
-    ) -> int:
+        *,
+        two_groups: bool,
+    ) -> Neighbours:
         kernels = self._kernels
+        squared = np.empty((len(queries), k))
+        indices = np.empty((len(queries), k), np.int64)
         groups = np.empty(0, np.int64) if self.groups is None else self.groups
         n_panels, depth, _ = self._panels.shape
         computed = []
@@ -215,6 +235,7 @@ class NeighbourIndex:
                         self._panels,
                         groups,
                         excluded,
+                        two_groups,
                         block,
                         bounds,
                         least,
@@ -228,7 +249,7 @@ class NeighbourIndex:
             return work
 
         for_tiles(len(queries), kernels.BLOCK, make_worker)
-        return sum(computed)
+        return Neighbours(np.sqrt(squared).astype(np.float32), indices, sum(computed))
 
 
 def _leading_components(

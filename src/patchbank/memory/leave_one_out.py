@@ -1,0 +1,153 @@
+"""Score reference images as if they were new: each against the bank without its own patches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from patchbank.errors import ParameterError
+from patchbank.memory._parallel import TileWorker, for_tiles
+from patchbank.memory.coreset import Coreset
+from patchbank.memory.neighbours import NeighbourIndex
+from patchbank.progress import Progress, silent
+
+# Images searched between two reports of progress.
+_IMAGES_AT_ONCE = 8
+
+
+@dataclass(frozen=True, eq=False)
+class LeftOut:
+    """Patch distances of reference images to the bank without their own patches.
+
+    Attributes
+    ----------
+    distances
+        float32 (n, h, w).
+    nearest
+        int64 (n, h, w): the nearest row of the bank that is not of the image itself; -1 where the
+        bank has none. What was put back in place of the image's rows (see
+        `leave_one_out_distances`) is not in the bank and may be nearer.
+    put_back
+        int64 (n,): how many patches of other images were put back for each image.
+    """
+
+    distances: npt.NDArray[np.float32]
+    nearest: npt.NDArray[np.int64]
+    put_back: npt.NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        if self.distances.ndim != 3 or self.nearest.shape != self.distances.shape:
+            raise ParameterError(
+                f"left out: expected distances and nearest rows of one shape (images, height, "
+                f"width), got {self.distances.shape} and {self.nearest.shape}"
+            )
+
+
+def leave_one_out_distances(
+    features: npt.NDArray[np.float32],
+    coreset: Coreset,
+    *,
+    index: NeighbourIndex | None = None,
+    progress: Progress = silent,
+) -> LeftOut:
+    """Return each reference image's patch distances to a bank that never saw the image.
+
+    Taking an image's rows out of the bank leaves holes: patches of *other* images that only its
+    rows stood for. A bank made without the image would have kept some of those. So the patches that
+    are left farther from the bank than its covering radius are put back, farthest first, until all
+    are covered again: the greedy rule of the coreset, continued. Without this, reference images
+    score higher than new good ones do.
+
+    Parameters
+    ----------
+    features
+        float32 (n, h, w, d): the patches of at least two reference images.
+    coreset
+        The bank: rows of ``features.reshape(-1, d)``.
+    index
+        The bank's index, its groups being the numbers of the images, if there is one already.
+    progress
+        Called as images are done; may raise `KeyboardInterrupt`.
+
+    Raises
+    ------
+    ParameterError
+        For fewer than two images, or an index that is not this bank's.
+    """
+    if features.ndim != 4:
+        raise ParameterError(
+            f"features: expected shape (images, height, width, dimensions), got {features.shape}"
+        )
+    n, height, width, dimensions = features.shape
+    if n < 2:
+        raise ParameterError(
+            f"{n} reference image: leaving one out needs at least two; give more good images"
+        )
+    patches = np.ascontiguousarray(features).reshape(-1, dimensions)
+    per_image = height * width
+    groups = coreset.indices // per_image
+    if index is None:
+        index = NeighbourIndex(patches[coreset.indices], groups)
+    elif index.groups is None or not np.array_equal(index.groups, groups):
+        raise ParameterError("leave one out: the index is not of this coreset's images")
+
+    first_distance = np.empty(len(patches), np.float32)
+    second_distance = np.empty(len(patches), np.float32)
+    rows = np.empty((len(patches), 2), np.int64)
+    for start in range(0, n, _IMAGES_AT_ONCE):
+        progress("calibrate", start, n)
+        part = slice(start * per_image, (start + _IMAGES_AT_ONCE) * per_image)
+        found = index.nearest_of_two_groups(patches[part])
+        first_distance[part], second_distance[part] = found.distances.T
+        rows[part] = found.indices
+    owner = groups[rows[:, 0]]
+    own = np.repeat(np.arange(n), per_image)
+    is_own = owner == own
+    squared = np.where(is_own, second_distance, first_distance).astype(np.float64) ** 2
+    nearest = np.where(is_own, rows[:, 1], rows[:, 0])
+
+    orphaned = np.flatnonzero(~is_own & (second_distance > coreset.covering_radius))
+    orphaned = orphaned[np.argsort(owner[orphaned], kind="stable")]
+    put_back = _put_back(
+        patches, per_image, orphaned, owner[orphaned], second_distance, coreset, squared
+    )
+    progress("calibrate", n, n)
+    shape = (n, height, width)
+    return LeftOut(
+        np.sqrt(squared).astype(np.float32).reshape(shape), nearest.reshape(shape), put_back
+    )
+
+
+def _put_back(
+    patches: npt.NDArray[np.float32],
+    per_image: int,
+    orphaned: npt.NDArray[np.int64],
+    lost: npt.NDArray[np.int64],
+    distances: npt.NDArray[np.float32],
+    coreset: Coreset,
+    squared: npt.NDArray[np.float64],
+) -> npt.NDArray[np.int64]:
+    """Cover the patches orphaned by losing each image and lower that image's distances by them."""
+    from patchbank.memory import _kernels
+
+    n = len(patches) // per_image
+    counts = np.zeros(n, np.int64)
+    ends = np.searchsorted(lost, np.arange(n + 1))
+
+    def one_image(image: int) -> None:
+        rows = orphaned[ends[image] : ends[image + 1]]
+        if len(rows) == 0:
+            return
+        added = np.empty(len(rows), np.int64)
+        minima = distances[rows].astype(np.float64) ** 2
+        counts[image] = _kernels.cover(patches, rows, minima, coreset.covering_radius**2, added)
+        begin = image * per_image
+        _kernels.lower_directly(patches, begin, begin + per_image, added[: counts[image]], squared)
+
+    def make_worker() -> TileWorker:
+        return lambda start, stop: one_image(start)
+
+    for_tiles(n, 1, make_worker)
+    return counts
