@@ -89,7 +89,7 @@ def let_reach(account: Account, paths: list[Path]) -> None:
         if not _reaches(account, path):
             raise EmbeddedServerError(
                 f"the account {_name(account.uid)!r}, which runs the embedded database for root, "
-                f"cannot reach {path}; give it access (chmod o+x) or run patchbank as an ordinary user"
+                f"cannot reach {path}; give it access or run patchbank as an ordinary user"
             )
 
 

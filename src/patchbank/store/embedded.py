@@ -117,7 +117,7 @@ class EmbeddedServer:
     """
 
     def __init__(self, home: Path, *, idle_minutes: float = 10.0) -> None:
-        self.home = Path(os.path.abspath(home.expanduser())).resolve()
+        self.home = home.expanduser().resolve()
         self.folder = self.home / "postgres"
         self.data = self.folder / "data"
         self.log = self.folder / "server.log"
@@ -389,7 +389,7 @@ class EmbeddedServer:
         return _read_number(self.data / "postmaster.pid")
 
     def _is_our_server(self, pid: int) -> bool:
-        import psutil
+        import psutil  # type: ignore[import-untyped,unused-ignore]
 
         try:
             process = psutil.Process(pid)
@@ -433,7 +433,7 @@ class EmbeddedServer:
                 ) from error
             raise EmbeddedServerError(
                 f"the embedded database in {self.home} cannot be used: {error.strerror or error} "
-                f"({error.filename or self.folder}); check the folder or set PATCHBANK_HOME to another"
+                f"({error.filename or self.folder}); check it or set another PATCHBANK_HOME"
             ) from error
 
 
@@ -485,7 +485,7 @@ def _size_of(folder: Path) -> int:
         for name in names:
             # Files come and go while we look.
             with contextlib.suppress(FileNotFoundError):
-                size += os.lstat(os.path.join(parent, name)).st_size
+                size += (Path(parent) / name).lstat().st_size
     return size
 
 

@@ -42,7 +42,7 @@ def watch(server: EmbeddedServer, idle_seconds: float) -> None:
                         sessions = seen
                         last_used = time.monotonic()
                     left = idle_seconds - (time.monotonic() - last_used)
-                    if left <= 0 and server.stop_if(lambda: _is_idle(connection)):  # noqa: B023
+                    if left <= 0 and server.stop_if(lambda: _is_idle(connection)):
                         return
                     # Waits on the connection, so that the server's end is noticed at once.
                     for _ in connection.notifies(timeout=max(0.01, min(look_seconds, left))):

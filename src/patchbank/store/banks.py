@@ -1,0 +1,372 @@
+"""Memory banks: saved whole, read whole, replaced in one transaction."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import psycopg
+from psycopg.types.json import Jsonb
+
+from patchbank.errors import DatabaseError, NotFittedError
+from patchbank.store import queries
+from patchbank.store.categories import (
+    add_event,
+    check_category_name,
+    find_category,
+    lock_category,
+    unknown_category,
+)
+from patchbank.store.copying import RowLayout
+from patchbank.store.new_bank import NewBank
+from patchbank.store.notices import announce
+
+if TYPE_CHECKING:
+    from patchbank.store.connection import Database
+    from patchbank.store.migrate import Connection
+
+
+@dataclass(frozen=True)
+class ReferenceImage:
+    """A reference image of a bank; `score` is its own, against the bank without its patches."""
+
+    image_id: int
+    name: str
+    origin: str | None
+    score: float
+
+
+@dataclass(frozen=True, eq=False)
+class StoredBank:
+    """One version of a category's bank, read whole.
+
+    Attributes
+    ----------
+    features
+        The coreset in greedy order, float32 (m, d).
+    patch_image
+        For each patch its image's index in `references`, int64 (m,).
+    patch_row, patch_column
+        Its position in the feature map, int16 (m,).
+    references
+        The n reference images.
+    embeddings
+        Their embeddings, float32 (n, e).
+    embedding_mean
+        What was subtracted from each embedding, float32 (e,).
+    """
+
+    category: str
+    version: int
+    state: str
+    extractor_fingerprint: str
+    extractor: dict[str, Any]
+    settings: dict[str, Any]
+    calibration: dict[str, Any]
+    coreset_ratio: float
+    covering_radius: float
+    created_at: datetime
+    features: npt.NDArray[np.float32]
+    patch_image: npt.NDArray[np.int64]
+    patch_row: npt.NDArray[np.int16]
+    patch_column: npt.NDArray[np.int16]
+    references: list[ReferenceImage]
+    embeddings: npt.NDArray[np.float32]
+    embedding_mean: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class BankVersion:
+    """A version of a bank in brief."""
+
+    version: int
+    state: str
+    extractor_fingerprint: str
+    coreset_ratio: float
+    patch_count: int
+    dimensions: int
+    image_count: int
+    created_at: datetime
+    retired_at: datetime | None
+
+
+class Banks:
+    """The banks of a database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._queries = queries.load("banks")
+
+    def save(self, category: str, bank: NewBank) -> int:
+        """Make `bank` the active one of the category and return its version.
+
+        One transaction: whoever reads sees the old bank whole or the new one whole. Saves of one
+        category wait for one another. The category is made when missing; the bank before is
+        retired and kept whole, older ones keep only what describes them.
+
+        Raises
+        ------
+        ParameterError
+            When no category may have this name.
+        DiskFullError, DatabaseError
+            When it could not be saved; then nothing was changed.
+        """
+        check_category_name(category)
+        with self._database.connection() as connection:
+            category_id = lock_category(connection, category)
+            key = {"category_id": category_id}
+            last = connection.execute(self._queries["last_version"], key).fetchone()
+            assert last is not None
+            version = int(last[0]) + 1
+            key |= {"version": version}
+            connection.execute(self._queries["retire"], key)
+            self._insert(connection, key, bank)
+            image_ids = _upsert_images(connection, category_id, bank)
+            self._copy_references(connection, key, image_ids, bank)
+            self._copy_patches(connection, key, image_ids, bank)
+            connection.execute(self._queries["prune_patches"], key)
+            connection.execute(self._queries["prune_references"], key)
+            add_event(
+                connection,
+                category_id,
+                "fit",
+                {"version": version, "images": len(bank.images), "patches": len(bank.features)},
+            )
+            announce(connection, category, version)
+        return version
+
+    def active(self, category: str) -> StoredBank:
+        """Read the category's active bank.
+
+        Raises
+        ------
+        UnknownCategoryError, NotFittedError
+            When there is no such category, or no bank in it.
+        """
+        with self._snapshot() as connection:
+            category_id, version = active_bank(connection, category)
+            return self._read(connection, category, category_id, version)
+
+    def active_version(self, category: str) -> int:
+        """Return the version of the active bank: cheap, to see whether one at hand is current.
+
+        Raises
+        ------
+        UnknownCategoryError, NotFittedError
+            When there is no such category, or no bank in it.
+        """
+        with self._database.connection() as connection:
+            return active_bank(connection, category)[1]
+
+    def history(self, category: str) -> list[BankVersion]:
+        """Return all versions the category had, the newest first.
+
+        Raises
+        ------
+        UnknownCategoryError
+            When there is no such category.
+        """
+        with self._database.connection() as connection:
+            rows = connection.execute(
+                self._queries["history"], {"category_id": find_category(connection, category)}
+            ).fetchall()
+        return [BankVersion(*row) for row in rows]
+
+    @contextlib.contextmanager
+    def _snapshot(self) -> Iterator[Connection]:
+        """Lend a connection on which several statements see one state of the database."""
+        with self._database.connection() as connection:
+            connection.execute(b"set transaction isolation level repeatable read, read only")
+            yield connection
+
+    def _insert(self, connection: Connection, key: dict[str, int], bank: NewBank) -> None:
+        connection.execute(
+            self._queries["insert"],
+            {
+                **key,
+                "extractor_fingerprint": bank.extractor_fingerprint,
+                "extractor": Jsonb(bank.extractor),
+                "settings": Jsonb(bank.settings),
+                "calibration": Jsonb(bank.calibration),
+                "coreset_ratio": float(bank.coreset_ratio),
+                "covering_radius": float(bank.covering_radius),
+                "patch_count": bank.features.shape[0],
+                "dimensions": bank.features.shape[1],
+                "image_count": len(bank.images),
+                "embedding_mean": bank.embedding_mean.tolist(),
+            },
+        )
+
+    def _copy_references(
+        self,
+        connection: Connection,
+        key: dict[str, int],
+        image_ids: npt.NDArray[np.int64],
+        bank: NewBank,
+    ) -> None:
+        count, dimensions = bank.embeddings.shape
+        layout = RowLayout(
+            {"category_id": "i8", "version": "i4", "position": "i4", "image_id": "i8",
+             "score": "f8", "embedding": dimensions}
+        )  # fmt: skip
+        columns: dict[str, npt.NDArray[Any]] = {
+            "category_id": np.full(count, key["category_id"]),
+            "version": np.full(count, key["version"]),
+            "position": np.arange(count),
+            "image_id": image_ids,
+            "score": np.array([image.score for image in bank.images], np.float64),
+            "embedding": bank.embeddings,
+        }
+        with connection.cursor().copy(self._queries["copy_references_in"]) as copy:
+            for block in layout.encode(columns):
+                copy.write(block)
+
+    def _copy_patches(
+        self,
+        connection: Connection,
+        key: dict[str, int],
+        image_ids: npt.NDArray[np.int64],
+        bank: NewBank,
+    ) -> None:
+        count, dimensions = bank.features.shape
+        layout = RowLayout(
+            {"category_id": "i8", "version": "i4", "ordinal": "i4", "image_id": "i8",
+             "patch_row": "i2", "patch_column": "i2", "feature": dimensions}
+        )  # fmt: skip
+        columns: dict[str, npt.NDArray[Any]] = {
+            "category_id": np.full(count, key["category_id"]),
+            "version": np.full(count, key["version"]),
+            "ordinal": np.arange(count),
+            "image_id": image_ids[bank.patch_image],
+            "patch_row": bank.patch_row,
+            "patch_column": bank.patch_column,
+            "feature": bank.features,
+        }
+        with connection.cursor().copy(self._queries["copy_patches_in"]) as copy:
+            for block in layout.encode(columns):
+                copy.write(block)
+
+    def _read(
+        self, connection: Connection, category: str, category_id: int, version: int
+    ) -> StoredBank:
+        key = {"category_id": category_id, "version": version}
+        row = connection.execute(self._queries["read"], key).fetchone()
+        assert row is not None
+        patch_count, dimensions, image_count, created_at, mean = row[8:]
+        embedding_mean = np.array(mean, np.float32)
+        images = connection.execute(self._queries["reference_images"], key).fetchall()
+        references = [
+            ReferenceImage(image_id=i, name=name, origin=origin, score=score)
+            for _, i, name, origin, score in images
+        ]
+        reference_rows = _copy_out(
+            connection,
+            self._queries["copy_references_out"],
+            key,
+            RowLayout({"position": "i4", "embedding": len(embedding_mean)}),
+        )
+        patch_rows = _copy_out(
+            connection,
+            self._queries["copy_patches_out"],
+            key,
+            RowLayout(
+                {"ordinal": "i4", "image_id": "i8", "patch_row": "i2", "patch_column": "i2",
+                 "feature": dimensions}
+            ),
+        )  # fmt: skip
+        if len(patch_rows) != patch_count or len(reference_rows) != image_count != len(images):
+            raise DatabaseError(
+                f"bank {version} of category {category!r} is incomplete: {len(patch_rows)} of "
+                f"{patch_count} patches; fit the category again"
+            )
+        ordinal = patch_rows["ordinal"].astype(np.int64)
+        features = np.empty((patch_count, dimensions), np.float32)
+        features[ordinal] = patch_rows["feature"]
+        embeddings = np.empty((image_count, len(embedding_mean)), np.float32)
+        embeddings[reference_rows["position"].astype(np.int64)] = reference_rows["embedding"]
+        image_ids = np.array([reference.image_id for reference in references], np.int64)
+        by_id = np.argsort(image_ids)
+        found = np.searchsorted(image_ids, patch_rows["image_id"].astype(np.int64), sorter=by_id)
+        return StoredBank(
+            category=category,
+            version=version,
+            state=row[1],
+            extractor_fingerprint=row[2],
+            extractor=row[3],
+            settings=row[4],
+            calibration=row[5],
+            coreset_ratio=row[6],
+            covering_radius=row[7],
+            created_at=created_at,
+            features=features,
+            patch_image=_scattered(ordinal, by_id[found], np.int64),
+            patch_row=_scattered(ordinal, patch_rows["patch_row"], np.int16),
+            patch_column=_scattered(ordinal, patch_rows["patch_column"], np.int16),
+            references=references,
+            embeddings=embeddings,
+            embedding_mean=embedding_mean,
+        )
+
+
+def active_bank(connection: Connection, category: str) -> tuple[int, int]:
+    """Return the category's id and its active version.
+
+    Raises
+    ------
+    UnknownCategoryError, NotFittedError
+        When there is no such category, or no bank in it.
+    """
+    row = connection.execute(
+        queries.load("banks")["active_version"], {"category": category}
+    ).fetchone()
+    if row is None:
+        raise unknown_category(category)
+    category_id, version = row
+    if version is None:
+        raise NotFittedError(
+            f"category {category!r} has no bank; run `patchbank fit` on images of it first"
+        )
+    return int(category_id), int(version)
+
+
+def _upsert_images(
+    connection: Connection, category_id: int, bank: NewBank
+) -> npt.NDArray[np.int64]:
+    """Return the image ids in the order of `bank.images`."""
+    rows = connection.execute(
+        queries.load("images")["upsert"],
+        {
+            "category_id": category_id,
+            "names": [image.name for image in bank.images],
+            "sha256s": [bytes.fromhex(image.sha256) for image in bank.images],
+            "widths": [image.width for image in bank.images],
+            "heights": [image.height for image in bank.images],
+            "labels": [image.label for image in bank.images],
+            "origins": [image.origin for image in bank.images],
+            "thumbnails": [image.thumbnail for image in bank.images],
+        },
+    ).fetchall()
+    ids: dict[str, int] = dict(rows)
+    return np.array([ids[image.name] for image in bank.images], np.int64)
+
+
+def _copy_out(
+    connection: Connection, query: bytes, key: dict[str, int], layout: RowLayout
+) -> npt.NDArray[np.void]:
+    # COPY takes no parameters on the server, so they are put in here.
+    with psycopg.ClientCursor(connection).copy(query, key) as copy:
+        return layout.decode(b"".join(copy))
+
+
+def _scattered(
+    ordinal: npt.NDArray[np.int64], values: npt.NDArray[Any], kind: type[np.integer]
+) -> npt.NDArray[Any]:
+    """Return `values` in the order of the coreset."""
+    result = np.empty(len(ordinal), kind)
+    result[ordinal] = values
+    return result

@@ -1,0 +1,177 @@
+"""Categories: what is inspected."""
+
+from __future__ import annotations
+
+import getpass
+import unicodedata
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from psycopg.types.json import Jsonb
+
+from patchbank.errors import ParameterError, UnknownCategoryError
+from patchbank.store import queries
+from patchbank.store.notices import announce
+
+if TYPE_CHECKING:
+    from patchbank.store.connection import Database
+    from patchbank.store.migrate import Connection
+
+MAX_NAME_LENGTH = 100
+
+
+@dataclass(frozen=True)
+class Category:
+    """A category and its active bank in brief; the bank's fields are None without one."""
+
+    name: str
+    created_at: datetime
+    bank_version: int | None
+    image_count: int | None
+    patch_count: int | None
+    fitted_at: datetime | None
+    inspection_count: int
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    """How much of a category was removed."""
+
+    banks: int
+    images: int
+    patches: int
+    inspections: int
+
+
+class Categories:
+    """The categories of a database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._queries = queries.load("categories")
+
+    def list(self) -> list[Category]:
+        """Return all categories by name."""
+        with self._database.connection() as connection:
+            rows = connection.execute(self._queries["list"], {"name": None}).fetchall()
+        return [_category(row) for row in rows]
+
+    def get(self, name: str) -> Category:
+        """Return one category.
+
+        Raises
+        ------
+        UnknownCategoryError
+            When it does not exist.
+        """
+        with self._database.connection() as connection:
+            row = connection.execute(self._queries["list"], {"name": name}).fetchone()
+        if row is None:
+            raise unknown_category(name)
+        return _category(row)
+
+    def ensure(self, name: str) -> Category:
+        """Return the category, made when missing.
+
+        Raises
+        ------
+        ParameterError
+            When no category may have this name.
+        """
+        check_category_name(name)
+        with self._database.connection() as connection:
+            connection.execute(self._queries["ensure"], {"name": name})
+            row = connection.execute(self._queries["list"], {"name": name}).fetchone()
+        assert row is not None
+        return _category(row)
+
+    def forget(self, name: str) -> Forgotten:
+        """Remove a category and everything that belongs to it, for good, in one transaction.
+
+        Raises
+        ------
+        UnknownCategoryError
+            When it does not exist.
+        """
+        with self._database.connection() as connection:
+            found = connection.execute(self._queries["lock_to_forget"], {"name": name}).fetchone()
+            if found is None:
+                raise unknown_category(name)
+            # Children before parents.
+            removed = {
+                table: connection.execute(
+                    self._queries[f"forget_{table}"], {"category_id": found[0]}
+                ).rowcount
+                for table in (
+                    "patches", "references", "inspections", "events", "images", "banks", "category",
+                )
+            }  # fmt: skip
+            announce(connection, name, None)
+        return Forgotten(
+            banks=removed["banks"],
+            images=removed["images"],
+            patches=removed["patches"],
+            inspections=removed["inspections"],
+        )
+
+
+def check_category_name(name: str) -> None:
+    """Raise ParameterError unless `name` may name a category."""
+    if not name.strip():
+        raise ParameterError("a category's name must not be empty")
+    if name != name.strip():
+        raise ParameterError(f"the category name {name!r} must not begin or end with a space")
+    if len(name) > MAX_NAME_LENGTH:
+        raise ParameterError(
+            f"the category name {name[:20]!r}... has {len(name)} characters; "
+            f"use at most {MAX_NAME_LENGTH}"
+        )
+    # Names end up in paths of reports and in URLs, and on terminals.
+    if "/" in name or "\\" in name or name in (".", ".."):
+        raise ParameterError(f"the category name {name!r} must not contain a slash or be a dot")
+    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in name):
+        raise ParameterError(f"the category name {name!r} must not contain control characters")
+
+
+def lock_category(connection: Connection, name: str) -> int:
+    """Return the category's id, made when missing, and keep others from changing its banks."""
+    statements = queries.load("categories")
+    while True:
+        connection.execute(statements["ensure"], {"name": name})
+        row = connection.execute(statements["lock"], {"name": name}).fetchone()
+        if row is not None:
+            return int(row[0])
+        # It was forgotten while we waited for the lock.
+
+
+def find_category(connection: Connection, name: str) -> int:
+    """Return the category's id or raise UnknownCategoryError."""
+    row = connection.execute(queries.load("categories")["find"], {"name": name}).fetchone()
+    if row is None:
+        raise unknown_category(name)
+    return int(row[0])
+
+
+def add_event(connection: Connection, category_id: int, kind: str, detail: dict[str, Any]) -> None:
+    """Write down who changed what."""
+    try:
+        actor = getpass.getuser()
+    except (KeyError, OSError):
+        # A container's user may have no name.
+        actor = "unknown"
+    connection.execute(
+        queries.load("categories")["add_event"],
+        {"category_id": category_id, "kind": kind, "actor": actor, "detail": Jsonb(detail)},
+    )
+
+
+def unknown_category(name: str) -> UnknownCategoryError:
+    """Return the error that says that a category does not exist."""
+    return UnknownCategoryError(
+        f"there is no category {name!r}; `patchbank categories` lists those there are"
+    )
+
+
+def _category(row: tuple[Any, ...]) -> Category:
+    return Category(*row[1:])

@@ -1,0 +1,133 @@
+"""The one place where the driver's errors become ours."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+from psycopg import conninfo, errors, pq
+from psycopg_pool import PoolClosed, PoolTimeout
+
+from patchbank.errors import (
+    DatabaseError,
+    DatabaseUnreachableError,
+    DiskFullError,
+    ParameterError,
+    PatchbankError,
+)
+
+if TYPE_CHECKING:
+    from patchbank.store.embedded import EmbeddedServer
+
+
+class Place:
+    """Which database is meant, in words that may be shown: never with a password.
+
+    Parameters
+    ----------
+    url
+        A URL or ``key=value`` string; None for the embedded server.
+    server
+        The embedded server, if it is that.
+
+    Raises
+    ------
+    ParameterError
+        When the URL cannot be understood.
+    """
+
+    def __init__(self, url: str | None, server: EmbeddedServer | None = None) -> None:
+        self.server = server
+        self.url = "embedded"
+        self._words = "the embedded database"
+        if url is None:
+            return
+        try:
+            given = conninfo.conninfo_to_dict(url)
+        except psycopg.ProgrammingError:
+            # The driver's message may quote the URL, password and all: it is not passed on.
+            raise ParameterError(
+                "PATCHBANK_DATABASE_URL is no database URL; "
+                "write it as postgresql://user:password@host:port/database"
+            ) from None
+        values = {
+            option.keyword.decode(): option.val.decode()
+            for option in pq.Conninfo.get_defaults()
+            if option.val is not None
+        }
+        values |= {name: str(value) for name, value in given.items() if value is not None}
+        host = values.get("host") or values.get("hostaddr") or "the local socket"
+        port = values.get("port", "5432")
+        user = values.get("user", "")
+        name = values.get("dbname") or user
+        self.url = f"postgresql://{user}@{host}:{port}/{name}"
+        self._words = f"the database {name!r} on {host}, port {port}, as user {user!r}"
+
+    def __str__(self) -> str:
+        return self._words if self.server is None else f"{self._words} in {self.server.home}"
+
+    @property
+    def home(self) -> Path | None:
+        """The home folder of the embedded server."""
+        return self.server.home if self.server else None
+
+
+@contextlib.contextmanager
+def explained(place: Place) -> Iterator[None]:
+    """Turn errors of the driver into errors with a remedy."""
+    try:
+        yield
+    except (psycopg.Error, PoolTimeout, PoolClosed) as error:
+        raise explain(error, place) from error
+
+
+def explain(error: Exception, place: Place) -> PatchbankError:
+    """Return our error for one of the driver's."""
+    reason = first_line(error)
+    if isinstance(error, errors.DiskFull) or "No space left on device" in str(error):
+        return _disk_full(place)
+    if isinstance(error, PoolClosed):
+        return DatabaseError(f"{place} was closed; open it again")
+    if isinstance(error, errors.InsufficientPrivilege | errors.ReadOnlySqlTransaction):
+        return DatabaseError(
+            f"{place} refused: {reason}; patchbank needs a role that may create and write tables"
+        )
+    lost = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout)
+    if isinstance(error, lost) and getattr(error, "sqlstate", None) in (None, "57P01", "57P02"):
+        # A log that cannot grow takes the whole server down; the cause is in its own words only.
+        if place.server is not None and place.server.log_says_disk_full():
+            return _disk_full(place)
+        return DatabaseUnreachableError(
+            f"{place} broke off: {reason}; what was under way was not saved, try again"
+        )
+    return DatabaseError(f"{place} reported an error: {reason}")
+
+
+def explain_connecting(error: psycopg.Error, place: Place) -> PatchbankError:
+    """Return our error for a connection that could not be made."""
+    if place.server is not None:
+        return DatabaseUnreachableError(
+            f"{place} does not let us in: {first_line(error)}; "
+            "end it with `patchbank database stop` and try again"
+        )
+    return DatabaseUnreachableError(
+        f"cannot reach {place}: {first_line(error)}; check PATCHBANK_DATABASE_URL and the server"
+    )
+
+
+def first_line(error: Exception) -> str:
+    """Return the telling line of a driver's message, without the address it starts with."""
+    lines = str(error).strip().splitlines()
+    line = lines[0] if lines else type(error).__name__
+    for mark in ("FATAL:  ", "failed: ", "ERROR:  "):
+        if mark in line:
+            line = line.rsplit(mark, 1)[1]
+    return line.strip().rstrip(".")
+
+
+def _disk_full(place: Place) -> DiskFullError:
+    where = f"the disk of {place.home}" if place.home else f"the disk of {place}"
+    return DiskFullError(f"no space left on {where}; nothing was saved, free some space and retry")

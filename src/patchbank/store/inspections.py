@@ -1,0 +1,128 @@
+"""Inspections: images judged once, kept for traceability."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from psycopg.types.json import Jsonb
+
+from patchbank.store import queries
+from patchbank.store.categories import find_category, unknown_category
+
+if TYPE_CHECKING:
+    from patchbank.store.connection import Database
+
+VERDICTS = ("pass", "review", "fail")
+
+
+@dataclass(frozen=True)
+class NewInspection:
+    """One judged image, to be recorded.
+
+    Attributes
+    ----------
+    category, bank_version
+        Who judged it.
+    image_name
+        As the user named it.
+    sha256
+        Of the image's content, in hexadecimal.
+    verdict
+        ``pass``, ``review`` or ``fail``.
+    score, threshold, p_value
+        What the verdict rests on.
+    regions, similar, timings_ms
+        As JSON can hold them.
+    """
+
+    category: str
+    bank_version: int
+    image_name: str
+    sha256: str
+    verdict: str
+    score: float
+    threshold: float
+    p_value: float | None = None
+    regions: Sequence[dict[str, Any]] = ()
+    similar: Sequence[dict[str, Any]] = ()
+    timings_ms: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.verdict not in VERDICTS:
+            raise ValueError(f"verdict is {self.verdict!r}, expected one of {VERDICTS}")
+        if len(bytes.fromhex(self.sha256)) != 32:
+            raise ValueError(f"sha256 is {self.sha256!r}, expected 64 hexadecimal digits")
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A recorded inspection; fields as in NewInspection."""
+
+    inspection_id: int
+    bank_version: int
+    image_name: str
+    sha256: str
+    verdict: str
+    score: float
+    threshold: float
+    p_value: float | None
+    regions: list[dict[str, Any]]
+    similar: list[dict[str, Any]]
+    timings_ms: dict[str, float]
+    inspected_at: datetime
+
+
+class Inspections:
+    """The inspections of a database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._queries = queries.load("inspections")
+
+    def record_many(self, inspections: Sequence[NewInspection]) -> None:
+        """Record inspections in one statement: all of them or, on an error, none.
+
+        Raises
+        ------
+        UnknownCategoryError
+            When a category does not exist (any more).
+        """
+        if not inspections:
+            return
+        parameters = {
+            "categories": [i.category for i in inspections],
+            "versions": [i.bank_version for i in inspections],
+            "image_names": [i.image_name for i in inspections],
+            "sha256s": [bytes.fromhex(i.sha256) for i in inspections],
+            "verdicts": [i.verdict for i in inspections],
+            "scores": [float(i.score) for i in inspections],
+            "thresholds": [float(i.threshold) for i in inspections],
+            "p_values": [None if i.p_value is None else float(i.p_value) for i in inspections],
+            "regions": [Jsonb(list(i.regions)) for i in inspections],
+            "similar": [Jsonb(list(i.similar)) for i in inspections],
+            "timings": [Jsonb(i.timings_ms) for i in inspections],
+        }
+        with self._database.connection() as connection:
+            recorded = connection.execute(self._queries["record"], parameters).rowcount
+            if recorded != len(inspections):
+                for name in dict.fromkeys(i.category for i in inspections):
+                    find_category(connection, name)
+                raise unknown_category(inspections[0].category)
+
+    def recent(self, category: str, limit: int = 100) -> list[Inspection]:
+        """Return a category's last inspections, the newest first.
+
+        Raises
+        ------
+        UnknownCategoryError
+            When the category does not exist.
+        """
+        with self._database.connection() as connection:
+            rows = connection.execute(
+                self._queries["recent"],
+                {"category_id": find_category(connection, category), "limit": limit},
+            ).fetchall()
+        return [Inspection(*row) for row in rows]

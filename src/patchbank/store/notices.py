@@ -1,0 +1,16 @@
+"""What one process tells the others, through PostgreSQL's NOTIFY."""
+
+from __future__ import annotations
+
+import json
+
+from patchbank.store import queries
+from patchbank.store.migrate import Connection
+
+CHANNEL = "patchbank_bank"
+
+
+def announce(connection: Connection, category: str, version: int | None) -> None:
+    """Tell listeners, once this transaction commits, that a category's bank changed."""
+    payload = json.dumps({"category": category, "version": version})
+    connection.execute(queries.load("database")["notify"], {"channel": CHANNEL, "payload": payload})

@@ -1,0 +1,74 @@
+Banks: their versions, references and patches.
+
+-- last_version --
+select coalesce(max(version), 0) from bank where category_id = %(category_id)s
+
+-- retire --
+update bank set state = 'retired', retired_at = now()
+where category_id = %(category_id)s and state = 'active'
+
+-- prune_patches --
+-- The version before stays, to go back to it; what is older would only fill the disk.
+delete from patch where category_id = %(category_id)s and version < %(version)s - 1
+
+-- prune_references --
+delete from reference where category_id = %(category_id)s and version < %(version)s - 1
+
+-- insert --
+insert into bank (
+    category_id, version, state, extractor_fingerprint, extractor, settings, calibration,
+    coreset_ratio, covering_radius, patch_count, dimensions, image_count, embedding_mean
+) values (
+    %(category_id)s, %(version)s, 'active', %(extractor_fingerprint)s, %(extractor)s,
+    %(settings)s, %(calibration)s, %(coreset_ratio)s, %(covering_radius)s, %(patch_count)s,
+    %(dimensions)s, %(image_count)s, %(embedding_mean)s::real[]::vector
+)
+
+-- copy_references_in --
+copy reference (category_id, version, position, image_id, score, embedding)
+from stdin (format binary)
+
+-- copy_patches_in --
+copy patch (category_id, version, ordinal, image_id, patch_row, patch_column, feature)
+from stdin (format binary)
+
+-- active_version --
+select category.category_id, bank.version
+from category
+left join bank on bank.category_id = category.category_id and bank.state = 'active'
+where category.name = %(category)s
+
+-- read --
+select
+    version, state, extractor_fingerprint, extractor, settings, calibration, coreset_ratio,
+    covering_radius, patch_count, dimensions, image_count, created_at, embedding_mean::real[]
+from bank
+where category_id = %(category_id)s and version = %(version)s
+
+-- history --
+select version, state, extractor_fingerprint, coreset_ratio, patch_count, dimensions,
+    image_count, created_at, retired_at
+from bank
+where category_id = %(category_id)s
+order by version desc
+
+-- reference_images --
+select position, image_id, name, origin, score
+from reference join image using (category_id, image_id)
+where category_id = %(category_id)s and version = %(version)s
+order by position
+
+-- copy_references_out --
+-- Whoever reads puts the rows in order; sorting them here would cost more than reading them.
+copy (
+    select position, embedding
+    from reference
+    where category_id = %(category_id)s and version = %(version)s
+) to stdout (format binary)
+
+-- copy_patches_out --
+copy (
+    select ordinal, image_id, patch_row, patch_column, feature
+    from patch
+    where category_id = %(category_id)s and version = %(version)s
+) to stdout (format binary)

@@ -1,0 +1,49 @@
+Categories: what is inspected.
+
+-- list --
+select
+    category.category_id, category.name, category.created_at, bank.version, bank.image_count,
+    bank.patch_count, bank.created_at,
+    (select count(*) from inspection where inspection.category_id = category.category_id)
+from category
+left join bank on bank.category_id = category.category_id and bank.state = 'active'
+where %(name)s::text is null or category.name = %(name)s
+order by category.name
+
+-- ensure --
+insert into category (name) values (%(name)s) on conflict (name) do nothing
+
+-- find --
+select category_id from category where name = %(name)s
+
+-- lock --
+-- Leaves the foreign keys of inspections free to look.
+select category_id from category where name = %(name)s for no key update
+
+-- lock_to_forget --
+select category_id from category where name = %(name)s for update
+
+-- forget_patches --
+delete from patch where category_id = %(category_id)s
+
+-- forget_references --
+delete from reference where category_id = %(category_id)s
+
+-- forget_inspections --
+delete from inspection where category_id = %(category_id)s
+
+-- forget_events --
+delete from event where category_id = %(category_id)s
+
+-- forget_images --
+delete from image where category_id = %(category_id)s
+
+-- forget_banks --
+delete from bank where category_id = %(category_id)s
+
+-- forget_category --
+delete from category where category_id = %(category_id)s
+
+-- add_event --
+insert into event (category_id, kind, actor, detail)
+values (%(category_id)s, %(kind)s, %(actor)s, %(detail)s)

@@ -1,0 +1,46 @@
+What is asked of the database as a whole.
+
+-- look --
+-- The position of pgvector: users may have installed it anywhere.
+select
+    current_setting('server_version_num')::integer,
+    (select default_version from pg_available_extensions where name = 'vector'),
+    (select extversion from pg_extension where extname = 'vector'),
+    (
+        select nspname from pg_extension join pg_namespace on pg_namespace.oid = extnamespace
+        where extname = 'vector'
+    ),
+    to_regclass('patchbank.migration') is not null
+
+-- create_extension --
+create extension if not exists vector
+
+-- lock_migrations --
+-- Any number, the same in every process: one migrates, the others wait.
+select pg_advisory_xact_lock(7205759403792793)
+
+-- create_schema --
+create schema if not exists patchbank
+
+-- create_migration --
+create table if not exists patchbank.migration (
+    name text primary key,
+    applied_at timestamptz not null default now()
+)
+
+-- migrations --
+select name from patchbank.migration
+
+-- add_migration --
+insert into patchbank.migration (name) values (%(name)s)
+
+-- status --
+select
+    current_setting('server_version'),
+    (select extversion from pg_extension where extname = 'vector'),
+    pg_database_size(current_database()),
+    pg_postmaster_start_time(),
+    extract(epoch from now() - pg_postmaster_start_time())::double precision
+
+-- notify --
+select pg_notify(%(channel)s, %(payload)s)
