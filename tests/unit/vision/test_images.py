@@ -360,9 +360,9 @@ def test_limits(tmp_path: Path) -> None:
     for source in (path, content):
         with pytest.raises(ImageError, match="PATCHBANK_MAX_IMAGE_MEGABYTES"):
             decode(source, limits=ImageLimits(max_bytes=len(content) - 1))
-    for source in (path, content, picture(), Image.fromarray(picture())):
+    for one in (path, content, picture(), Image.fromarray(picture())):
         with pytest.raises(ImageError, match="PATCHBANK_MAX_IMAGE_MEGAPIXELS"):
-            decode(source, limits=ImageLimits(max_pixels=40 * 60 - 1))
+            decode(one, limits=ImageLimits(max_pixels=40 * 60 - 1))
 
 
 def test_a_single_pixel_is_refused() -> None:
