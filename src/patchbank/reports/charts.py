@@ -87,7 +87,7 @@ def score_histogram(
         axes.set_ylabel("images")
         axes.locator_params(axis="y", integer=True)
 
-    return _rendered(draw, (6.4, 3.6), theme, file_format, legend="best")
+    return _rendered(draw, (4.4, 4.1), theme, file_format, legend="best")
 
 
 def roc_chart(

@@ -1,0 +1,298 @@
+"""The HTML page of an evaluation: one file and a folder of pictures beside it, nothing else."""
+
+from __future__ import annotations
+
+import errno
+import re
+import secrets
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from patchbank.errors import DiskFullError, MissingExtraError, ReportError
+from patchbank.metrics import ImageMetrics, PixelMetrics, Rates
+from patchbank.reports import charts
+from patchbank.reports.charts import DARK, LIGHT, Theme
+from patchbank.reports.explain import explain
+from patchbank.reports.pictures import SimilarImage
+
+PAGE_NAME = "index.html"
+# Each writing makes its own folder, so that the page in place keeps its pictures until the new page
+# replaces it in one step.
+_PICTURES = re.compile(r"pictures-[0-9a-f]{12}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Case:
+    """One judged image of a gallery, with the picture `heatmap_picture` made of it."""
+
+    name: str
+    kind: str
+    verdict: str
+    score: float
+    picture: Image.Image
+    p_value: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PassEvidence:
+    """An image that passes and the known-good images most like it, most similar first."""
+
+    case: Case
+    similar: Sequence[SimilarImage]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EvaluationPage:
+    """What the page of an evaluation shows.
+
+    Attributes
+    ----------
+    title, lead
+        Heading, and what was evaluated in a sentence or two.
+    images, rates, pixels
+        The figures; `pixels` where masks exist.
+    good_scores, anomalous_scores
+        (n,) and (m,) scores of the images judged.
+    requested_false_alarm_rate
+        The rate the threshold was set for, 0 to 1.
+    misses, false_alarms, finds
+        Anomalous images that pass, lowest score first; good ones that fail, highest first;
+        anomalous ones that fail, highest first.
+    evidence
+        An image that passes, with its similar images.
+    facts
+        Name and value of what a reader needs to repeat this: data set, split, settings, times.
+    warnings
+        What was odd, one line each.
+    credits
+        Licence and citation of the images.
+    """
+
+    title: str
+    lead: str
+    images: ImageMetrics
+    rates: Rates
+    good_scores: npt.NDArray[np.floating]
+    anomalous_scores: npt.NDArray[np.floating]
+    pixels: PixelMetrics | None = None
+    requested_false_alarm_rate: float | None = None
+    misses: Sequence[Case] = ()
+    false_alarms: Sequence[Case] = ()
+    finds: Sequence[Case] = ()
+    evidence: PassEvidence | None = None
+    facts: Sequence[tuple[str, str]] = ()
+    warnings: Sequence[str] = ()
+    credits: Sequence[str] = field(default=())
+
+    def __post_init__(self) -> None:
+        expected = (self.images.good, self.images.anomalous)
+        actual = (len(self.good_scores), len(self.anomalous_scores))
+        if expected != actual:
+            raise ValueError(f"expected {expected} good and anomalous scores, got {actual}")
+
+
+def write_evaluation_page(folder: str | Path, page: EvaluationPage) -> Path:
+    """Write ``index.html`` and its pictures into a folder and return the path of the page.
+
+    A page already there is replaced in one step, and stays whole when the writing is interrupted.
+
+    Raises
+    ------
+    MissingExtraError
+        If the extra `report` is not installed.
+    DiskFullError, ReportError
+        If the folder cannot be written.
+    """
+    target = Path(folder)
+    pictures = target / f"pictures-{secrets.token_hex(6)}"
+    index = target / PAGE_NAME
+    draft = target / f".{pictures.name}.html"
+    try:
+        pictures.mkdir(parents=True)
+        draft.write_text(_Writer(pictures).html(page), encoding="utf-8")
+        replaced = _pictures_of(index)
+        draft.replace(index)
+    except OSError as exc:
+        _discard(pictures, draft)
+        if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFullError(
+                f"no space left on the disk for the report in {folder}; free some and repeat"
+            ) from exc
+        raise ReportError(f"the report cannot be written to {folder}: {exc.strerror}") from exc
+    except BaseException:
+        _discard(pictures, draft)
+        raise
+    for old in replaced:
+        shutil.rmtree(target / old, ignore_errors=True)
+    return index
+
+
+def _discard(pictures: Path, draft: Path) -> None:
+    shutil.rmtree(pictures, ignore_errors=True)
+    draft.unlink(missing_ok=True)
+
+
+def _pictures_of(index: Path) -> set[str]:
+    """Return the picture folders an earlier page of ours refers to."""
+    if not index.is_file():
+        return set()
+    return set(_PICTURES.findall(index.read_text(encoding="utf-8", errors="replace")))
+
+
+class _Writer:
+    """Writes the pictures of one page, under names of its own: those of images are not trusted."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def html(self, page: EvaluationPage) -> str:
+        try:
+            import jinja2
+        except ImportError:
+            raise MissingExtraError(
+                "the report needs jinja2; run: pip install 'patchbank[report]'"
+            ) from None
+        environment = jinja2.Environment(
+            loader=jinja2.PackageLoader("patchbank.reports"),
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        return environment.get_template("evaluation.html.j2").render(
+            page=page,
+            rows=explain(page.images, page.rates, page.pixels, page.requested_false_alarm_rate),
+            charts=self._charts(page),
+            evidence=self._evidence(page.evidence),
+            galleries=[
+                self._gallery(
+                    "miss",
+                    "Worst misses",
+                    "Anomalous images that pass, lowest score first.",
+                    page.misses,
+                ),
+                self._gallery(
+                    "false-alarm",
+                    "Worst false alarms",
+                    "Good images that fail, highest score first.",
+                    page.false_alarms,
+                ),
+                self._gallery(
+                    "find",
+                    "Clearest finds",
+                    "Anomalous images that fail, highest score first.",
+                    page.finds,
+                ),
+            ],
+        )
+
+    def _gallery(self, stem: str, title: str, text: str, cases: Sequence[Case]) -> dict[str, Any]:
+        shown = [self._case(f"{stem}-{number}", case) for number, case in enumerate(cases, 1)]
+        return {"title": title, "text": text, "cases": shown}
+
+    def _case(self, stem: str, case: Case) -> dict[str, Any]:
+        note = f"score {case.score:.4g}"
+        if case.p_value is not None:
+            note += f", p-value {case.p_value:.3f}"
+        return {
+            "file": self._save(stem, case.picture),
+            "width": case.picture.width,
+            "height": case.picture.height,
+            "name": case.name,
+            "kind": case.kind,
+            "verdict": case.verdict,
+            "note": note,
+            "alt": f"{case.name} beside its anomaly map; verdict {case.verdict}, "
+            f"score {case.score:.4g}",
+        }
+
+    def _evidence(self, evidence: PassEvidence | None) -> dict[str, Any] | None:
+        if evidence is None:
+            return None
+        return {
+            "case": self._case("pass", evidence.case),
+            "similar": [
+                {
+                    "file": self._save(f"similar-{number}", Image.fromarray(image.pixels)),
+                    "name": image.name,
+                    "short_name": image.name.rsplit("/", 1)[-1],
+                    "similarity": f"{image.similarity:.4f}",
+                    "alt": f"known-good image {image.name}, similarity {image.similarity:.4f}",
+                }
+                for number, image in enumerate(evidence.similar, 1)
+            ],
+        }
+
+    def _charts(self, page: EvaluationPage) -> list[dict[str, str]]:
+        images, rates, pixels = page.images, page.rates, page.pixels
+        threshold = rates.threshold
+        drawn = [
+            self._chart(
+                "scores",
+                lambda theme: charts.score_histogram(
+                    page.good_scores, page.anomalous_scores, threshold, theme=theme
+                ),
+                f"Histogram of the scores of {images.good} good and {images.anomalous} anomalous "
+                f"images; the threshold is {threshold:.4g}",
+                "Number of images at each score.",
+            )
+        ]
+        alarms, recall = rates.false_alarm_rate, rates.recall
+        if images.roc is not None and images.image_auroc is not None and alarms and recall:
+            roc, auroc = images.roc, images.image_auroc
+            point = (alarms.value, recall.value)
+            drawn.append(
+                self._chart(
+                    "roc",
+                    lambda theme: charts.roc_chart(roc, auroc, operating_point=point, theme=theme),
+                    f"ROC curve; its area is {auroc:.4f}",
+                    "Recall against false-alarm rate over all thresholds (ROC); the dot is the "
+                    "threshold in use.",
+                )
+            )
+        if images.precision_recall is not None and images.average_precision is not None:
+            curve, average = images.precision_recall, images.average_precision
+            drawn.append(
+                self._chart(
+                    "precision-recall",
+                    lambda theme: charts.precision_recall_chart(curve, average, theme=theme),
+                    f"Precision-recall curve; the average precision is {average:.4f}",
+                    "Precision against recall over all thresholds.",
+                )
+            )
+        if pixels is not None and pixels.pro is not None and pixels.aupro is not None:
+            pro, aupro, limit = pixels.pro, pixels.aupro, pixels.fpr_limit
+            drawn.append(
+                self._chart(
+                    "pro",
+                    lambda theme: charts.pro_chart(pro, aupro, limit, theme=theme),
+                    f"Per-region overlap; its normalised area up to {limit:g} is {aupro:.4f}",
+                    "Share of each region found against the share of good pixels flagged (PRO).",
+                )
+            )
+        return drawn
+
+    def _chart(
+        self, stem: str, draw: Callable[[Theme], bytes], alt: str, caption: str
+    ) -> dict[str, str]:
+        files = {}
+        for tone, theme in (("light", LIGHT), ("dark", DARK)):
+            file = self._folder / f"{stem}-{tone}.svg"
+            file.write_bytes(draw(theme))
+            files[tone] = self._link(file)
+        return {**files, "alt": alt, "caption": caption}
+
+    def _save(self, stem: str, picture: Image.Image) -> str:
+        file = self._folder / f"{stem}.png"
+        picture.save(file, compress_level=6)
+        return self._link(file)
+
+    def _link(self, file: Path) -> str:
+        return f"{self._folder.name}/{file.name}"
