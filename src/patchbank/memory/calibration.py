@@ -95,7 +95,7 @@ def _percent(rate: float) -> str:
 
 def images_needed(false_alarm_rate: float) -> int:
     """Return the fewest calibration images that can keep a rate: 99 for 1 %."""
-    _check_rate(false_alarm_rate)
+    check_false_alarm_rate(false_alarm_rate)
     return max(1, math.ceil(1.0 / false_alarm_rate - 1e-9) - 1)
 
 
@@ -116,7 +116,7 @@ def conformal_threshold(
         For no scores, scores that are not finite, and a rate that is not within (0, 1).
     """
     scores = _checked_scores(calibration_scores, "calibration scores")
-    _check_rate(false_alarm_rate)
+    check_false_alarm_rate(false_alarm_rate)
     n = len(scores)
     # The small number undoes binary rounding: 0.29 x 100 is 28.999999999999996.
     rank = min(n, max(1, math.floor(false_alarm_rate * (n + 1) + 1e-9)))
@@ -126,7 +126,8 @@ def conformal_threshold(
     return Threshold(false_alarm_rate, n, float(scores[n - rank]), rank, rank / (n + 1), low, high)
 
 
-def _check_rate(rate: float) -> None:
+def check_false_alarm_rate(rate: float) -> None:
+    """Raise `ParameterError` unless `rate` is a share between 0 and 1."""
     if not 0.0 < rate < 1.0:
         raise ParameterError(f"false-alarm rate {rate}: must be between 0 and 1, such as 0.01")
 

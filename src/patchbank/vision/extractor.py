@@ -205,6 +205,25 @@ class Extractor:
                 future.result()
         return features
 
+    def extract_one(
+        self,
+        source: ImageSource,
+        *,
+        limits: ImageLimits = DEFAULT_LIMITS,
+        thumbnail_side: int | None = None,
+    ) -> Extraction:
+        """Decode one image and compute its features with all cores: the quickest for that one.
+
+        Raises
+        ------
+        ImageError
+            The image cannot be used.
+        """
+        result = self._one(source, self._single, limits, thumbnail_side)
+        if isinstance(result, Refusal):
+            raise result.error
+        return result
+
     def extract_many(
         self,
         sources: Iterable[ImageSource],

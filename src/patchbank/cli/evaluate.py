@@ -1,0 +1,132 @@
+"""`patchbank evaluate`, `patchbank demo` and `patchbank export-demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from patchbank.cli import options
+from patchbank.cli.guard import guarded
+from patchbank.cli.output import answer, print_json, show_progress, talk
+from patchbank.inspection.evaluate import Evaluation, evaluate
+from patchbank.inspection.settings import (
+    DEFAULT_CORESET_RATIO,
+    DEFAULT_FALSE_ALARM_RATE,
+    make_fit_settings,
+)
+from patchbank.inspection.workspace import Workspace
+
+_COLUMNS = (
+    ("image AUROC", "image_auroc"),
+    ("AP", "average_precision"),
+    ("F1-max", "f1_max"),
+    ("false alarms", "false_alarm_rate"),
+    ("recall", "recall"),
+    ("pixel AUROC", "pixel_auroc"),
+    ("AUPRO", "aupro"),
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    app.command("evaluate")(guarded(evaluate_command))
+    app.command("demo")(guarded(demo_command))
+    app.command("export-demo")(guarded(export_demo_command))
+
+
+def evaluate_command(
+    root: Annotated[Path, typer.Argument(help="Data set in MVTec AD's layout.")],
+    category: Annotated[
+        list[str] | None,
+        typer.Option(help="Category; may be repeated; all by default."),
+    ] = None,
+    backbone: options.Backbone = None,
+    layers: options.Layers = None,
+    image_size: options.ImageSize = None,
+    center_crop: options.CenterCrop = None,
+    coreset_ratio: options.CoresetRatio = DEFAULT_CORESET_RATIO,
+    seed: options.Seed = 0,
+    false_alarm_rate: options.FalseAlarmRate = DEFAULT_FALSE_ALARM_RATE,
+    json: options.Json = False,
+) -> int:
+    """Learn from a data set's train images, judge its test images, print how well that went.
+
+    Nothing is stored, so that no bank in use is replaced. The threshold comes from the train images
+    alone; false alarms and recall are what it gives on the test images.
+    """
+    settings = make_fit_settings(
+        backbone=backbone,
+        layers=layers,
+        image_size=image_size,
+        center_crop=center_crop,
+        coreset_ratio=coreset_ratio,
+        seed=seed,
+        false_alarm_rate=false_alarm_rate,
+    )
+    results: list[Evaluation] = []
+    with Workspace() as workspace, show_progress() as progress:
+        for result in evaluate(workspace, root, category, settings, progress=progress):
+            results.append(result)
+            for remark in result.remarks:
+                talk().print(f"{result.category}: {remark}", markup=False, style="yellow")
+            if json:
+                print_json(result.to_json())
+    if not json:
+        _print(results)
+    return 0
+
+
+def demo_command(
+    folder: Annotated[Path, typer.Option(help="Folder to leave the page in.")] = Path("demo"),
+    json: options.Json = False,
+) -> int:
+    """Learn good solar cells from real photographs, judge others, leave a page to open."""
+    from patchbank.inspection.demo import DEMO_CATEGORY, run_demo
+
+    with Workspace() as workspace, show_progress() as progress:
+        report = run_demo(workspace, folder, progress=progress)
+    if json:
+        print_json(report.to_json())
+        return 0
+    _print([report.evaluation.summary()])
+    console = answer()
+    for inspection in (report.passed, report.failed):
+        best = inspection.similar[0]
+        console.print(
+            f"{inspection.verdict:<5} {inspection.image}: score {inspection.score:.3f} "
+            f"(threshold {inspection.threshold:.3f}), p = {inspection.p_value:.3g}, "
+            f"most like {best.image} ({best.similarity:.3f})",
+            markup=False,
+        )
+    console.print(f"kept as category {DEMO_CATEGORY}; open {report.page}", markup=False)
+    return 0
+
+
+def export_demo_command(folder: options.Folder, json: options.Json = False) -> int:
+    """Write the demo set in MVTec AD's layout."""
+    from patchbank.datasets.demo import export_demo
+
+    with show_progress() as progress:
+        exported = export_demo(folder, progress=progress)
+    if json:
+        print_json({"folder": str(folder), "images": exported})
+    else:
+        answer().print(f"{folder}: {exported:,} images", markup=False)
+    return 0
+
+
+def _print(results: list[Evaluation]) -> None:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("category")
+    shown = [
+        column for column in _COLUMNS if any(one.value(column[1]) is not None for one in results)
+    ]
+    for title, _ in shown:
+        table.add_column(title, justify="right")
+    for one in results:
+        values = [one.value(key) for _, key in shown]
+        table.add_row(one.category, *["-" if value is None else f"{value:.4f}" for value in values])
+    answer().print(table)

@@ -1,0 +1,81 @@
+"""`patchbank fit`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+from patchbank.cli import options
+from patchbank.cli.guard import guarded
+from patchbank.cli.output import answer, print_json, show_progress, talk
+from patchbank.inspection.fit import fit_paths
+from patchbank.inspection.settings import (
+    DEFAULT_CORESET_RATIO,
+    DEFAULT_FALSE_ALARM_RATE,
+    make_fit_settings,
+)
+from patchbank.inspection.workspace import Workspace
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    app.command("fit")(guarded(fit_command))
+
+
+def fit_command(
+    category: options.Category,
+    paths: options.Paths,
+    backbone: options.Backbone = None,
+    layers: options.Layers = None,
+    image_size: options.ImageSize = None,
+    center_crop: options.CenterCrop = None,
+    coreset_ratio: options.CoresetRatio = DEFAULT_CORESET_RATIO,
+    seed: options.Seed = 0,
+    false_alarm_rate: options.FalseAlarmRate = DEFAULT_FALSE_ALARM_RATE,
+    json: options.Json = False,
+) -> int:
+    """Learn what good looks like from images of good parts.
+
+    The category's earlier bank, if any, answers until the new one is complete.
+    """
+    settings = make_fit_settings(
+        backbone=backbone,
+        layers=layers,
+        image_size=image_size,
+        center_crop=center_crop,
+        coreset_ratio=coreset_ratio,
+        seed=seed,
+        false_alarm_rate=false_alarm_rate,
+    )
+    with Workspace() as workspace, show_progress() as progress:
+        report = fit_paths(workspace, category, paths, settings, progress=progress)
+    document = report.to_json()
+    for refused in report.bank.refused:
+        talk().print(f"refused  {refused.reason}", markup=False, style="yellow")
+    if json:
+        print_json(document)
+    else:
+        _print(document)
+    return 0
+
+
+def _print(document: dict[str, Any]) -> None:
+    console = answer()
+    extractor = document["extractor"]
+    crop = extractor["center_crop"]
+    size = f"{extractor['image_size']} pixels"
+    if crop is not None:
+        size += f", cropped to the central {crop}: the border is not inspected"
+    refused = f", {len(document['refused'])} refused" if document["refused"] else ""
+    stages = ", ".join(f"{name} {seconds:.1f}" for name, seconds in document["timings_s"].items())
+    for name, text in (
+        ("category", f"{document['category']}, version {document['bank_version']}"),
+        ("images", f"{document['images']} used{refused}"),
+        ("extractor", f"{extractor['backbone']}, {', '.join(extractor['layers'])}, {size}"),
+        ("patches", f"{document['patches']:,} of {document['dimension']} dimensions"),
+        ("bank", f"{document['bank_size']:,} patches, radius {document['covering_radius']:.4g}"),
+        ("seconds", stages),
+        ("calibration", document["calibration"]["text"]),
+    ):
+        console.print(f"{name:<12} {text}", markup=False)

@@ -1,0 +1,102 @@
+"""`patchbank inspect` and `patchbank search`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from patchbank.cli import options
+from patchbank.cli.guard import EXIT_ERROR, EXIT_FAILED, guarded
+from patchbank.cli.output import answer, print_json, show_progress, talk
+from patchbank.inspection.inspect import inspect_paths
+from patchbank.inspection.search import search
+from patchbank.inspection.verdicts import Inspection, Refused, Similar
+from patchbank.inspection.workspace import Workspace
+
+_STYLES = {"pass": "green", "review": "yellow", "fail": "red"}
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    app.command("inspect")(guarded(inspect_command))
+    app.command("search")(guarded(search_command))
+
+
+def inspect_command(
+    category: options.Category,
+    paths: options.Paths,
+    top: options.Top = 10,
+    heatmaps: Annotated[
+        Path | None, typer.Option(help="Folder to write a heatmap picture per image to.")
+    ] = None,
+    json: options.Json = False,
+) -> int:
+    """Judge images: pass, or fail with where and how strongly.
+
+    Exits 0 when all pass, 1 when any fails, 2 when an image could not be judged.
+    """
+    code = 0
+    with Workspace() as workspace, show_progress() as progress:
+        for result in inspect_paths(
+            workspace, category, paths, top=top, heatmaps=heatmaps, progress=progress
+        ):
+            if isinstance(result, Refused):
+                code = EXIT_ERROR
+                talk().print(f"patchbank: {result.reason}", markup=False, style="red")
+                if json:
+                    print_json({"category": category, **result.to_json()})
+                continue
+            if not result.passed and code == 0:
+                code = EXIT_FAILED
+            if json:
+                print_json(result.to_json())
+            else:
+                _print(result)
+    return code
+
+
+def search_command(
+    category: options.Category,
+    image: Annotated[str, typer.Argument(help="The image to compare.", show_default=False)],
+    top: options.Top = 10,
+    json: options.Json = False,
+) -> int:
+    """Show the known-good images that look most like an image."""
+    with Workspace() as workspace:
+        similar = search(workspace, category, image, top=top)
+    if json:
+        print_json(
+            {"image": image, "category": category, "similar": [one.to_json() for one in similar]}
+        )
+    else:
+        _print_similar(similar)
+    return 0
+
+
+def _print(inspection: Inspection) -> None:
+    console = answer()
+    style = _STYLES[inspection.verdict]
+    console.print(
+        f"[{style} bold]{inspection.verdict.upper():<6}[/] ", inspection.image, sep="", markup=True
+    )
+    console.print(
+        f"  score {inspection.score:.4f}, threshold {inspection.threshold:.4f}; "
+        f"a good part scores this high with p = {inspection.p_value:.3g}"
+    )
+    for region in inspection.regions:
+        x0, y0, x1, y1 = region.box_xyxy
+        console.print(
+            f"  region x {x0}-{x1}, y {y0}-{y1}: {region.area_pixels:,} pixels "
+            f"({region.area_percent:.2f} %), peak {region.peak_score:.4f}"
+        )
+    if inspection.heatmap is not None:
+        console.print(f"  heatmap {inspection.heatmap}", markup=False)
+    _print_similar(inspection.similar)
+
+
+def _print_similar(similar: tuple[Similar, ...] | list[Similar]) -> None:
+    console = answer()
+    for one in similar:
+        console.print(f"  {one.similarity:7.4f}  {one.image}", markup=False)

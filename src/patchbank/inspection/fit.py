@@ -1,0 +1,135 @@
+"""Learn a category from good images and make the new bank the one that answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from patchbank.datasets.folders import find_images
+from patchbank.inspection.learn import LearnedBank, learn
+from patchbank.inspection.settings import FitSettings
+from patchbank.inspection.timing import Stopwatch
+from patchbank.inspection.workspace import Workspace
+from patchbank.progress import Progress, silent
+from patchbank.store.categories import check_category_name
+from patchbank.store.new_bank import NewBank, NewImage
+from patchbank.vision.images import ImageSource
+
+
+@dataclass(frozen=True, eq=False)
+class FitReport:
+    """What a fit did."""
+
+    category: str
+    bank_version: int
+    bank: LearnedBank
+    timings_s: dict[str, float]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON object the command prints."""
+        bank = self.bank
+        threshold = bank.threshold
+        rows, columns = bank.grid
+        return {
+            "category": self.category,
+            "bank_version": self.bank_version,
+            "images": len(bank.images),
+            "refused": [one.to_json() for one in bank.refused],
+            "patches": len(bank.images) * rows * columns,
+            "dimension": bank.features.shape[1],
+            "bank_size": len(bank.features),
+            "covering_radius": bank.covering_radius,
+            "extractor": bank.settings.extractor.to_json(),
+            "settings": bank.settings.to_json(),
+            "threshold": threshold.value,
+            "calibration": {
+                "images": threshold.sample_size,
+                "requested_false_alarm_rate": threshold.requested_rate,
+                "guaranteed_false_alarm_rate": threshold.guaranteed_rate,
+                "sufficient": threshold.sufficient,
+                "text": threshold.describe(),
+            },
+            "timings_s": {name: round(value, 3) for name, value in self.timings_s.items()},
+        }
+
+
+def fit_paths(
+    workspace: Workspace,
+    category: str,
+    paths: Sequence[str | Path],
+    settings: FitSettings,
+    *,
+    progress: Progress = silent,
+) -> FitReport:
+    """Fit the images found at paths, each a folder, an image or a glob; see `fit`."""
+    # The command line's names are the paths as they were given: what the user can open again.
+    images = find_images(paths)
+    return fit(workspace, category, images, settings, progress=progress)
+
+
+def fit(
+    workspace: Workspace,
+    category: str,
+    sources: Sequence[ImageSource],
+    settings: FitSettings,
+    *,
+    names: Sequence[str] | None = None,
+    progress: Progress = silent,
+) -> FitReport:
+    """Learn from good images and activate the bank in one transaction.
+
+    Until that transaction the category's earlier bank answers; a fit that is interrupted, killed or
+    refused leaves nothing behind.
+
+    Raises
+    ------
+    ParameterError, NoImagesError, DatabaseError, DiskFullError
+        If a name or setting is wrong, too few images can be used, or it cannot be stored.
+    """
+    watch = Stopwatch()
+    with watch.stage("database"):
+        # Opened first: an unreachable database or a wrong name is said before the work, not after.
+        check_category_name(category)
+        workspace.database.status()
+    bank = learn(workspace, sources, settings, names=names, progress=progress)
+    with watch.stage("database"):
+        version = save(workspace, category, bank)
+    timings = {**bank.timings_s, **watch.seconds, "total": watch.total()}
+    return FitReport(category, version, bank, timings)
+
+
+def save(workspace: Workspace, category: str, bank: LearnedBank) -> int:
+    """Store a learned bank and make it the category's active one; return its version."""
+    return workspace.database.banks.save(
+        category,
+        NewBank(
+            extractor_fingerprint=bank.fingerprint,
+            extractor=bank.extractor,
+            settings=bank.settings.to_json(),
+            calibration=json.loads(bank.calibration.to_json()),
+            coreset_ratio=bank.settings.coreset_ratio,
+            covering_radius=bank.covering_radius,
+            features=bank.features,
+            patch_image=bank.patch_image,
+            patch_row=bank.patch_row,
+            patch_column=bank.patch_column,
+            embeddings=bank.embeddings,
+            embedding_mean=bank.embedding_mean,
+            images=[
+                NewImage(
+                    name=image.name,
+                    sha256=image.sha256,
+                    width=image.width,
+                    height=image.height,
+                    label="good",
+                    origin=image.origin,
+                    thumbnail=image.thumbnail,
+                    score=float(score),
+                )
+                for image, score in zip(bank.images, bank.scores, strict=True)
+            ],
+        ),
+    )

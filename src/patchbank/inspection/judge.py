@@ -1,0 +1,144 @@
+"""A memory bank put to work: the features of an image to its score, map and verdict."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchbank.inspection.settings import FitSettings
+from patchbank.inspection.timing import Stopwatch
+from patchbank.inspection.verdicts import Verdict
+from patchbank.memory.calibration import Calibration
+from patchbank.memory.neighbours import NeighbourIndex
+from patchbank.memory.scoring import (
+    Region,
+    anomaly_map,
+    find_regions,
+    image_score,
+    reweighted_score,
+)
+
+# A region smaller than this share of the image, in per cent, is a corner of the smoothing.
+_LEAST_REGION_PERCENT = 0.02
+# Where an image fails but its smoothed map stays below the map's own threshold, the place that made
+# it fail is still shown: what reaches this share of the map's peak.
+_SHARE_OF_PEAK = 0.9
+
+
+@dataclass(frozen=True, eq=False)
+class Judgement:
+    """What the bank alone says of an image; the fields are those of `Inspection`."""
+
+    verdict: Verdict
+    score: float
+    p_value: float
+    anomaly_map: NDArray[np.float32]
+    inspected_box: tuple[int, int, int, int]
+    regions: tuple[Region, ...]
+
+
+class Judge:
+    """Judges images by a memory bank. May be used by several threads at once.
+
+    Parameters
+    ----------
+    features
+        float32 (rows, dimensions): the bank.
+    settings
+        What it was made with.
+    calibration
+        What its reference images score.
+
+    Attributes
+    ----------
+    threshold
+        Of the image score: an image fails above it.
+    map_threshold
+        Of the anomaly map: a pixel belongs to a region above it.
+    """
+
+    def __init__(
+        self, features: NDArray[np.float32], settings: FitSettings, calibration: Calibration
+    ) -> None:
+        self.settings = settings
+        self.calibration = calibration
+        self.threshold = calibration.threshold(settings.false_alarm_rate)
+        self.map_threshold = calibration.map_threshold(settings.false_alarm_rate)
+        self._index = NeighbourIndex(features)
+
+    def __call__(
+        self,
+        patches: NDArray[np.float32],
+        width: int,
+        height: int,
+        *,
+        watch: Stopwatch | None = None,
+    ) -> Judgement:
+        """Judge one image.
+
+        Parameters
+        ----------
+        patches
+            float32 (rows, columns, dimensions): its patch features.
+        width, height
+            Size of the original image in pixels.
+        watch
+            Where the time of each stage is added up.
+        """
+        watch = watch or Stopwatch()
+        rows, columns, dimensions = patches.shape
+        with watch.stage("neighbours"):
+            found = self._index.nearest(patches.reshape(-1, dimensions))
+            distances = found.distances[:, 0].reshape(rows, columns)
+        with watch.stage("map"):
+            if self.settings.image_score == "reweighted":
+                score = reweighted_score(
+                    patches, distances, found.indices[:, 0].reshape(rows, columns), self._index
+                )
+            else:
+                score = image_score(distances, self.settings.image_score)
+            preprocessing = self.settings.extractor.preprocessing
+            box = whole_pixels(preprocessing.inspected_box(width, height), width, height)
+            anomaly = anomaly_map(distances, preprocessing.side, self.settings.smoothing_sigma)
+            verdict: Verdict = "fail" if score > self.threshold.value else "pass"
+            regions = self._regions(anomaly, verdict, box, width, height)
+        return Judgement(
+            verdict=verdict,
+            score=score,
+            p_value=self.calibration.p_value(score),
+            anomaly_map=anomaly,
+            inspected_box=box,
+            regions=regions,
+        )
+
+    def _regions(
+        self,
+        anomaly: NDArray[np.float32],
+        verdict: Verdict,
+        box: tuple[int, int, int, int],
+        width: int,
+        height: int,
+    ) -> tuple[Region, ...]:
+        regions = find_regions(
+            anomaly,
+            self.map_threshold.value,
+            box=box,
+            width=width,
+            height=height,
+            minimum_area_percent=_LEAST_REGION_PERCENT,
+        )
+        if verdict == "fail" and not regions:
+            level = _SHARE_OF_PEAK * float(anomaly.max())
+            regions = find_regions(anomaly, level, box=box, width=width, height=height)[:1]
+        return tuple(regions)
+
+
+def whole_pixels(
+    box: tuple[float, float, float, float], width: int, height: int
+) -> tuple[int, int, int, int]:
+    """Return the box on whole pixels, at least one pixel wide and high, inside of the image."""
+    x0, y0 = min(round(box[0]), width - 1), min(round(box[1]), height - 1)
+    x1, y1 = min(max(round(box[2]), x0 + 1), width), min(max(round(box[3]), y0 + 1), height)
+    return x0, y0, x1, y1

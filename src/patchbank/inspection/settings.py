@@ -1,0 +1,120 @@
+"""What a bank is made with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from patchbank.errors import ParameterError
+from patchbank.memory.calibration import check_false_alarm_rate
+from patchbank.memory.coreset import coreset_size
+from patchbank.memory.scoring import ScoreMethod, checked_score_method
+from patchbank.vision.extractor_settings import ExtractorSettings
+
+DEFAULT_CORESET_RATIO = 0.1
+DEFAULT_FALSE_ALARM_RATE = 0.01
+DEFAULT_SCORE: ScoreMethod = "top1percent"
+# Pixels of the network's input, as in PatchCore's published code.
+SMOOTHING_SIGMA = 4.0
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """What a bank is made with, stored with it.
+
+    Attributes
+    ----------
+    coreset_ratio
+        Share of the reference images' patches kept in the bank, in (0, 1].
+    seed
+        Seed of the coreset's first choice.
+    image_score
+        How the patch distances of an image become its score.
+    false_alarm_rate
+        Share of good images that may fail, in (0, 1).
+
+    Raises
+    ------
+    ParameterError
+        If a value is out of its range.
+    """
+
+    extractor: ExtractorSettings = field(default_factory=ExtractorSettings)
+    coreset_ratio: float = DEFAULT_CORESET_RATIO
+    seed: int = 0
+    image_score: ScoreMethod = DEFAULT_SCORE
+    false_alarm_rate: float = DEFAULT_FALSE_ALARM_RATE
+    smoothing_sigma: float = SMOOTHING_SIGMA
+
+    def __post_init__(self) -> None:
+        coreset_size(1, self.coreset_ratio)
+        checked_score_method(self.image_score)
+        check_false_alarm_rate(self.false_alarm_rate)
+        if self.seed < 0:
+            raise ParameterError(f"seed must be 0 or more, got {self.seed}")
+        if self.smoothing_sigma < 0:
+            raise ParameterError(f"smoothing_sigma must be 0 or more, got {self.smoothing_sigma}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything but the extractor, which a bank stores on its own."""
+        return {
+            "coreset_ratio": self.coreset_ratio,
+            "seed": self.seed,
+            "image_score": self.image_score,
+            "false_alarm_rate": self.false_alarm_rate,
+            "smoothing_sigma": self.smoothing_sigma,
+        }
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any], extractor: ExtractorSettings) -> FitSettings:
+        """Return the settings a bank was stored with."""
+        return cls(extractor=extractor, **document)
+
+
+def make_fit_settings(
+    *,
+    backbone: str | None = None,
+    layers: str | Sequence[str] | None = None,
+    image_size: int | None = None,
+    center_crop: int | None = None,
+    coreset_ratio: float = DEFAULT_CORESET_RATIO,
+    seed: int = 0,
+    false_alarm_rate: float = DEFAULT_FALSE_ALARM_RATE,
+) -> FitSettings:
+    """Return settings from what a user typed; what is None takes its default.
+
+    Raises
+    ------
+    UnknownBackboneError, UnknownLayerError, ParameterError
+        If there is no such backbone or layer, or a value is out of its range.
+    """
+    given: dict[str, Any] = {
+        "backbone": backbone,
+        "layers": layers if layers is None else parse_layers(layers),
+        "image_size": image_size,
+        "center_crop": center_crop,
+    }
+    return FitSettings(
+        extractor=ExtractorSettings(
+            **{name: value for name, value in given.items() if value is not None}
+        ),
+        coreset_ratio=coreset_ratio,
+        seed=seed,
+        false_alarm_rate=false_alarm_rate,
+    )
+
+
+def parse_layers(layers: str | Sequence[str]) -> tuple[str, ...]:
+    """Return layer names from a comma-separated text or a sequence.
+
+    Raises
+    ------
+    ParameterError
+        If no name is left; no layers at all would silently mean the default ones.
+    """
+    names = layers.split(",") if isinstance(layers, str) else layers
+    kept = tuple(name.strip() for name in names if name.strip())
+    if not kept:
+        raise ParameterError("layers: no name given; separate names by commas or leave it out.")
+    return kept

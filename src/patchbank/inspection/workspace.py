@@ -1,0 +1,85 @@
+"""What the use cases share in one process: the database, and extractors that are made once."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from patchbank.settings import get_settings
+from patchbank.vision.images import ImageLimits
+
+if TYPE_CHECKING:
+    from patchbank.store.connection import Database
+    from patchbank.vision.extractor import Extractor, ExtractorSettings
+
+
+class Workspace:
+    """The database and the extractors of this process, each opened when first needed.
+
+    Parameters
+    ----------
+    home
+        Folder of the embedded database and of compiled graphs; the settings' own by default.
+    database_url
+        URL of a PostgreSQL of one's own; the embedded server by default.
+    """
+
+    def __init__(self, *, home: Path | None = None, database_url: str | None = None) -> None:
+        settings = get_settings()
+        self.settings = settings
+        self.home = (home or settings.home).expanduser()
+        self.database_url = database_url or settings.database_url
+        self.limits = ImageLimits(
+            max_bytes=int(settings.max_image_megabytes * 1e6),
+            max_pixels=int(settings.max_image_megapixels * 1e6),
+        )
+        self._lock = threading.Lock()
+        self._database: Database | None = None
+        self._extractors: dict[ExtractorSettings, Extractor] = {}
+
+    @property
+    def database(self) -> Database:
+        """The open database; opened, and its server started, at the first use."""
+        from patchbank.store.connection import open_database
+
+        with self._lock:
+            if self._database is None:
+                self._database = open_database(
+                    self.database_url,
+                    self.home,
+                    idle_minutes=self.settings.database_idle_minutes,
+                )
+            return self._database
+
+    def extractor(self, settings: ExtractorSettings) -> Extractor:
+        """Return the extractor of these settings, compiled once per process."""
+        from patchbank.vision.extractor import Extractor
+
+        with self._lock:
+            extractor = self._extractors.get(settings)
+            if extractor is None:
+                extractor = Extractor(
+                    settings, threads=self.settings.threads, cache_folder=self.home / "graphs"
+                )
+                self._extractors[settings] = extractor
+            return extractor
+
+    def close(self) -> None:
+        """Close the database connections; the embedded server stays up for the next command."""
+        with self._lock:
+            if self._database is not None:
+                self._database.close()
+                self._database = None
+
+    def __enter__(self) -> Workspace:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
