@@ -18,7 +18,7 @@ import platform
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
-import llvmlite.binding  # type: ignore[import-untyped]
+import llvmlite.binding
 import numba
 import numpy as np
 from llvmlite import ir

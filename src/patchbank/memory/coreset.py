@@ -9,7 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from patchbank.errors import ParameterError
-from patchbank.memory._matrices import FloatMatrix, checked_features, typical_row
+from patchbank.memory._matrices import (
+    FloatMatrix,
+    checked_features,
+    power_of_two_scale,
+    typical_row,
+)
 from patchbank.memory._parallel import TileWorker, for_tiles
 from patchbank.progress import Progress, silent
 
@@ -133,11 +138,7 @@ class _Search:
         self._shrink = _kernels.shrink_for(features.shape[1] + 1)
         self._minima = np.empty(n)
         self._measure_from(centre)
-        largest = float(self._minima.max())
-        if not math.isfinite(largest):
-            raise ParameterError("features: there are values that are not finite (NaN or infinity)")
-        # A power of two changes no rounding and brings every norm to at most one.
-        self._scale = np.float32(2.0 ** -math.ceil(math.log2(largest) / 2) if largest else 1.0)
+        self._scale = np.float32(power_of_two_scale(float(self._minima.max())))
         self._origin = centre * self._scale
         self._square = float(self._scale) ** 2
         self._measure_from(features[first])

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from patchbank.errors import ParameterError
-from patchbank.memory._matrices import FloatMatrix, checked_features, typical_row
+from patchbank.memory._matrices import (
+    FloatMatrix,
+    checked_features,
+    power_of_two_scale,
+    typical_row,
+)
 from patchbank.memory._parallel import TileWorker, for_tiles
 
 # Leading components the lower bound is made of; the rest enters by its length alone. On features
@@ -89,12 +93,7 @@ class NeighbourIndex:
         kernels = self._kernels
         squared_norms = np.empty(len(self.bank))
         kernels.squared_distances_to(self.bank, 0, len(self.bank), self._origin, squared_norms)
-        largest = float(squared_norms.max())
-        if not math.isfinite(largest):
-            raise ParameterError(
-                "memory bank: there are values that are not finite (NaN or infinity)"
-            )
-        self._scale = 2.0 ** -math.ceil(math.log2(largest) / 2) if largest else 1.0
+        self._scale = power_of_two_scale(float(squared_norms.max()))
         n_panels = -(-len(self.bank) // kernels.PANEL)
         self._panels = np.empty((n_panels, len(self._basis) + 2, kernels.PANEL), np.float32)
 
@@ -169,8 +168,6 @@ class NeighbourIndex:
             raise ParameterError(
                 f"queries: have {queries.shape[1]} dimensions, the memory bank {self.bank.shape[1]}"
             )
-        if not np.isfinite(queries).all():
-            raise ParameterError("queries: there are values that are not finite (NaN or infinity)")
         return queries
 
     def _checked_exclusion(
@@ -181,9 +178,8 @@ class NeighbourIndex:
         if exclude_group is not None:
             if self.groups is None:
                 raise ParameterError("memory bank: has no groups, so none can be excluded")
-            excluded = np.ascontiguousarray(exclude_group, dtype=np.int64)
-            if excluded.ndim == 0:
-                excluded = np.full(count, excluded)
+            excluded = np.asarray(exclude_group, dtype=np.int64)
+            excluded = np.full(count, excluded) if excluded.ndim == 0 else excluded.copy()
             if excluded.shape != (count,):
                 raise ParameterError(
                     f"exclude_group: expected one group or one for each of the {count} queries, "

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import beta
+
+from patchbank.errors import ParameterError
+from patchbank.memory.calibration import (
+    Calibration,
+    Threshold,
+    conformal_threshold,
+    images_needed,
+    p_value,
+)
+
+
+def test_p_value_counts_scores_at_least_as_large() -> None:
+    scores = [1.0, 2.0, 2.0, 3.0]
+    assert [p_value(scores, s) for s in (0.5, 1.0, 2.0, 2.5, 3.0, 3.1)] == [
+        1.0,
+        1.0,
+        4 / 5,
+        2 / 5,
+        2 / 5,
+        1 / 5,
+    ]
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.05, 0.29, 0.5, 0.99])
+@pytest.mark.parametrize("n", [99, 100, 137, 200])
+def test_threshold_fails_exactly_what_the_p_value_fails(rate: float, n: int) -> None:
+    scores = np.random.default_rng(n).integers(0, 80, n).astype(float)
+    threshold = conformal_threshold(scores, rate)
+    assert threshold.sufficient
+    for score in np.arange(-1, 82, 0.5):
+        assert (score > threshold.value) == (p_value(scores, score) <= rate + 1e-9)
+
+
+def test_binary_rounding_does_not_cost_a_rank() -> None:
+    # 0.29 * 100 is 28.999999999999996 in binary.
+    assert conformal_threshold(np.arange(99.0), 0.29).rank == 29
+
+
+@pytest.mark.parametrize(
+    ("n", "rate", "rank", "guaranteed", "sufficient"),
+    [
+        (99, 0.01, 1, 0.01, True),
+        (98, 0.01, 1, 1 / 99, False),
+        (200, 0.01, 2, 2 / 201, True),
+        (200, 0.05, 10, 10 / 201, True),
+        (19, 0.05, 1, 0.05, True),
+        (1, 0.01, 1, 0.5, False),
+    ],
+)
+def test_guarantee(n: int, rate: float, rank: int, guaranteed: float, sufficient: bool) -> None:
+    threshold = conformal_threshold(np.arange(float(n)), rate)
+    assert threshold.rank == rank
+    assert threshold.value == n - rank
+    assert threshold.guaranteed_rate == pytest.approx(guaranteed)
+    assert threshold.sufficient is sufficient
+    assert threshold.realised_low == pytest.approx(beta.ppf(0.05, rank, n + 1 - rank))
+    assert threshold.realised_high == pytest.approx(beta.ppf(0.95, rank, n + 1 - rank))
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.05, 0.2])
+def test_rate_is_kept_on_new_images(rate: float) -> None:
+    random = np.random.default_rng(7)
+    rates, inside = [], 0
+    for _ in range(2000):
+        threshold = conformal_threshold(random.standard_exponential(150), rate)
+        # The share of new scores above it is known for this distribution.
+        realised = float(np.exp(-threshold.value))
+        rates.append(realised)
+        inside += threshold.realised_low <= realised <= threshold.realised_high
+    guaranteed = conformal_threshold(np.arange(150.0), rate).guaranteed_rate
+    error = 4 * float(np.std(rates)) / 2000**0.5
+    assert abs(np.mean(rates) - guaranteed) < error
+    # 90 % of 2,000, within four standard deviations.
+    assert abs(inside - 1800) < 4 * (2000 * 0.9 * 0.1) ** 0.5
+
+
+def test_description_says_when_there_are_too_few_images() -> None:
+    enough = conformal_threshold(np.arange(200.0), 0.01).describe()
+    assert "200 good images" in enough
+    assert "0.995 % false alarms" in enough
+    few = conformal_threshold(np.arange(50.0), 0.01).describe()
+    assert "1.96 % false alarms" in few
+    assert "1 % requested need 99 good images" in few
+    assert "\n" not in enough + few
+
+
+@pytest.mark.parametrize(("rate", "needed"), [(0.01, 99), (0.05, 19), (0.001, 999), (0.5, 1)])
+def test_images_needed(rate: float, needed: int) -> None:
+    assert images_needed(rate) == needed
+    assert conformal_threshold(np.arange(float(needed)), rate).sufficient
+    if needed > 1:
+        assert not conformal_threshold(np.arange(needed - 1.0), rate).sufficient
+
+
+@pytest.mark.parametrize("rate", [0.0, 1.0, -0.1, 2.0, float("nan")])
+def test_rate_out_of_range_is_refused(rate: float) -> None:
+    with pytest.raises(ParameterError, match="false-alarm rate"):
+        conformal_threshold([1.0, 2.0], rate)
+
+
+@pytest.mark.parametrize("scores", [[], [1.0, float("nan")], [float("inf")], [[1.0]]])
+def test_unfit_scores_are_refused(scores: list[float]) -> None:
+    with pytest.raises(ParameterError, match="calibration scores"):
+        conformal_threshold(scores, 0.1)
+    with pytest.raises(ParameterError, match="calibration scores"):
+        p_value(scores, 1.0)
+
+
+def test_a_threshold_checks_itself() -> None:
+    with pytest.raises(ParameterError, match="rank of 1 to 9"):
+        Threshold(0.1, 9, 1.0, 0, 0.1, 0.0, 0.2)
+    with pytest.raises(ParameterError, match="rising interval"):
+        Threshold(0.1, 9, 1.0, 1, 0.1, 0.3, 0.2)
+
+
+def test_calibration_survives_json() -> None:
+    random = np.random.default_rng(0)
+    calibration = Calibration(
+        tuple(random.random(120).tolist()), tuple(random.random(120).tolist()), "max"
+    )
+    again = Calibration.from_json(calibration.to_json())
+    assert again == calibration
+    assert len(again) == 120
+    assert again.scores == tuple(sorted(calibration.scores))
+    assert again.threshold(0.05) == conformal_threshold(calibration.scores, 0.05)
+    assert again.map_threshold(0.05) == conformal_threshold(calibration.map_maxima, 0.05)
+    assert again.p_value(0.5) == p_value(calibration.scores, 0.5)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"scores": 3, "map_maxima": [], "score_method": ""}']
+)
+def test_other_json_is_refused(text: str) -> None:
+    with pytest.raises(ParameterError, match="calibration"):
+        Calibration.from_json(text)
+
+
+def test_a_calibration_checks_itself() -> None:
+    with pytest.raises(ParameterError, match="got 2 and 1"):
+        Calibration((1.0, 2.0), (1.0,), "max")
+    with pytest.raises(ParameterError, match="calibration map_maxima"):
+        Calibration((1.0, 2.0), (1.0, float("nan")), "max")
