@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import re
 import secrets
@@ -136,7 +137,8 @@ def write_evaluation_page(folder: str | Path, page: EvaluationPage) -> Path:
 
 def _discard(pictures: Path, draft: Path) -> None:
     shutil.rmtree(pictures, ignore_errors=True)
-    draft.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        draft.unlink(missing_ok=True)
 
 
 def _pictures_of(index: Path) -> set[str]:
@@ -291,7 +293,7 @@ class _Writer:
 
     def _save(self, stem: str, picture: Image.Image) -> str:
         file = self._folder / f"{stem}.png"
-        picture.save(file, compress_level=6)
+        picture.save(file, compress_level=4)
         return self._link(file)
 
     def _link(self, file: Path) -> str:

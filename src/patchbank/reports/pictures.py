@@ -248,7 +248,9 @@ def _draw_regions(
         )
         boxes.append(box)
         draw.rectangle(box, outline=(20, 20, 24), width=3)
-        draw.rectangle((box[0] + 1, box[1] + 1, box[2] - 1, box[3] - 1), outline=(255, 255, 255))
+        if min(box[2] - box[0], box[3] - box[1]) >= 2:
+            inner = (box[0] + 1, box[1] + 1, box[2] - 1, box[3] - 1)
+            draw.rectangle(inner, outline=(255, 255, 255))
     for region, box in list(zip(strongest, boxes, strict=True))[:_LABELLED]:
         text = _number(region.peak_score)
         font = _font(13)

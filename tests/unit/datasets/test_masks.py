@@ -1,0 +1,49 @@
+"""Masks of every mode that data sets use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from patchbank.datasets.masks import read_mask
+from patchbank.errors import DatasetError, ImageError
+
+EXPECTED = np.zeros((6, 9), dtype=np.bool_)
+EXPECTED[1:4, 2:7] = True
+
+
+@pytest.mark.parametrize(
+    ("mode", "value"), [("1", 1), ("L", 255), ("L", 1), ("RGB", 255), ("I;16", 65535), ("P", 1)]
+)
+def test_what_is_not_black_is_anomalous(tmp_path: Path, mode: str, value: int) -> None:
+    numbers = EXPECTED * value
+    if mode == "RGB":
+        image = Image.fromarray(np.repeat(numbers.astype(np.uint8)[..., None], 3, axis=2))
+    elif mode == "I;16":
+        image = Image.fromarray(numbers.astype(np.uint16))
+    elif mode == "1":
+        image = Image.fromarray(EXPECTED)
+    else:
+        image = Image.fromarray(numbers.astype(np.uint8))
+    if mode == "P":
+        image.putpalette([0, 0, 0, 200, 0, 0])
+    path = tmp_path / "000_mask.png"
+    image.save(path)
+    np.testing.assert_array_equal(read_mask(path, 6, 9), EXPECTED)
+
+
+def test_a_mask_of_another_image_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "000_mask.png"
+    Image.fromarray(EXPECTED).save(path)
+    with pytest.raises(DatasetError, match="9 x 6 pixels, but its image 6 x 9"):
+        read_mask(path, 9, 6)
+
+
+def test_what_is_no_image_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "000_mask.png"
+    path.write_text("no image")
+    with pytest.raises(ImageError):
+        read_mask(path, 6, 9)
