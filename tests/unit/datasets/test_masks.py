@@ -11,8 +11,8 @@ from PIL import Image
 from patchbank.datasets.masks import read_mask
 from patchbank.errors import DatasetError, ImageError
 
-EXPECTED = np.zeros((6, 9), dtype=np.bool_)
-EXPECTED[1:4, 2:7] = True
+EXPECTED = np.zeros((12, 18), dtype=np.bool_)
+EXPECTED[1:4, 2:17] = True
 
 
 @pytest.mark.parametrize(
@@ -32,18 +32,18 @@ def test_what_is_not_black_is_anomalous(tmp_path: Path, mode: str, value: int) -
         image.putpalette([0, 0, 0, 200, 0, 0])
     path = tmp_path / "000_mask.png"
     image.save(path)
-    np.testing.assert_array_equal(read_mask(path, 6, 9), EXPECTED)
+    np.testing.assert_array_equal(read_mask(path, 12, 18), EXPECTED)
 
 
 def test_a_mask_of_another_image_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "000_mask.png"
     Image.fromarray(EXPECTED).save(path)
-    with pytest.raises(DatasetError, match="9 x 6 pixels, but its image 6 x 9"):
-        read_mask(path, 9, 6)
+    with pytest.raises(DatasetError, match="18 x 12 pixels, but its image 12 x 18"):
+        read_mask(path, 18, 12)
 
 
 def test_what_is_no_image_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "000_mask.png"
     path.write_text("no image")
     with pytest.raises(ImageError):
-        read_mask(path, 6, 9)
+        read_mask(path, 12, 18)
