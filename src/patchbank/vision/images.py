@@ -250,6 +250,9 @@ def _decode_bytes(content: bytes, name: str, limits: ImageLimits) -> DecodedImag
             pixels = _upright_rgb(image, _orientation(image), label)
     except ImageError:
         raise
+    except Image.DecompressionBombError as error:
+        # Pillow's own limit, which some of its decoders check before we know the size.
+        raise ImageError(f"{label}: has far too many pixels; use a smaller image") from error
     except MemoryError as error:
         raise ImageError(f"{label}: does not fit into memory; use a smaller image") from error
     except _DAMAGE as error:

@@ -345,6 +345,19 @@ def test_bombs_are_refused_by_their_header(tmp_path: Path, width: int, height: i
     assert time.perf_counter() - start < 1.0
 
 
+@pytest.mark.parametrize("side", [16_383, 11_000])
+def test_a_webp_bomb(side: int) -> None:
+    size = (side - 1).to_bytes(3, "little") * 2
+    canvas = b"VP8X" + struct.pack("<I", 10) + bytes(4) + size
+    bits = (side - 1) | (side - 1) << 14
+    picture_data = b"VP8L" + struct.pack("<I", 8) + b"\x2f" + struct.pack("<I", bits) + bytes(3)
+    chunks = b"WEBP" + canvas + picture_data
+    start = time.perf_counter()
+    with pytest.raises(ImageError, match=r"bomb: .*use a smaller image"):
+        decode(b"RIFF" + struct.pack("<I", len(chunks)) + chunks, name="bomb")
+    assert time.perf_counter() - start < 1.0
+
+
 def test_pillow_does_not_warn_below_our_own_limit() -> None:
     # Pillow warns from 89 million pixels, and warnings are errors here.
     with pytest.raises(ImageError, match="truncated"):
