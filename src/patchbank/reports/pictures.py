@@ -187,7 +187,7 @@ def _overlay(
     missing = np.isnan(anomaly_map)
     filled = np.where(missing, np.float32(scale.low), anomaly_map) if missing.any() else anomaly_map
     resized = Image.fromarray(np.asarray(filled, dtype=np.float32)).resize(
-        original.size, Image.Resampling.BILINEAR
+        original.size, Image.Resampling.BILINEAR, reducing_gap=2.0
     )
     scores = np.asarray(resized, dtype=np.float32)
     grey = np.asarray(original.convert("L"), dtype=np.float32)[..., None]

@@ -148,10 +148,10 @@ def test_a_picture_takes_no_longer_than_an_inspection(cells: list[Pixels]) -> No
     region = Region((30, 30, 120, 120), 6000, 6.7, 3.2, (75, 75))
     times = []
     for _ in range(9):
-        began = time.perf_counter()
+        began = time.process_time()
         draw(cells[0], anomaly_map, regions=[region], name="cell.png")
-        times.append(time.perf_counter() - began)
-    # The quickest of several, since other work may share the machine.
+        times.append(time.process_time() - began)
+    # Processor time, since other work may share the machine.
     assert min(times) < 0.06
 
 
