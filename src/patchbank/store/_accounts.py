@@ -93,6 +93,17 @@ def let_reach(account: Account, paths: list[Path]) -> None:
             )
 
 
+def name_of_current(folder: Path, account: Account) -> str:
+    """Return a name by which the account's process reaches `folder`, its current one.
+
+    PostgreSQL opens some files by their full path for as long as it runs. Root's home may be closed
+    to the account or be closed at any time; the kernel's name for the current folder needs no
+    right on the parents.
+    """
+    current = "/proc/self/cwd"
+    return current if account.switch and os.path.lexists(current) else str(folder)
+
+
 def _name(uid: int) -> str:
     try:
         return pwd.getpwuid(uid).pw_name

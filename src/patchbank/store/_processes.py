@@ -22,20 +22,26 @@ def server_environment() -> dict[str, str]:
 
 
 def spawn_detached(
-    command: Sequence[str], *, log: Path, account: Account, descriptors: Sequence[int]
+    command: Sequence[str],
+    *,
+    log: str,
+    account: Account,
+    descriptors: Sequence[int],
+    folder: Path,
 ) -> None:
     """Start `command` in a session of its own, so that no Ctrl-C of ours reaches it.
 
-    Its output is appended to `log`; it inherits `descriptors` and nothing else.
+    It starts in `folder` (which the account need not be able to reach), appends its output to
+    `log`, relative to that, and inherits `descriptors` and nothing else.
     """
     subprocess.run(
-        ["/bin/sh", "-c", _DETACH, "sh", str(log), *command],
+        ["/bin/sh", "-c", _DETACH, "sh", log, *command],
         check=True,
         pass_fds=tuple(descriptors),
         start_new_session=True,
         user=account.uid if account.switch else None,
         group=account.gid if account.switch else None,
         extra_groups=[] if account.switch else None,
-        cwd="/",
+        cwd=folder,
         env=server_environment(),
     )

@@ -9,12 +9,14 @@ import sys
 from pathlib import Path
 
 from patchbank.errors import EmbeddedServerError
-from patchbank.store._accounts import Account
+from patchbank.store._accounts import Account, name_of_current
 from patchbank.store._processes import server_environment
 
 SETTINGS = {
     # The socket's folder is the access control; nothing listens on the network.
     "listen_addresses": "",
+    # From the data folder, where the server works: short, and whatever the parents' rights.
+    "unix_socket_directories": "../socket",
     "unix_socket_permissions": "0700",
     "port": "5432",
     # Processes of one machine, a few connections each.
@@ -36,6 +38,7 @@ SETTINGS = {
     "log_timezone": "UTC",
     "lc_messages": "C",
     "log_checkpoints": "off",
+    "cluster_name": "patchbank",
     # A replaced bank's room should be free again before the next fit, not a minute later.
     "autovacuum_naptime": "15s",
 }
@@ -78,9 +81,10 @@ def find_programs(version: int | None, home: Path) -> Path:
 def initialise(
     programs: Path, folder: Path, *, role: str, account: Account
 ) -> subprocess.CompletedProcess[str]:
-    """Run initdb for `folder`, with `role` as superuser; the caller looks at the outcome."""
+    """Run initdb in the empty `folder` with `role` as superuser; the caller sees the outcome."""
+    # By the name of the current folder: its parents may be closed to the account.
     command = [
-        str(programs / "initdb"), "--pgdata", str(folder), "--username", role,
+        str(programs / "initdb"), "--pgdata", name_of_current(folder, account), "--username", role,
         "--auth", "trust", "--encoding", "UTF8", "--no-instructions",
         # The same order of text on every machine.
         "--locale-provider", "builtin", "--locale", "C.UTF-8",
@@ -98,6 +102,6 @@ def initialise(
         user=account.uid if account.switch else None,
         group=account.gid if account.switch else None,
         extra_groups=[] if account.switch else None,
-        cwd="/",
+        cwd=folder,
         env=server_environment(),
     )

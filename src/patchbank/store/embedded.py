@@ -32,7 +32,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from patchbank.errors import DiskFullError, EmbeddedServerError
-from patchbank.store._accounts import Account, account_for, let_reach
+from patchbank.store._accounts import Account, account_for, let_reach, name_of_current
 from patchbank.store._locks import FileLock
 from patchbank.store._processes import spawn_detached
 from patchbank.store._programs import SETTINGS, find_programs, initialise
@@ -215,7 +215,7 @@ class EmbeddedServer:
         if not (self.data / "PG_VERSION").exists():
             self._create(account)
         programs = find_programs(int((self.data / "PG_VERSION").read_text().strip()), self.home)
-        let_reach(account, [programs / "postgres", self.folder])
+        let_reach(account, [programs / "postgres", *self._by_path(account)])
         alive = self._lock("server.lock", account)
         if not alive.try_acquire():
             return
@@ -224,10 +224,15 @@ class EmbeddedServer:
             if self.log.exists() and self.log.stat().st_size > _MAX_LOG_BYTES:
                 self.log.unlink()
             position = self.log.stat().st_size if self.log.exists() else 0
-            settings = SETTINGS | {"unix_socket_directories": self._socket_folder()}
-            command = [str(programs / "postgres"), "-D", str(self.data)]
-            command += [f"--{name}={value}" for name, value in settings.items()]
-            spawn_detached(command, log=self.log, account=account, descriptors=[alive.descriptor])
+            command = [str(programs / "postgres"), "-D", name_of_current(self.data, account)]
+            command += [f"--{name}={value}" for name, value in SETTINGS.items()]
+            spawn_detached(
+                command,
+                log="../server.log",
+                account=account,
+                descriptors=[alive.descriptor],
+                folder=self.data,
+            )
         finally:
             alive.release()
         deadline = time.monotonic() + _START_SECONDS
@@ -243,9 +248,10 @@ class EmbeddedServer:
     def _create(self, account: Account) -> None:
         """Make an empty database; a half-made one never gets the name that counts."""
         programs = find_programs(None, self.home)
-        let_reach(account, [programs / "initdb", self.folder])
+        let_reach(account, [programs / "initdb", *self._by_path(account)])
         unfinished = self.folder / "data.new"
         shutil.rmtree(unfinished, ignore_errors=True)
+        _make_private(unfinished, account)
         made = initialise(programs, unfinished, role=ROLE, account=account)
         if made.returncode != 0:
             shutil.rmtree(unfinished, ignore_errors=True)
@@ -293,13 +299,19 @@ class EmbeddedServer:
             spawn_detached(
                 [sys.executable, "-P", "-m", "patchbank.store.keeper", str(self.home),
                  repr(60.0 * self._idle_minutes), str(lock.descriptor)],
-                log=Path(os.devnull),
+                log=os.devnull,
                 # As ourselves: it must reach the installation and this folder, as we do.
                 account=Account(account.uid, account.gid, switch=False),
                 descriptors=[lock.descriptor],
+                folder=Path("/"),
             )  # fmt: skip
         finally:
             lock.release()
+
+    def _by_path(self, account: Account) -> list[Path]:
+        """Return what the account must reach by its path: nothing where it has another name."""
+        named = name_of_current(self.data, account)
+        return [self.folder] if named == str(self.data) else []
 
     def _prepare(self) -> Account:
         """Make the folders and return the account; cheap when all is there."""

@@ -1,0 +1,274 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import psycopg
+import pytest
+from tests.fixtures.banks import make_bank, make_image
+
+from patchbank.errors import (
+    DatabaseError,
+    DiskFullError,
+    NotFittedError,
+    ParameterError,
+    UnknownCategoryError,
+)
+from patchbank.store.banks import StoredBank
+from patchbank.store.connection import BankChange, Database, open_database
+from patchbank.store.new_bank import NewBank
+
+# Says when it is in the middle of a COPY of a bank, and stays there.
+STUCK = """
+import sys, time
+from pathlib import Path
+from psycopg import Copy
+from patchbank.store.connection import open_database
+from tests.fixtures.banks import make_bank
+real, blocks = Copy.write, 0
+def write(self, block):
+    global blocks
+    real(self, block)
+    blocks += 1
+    if blocks == 7:
+        print("copying", flush=True)
+        time.sleep(60)
+Copy.write = write
+with open_database(sys.argv[1], Path(sys.argv[2])) as database:
+    database.banks.save("tile", make_bank(patches=40_000, dimensions=152, seed=1))
+"""
+
+
+def assert_same(stored: StoredBank, bank: NewBank) -> None:
+    """Check that a bank came back bit for bit."""
+    for name in ("features", "patch_image", "patch_row", "patch_column", "embeddings"):
+        expected = getattr(bank, name)
+        np.testing.assert_array_equal(getattr(stored, name), expected)
+        assert getattr(stored, name).dtype == expected.dtype
+    np.testing.assert_array_equal(stored.embedding_mean, bank.embedding_mean)
+    for name in ("extractor_fingerprint", "extractor", "settings", "calibration", "coreset_ratio"):
+        assert getattr(stored, name) == getattr(bank, name)
+    assert stored.covering_radius == bank.covering_radius
+    assert [(r.name, r.origin) for r in stored.references] == [
+        (i.name, i.origin) for i in bank.images
+    ]
+    np.testing.assert_array_equal(
+        [r.score for r in stored.references], [i.score for i in bank.images]
+    )
+
+
+# 2,500 dimensions do not fit into a page and are stored outside the row.
+@pytest.mark.parametrize("dimensions", [1, 152, 1536, 2500])
+def test_a_bank_comes_back_as_it_was(database: Database, dimensions: int) -> None:
+    bank = make_bank(dimensions=dimensions, image_count=3, embedding_dimensions=dimensions)
+    assert database.banks.save("tile", bank) == 1
+    stored = database.banks.active("tile")
+    assert (stored.category, stored.version, stored.state) == ("tile", 1, "active")
+    assert_same(stored, bank)
+
+
+def test_extreme_values_come_back_as_they_were(database: Database) -> None:
+    values = np.array([[3.4e38, -3.4e38, 1e-45, -0.0, 0.0, 1 / 3]], np.float32)
+    bank = make_bank(
+        patches=1,
+        dimensions=6,
+        features=values,
+        images=[make_image(f"{i}", score=float("nan")) for i in range(12)],
+    )
+    database.banks.save("tile", bank)
+    stored = database.banks.active("tile")
+    assert stored.features.tobytes() == values.tobytes()
+    assert np.isnan([r.score for r in stored.references]).all()
+
+
+def test_a_new_bank_replaces_the_old_one(database: Database) -> None:
+    banks = [make_bank(seed=seed, patches=50 + seed) for seed in range(4)]
+    for number, bank in enumerate(banks, start=1):
+        assert database.banks.save("tile", bank) == number
+        assert database.banks.active_version("tile") == number
+        assert_same(database.banks.active("tile"), bank)
+    history = database.banks.history("tile")
+    assert [(b.version, b.state, b.patch_count) for b in history] == [
+        (4, "active", 53), (3, "retired", 52), (2, "retired", 51), (1, "retired", 50),
+    ]  # fmt: skip
+    assert history[0].retired_at is None
+    assert history[1].retired_at is not None
+    with database.connection() as connection:
+        kept = connection.execute("select version, count(*) from patch group by 1 order by 1")
+        # The one before is kept to go back to; older patches would only fill the disk.
+        assert kept.fetchall() == [(3, 52), (4, 53)]
+        kept = connection.execute("select distinct version from reference order by 1")
+        assert kept.fetchall() == [(3,), (4,)]
+        events = connection.execute("select kind, detail->>'version' from event order by event_id")
+        assert events.fetchall() == [("fit", str(number)) for number in range(1, 5)]
+
+
+def test_categories_do_not_see_one_another(database: Database) -> None:
+    first, second = make_bank(seed=1), make_bank(seed=2, dimensions=9)
+    database.banks.save("tile", first)
+    database.banks.save("leather", second)
+    assert_same(database.banks.active("tile"), first)
+    assert_same(database.banks.active("leather"), second)
+
+
+def test_without_a_bank(database: Database) -> None:
+    with pytest.raises(UnknownCategoryError, match="'tile'"):
+        database.banks.active("tile")
+    database.categories.ensure("tile")
+    for read in (database.banks.active, database.banks.active_version):
+        with pytest.raises(NotFittedError, match="patchbank fit"):
+            read("tile")
+    assert database.banks.history("tile") == []
+
+
+def test_a_name_that_cannot_be_is_refused(database: Database) -> None:
+    with pytest.raises(ParameterError):
+        database.banks.save("a/b", make_bank())
+    assert database.categories.list() == []
+
+
+def test_saves_of_one_category_wait_for_one_another(database: Database) -> None:
+    banks = {seed: make_bank(seed=seed, patches=2000) for seed in range(6)}
+    start = threading.Barrier(6)
+
+    def save(seed: int) -> tuple[int, int]:
+        start.wait()
+        return database.banks.save("tile", banks[seed]), seed
+
+    with ThreadPoolExecutor(6) as threads:
+        versions = dict(threads.map(save, banks))
+    assert sorted(versions) == [1, 2, 3, 4, 5, 6]
+    assert_same(database.banks.active("tile"), banks[versions[6]])
+
+
+def test_a_reader_sees_one_bank_whole_while_others_save(database: Database) -> None:
+    banks = {seed: make_bank(seed=seed, patches=500 + seed) for seed in range(8)}
+    database.banks.save("tile", banks[0])
+    done = threading.Event()
+
+    def save() -> None:
+        for seed in range(1, 8):
+            database.banks.save("tile", banks[seed])
+        done.set()
+
+    with ThreadPoolExecutor(1) as threads:
+        saving = threads.submit(save)
+        seen = set()
+        while not done.is_set() and not saving.done():
+            stored = database.banks.active("tile")
+            assert_same(stored, banks[stored.version - 1])
+            seen.add(stored.version)
+        saving.result()
+    assert seen
+
+
+def test_a_process_killed_while_copying_leaves_the_old_bank(
+    database: Database, database_url: str, tmp_path: Path
+) -> None:
+    old = make_bank(seed=3)
+    database.banks.save("tile", old)
+    process = subprocess.Popen(
+        [sys.executable, "-c", STUCK, database_url, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[3],
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "copying\n"
+    # The old bank answers while the new one is under way...
+    assert_same(database.banks.active("tile"), old)
+    process.kill()
+    process.communicate()
+    # ...and after its death.
+    assert_same(database.banks.active("tile"), old)
+    assert len(database.banks.history("tile")) == 1
+    with database.connection() as connection:
+        assert connection.execute("select count(*) from patch").fetchone() == (60,)
+    new = make_bank(seed=4)
+    assert database.banks.save("tile", new) == 2
+    assert_same(database.banks.active("tile"), new)
+
+
+def test_an_interrupt_while_copying_leaves_the_old_bank(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = make_bank(seed=3)
+    database.banks.save("tile", old)
+    written = psycopg.Copy.write
+
+    def interrupted(copy: psycopg.Copy, block: bytes) -> None:
+        written(copy, block)
+        if len(block) > 10_000:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(psycopg.Copy, "write", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            database.banks.save("tile", make_bank(seed=4, patches=5000))
+    assert_same(database.banks.active("tile"), old)
+    assert database.banks.save("tile", make_bank(seed=5)) == 2
+
+
+def test_a_full_disk_is_said_and_changes_nothing(database: Database) -> None:
+    old = make_bank(seed=3)
+    database.banks.save("tile", old)
+    with database.connection() as connection:
+        # The server itself raises what it raises when a file cannot grow.
+        connection.execute("""
+            create function full_disk() returns trigger language plpgsql as $$
+            begin raise exception 'could not extend file: No space left on device'
+            using errcode = 'disk_full'; end $$;
+            create trigger full_disk before insert on patch execute function full_disk();
+        """)
+    with pytest.raises(DiskFullError, match="nothing was saved"):
+        database.banks.save("tile", make_bank(seed=4))
+    assert_same(database.banks.active("tile"), old)
+
+
+def test_a_bank_with_missing_patches_is_not_used(database: Database) -> None:
+    database.banks.save("tile", make_bank())
+    with database.connection() as connection:
+        connection.execute("delete from patch where ordinal = 7")
+    with pytest.raises(DatabaseError, match=r"59 of 60 patches; fit the category again"):
+        database.banks.active("tile")
+
+
+def test_others_hear_of_a_new_bank(database: Database, database_url: str, tmp_path: Path) -> None:
+    with (
+        open_database(database_url, tmp_path) as other,
+        ThreadPoolExecutor(1) as threads,
+    ):
+        changes = other.changes(timeout=20.0)
+        first = threads.submit(next, changes)
+        while not _listens(database):
+            pass
+        database.banks.save("tile", make_bank())
+        assert first.result() == BankChange("tile", 1)
+        database.categories.forget("tile")
+        assert next(changes) == BankChange("tile", None)
+
+
+def _listens(database: Database) -> bool:
+    with database.connection() as connection:
+        row = connection.execute(
+            "select count(*) from pg_stat_activity "
+            "where datname = current_database() and query like 'listen%'"
+        ).fetchone()
+    return row == (1,)
+
+
+def test_the_same_image_is_kept_once(database: Database) -> None:
+    images = [make_image(f"{number}.png") for number in range(12)]
+    database.banks.save("tile", make_bank(images=images))
+    before = database.images.get("tile", "3.png")
+    images[3] = make_image("3.png", sha256="ab" * 32, width=7, thumbnail=b"new")
+    database.banks.save("tile", make_bank(images=images))
+    after = database.images.get("tile", "3.png")
+    assert (after.image_id, after.sha256, after.width) == (before.image_id, "ab" * 32, 7)
+    assert database.images.thumbnail("tile", after.image_id) == b"new"
+    with database.connection() as connection:
+        assert connection.execute("select count(*) from image").fetchone() == (12,)
