@@ -1,1 +1,54 @@
-"""Visual inspection that learns from good images only."""
+"""Visual inspection that learns from good images only.
+
+Examples
+--------
+>>> import patchbank
+>>> bank = patchbank.open("leather").fit("leather/train/good")  # doctest: +SKIP
+>>> bank.inspect("leather/test/cut/000.png").verdict  # doctest: +SKIP
+'fail'
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from patchbank.errors import PatchbankError
+
+if TYPE_CHECKING:
+    from patchbank.inspection.bank import Bank
+    from patchbank.inspection.bank import open_bank as open  # noqa: A004 - read as patchbank.open
+    from patchbank.inspection.fit import FitReport
+    from patchbank.inspection.verdicts import Inspection, Refused, Similar
+    from patchbank.memory.scoring import Region
+
+__all__ = [
+    "Bank",
+    "FitReport",
+    "Inspection",
+    "PatchbankError",
+    "Refused",
+    "Region",
+    "Similar",
+    "open",
+]
+
+_HOMES = {
+    "Bank": "patchbank.inspection.bank",
+    "FitReport": "patchbank.inspection.fit",
+    "Inspection": "patchbank.inspection.verdicts",
+    "Refused": "patchbank.inspection.verdicts",
+    "Region": "patchbank.memory.scoring",
+    "Similar": "patchbank.inspection.verdicts",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Names are imported when first used: the command line imports this package at every start, and
+    # `patchbank --help` needs none of them.
+    from importlib import import_module
+
+    if name == "open":
+        return import_module("patchbank.inspection.bank").open_bank
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,5 @@
+"""``python -m patchbank``: the command line."""
+
+from patchbank.cli import main
+
+main()

@@ -1,0 +1,193 @@
+"""The Python API: one category, opened, fitted and asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from patchbank.datasets.folders import find_images
+from patchbank.errors import NotFittedError, UnknownCategoryError
+from patchbank.inspection.fit import FitReport, fit
+from patchbank.inspection.inspect import DEFAULT_TOP, Inspector
+from patchbank.inspection.settings import (
+    DEFAULT_CORESET_RATIO,
+    DEFAULT_FALSE_ALARM_RATE,
+    make_fit_settings,
+)
+from patchbank.inspection.verdicts import Inspection, Refused, Similar
+from patchbank.inspection.workspace import Workspace
+from patchbank.progress import Progress, silent
+from patchbank.store.categories import check_category_name
+from patchbank.vision.images import ImageSource
+
+
+class Bank:
+    """A category's memory bank: made by `patchbank.open`, used as a context manager if wanted.
+
+    An image is a path, bytes, a PIL image, or an array: uint8, uint16 or float in [0, 1] of shape
+    (height, width), (height, width, 3) in RGB order, or (height, width, 4).
+    """
+
+    def __init__(self, workspace: Workspace, category: str) -> None:
+        check_category_name(category)
+        self.category = category
+        self.last_fit: FitReport | None = None
+        self._workspace = workspace
+        self._inspector: Inspector | None = None
+
+    def fit(
+        self,
+        images: str | Path | Iterable[ImageSource],
+        *,
+        names: Sequence[str] | None = None,
+        backbone: str | None = None,
+        layers: Sequence[str] | None = None,
+        image_size: int | None = None,
+        center_crop: int | None = None,
+        coreset_ratio: float = DEFAULT_CORESET_RATIO,
+        seed: int = 0,
+        false_alarm_rate: float = DEFAULT_FALSE_ALARM_RATE,
+        progress: Progress = silent,
+    ) -> Bank:
+        """Learn from good images and return this bank; `last_fit` says what was done.
+
+        Parameters
+        ----------
+        images
+            A folder, an image or a glob; or any number of images.
+        names
+            Names of the images, unique; paths name themselves.
+        backbone, layers, image_size, center_crop
+            The extractor; None for the defaults.
+        coreset_ratio
+            Share of the patches kept, in (0, 1].
+        seed
+            Seed of the coreset's first choice.
+        false_alarm_rate
+            Share of good images that may fail, in (0, 1).
+        progress
+            Called as the work advances.
+
+        Raises
+        ------
+        PatchbankError
+            If a setting is wrong, too few images can be used, or the bank cannot be stored; then
+            the bank before, if any, still answers.
+        """
+        settings = make_fit_settings(
+            backbone=backbone,
+            layers=layers,
+            image_size=image_size,
+            center_crop=center_crop,
+            coreset_ratio=coreset_ratio,
+            seed=seed,
+            false_alarm_rate=false_alarm_rate,
+        )
+        sources: list[ImageSource] = (
+            list(find_images([images])) if isinstance(images, str | Path) else list(images)
+        )
+        self.last_fit = fit(
+            self._workspace, self.category, sources, settings, names=names, progress=progress
+        )
+        return self
+
+    @property
+    def fitted(self) -> bool:
+        """Whether there is a bank to judge by."""
+        try:
+            self._workspace.database.banks.active_version(self.category)
+        except (UnknownCategoryError, NotFittedError):
+            return False
+        return True
+
+    def inspect(
+        self,
+        image: ImageSource,
+        *,
+        name: str | None = None,
+        top: int = DEFAULT_TOP,
+        heatmaps: str | Path | None = None,
+    ) -> Inspection:
+        """Judge one image.
+
+        Parameters
+        ----------
+        name
+            What it is called in the record; a path names itself.
+        top
+            How many similar known-good images to name.
+        heatmaps
+            Folder to write a heatmap picture to.
+
+        Raises
+        ------
+        ImageError
+            If the image cannot be used.
+        UnknownCategoryError, NotFittedError, ExtractorMismatchError
+            If there is no bank to judge by, or this installation cannot.
+        """
+        folder = None if heatmaps is None else Path(heatmaps)
+        return self._ready().inspect(image, name=name, top=top, heatmaps=folder)
+
+    def inspect_many(
+        self,
+        images: str | Path | Iterable[ImageSource],
+        *,
+        top: int = DEFAULT_TOP,
+        heatmaps: str | Path | None = None,
+        progress: Progress = silent,
+    ) -> Iterator[Inspection | Refused]:
+        """Judge images in their order, several at once; one that cannot be used is `Refused`."""
+        sources: list[ImageSource] = (
+            list(find_images([images])) if isinstance(images, str | Path) else list(images)
+        )
+        folder = None if heatmaps is None else Path(heatmaps)
+        return self._ready().inspect_many(sources, top=top, heatmaps=folder, progress=progress)
+
+    def search(self, image: ImageSource, *, top: int = DEFAULT_TOP) -> tuple[Similar, ...]:
+        """Return the known-good images that look most like an image, most similar first."""
+        return self._ready().similar(image, top=top)
+
+    def close(self) -> None:
+        """Close the database connections; using the bank again opens them again."""
+        self._workspace.close()
+
+    def __enter__(self) -> Bank:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _ready(self) -> Inspector:
+        if self._inspector is None:
+            self._inspector = Inspector(self._workspace, self.category)
+        return self._inspector
+
+
+def open_bank(
+    category: str, *, home: str | Path | None = None, database_url: str | None = None
+) -> Bank:
+    """Open a category, new or known.
+
+    Parameters
+    ----------
+    category
+        What is inspected, for example ``"leather"``.
+    home
+        Folder of the embedded database; ``PATCHBANK_HOME`` or the user's data folder by default.
+    database_url
+        URL of a PostgreSQL of one's own with pgvector; the embedded one by default.
+
+    Raises
+    ------
+    ParameterError
+        If no category may have this name.
+    """
+    workspace = Workspace(home=None if home is None else Path(home), database_url=database_url)
+    return Bank(workspace, category)
