@@ -296,6 +296,8 @@ class EmbeddedServer:
         if not sys.executable or not lock.try_acquire():
             return
         try:
+            # The keeper before this one has left its number there.
+            os.ftruncate(lock.descriptor, 0)
             spawn_detached(
                 [sys.executable, "-P", "-m", "patchbank.store.keeper", str(self.home),
                  repr(60.0 * self._idle_minutes), str(lock.descriptor)],

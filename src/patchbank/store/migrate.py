@@ -59,6 +59,7 @@ def prepare(connection: Connection, place: Place) -> str:
     if applied != set(known):
         with connection.transaction():
             connection.execute(statements["lock_migrations"])
+            connection.execute(statements["catch_up"])
             connection.execute(statements["create_schema"])
             connection.execute(statements["create_migration"])
             # Another process may have been faster.
@@ -106,8 +107,8 @@ def _create_extension(connection: Connection, place: Place, available: str | Non
     try:
         with connection.transaction():
             # Two processes creating it at once would collide in the catalog.
-            connection.execute(queries.load("database")["lock_migrations"])
-            connection.execute(queries.load("database")["create_extension"])
+            for name in ("lock_migrations", "catch_up", "create_extension"):
+                connection.execute(queries.load("database")[name])
     except errors.InsufficientPrivilege as error:
         raise PgvectorMissingError(
             f"{place}: this user may not create the extension pgvector; "

@@ -19,6 +19,11 @@ create extension if not exists vector
 -- Any number, the same in every process: one migrates, the others wait.
 select pg_advisory_xact_lock(7205759403792793)
 
+-- catch_up --
+-- Waiting for an advisory lock does not make a session hear what the others did meanwhile; reading
+-- a catalog does.
+select count(*) from pg_catalog.pg_namespace
+
 -- create_schema --
 create schema if not exists patchbank
 
