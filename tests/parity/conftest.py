@@ -18,6 +18,10 @@ from patchbank.vision.backbones import get_backbone
 from patchbank.vision.images import decode
 
 
+# PyTorch's threads and OpenVINO's would wait for one another on a machine of few cores.
+torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def cells() -> list[npt.NDArray[np.uint8]]:
     """Six photographs of solar cells, (300, 300, 3)."""
