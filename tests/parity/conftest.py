@@ -17,7 +17,6 @@ from efficientnet_lite_pytorch import EfficientNet
 from patchbank.vision.backbones import get_backbone
 from patchbank.vision.images import decode
 
-
 # PyTorch's threads and OpenVINO's would wait for one another on a machine of few cores.
 torch.set_num_threads(1)
 
