@@ -15,8 +15,8 @@ from patchbank.errors import ParameterError
 from patchbank.metrics.curve import Curve, FloatArray
 from patchbank.settings import get_settings
 
-# Cells of the table that leads a good pixel to the anomalous scores near its own.
-_CELLS = 1 << 20
+# Good pixels sorted at once by a thread: 16 MB as float32.
+_BLOCK = 1 << 22
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,28 +167,33 @@ class PixelScores:
         self, falling: npt.NDArray[np.float32]
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Return how many good pixels lie above each of the `falling` scores, and at it."""
-        rising = np.ascontiguousarray(falling[::-1])
-        finite = rising[np.isfinite(rising)]
-        low = float(finite[0]) if len(finite) else 0.0
-        spread = float(finite[-1]) - low if len(finite) else 0.0
-        scale = _CELLS / spread if spread > 0 else 0.0
-        starts = np.searchsorted(_cells(rising, low, scale), np.arange(_CELLS + 2))
-        kernel = _compiled_counts()
+        merge = _compiled_merge()
         threads = get_settings().threads or os.cpu_count() or 1
-        below = np.zeros((threads, len(rising) + 1), dtype=np.int64)
-        equal = np.zeros((threads, len(rising)), dtype=np.int64)
+        above = np.zeros((threads, len(falling)), dtype=np.int64)
+        equal = np.zeros((threads, len(falling)), dtype=np.int64)
+        blocks = self._good_blocks()
 
         def count(thread: int) -> None:
-            for scores in self._good[thread::threads]:
-                kernel(rising, starts, low, scale, scores, below[thread], equal[thread])
+            for block in blocks[thread::threads]:
+                block.sort()  # without the interpreter's lock, as the merge
+                merge(falling, block, above[thread], equal[thread])
 
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(count, range(threads)))
-        tied = equal.sum(axis=0)
-        # `below[i]` lie between rising[i - 1] and rising[i]: what is above i are those after it.
-        between = below.sum(axis=0)
-        at_or_above = np.cumsum((between[1:] + tied)[::-1])
-        return at_or_above - tied[::-1], tied[::-1]
+        return above.sum(axis=0), equal.sum(axis=0)
+
+    def _good_blocks(self) -> list[npt.NDArray[np.float32]]:
+        """Join the good pixels of small images, since every block costs a pass over all scores."""
+        blocks: list[npt.NDArray[np.float32]] = []
+        while self._good:  # emptied as it goes, so that no pixel is held twice for long
+            group = [self._good.pop()]
+            size = len(group[0])
+            while self._good and size < _BLOCK:
+                group.append(self._good.pop())
+                size += len(group[-1])
+            blocks.append(np.concatenate(group) if len(group) > 1 else group[0])
+        self._good = blocks
+        return blocks
 
 
 def _interleave(first: FloatArray, second: FloatArray) -> FloatArray:
@@ -221,52 +226,34 @@ def _thinned(x: FloatArray, y: FloatArray, points: int = 1000) -> Curve:
     return Curve(x, y)
 
 
-def _cells(scores: npt.NDArray[np.float32], low: float, scale: float) -> npt.NDArray[np.int64]:
-    """Return the cell of a table each score falls in; it never falls as the score rises."""
-    with np.errstate(invalid="ignore"):  # minus infinity times a scale of zero
-        cells = (scores.astype(np.float64) - low) * scale
-    return np.asarray(np.clip(np.nan_to_num(cells, neginf=0.0), 0, _CELLS), dtype=np.int64)
-
-
-def _count_between(
+def _merge_counts(
+    falling: npt.NDArray[np.float32],
     rising: npt.NDArray[np.float32],
-    starts: npt.NDArray[np.int64],
-    low: float,
-    scale: float,
-    scores: npt.NDArray[np.float32],
-    below: npt.NDArray[np.int64],
+    above: npt.NDArray[np.int64],
     equal: npt.NDArray[np.int64],
 ) -> None:
-    """Add to `below` and `equal` how many scores lie just below and at each of `rising`.
+    """Add to `above` and `equal` how many of `rising` lie above and at each of `falling`.
 
-    A table of cells of equal width says where to look; a binary search does the rest. Sorting all
-    good pixels instead takes longer where the processor has no quick sort.
+    Two sorted lists are walked side by side. Looking each pixel up in a table needs no sorting, but
+    waits for memory three times as long.
     """
-    last = len(starts) - 2
-    for score in scores:
-        place = (np.float64(score) - low) * scale
-        if place >= last:
-            cell = last
-        elif place > 0:
-            cell = int(place)
-        else:  # minus infinity, and also what it gives times a scale of zero
-            cell = 0
-        first, end = starts[cell], starts[cell + 1]
-        while first < end:
-            middle = (first + end) // 2
-            if rising[middle] < score:
-                first = middle + 1
-            else:
-                end = middle
-        if first < len(rising) and rising[first] == score:
-            equal[first] += 1
-        else:
-            below[first] += 1
+    position = len(rising)
+    for index in range(len(falling)):
+        score = falling[index]
+        while position > 0 and rising[position - 1] > score:
+            position -= 1
+        above[index] += len(rising) - position
+        # The falling scores are distinct, so what is equal to this one is above the next.
+        tied = position
+        while tied > 0 and rising[tied - 1] == score:
+            tied -= 1
+        equal[index] += position - tied
+        position = tied
 
 
 @cache
-def _compiled_counts() -> Callable[..., None]:
+def _compiled_merge() -> Callable[..., None]:
     import numba  # half a second to import, and only needed where masks exist
 
-    compiled: Callable[..., None] = numba.njit(cache=True, nogil=True)(_count_between)
+    compiled: Callable[..., None] = numba.njit(cache=True, nogil=True)(_merge_counts)
     return compiled
