@@ -129,13 +129,13 @@ class _Search:
     """
 
     def __init__(self, features: FloatMatrix, first: int, count: int) -> None:
-        from patchbank.memory import _kernels
+        from patchbank.memory import _coreset_kernels, _products
 
-        self._kernels = _kernels
+        self._kernels, self._products = _coreset_kernels, _products
         self._features = features
         n = len(features)
         centre = typical_row(features)
-        self._shrink = _kernels.shrink_for(features.shape[1] + 1)
+        self._shrink = _products.shrink_for(features.shape[1] + 1)
         self._minima = np.empty(n)
         self._measure_from(centre)
         self._scale = np.float32(power_of_two_scale(float(self._minima.max())))
@@ -205,14 +205,14 @@ class _Search:
         self._catch_up(self._active)
 
     def _play(self, pool: npt.NDArray[np.int64], floor: float, floor_row: int) -> None:
-        kernels = self._kernels
-        block, panel = kernels.BLOCK, kernels.PANEL
+        kernels, products = self._kernels, self._products
+        block, panel = products.BLOCK, products.PANEL
         depth = self._features.shape[1] + 1
         n_blocks, n_panels = -(-len(pool) // block), -(-len(pool) // panel)
         blocks = np.empty((n_blocks, depth, block), np.float32)
         norms = np.empty(n_blocks * block)
         bounds = np.empty((n_blocks * block, n_panels * panel), np.float32)
-        kernels.pack_blocks(
+        products.pack_blocks(
             self._features, pool, 0, len(pool), self._origin, self._scale, blocks, norms
         )
         panels = self._packed(pool)
@@ -252,16 +252,16 @@ class _Search:
         self._seen[rows] = self._length
 
     def _lower(self, rows: npt.NDArray[np.int64], centres: npt.NDArray[np.int64]) -> None:
-        kernels = self._kernels
+        kernels, products = self._kernels, self._products
         depth = self._features.shape[1] + 1
         panels = self._packed(centres)
 
         def make_worker() -> TileWorker:
-            n_blocks = _TILE_ROWS // kernels.BLOCK
-            blocks = np.empty((n_blocks, depth, kernels.BLOCK), np.float32)
+            n_blocks = _TILE_ROWS // products.BLOCK
+            blocks = np.empty((n_blocks, depth, products.BLOCK), np.float32)
             norms = np.empty(_TILE_ROWS)
             limits = np.empty(_TILE_ROWS, np.float32)
-            masks = np.empty(kernels.BLOCK, np.int64)
+            masks = np.empty(products.BLOCK, np.int64)
 
             def work(start: int, stop: int) -> None:
                 kernels.lower_minima(
@@ -286,17 +286,17 @@ class _Search:
         for_tiles(len(rows), _TILE_ROWS, make_worker)
 
     def _packed(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        kernels = self._kernels
-        shape = (-(-len(rows) // kernels.PANEL), self._features.shape[1] + 1, kernels.PANEL)
+        products = self._products
+        shape = (-(-len(rows) // products.PANEL), self._features.shape[1] + 1, products.PANEL)
         panels = np.empty(shape, np.float32)
-        kernels.pack_panels(self._features, rows, self._origin, self._scale, self._shrink, panels)
+        products.pack_panels(self._features, rows, self._origin, self._scale, self._shrink, panels)
         return panels
 
     def _measure_from(self, point: npt.NDArray[np.float32]) -> None:
-        kernels = self._kernels
+        products = self._products
 
         def make_worker() -> TileWorker:
-            return lambda start, stop: kernels.squared_distances_to(
+            return lambda start, stop: products.squared_distances_to(
                 self._features, start, stop, point, self._minima
             )
 

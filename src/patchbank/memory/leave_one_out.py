@@ -130,7 +130,7 @@ def _put_back(
     squared: npt.NDArray[np.float64],
 ) -> npt.NDArray[np.int64]:
     """Cover the patches orphaned by losing each image and lower that image's distances by them."""
-    from patchbank.memory import _kernels
+    from patchbank.memory import _coreset_kernels as kernels
 
     n = len(patches) // per_image
     counts = np.zeros(n, np.int64)
@@ -142,9 +142,9 @@ def _put_back(
             return
         added = np.empty(len(rows), np.int64)
         minima = distances[rows].astype(np.float64) ** 2
-        counts[image] = _kernels.cover(patches, rows, minima, coreset.covering_radius**2, added)
+        counts[image] = kernels.cover(patches, rows, minima, coreset.covering_radius**2, added)
         begin = image * per_image
-        _kernels.lower_directly(patches, begin, begin + per_image, added[: counts[image]], squared)
+        kernels.lower_directly(patches, begin, begin + per_image, added[: counts[image]], squared)
 
     def make_worker() -> TileWorker:
         return lambda start, stop: one_image(start)
