@@ -15,6 +15,7 @@ from tests.fixtures.banks import make_bank
 
 from patchbank.errors import DiskFullError, EmbeddedServerError
 from patchbank.store._accounts import Account, account_for, let_reach
+from patchbank.store._programs import find_programs
 from patchbank.store.connection import open_database
 from patchbank.store.embedded import EmbeddedServer
 
@@ -33,6 +34,15 @@ STAY = """
 import time
 print("open", flush=True)
 time.sleep(60)
+"""
+
+BECOME = """
+import os
+import psutil
+import patchbank.store.connection
+os.setgroups([])
+os.setgid({gid})
+os.setuid({uid})
 """
 
 EXPLAIN = """
@@ -321,18 +331,18 @@ def ordinary(tmp_path: Path) -> Iterator[tuple[Account, Path]]:
         yield Account(os.geteuid(), os.getegid(), switch=False), tmp_path
         return
     account = account_for(tmp_path / "none", tmp_path / "none")
-    let_reach(account, [Path(sys.executable).resolve(), Path(sys.executable)])
+    let_reach(account, [find_programs(None, tmp_path) / "postgres"])
     with tempfile.TemporaryDirectory(prefix="patchbank-ordinary-") as folder:
         os.chown(folder, account.uid, account.gid)
         yield account, Path(folder)
 
 
 def _run(account: Account, script: str, *arguments: object) -> str:
+    if account.switch:
+        # Python itself may be where only root can reach it: it is loaded first.
+        script = BECOME.format(uid=account.uid, gid=account.gid) + script
     done = subprocess.run(
         [sys.executable, "-P", "-c", script, *map(str, arguments)],
-        user=account.uid if account.switch else None,
-        group=account.gid if account.switch else None,
-        extra_groups=[] if account.switch else None,
         cwd="/",
         text=True,
         capture_output=True,

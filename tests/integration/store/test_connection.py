@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import psycopg
+import pytest
+from tests.fixtures.banks import make_bank
+from tests.fixtures.database import NetworkServer
+
+from patchbank.errors import (
+    DatabaseError,
+    DatabaseTooNewError,
+    DatabaseUnreachableError,
+    ParameterError,
+    PatchbankError,
+    PgvectorMissingError,
+)
+from patchbank.store.connection import Database, open_database
+from patchbank.store.embedded import EmbeddedServer
+
+
+def _refused(url: str, home: Path, error: type[PatchbankError], *words: str) -> None:
+    """Check that opening fails with one line that has all the words."""
+    with pytest.raises(error) as raised:
+        open_database(url, home).close()
+    message = str(raised.value)
+    assert type(raised.value) is error
+    assert "\n" not in message
+    for word in words:
+        assert word in message, message
+
+
+@pytest.fixture
+def network_url(network_server: NetworkServer) -> Iterator[str]:
+    """A fresh database of the server with a port."""
+    with psycopg.connect(network_server.url(), autocommit=True) as connection:
+        connection.execute("create database parts")
+    yield network_server.url("parts")
+    with psycopg.connect(network_server.url(), autocommit=True) as connection:
+        connection.execute("drop database parts with (force)")
+
+
+def _execute(url: str, *statements: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        for statement in statements:
+            connection.execute(statement.encode())
+
+
+def test_a_server_of_ones_own_is_used(network_url: str, tmp_path: Path) -> None:
+    bank = make_bank()
+    with open_database(network_url, tmp_path) as database:
+        assert database.banks.save("tile", bank) == 1
+        np.testing.assert_array_equal(database.banks.active("tile").features, bank.features)
+        status = database.status()
+    assert not status.embedded
+    assert status.pid is None
+    assert status.server_version.startswith("18")
+    assert status.pgvector_version.startswith("0.8")
+    assert status.size_bytes > 1_000_000
+    assert status.uptime_seconds > 0
+    assert "owner@127.0.0.1" in status.url
+    # No home is made where none is needed.
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_embedded_server_has_a_status(embedded_server: EmbeddedServer) -> None:
+    with open_database(None, embedded_server.home, idle_minutes=60) as database:
+        status = database.status()
+    assert status.embedded
+    assert (status.url, status.pid) == ("embedded", embedded_server.status().pid)
+
+
+def test_nobody_listens(tmp_path: Path) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+        url = f"postgresql://anna:hunter2@127.0.0.1:{port}/parts"
+        _refused(
+            url, tmp_path, DatabaseUnreachableError,
+            "'parts'", "127.0.0.1", str(port), "'anna'", "refused", "PATCHBANK_DATABASE_URL",
+        )  # fmt: skip
+
+
+def test_no_such_host(tmp_path: Path) -> None:
+    url = "postgresql://anna:hunter2@no-such-host.invalid/parts"
+    _refused(url, tmp_path, DatabaseUnreachableError, "no-such-host.invalid", "'anna'")
+
+
+def test_wrong_password(network_server: NetworkServer, tmp_path: Path) -> None:
+    url = network_server.url(password="hunter2")
+    _refused(url, tmp_path, DatabaseUnreachableError, "password authentication failed", "'owner'")
+    with pytest.raises(DatabaseUnreachableError) as raised:
+        open_database(url, tmp_path)
+    chain: BaseException | None = raised.value
+    while chain is not None:
+        assert "hunter2" not in str(chain)
+        chain = chain.__cause__
+
+
+def test_no_such_database(network_server: NetworkServer, tmp_path: Path) -> None:
+    _refused(
+        network_server.url("none"), tmp_path, DatabaseUnreachableError, '"none" does not exist'
+    )
+
+
+def test_no_url(tmp_path: Path) -> None:
+    _refused("parts.sqlite", tmp_path, ParameterError, "PATCHBANK_DATABASE_URL")
+
+
+def test_a_server_without_pgvector(network_url: str, tmp_path: Path) -> None:
+    # PostgreSQL 18 looks for extensions where this says; elsewhere it sees none.
+    _execute(network_url, "alter database parts set extension_control_path = '/nowhere'")
+    _refused(network_url, tmp_path, PgvectorMissingError, "no pgvector", "install", "'parts'")
+
+
+def test_a_user_who_may_not_create_pgvector(
+    network_server: NetworkServer, network_url: str, tmp_path: Path
+) -> None:
+    _execute(
+        network_url,
+        "drop role if exists worker",
+        f"create role worker login password '{network_server.password}'",
+        "grant all on database parts to worker",
+    )
+    url = network_server.url("parts", user="worker")
+    try:
+        _refused(url, tmp_path, PgvectorMissingError, "superuser", "create extension vector")
+        # Once it is there, an ordinary owner suffices.
+        _execute(network_url, "create extension vector")
+        with open_database(url, tmp_path) as database:
+            assert database.banks.save("tile", make_bank()) == 1
+    finally:
+        _execute(network_url, "drop owned by worker cascade", "drop role worker")
+
+
+def test_a_user_who_may_create_nothing(
+    network_server: NetworkServer, network_url: str, tmp_path: Path
+) -> None:
+    _execute(
+        network_url,
+        "create extension vector",
+        f"create role reader login password '{network_server.password}'",
+    )
+    url = network_server.url("parts", user="reader")
+    try:
+        _refused(url, tmp_path, DatabaseError, "permission denied", "role that may create")
+    finally:
+        _execute(network_url, "drop role reader")
+
+
+def test_an_old_pgvector(empty_database_url: str, tmp_path: Path) -> None:
+    _execute(
+        empty_database_url,
+        "create extension vector",
+        "update pg_extension set extversion = '0.7.4' where extname = 'vector'",
+    )
+    _refused(empty_database_url, tmp_path, PgvectorMissingError, "0.7.4", "0.8 or newer")
+
+
+def test_pgvector_may_be_installed_anywhere(empty_database_url: str, tmp_path: Path) -> None:
+    _execute(
+        empty_database_url, 'create schema "My Tools"', 'create extension vector schema "My Tools"'
+    )
+    bank = make_bank()
+    with open_database(empty_database_url, tmp_path) as database:
+        database.banks.save("tile", bank)
+        np.testing.assert_array_equal(database.banks.active("tile").embeddings, bank.embeddings)
+        found = database.images.similar("tile", bank.embeddings[2], top=1)
+    assert found[0].name == bank.images[2].name
+
+
+def test_a_database_of_a_newer_program(database_url: str, tmp_path: Path) -> None:
+    _execute(database_url, "insert into patchbank.migration (name) values ('2999-01-01-01-more')")
+    _refused(database_url, tmp_path, DatabaseTooNewError, "2999-01-01-01-more", "upgrade")
+
+
+def test_many_open_an_empty_database_at_once(empty_database_url: str, tmp_path: Path) -> None:
+    def save(number: int) -> int:
+        with open_database(empty_database_url, tmp_path, max_connections=2) as database:
+            return database.banks.save(f"category {number}", make_bank())
+
+    with ThreadPoolExecutor(6) as threads:
+        assert list(threads.map(save, range(6))) == [1] * 6
+
+
+def test_a_lost_connection_is_replaced(database: Database, database_url: str) -> None:
+    database.banks.save("tile", make_bank())
+    _execute(
+        database_url,
+        "select pg_terminate_backend(pid, 5000) from pg_stat_activity "
+        "where datname = current_database() and pid <> pg_backend_pid()",
+    )
+    assert database.banks.active_version("tile") == 1
+
+
+def test_a_connection_lost_in_the_middle_is_said(database: Database) -> None:
+    with (
+        pytest.raises(DatabaseUnreachableError, match="try again"),
+        database.connection() as connection,
+    ):
+        connection.execute("select pg_terminate_backend(pg_backend_pid())")
+    assert database.categories.list() == []
+
+
+def test_a_closed_database_says_so(database: Database) -> None:
+    database.close()
+    with pytest.raises(DatabaseError, match="closed"):
+        database.categories.list()
+
+
+def test_no_more_connections_than_asked_for(database_url: str, tmp_path: Path) -> None:
+    with open_database(database_url, tmp_path, max_connections=2) as database:
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(lambda _: database.categories.list(), range(40)))
+        with database.connection() as connection:
+            row = connection.execute(
+                "select count(*) from pg_stat_activity where datname = current_database()"
+            ).fetchone()
+    assert row is not None
+    assert row[0] <= 2

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import psycopg
+
+from patchbank.store import migrate
+from patchbank.store._programs import find_programs
+
+SCHEMA = Path(migrate.__file__).parent / "schema.sql"
+
+
+def _dump(url: str) -> str:
+    """Return the catalog of our schema, as pg_dump writes it."""
+    program = find_programs(None, Path()) / "pg_dump"
+    done = subprocess.run(
+        [program, "--schema-only", "--schema=patchbank", "--no-owner", url],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    # A new key every time.
+    return re.sub(r"^\\(un)?restrict .*$", "", done.stdout, flags=re.MULTILINE)
+
+
+def test_the_migrations_sum_to_the_schema(database_url: str, empty_database_url: str) -> None:
+    with psycopg.connect(empty_database_url) as connection:
+        connection.execute("create extension vector")
+        connection.execute(SCHEMA.read_bytes())
+    migrated = _dump(database_url)
+    for table in ("category", "bank", "image", "reference", "patch", "inspection", "event"):
+        assert f"CREATE TABLE patchbank.{table} " in migrated
+    assert migrated == _dump(empty_database_url)
+
+
+def test_migrations_are_dated_and_in_order() -> None:
+    names = list(migrate.migrations())
+    assert names == sorted(names)
+    for name in names:
+        assert re.fullmatch(r"\d{4}-\d{2}-\d{2}-\d{2}-[a-z0-9-]+", name)
+
+
+def test_category_id_leads_every_primary_key(database_url: str) -> None:
+    with psycopg.connect(database_url) as connection:
+        rows = connection.execute("""
+            select relname, attname
+            from pg_constraint
+            join pg_class on pg_class.oid = conrelid
+            join pg_attribute on attrelid = conrelid and attnum = conkey[1]
+            where contype = 'p' and connamespace = 'patchbank'::regnamespace
+        """).fetchall()
+    leading: dict[str, str] = dict(rows)
+    assert leading.pop("migration") == "name"
+    assert len(leading) == 7
+    assert set(leading.values()) == {"category_id"}
