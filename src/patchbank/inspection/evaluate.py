@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from patchbank.datasets import mvtec
+from patchbank.datasets.masks import read_mask
 from patchbank.datasets.samples import CategorySamples, Sample
-from patchbank.errors import DatasetError, ImageError
+from patchbank.errors import DatasetError
 from patchbank.inspection.judge import Judge, Judgement
 from patchbank.inspection.learn import LearnedBank, learn
 from patchbank.inspection.settings import FitSettings
@@ -30,7 +30,6 @@ from patchbank.metrics import (
 )
 from patchbank.progress import Progress, silent
 from patchbank.vision.extractor import Refusal
-from patchbank.vision.images import decode
 
 _AVERAGED = (
     "image_auroc",
@@ -187,6 +186,7 @@ def evaluate_category(
     refused: list[Refused] = []
     stream = extractor.extract_many(
         [sample.path for sample in samples.test],
+        names=[sample.name for sample in samples.test],
         limits=workspace.limits,
         stage="judged",
         progress=in_category,
@@ -200,7 +200,8 @@ def evaluate_category(
         judged.append(Judged(sample, judgement))
         if pixels is not None and (sample.label == "good" or sample.mask is not None):
             full = place(judgement.anomaly_map, judgement.inspected_box, width, height)
-            pixels.add(full, _mask(sample, (height, width)))
+            mask = None if sample.mask is None else read_mask(sample.mask, height, width)
+            pixels.add(full, mask)
     labelled = [one for one in judged if one.sample.label != "unknown"]
     if not labelled:
         raise DatasetError(
@@ -222,25 +223,3 @@ def evaluate_category(
 
 def _interval(proportion: Proportion | None) -> list[float] | None:
     return None if proportion is None else [proportion.low, proportion.high]
-
-
-def _mask(sample: Sample, shape: tuple[int, int]) -> NDArray[np.bool_] | None:
-    """Return the anomalous pixels, or None for a good image.
-
-    Raises
-    ------
-    DatasetError
-        If the mask cannot be read or has another size than its image.
-    """
-    if sample.mask is None:
-        return None
-    try:
-        pixels = decode(sample.mask).pixels
-    except ImageError as error:
-        raise DatasetError(f"mask of {sample.name}: {error}") from error
-    if pixels.shape[:2] != shape:
-        raise DatasetError(
-            f"{sample.mask}: the mask has {pixels.shape[1]} x {pixels.shape[0]} pixels and its "
-            f"image {shape[1]} x {shape[0]}; make them equal"
-        )
-    return np.asarray(pixels.any(axis=2))

@@ -142,10 +142,15 @@ class Inspector:
         """Judge images in their order; one that cannot be used is `Refused`, the rest are done."""
         bank = self._current()
         extractor = bank.extractor
+        names = names or source_names(sources)
         stream = extractor.extract_many(
-            sources, limits=self.workspace.limits, stage="inspected", progress=progress
+            sources,
+            names=names,
+            limits=self.workspace.limits,
+            stage="inspected",
+            progress=progress,
         )
-        for name, extraction in zip(names or source_names(sources), stream, strict=True):
+        for name, extraction in zip(names, stream, strict=True):
             if isinstance(extraction, Refusal):
                 yield Refused(name, str(extraction.error))
                 continue
@@ -166,9 +171,9 @@ class Inspector:
         return self._similar(bank, extraction.embedding, top)
 
     def _current(self) -> _ReadyBank:
-        version = self.workspace.database.banks.active_version(self.category)
+        key = self.workspace.database.banks.active_key(self.category)
         with self._lock:
-            if version != self._bank.stored.version:
+            if key != (self._bank.stored.category_id, self._bank.stored.version):
                 self._bank = _ReadyBank(self.workspace, self.category)
             return self._bank
 

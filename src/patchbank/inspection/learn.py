@@ -208,6 +208,7 @@ def _gather(
     embeddings = np.empty((len(sources), extractor.embedding_dimension), dtype=np.float32)
     stream = extractor.extract_many(
         sources,
+        names=names,
         limits=workspace.limits,
         thumbnail_side=THUMBNAIL_SIDE,
         progress=progress,

@@ -62,6 +62,7 @@ class StoredBank:
     """
 
     category: str
+    category_id: int
     version: int
     state: str
     extractor_fingerprint: str
@@ -162,6 +163,20 @@ class Banks:
         """
         with self._database.connection() as connection:
             return active_bank(connection, category)[1]
+
+    def active_key(self, category: str) -> tuple[int, int]:
+        """Return the category's id and active version, which no other bank will ever have.
+
+        A category that was forgotten and learned anew counts its versions from 1 again, under a new
+        id: who keeps a bank at hand compares this.
+
+        Raises
+        ------
+        UnknownCategoryError, NotFittedError
+            When there is no such category, or no bank in it.
+        """
+        with self._database.connection() as connection:
+            return active_bank(connection, category)
 
     def history(self, category: str) -> list[BankVersion]:
         """Return all versions the category had, the newest first.
@@ -294,6 +309,7 @@ class Banks:
         found = np.searchsorted(image_ids, patch_rows["image_id"].astype(np.int64), sorter=by_id)
         return StoredBank(
             category=category,
+            category_id=category_id,
             version=version,
             state=row[1],
             extractor_fingerprint=row[2],

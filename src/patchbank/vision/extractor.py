@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from itertools import chain, repeat
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -209,17 +210,20 @@ class Extractor:
         self,
         source: ImageSource,
         *,
+        name: str = "",
         limits: ImageLimits = DEFAULT_LIMITS,
         thumbnail_side: int | None = None,
     ) -> Extraction:
         """Decode one image and compute its features with all cores: the quickest for that one.
+
+        `name` is what messages call an image that has no path.
 
         Raises
         ------
         ImageError
             The image cannot be used.
         """
-        result = self._one(source, self._single, limits, thumbnail_side)
+        result = self._one(source, name, self._single, limits, thumbnail_side)
         if isinstance(result, Refusal):
             raise result.error
         return result
@@ -228,6 +232,7 @@ class Extractor:
         self,
         sources: Iterable[ImageSource],
         *,
+        names: Iterable[str] = (),
         limits: ImageLimits = DEFAULT_LIMITS,
         thumbnail_side: int | None = None,
         stage: str = "features",
@@ -242,6 +247,8 @@ class Extractor:
         ----------
         sources : iterable of ImageSource
             Any number.
+        names : iterable of str
+            What messages call those that have no path, in their order.
         limits : ImageLimits
             Larger images are refused.
         thumbnail_side : int, optional
@@ -265,8 +272,10 @@ class Extractor:
             return result
 
         try:
-            for source in sources:
-                window.append(workers.submit(self._one, source, graph, limits, thumbnail_side))
+            for source, name in zip(sources, chain(names, repeat("")), strict=False):
+                window.append(
+                    workers.submit(self._one, source, name, graph, limits, thumbnail_side)
+                )
                 if len(window) >= 2 * self._threads:
                     yield next_result()
             while window:
@@ -297,13 +306,14 @@ class Extractor:
     def _one(
         self,
         source: ImageSource,
+        name: str,
         graph: CompiledGraph,
         limits: ImageLimits,
         thumbnail_side: int | None,
     ) -> Extraction | Refusal:
         start = time.perf_counter()
         try:
-            image = decode(source, limits=limits)
+            image = decode(source, limits=limits, name=name)
         except ImageError as error:
             return Refusal(source, error)
         decoded = time.perf_counter()
