@@ -33,6 +33,7 @@ from psycopg.conninfo import make_conninfo
 
 from patchbank.errors import DiskFullError, EmbeddedServerError
 from patchbank.store._accounts import Account, account_for, let_reach, name_of_current
+from patchbank.store._files import complains_of_disk, make_private, read_number, size_of, tail
 from patchbank.store._locks import FileLock
 from patchbank.store._processes import spawn_detached
 from patchbank.store._programs import SETTINGS, find_programs, initialise
@@ -165,8 +166,8 @@ class EmbeddedServer:
         if self.folder.exists():
             with self._explained():
                 if self._lock("keeper.lock", account_for(self.folder, self.home)).is_held():
-                    keeper_pid = _read_number(self.folder / "keeper.lock")
-                size = _size_of(self.data)
+                    keeper_pid = read_number(self.folder / "keeper.lock")
+                size = size_of(self.data)
         return EmbeddedStatus(
             running=running,
             pid=self._pid() if running else None,
@@ -177,7 +178,7 @@ class EmbeddedServer:
 
     def log_says_disk_full(self) -> bool:
         """Say whether the end of the server's log complains about a full disk."""
-        return _complains_of_disk(_tail(self.log))
+        return complains_of_disk(tail(self.log))
 
     def conninfo(self) -> str:
         """Return how to connect to a running server."""
@@ -238,7 +239,7 @@ class EmbeddedServer:
         deadline = time.monotonic() + _START_SECONDS
         while not self._is_ready():
             if not alive.is_held():
-                self._explain_end(_tail(self.log, position), "the embedded database did not start")
+                self._explain_end(tail(self.log, position), "the embedded database did not start")
             if time.monotonic() > deadline:
                 raise EmbeddedServerError(
                     f"the embedded database in {self.home} is still starting; see {self.log}"
@@ -251,7 +252,7 @@ class EmbeddedServer:
         let_reach(account, [programs / "initdb", *self._by_path(account)])
         unfinished = self.folder / "data.new"
         shutil.rmtree(unfinished, ignore_errors=True)
-        _make_private(unfinished, account)
+        make_private(unfinished, account)
         made = initialise(programs, unfinished, role=ROLE, account=account)
         if made.returncode != 0:
             shutil.rmtree(unfinished, ignore_errors=True)
@@ -267,7 +268,7 @@ class EmbeddedServer:
         """Remove what a killed server left; we hold server.lock, so none of its processes lives."""
         sockets = self.folder / "socket"
         shutil.rmtree(sockets, ignore_errors=True)
-        _make_private(sockets, account)
+        make_private(sockets, account)
         pid = self._pid()
         if pid is not None and not self._is_our_server(pid):
             # The number may by now be another process's, which PostgreSQL takes for a server.
@@ -320,7 +321,7 @@ class EmbeddedServer:
         account = account_for(self.folder, self.home)
         if not self.folder.exists():
             self.home.mkdir(parents=True, exist_ok=True)
-            _make_private(self.folder, account)
+            make_private(self.folder, account)
         return account
 
     def _lock(self, name: str, account: Account) -> FileLock:
@@ -354,7 +355,7 @@ class EmbeddedServer:
         return str(link)
 
     def _pid(self) -> int | None:
-        return _read_number(self.data / "postmaster.pid")
+        return read_number(self.data / "postmaster.pid")
 
     def _is_our_server(self, pid: int) -> bool:
         import psutil  # type: ignore[import-untyped,unused-ignore]
@@ -375,11 +376,8 @@ class EmbeddedServer:
         return len(lines) > 7 and lines[7].strip() == "ready"
 
     def _explain_end(self, output: str, what: str) -> None:
-        if _complains_of_disk(output):
-            raise DiskFullError(
-                f"no space left on the disk of {self.home}: {what}; free some space there "
-                "or set PATCHBANK_HOME to another disk"
-            )
+        if complains_of_disk(output):
+            raise self._disk_full(what)
         telling = [
             line.strip()
             for line in output.splitlines()
@@ -388,6 +386,12 @@ class EmbeddedServer:
         reason = telling[-1] if telling else "it ended without a word"
         raise EmbeddedServerError(f"{what} in {self.home}: {reason} (log: {self.log})")
 
+    def _disk_full(self, what: str) -> DiskFullError:
+        return DiskFullError(
+            f"no space left on the disk of {self.home}: {what}; free some space there "
+            "or set PATCHBANK_HOME to another disk"
+        )
+
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
         """Turn the operating system's refusals into errors that say what to do."""
@@ -395,49 +399,8 @@ class EmbeddedServer:
             yield
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise DiskFullError(
-                    f"no space left on the disk of {self.home}; free some space there "
-                    "or set PATCHBANK_HOME to another disk"
-                ) from error
+                raise self._disk_full("the embedded database cannot be used") from error
             raise EmbeddedServerError(
                 f"the embedded database in {self.home} cannot be used: {error.strerror or error} "
                 f"({error.filename or self.folder}); check it or set another PATCHBANK_HOME"
             ) from error
-
-
-def _make_private(folder: Path, account: Account) -> None:
-    # Another process may be making it at the same moment.
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if account.owner is not None:
-        os.chown(folder, *account.owner)
-
-
-def _read_number(path: Path) -> int | None:
-    try:
-        return int(path.read_text().split("\n", 1)[0])
-    except (FileNotFoundError, ValueError):
-        return None
-
-
-def _size_of(folder: Path) -> int:
-    size = 0
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            # Files come and go while we look.
-            with contextlib.suppress(FileNotFoundError):
-                size += (Path(parent) / name).lstat().st_size
-    return size
-
-
-def _tail(path: Path, position: int | None = None) -> str:
-    """Return the text of a file from a position on, or its last 8 kB."""
-    try:
-        with path.open("rb") as file:
-            file.seek(position if position is not None else max(0, path.stat().st_size - 8192))
-            return file.read().decode(errors="replace")
-    except FileNotFoundError:
-        return ""
-
-
-def _complains_of_disk(text: str) -> bool:
-    return "No space left on device" in text or "Disk quota exceeded" in text

@@ -24,7 +24,8 @@ select thumbnail from image where category_id = %(category_id)s and image_id = %
 -- similar --
 -- An image whose embedding is all zeros has no direction: it is similar to nothing (pgvector says
 -- NaN, which would sort before everything when descending).
--- The query is converted once (materialized), not once a row.
+-- The query is converted once (materialized), not once a row; names are looked up for the nearest
+-- alone, among them all that tie with the last.
 with query as materialized (select %(embedding)s::real[]::vector as embedding),
 measured as (
     select
@@ -32,9 +33,14 @@ measured as (
         coalesce(nullif(reference.embedding <=> query.embedding, 'NaN'), 1) as distance
     from reference, query
     where category_id = %(category_id)s and version = %(version)s
+),
+nearest as materialized (
+    select image_id, distance from measured
+    order by distance
+    fetch first %(top)s rows with ties
 )
 select name, 1 - distance, origin, image_id
-from measured join image using (image_id)
+from nearest join image using (image_id)
 where image.category_id = %(category_id)s
 order by distance, name
 limit %(top)s
