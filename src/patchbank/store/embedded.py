@@ -290,6 +290,9 @@ class EmbeddedServer:
                     f"{_STOP_SECONDS:.0f} s; see {self.log}"
                 )
             time.sleep(0.005)
+        link = self._link()
+        if link is not None and link.is_symlink() and link.lstat().st_uid == os.geteuid():
+            link.unlink()
         return True
 
     def _ensure_keeper(self, account: Account) -> None:
@@ -330,15 +333,9 @@ class EmbeddedServer:
     def _socket_folder(self) -> str:
         """Return a short plain path to the socket's folder, by a link where its own is not."""
         folder = self.folder / "socket"
-        direct = str(folder)
-        fits = len(os.fsencode(direct)) <= _MAX_SOCKET_FOLDER_BYTES
-        if fits and _PLAIN_PATH.fullmatch(direct):
-            return direct
-        digest = hashlib.sha256(os.fsencode(direct)).hexdigest()[:16]
-        temporary = tempfile.gettempdir()
-        if len(os.fsencode(temporary)) > 40 or not _PLAIN_PATH.fullmatch(temporary):
-            temporary = "/tmp"
-        link = Path(temporary) / f"patchbank-{os.geteuid()}-{digest}"
+        link = self._link()
+        if link is None:
+            return str(folder)
         # Anybody can write there, so only a link of our own making is followed. The folder it leads
         # to is private; if the link is cleaned away, whoever comes next makes it again.
         with contextlib.suppress(FileExistsError):
@@ -353,6 +350,17 @@ class EmbeddedServer:
                 "or set PATCHBANK_HOME to a shorter path"
             )
         return str(link)
+
+    def _link(self) -> Path | None:
+        """Return where the link to the socket's folder is, None when it needs none."""
+        direct = str(self.folder / "socket")
+        if len(os.fsencode(direct)) <= _MAX_SOCKET_FOLDER_BYTES and _PLAIN_PATH.fullmatch(direct):
+            return None
+        digest = hashlib.sha256(os.fsencode(direct)).hexdigest()[:16]
+        temporary = tempfile.gettempdir()
+        if len(os.fsencode(temporary)) > 40 or not _PLAIN_PATH.fullmatch(temporary):
+            temporary = "/tmp"
+        return Path(temporary) / f"patchbank-{os.geteuid()}-{digest}"
 
     def _pid(self) -> int | None:
         return read_number(self.data / "postmaster.pid")

@@ -138,8 +138,11 @@ def test_a_home_with_a_long_and_odd_path(tmp_path: Path) -> None:
         with pytest.raises(EmbeddedServerError, match="in the way"):
             open_database(None, home)
         link.unlink()
+        with open_database(None, home) as database:
+            assert [c.name for c in database.categories.list()] == ["tile"]
     finally:
         server.stop()
+    assert not link.is_symlink()
 
 
 def test_opening_opens_no_folder_to_others(tmp_path: Path) -> None:
