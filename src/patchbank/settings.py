@@ -61,4 +61,6 @@ def get_settings() -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = f"PATCHBANK_{'_'.join(str(part) for part in first['loc']).upper()}"
-        raise ParameterError(f"{name} is {first['input']!r}: {first['msg']}; correct it.") from error
+        raise ParameterError(
+            f"{name} is {first['input']!r}: {first['msg']}; correct it."
+        ) from error

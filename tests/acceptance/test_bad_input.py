@@ -10,7 +10,6 @@ from pathlib import Path
 import psycopg
 import pytest
 from PIL import Image
-
 from tests.fixtures.commands import Run, finish, start
 from tests.fixtures.surfaces import Surfaces, brushed
 
@@ -108,7 +107,11 @@ def test_a_bad_image_cannot_be_inspected(
     ],
 )
 def test_a_wrong_setting_is_named(
-    patchbank: Run, surfaces: Surfaces, database_url: str, options: tuple[str, ...], words: list[str]
+    patchbank: Run,
+    surfaces: Surfaces,
+    database_url: str,
+    options: tuple[str, ...],
+    words: list[str],
 ) -> None:
     outcome = patchbank("fit", "brushed", surfaces.train, *options)
     assert outcome.code == 2
@@ -216,7 +219,12 @@ def test_a_heatmap_folder_that_cannot_be_written_is_named(
 
 
 def test_usage_mistakes_exit_with_two(patchbank: Run) -> None:
-    for arguments in (("fit",), ("inspect", "x"), ("nonsense",), ("inspect", "x", "y", "--top", "0")):
+    for arguments in (
+        ("fit",),
+        ("inspect", "x"),
+        ("nonsense",),
+        ("inspect", "x", "y", "--top", "0"),
+    ):
         outcome = patchbank(*arguments)
         assert outcome.code == 2
         assert "Usage" in outcome.err

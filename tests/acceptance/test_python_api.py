@@ -9,17 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.fixtures.surfaces import Surfaces, brushed
 
 import patchbank
-from tests.fixtures.surfaces import Surfaces, brushed
 
 README = Path(__file__).parents[2] / "README.md"
 
 
 @pytest.fixture
-def bank(
-    database_url: str, graphs_home: Path, surfaces: Surfaces
-) -> patchbank.Bank:
+def bank(database_url: str, graphs_home: Path, surfaces: Surfaces) -> patchbank.Bank:
     opened = patchbank.open("brushed", home=graphs_home, database_url=database_url)
     return opened.fit(surfaces.train, image_size=96)
 
@@ -82,7 +80,11 @@ def test_an_inspection_holds_its_evidence(bank: patchbank.Bank, tmp_path: Path) 
 
 
 def test_many_images_and_a_bad_one(bank: patchbank.Bank, surfaces: Surfaces) -> None:
-    images = [surfaces.good / "000.png", b"no picture", surfaces.scratched / "000.png"]
+    images: list[Path | bytes] = [
+        surfaces.good / "000.png",
+        b"no picture",
+        surfaces.scratched / "000.png",
+    ]
     with bank:
         good, bad, scratched = bank.inspect_many(images)
     assert isinstance(good, patchbank.Inspection)
