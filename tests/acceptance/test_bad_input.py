@@ -10,6 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from PIL import Image
+
 from tests.fixtures.commands import Run, finish, start
 from tests.fixtures.surfaces import Surfaces, brushed
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+
 from tests.fixtures.commands import Outcome, Run
 from tests.fixtures.surfaces import Surfaces
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from tests.fixtures.commands import finish, start
-from tests.fixtures.surfaces import Surfaces
 
 from patchbank.store.embedded import EmbeddedServer
+from tests.fixtures.commands import finish, start
+from tests.fixtures.surfaces import Surfaces
 
 SMALL = ("--image-size", "96", "--json")
 

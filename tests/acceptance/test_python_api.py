@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.fixtures.surfaces import Surfaces, brushed
 
 import patchbank
+from tests.fixtures.surfaces import Surfaces, brushed
 
 README = Path(__file__).parents[2] / "README.md"
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import psycopg
 import pytest
-from tests.fixtures.banks import make_bank, make_image
 
 from patchbank.errors import (
     DatabaseError,
@@ -21,6 +20,7 @@ from patchbank.errors import (
 from patchbank.store.banks import StoredBank
 from patchbank.store.connection import BankChange, Database, open_database
 from patchbank.store.new_bank import NewBank
+from tests.fixtures.banks import make_bank, make_image
 
 # Says when it is in the middle of a COPY of a bank, and stays there.
 STUCK = """

@@ -8,8 +8,6 @@ from pathlib import Path
 import numpy as np
 import psycopg
 import pytest
-from tests.fixtures.banks import make_bank
-from tests.fixtures.database import NetworkServer
 
 from patchbank.errors import (
     DatabaseError,
@@ -21,6 +19,8 @@ from patchbank.errors import (
 )
 from patchbank.store.connection import Database, open_database
 from patchbank.store.embedded import EmbeddedServer
+from tests.fixtures.banks import make_bank
+from tests.fixtures.database import NetworkServer
 
 
 def _refused(url: str, home: Path, error: type[PatchbankError], *words: str) -> None:

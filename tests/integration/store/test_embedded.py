@@ -11,13 +11,13 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from tests.fixtures.banks import make_bank
 
 from patchbank.errors import DiskFullError, EmbeddedServerError
 from patchbank.store._accounts import Account, account_for, let_reach
 from patchbank.store._programs import find_programs
 from patchbank.store.connection import open_database
 from patchbank.store.embedded import EmbeddedServer
+from tests.fixtures.banks import make_bank
 
 ROOT = os.geteuid() == 0
 

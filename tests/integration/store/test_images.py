@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import pytest
-from tests.fixtures.banks import make_bank, make_image
 
 from patchbank.errors import ImageError, NotFittedError, UnknownCategoryError
 from patchbank.store.connection import Database
+from tests.fixtures.banks import make_bank, make_image
 
 
 def _expected(

@@ -4,12 +4,12 @@ import hashlib
 from typing import Any
 
 import pytest
-from tests.fixtures.banks import make_bank
 
 from patchbank.errors import DatabaseError, UnknownCategoryError
 from patchbank.store.categories import Forgotten
 from patchbank.store.connection import Database
 from patchbank.store.inspections import NewInspection
+from tests.fixtures.banks import make_bank
 
 
 def _inspection(name: str, **changes: Any) -> NewInspection:

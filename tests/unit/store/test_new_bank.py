@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.fixtures.banks import make_bank, make_image
 
 from patchbank.errors import ParameterError
+from tests.fixtures.banks import make_bank, make_image
 
 
 @pytest.mark.parametrize(
