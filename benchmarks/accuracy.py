@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
+from scipy.stats import betabinom
 
 from patchbank.datasets.demo import CellKind, demo_split
 from patchbank.inspection.evaluate import CategoryEvaluation, evaluate_category
@@ -44,9 +45,10 @@ def measure(kind: CellKind, seeds: Sequence[int] = SEEDS, **settings: Any) -> di
 
 def _false_alarms(evaluations: Sequence[CategoryEvaluation], rate: float) -> dict[str, Any]:
     """Count good test cells above the threshold for a rate, split by split and in all."""
-    counts, totals, recalls = [], [], []
+    counts, totals, recalls, chances = [], [], [], np.ones(1)
     for one in evaluations:
-        threshold = one.bank.calibration.threshold(rate).value
+        promised = one.bank.calibration.threshold(rate)
+        threshold = promised.value
         scores = {
             label: np.array([j.judgement.score for j in one.judged if j.sample.label == label])
             for label in ("good", "anomalous")
@@ -54,13 +56,18 @@ def _false_alarms(evaluations: Sequence[CategoryEvaluation], rate: float) -> dic
         counts.append(int((scores["good"] > threshold).sum()))
         totals.append(len(scores["good"]))
         recalls.append(float((scores["anomalous"] > threshold).mean()))
+        # Given n calibration images, the number of alarms among m new ones is beta-binomial.
+        chance = betabinom(totals[-1], promised.rank, promised.sample_size + 1 - promised.rank)
+        chances = np.convolve(chances, chance.pmf(np.arange(totals[-1] + 1)))
     pooled = proportion(sum(counts), sum(totals))
+    low, high = np.searchsorted(np.cumsum(chances), (0.025, 0.975)) / sum(totals)
     return {
         "requested": rate,
         "counts": [f"{count} of {total}" for count, total in zip(counts, totals, strict=True)],
         "observed": round(pooled.value, 4),
         "binomial_95": [round(pooled.low, 4), round(pooled.high, 4)],
-        "compatible": pooled.includes(rate),
+        "expected_95": [round(float(low), 4), round(float(high), 4)],
+        "compatible": bool(low <= pooled.value <= high),
         "recall": round(float(np.mean(recalls)), 3),
     }
 
@@ -78,9 +85,11 @@ def main() -> list[dict[str, Any]]:
         )
         for alarms in document["false_alarms"]:
             low, high = alarms["binomial_95"]
+            least, most = alarms["expected_95"]
             print(
                 f"  false alarms at {alarms['requested']:.0%}: {alarms['observed']:.2%} "
-                f"(95 % interval {low:.2%} to {high:.2%}; {', '.join(alarms['counts'])}),"
+                f"({', '.join(alarms['counts'])}); binomial 95 % interval {low:.2%} to {high:.2%};"
+                f" expected with this many calibration images {least:.2%} to {most:.2%};"
                 f" recall {alarms['recall']:.1%}"
             )
         sys.stdout.flush()
