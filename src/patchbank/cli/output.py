@@ -33,7 +33,9 @@ def talk() -> Console:
 
 def answer() -> Console:
     """Return the console for results: standard output, plain where it is not a terminal."""
-    return Console(highlight=False, soft_wrap=True)
+    # Where nobody looks, tables are as wide as they need to be.
+    width = None if sys.stdout.isatty() else 200
+    return Console(highlight=False, soft_wrap=True, width=width)
 
 
 def print_json(document: dict[str, Any]) -> None:

@@ -78,7 +78,7 @@ def heatmap_picture(
     name
         The image's name, shortened where it is long.
     scale
-        Colours of the map; by default from 0 to twice `map_threshold`.
+        Colours of the map; by default `ColourScale.around` the map's threshold.
     max_side
         Longest side of either panel in pixels.
 

@@ -33,8 +33,8 @@ def test_white_black_and_red_convert_as_published() -> None:
 
 def test_the_same_score_has_the_same_colour_in_every_image() -> None:
     scale = ColourScale.around(2.0)
-    quiet = scale.colours(np.array([0.5, 1.0], dtype=np.float32))
-    loud = scale.colours(np.array([1.0, 40.0], dtype=np.float32))
+    quiet = scale.colours(np.array([1.5, 2.5], dtype=np.float32))
+    loud = scale.colours(np.array([2.5, 40.0], dtype=np.float32))
     assert quiet[1].tolist() == loud[0].tolist()
     assert loud[1].tolist() == colour_table()[-1].tolist()
     assert scale.colours(np.array([-1.0], np.float32))[0].tolist() == colour_table()[0].tolist()
