@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from patchbank.vision import runtime
 from tests.fixtures.commands import Outcome, Run
 from tests.fixtures.surfaces import Surfaces
 
@@ -160,6 +161,26 @@ def test_a_center_crop_is_recorded_printed_and_shown(
     Image.fromarray(picture).save(tmp_path / "border.png")
     found = patchbank("inspect", "cropped", tmp_path / "border.png", "--json").document
     assert all(region["box"][0] >= 16 for region in found["regions"])
+
+
+def test_a_precision_belongs_to_the_bank(
+    patchbank: Run, surfaces: Surfaces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "BF16" not in runtime._capabilities():
+        complaint = patchbank(
+            "fit", "coarse", surfaces.train, *SMALL, "--precision", "bf16"
+        ).complaint
+        assert complaint.startswith("precision bf16 needs a processor")
+        return
+    outcome = patchbank("fit", "coarse", surfaces.train, *SMALL, "--precision", "bf16")
+    assert "efficientnet-lite0 in bf16" in outcome.out
+    assert patchbank("show", "coarse", "--json").document["extractor"]["precision"] == "bf16"
+    assert patchbank("inspect", "coarse", surfaces.scratched / "000.png").code == 1
+    # The same bank on a machine whose processor cannot compute comparable features.
+    monkeypatch.setattr(runtime, "_capabilities", lambda: ["FP32"])
+    refused = patchbank("inspect", "coarse", surfaces.scratched / "000.png")
+    assert refused.complaint.startswith("precision bf16 needs a processor")
+    assert refused.out == ""
 
 
 def test_evaluate_measures_a_data_set(patchbank: Run, surfaces: Surfaces) -> None:

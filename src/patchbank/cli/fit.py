@@ -30,6 +30,7 @@ def fit_command(
     layers: options.Layers = None,
     image_size: options.ImageSize = None,
     center_crop: options.CenterCrop = None,
+    precision: options.Precision = None,
     coreset_ratio: options.CoresetRatio = DEFAULT_CORESET_RATIO,
     seed: options.Seed = 0,
     false_alarm_rate: options.FalseAlarmRate = DEFAULT_FALSE_ALARM_RATE,
@@ -44,6 +45,7 @@ def fit_command(
         layers=layers,
         image_size=image_size,
         center_crop=center_crop,
+        precision=precision,
         coreset_ratio=coreset_ratio,
         seed=seed,
         false_alarm_rate=false_alarm_rate,
@@ -63,6 +65,7 @@ def fit_command(
 def _print(document: dict[str, Any]) -> None:
     console = answer()
     extractor = document["extractor"]
+    network = f"{extractor['backbone']} in {extractor['precision']}"
     crop = extractor["center_crop"]
     size = f"{extractor['image_size']} pixels"
     if crop is not None:
@@ -72,7 +75,7 @@ def _print(document: dict[str, Any]) -> None:
     for name, text in (
         ("category", f"{document['category']}, version {document['bank_version']}"),
         ("images", f"{document['images']} used{refused}"),
-        ("extractor", f"{extractor['backbone']}, {', '.join(extractor['layers'])}, {size}"),
+        ("extractor", f"{network}, {', '.join(extractor['layers'])}, {size}"),
         ("patches", f"{document['patches']:,} of {document['dimension']} dimensions"),
         ("bank", f"{document['bank_size']:,} patches, radius {document['covering_radius']:.4g}"),
         ("seconds", stages),

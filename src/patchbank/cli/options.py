@@ -30,6 +30,13 @@ CenterCrop = Annotated[
     int | None,
     typer.Option(help="Side in pixels of a centre crop; the border is then not inspected."),
 ]
+Precision = Annotated[
+    str | None,
+    typer.Option(
+        help="What the network computes in: f32, or bf16 where the processor has it.  "
+        "[default: f32]"
+    ),
+]
 CoresetRatio = Annotated[
     float, typer.Option(help="Share of the patches kept in the memory bank, in (0, 1].")
 ]

@@ -45,6 +45,7 @@ class Bank:
         layers: Sequence[str] | None = None,
         image_size: int | None = None,
         center_crop: int | None = None,
+        precision: str | None = None,
         coreset_ratio: float = DEFAULT_CORESET_RATIO,
         seed: int = 0,
         false_alarm_rate: float = DEFAULT_FALSE_ALARM_RATE,
@@ -58,7 +59,7 @@ class Bank:
             A folder, an image or a glob; or any number of images.
         names
             Names of the images, unique; paths name themselves.
-        backbone, layers, image_size, center_crop
+        backbone, layers, image_size, center_crop, precision
             The extractor; None for the defaults.
         coreset_ratio
             Share of the patches kept, in (0, 1].
@@ -80,6 +81,7 @@ class Bank:
             layers=layers,
             image_size=image_size,
             center_crop=center_crop,
+            precision=precision,
             coreset_ratio=coreset_ratio,
             seed=seed,
             false_alarm_rate=false_alarm_rate,

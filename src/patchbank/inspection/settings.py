@@ -78,6 +78,7 @@ def make_fit_settings(
     layers: str | Sequence[str] | None = None,
     image_size: int | None = None,
     center_crop: int | None = None,
+    precision: str | None = None,
     coreset_ratio: float = DEFAULT_CORESET_RATIO,
     seed: int = 0,
     false_alarm_rate: float = DEFAULT_FALSE_ALARM_RATE,
@@ -94,6 +95,7 @@ def make_fit_settings(
         "layers": layers if layers is None else parse_layers(layers),
         "image_size": image_size,
         "center_crop": center_crop,
+        "precision": precision,
     }
     return FitSettings(
         extractor=ExtractorSettings(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -46,9 +47,6 @@ class Threshold:
     guaranteed_rate
         ``k / (n + 1)``: the false-alarm rate on a new good image is at most this, on average over
         the drawing of the calibration images.
-    realised_low, realised_high
-        With the calibration images as they happened to be drawn, the realised rate follows
-        Beta(k, n + 1 - k); these are its 5 % and 95 % points.
     """
 
     requested_rate: float
@@ -56,19 +54,26 @@ class Threshold:
     value: float
     rank: int
     guaranteed_rate: float
-    realised_low: float
-    realised_high: float
 
     def __post_init__(self) -> None:
         if not 1 <= self.rank <= self.sample_size:
             raise ParameterError(
                 f"threshold: expected a rank of 1 to {self.sample_size}, got {self.rank}"
             )
-        if not 0.0 <= self.realised_low <= self.realised_high <= 1.0:
-            raise ParameterError(
-                f"threshold: expected a rising interval of rates, "
-                f"got {self.realised_low} to {self.realised_high}"
-            )
+
+    @cached_property
+    def realised(self) -> tuple[float, float]:
+        """What the false-alarm rate may really be: 5 % and 95 % points.
+
+        With the calibration images as they happened to be drawn, it follows Beta(k, n + 1 - k).
+        """
+        # A quarter of a second to import, and no verdict needs it.
+        from scipy.special import betaincinv
+
+        low, high = (
+            float(betaincinv(self.rank, self.sample_size + 1 - self.rank, q)) for q in (0.05, 0.95)
+        )
+        return low, high
 
     @property
     def sufficient(self) -> bool:
@@ -77,10 +82,11 @@ class Threshold:
 
     def describe(self) -> str:
         """Return one sentence for people."""
+        low, high = self.realised
         promise = (
             f"threshold {self.value:.4g} from {self.sample_size} good images: at most "
             f"{_percent(self.guaranteed_rate)} false alarms on average, between "
-            f"{_percent(self.realised_low)} and {_percent(self.realised_high)} "
+            f"{_percent(low)} and {_percent(high)} "
             f"with 90 % confidence"
         )
         if self.sufficient:
@@ -120,10 +126,7 @@ def conformal_threshold(
     n = len(scores)
     # The small number undoes binary rounding: 0.29 x 100 is 28.999999999999996.
     rank = min(n, max(1, math.floor(false_alarm_rate * (n + 1) + 1e-9)))
-    from scipy.special import betaincinv
-
-    low, high = (float(betaincinv(rank, n + 1 - rank, q)) for q in (0.05, 0.95))
-    return Threshold(false_alarm_rate, n, float(scores[n - rank]), rank, rank / (n + 1), low, high)
+    return Threshold(false_alarm_rate, n, float(scores[n - rank]), rank, rank / (n + 1))
 
 
 def check_false_alarm_rate(rate: float) -> None:

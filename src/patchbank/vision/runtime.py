@@ -68,7 +68,7 @@ def check_precision(precision: str) -> None:
     """
     if precision == "bf16" and "BF16" not in _capabilities():
         raise ParameterError(
-            "precision bf16 needs a processor with AVX-512 BF16 or AMX, which this is not; use f32"
+            "precision bf16 needs a processor with AVX-512 BF16 or AMX, which this is not; fit with precision f32"
         )
 
 

@@ -58,8 +58,8 @@ def test_guarantee(n: int, rate: float, rank: int, guaranteed: float, sufficient
     assert threshold.value == n - rank
     assert threshold.guaranteed_rate == pytest.approx(guaranteed)
     assert threshold.sufficient is sufficient
-    assert threshold.realised_low == pytest.approx(beta.ppf(0.05, rank, n + 1 - rank))
-    assert threshold.realised_high == pytest.approx(beta.ppf(0.95, rank, n + 1 - rank))
+    expected = beta.ppf([0.05, 0.95], rank, n + 1 - rank)
+    assert threshold.realised == pytest.approx(tuple(expected))
 
 
 @pytest.mark.parametrize("rate", [0.01, 0.05, 0.2])
@@ -71,7 +71,7 @@ def test_rate_is_kept_on_new_images(rate: float) -> None:
         # The share of new scores above it is known for this distribution.
         realised = float(np.exp(-threshold.value))
         rates.append(realised)
-        inside += threshold.realised_low <= realised <= threshold.realised_high
+        inside += threshold.realised[0] <= realised <= threshold.realised[1]
     guaranteed = conformal_threshold(np.arange(150.0), rate).guaranteed_rate
     error = 4 * float(np.std(rates)) / 2000**0.5
     assert abs(np.mean(rates) - guaranteed) < error
