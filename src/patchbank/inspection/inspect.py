@@ -6,8 +6,10 @@ import contextlib
 import errno
 import json
 import threading
-from collections.abc import Iterator, Sequence
-from dataclasses import fields, replace
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from patchbank.datasets.folders import find_images
-from patchbank.errors import DiskFullError, ExtractorMismatchError, ReportError
+from patchbank.errors import DiskFullError, ExtractorMismatchError, ImageError, ReportError
 from patchbank.inspection.judge import Judge
 from patchbank.inspection.learn import source_names
 from patchbank.inspection.settings import FitSettings
@@ -23,6 +25,7 @@ from patchbank.inspection.timing import Stopwatch
 from patchbank.inspection.verdicts import Inspection, Refused, Similar, region_to_json
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.calibration import Calibration
+from patchbank.memory.threads import in_this_thread, worker_count
 from patchbank.progress import Progress, silent
 from patchbank.store.banks import StoredBank
 from patchbank.store.inspections import NewInspection
@@ -32,6 +35,10 @@ from patchbank.vision.extractor_settings import ExtractorSettings
 from patchbank.vision.images import ImageSource
 
 DEFAULT_TOP = 10
+
+_STAGE = "inspected"
+# Every commit waits for the disk: some images share one. What is given back is recorded.
+_RECORDED_AT_ONCE = 16
 
 
 class _ReadyBank:
@@ -89,6 +96,7 @@ class Inspector:
         self.workspace = workspace
         self.category = category
         self._lock = threading.Lock()
+        self._aside = ThreadPoolExecutor(2, "patchbank-similar")
         self._bank = _ReadyBank(workspace, category)
 
     @property
@@ -122,13 +130,17 @@ class Inspector:
         ImageError
             If the image cannot be used.
         """
+        name = name or source_names([source])[0]
         watch = Stopwatch()
         with watch.stage("bank"):
             bank = self._current()
-        extraction = bank.extractor.extract_one(source, limits=self.workspace.limits)
-        return self._judge(
-            bank, extraction, name or source_names([source])[0], top, heatmaps, watch
-        )
+        extraction = bank.extractor.extract_one(source, name=name, limits=self.workspace.limits)
+        # The database is asked while the neighbours are searched.
+        similar = self._aside.submit(self._similar, bank, extraction.embedding, top)
+        judged = self._judge(bank, extraction, name, heatmaps, watch, similar.result)
+        with watch.stage("record"):
+            self._record([judged])
+        return judged.inspection(watch.milliseconds())
 
     def inspect_many(
         self,
@@ -139,30 +151,41 @@ class Inspector:
         heatmaps: Path | None = None,
         progress: Progress = silent,
     ) -> Iterator[Inspection | Refused]:
-        """Judge images in their order; one that cannot be used is `Refused`, the rest are done."""
-        bank = self._current()
-        extractor = bank.extractor
+        """Judge images in their order; one that cannot be used is `Refused`, the rest are done.
+
+        Each image is worked on by one thread, several images at once. Inspections are recorded
+        some at a time, and given back only when they are recorded.
+        """
         names = names or source_names(sources)
-        stream = extractor.extract_many(
-            sources,
-            names=names,
-            limits=self.workspace.limits,
-            stage="inspected",
-            progress=progress,
-        )
-        for name, extraction in zip(names, stream, strict=True):
-            if isinstance(extraction, Refusal):
-                yield Refused(name, str(extraction.error))
-                continue
-            watch = Stopwatch()
-            with watch.stage("bank"):
-                bank = self._current()
-            if bank.extractor is not extractor:
-                # A fit with another extractor came between: this image's features are the old ones.
-                again = bank.extractor.extract_one(extraction.source, limits=self.workspace.limits)
-                yield self._judge(bank, again, name, top, heatmaps, watch)
-            else:
-                yield self._judge(bank, extraction, name, top, heatmaps, watch)
+        if len(sources) == 1:
+            # All cores for the one, and only the graph for that need be loaded.
+            yield self._inspect_or_refuse(sources[0], names[0], top, heatmaps)
+            progress(_STAGE, 1, 1)
+            return
+        extractor = self._current().extractor
+        stream = extractor.extract_many(sources, names=names, limits=self.workspace.limits)
+        window: deque[Future[_Judged | Refused]] = deque()
+        done = 0
+        with ThreadPoolExecutor(worker_count(), "patchbank-inspect") as workers:
+            try:
+                for name, extraction in zip(names, stream, strict=True):
+                    window.append(
+                        workers.submit(
+                            self._judge_apart, extractor, extraction, name, top, heatmaps
+                        )
+                    )
+                    if len(window) == 2 * _RECORDED_AT_ONCE:
+                        for result in self._finish(window, _RECORDED_AT_ONCE):
+                            done += 1
+                            progress(_STAGE, done, len(sources))
+                            yield result
+                for result in self._finish(window, len(window)):
+                    done += 1
+                    progress(_STAGE, done, len(sources))
+                    yield result
+            finally:
+                for future in window:
+                    future.cancel()
 
     def similar(self, source: ImageSource, *, top: int = DEFAULT_TOP) -> tuple[Similar, ...]:
         """Return the known-good images that look most like an image, most similar first."""
@@ -188,24 +211,79 @@ class Inspector:
         )
         return tuple(Similar(one.name, one.similarity) for one in found)
 
+    def _inspect_or_refuse(
+        self, source: ImageSource, name: str, top: int, heatmaps: Path | None
+    ) -> Inspection | Refused:
+        try:
+            return self.inspect(source, name=name, top=top, heatmaps=heatmaps)
+        except ImageError as error:
+            return Refused(name, str(error))
+
+    def _judge_apart(
+        self,
+        extractor: Extractor,
+        extraction: Extraction | Refusal,
+        name: str,
+        top: int,
+        heatmaps: Path | None,
+    ) -> _Judged | Refused:
+        """Judge one image of many, in the calling thread alone."""
+        if isinstance(extraction, Refusal):
+            return Refused(name, str(extraction.error))
+        watch = Stopwatch()
+        with watch.stage("bank"):
+            bank = self._current()
+        if bank.extractor is not extractor:
+            # A fit with another extractor came between: the features at hand are the old ones.
+            extraction = bank.extractor.extract_one(
+                extraction.source, name=name, limits=self.workspace.limits
+            )
+        embedding = extraction.embedding
+        with in_this_thread():
+            return self._judge(
+                bank,
+                extraction,
+                name,
+                heatmaps,
+                watch,
+                lambda: self._similar(bank, embedding, top),
+            )
+
+    def _finish(
+        self, window: deque[Future[_Judged | Refused]], count: int
+    ) -> Iterator[Inspection | Refused]:
+        """Record the oldest `count` of the window, then give them back."""
+        results = [window.popleft().result() for _ in range(count)]
+        judged = [one for one in results if isinstance(one, _Judged)]
+        watch = Stopwatch()
+        with watch.stage("record"):
+            self._record(judged)
+        each = 1e3 * watch.total() / max(1, len(judged))
+        for one in results:
+            if isinstance(one, Refused):
+                yield one
+            else:
+                stages = {**one.timings_ms, "record": each}
+                yield one.inspection({**stages, "total": sum(stages.values())})
+
     def _judge(
         self,
         bank: _ReadyBank,
         extraction: Extraction,
         name: str,
-        top: int,
         heatmaps: Path | None,
         watch: Stopwatch,
-    ) -> Inspection:
+        find_similar: Callable[[], tuple[Similar, ...]],
+    ) -> _Judged:
         image = extraction.image
         for stage, milliseconds in extraction.timings_ms.items():
             watch.add(stage, milliseconds / 1e3)
         judgement = bank.judge(extraction.patches, image.width, image.height, watch=watch)
         with watch.stage("similar"):
-            similar = self._similar(bank, extraction.embedding, top)
+            similar = find_similar()
         # The content's hash keeps apart images of one name from different folders.
         path = None if heatmaps is None else heatmaps / f"{Path(name).stem}-{image.sha256[:8]}.png"
-        inspection = Inspection(
+        unrecorded = Inspection(
             image=name,
             category=self.category,
             verdict=judgement.verdict,
@@ -224,10 +302,42 @@ class Inspector:
         )
         if path is not None:
             with watch.stage("heatmap"):
-                write_heatmap(path, image.pixels, inspection)
-        with watch.stage("record"):
-            self.workspace.database.inspections.record_many([_record(inspection, image.sha256)])
-        return replace(inspection, timings_ms=watch.milliseconds())
+                write_heatmap(path, image.pixels, unrecorded)
+        stages = {stage: 1e3 * seconds for stage, seconds in watch.seconds.items()}
+        return _Judged(unrecorded, image.sha256, stages)
+
+    def _record(self, judged: Sequence[_Judged]) -> None:
+        self.workspace.database.inspections.record_many([one.record() for one in judged])
+
+
+@dataclass(frozen=True, eq=False)
+class _Judged:
+    """An inspection that is not in the database yet."""
+
+    unrecorded: Inspection
+    sha256: str
+    timings_ms: dict[str, float]
+
+    def inspection(self, timings_ms: dict[str, float]) -> Inspection:
+        """Return the inspection with its final timings."""
+        return replace(self.unrecorded, timings_ms=timings_ms)
+
+    def record(self) -> NewInspection:
+        """Return what the database keeps."""
+        inspection = self.unrecorded
+        return NewInspection(
+            category=inspection.category,
+            bank_version=inspection.bank_version,
+            image_name=inspection.image,
+            sha256=self.sha256,
+            verdict=inspection.verdict,
+            score=inspection.score,
+            threshold=inspection.threshold,
+            p_value=inspection.p_value,
+            regions=[region_to_json(region) for region in inspection.regions],
+            similar=[one.to_json() for one in inspection.similar],
+            timings_ms=self.timings_ms,
+        )
 
 
 def write_heatmap(path: Path, pixels: NDArray[np.uint8], inspection: Inspection) -> None:
@@ -268,21 +378,6 @@ def heatmap_of(pixels: NDArray[np.uint8], inspection: Inspection) -> Image.Image
         regions=inspection.regions,
         p_value=inspection.p_value,
         name=inspection.image,
-    )
-
-
-def _record(inspection: Inspection, sha256: str) -> NewInspection:
-    return NewInspection(
-        category=inspection.category,
-        bank_version=inspection.bank_version,
-        image_name=inspection.image,
-        sha256=sha256,
-        verdict=inspection.verdict,
-        score=inspection.score,
-        threshold=inspection.threshold,
-        p_value=inspection.p_value,
-        regions=[region_to_json(region) for region in inspection.regions],
-        similar=[one.to_json() for one in inspection.similar],
     )
 
 

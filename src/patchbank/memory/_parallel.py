@@ -7,26 +7,15 @@ a server do. BLAS is not used in tiles either: its threads and ours would fight 
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
-from patchbank.settings import get_settings
+from patchbank.memory.threads import worker_count, works_alone
 
 #: Works on the half-open range of rows ``start:stop``; one is made for each thread.
 TileWorker = Callable[[int, int], None]
-
-
-def worker_count() -> int:
-    """Return how many threads numeric work uses: the setting, or the cores this process has."""
-    chosen = get_settings().threads
-    if chosen:
-        return chosen
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @cache
@@ -57,7 +46,7 @@ def for_tiles(total: int, size: int, make_worker: Callable[[], TileWorker]) -> N
             stopped.set()
             raise
 
-    helpers = min(worker_count(), len(starts)) - 1
+    helpers = 0 if works_alone() else min(worker_count(), len(starts)) - 1
     # The calling thread works too: one tile then costs no hand-over at all.
     futures = [_executor(worker_count()).submit(work) for _ in range(helpers)]
     try:
