@@ -24,6 +24,12 @@ from patchbank.errors import ParameterError
 _DIGEST_BYTES: Final = hashlib.sha256().digest_size
 _LEFTOVER_SECONDS: Final = 24 * 3600
 _import_lock = threading.Lock()
+# OpenVINO's Python binding makes its tables of element types in the first inference of a process,
+# guarded by a lock of C++, and lets go of the interpreter lock meanwhile. A second thread that gets
+# there holds the interpreter lock and waits for the table: both wait for ever. So nobody else runs
+# until one inference is done.
+_first_inference_lock = threading.Lock()
+_first_inference_done = threading.Event()
 
 
 def available_threads() -> int:
@@ -68,7 +74,8 @@ def check_precision(precision: str) -> None:
     """
     if precision == "bf16" and "BF16" not in _capabilities():
         raise ParameterError(
-            "precision bf16 needs a processor with AVX-512 BF16 or AMX, which this is not; fit with precision f32"
+            "precision bf16 needs a processor with AVX-512 BF16 or AMX, which this is not; "
+            "fit with precision f32"
         )
 
 
@@ -94,7 +101,6 @@ class CompiledGraph:
         self._free: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for _ in range(requests):
             self._free.put(compiled.create_infer_request())
-        self._outputs = len(compiled.outputs)
 
     @contextlib.contextmanager
     def run(self, image: npt.NDArray[np.uint8]) -> Iterator[list[npt.NDArray[np.float32]]]:
@@ -107,14 +113,25 @@ class CompiledGraph:
         """
         request = self._free.get()
         try:
-            request.infer({0: image[None]}, share_inputs=True)
-            yield [request.get_output_tensor(index).data for index in range(self._outputs)]
+            if _first_inference_done.is_set():
+                yield _infer(request, image)
+            else:
+                with _first_inference_lock:
+                    outputs = _infer(request, image)
+                    _first_inference_done.set()
+                yield outputs
         finally:
             self._free.put(request)
 
     def export(self) -> bytes:
         """Return what `compile_graph` reads back in a fraction of the time."""
         return bytes(self._compiled.export_model().getvalue())
+
+
+def _infer(request: Any, image: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.float32]]:
+    # Without share_outputs the binding copies them once more than the caller does.
+    outputs = request.infer({0: image[None]}, share_inputs=True, share_outputs=True)
+    return list(outputs.values())
 
 
 def compile_graph(

@@ -148,6 +148,21 @@ def test_threads_may_share_an_extractor(extractor: Extractor) -> None:
             assert np.array_equal(result.patches[0], expected.patches[index % 12])
 
 
+def test_threads_may_start_a_process_together() -> None:
+    """The first inferences of a process, at once, must not wait for each other for ever."""
+    code = """
+import faulthandler, sys
+faulthandler.dump_traceback_later(60, exit=True)  # a thread that waits holds the interpreter lock
+import numpy as np
+from patchbank.vision.extractor import Extractor, ExtractorSettings
+extractor = Extractor(ExtractorSettings(image_size=64), threads=4)
+sys.setswitchinterval(1e-6)  # without the remedy, more than half of such processes hang
+extractor.extract([np.zeros((64, 64, 3), np.uint8)] * 4)
+"""
+    for _ in range(5):
+        subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_f32_is_not_computed_in_bfloat16(extractor: Extractor) -> None:
     images = pictures(2)
     features = extractor.extract(images).patches
