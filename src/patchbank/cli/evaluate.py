@@ -69,7 +69,7 @@ def evaluate_command(
         false_alarm_rate=false_alarm_rate,
     )
     results: list[Evaluation] = []
-    with Workspace() as workspace, show_progress() as progress:
+    with Workspace() as workspace, show_progress(results_appear=json) as progress:
         for result in evaluate(workspace, root, category, settings, progress=progress):
             results.append(result)
             for remark in result.remarks:

@@ -39,7 +39,7 @@ def guarded(command: Callable[Arguments, int | None]) -> Callable[Arguments, Non
             sys.stdout.flush()
         except PatchbankError as error:
             code = complain(str(error))
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, typer.Abort):
             code = EXIT_INTERRUPTED
             talk().print("patchbank: interrupted; every active bank is as it was.", markup=False)
         except BrokenPipeError:
@@ -48,7 +48,7 @@ def guarded(command: Callable[Arguments, int | None]) -> Callable[Arguments, Non
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             code = 0
         except OSError as error:
-            if error.errno == errno.ENOSPC:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 code = complain(str(DiskFullError()))
             elif error.filename is not None:
                 code = complain(f"{error.filename}: {(error.strerror or str(error)).lower()}.")

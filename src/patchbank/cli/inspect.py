@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from patchbank.cli import options
 from patchbank.cli.guard import EXIT_ERROR, EXIT_FAILED, guarded
@@ -38,7 +39,7 @@ def inspect_command(
     Exits 0 when all pass, 1 when any fails, 2 when an image could not be judged.
     """
     code = 0
-    with Workspace() as workspace, show_progress() as progress:
+    with Workspace() as workspace, show_progress(results_appear=True) as progress:
         for result in inspect_paths(
             workspace, category, paths, top=top, heatmaps=heatmaps, progress=progress
         ):
@@ -77,19 +78,19 @@ def search_command(
 
 def _print(inspection: Inspection) -> None:
     console = answer()
-    style = _STYLES[inspection.verdict]
-    console.print(
-        f"[{style} bold]{inspection.verdict.upper():<6}[/] ", inspection.image, sep="", markup=True
-    )
+    heading = Text(f"{inspection.verdict.upper():<6}", style=f"{_STYLES[inspection.verdict]} bold")
+    console.print(heading.append(f" {inspection.image}", style="not bold default"))
     console.print(
         f"  score {inspection.score:.4f}, threshold {inspection.threshold:.4f}; "
-        f"a good part scores this high with p = {inspection.p_value:.3g}"
+        f"a good part scores this high with p = {inspection.p_value:.3g}",
+        markup=False,
     )
     for region in inspection.regions:
         x0, y0, x1, y1 = region.box_xyxy
         console.print(
             f"  region x {x0}-{x1}, y {y0}-{y1}: {region.area_pixels:,} pixels "
-            f"({region.area_percent:.2f} %), peak {region.peak_score:.4f}"
+            f"({region.area_percent:.2f} %), peak {region.peak_score:.4f}",
+            markup=False,
         )
     if inspection.heatmap is not None:
         console.print(f"  heatmap {inspection.heatmap}", markup=False)

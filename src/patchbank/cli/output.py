@@ -25,22 +25,31 @@ from rich.text import Text
 from patchbank.progress import Progress as ProgressCallback
 from patchbank.progress import silent
 
+_showing: list[Console] = []
+
 
 def talk() -> Console:
-    """Return the console for people: standard error, plain where it is not a terminal."""
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    """Return the console for people: standard error, plain where it is not a terminal.
+
+    While progress is shown, it is the console that shows it, which keeps text and bars apart.
+    """
+    if _showing:
+        return _showing[-1]
+    return Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 
 def answer() -> Console:
     """Return the console for results: standard output, plain where it is not a terminal."""
     # Where nobody looks, tables are as wide as they need to be.
     width = None if sys.stdout.isatty() else 200
-    return Console(highlight=False, soft_wrap=True, width=width)
+    return Console(highlight=False, soft_wrap=True, width=width, emoji=False)
 
 
 def print_json(document: dict[str, Any]) -> None:
     """Write one JSON document as one line on standard output."""
-    sys.stdout.write(json.dumps(document, ensure_ascii=False, allow_nan=False) + "\n")
+    text = json.dumps(document, ensure_ascii=False, allow_nan=False)
+    # A path that is not valid UTF-8 holds what cannot be encoded.
+    sys.stdout.write(text.encode("utf-8", "backslashreplace").decode() + "\n")
     sys.stdout.flush()
 
 
@@ -53,10 +62,17 @@ class _RateColumn(ProgressColumn):
 
 
 @contextmanager
-def show_progress() -> Iterator[ProgressCallback]:
-    """Yield a progress callback: bars with count, rate and time left, silent without a terminal."""
+def show_progress(*, results_appear: bool = False) -> Iterator[ProgressCallback]:
+    """Yield a progress callback: bars with count, rate and time left, silent without a terminal.
+
+    Parameters
+    ----------
+    results_appear
+        Whether results are printed while the work goes on: on a terminal they show how far it is,
+        and bars would be drawn over them.
+    """
     console = talk()
-    if not console.is_terminal:
+    if not console.is_terminal or (results_appear and sys.stdout.isatty()):
         yield silent
         return
     with Progress(
@@ -68,6 +84,9 @@ def show_progress() -> Iterator[ProgressCallback]:
         TimeRemainingColumn(),
         console=console,
         transient=True,
+        # Otherwise the bars take standard output too, and `> file` would stay empty.
+        redirect_stdout=False,
+        redirect_stderr=False,
     ) as bars:
         tasks: dict[str, TaskID] = {}
 
@@ -76,4 +95,8 @@ def show_progress() -> Iterator[ProgressCallback]:
                 tasks[stage] = bars.add_task(stage, total=total)
             bars.update(tasks[stage], completed=done, total=total)
 
-        yield report
+        _showing.append(console)
+        try:
+            yield report
+        finally:
+            _showing.remove(console)
