@@ -151,13 +151,19 @@ def test_threads_may_share_an_extractor(extractor: Extractor) -> None:
 def test_threads_may_start_a_process_together() -> None:
     """The first inferences of a process, at once, must not wait for each other for ever."""
     code = """
-import faulthandler, sys
+import faulthandler, sys, threading
 faulthandler.dump_traceback_later(60, exit=True)  # a thread that waits holds the interpreter lock
 import numpy as np
 from patchbank.vision.extractor import Extractor, ExtractorSettings
-extractor = Extractor(ExtractorSettings(image_size=64), threads=4)
-sys.setswitchinterval(1e-6)  # without the remedy, more than half of such processes hang
-extractor.extract([np.zeros((64, 64, 3), np.uint8)] * 4)
+graph, workers = Extractor(ExtractorSettings(image_size=64), threads=4)._many()
+together = threading.Barrier(4)
+sys.setswitchinterval(1e-6)  # without the remedy, half of such processes hang
+def work():
+    together.wait()
+    with graph.run(np.zeros((64, 64, 3), np.uint8)) as (patches, embedding):
+        assert patches.shape == (1, 8, 8, 152)
+for future in [workers.submit(work) for _ in range(4)]:
+    future.result()
 """
     for _ in range(5):
         subprocess.run([sys.executable, "-c", code], check=True)
