@@ -26,6 +26,7 @@ from PIL import (
 
 from patchbank.errors import ImageError
 from patchbank.vision._colours import array_to_rgb, image_to_rgb
+from patchbank.vision._orientation import orientation_of, upright
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
@@ -41,17 +42,6 @@ MINIMUM_SIDE: Final = 8
 # What an image that has neither path nor name is called in messages.
 _UNNAMED: Final = "image"
 _FORMATS: Final = "PNG, JPEG, BMP, TIFF and WebP"
-_ORIENTATION_TAG: Final = 0x0112
-# How a stored image is turned upright, by the value of EXIF's orientation tag.
-_ORIENTATIONS: Final = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 # What Pillow's decoders raise on damaged files. Warnings are among them because Pillow warns of
 # some damage, which is an exception where warnings are errors.
 _DAMAGE: Final = (
@@ -247,7 +237,7 @@ def _decode_bytes(content: bytes, name: str, limits: ImageLimits) -> DecodedImag
             _check_size(image.size, label, limits)
             mode = image.mode
             image.load()
-            pixels = _upright_rgb(image, _orientation(image), label)
+            pixels = _upright_rgb(image, label)
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
@@ -268,7 +258,7 @@ def _decode_pillow(image: Image.Image, name: str, limits: ImageLimits) -> Decode
     _check_size(image.size, label, limits)
     try:
         image.load()
-        pixels = _upright_rgb(image, _orientation(image), label)
+        pixels = _upright_rgb(image, label)
     except ImageError:
         raise
     except MemoryError as error:
@@ -365,38 +355,5 @@ def _reason(error: BaseException) -> str:
     return " ".join(str(error).split())[:120] or type(error).__name__
 
 
-def _orientation(image: Image.Image) -> int:
-    """Return EXIF's orientation, 1 to 8; 1 where there is none or it is damaged."""
-    if isinstance(image, TiffImagePlugin.TiffImageFile):
-        value = image.tag_v2.get(_ORIENTATION_TAG, 1)
-        return value if value in _ORIENTATIONS else 1
-    exif = image.info.get("exif")
-    return exif_orientation(exif) if isinstance(exif, bytes) else 1
-
-
-def exif_orientation(exif: bytes) -> int:
-    """Return the orientation an EXIF block names, 1 where it names none.
-
-    Read here and not by Pillow, which warns of damage elsewhere in the block.
-    """
-    block = exif.removeprefix(b"Exif\0\0")
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(block[:4])
-    if order is None:
-        return 1
-    try:
-        (start,) = struct.unpack_from(f"{order}I", block, 4)
-        (count,) = struct.unpack_from(f"{order}H", block, start)
-        for entry in range(start + 2, start + 2 + 12 * count, 12):
-            tag, kind, values, value = struct.unpack_from(f"{order}HHIH", block, entry)
-            if tag == _ORIENTATION_TAG and kind == 3 and values == 1:
-                return value if value in _ORIENTATIONS else 1
-    except struct.error:
-        return 1
-    return 1
-
-
-def _upright_rgb(image: Image.Image, orientation: int, name: str) -> Pixels:
-    rgb = image_to_rgb(image, name)
-    if orientation != 1:
-        rgb = rgb.transpose(_ORIENTATIONS[orientation])
-    return np.asarray(rgb)
+def _upright_rgb(image: Image.Image, name: str) -> Pixels:
+    return np.asarray(upright(image_to_rgb(image, name), orientation_of(image)))

@@ -18,11 +18,11 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from patchbank.errors import ImageError
+from patchbank.vision._orientation import exif_orientation
 from patchbank.vision.images import (
     DecodedImage,
     ImageLimits,
     decode,
-    exif_orientation,
     thumbnail,
 )
 
