@@ -2,97 +2,274 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from patchbank.memory._products import (
-    BLOCK,
-    PANEL,
-    compiled,
-    panel_bounds,
-    raised,
-    squared_distance,
+from patchbank.memory._integer_products import (
+    LONGEST,
+    block_scores,
+    lowest_bit,
+    panel_reach,
+    query_scores,
 )
+from patchbank.memory._products import BLOCK, PANEL, compiled, squared_distance
+
+#: Clusters looked into for a query's first neighbours.
+CLUSTERS = 4
+_SMALLEST, _LARGEST = -(2**31), 2**31 - 1
+# Half the squared length of no row: so far away that it seldom looks promising.
+_NO_ROW = 2**30
 
 
-@compiled
-def project(
-    features: Any,
-    row: int,
-    origin: Any,
-    scale: float,
-    basis: Any,
-    centred: Any,
-    projected: Any,
-) -> float:
-    """Write a centred row's coordinates and the length of the rest; return its squared norm.
+class Projection(NamedTuple):
+    """How rows become short integer vectors.
 
-    `basis` is float64 (p, d) with orthonormal rows, `projected` float64 (p + 1,). Distances between
-    such vectors are at most those between the rows: by the triangle inequality the rests differ by
-    at least the difference of their lengths.
+    Attributes
+    ----------
+    origin
+        float64 (d,): subtracted first.
+    basis
+        float64 (components, d), orthonormal rows: what is kept of a row, beside the length of the
+        rest.
+    factor
+        What one unit becomes in integers.
+    slack
+        Largest error of the float64 computation, as a share of a row's length.
     """
-    norm = 0.0
-    for j in range(centred.shape[0]):
-        value = (np.float64(features[row, j]) - origin[j]) * scale
-        centred[j] = value
-        norm += value * value
-    inside = 0.0
-    count = basis.shape[0]
-    for k in range(count):
-        total = 0.0
-        for j in range(centred.shape[0]):
-            total += basis[k, j] * centred[j]
-        projected[k] = total
-        inside += total * total
-    projected[count] = np.sqrt(max(0.0, norm - inside))
-    return norm
+
+    origin: npt.NDArray[np.float64]
+    basis: npt.NDArray[np.float64]
+    factor: float
+    slack: float
+
+
+class Panels(NamedTuple):
+    """Rounded rows, in panels.
+
+    Attributes
+    ----------
+    values
+        int16 (panels, pairs, PANEL, 2).
+    half_norms
+        int32 (panels * PANEL,): half of each squared length, rounded down.
+    """
+
+    values: npt.NDArray[np.int16]
+    half_norms: npt.NDArray[np.int32]
+
+
+class Bank(NamedTuple):
+    """A memory bank, as it is searched.
+
+    Attributes
+    ----------
+    features
+        float32 (m, d).
+    groups
+        int64 (m,), or empty.
+    order
+        int64 (panels * PANEL,): the row at each position of the panels, -1 for none. The rows of a
+        panel are near one another.
+    panels
+        The rounded rows.
+    centres
+        The rounded mean of each panel's rows.
+    error
+        Largest rounding error of a row, in integers' units.
+    whole
+        Whether no row was moved to be rounded.
+    """
+
+    features: npt.NDArray[np.float32]
+    groups: npt.NDArray[np.int64]
+    order: npt.NDArray[np.int64]
+    panels: Panels
+    centres: Panels
+    error: float
+    whole: bool
+
+
+class Work(NamedTuple):
+    """What a thread needs to project rows."""
+
+    centred: npt.NDArray[np.float64]
+    projected: npt.NDArray[np.float64]
+    lengths: npt.NDArray[np.float64]
+
+
+class Buffers(NamedTuple):
+    """What a thread of the search needs."""
+
+    blocks: npt.NDArray[np.int16]
+    thresholds: npt.NDArray[np.int32]
+    masks: npt.NDArray[np.int64]
+    near: npt.NDArray[np.int32]
+    scores: npt.NDArray[np.int32]
+    clusters: npt.NDArray[np.int64]
+    rows: npt.NDArray[np.int64]
+    lengths: npt.NDArray[np.float64]
+    held: npt.NDArray[np.int64]
+    work: Work
+
+
+def work_for(rows: int, projection: Projection) -> Work:
+    """Return buffers to project up to `rows` rows at once."""
+    components, dimensions = projection.basis.shape
+    rows = -(-rows // 4) * 4
+    return Work(np.zeros((rows, dimensions)), np.zeros((rows, components + 1)), np.zeros(rows))
+
+
+def buffers_for(queries: int, projection: Projection, bank: Bank) -> Buffers:
+    """Return buffers for a tile of `queries`, a multiple of `BLOCK`."""
+    components = len(projection.basis)
+    return Buffers(
+        np.zeros((queries // BLOCK, pairs_of(components), BLOCK, 2), np.int16),
+        np.empty(queries, np.int32),
+        np.empty(BLOCK, np.int64),
+        np.empty((BLOCK, len(bank.centres.half_norms)), np.int32),
+        np.empty(CLUSTERS * PANEL, np.int32),
+        np.empty(CLUSTERS, np.int64),
+        np.empty(BLOCK, np.int64),
+        np.empty((queries, 3)),
+        np.empty(queries, np.int64),
+        work_for(BLOCK, projection),
+    )
+
+
+def pairs_of(components: int) -> int:
+    """Return how many pairs of integers hold the components and the length of the rest."""
+    return components // 2 + 1
 
 
 @compiled
-def pack_projected_panels(
+def project(features: Any, rows: Any, projection: Any, work: Any) -> None:
+    """Write rows' coordinates and the lengths of their rests, in integers' units, into `work`.
+
+    Distances between such vectors are at most those between the rows: by the triangle inequality
+    the rests differ by at least the difference of their lengths. Negative numbers in `rows` stand
+    for no row.
+    """
+    centred, projected = work.centred, work.projected
+    dimensions = features.shape[1]
+    count = projection.basis.shape[0]
+    for i in range(rows.shape[0]):
+        norm = 0.0
+        if rows[i] >= 0:
+            for j in range(dimensions):
+                value = np.float64(features[rows[i], j]) - projection.origin[j]
+                value *= projection.factor
+                centred[i, j] = value
+                norm += value * value
+        work.lengths[i] = np.sqrt(norm)
+    # Four rows at a time, so that a component is read once for all of them.
+    for i in range(0, rows.shape[0], 4):
+        for k in range(count):
+            a = b = c = d = 0.0
+            for j in range(dimensions):
+                component = projection.basis[k, j]
+                a += component * centred[i, j]
+                b += component * centred[i + 1, j]
+                c += component * centred[i + 2, j]
+                d += component * centred[i + 3, j]
+            projected[i, k] = a
+            projected[i + 1, k] = b
+            projected[i + 2, k] = c
+            projected[i + 3, k] = d
+    for i in range(rows.shape[0]):
+        inside = 0.0
+        for k in range(count):
+            inside += projected[i, k] * projected[i, k]
+        projected[i, count] = np.sqrt(max(0.0, work.lengths[i] ** 2 - inside))
+
+
+@compiled
+def write_rounded(
+    projected: Any, length: float, slack: float, values: Any, width: int, at: int
+) -> Any:
+    """Round a vector into position `at` of a block or panel `width` wide, `values` (flat).
+
+    What is longer than `LONGEST` is moved onto the ball of that radius first: a projection on a
+    convex set brings no two points farther apart, so bounds of distances remain bounds.
+
+    Returns the squared length of the integers and the largest distance to what they stand for.
+    """
+    shrink = min(1.0, LONGEST / max(length, 1.0))
+    error = 0.0
+    squared_length = 0.0
+    for k in range(projected.shape[0]):
+        exact = projected[k] * shrink
+        rounded = np.rint(exact)
+        values[(k // 2) * 2 * width + 2 * at + k % 2] = np.int16(rounded)
+        error += (exact - rounded) ** 2
+        squared_length += rounded * rounded
+    return squared_length, np.sqrt(error) + slack * length * shrink
+
+
+@compiled
+def pack_panels(
     features: Any,
+    order: Any,
+    projection: Any,
     first_panel: int,
     last_panel: int,
-    origin: Any,
-    scale: float,
-    shrink: float,
-    basis: Any,
     panels: Any,
-    centred: Any,
-    projected: Any,
-) -> None:
-    """Pack the projections of all rows of these panels as `pack_panels` packs the rows."""
-    depth = basis.shape[0] + 1
+    work: Any,
+) -> Any:
+    """Pack rows ``features[order]`` into panels; return the largest rounding error and length.
+
+    Negative numbers in `order` (panels * PANEL,) stand for no row.
+    """
+    largest_error, largest_length = 0.0, 0.0
     for p in range(first_panel, last_panel):
+        values = panels.values[p].reshape(-1)
+        project(features, order[p * PANEL : (p + 1) * PANEL], projection, work)
         for i in range(PANEL):
-            row = p * PANEL + i
-            if row >= features.shape[0]:
-                for j in range(depth):
-                    panels[p, j, i] = np.float32(0.0)
-                panels[p, depth, i] = np.float32(np.inf)
+            position = p * PANEL + i
+            panels.half_norms[position] = _NO_ROW
+            if order[position] < 0:
                 continue
-            norm = project(features, row, origin, scale, basis, centred, projected)
-            for j in range(depth):
-                panels[p, j, i] = np.float32(projected[j])
-            panels[p, depth, i] = np.float32(shrink * norm)
+            length = work.lengths[i]
+            squared, error = write_rounded(
+                work.projected[i], length, projection.slack, values, PANEL, i
+            )
+            panels.half_norms[position] = np.int32(np.floor(squared / 2))
+            largest_error = max(largest_error, error)
+            largest_length = max(largest_length, length)
+    return largest_error, largest_length
+
+
+@compiled
+def threshold_for(squared: float, factor: float, lengths: Any, error: float) -> Any:
+    """Return the least score of rows that may lie within a query's squared distance.
+
+    `lengths` are the query's squared length in integers, its rounding error, and how much of its
+    squared distance to any row of the bank is not seen in integers. `error` is the rows' rounding
+    error. Integers x and y of rows no farther than r have ``|x - y| <= r + errors``.
+    """
+    seen = np.sqrt(max(0.0, squared * factor * factor * (1.0 + 1e-9) - lengths[2]))
+    reach = seen + lengths[1] + error
+    return np.int32(max(np.floor((lengths[0] - reach * reach) / 2), _SMALLEST))
 
 
 @compiled
 def insert(distance: float, index: int, distances: Any, indices: Any, held: int) -> Any:
-    """Insert into the sorted nearest so far (first row first among equals); return how many."""
+    """Insert into the sorted nearest so far (first row first among equals); return how many.
+
+    A row that is among them already is not inserted again.
+    """
     k = distances.shape[0]
-    if held == k and (
-        distance > distances[k - 1] or (distance == distances[k - 1] and index > indices[k - 1])
-    ):
-        return held
-    at = min(held, k - 1)
+    at = held
     while at > 0 and (
         distances[at - 1] > distance or (distances[at - 1] == distance and indices[at - 1] > index)
     ):
-        distances[at] = distances[at - 1]
-        indices[at] = indices[at - 1]
         at -= 1
+    if at == k or (at > 0 and indices[at - 1] == index):
+        return held
+    for other in range(min(held, k - 1), at, -1):
+        distances[other] = distances[other - 1]
+        indices[other] = indices[other - 1]
     distances[at] = distance
     indices[at] = index
     return min(held + 1, k)
@@ -102,7 +279,10 @@ def insert(distance: float, index: int, distances: Any, indices: Any, held: int)
 def insert_of_two_groups(
     distance: float, index: int, groups: Any, distances: Any, indices: Any, held: int
 ) -> Any:
-    """Insert into the nearest rows of two different groups found so far; return how many."""
+    """Insert into the nearest rows of two different groups found so far; return how many.
+
+    Inserting a row again changes nothing.
+    """
     group = groups[index]
     if held == 0 or distance < distances[0] or (distance == distances[0] and index < indices[0]):
         if held > 0 and groups[indices[0]] != group:
@@ -121,94 +301,217 @@ def insert_of_two_groups(
 
 
 @compiled
-def search_block(
-    queries: Any,
-    start: int,
-    stop: int,
-    bank: Any,
-    origin: Any,
-    scale: float,
-    shrink: float,
-    basis: Any,
-    panels: Any,
+def write_block(
+    queries: Any, start: int, stop: int, projection: Any, whole: bool, buffers: Any, block: int
+) -> None:
+    """Round queries ``start:stop`` into a block; note their lengths for `threshold_for`."""
+    for i in range(BLOCK):
+        buffers.rows[i] = start + i if start + i < stop else -1
+    project(queries, buffers.rows, projection, buffers.work)
+    values = buffers.blocks[block].reshape(-1)
+    for i in range(min(BLOCK, stop - start)):
+        length = buffers.work.lengths[i]
+        squared, error = write_rounded(
+            buffers.work.projected[i], length, projection.slack, values, BLOCK, i
+        )
+        lengths = buffers.lengths[block * BLOCK + i]
+        lengths[0] = squared
+        lengths[1] = error
+        # A query q outside of the ball is rounded as its projection p on it. To a point b of the
+        # ball, the angle at p is not acute: |q - b|^2 >= |p - b|^2 + |q - p|^2.
+        lengths[2] = max(0.0, length * (1.0 - 1e-9) - LONGEST) ** 2 if whole else 0.0
+
+
+@compiled
+def keep(
+    distance: float,
+    row: int,
+    query: int,
     groups: Any,
     excluded: Any,
     two_groups: bool,
-    block: Any,
-    bounds: Any,
-    least: Any,
-    centred: Any,
-    projected: Any,
+    distances: Any,
+    indices: Any,
+    held: int,
+) -> Any:
+    """Keep a row if it is among a query's nearest; return how many are held."""
+    if excluded.shape[0] and groups[row] == excluded[query]:
+        return held
+    if two_groups:
+        return insert_of_two_groups(distance, row, groups, distances[query], indices[query], held)
+    return insert(distance, row, distances[query], indices[query], held)
+
+
+@compiled
+def look_into_clusters(
+    queries: Any,
+    query: int,
+    offset: int,
+    near: Any,
+    bank: Any,
+    excluded: Any,
+    two_groups: bool,
+    buffers: Any,
+    distances: Any,
+    indices: Any,
+) -> Any:
+    """Compute a query's most promising pairs; return how many neighbours are held, and computed.
+
+    They are looked for in the panels whose centres' scores, `near`, are the largest. `offset` is
+    where the query's integers are in the blocks.
+    """
+    panels = bank.panels
+    pairs = panels.values.shape[1]
+    clusters = buffers.clusters
+    count = min(CLUSTERS, panels.values.shape[0])
+    for c in range(panels.values.shape[0]):
+        if c < count or near[c] > near[clusters[count - 1]]:
+            at = min(c, count - 1)
+            while at > 0 and near[c] > near[clusters[at - 1]]:
+                clusters[at] = clusters[at - 1]
+                at -= 1
+            clusters[at] = c
+    for turn in range(count):
+        query_scores(
+            buffers.blocks,
+            offset,
+            panels.values,
+            clusters[turn] * pairs * PANEL * 2,
+            pairs,
+            panels.half_norms,
+            clusters[turn] * PANEL,
+            buffers.scores,
+            turn * PANEL,
+            0,
+        )
+    held, computed = 0, 0
+    while held < distances.shape[1]:
+        best = 0
+        for i in range(1, count * PANEL):
+            if buffers.scores[i] > buffers.scores[best]:
+                best = i
+        if buffers.scores[best] == _SMALLEST:
+            break
+        buffers.scores[best] = _SMALLEST
+        row = bank.order[clusters[best // PANEL] * PANEL + best % PANEL]
+        if row < 0:
+            continue
+        distance = squared_distance(queries[query], bank.features[row])
+        held = keep(
+            distance, row, query, bank.groups, excluded, two_groups, distances, indices, held
+        )
+        computed += 1
+    return held, computed
+
+
+@compiled
+def search(
+    queries: Any,
+    start: int,
+    stop: int,
+    projection: Any,
+    bank: Any,
+    excluded: Any,
+    two_groups: bool,
+    buffers: Any,
     distances: Any,
     indices: Any,
 ) -> int:
-    """Find the nearest bank rows of at most `BLOCK` queries; return how many were computed in full.
+    """Find the nearest bank rows of queries ``start:stop``; return how many pairs were computed.
 
     `distances` (float64, squared) and `indices` are (queries, k). With `excluded` (queries,), bank
     rows of a query's excluded group are not seen; with `two_groups`, k is 2 and the second nearest
-    is that of another group than the nearest (infinitely far where there is none). `block`,
-    `bounds` (BLOCK, panels * PANEL), `least` (panels,), `centred` and `projected` are buffers.
+    is that of another group than the nearest (infinitely far where there is none).
     """
-    depth = basis.shape[0] + 2
-    norms = np.zeros(BLOCK)
-    block[:] = np.float32(0.0)
-    for i in range(stop - start):
-        norms[i] = project(queries, start + i, origin, scale, basis, centred, projected)
-        for j in range(depth - 1):
-            block[0, j, i] = np.float32(-2.0 * projected[j])
-        block[0, depth - 1, i] = np.float32(1.0)
-    stride = bounds.shape[1]
-    for p in range(panels.shape[0]):
-        panel_bounds(block, 0, panels, p * depth * PANEL, depth, bounds, p * PANEL, stride)
-
+    panels, centres = bank.panels, bank.centres
+    pairs = panels.values.shape[1]
+    size = pairs * BLOCK * 2
+    block_count = (stop - start + BLOCK - 1) // BLOCK
     computed = 0
-    k = distances.shape[1]
-    square = scale * scale
-    for i in range(stop - start):
-        query = start + i
-        row = bounds[i]
-        if excluded.shape[0]:
-            for j in range(bank.shape[0]):
-                if groups[j] == excluded[query]:
-                    row[j] = np.float32(np.inf)
-        best_panel = 0
-        for p in range(panels.shape[0]):
-            smallest = row[p * PANEL]
-            for j in range(p * PANEL + 1, (p + 1) * PANEL):
-                smallest = min(smallest, row[j])
-            least[p] = smallest
-            if smallest < least[best_panel]:
-                best_panel = p
-        # The most promising rows come first: their distances rule out nearly all others.
-        held = 0
-        for neighbour in range(k):
-            distances[query, neighbour] = np.inf
-            indices[query, neighbour] = -1
-        limit = np.float32(np.inf)
-        for turn in range(-1, panels.shape[0]):
-            p = best_panel if turn < 0 else turn
-            if not least[p] < limit or turn == best_panel:
+    factor = projection.factor
+    for b in range(block_count):
+        filled = min(BLOCK, stop - start - b * BLOCK)
+        write_block(queries, start + b * BLOCK, stop, projection, bank.whole, buffers, b)
+        # Where there is no query, no score is enough.
+        buffers.thresholds[b * BLOCK : (b + 1) * BLOCK] = _LARGEST
+        for p in range(centres.values.shape[0]):
+            block_scores(
+                buffers.blocks,
+                b * size,
+                centres.values,
+                p * pairs * PANEL * 2,
+                pairs,
+                centres.half_norms,
+                p * PANEL,
+                buffers.near,
+                p * PANEL,
+                buffers.near.shape[1],
+            )
+        for i in range(filled):
+            at = b * BLOCK + i
+            query = start + at
+            for neighbour in range(distances.shape[1]):
+                distances[query, neighbour] = np.inf
+                indices[query, neighbour] = -1
+            buffers.held[at], looked = look_into_clusters(
+                queries,
+                query,
+                b * size + 2 * i,
+                buffers.near[i],
+                bank,
+                excluded,
+                two_groups,
+                buffers,
+                distances,
+                indices,
+            )
+            computed += looked
+            buffers.thresholds[at] = threshold_for(
+                distances[query, -1], factor, buffers.lengths[at], bank.error
+            )
+    for p in range(panels.values.shape[0]):
+        for b in range(block_count):
+            if not panel_reach(
+                buffers.blocks,
+                b * size,
+                panels.values,
+                p * pairs * PANEL * 2,
+                pairs,
+                panels.half_norms,
+                p * PANEL,
+                buffers.thresholds,
+                b * BLOCK,
+                buffers.masks,
+            ):
                 continue
-            if k == 1 and turn < 0:
-                best = p * PANEL
-                for j in range(p * PANEL + 1, (p + 1) * PANEL):
-                    if row[j] < row[best]:
-                        best = j
-                distance = squared_distance(queries[query], bank[best])
-                held = insert(distance, best, distances[query], indices[query], held)
-                computed += 1
-                row[best] = np.float32(np.inf)
-                limit = raised(distances[query, 0] * square - shrink * norms[i])
-            for j in range(p * PANEL, (p + 1) * PANEL):
-                if row[j] < limit:
-                    distance = squared_distance(queries[query], bank[j])
-                    if two_groups:
-                        held = insert_of_two_groups(
-                            distance, j, groups, distances[query], indices[query], held
-                        )
-                    else:
-                        held = insert(distance, j, distances[query], indices[query], held)
+            for i in range(BLOCK):
+                mask = buffers.masks[i]
+                if mask == 0:
+                    continue
+                at = b * BLOCK + i
+                query = start + at
+                before = distances[query, -1]
+                while mask:
+                    row = bank.order[p * PANEL + lowest_bit(mask)]
+                    mask &= mask - 1
+                    if row < 0:
+                        continue
+                    distance = squared_distance(queries[query], bank.features[row])
                     computed += 1
-                    if held == k:
-                        limit = raised(distances[query, k - 1] * square - shrink * norms[i])
+                    if distance <= distances[query, -1]:
+                        buffers.held[at] = keep(
+                            distance,
+                            row,
+                            query,
+                            bank.groups,
+                            excluded,
+                            two_groups,
+                            distances,
+                            indices,
+                            buffers.held[at],
+                        )
+                if distances[query, -1] < before:
+                    buffers.thresholds[at] = threshold_for(
+                        distances[query, -1], factor, buffers.lengths[at], bank.error
+                    )
     return computed

@@ -52,9 +52,9 @@ def _register_shape() -> tuple[int, int]:
     return 6, 4
 
 
-_VECTORS = 2
-BLOCK, _LANES = _register_shape()
-PANEL = _VECTORS * _LANES
+VECTORS = 2
+BLOCK, LANES = _register_shape()
+PANEL = VECTORS * LANES
 
 
 def shrink_for(depth: int) -> float:
@@ -70,7 +70,7 @@ def shrink_for(depth: int) -> float:
 def _accumulate(context: Any, builder: Any, signature: Any, args: Any) -> list[Any]:
     """Emit the product of a block and a panel; return its accumulators, a row after another."""
     single, index = ir.FloatType(), ir.IntType(64)
-    vector = ir.VectorType(single, _LANES)
+    vector = ir.VectorType(single, LANES)
     block_type, _, panel_type, _, _ = signature.args[:5]
     blocks, block_offset, panels, panel_offset, depth = args[:5]
     block = context.make_array(block_type)(context, builder, blocks).data
@@ -85,24 +85,24 @@ def _accumulate(context: Any, builder: Any, signature: Any, args: Any) -> list[A
     builder.position_at_end(loop)
     component = builder.phi(index)
     component.add_incoming(index(0), entry)
-    sums = [builder.phi(vector) for _ in range(BLOCK * _VECTORS)]
+    sums = [builder.phi(vector) for _ in range(BLOCK * VECTORS)]
     for total in sums:
-        total.add_incoming(ir.Constant(vector, [0.0] * _LANES), entry)
+        total.add_incoming(ir.Constant(vector, [0.0] * LANES), entry)
 
     row = builder.gep(panel, [builder.mul(component, index(PANEL))])
     column = builder.gep(block, [builder.mul(component, index(BLOCK))])
     right = []
-    for position in range(_VECTORS):
-        address = builder.gep(row, [index(position * _LANES)])
+    for position in range(VECTORS):
+        address = builder.gep(row, [index(position * LANES)])
         value = builder.load(builder.bitcast(address, vector.as_pointer()))
         value.align = 4
         right.append(value)
     updated = []
     for position in range(BLOCK):
-        left = _splat(builder, vector, builder.load(builder.gep(column, [index(position)])))
+        left = splat(builder, vector, builder.load(builder.gep(column, [index(position)])))
         for other, value in enumerate(right):
             product = builder.fmul(left, value, flags=("contract",))
-            total = sums[position * _VECTORS + other]
+            total = sums[position * VECTORS + other]
             updated.append(builder.fadd(product, total, flags=("contract",)))
     following = builder.add(component, index(1))
     component.add_incoming(following, loop)
@@ -113,10 +113,10 @@ def _accumulate(context: Any, builder: Any, signature: Any, args: Any) -> list[A
     return updated
 
 
-def _splat(builder: Any, vector: Any, scalar: Any) -> Any:
+def splat(builder: Any, vector: Any, scalar: Any) -> Any:
     undefined = ir.Constant(vector, ir.Undefined)
     first = builder.insert_element(undefined, scalar, ir.IntType(32)(0))
-    zeros = ir.Constant(ir.VectorType(ir.IntType(32), _LANES), [0] * _LANES)
+    zeros = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
     return builder.shuffle_vector(first, undefined, zeros)
 
 
@@ -145,12 +145,12 @@ def _panel_below(
         union = wide(0)
         for position in range(BLOCK):
             scalar = builder.load(builder.gep(limit, [wide(position)]))
-            bound = _splat(builder, ir.VectorType(ir.FloatType(), _LANES), scalar)
+            bound = splat(builder, ir.VectorType(ir.FloatType(), LANES), scalar)
             bits = wide(0)
-            for other in range(_VECTORS):
-                below = builder.fcmp_ordered("<", sums[position * _VECTORS + other], bound)
-                part = builder.zext(builder.bitcast(below, ir.IntType(_LANES)), wide)
-                bits = builder.or_(bits, builder.shl(part, wide(other * _LANES)))
+            for other in range(VECTORS):
+                below = builder.fcmp_ordered("<", sums[position * VECTORS + other], bound)
+                part = builder.zext(builder.bitcast(below, ir.IntType(LANES)), wide)
+                bits = builder.or_(bits, builder.shl(part, wide(other * LANES)))
             builder.store(bits, builder.gep(mask, [wide(position)]))
             union = builder.or_(union, bits)
         return union
@@ -178,12 +178,12 @@ def _panel_bounds(
         wide = ir.IntType(64)
         output = context.make_array(signature.args[5])(context, builder, args[5]).data
         output = builder.gep(output, [args[6]])
-        pointer = ir.VectorType(ir.FloatType(), _LANES).as_pointer()
+        pointer = ir.VectorType(ir.FloatType(), LANES).as_pointer()
         for position in range(BLOCK):
             row = builder.gep(output, [builder.mul(args[7], wide(position))])
-            for other in range(_VECTORS):
-                address = builder.bitcast(builder.gep(row, [wide(other * _LANES)]), pointer)
-                builder.store(sums[position * _VECTORS + other], address).align = 4
+            for other in range(VECTORS):
+                address = builder.bitcast(builder.gep(row, [wide(other * LANES)]), pointer)
+                builder.store(sums[position * VECTORS + other], address).align = 4
         return context.get_dummy_value()
 
     return signature, generate

@@ -8,19 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from patchbank.errors import ParameterError
-from patchbank.memory._matrices import (
-    FloatMatrix,
-    checked_features,
-    power_of_two_scale,
-    typical_row,
-)
+from patchbank.memory._bank_layout import laid_out
+from patchbank.memory._matrices import FloatMatrix, checked_features
 from patchbank.memory._parallel import TileWorker, for_tiles
 
-# Leading components the lower bound is made of; the rest enters by its length alone. Fewer cost
-# less and leave more pairs to compute in full. 40 of 152 leave 0.04 to 0.4 % on good solar cells.
-_COMPONENTS = 40
-# Bank rows that the leading components are estimated from.
-_SAMPLE = 4096
+# Blocks of queries that meet a panel while it is in the cache.
+_TILE_BLOCKS = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +68,7 @@ class NeighbourIndex:
     ) -> None:
         from patchbank.memory import _neighbour_kernels, _products
 
-        self._kernels, self._products = _neighbour_kernels, _products
+        self._kernels, self._block = _neighbour_kernels, _products.BLOCK
         self.bank = checked_features(bank, "memory bank")
         if groups is not None and groups.shape != (len(bank),):
             raise ParameterError(
@@ -83,37 +76,7 @@ class NeighbourIndex:
                 f"got shape {groups.shape}"
             )
         self.groups = None if groups is None else np.ascontiguousarray(groups, dtype=np.int64)
-        self._origin = typical_row(self.bank).astype(np.float64)
-        self._basis = _leading_components(self.bank, self._origin)
-        self._shrink = _products.shrink_for(len(self._basis) + 2)
-        self._scale = 1.0
-        self._pack()
-
-    def _pack(self) -> None:
-        kernels, products = self._kernels, self._products
-        squared_norms = np.empty(len(self.bank))
-        products.squared_distances_to(self.bank, 0, len(self.bank), self._origin, squared_norms)
-        self._scale = power_of_two_scale(float(squared_norms.max()))
-        n_panels = -(-len(self.bank) // products.PANEL)
-        self._panels = np.empty((n_panels, len(self._basis) + 2, products.PANEL), np.float32)
-
-        def make_worker() -> TileWorker:
-            centred = np.empty(self.bank.shape[1])
-            projected = np.empty(len(self._basis) + 1)
-            return lambda start, stop: kernels.pack_projected_panels(
-                self.bank,
-                start,
-                stop,
-                self._origin,
-                self._scale,
-                self._shrink,
-                self._basis,
-                self._panels,
-                centred,
-                projected,
-            )
-
-        for_tiles(n_panels, 32, make_worker)
+        self._projection, self._packed = laid_out(self.bank, self.groups)
 
     def __len__(self) -> int:
         return len(self.bank)
@@ -203,40 +166,26 @@ class NeighbourIndex:
         *,
         two_groups: bool,
     ) -> Neighbours:
-        kernels, products = self._kernels, self._products
+        kernels = self._kernels
         squared = np.empty((len(queries), k))
         indices = np.empty((len(queries), k), np.int64)
-        groups = np.empty(0, np.int64) if self.groups is None else self.groups
-        n_panels, depth, _ = self._panels.shape
+        tile = _TILE_BLOCKS * self._block
         computed = []
 
         def make_worker() -> TileWorker:
-            block = np.empty((1, depth, products.BLOCK), np.float32)
-            bounds = np.empty((products.BLOCK, n_panels * products.PANEL), np.float32)
-            least = np.empty(n_panels, np.float32)
-            centred = np.empty(queries.shape[1])
-            projected = np.empty(depth - 1)
+            buffers = kernels.buffers_for(tile, self._projection, self._packed)
 
             def work(start: int, stop: int) -> None:
                 computed.append(
-                    kernels.search_block(
+                    kernels.search(
                         queries,
                         start,
                         stop,
-                        self.bank,
-                        self._origin,
-                        self._scale,
-                        self._shrink,
-                        self._basis,
-                        self._panels,
-                        groups,
+                        self._projection,
+                        self._packed,
                         excluded,
                         two_groups,
-                        block,
-                        bounds,
-                        least,
-                        centred,
-                        projected,
+                        buffers,
                         squared,
                         indices,
                     )
@@ -244,24 +193,5 @@ class NeighbourIndex:
 
             return work
 
-        for_tiles(len(queries), products.BLOCK, make_worker)
+        for_tiles(len(queries), tile, make_worker)
         return Neighbours(np.sqrt(squared).astype(np.float32), indices, sum(computed))
-
-
-def _leading_components(
-    bank: FloatMatrix, origin: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
-    """Return orthonormal rows that span about the bank's leading principal components.
-
-    Any orthonormal rows give a true bound; these give a tight one. Found by subspace iteration on a
-    sample of rows, which is quick in any number of dimensions.
-    """
-    sample = bank[:: max(1, len(bank) // _SAMPLE)] - origin
-    # Squares of the extremes of float32 stay within float64, products of four need not.
-    sample /= np.abs(sample).max() or 1.0
-    count = min(_COMPONENTS, bank.shape[1])
-    start = np.random.default_rng(0).standard_normal((bank.shape[1], count))
-    basis = np.linalg.qr(start).Q
-    for _ in range(6):
-        basis = np.linalg.qr(sample.T @ (sample @ basis) + 1e-12 * start).Q
-    return np.ascontiguousarray(basis.T)

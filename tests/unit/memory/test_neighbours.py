@@ -162,6 +162,47 @@ def test_nearest_of_two_groups_where_there_is_one(bank: Floats, queries: Floats)
     assert np.isinf(result.distances[:, 1]).all()
 
 
+def test_a_far_row_does_not_hide_the_others(bank: Floats, queries: Floats) -> None:
+    # Longer than what integers hold: moved to be rounded, but found as it is.
+    spoilt = bank.copy()
+    spoilt[5] = 1e6
+    spoilt[7] *= 300
+    asked = np.concatenate([queries, spoilt[[5, 7]], spoilt[[7]] * np.float32(1.0001)])
+    result = NeighbourIndex(spoilt).nearest(asked, 3)
+    assert_exact(spoilt, asked, 3, result)
+    assert result.indices[-3:, 0].tolist() == [5, 7, 7]
+
+
+@pytest.mark.parametrize("distance", [3.0, 50.0, 1e5, 1e20])
+def test_queries_outside_of_the_integers(bank: Floats, queries: Floats, distance: float) -> None:
+    for far in (queries * np.float32(distance), queries + np.float32(distance)):
+        assert_exact(bank, far, 2, NeighbourIndex(bank).nearest(far, 2))
+
+
+def test_half_of_the_bank_equal(bank: Floats, queries: Floats) -> None:
+    # The median length is then zero or that of one row: the scale has to come from the others.
+    half = bank.copy()
+    half[:300] = half.mean(axis=0)
+    assert_exact(half, queries, 4, NeighbourIndex(half).nearest(queries, 4))
+
+
+@pytest.mark.parametrize("dimensions", [1, 2, 15, 16, 17, 600, 1536])
+def test_any_number_of_dimensions(dimensions: int) -> None:
+    # White noise: no component tells more than another, so that bounds rule out next to nothing.
+    random = np.random.default_rng(dimensions)
+    noise = random.standard_normal((260, dimensions)).astype(np.float32)
+    assert_exact(noise[:200], noise[200:], 3, NeighbourIndex(noise[:200]).nearest(noise[200:], 3))
+
+
+def test_ties_on_a_grid() -> None:
+    random = np.random.default_rng(0)
+    grid = random.integers(0, 3, (700, 4)).astype(np.float32)
+    result = NeighbourIndex(grid[:600]).nearest(grid[600:], 5)
+    distances = brute_force(grid[:600], grid[600:])
+    expected = np.argsort(distances, axis=1, kind="stable")[:, :5]
+    assert (result.indices == expected).all()
+
+
 def test_threads_may_search_at_once(bank: Floats, queries: Floats) -> None:
     index = NeighbourIndex(bank)
     expected = index.nearest(queries, 2)

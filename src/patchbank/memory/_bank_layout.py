@@ -1,0 +1,183 @@
+"""Lay a memory bank out for the neighbour search: components, order of the rows, integers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from patchbank.memory._matrices import FloatMatrix, typical_row
+from patchbank.memory._parallel import TileWorker, for_tiles
+
+if TYPE_CHECKING:
+    from patchbank.memory._neighbour_kernels import Bank, Panels, Projection
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+
+# Rows that the leading components are estimated from.
+_SAMPLE = 2048
+# Numbers of components to choose from: with the length of the rest, they fill pairs.
+_CHOICES = range(15, 128, 8)
+# Rows that play queries, and rows they meet, when the number is chosen.
+_TRIED_QUERIES, _TRIED_ROWS = 48, 1024
+# How much farther than rows of the bank from one another queries are taken to be.
+_HARDER = 1.1
+# Up to here, all components are found at once.
+_SMALL = 512
+# Coordinates by which rows are put in order.
+_ORDERED_BY = 12
+# How long a row may be before it is moved to be rounded, in those of the median row.
+_ROOM = 4.0
+
+
+def laid_out(bank: FloatMatrix, groups: Integers | None) -> tuple[Projection, Bank]:
+    """Return a bank (m, d) and its groups (m,) as the search wants them."""
+    from patchbank.memory import _integer_products as integer_products
+    from patchbank.memory import _neighbour_kernels as kernels
+    from patchbank.memory import _products as products
+
+    origin = typical_row(bank).astype(np.float64)
+    squared = np.empty(len(bank))
+
+    def make_worker() -> TileWorker:
+        return lambda start, stop: products.squared_distances_to(bank, start, stop, origin, squared)
+
+    for_tiles(len(bank), 2048, make_worker)
+    longest = float(squared.max()) ** 0.5 or 1.0
+    typical = float(np.median(squared)) ** 0.5 or longest
+    basis = _leading_components(bank, origin, longest)
+    basis = np.ascontiguousarray(basis[: _component_count(bank, origin, squared, basis)])
+    projection = kernels.Projection(
+        origin,
+        basis,
+        integer_products.LONGEST / (_ROOM * typical),
+        # Of a length that is left when squares are subtracted, half of the digits may be lost.
+        4.0 * float(np.sqrt(bank.shape[1] * np.finfo(np.float64).eps)),
+    )
+
+    order = _cluster_order(_centred_products(bank, origin, basis[:_ORDERED_BY]), products.PANEL)
+    panels, error, longest_integers = _rounded(bank, order, projection)
+    starts = np.arange(0, len(bank), products.PANEL)
+    centres = np.add.reduceat(bank[order[: len(bank)]], starts, axis=0, dtype=np.float64)
+    centres /= np.diff(starts, append=len(bank))[:, None]
+    centre_order = np.full(-(-len(centres) // products.PANEL) * products.PANEL, -1)
+    centre_order[: len(centres)] = np.arange(len(centres))
+    centre_panels, _, _ = _rounded(centres.astype(np.float32), centre_order, projection)
+    no_groups = np.empty(0, np.int64)
+    return projection, kernels.Bank(
+        bank,
+        no_groups if groups is None else groups,
+        order,
+        panels,
+        centre_panels,
+        error,
+        longest_integers <= integer_products.LONGEST,
+    )
+
+
+def _centred_products(bank: FloatMatrix, origin: Floats, basis: Floats) -> Floats:
+    """Return the rows' coordinates, without a float64 copy of the whole bank."""
+    starts = range(0, len(bank), 4096)
+    return np.concatenate([(bank[at : at + 4096] - origin) @ basis.T for at in starts])
+
+
+def _rounded(
+    features: FloatMatrix, order: Integers, projection: Projection
+) -> tuple[Panels, float, float]:
+    """Return rows as panels, the largest rounding error and the largest length."""
+    from patchbank.memory import _neighbour_kernels as kernels
+    from patchbank.memory import _products as products
+
+    count = len(order) // products.PANEL
+    components = len(projection.basis)
+    panels = kernels.Panels(
+        np.zeros((count, kernels.pairs_of(components), products.PANEL, 2), np.int16),
+        np.empty(len(order), np.int32),
+    )
+    found: list[tuple[float, float]] = []
+
+    def make_worker() -> TileWorker:
+        work = kernels.work_for(products.PANEL, projection)
+        return lambda start, stop: found.append(
+            kernels.pack_panels(features, order, projection, start, stop, panels, work)
+        )
+
+    for_tiles(count, 16, make_worker)
+    errors, lengths = zip(*found, strict=True)
+    return panels, max(errors), max(lengths)
+
+
+def _cluster_order(coordinates: Floats, size: int) -> Integers:
+    """Return an order in which each `size` rows are near one another, filled up with -1.
+
+    A k-d tree: rows are halved at the median of the coordinate that varies most, until they fit.
+    """
+    order: list[Integers] = []
+    waiting = [np.arange(len(coordinates))]
+    while waiting:
+        rows = waiting.pop()
+        pieces = -(-len(rows) // size)
+        if pieces == 1:
+            order.append(rows)
+            continue
+        part = coordinates[rows]
+        axis = int(part.var(axis=0).argmax())
+        half = pieces // 2 * size
+        sides = np.argpartition(part[:, axis], half - 1)
+        waiting += [rows[sides[half:]], rows[sides[:half]]]
+    order.append(np.full(-len(coordinates) % size, -1))
+    return np.concatenate(order)
+
+
+def _leading_components(bank: FloatMatrix, origin: Floats, longest: float) -> Floats:
+    """Return orthonormal rows that span about the bank's leading principal components.
+
+    Any orthonormal rows give a true bound; these give a tight one.
+    """
+    # Squares of the extremes of float32 stay within float64, products of four need not.
+    sample = (bank[:: max(1, len(bank) // _SAMPLE)] - origin) / longest
+    dimensions = bank.shape[1]
+    count = min(_CHOICES[-1], dimensions)
+    if dimensions <= _SMALL:
+        vectors: Floats = np.linalg.eigh(sample.T @ sample).eigenvectors
+        return np.ascontiguousarray(vectors[:, ::-1][:, :count].T)
+    # Subspace iteration, quick in any number of dimensions; its last step sorts the components.
+    start = np.random.default_rng(0).standard_normal((dimensions, count))
+    basis = np.linalg.qr(start).Q
+    for _ in range(3):
+        basis = np.linalg.qr(sample.T @ (sample @ basis) + 1e-12 * start).Q
+    inside = sample @ basis
+    turn = np.linalg.eigh(inside.T @ inside).eigenvectors[:, ::-1]
+    return np.ascontiguousarray(np.linalg.qr(basis @ turn).Q.T)
+
+
+def _component_count(bank: FloatMatrix, origin: Floats, norms: Floats, basis: Floats) -> int:
+    """Return how many components make the search of this bank cheapest.
+
+    A component more costs every pair a little and rules out more pairs. How many are left is tried
+    with rows of the bank as queries, taken to be somewhat farther from it: those of a defect are.
+    Only speed depends on it.
+    """
+    queries = bank[:: -(-len(bank) // _TRIED_QUERIES)] - origin
+    rows = bank[:: -(-len(bank) // _TRIED_ROWS)] - origin
+    query_norms, row_norms = np.square(queries).sum(axis=1), np.square(rows).sum(axis=1)
+    products = _centred_products(bank, origin, queries).T
+    squared = query_norms[:, None] + norms - 2 * products
+    squared[squared < 1e-9 * norms.max()] = np.inf
+    nearest = squared.min(axis=1, initial=norms.max()) * _HARDER**2
+    left, right = queries @ basis.T, rows @ basis.T
+    best, least = len(basis), np.inf
+    for count in [count for count in _CHOICES if count <= len(basis)]:
+        a, b = left[:, :count], right[:, :count]
+        # With the length of the rest as one more coordinate, lengths are those of the rows.
+        rests = np.sqrt(np.maximum(query_norms - np.square(a).sum(axis=1), 0))
+        row_rests = np.sqrt(np.maximum(row_norms - np.square(b).sum(axis=1), 0))
+        bounds = row_norms - 2 * (a @ b.T + np.outer(rests, row_rests))
+        share = float((bounds < (nearest - query_norms)[:, None]).mean())
+        # Cycles of a pair, as measured on AVX-512: a component 1/32, in full 40 and 0.65 each.
+        cost = count / 32 + share * (40 + 0.65 * bank.shape[1])
+        if cost < least:
+            best, least = count, cost
+    return best
