@@ -7,6 +7,7 @@ bank and given at `fit`.
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from pathlib import Path
 
@@ -64,3 +65,14 @@ def get_settings() -> Settings:
         raise ParameterError(
             f"{name} is {first['input']!r}: {first['msg']}; correct it."
         ) from error
+
+
+def usable_cores() -> int:
+    """Return how many threads numeric work uses: the setting, or the cores this process has."""
+    chosen = get_settings().threads
+    if chosen:
+        return chosen
+    # What the process was given, in a container or by taskset, may be less than the machine has.
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

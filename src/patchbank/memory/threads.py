@@ -1,25 +1,12 @@
-"""How many threads numeric work uses."""
+"""Which threads numeric work uses."""
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from patchbank.settings import get_settings
-
 _local = threading.local()
-
-
-def worker_count() -> int:
-    """Return how many threads numeric work uses: the setting, or the cores this process has."""
-    chosen = get_settings().threads
-    if chosen:
-        return chosen
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @contextmanager

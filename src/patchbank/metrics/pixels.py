@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import numpy.typing as npt
 
 from patchbank.errors import ParameterError
 from patchbank.metrics.curve import Curve, FloatArray
-from patchbank.settings import get_settings
+from patchbank.settings import usable_cores
 
 # Good pixels sorted at once by a thread: 16 MB as float32.
 _BLOCK = 1 << 22
@@ -168,7 +167,7 @@ class PixelScores:
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Return how many good pixels lie above each of the `falling` scores, and at it."""
         merge = _compiled_merge()
-        threads = get_settings().threads or os.cpu_count() or 1
+        threads = usable_cores()
         above = np.zeros((threads, len(falling)), dtype=np.int64)
         equal = np.zeros((threads, len(falling)), dtype=np.int64)
         blocks = self._good_blocks()

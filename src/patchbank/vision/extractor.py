@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from patchbank.errors import ImageError, ParameterError
 from patchbank.progress import Progress, silent
+from patchbank.settings import usable_cores
 from patchbank.vision.backbones import get_backbone
 from patchbank.vision.backbones.features import FeatureShape, feature_shape, write_feature_graph
 from patchbank.vision.extractor_settings import ExtractorSettings
@@ -32,7 +33,6 @@ from patchbank.vision.images import (
 )
 from patchbank.vision.runtime import (
     CompiledGraph,
-    available_threads,
     check_precision,
     compile_graph,
     openvino_version,
@@ -136,7 +136,7 @@ class Extractor:
         self.settings: Final = settings or ExtractorSettings()
         self.preprocessing: Final = self.settings.preprocessing
         self.fingerprint: Final = self.settings.fingerprint
-        self._threads = threads or available_threads()
+        self._threads = threads or usable_cores()
         self._cache_folder = cache_folder
         self._backbone = get_backbone(self.settings.backbone)
         self._shape: FeatureShape = feature_shape(

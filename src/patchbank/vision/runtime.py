@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-import os
 import queue
 import sys
 import tempfile
@@ -32,11 +31,9 @@ _first_inference_lock = threading.Lock()
 _first_inference_done = threading.Event()
 
 
-def available_threads() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def processor() -> tuple[str, list[str]]:
+    """Return this processor's name and the precisions it computes in, as OpenVINO knows them."""
+    return str(_core().get_property("CPU", "FULL_DEVICE_NAME")), sorted(_capabilities())
 
 
 @cache
