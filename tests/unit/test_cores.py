@@ -1,0 +1,82 @@
+"""Every part of the program works with the cores this process may use, and no more."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from patchbank.metrics import PixelScores
+from patchbank.metrics import pixels as pixel_metrics
+from patchbank.settings import get_settings, usable_cores
+
+needs_affinity = pytest.mark.skipif(
+    not hasattr(os, "sched_setaffinity"), reason="this system has no processor affinity"
+)
+
+
+def test_the_setting_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATCHBANK_THREADS", "7")
+    get_settings.cache_clear()
+    try:
+        assert usable_cores() == 7
+    finally:
+        get_settings.cache_clear()
+
+
+@needs_affinity
+def test_a_process_of_one_core_uses_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PATCHBANK_THREADS", raising=False)
+    # os.cpu_count, which knows nothing of affinity, would say 64.
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    asked: list[int] = []
+    pool = pixel_metrics.ThreadPoolExecutor
+
+    def watched(workers: int) -> object:
+        asked.append(workers)
+        return pool(workers)
+
+    monkeypatch.setattr(pixel_metrics, "ThreadPoolExecutor", watched)
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    get_settings.cache_clear()
+    try:
+        assert usable_cores() == 1
+        scores = PixelScores()
+        scores.add(np.array([[0.1, 0.9]]), np.array([[False, True]]))
+        assert scores.metrics().pixel_auroc == 1
+    finally:
+        os.sched_setaffinity(0, before)
+        get_settings.cache_clear()
+    assert asked == [1]
+
+
+def test_the_doctor_leaves_no_usage_reports_in_the_home(tmp_path: Path) -> None:
+    """Imported carelessly, OpenVINO writes ``~/intel/openvino_ga_cid``."""
+    home = tmp_path / "home"
+    home.mkdir()
+    environment = {
+        **{k: v for k, v in os.environ.items() if not k.startswith(("PATCHBANK_", "XDG_"))},
+        "HOME": str(home),
+        "PATCHBANK_HOME": str(tmp_path / "data"),
+        # Nothing listens there: the database is not what this is about.
+        "PATCHBANK_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
+        "PATCHBANK_THREADS": "1",
+    }
+    code = (
+        "from patchbank.inspection.doctor import diagnose\n"
+        "from patchbank.inspection.workspace import Workspace\n"
+        "with Workspace() as workspace:\n"
+        "    for one in diagnose(workspace): print(one.name, one.healthy, one.text)\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert "processor True" in ran.stdout
+    assert " 1 cores in use" in ran.stdout
+    assert "network True" in ran.stdout
+    assert not (home / "intel").exists(), list((home / "intel").iterdir())
