@@ -8,14 +8,45 @@ bank and given at `fit`.
 from __future__ import annotations
 
 import os
+import re
 from functools import cache
 from pathlib import Path
+from typing import Annotated
 
 import platformdirs
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from patchbank.errors import ParameterError
+
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+_BINARY_UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+def parse_bytes(text: str) -> int:
+    """Return a number of bytes from ``4GB``, ``500 MB``, ``1.5GiB`` or ``4000000000``.
+
+    Raises
+    ------
+    ParameterError
+        If it is none, or not above zero.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?\s*", text, re.IGNORECASE)
+    unit = match and match[2].upper()
+    if match is None or (match[3] and not unit):
+        raise ParameterError(f"memory limit {text!r}: give a number and a unit, for example 4GB")
+    count = float(match[1]) * (_BINARY_UNITS if match[3] else _UNITS)[unit or ""]
+    if not 1 <= count < 2**62:
+        raise ParameterError(f"memory limit {text!r}: out of range; give for example 4GB")
+    return int(count)
+
+
+def _bytes_or_none(value: object) -> object:
+    try:
+        return parse_bytes(value) if isinstance(value, str) else value
+    except ParameterError as error:
+        # What pydantic takes for a wrong value; `get_settings` names the variable.
+        raise ValueError(str(error)) from error
 
 
 class Settings(BaseSettings):
@@ -45,6 +76,11 @@ class Settings(BaseSettings):
     )
     threads: int = Field(
         default=0, ge=0, description="Threads for numeric work; 0 means all cores this process has."
+    )
+    memory_limit: Annotated[int | None, BeforeValidator(_bytes_or_none)] = Field(
+        default=None,
+        gt=0,
+        description="Memory a fit may take, such as 4GB; without it, half of what is free.",
     )
 
 

@@ -34,6 +34,7 @@ def fit_command(
     coreset_ratio: options.CoresetRatio = DEFAULT_CORESET_RATIO,
     seed: options.Seed = 0,
     false_alarm_rate: options.FalseAlarmRate = DEFAULT_FALSE_ALARM_RATE,
+    memory_limit: options.MemoryLimit = None,
     json: options.Json = False,
 ) -> int:
     """Learn what good looks like from images of good parts.
@@ -51,7 +52,9 @@ def fit_command(
         false_alarm_rate=false_alarm_rate,
     )
     with Workspace() as workspace, show_progress() as progress:
-        report = fit_paths(workspace, category, paths, settings, progress=progress)
+        report = fit_paths(
+            workspace, category, paths, settings, memory_limit=memory_limit, progress=progress
+        )
     document = report.to_json()
     for refused in report.bank.refused:
         talk().print(f"refused  {refused.reason}", markup=False, style="yellow")
@@ -72,12 +75,25 @@ def _print(document: dict[str, Any]) -> None:
         size += f", cropped to the central {crop}: the border is not inspected"
     refused = f", {len(document['refused'])} refused" if document["refused"] else ""
     stages = ", ".join(f"{name} {seconds:.1f}" for name, seconds in document["timings_s"].items())
+    radius = f"radius {document['covering_radius']:.4g}"
+    streaming = document["streaming"]
+    if streaming is None:
+        memory = "all patches at once: the coreset is the exact one"
+    else:
+        radius = (
+            f"radius at most {streaming['radius_bound']:.4g}, {streaming['radius_seen']:.4g} seen"
+        )
+        memory = (
+            f"streamed in {streaming['parts']} parts of {streaming['images_per_part']} images, "
+            f"merged from {streaming['candidates']:,} patches"
+        )
     for name, text in (
         ("category", f"{document['category']}, version {document['bank_version']}"),
         ("images", f"{document['images']} used{refused}"),
         ("extractor", f"{network}, {', '.join(extractor['layers'])}, {size}"),
         ("patches", f"{document['patches']:,} of {document['dimension']} dimensions"),
-        ("bank", f"{document['bank_size']:,} patches, radius {document['covering_radius']:.4g}"),
+        ("bank", f"{document['bank_size']:,} patches, {radius}"),
+        ("memory", memory),
         ("seconds", stages),
         ("calibration", document["calibration"]["text"]),
     ):

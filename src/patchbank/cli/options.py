@@ -44,4 +44,11 @@ Seed = Annotated[int, typer.Option(min=0, help="Seed of the coreset's first choi
 FalseAlarmRate = Annotated[
     float, typer.Option(help="Share of good images that may fail, in (0, 1).")
 ]
+MemoryLimit = Annotated[
+    str | None,
+    typer.Option(
+        help="Memory the fit may take, such as 4GB; more images than fit are learned in parts.  "
+        "[default: half of what is free]"
+    ),
+]
 Folder = Annotated[Path, typer.Argument(help="Folder to write.")]

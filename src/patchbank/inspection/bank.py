@@ -49,6 +49,7 @@ class Bank:
         coreset_ratio: float = DEFAULT_CORESET_RATIO,
         seed: int = 0,
         false_alarm_rate: float = DEFAULT_FALSE_ALARM_RATE,
+        memory_limit: int | str | None = None,
         progress: Progress = silent,
     ) -> Bank:
         """Learn from good images and return this bank; `last_fit` says what was done.
@@ -67,6 +68,9 @@ class Bank:
             Seed of the coreset's first choice.
         false_alarm_rate
             Share of good images that may fail, in (0, 1).
+        memory_limit
+            What this process may take, in bytes or as ``"4GB"``; by default what it takes and half
+            of what is free. Images that do not fit are learned in parts: `last_fit` says so.
         progress
             Called as the work advances.
 
@@ -90,7 +94,13 @@ class Bank:
             list(find_images([images])) if isinstance(images, str | Path) else list(images)
         )
         self.last_fit = fit(
-            self._workspace, self.category, sources, settings, names=names, progress=progress
+            self._workspace,
+            self.category,
+            sources,
+            settings,
+            names=names,
+            memory_limit=memory_limit,
+            progress=progress,
         )
         return self
 

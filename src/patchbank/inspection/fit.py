@@ -10,6 +10,7 @@ from typing import Any
 
 from patchbank.datasets.folders import find_images
 from patchbank.inspection.learn import LearnedBank, learn
+from patchbank.inspection.memory_limit import checked_limit
 from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.timing import Stopwatch
 from patchbank.inspection.workspace import Workspace
@@ -42,6 +43,8 @@ class FitReport:
             "dimension": bank.features.shape[1],
             "bank_size": len(bank.features),
             "covering_radius": bank.covering_radius,
+            "streamed": bank.streaming is not None,
+            "streaming": None if bank.streaming is None else bank.streaming.to_json(),
             "extractor": bank.settings.extractor.to_json(),
             "settings": bank.settings.to_json(),
             "threshold": threshold.value,
@@ -62,12 +65,13 @@ def fit_paths(
     paths: Sequence[str | Path],
     settings: FitSettings,
     *,
+    memory_limit: int | str | None = None,
     progress: Progress = silent,
 ) -> FitReport:
     """Fit the images found at paths, each a folder, an image or a glob; see `fit`."""
     # The command line's names are the paths as they were given: what the user can open again.
     images = find_images(paths)
-    return fit(workspace, category, images, settings, progress=progress)
+    return fit(workspace, category, images, settings, memory_limit=memory_limit, progress=progress)
 
 
 def fit(
@@ -77,12 +81,18 @@ def fit(
     settings: FitSettings,
     *,
     names: Sequence[str] | None = None,
+    memory_limit: int | str | None = None,
     progress: Progress = silent,
 ) -> FitReport:
     """Learn from good images and activate the bank in one transaction.
 
     Until that transaction the category's earlier bank answers; a fit that is interrupted, killed or
     refused leaves nothing behind.
+
+    Parameters
+    ----------
+    memory_limit
+        What this process may take, as `learn` has it. The database server is another process.
 
     Raises
     ------
@@ -93,8 +103,11 @@ def fit(
     with watch.stage("database"):
         # Opened first: an unreachable database or a wrong name is said before the work, not after.
         check_category_name(category)
+        checked_limit(memory_limit)
         workspace.database.status()
-    bank = learn(workspace, sources, settings, names=names, progress=progress)
+    bank = learn(
+        workspace, sources, settings, names=names, memory_limit=memory_limit, progress=progress
+    )
     with watch.stage("database"):
         version = save(workspace, category, bank)
     timings = {**bank.timings_s, **watch.seconds, "total": watch.total()}

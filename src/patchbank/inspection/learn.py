@@ -10,8 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from patchbank.errors import NoImagesError
+from patchbank.inspection.calibrate import CalibrationScores
+from patchbank.inspection.gather import THUMBNAIL_SIDE, ReferenceImage, References
+from patchbank.inspection.memory_limit import checked_limit, plan_fit
 from patchbank.inspection.settings import FitSettings
+from patchbank.inspection.streamed import Streaming, learn_streamed
 from patchbank.inspection.timing import Stopwatch
 from patchbank.inspection.verdicts import Refused
 from patchbank.inspection.workspace import Workspace
@@ -19,27 +22,9 @@ from patchbank.memory.calibration import Calibration, Threshold
 from patchbank.memory.coreset import Coreset, coreset_size, greedy_k_center
 from patchbank.memory.leave_one_out import leave_one_out_distances
 from patchbank.memory.neighbours import NeighbourIndex
-from patchbank.memory.scoring import anomaly_map, image_scores, reweighted_score
 from patchbank.progress import Progress, silent
 from patchbank.vision.extractor import Extractor, Refusal
 from patchbank.vision.images import ImageSource
-
-# The calibration leaves one image out, and something must remain.
-FEWEST_IMAGES = 2
-# Pixels of the longer side: what a gallery shows.
-THUMBNAIL_SIDE = 160
-
-
-@dataclass(frozen=True)
-class ReferenceImage:
-    """A known-good image a bank learned from."""
-
-    name: str
-    origin: str | None
-    sha256: str
-    width: int
-    height: int
-    thumbnail: bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +40,13 @@ class LearnedBank:
     embeddings
         float32 (images, dimensions), centred on `embedding_mean`.
     scores
-        float64 (images,): each image's anomaly score with its own patches left out.
+        float64 (images,): each image's anomaly score with its own patches left out; NaN where a
+        streamed fit did not draw the image for its calibration.
+    covering_radius
+        No patch of any image is farther from the bank. Exact unless the fit was streamed and did
+        not read every image again: then it is a bound.
+    streaming
+        How the fit was streamed; None where all patches fitted into memory, and it is exact.
     """
 
     settings: FitSettings
@@ -72,6 +63,7 @@ class LearnedBank:
     scores: NDArray[np.float64]
     covering_radius: float
     calibration: Calibration
+    streaming: Streaming | None = None
     refused: tuple[Refused, ...] = ()
     timings_s: dict[str, float] = field(default_factory=dict)
 
@@ -87,6 +79,7 @@ def learn(
     settings: FitSettings,
     *,
     names: Sequence[str] | None = None,
+    memory_limit: int | str | None = None,
     progress: Progress = silent,
 ) -> LearnedBank:
     """Learn a memory bank from good images.
@@ -100,17 +93,64 @@ def learn(
         Images as paths, bytes, PIL images or arrays.
     names
         Their names, unique; the paths themselves by default.
+    memory_limit
+        What this process may take, in bytes or as ``"4GB"``; by default the setting's, else what it
+        takes and half of what is free. Images whose patches do not fit are learned in parts.
 
     Raises
     ------
     NoImagesError
         If fewer than two images can be used: the calibration leaves one out.
+    ParameterError
+        If the memory limit is none, or too little for the bank.
     """
     watch = Stopwatch()
+    limit = checked_limit(memory_limit)
+    names = names or source_names(sources)
     with watch.stage("network"):
         extractor = workspace.extractor(settings.extractor)
     with watch.stage("features"):
-        gathered = _gather(workspace, extractor, sources, names or source_names(sources), progress)
+        parts = plan_fit(extractor, sources, settings.coreset_ratio, limit, workspace.limits)
+    if parts is None:
+        return _learn_whole(workspace, extractor, sources, names, settings, watch, progress)
+    streamed = learn_streamed(
+        workspace, extractor, sources, names, settings, parts, watch, progress
+    )
+    mean = streamed.embeddings.mean(axis=0)
+    row, column = np.divmod(streamed.position, extractor.grid[1])
+    return LearnedBank(
+        settings=settings,
+        fingerprint=extractor.fingerprint,
+        extractor=extractor.describe(),
+        images=tuple(streamed.references.images),
+        grid=extractor.grid,
+        features=streamed.features,
+        patch_image=streamed.patch_image,
+        patch_row=row.astype(np.int16),
+        patch_column=column.astype(np.int16),
+        embeddings=streamed.embeddings - mean,
+        embedding_mean=mean,
+        scores=streamed.scores,
+        covering_radius=streamed.covering_radius,
+        calibration=streamed.calibration,
+        streaming=streamed.streaming,
+        refused=streamed.references.refused,
+        timings_s=watch.seconds,
+    )
+
+
+def _learn_whole(
+    workspace: Workspace,
+    extractor: Extractor,
+    sources: Sequence[ImageSource],
+    names: Sequence[str],
+    settings: FitSettings,
+    watch: Stopwatch,
+    progress: Progress,
+) -> LearnedBank:
+    """Learn with all patches in memory: the exact coreset."""
+    with watch.stage("features"):
+        gathered = _gather(workspace, extractor, sources, names, progress)
     patches = gathered.patches
     height, width, dimension = patches.shape[1:]
     rows = patches.reshape(-1, dimension)
@@ -130,7 +170,7 @@ def learn(
         settings=settings,
         fingerprint=extractor.fingerprint,
         extractor=extractor.describe(),
-        images=tuple(gathered.images),
+        images=tuple(gathered.references.images),
         grid=(height, width),
         features=np.ascontiguousarray(rows[coreset.indices]),
         patch_image=image.astype(np.int64),
@@ -141,7 +181,7 @@ def learn(
         scores=scores,
         covering_radius=coreset.covering_radius,
         calibration=calibration,
-        refused=tuple(gathered.refused),
+        refused=gathered.references.refused,
         timings_s=watch.seconds,
     )
 
@@ -154,27 +194,12 @@ def _calibrate(
     rows = patches.reshape(-1, dimension)
     index = NeighbourIndex(rows[coreset.indices], coreset.indices // (height * width))
     left_out = leave_one_out_distances(patches, coreset, index=index, progress=progress)
-    if settings.image_score == "reweighted":
-        scores = np.array(
-            [
-                reweighted_score(
-                    patches[image],
-                    left_out.distances[image],
-                    left_out.nearest[image],
-                    index,
-                    exclude_group=image,
-                )
-                for image in range(count)
-            ]
-        )
-    else:
-        scores = image_scores(left_out.distances, settings.image_score)
-    side = settings.extractor.preprocessing.side
-    maxima = [
-        float(anomaly_map(distances, side, settings.smoothing_sigma).max())
-        for distances in left_out.distances
+    calibration = CalibrationScores(settings, index)
+    scores = [
+        calibration.add(image, patches[image], left_out.distances[image], left_out.nearest[image])
+        for image in range(count)
     ]
-    return scores, Calibration(tuple(scores.tolist()), tuple(maxima), settings.image_score)
+    return np.array(scores), calibration.calibration()
 
 
 def source_names(sources: Sequence[ImageSource]) -> list[str]:
@@ -187,8 +212,7 @@ def source_names(sources: Sequence[ImageSource]) -> list[str]:
 
 @dataclass
 class _Gathered:
-    images: list[ReferenceImage]
-    refused: list[Refused]
+    references: References
     patches: NDArray[np.float32]
     embeddings: NDArray[np.float32]
 
@@ -201,9 +225,7 @@ def _gather(
     progress: Progress,
 ) -> _Gathered:
     """Decode every image and take its features; patches land in one array made beforehand."""
-    images: list[ReferenceImage] = []
-    refused: list[Refused] = []
-    seen: dict[str, str] = {}
+    references = References(sources, names)
     patches = np.empty((len(sources), *extractor.grid, extractor.dimension), dtype=np.float32)
     embeddings = np.empty((len(sources), extractor.embedding_dimension), dtype=np.float32)
     stream = extractor.extract_many(
@@ -213,31 +235,10 @@ def _gather(
         thumbnail_side=THUMBNAIL_SIDE,
         progress=progress,
     )
-    for name, source, result in zip(names, sources, stream, strict=True):
-        if isinstance(result, Refusal):
-            refused.append(Refused(name, str(result.error)))
-            continue
-        image = result.image
-        twin = seen.setdefault(image.sha256, name)
-        if twin != name:
-            refused.append(Refused(name, f"{name}: the same picture as {twin}; used once."))
-            continue
-        index = len(images)
-        patches[index], embeddings[index] = result.patches, result.embedding
-        images.append(
-            ReferenceImage(
-                name=name,
-                origin=str(Path(source).absolute()) if isinstance(source, str | Path) else None,
-                sha256=image.sha256,
-                width=image.width,
-                height=image.height,
-                thumbnail=result.thumbnail,
-            )
-        )
-    if len(images) < FEWEST_IMAGES:
-        found = "; ".join(one.reason for one in refused[:3])
-        raise NoImagesError(
-            f"{len(images)} usable image(s) of {len(sources)} given; "
-            f"at least {FEWEST_IMAGES} good images are needed{': ' + found if found else '.'}"
-        )
-    return _Gathered(images, refused, patches[: len(images)], embeddings[: len(images)])
+    for number, result in enumerate(stream):
+        if references.admit(number, result) and not isinstance(result, Refusal):
+            index = len(references) - 1
+            patches[index], embeddings[index] = result.patches, result.embedding
+    references.check()
+    used = len(references)
+    return _Gathered(references, patches[:used], embeddings[:used])

@@ -1,0 +1,107 @@
+"""The images a bank learns from: each used once, the unusable ones refused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from patchbank.errors import NoImagesError
+from patchbank.inspection.verdicts import Refused
+from patchbank.vision.extractor import Extraction, Refusal
+from patchbank.vision.images import ImageSource
+
+# The calibration leaves one image out, and something must remain.
+FEWEST_IMAGES = 2
+# Pixels of the longer side: what a gallery shows.
+THUMBNAIL_SIDE = 160
+
+
+@dataclass(frozen=True)
+class ReferenceImage:
+    """A known-good image a bank learned from."""
+
+    name: str
+    origin: str | None
+    sha256: str
+    width: int
+    height: int
+    thumbnail: bytes
+
+
+class References:
+    """Admits images in any order, each content once, under the first name it was given with.
+
+    Parameters
+    ----------
+    sources, names
+        The images asked for.
+
+    Attributes
+    ----------
+    images
+        Those admitted, in the order of their admission.
+    numbers
+        Their places in `sources`.
+    """
+
+    def __init__(self, sources: Sequence[ImageSource], names: Sequence[str]) -> None:
+        self._sources, self._names = sources, names
+        self._seen: dict[str, int] = {}
+        self._refused: dict[int, str] = {}
+        self.images: list[ReferenceImage] = []
+        self.numbers: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def refused(self) -> tuple[Refused, ...]:
+        """Those that are not used, in the order of the sources."""
+        return tuple(
+            Refused(self._names[number], reason) for number, reason in sorted(self._refused.items())
+        )
+
+    def admit(self, number: int, result: Extraction | Refusal) -> bool:
+        """Admit source `number` or refuse it; return whether its features are to be used."""
+        if isinstance(result, Refusal):
+            self._refused[number] = str(result.error)
+            return False
+        image = result.image
+        slot = self._seen.setdefault(image.sha256, len(self.images))
+        if slot < len(self.images):
+            # An image that is there twice would vouch for itself in the calibration.
+            first, second = sorted((number, self.numbers[slot]))
+            self._refused[second] = (
+                f"{self._names[second]}: the same picture as {self._names[first]}; used once."
+            )
+            self.numbers[slot] = first
+            self.images[slot] = replace(
+                self.images[slot], name=self._names[first], origin=self._origin(first)
+            )
+            return False
+        self.numbers.append(number)
+        self.images.append(
+            ReferenceImage(
+                name=self._names[number],
+                origin=self._origin(number),
+                sha256=image.sha256,
+                width=image.width,
+                height=image.height,
+                thumbnail=result.thumbnail,
+            )
+        )
+        return True
+
+    def check(self) -> None:
+        """Raise `NoImagesError` if too few were admitted."""
+        if len(self.images) < FEWEST_IMAGES:
+            found = "; ".join(one.reason for one in self.refused[:3])
+            raise NoImagesError(
+                f"{len(self.images)} usable image(s) of {len(self._sources)} given; "
+                f"at least {FEWEST_IMAGES} good images are needed{': ' + found if found else '.'}"
+            )
+
+    def _origin(self, number: int) -> str | None:
+        source = self._sources[number]
+        return str(Path(source).absolute()) if isinstance(source, str | Path) else None
