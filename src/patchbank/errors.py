@@ -80,6 +80,10 @@ class EmbeddedServerError(DatabaseError):
     """The embedded PostgreSQL could not be started."""
 
 
+class BankGoneError(DatabaseError):
+    """The bank was forgotten or replaced while it was in use; try again."""
+
+
 class DiskFullError(PatchbankError):
     """There is no space left on the disk; nothing was changed."""
 

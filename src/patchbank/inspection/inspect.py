@@ -205,10 +205,10 @@ class Inspector:
         self, bank: _ReadyBank, embedding: NDArray[np.float32], top: int
     ) -> tuple[Similar, ...]:
         found = self.workspace.database.images.similar(
-            self.category,
+            bank.stored.category_id,
+            bank.stored.version,
             embedding - bank.stored.embedding_mean,
             top=top,
-            version=bank.stored.version,
         )
         return tuple(Similar(one.name, one.similarity) for one in found)
 
@@ -305,7 +305,7 @@ class Inspector:
             with watch.stage("heatmap"):
                 write_heatmap(path, image.pixels, unrecorded)
         stages = {stage: 1e3 * seconds for stage, seconds in watch.seconds.items()}
-        return _Judged(unrecorded, image.sha256, stages)
+        return _Judged(unrecorded, bank.stored.category_id, image.sha256, stages)
 
     def _record(self, judged: Sequence[_Judged]) -> None:
         self.workspace.database.inspections.record_many([one.record() for one in judged])
@@ -316,6 +316,7 @@ class _Judged:
     """An inspection that is not in the database yet."""
 
     unrecorded: Inspection
+    category_id: int
     sha256: str
     timings_ms: dict[str, float]
 
@@ -327,7 +328,7 @@ class _Judged:
         """Return what the database keeps."""
         inspection = self.unrecorded
         return NewInspection(
-            category=inspection.category,
+            category_id=self.category_id,
             bank_version=inspection.bank_version,
             image_name=inspection.image,
             sha256=self.sha256,

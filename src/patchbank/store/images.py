@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from patchbank.errors import ImageError
+from patchbank.errors import BankGoneError, ImageError, ParameterError
 from patchbank.store import queries
-from patchbank.store.banks import active_bank
 from patchbank.store.categories import find_category
 
 if TYPE_CHECKING:
@@ -52,11 +51,11 @@ class Images:
 
     def similar(
         self,
-        category: str,
+        category_id: int,
+        version: int,
         embedding: npt.NDArray[np.floating],
         *,
         top: int = 10,
-        version: int | None = None,
     ) -> list[SimilarImage]:
         """Return the reference images most similar to an embedding, best first, ties by name.
 
@@ -64,25 +63,23 @@ class Images:
 
         Parameters
         ----------
-        category
-            Its name.
+        category_id, version
+            The bank, as read: a name may by now be that of a category learned anew.
         embedding
             Shape (e,), centred as the bank's own embeddings are.
         top
-            How many to return at most.
-        version
-            A bank version; the active one for None.
+            How many to return at most, at least 1.
 
         Raises
         ------
-        UnknownCategoryError, NotFittedError
-            When there is no such category, or no bank in it.
+        ParameterError
+            When `top` is below 1.
+        BankGoneError
+            When the bank was forgotten, or two fits have replaced it.
         """
+        if top < 1:
+            raise ParameterError(f"top is {top}; ask for at least 1 similar image")
         with self._database.connection() as connection:
-            if version is None:
-                category_id, version = active_bank(connection, category)
-            else:
-                category_id = find_category(connection, category)
             rows = connection.execute(
                 self._queries["similar"],
                 {
@@ -92,6 +89,9 @@ class Images:
                     "top": top,
                 },
             ).fetchall()
+        if not rows:
+            # Every bank has references for as long as it is kept.
+            raise BankGoneError
         return [SimilarImage(*row) for row in rows]
 
     def get(self, category: str, name: str) -> StoredImage:

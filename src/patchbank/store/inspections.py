@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg.types.json import Jsonb
 
+from patchbank.errors import BankGoneError
 from patchbank.store import queries
-from patchbank.store.categories import find_category, unknown_category
+from patchbank.store.categories import find_category
 
 if TYPE_CHECKING:
     from patchbank.store.connection import Database
@@ -24,8 +25,8 @@ class NewInspection:
 
     Attributes
     ----------
-    category, bank_version
-        Who judged it.
+    category_id, bank_version
+        The bank that judged it: by its id, as a name may by now be that of a category learned anew.
     image_name
         As the user named it.
     sha256
@@ -38,7 +39,7 @@ class NewInspection:
         As JSON can hold them.
     """
 
-    category: str
+    category_id: int
     bank_version: int
     image_name: str
     sha256: str
@@ -87,13 +88,13 @@ class Inspections:
 
         Raises
         ------
-        UnknownCategoryError
-            When a category does not exist (any more).
+        BankGoneError
+            When a bank that judged one was forgotten meanwhile.
         """
         if not inspections:
             return
         parameters = {
-            "categories": [i.category for i in inspections],
+            "category_ids": [i.category_id for i in inspections],
             "versions": [i.bank_version for i in inspections],
             "image_names": [i.image_name for i in inspections],
             "sha256s": [bytes.fromhex(i.sha256) for i in inspections],
@@ -108,9 +109,7 @@ class Inspections:
         with self._database.connection() as connection:
             recorded = connection.execute(self._queries["record"], parameters).rowcount
             if recorded != len(inspections):
-                for name in dict.fromkeys(i.category for i in inspections):
-                    find_category(connection, name)
-                raise unknown_category(inspections[0].category)
+                raise BankGoneError
 
     def recent(self, category: str, limit: int = 100) -> list[Inspection]:
         """Return a category's last inspections, the newest first.

@@ -169,7 +169,9 @@ def test_pgvector_may_be_installed_anywhere(empty_database_url: str, tmp_path: P
     with open_database(empty_database_url, tmp_path) as database:
         database.banks.save("tile", bank)
         np.testing.assert_array_equal(database.banks.active("tile").embeddings, bank.embeddings)
-        found = database.images.similar("tile", bank.embeddings[2], top=1)
+        found = database.images.similar(
+            *database.banks.active_key("tile"), bank.embeddings[2], top=1
+        )
     assert found[0].name == bank.images[2].name
 
 

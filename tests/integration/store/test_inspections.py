@@ -1,21 +1,24 @@
 from __future__ import annotations
 
 import hashlib
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import psycopg
 import pytest
 
-from patchbank.errors import DatabaseError, UnknownCategoryError
+from patchbank.errors import BankGoneError, UnknownCategoryError
 from patchbank.store.categories import Forgotten
 from patchbank.store.connection import Database
 from patchbank.store.inspections import NewInspection
 from tests.fixtures.banks import make_bank
 
 
-def _inspection(name: str, **changes: Any) -> NewInspection:
+def _inspection(key: tuple[int, int], name: str, **changes: Any) -> NewInspection:
     fields: dict[str, Any] = {
-        "category": "tile",
-        "bank_version": 1,
+        "category_id": key[0],
+        "bank_version": key[1],
         "image_name": name,
         "sha256": hashlib.sha256(name.encode()).hexdigest(),
         "verdict": "pass",
@@ -30,14 +33,14 @@ def _inspection(name: str, **changes: Any) -> NewInspection:
 
 
 def test_inspections_are_kept_as_they_were(database: Database) -> None:
-    database.banks.save("tile", make_bank())
+    key = _saved(database, "tile")
     new = [
-        _inspection("a.png"),
-        _inspection("b 'ä'.png", verdict="fail", p_value=None, regions=(), similar=()),
-        _inspection("c.png", verdict="review", timings_ms={}),
+        _inspection(key, "a.png"),
+        _inspection(key, "b 'ä'.png", verdict="fail", p_value=None, regions=(), similar=()),
+        _inspection(key, "c.png", verdict="review", timings_ms={}),
     ]
     database.inspections.record_many(new)
-    database.inspections.record_many([_inspection("d.png")])
+    database.inspections.record_many([_inspection(key, "d.png")])
     database.inspections.record_many([])
     recent = database.inspections.recent("tile")
     assert recent[0].image_name == "d.png"
@@ -55,36 +58,117 @@ def test_inspections_are_kept_as_they_were(database: Database) -> None:
 
 
 def test_inspections_of_several_categories_go_in_together(database: Database) -> None:
-    for name in ("tile", "leather"):
-        database.banks.save(name, make_bank())
-    database.inspections.record_many([_inspection("a"), _inspection("b", category="leather")])
+    tile, leather = (_saved(database, name) for name in ("tile", "leather"))
+    database.inspections.record_many([_inspection(tile, "a"), _inspection(leather, "b")])
     assert [i.image_name for i in database.inspections.recent("leather")] == ["b"]
 
 
-@pytest.mark.parametrize(
-    ("changes", "error"),
-    [({"category": "gone"}, UnknownCategoryError), ({"bank_version": 9}, DatabaseError)],
-)
-def test_all_are_recorded_or_none(
-    database: Database, changes: dict[str, Any], error: type[Exception]
-) -> None:
-    database.banks.save("tile", make_bank())
-    with pytest.raises(error):
-        database.inspections.record_many([_inspection("a"), _inspection("b", **changes)])
+@pytest.mark.parametrize("missing", [(1000, 0), (0, 8)])
+def test_all_are_recorded_or_none(database: Database, missing: tuple[int, int]) -> None:
+    category_id, version = key = _saved(database, "tile")
+    other = (category_id + missing[0], version + missing[1])
+    with pytest.raises(BankGoneError, match="try again"):
+        database.inspections.record_many([_inspection(key, "a"), _inspection(other, "b")])
     assert database.inspections.recent("tile") == []
+
+
+# Learned anew to the same version, and to a lower one.
+@pytest.mark.parametrize("versions", [1, 2])
+def test_a_bank_learned_anew_does_not_answer_for_the_one_that_judged(
+    database: Database, versions: int
+) -> None:
+    key = [_saved(database, "tile") for _ in range(versions)][-1]
+    database.categories.forget("tile")
+    database.banks.save("tile", make_bank())
+    with pytest.raises(BankGoneError, match="try again"):
+        database.inspections.record_many([_inspection(key, "a")])
+    assert database.inspections.recent("tile") == []
+
+
+def test_a_category_is_forgotten_after_what_is_being_recorded(database: Database) -> None:
+    key = _saved(database, "tile")
+    with ThreadPoolExecutor(2) as threads, database.connection() as connection:
+        _halt_recording(connection)
+        recording = threads.submit(database.inspections.record_many, [_inspection(key, "a")])
+        _wait_for_waiting(database, 1)
+        forgetting = threads.submit(database.categories.forget, "tile")
+        _wait_for_waiting(database, 2)
+        connection.commit()
+        recording.result()
+        assert forgetting.result().inspections == 1
+
+
+def test_what_comes_while_its_category_is_being_forgotten_is_not_recorded(
+    database: Database,
+) -> None:
+    key = _saved(database, "tile")
+    with ThreadPoolExecutor(2) as threads, database.connection() as connection:
+        # Forgetting has removed the inspections there were, and waits for this one to go on.
+        connection.execute("lock table event in share mode")
+        forgetting = threads.submit(database.categories.forget, "tile")
+        _wait_for_waiting(database, 1)
+        recording = threads.submit(database.inspections.record_many, [_inspection(key, "a")])
+        _wait_for_waiting(database, 2)
+        connection.commit()
+        assert forgetting.result().inspections == 0
+        with pytest.raises(BankGoneError, match="try again"):
+            recording.result()
+
+
+def test_a_fit_does_not_wait_for_what_is_being_recorded(database: Database) -> None:
+    key = _saved(database, "tile")
+    with ThreadPoolExecutor(1) as threads, database.connection() as connection:
+        _halt_recording(connection)
+        recording = threads.submit(database.inspections.record_many, [_inspection(key, "a")])
+        _wait_for_waiting(database, 1)
+        assert _saved(database, "tile") == (key[0], 2)
+        connection.commit()
+        recording.result()
+    assert [i.bank_version for i in database.inspections.recent("tile")] == [1]
+
+
+def _saved(database: Database, name: str) -> tuple[int, int]:
+    """Save a bank and return its key."""
+    database.banks.save(name, make_bank())
+    return database.banks.active_key(name)
+
+
+def _halt_recording(connection: psycopg.Connection[Any]) -> None:
+    """Let inspections wait, in the midst of being recorded, for this connection's next commit."""
+    connection.execute("""
+        create function wait() returns trigger language plpgsql as $$
+        begin perform pg_advisory_xact_lock(1); return new; end $$;
+        create trigger wait before insert on inspection for each row execute function wait();
+    """)
+    connection.commit()
+    connection.execute("select pg_advisory_xact_lock(1)")
+
+
+def _wait_for_waiting(database: Database, count: int) -> None:
+    """Return once that many sessions of this database wait for a lock."""
+    deadline = time.monotonic() + 30
+    while True:
+        with database.connection() as connection:
+            row = connection.execute(
+                "select count(*) from pg_stat_activity "
+                "where datname = current_database() and wait_event_type = 'Lock'"
+            ).fetchone()
+        if row == (count,):
+            return
+        assert time.monotonic() < deadline, f"{row} sessions wait, expected {count}"
+        time.sleep(0.01)
 
 
 @pytest.mark.parametrize("changes", [{"verdict": "ok"}, {"sha256": "00"}, {"sha256": "x" * 64}])
 def test_an_inspection_checks_itself(changes: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"expected|hexadecimal"):
-        _inspection("a", **changes)
+        _inspection((1, 1), "a", **changes)
 
 
 def test_forgetting_leaves_nothing_and_touches_no_other(database: Database) -> None:
-    for name in ("tile", "leather"):
-        database.banks.save(name, make_bank())
+    tile, leather = (_saved(database, name) for name in ("tile", "leather"))
     database.banks.save("tile", make_bank(patches=40))
-    database.inspections.record_many([_inspection("a"), _inspection("b", category="leather")])
+    database.inspections.record_many([_inspection(tile, "a"), _inspection(leather, "b")])
     assert [c.name for c in database.categories.list()] == ["leather", "tile"]
     forgotten = database.categories.forget("tile")
     assert forgotten == Forgotten(banks=2, images=12, patches=100, inspections=1)

@@ -1,23 +1,33 @@
 Inspections: what was judged, by which bank.
 
 -- record --
+-- A category that is being forgotten is waited for, and then not there; one that is held here is
+-- forgotten afterwards, with these inspections. Its banks go only with it. In the order of their
+-- ids, so that nobody waits in a circle.
+with held as materialized (
+    select category_id from category
+    where category_id = any(%(category_ids)s::bigint[])
+    order by category_id
+    for key share
+)
 insert into inspection (
     category_id, version, image_name, sha256, verdict, score, threshold, p_value, regions,
     similar_images, timings_ms
 )
 select
-    category.category_id, row.version, row.image_name, row.sha256, row.verdict, row.score,
+    bank.category_id, bank.version, row.image_name, row.sha256, row.verdict, row.score,
     row.threshold, row.p_value, row.regions, row.similar_images, row.timings_ms
 from unnest(
-    %(categories)s::text[], %(versions)s::integer[], %(image_names)s::text[],
+    %(category_ids)s::bigint[], %(versions)s::integer[], %(image_names)s::text[],
     %(sha256s)s::bytea[], %(verdicts)s::text[], %(scores)s::double precision[],
     %(thresholds)s::double precision[], %(p_values)s::double precision[],
     %(regions)s::jsonb[], %(similar)s::jsonb[], %(timings)s::jsonb[]
 ) with ordinality as row (
-    category, version, image_name, sha256, verdict, score, threshold, p_value, regions,
+    category_id, version, image_name, sha256, verdict, score, threshold, p_value, regions,
     similar_images, timings_ms, position
 )
-join category on category.name = row.category
+join held using (category_id)
+join bank using (category_id, version)
 order by row.position
 
 -- recent --
