@@ -21,9 +21,7 @@ _SAMPLE = 2048
 # Numbers of components to choose from: with the length of the rest, they fill pairs.
 _CHOICES = range(15, 128, 8)
 # Rows that play queries, and rows they meet, when the number is chosen.
-_TRIED_QUERIES, _TRIED_ROWS = 48, 1024
-# How much farther than rows of the bank from one another queries are taken to be.
-_HARDER = 1.1
+_TRIED_QUERIES, _TRIED_ROWS = 48, 2048
 # Up to here, all components are found at once.
 _SMALL = 512
 # Coordinates by which rows are put in order.
@@ -48,7 +46,7 @@ def laid_out(bank: FloatMatrix, groups: Integers | None) -> tuple[Projection, Ba
     longest = float(squared.max()) ** 0.5 or 1.0
     typical = float(np.median(squared)) ** 0.5 or longest
     basis = _leading_components(bank, origin, longest)
-    basis = np.ascontiguousarray(basis[: _component_count(bank, origin, squared, basis)])
+    basis = np.ascontiguousarray(basis[: _component_count(bank, origin, basis)])
     projection = kernels.Projection(
         origin,
         basis,
@@ -57,30 +55,31 @@ def laid_out(bank: FloatMatrix, groups: Integers | None) -> tuple[Projection, Ba
         4.0 * float(np.sqrt(bank.shape[1] * np.finfo(np.float64).eps)),
     )
 
-    order = _cluster_order(_centred_products(bank, origin, basis[:_ORDERED_BY]), products.PANEL)
+    order = _cluster_order(_coordinates(bank, origin, basis[:_ORDERED_BY]), products.PANEL)
     panels, error, longest_integers = _rounded(bank, order, projection)
-    starts = np.arange(0, len(bank), products.PANEL)
-    centres = np.add.reduceat(bank[order[: len(bank)]], starts, axis=0, dtype=np.float64)
-    centres /= np.diff(starts, append=len(bank))[:, None]
-    centre_order = np.full(-(-len(centres) // products.PANEL) * products.PANEL, -1)
-    centre_order[: len(centres)] = np.arange(len(centres))
-    centre_panels, _, _ = _rounded(centres.astype(np.float32), centre_order, projection)
+    centre_count = -(-len(order) // products.PANEL**2)
+    centres = kernels.Panels(
+        np.zeros((centre_count, *panels.values.shape[1:]), np.int16),
+        np.zeros(centre_count * products.PANEL, np.int32),
+    )
+    kernels.average_panels(order, panels, centres)
     no_groups = np.empty(0, np.int64)
     return projection, kernels.Bank(
         bank,
         no_groups if groups is None else groups,
         order,
         panels,
-        centre_panels,
+        centres,
         error,
         longest_integers <= integer_products.LONGEST,
     )
 
 
-def _centred_products(bank: FloatMatrix, origin: Floats, basis: Floats) -> Floats:
-    """Return the rows' coordinates, without a float64 copy of the whole bank."""
-    starts = range(0, len(bank), 4096)
-    return np.concatenate([(bank[at : at + 4096] - origin) @ basis.T for at in starts])
+def _coordinates(bank: FloatMatrix, origin: Floats, basis: Floats) -> FloatMatrix:
+    """Return the rows' coordinates, to float32, without a float64 copy of the whole bank."""
+    starts = range(0, len(bank), 2048)
+    parts = [(bank[at : at + 2048] - origin) @ basis.T for at in starts]
+    return np.concatenate(parts, dtype=np.float32)
 
 
 def _rounded(
@@ -109,10 +108,10 @@ def _rounded(
     return panels, max(errors), max(lengths)
 
 
-def _cluster_order(coordinates: Floats, size: int) -> Integers:
+def _cluster_order(coordinates: FloatMatrix, size: int) -> Integers:
     """Return an order in which each `size` rows are near one another, filled up with -1.
 
-    A k-d tree: rows are halved at the median of the coordinate that varies most, until they fit.
+    A k-d tree: rows are halved at the median of the coordinate that spreads most, until they fit.
     """
     order: list[Integers] = []
     waiting = [np.arange(len(coordinates))]
@@ -123,7 +122,7 @@ def _cluster_order(coordinates: Floats, size: int) -> Integers:
             order.append(rows)
             continue
         part = coordinates[rows]
-        axis = int(part.var(axis=0).argmax())
+        axis = int((part.max(axis=0) - part.min(axis=0)).argmax())
         half = pieces // 2 * size
         sides = np.argpartition(part[:, axis], half - 1)
         waiting += [rows[sides[half:]], rows[sides[:half]]]
@@ -153,29 +152,29 @@ def _leading_components(bank: FloatMatrix, origin: Floats, longest: float) -> Fl
     return np.ascontiguousarray(np.linalg.qr(basis @ turn).Q.T)
 
 
-def _component_count(bank: FloatMatrix, origin: Floats, norms: Floats, basis: Floats) -> int:
+def _component_count(bank: FloatMatrix, origin: Floats, basis: Floats) -> int:
     """Return how many components make the search of this bank cheapest.
 
     A component more costs every pair a little and rules out more pairs. How many are left is tried
-    with rows of the bank as queries, taken to be somewhat farther from it: those of a defect are.
-    Only speed depends on it.
+    with some rows of the bank as queries of some others, which are farther from them than good
+    patches are from the whole bank: as far as those of a defect. Only speed depends on it.
     """
-    queries = bank[:: -(-len(bank) // _TRIED_QUERIES)] - origin
     rows = bank[:: -(-len(bank) // _TRIED_ROWS)] - origin
+    queries = rows[:: -(-len(rows) // _TRIED_QUERIES)]
     query_norms, row_norms = np.square(queries).sum(axis=1), np.square(rows).sum(axis=1)
-    products = _centred_products(bank, origin, queries).T
-    squared = query_norms[:, None] + norms - 2 * products
-    squared[squared < 1e-9 * norms.max()] = np.inf
-    nearest = squared.min(axis=1, initial=norms.max()) * _HARDER**2
+    squared = query_norms[:, None] + row_norms - 2 * queries @ rows.T
+    squared[squared < 1e-9 * row_norms.max()] = np.inf
+    nearest = squared.min(axis=1, initial=row_norms.max())
     left, right = queries @ basis.T, rows @ basis.T
+    # What is left of the squared lengths after so many components.
+    rests = np.maximum(query_norms - np.cumsum(np.square(left), axis=1).T, 0.0)
+    row_rests = np.maximum(row_norms - np.cumsum(np.square(right), axis=1).T, 0.0)
+    limits = (query_norms - nearest)[:, None] + row_norms
     best, least = len(basis), np.inf
     for count in [count for count in _CHOICES if count <= len(basis)]:
-        a, b = left[:, :count], right[:, :count]
-        # With the length of the rest as one more coordinate, lengths are those of the rows.
-        rests = np.sqrt(np.maximum(query_norms - np.square(a).sum(axis=1), 0))
-        row_rests = np.sqrt(np.maximum(row_norms - np.square(b).sum(axis=1), 0))
-        bounds = row_norms - 2 * (a @ b.T + np.outer(rests, row_rests))
-        share = float((bounds < (nearest - query_norms)[:, None]).mean())
+        products = left[:, :count] @ right[:, :count].T
+        products += np.outer(np.sqrt(rests[count - 1]), np.sqrt(row_rests[count - 1]))
+        share = float((2 * products > limits).mean())
         # Cycles of a pair, as measured on AVX-512: a component 1/32, in full 40 and 0.65 each.
         cost = count / 32 + share * (40 + 0.65 * bank.shape[1])
         if cost < least:

@@ -241,6 +241,27 @@ def pack_panels(
 
 
 @compiled
+def average_panels(order: Any, panels: Any, centres: Any) -> None:
+    """Write the mean of each panel's rows into `centres`, panels of zeros."""
+    flat = centres.values.reshape(-1)
+    pairs = panels.values.shape[1]
+    for p in range(panels.values.shape[0]):
+        count = 0
+        for i in range(PANEL):
+            count += order[p * PANEL + i] >= 0
+        at = (p // PANEL) * pairs * PANEL * 2 + 2 * (p % PANEL)
+        squared = 0
+        for k in range(2 * pairs):
+            total = 0
+            for i in range(count):
+                total += np.int64(panels.values[p, k // 2, i, k % 2])
+            mean = total // count
+            flat[at + (k // 2) * PANEL * 2 + k % 2] = mean
+            squared += mean * mean
+        centres.half_norms[p] = squared // 2
+
+
+@compiled
 def threshold_for(squared: float, factor: float, lengths: Any, error: float) -> Any:
     """Return the least score of rows that may lie within a query's squared distance.
 
