@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from patchbank.metrics import PixelScores
-from patchbank.metrics import pixels as pixel_metrics
 from patchbank.settings import get_settings, usable_cores
 
 needs_affinity = pytest.mark.skipif(
@@ -34,13 +34,12 @@ def test_a_process_of_one_core_uses_one(monkeypatch: pytest.MonkeyPatch) -> None
     # os.cpu_count, which knows nothing of affinity, would say 64.
     monkeypatch.setattr(os, "cpu_count", lambda: 64)
     asked: list[int] = []
-    pool = pixel_metrics.ThreadPoolExecutor
 
-    def watched(workers: int) -> object:
+    def watched(workers: int) -> ThreadPoolExecutor:
         asked.append(workers)
-        return pool(workers)
+        return ThreadPoolExecutor(workers)
 
-    monkeypatch.setattr(pixel_metrics, "ThreadPoolExecutor", watched)
+    monkeypatch.setattr("patchbank.metrics.pixels.ThreadPoolExecutor", watched)
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(before)})
     get_settings.cache_clear()

@@ -5,6 +5,7 @@ import pickle
 import struct
 import subprocess
 import sys
+import tracemalloc
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
@@ -16,6 +17,7 @@ import pytest
 
 from patchbank.errors import MissingExtraError, WeightsError
 from patchbank.vision.backbones import available_backbones, get_backbone
+from patchbank.vision.backbones._tensors import Storage, StorageType, Tensor
 from patchbank.vision.backbones.weights import PackagedWeights, read_state_dict
 
 MAGIC = 0x1950A86A20F9469CFC6C
@@ -43,6 +45,13 @@ class Persistent:
         self.identifier = identifier
 
 
+class Raw:
+    """Pickles as these opcodes."""
+
+    def __init__(self, *opcodes: bytes) -> None:
+        self.opcodes = b"".join(opcodes)
+
+
 def dump(value: Any) -> bytes:
     """Write the few kinds of value that a state dictionary's pickle has, opcode by opcode."""
     match value:
@@ -52,6 +61,8 @@ def dump(value: Any) -> bytes:
             return dump(value.function) + dump(value.arguments) + b"R"
         case Persistent():
             return dump(value.identifier) + b"Q"
+        case Raw():
+            return value.opcodes
         case tuple():
             return b"(" + b"".join(dump(one) for one in value) + b"t"
         case OrderedDict():
@@ -271,6 +282,222 @@ def test_malformed_tensors(
     with pytest.raises(WeightsError, match=r"weights\.pth") as caught:
         read_state_dict(file(write(OrderedDict(x=broken), {"0": SIX})))
     assert len(str(caught.value).splitlines()) == 1
+
+
+def with_attributes(value: Any, **attributes: Any) -> Raw:
+    """Pickles as the value with attributes set behind its back (opcode BUILD)."""
+    names = b"".join(dump(name) + dump(one) + b"s" for name, one in attributes.items())
+    return Raw(dump(value), b"N}", names, b"\x86b")
+
+
+WHOLE = tensor(storage("0", 6), 0, (6,), (1,))
+
+
+@FORMATS
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        with_attributes(WHOLE, shape=(4000,)),
+        with_attributes(WHOLE, strides=(-1,)),
+        with_attributes(WHOLE, shape=(2**28,)),
+        with_attributes(WHOLE, offset=2**40),
+        with_attributes(WHOLE, array=1),
+        tensor(with_attributes(storage("0", 6), count=4000), 0, (4000,), (1,)),
+        tensor(with_attributes(storage("0", 6), key="1"), 0, (6,), (1,)),
+        tensor(
+            Persistent("storage", with_attributes(Global("torch", "FloatStorage"), dtype="O")),
+            0,
+            (6,),
+            (1,),
+        ),
+        with_attributes(Global("torch._utils", "_rebuild_tensor_v2"), call=1),
+        with_attributes({}, a=1),
+    ],
+)
+def test_attributes_cannot_be_set(
+    write: Callable[..., bytes], file: Callable[[bytes], Path], hostile: Any
+) -> None:
+    """Set after the checks, they made the reader return memory of others, or crash."""
+    path = file(write(OrderedDict(x=hostile), {"0": SIX}))
+    with pytest.raises(WeightsError, match="attributes for what has none"):
+        read_state_dict(path)
+
+
+@FORMATS
+def test_attributes_of_the_state_dictionary_are_dropped(
+    write: Callable[..., bytes], file: Callable[[bytes], Path]
+) -> None:
+    """PyTorch sets ``_metadata``; an ``items`` would shadow the dictionary's own."""
+    state = with_attributes(OrderedDict(x=WHOLE), _metadata=OrderedDict(), items=1)
+    assert np.array_equal(read_state_dict(file(write(state, {"0": SIX})))["x"], np.arange(6))
+
+
+def test_a_view_is_checked_against_the_memory_there_is() -> None:
+    """Whatever a tensor says of itself and of its storage."""
+    claimed = Storage(StorageType("FloatStorage"), "0", 10**9)
+    present = np.arange(6, dtype="<f4")
+    for offset, shape, strides in [
+        (0, (4000,), (1,)),
+        (5, (6,), (-1,)),
+        (-1, (2,), (1,)),
+        (1, (6,), (1,)),
+        (0, (2, 3), (4, 1)),
+        (0, (7,), (0,)),
+    ]:
+        with pytest.raises(WeightsError, match="reaches outside its storage"):
+            Tensor(claimed, offset, shape, strides).array(present)
+
+
+def nested(depth: int) -> bytes:
+    """A tuple of one tuple twice, and so on: 2^depth steps to hash."""
+    return b")" + b"q\x7fh\x7f\x86" * depth
+
+
+@FORMATS
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        OrderedDict({"x": Raw(b"}", nested(64), b"Ns")}),
+        OrderedDict({"x": Raw(b"}(", nested(64), b"Nu")}),
+        OrderedDict({"x": Raw(b"cos\nsystem\n")}),
+        OrderedDict({"x": Raw(b"ccollections\nOrderedDict\n](", nested(64), b"N\x86e\x85R")}),
+        OrderedDict({"x": Persistent("storage", Raw(nested(64)))}),
+        OrderedDict({"x": Raw(b"(", nested(64), b"0")}),
+        Raw(nested(64)),
+        # Sizes that are not there.
+        Raw(b"\x96" + struct.pack("<Q", 2**40)),
+        Raw(b"\x8e" + struct.pack("<Q", 2**40)),
+        Raw(b"\x8b" + struct.pack("<i", 2**31 - 1)),
+        Raw(b"X" + struct.pack("<I", 2**32 - 1)),
+        Raw(b"\x8a\xff" + bytes(255)),
+        # Of what is not there.
+        Raw(b"h\x05"),
+        Raw(b"j\xff\xff\xff\xff"),
+        Raw(b"t"),
+        Raw(b"\x87"),
+        Raw(b"R"),
+        Raw(b"NNR"),
+        Raw(b"b"),
+        Raw(b"e"),
+        Raw(b"(Ne"),
+        Raw(b"(((("),
+        Raw(b"}(Nu"),
+        Raw(b"NN"),
+        Raw(b"X\x01\0\0\0\xff"),
+        Raw(b"c" + b"a" * 300 + b"\nb\n"),
+        Raw(b"ca\\d\x1b[31m\nb\n"),
+    ],
+)
+def test_pickles_that_are_programs(
+    write: Callable[..., bytes], file: Callable[[bytes], Path], hostile: Any
+) -> None:
+    path = file(write(hostile, {"0": SIX}))
+    tracemalloc.start()
+    try:
+        with pytest.raises(WeightsError) as caught:
+            read_state_dict(path)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert str(caught.value).isprintable()
+    assert most < 2_000_000
+
+
+@FORMATS
+def test_a_memo_index_takes_no_memory(
+    write: Callable[..., bytes], file: Callable[[bytes], Path]
+) -> None:
+    path = file(write(Raw(dump(OrderedDict(x=WHOLE)), b"r\xff\xff\xff\xff"), {"0": SIX}))
+    tracemalloc.start()
+    try:
+        assert np.array_equal(read_state_dict(path)["x"], np.arange(6))
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 2_000_000
+
+
+def test_a_pickle_without_end(file: Callable[[bytes], Path]) -> None:
+    with pytest.raises(WeightsError, match="more than 4,000,000 bytes"):
+        read_state_dict(file(zipped(Raw(b"N" * 4_000_100), {})))
+
+
+@FORMATS
+def test_many_views_of_one_storage(
+    write: Callable[..., bytes], file: Callable[[bytes], Path]
+) -> None:
+    for count in (3, 400):
+        state = OrderedDict({str(i): tensor(storage("0", 6), 0, (6,), (1,)) for i in range(count)})
+        path = file(write(state, {"0": SIX}))
+        if count == 3:
+            assert len(read_state_dict(path)) == 3
+        else:
+            with pytest.raises(WeightsError, match=r"claim 0\.0 MB of 0\.0 MB stored"):
+                read_state_dict(path)
+
+
+def test_an_encrypted_archive(file: Callable[[bytes], Path]) -> None:
+    content = bytearray(zipped(OrderedDict(x=WHOLE), {"0": SIX}))
+    for signature, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        start = -1
+        while (start := content.find(signature, start + 1)) >= 0:
+            content[start + flags] |= 1
+    with pytest.raises(WeightsError, match="is encrypted"):
+        read_state_dict(file(bytes(content)))
+
+
+def test_an_archive_that_claims_more_than_it_is(file: Callable[[bytes], Path]) -> None:
+    content = bytearray(zipped(OrderedDict(x=WHOLE), {"0": SIX}))
+    last = content.rfind(b"PK\x01\x02")
+    # The sizes, packed and unpacked, of the directory's last entry.
+    content[last + 20 : last + 28] = struct.pack("<II", 2**31, 2**31)
+    with pytest.raises(WeightsError, match="claim more than its size"):
+        read_state_dict(file(bytes(content)))
+
+
+@FORMATS
+def test_damage_of_any_kind_is_a_weights_error(
+    write: Callable[..., bytes], file: Callable[[bytes], Path]
+) -> None:
+    """Bytes changed, cut out, doubled and moved: an array or our own error, and no other."""
+    state = with_attributes(
+        OrderedDict(
+            a=tensor(storage("0", 6), 0, (2, 3), (3, 1)),
+            b=tensor(storage("1", 6, "IntStorage"), 2, (2, 2), (1, 2)),
+            c=Call(
+                Global("torch._utils", "_rebuild_parameter"),
+                tensor(storage("0", 6), 5, (), ()),
+                True,
+                Call(Global("collections", "OrderedDict")),
+            ),
+        ),
+        _metadata=OrderedDict(),
+    )
+    content = write(state, {"0": SIX, "1": SIX})
+    assert list(read_state_dict(file(content))) == ["a", "b", "c"]
+    random = np.random.default_rng(0)
+    read, messages = 0, []
+    for _ in range(1200):
+        damaged = bytearray(content)
+        for _ in range(int(random.integers(1, 4))):
+            start, stop = sorted(int(one) for one in random.integers(0, len(damaged), 2))
+            match int(random.integers(0, 6)):
+                case 0:
+                    del damaged[start : min(stop, start + 8)]
+                case 1:
+                    damaged[stop:stop] = damaged[start : start + 12]
+                case 2:
+                    damaged[start : start + 4] = struct.pack("<I", int(random.integers(0, 2**32)))
+                case _:
+                    damaged[start] = int(random.integers(0, 256))
+        try:
+            arrays = read_state_dict(file(bytes(damaged)))
+        except WeightsError as error:
+            messages.append(str(error))
+        else:
+            read += 1
+            assert sum(array.nbytes for array in arrays.values()) <= 16 * len(damaged)
+    assert refused > 500
 
 
 @FORMATS
