@@ -15,13 +15,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
 import re
 import shutil
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -37,15 +35,11 @@ from patchbank.store._files import complains_of_disk, make_private, read_number,
 from patchbank.store._locks import FileLock
 from patchbank.store._processes import spawn_detached
 from patchbank.store._programs import SETTINGS, find_programs, initialise
+from patchbank.store._socket import PORT, SocketFolder
 
 ROLE = "patchbank"
 DATABASE = "postgres"
 KEEPER_APPLICATION = "patchbank keeper"
-
-# A socket's address holds 107 bytes; its file is called .s.PGSQL.5432.
-_MAX_SOCKET_FOLDER_BYTES = 90
-# The server's settings know quoting and lists, and so do connection strings: stay clear of both.
-_PLAIN_PATH = re.compile(r"[A-Za-z0-9_./-]+")
 
 # Crash recovery replays at most max_wal_size, which a slow disk may take minutes for.
 _START_SECONDS = 300.0
@@ -95,6 +89,7 @@ class EmbeddedServer:
         self.folder = self.home / "postgres"
         self.data = self.folder / "data"
         self.log = self.folder / "server.log"
+        self._socket = SocketFolder(self.folder / "socket")
         self._idle_minutes = idle_minutes
 
     def connect(self, connect: Callable[[str], T]) -> T:
@@ -183,7 +178,7 @@ class EmbeddedServer:
     def conninfo(self) -> str:
         """Return how to connect to a running server."""
         return make_conninfo(
-            host=self._socket_folder(), port=5432, user=ROLE, dbname=DATABASE, sslmode="disable"
+            host=self._socket.address(), port=PORT, user=ROLE, dbname=DATABASE, sslmode="disable"
         )
 
     # What follows runs under start.lock.
@@ -206,8 +201,7 @@ class EmbeddedServer:
                         f"the embedded database in {self.home} does not answer; "
                         f"see {self.log}, or end it with `patchbank database stop`"
                     ) from error
-                socket_lost = not (self.folder / "socket" / ".s.PGSQL.5432").exists()
-                if socket_lost and self._is_ready():
+                if not self._socket.has_socket() and self._is_ready():
                     # It serves those who are connected, but nobody can reach it any more.
                     self._stop(account)
             time.sleep(0.01)
@@ -266,9 +260,7 @@ class EmbeddedServer:
 
     def _clear_leftovers(self, account: Account) -> None:
         """Remove what a killed server left; we hold server.lock, so none of its processes lives."""
-        sockets = self.folder / "socket"
-        shutil.rmtree(sockets, ignore_errors=True)
-        make_private(sockets, account)
+        self._socket.renew(account)
         pid = self._pid()
         if pid is not None and not self._is_our_server(pid):
             # The number may by now be another process's, which PostgreSQL takes for a server.
@@ -290,9 +282,7 @@ class EmbeddedServer:
                     f"{_STOP_SECONDS:.0f} s; see {self.log}"
                 )
             time.sleep(0.005)
-        link = self._link()
-        if link is not None and link.is_symlink() and link.lstat().st_uid == os.geteuid():
-            link.unlink()
+        self._socket.remove_link()
         return True
 
     def _ensure_keeper(self, account: Account) -> None:
@@ -329,38 +319,6 @@ class EmbeddedServer:
 
     def _lock(self, name: str, account: Account) -> FileLock:
         return FileLock(self.folder / name, owner=account.owner)
-
-    def _socket_folder(self) -> str:
-        """Return a short plain path to the socket's folder, by a link where its own is not."""
-        folder = self.folder / "socket"
-        link = self._link()
-        if link is None:
-            return str(folder)
-        # Anybody can write there, so only a link of our own making is followed. The folder it leads
-        # to is private; if the link is cleaned away, whoever comes next makes it again.
-        with contextlib.suppress(FileExistsError):
-            link.symlink_to(folder)
-        if (
-            link.lstat().st_uid != os.geteuid()
-            or not link.is_symlink()
-            or link.readlink() != folder
-        ):
-            raise EmbeddedServerError(
-                f"{link} is in the way of the embedded database's socket; remove it, "
-                "or set PATCHBANK_HOME to a shorter path"
-            )
-        return str(link)
-
-    def _link(self) -> Path | None:
-        """Return where the link to the socket's folder is, None when it needs none."""
-        direct = str(self.folder / "socket")
-        if len(os.fsencode(direct)) <= _MAX_SOCKET_FOLDER_BYTES and _PLAIN_PATH.fullmatch(direct):
-            return None
-        digest = hashlib.sha256(os.fsencode(direct)).hexdigest()[:16]
-        temporary = tempfile.gettempdir()
-        if len(os.fsencode(temporary)) > 40 or not _PLAIN_PATH.fullmatch(temporary):
-            temporary = "/tmp"
-        return Path(temporary) / f"patchbank-{os.geteuid()}-{digest}"
 
     def _pid(self) -> int | None:
         return read_number(self.data / "postmaster.pid")
