@@ -108,7 +108,8 @@ class Banks:
 
         One transaction: whoever reads sees the old bank whole or the new one whole. Saves of one
         category wait for one another. The category is made when missing; the bank before is
-        retired and kept whole, older ones keep only what describes them.
+        retired and kept whole, older ones keep only what describes them. Known-good images that
+        neither of the two refers to are removed.
 
         Raises
         ------
@@ -132,6 +133,7 @@ class Banks:
             self._copy_patches(connection, key, image_ids, bank)
             connection.execute(self._queries["prune_patches"], key)
             connection.execute(self._queries["prune_references"], key)
+            connection.execute(self._queries["prune_images"], key)
             add_event(
                 connection,
                 category_id,
@@ -294,10 +296,13 @@ class Banks:
                  "feature": dimensions}
             ),
         )  # fmt: skip
-        if len(patch_rows) != patch_count or len(reference_rows) != image_count != len(images):
+        # A reference counts only with its image.
+        references_found = min(len(reference_rows), len(images))
+        if len(patch_rows) != patch_count or references_found != image_count:
             raise DatabaseError(
                 f"bank {version} of category {category!r} is incomplete: {len(patch_rows)} of "
-                f"{patch_count} patches; fit the category again"
+                f"{patch_count} patches, {references_found} of {image_count} references; "
+                "fit the category again"
             )
         ordinal = patch_rows["ordinal"].astype(np.int64)
         features = np.empty((patch_count, dimensions), np.float32)

@@ -71,21 +71,6 @@ class Categories:
             raise unknown_category(name)
         return _category(row)
 
-    def ensure(self, name: str) -> Category:
-        """Return the category, made when missing.
-
-        Raises
-        ------
-        ParameterError
-            When no category may have this name.
-        """
-        check_category_name(name)
-        with self._database.connection() as connection:
-            connection.execute(self._queries["ensure"], {"name": name})
-            row = connection.execute(self._queries["list"], {"name": name}).fetchone()
-        assert row is not None
-        return _category(row)
-
     def forget(self, name: str) -> Forgotten:
         """Remove a category and everything that belongs to it, for good, in one transaction.
 

@@ -118,7 +118,8 @@ def test_categories_do_not_see_one_another(database: Database) -> None:
 def test_without_a_bank(database: Database) -> None:
     with pytest.raises(UnknownCategoryError, match="'tile'"):
         database.banks.active("tile")
-    database.categories.ensure("tile")
+    with database.connection() as connection:
+        connection.execute("insert into category (name) values ('tile')")
     for read in (database.banks.active, database.banks.active_version):
         with pytest.raises(NotFittedError, match="patchbank fit"):
             read("tile")
@@ -229,12 +230,57 @@ def test_a_full_disk_is_said_and_changes_nothing(database: Database) -> None:
     assert_same(database.banks.active("tile"), old)
 
 
-def test_a_bank_with_missing_patches_is_not_used(database: Database) -> None:
+@pytest.mark.parametrize(
+    ("removed", "left"),
+    [
+        (b"delete from patch where ordinal = 7", "59 of 60 patches, 12 of 12 references"),
+        (b"delete from reference where position = 7", "60 of 60 patches, 11 of 12 references"),
+        # As a restore without its constraints may leave it.
+        (
+            b"set local session_replication_role = replica;"
+            b"delete from image where name = 'good/007.png'",
+            "60 of 60 patches, 11 of 12 references",
+        ),
+    ],
+)
+def test_a_bank_with_missing_parts_is_not_used(
+    database: Database, removed: bytes, left: str
+) -> None:
     database.banks.save("tile", make_bank())
     with database.connection() as connection:
-        connection.execute("delete from patch where ordinal = 7")
-    with pytest.raises(DatabaseError, match=r"59 of 60 patches; fit the category again"):
+        connection.execute(removed)
+    with pytest.raises(DatabaseError, match=f"{left}; fit the category again"):
         database.banks.active("tile")
+
+
+def test_images_stay_for_as_long_as_a_bank_refers_to_them(database: Database) -> None:
+    sets = [[f"{version}-{number}.png" for number in range(4)] for version in range(1, 6)]
+    database.banks.save("other", make_bank(images=[make_image(f"{n}") for n in range(12)]))
+    for number, names in enumerate(sets):
+        database.banks.save(
+            "tile", make_bank(image_count=4, images=[make_image(name) for name in names])
+        )
+        kept = sorted(name for part in sets[max(0, number - 1) : number + 1] for name in part)
+        assert _image_names(database, "tile") == kept
+    assert len(_image_names(database, "other")) == 12
+
+
+def test_only_good_images_go_with_their_banks(database: Database) -> None:
+    first = [make_image("good"), make_image("bad", label="anomalous"), make_image("again")]
+    database.banks.save("tile", make_bank(image_count=3, images=first))
+    for _ in range(2):
+        database.banks.save("tile", make_bank(image_count=1, images=[make_image("again")]))
+    assert _image_names(database, "tile") == ["again", "bad"]
+
+
+def _image_names(database: Database, category: str) -> list[str]:
+    with database.connection() as connection:
+        rows = connection.execute(
+            "select image.name from image join category using (category_id) "
+            "where category.name = %s order by 1",
+            [category],
+        ).fetchall()
+    return [name for (name,) in rows]
 
 
 def test_others_hear_of_a_new_bank(database: Database, database_url: str, tmp_path: Path) -> None:

@@ -26,7 +26,10 @@ import sys
 from pathlib import Path
 from patchbank.store.connection import open_database
 with open_database(None, Path(sys.argv[1]), idle_minutes=60) as database:
-    database.categories.ensure(sys.argv[2])
+    with database.connection() as connection:
+        connection.execute(
+            "insert into category (name) values (%s) on conflict do nothing", [sys.argv[2]]
+        )
     print(database.status().pid, flush=True)
 """
 
@@ -123,7 +126,7 @@ def test_a_home_with_a_long_and_odd_path(tmp_path: Path) -> None:
     server = EmbeddedServer(home, idle_minutes=60)
     try:
         with open_database(None, home, idle_minutes=60) as database:
-            database.categories.ensure("tile")
+            database.banks.save("tile", make_bank())
         # The short way to the socket may be cleaned away, as temporary folders are.
         link = Path(str(psycopg.conninfo.conninfo_to_dict(server.conninfo())["host"]))
         assert link.is_symlink()

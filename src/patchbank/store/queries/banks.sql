@@ -14,6 +14,15 @@ delete from patch where category_id = %(category_id)s and version < %(version)s 
 -- prune_references --
 delete from reference where category_id = %(category_id)s and version < %(version)s - 1
 
+-- prune_images --
+-- Only those that came as references: what others called anomalous or unknown is theirs. Patches
+-- refer to images too, but only to references of their own bank.
+delete from image
+where category_id = %(category_id)s and label = 'good' and not exists (
+    select from reference
+    where reference.category_id = image.category_id and reference.image_id = image.image_id
+)
+
 -- insert --
 insert into bank (
     category_id, version, state, extractor_fingerprint, extractor, settings, calibration,
