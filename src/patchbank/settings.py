@@ -52,7 +52,13 @@ def _bytes_or_none(value: object) -> object:
 class Settings(BaseSettings):
     """Settings of this process, read from the environment."""
 
-    model_config = SettingsConfigDict(env_prefix="PATCHBANK_", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="PATCHBANK_",
+        frozen=True,
+        # A variable set to nothing is one not set: not the current folder, nor some server.
+        env_ignore_empty=True,
+        allow_inf_nan=False,
+    )
 
     home: Path = Field(
         default_factory=lambda: platformdirs.user_data_path("patchbank"),

@@ -101,7 +101,7 @@ def test_a_bad_image_cannot_be_inspected(
         (("--coreset-ratio", "0"), ["coreset ratio 0", "above 0"]),
         (("--coreset-ratio", "2"), ["coreset ratio 2", "at most 1"]),
         (("--coreset-ratio", "nan"), ["coreset ratio nan"]),
-        (("--image-size", "3"), ["3"]),
+        (("--image-size", "3"), ["is 3", "32"]),
         (("--image-size", "128", "--center-crop", "200"), ["200", "128"]),
         (("--false-alarm-rate", "0"), ["false-alarm rate 0"]),
         (("--false-alarm-rate", "1.5"), ["false-alarm rate 1.5"]),
@@ -191,13 +191,55 @@ def test_an_unreachable_database_is_named_before_any_work(
     monkeypatch.setenv("PATCHBANK_DATABASE_URL", url)
     outcome = patchbank("fit", "brushed", surfaces.train)
     assert outcome.code == 2
-    for word in ("127.0.0.1", "1", "inspector", "patchbank"):
+    for word in ("127.0.0.1", "port 1", "inspector", "patchbank"):
         assert word in outcome.complaint
     assert "secret" not in outcome.err
     doctor = patchbank("doctor", "--json")
     assert doctor.code == 2
     (database,) = (one for one in doctor.document["findings"] if one["name"] == "database")
     assert not database["healthy"]
+
+
+def test_a_full_disk_is_said_and_the_old_bank_stays(
+    patchbank: Run, surfaces: Surfaces, database_url: str
+) -> None:
+    assert patchbank("fit", "brushed", surfaces.train, *SMALL).code == 0
+    before = stored(database_url)
+    with psycopg.connect(database_url) as connection:
+        # The server's own complaint of a full disk, in the middle of storing the bank.
+        connection.execute(
+            "create function full_disk() returns trigger language plpgsql as $$ begin"
+            " raise exception 'could not extend file: No space left on device'"
+            " using errcode = 'disk_full'; end $$;"
+            " create trigger full_disk before insert on patchbank.patch"
+            " execute function full_disk();"
+        )
+    outcome = patchbank("fit", "brushed", surfaces.train, *SMALL)
+    assert outcome.code == 2
+    assert "no space left" in outcome.complaint.lower()
+    assert stored(database_url) == before
+    assert patchbank("show", "brushed", "--json").document["bank_version"] == 1
+
+
+def test_a_database_without_pgvector_is_named(
+    patchbank: Run,
+    surfaces: Surfaces,
+    empty_database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with psycopg.connect(empty_database_url, autocommit=True) as connection:
+        connection.execute("create role visitor login")
+    try:
+        # A user who may not install what the database lacks.
+        url = empty_database_url.replace("//patchbank@", "//visitor@")
+        assert url != empty_database_url
+        monkeypatch.setenv("PATCHBANK_DATABASE_URL", url)
+        outcome = patchbank("fit", "brushed", surfaces.train)
+        assert outcome.code == 2
+        assert "pgvector" in outcome.complaint or "extension" in outcome.complaint
+    finally:
+        with psycopg.connect(empty_database_url, autocommit=True) as connection:
+            connection.execute("drop role visitor")
 
 
 def test_a_home_that_cannot_be_written_is_named(surfaces: Surfaces, tmp_path: Path) -> None:

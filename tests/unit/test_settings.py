@@ -27,7 +27,12 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize(
-    ("variable", "value"), [("PATCHBANK_THREADS", "many"), ("PATCHBANK_DATABASE_IDLE_MINUTES", "0")]
+    ("variable", "value"),
+    [
+        ("PATCHBANK_THREADS", "many"),
+        ("PATCHBANK_DATABASE_IDLE_MINUTES", "0"),
+        ("PATCHBANK_MAX_IMAGE_MEGAPIXELS", "inf"),
+    ],
 )
 def test_a_wrong_setting_is_named(
     monkeypatch: pytest.MonkeyPatch, variable: str, value: str
@@ -36,3 +41,11 @@ def test_a_wrong_setting_is_named(
     get_settings.cache_clear()
     with pytest.raises(ParameterError, match=f"^{variable} is '{value}': "):
         get_settings()
+
+
+def test_a_variable_set_to_nothing_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATCHBANK_HOME", "")
+    monkeypatch.setenv("PATCHBANK_DATABASE_URL", "")
+    settings = Settings()
+    assert settings.home.is_absolute()
+    assert settings.database_url is None

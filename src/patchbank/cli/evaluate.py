@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from patchbank.cli import options
-from patchbank.cli.guard import guarded
+from patchbank.cli.guard import complain, guarded
 from patchbank.cli.output import answer, print_json, show_progress, talk
-from patchbank.inspection.evaluate import Evaluation, evaluate
+from patchbank.inspection.evaluate import Evaluation, Failed, evaluate
 from patchbank.inspection.settings import (
     DEFAULT_CORESET_RATIO,
     DEFAULT_FALSE_ALARM_RATE,
@@ -56,7 +57,8 @@ def evaluate_command(
     """Learn from a data set's train images, judge its test images, print how well that went.
 
     Nothing is stored, so that no bank in use is replaced. The threshold comes from the train images
-    alone; false alarms and recall are what it gives on the test images.
+    alone; false alarms and recall are what it gives on the test images. A category that cannot be
+    evaluated is reported, the others are done, and the exit code is 2.
     """
     settings = make_fit_settings(
         backbone=backbone,
@@ -69,16 +71,23 @@ def evaluate_command(
         false_alarm_rate=false_alarm_rate,
     )
     results: list[Evaluation] = []
-    with Workspace() as workspace, show_progress(results_appear=json) as progress:
-        for result in evaluate(workspace, root, category, settings, progress=progress):
-            results.append(result)
-            for remark in result.remarks:
-                talk().print(f"{result.category}: {remark}", markup=False, style="yellow")
-            if json:
-                print_json(result.to_json())
-    if not json:
-        _print(results)
-    return 0
+    code = 0
+    try:
+        with Workspace() as workspace, show_progress(results_appear=json) as progress:
+            for result in evaluate(workspace, root, category, settings, progress=progress):
+                if isinstance(result, Failed):
+                    code = complain(f"{result.category}: {result.error}")
+                else:
+                    results.append(result)
+                    for remark in result.remarks:
+                        talk().print(f"{result.category}: {remark}", markup=False, style="yellow")
+                if json:
+                    print_json(result.to_json())
+    finally:
+        # Hours may have gone into what is done, so it is shown when an interrupt ends the rest.
+        if results and not json:
+            _print(results)
+    return code
 
 
 def demo_command(
@@ -130,5 +139,7 @@ def _print(results: list[Evaluation]) -> None:
         table.add_column(title, justify="right")
     for one in results:
         values = [one.value(key) for _, key in shown]
-        table.add_row(one.category, *["-" if value is None else f"{value:.4f}" for value in values])
+        table.add_row(
+            Text(one.category), *["-" if value is None else f"{value:.4f}" for value in values]
+        )
     answer().print(table)

@@ -17,14 +17,14 @@ Paths = Annotated[
 ]
 Top = Annotated[int, typer.Option(min=1, max=1000, help="How many similar images to show.")]
 Backbone = Annotated[
-    str | None, typer.Option(help="Network to take features from.  [default: efficientnet-lite0]")
+    str | None, typer.Option(help="Network to take features from.  \\[default: efficientnet-lite0]")
 ]
 Layers = Annotated[
     str | None,
-    typer.Option(help="Layers, comma-separated, shallowest first.  [default: the backbone's own]"),
+    typer.Option(help="Layers, comma-separated.  \\[default: the backbone's own]"),
 ]
 ImageSize = Annotated[
-    int | None, typer.Option(help="Side in pixels images are resized to.  [default: 224]")
+    int | None, typer.Option(help="Side in pixels images are resized to.  \\[default: 224]")
 ]
 CenterCrop = Annotated[
     int | None,
@@ -34,7 +34,7 @@ Precision = Annotated[
     str | None,
     typer.Option(
         help="What the network computes in: f32, or bf16 where the processor has it.  "
-        "[default: f32]"
+        "\\[default: f32]"
     ),
 ]
 CoresetRatio = Annotated[
@@ -48,7 +48,7 @@ MemoryLimit = Annotated[
     str | None,
     typer.Option(
         help="Memory the fit may take, such as 4GB; more images than fit are learned in parts.  "
-        "[default: half of what is free]"
+        "\\[default: half of what is free]"
     ),
 ]
 Folder = Annotated[Path, typer.Argument(help="Folder to write.")]

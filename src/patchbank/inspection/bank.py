@@ -15,6 +15,7 @@ from patchbank.inspection.settings import (
     DEFAULT_FALSE_ALARM_RATE,
     make_fit_settings,
 )
+from patchbank.inspection.sources import checked_sources
 from patchbank.inspection.verdicts import Inspection, Refused, Similar
 from patchbank.inspection.workspace import Workspace
 from patchbank.progress import Progress, silent
@@ -90,9 +91,7 @@ class Bank:
             seed=seed,
             false_alarm_rate=false_alarm_rate,
         )
-        sources: list[ImageSource] = (
-            list(find_images([images])) if isinstance(images, str | Path) else list(images)
-        )
+        sources = _sources(images)
         self.last_fit = fit(
             self._workspace,
             self.category,
@@ -151,9 +150,7 @@ class Bank:
         progress: Progress = silent,
     ) -> Iterator[Inspection | Refused]:
         """Judge images in their order, several at once; one that cannot be used is `Refused`."""
-        sources: list[ImageSource] = (
-            list(find_images([images])) if isinstance(images, str | Path) else list(images)
-        )
+        sources = _sources(images)
         folder = None if heatmaps is None else Path(heatmaps)
         return self._ready().inspect_many(sources, top=top, heatmaps=folder, progress=progress)
 
@@ -180,6 +177,12 @@ class Bank:
         if self._inspector is None:
             self._inspector = Inspector(self._workspace, self.category)
         return self._inspector
+
+
+def _sources(images: str | Path | Iterable[ImageSource]) -> list[ImageSource]:
+    if isinstance(images, str | Path):
+        return list(find_images([images]))
+    return checked_sources(images)
 
 
 def open_bank(

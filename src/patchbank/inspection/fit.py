@@ -12,6 +12,7 @@ from patchbank.datasets.folders import find_images
 from patchbank.inspection.learn import LearnedBank, learn
 from patchbank.inspection.memory_limit import checked_limit
 from patchbank.inspection.settings import FitSettings
+from patchbank.inspection.sources import checked_names
 from patchbank.inspection.timing import Stopwatch
 from patchbank.inspection.workspace import Workspace
 from patchbank.progress import Progress, silent
@@ -104,6 +105,7 @@ def fit(
         # Opened first: an unreachable database or a wrong name is said before the work, not after.
         check_category_name(category)
         checked_limit(memory_limit)
+        checked_names(sources, names)
         workspace.database.status()
     bank = learn(
         workspace, sources, settings, names=names, memory_limit=memory_limit, progress=progress

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from patchbank.errors import NoImagesError
+from patchbank.inspection.sources import readable
 from patchbank.inspection.verdicts import Refused
 from patchbank.vision.extractor import Extraction, Refusal
 from patchbank.vision.images import ImageSource
@@ -104,4 +105,6 @@ class References:
 
     def _origin(self, number: int) -> str | None:
         source = self._sources[number]
-        return str(Path(source).absolute()) if isinstance(source, str | Path) else None
+        if isinstance(source, str | Path):
+            return readable(str(Path(source).absolute()))
+        return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import secrets
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -17,10 +18,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from patchbank.datasets.folders import find_images
-from patchbank.errors import DiskFullError, ExtractorMismatchError, ImageError, ReportError
+from patchbank.errors import (
+    BankGoneError,
+    DiskFullError,
+    ExtractorMismatchError,
+    ImageError,
+    ReportError,
+)
 from patchbank.inspection.judge import Judge
-from patchbank.inspection.learn import source_names
 from patchbank.inspection.settings import FitSettings
+from patchbank.inspection.sources import checked_name, checked_names, source_name
 from patchbank.inspection.timing import Stopwatch
 from patchbank.inspection.verdicts import Inspection, Refused, Similar, region_to_json
 from patchbank.inspection.workspace import Workspace
@@ -131,17 +138,12 @@ class Inspector:
         ImageError
             If the image cannot be used.
         """
-        name = name or source_names([source])[0]
-        watch = Stopwatch()
-        with watch.stage("bank"):
-            bank = self._current()
-        extraction = bank.extractor.extract_one(source, name=name, limits=self.workspace.limits)
-        # The database is asked while the neighbours are searched.
-        similar = self._aside.submit(self._similar, bank, extraction.embedding, top)
-        judged = self._judge(bank, extraction, name, heatmaps, watch, similar.result)
-        with watch.stage("record"):
-            self._record([judged])
-        return judged.inspection(watch.milliseconds())
+        name = source_name(source) if name is None else checked_name(name)
+        try:
+            return self._inspect(source, name, top, heatmaps)
+        except BankGoneError:
+            # Replaced or forgotten between two steps: what is there now judges.
+            return self._inspect(source, name, top, heatmaps)
 
     def inspect_many(
         self,
@@ -157,41 +159,49 @@ class Inspector:
         Each image is worked on by one thread, several images at once. Inspections are recorded
         some at a time, and given back only when they are recorded.
         """
-        names = names or source_names(sources)
+        names = checked_names(sources, names)
         if len(sources) == 1:
             # All cores for the one, and only the graph for that need be loaded.
             yield self._inspect_or_refuse(sources[0], names[0], top, heatmaps)
             progress(_STAGE, 1, 1)
             return
-        extractor = self._current().extractor
-        stream = extractor.extract_many(sources, names=names, limits=self.workspace.limits)
-        window: deque[Future[_Judged | Refused]] = deque()
-        done = 0
+        window: deque[_Pending] = deque()
+        handed_in = done = 0
         with ThreadPoolExecutor(usable_cores(), "patchbank-inspect") as workers:
             try:
-                for name, extraction in zip(names, stream, strict=True):
-                    window.append(
-                        workers.submit(
-                            self._judge_apart, extractor, extraction, name, top, heatmaps
-                        )
+                while handed_in < len(sources):
+                    extractor = self._current().extractor
+                    stream = extractor.extract_many(
+                        sources[handed_in:], names=names[handed_in:], limits=self.workspace.limits
                     )
-                    if len(window) == 2 * _RECORDED_AT_ONCE:
-                        for result in self._finish(window, _RECORDED_AT_ONCE):
-                            done += 1
-                            progress(_STAGE, done, len(sources))
-                            yield result
+                    with contextlib.closing(stream):
+                        for extraction in stream:
+                            task = _Task(extraction, names[handed_in], top, heatmaps)
+                            future = workers.submit(self._judge_apart, extractor, task)
+                            window.append((task, future))
+                            handed_in += 1
+                            if len(window) == 2 * _RECORDED_AT_ONCE:
+                                for result in self._finish(window, _RECORDED_AT_ONCE):
+                                    done += 1
+                                    progress(_STAGE, done, len(sources))
+                                    yield result
+                            if self._bank.extractor is not extractor:
+                                # A fit with another extractor came between: on with that one.
+                                break
                 for result in self._finish(window, len(window)):
                     done += 1
                     progress(_STAGE, done, len(sources))
                     yield result
             finally:
-                for future in window:
+                for _, future in window:
                     future.cancel()
 
     def similar(self, source: ImageSource, *, top: int = DEFAULT_TOP) -> tuple[Similar, ...]:
         """Return the known-good images that look most like an image, most similar first."""
         bank = self._current()
-        extraction = bank.extractor.extract_one(source, limits=self.workspace.limits)
+        extraction = bank.extractor.extract_one(
+            source, name=source_name(source), limits=self.workspace.limits
+        )
         return self._similar(bank, extraction.embedding, top)
 
     def _current(self) -> _ReadyBank:
@@ -212,6 +222,21 @@ class Inspector:
         )
         return tuple(Similar(one.name, one.similarity) for one in found)
 
+    def _inspect(
+        self, source: ImageSource, name: str, top: int, heatmaps: Path | None
+    ) -> Inspection:
+        watch = Stopwatch()
+        with watch.stage("bank"):
+            bank = self._current()
+        extraction = bank.extractor.extract_one(source, name=name, limits=self.workspace.limits)
+        # The database is asked while the neighbours are searched.
+        similar = self._aside.submit(self._similar, bank, extraction.embedding, top)
+        task = _Task(extraction, name, top, heatmaps)
+        judged = self._judge(bank, task, extraction, watch, similar.result)
+        with watch.stage("record"):
+            self._record([judged])
+        return judged.inspection(watch.milliseconds())
+
     def _inspect_or_refuse(
         self, source: ImageSource, name: str, top: int, heatmaps: Path | None
     ) -> Inspection | Refused:
@@ -220,45 +245,43 @@ class Inspector:
         except ImageError as error:
             return Refused(name, str(error))
 
-    def _judge_apart(
-        self,
-        extractor: Extractor,
-        extraction: Extraction | Refusal,
-        name: str,
-        top: int,
-        heatmaps: Path | None,
-    ) -> _Judged | Refused:
+    def _judge_apart(self, extractor: Extractor, task: _Task) -> _Judged | Refused:
         """Judge one image of many, in the calling thread alone."""
+        extraction = task.extraction
         if isinstance(extraction, Refusal):
-            return Refused(name, str(extraction.error))
+            return Refused(task.name, str(extraction.error))
         watch = Stopwatch()
         with watch.stage("bank"):
             bank = self._current()
         if bank.extractor is not extractor:
-            # A fit with another extractor came between: the features at hand are the old ones.
-            extraction = bank.extractor.extract_one(
-                extraction.source, name=name, limits=self.workspace.limits
-            )
+            # The features at hand are another extractor's.
+            try:
+                extraction = bank.extractor.extract_one(
+                    extraction.source, name=task.name, limits=self.workspace.limits
+                )
+            except ImageError as error:
+                return Refused(task.name, str(error))
         embedding = extraction.embedding
         with in_this_thread():
             return self._judge(
-                bank,
-                extraction,
-                name,
-                heatmaps,
-                watch,
-                lambda: self._similar(bank, embedding, top),
+                bank, task, extraction, watch, lambda: self._similar(bank, embedding, task.top)
             )
 
-    def _finish(
-        self, window: deque[Future[_Judged | Refused]], count: int
-    ) -> Iterator[Inspection | Refused]:
+    def _finish(self, window: deque[_Pending], count: int) -> Iterator[Inspection | Refused]:
         """Record the oldest `count` of the window, then give them back."""
-        results = [window.popleft().result() for _ in range(count)]
-        judged = [one for one in results if isinstance(one, _Judged)]
+        pending = [window.popleft() for _ in range(count)]
         watch = Stopwatch()
-        with watch.stage("record"):
-            self._record(judged)
+        try:
+            results = [future.result() for _, future in pending]
+            judged = [one for one in results if isinstance(one, _Judged)]
+            with watch.stage("record"):
+                self._record(judged)
+        except BankGoneError:
+            # Rare: a bank that judged some of them is no more. They are judged anew, singly.
+            for task, _ in pending:
+                source = task.extraction.source
+                yield self._inspect_or_refuse(source, task.name, task.top, task.heatmaps)
+            return
         each = 1e3 * watch.total() / max(1, len(judged))
         for one in results:
             if isinstance(one, Refused):
@@ -270,9 +293,8 @@ class Inspector:
     def _judge(
         self,
         bank: _ReadyBank,
+        task: _Task,
         extraction: Extraction,
-        name: str,
-        heatmaps: Path | None,
         watch: Stopwatch,
         find_similar: Callable[[], tuple[Similar, ...]],
     ) -> _Judged:
@@ -283,9 +305,11 @@ class Inspector:
         with watch.stage("similar"):
             similar = find_similar()
         # The content's hash keeps apart images of one name from different folders.
-        path = None if heatmaps is None else heatmaps / f"{Path(name).stem}-{image.sha256[:8]}.png"
+        path = None
+        if task.heatmaps is not None:
+            path = task.heatmaps / f"{Path(task.name).stem}-{image.sha256[:8]}.png"
         unrecorded = Inspection(
-            image=name,
+            image=task.name,
             category=self.category,
             verdict=judgement.verdict,
             score=judgement.score,
@@ -309,6 +333,16 @@ class Inspector:
 
     def _record(self, judged: Sequence[_Judged]) -> None:
         self.workspace.database.inspections.record_many([one.record() for one in judged])
+
+
+@dataclass(frozen=True, eq=False)
+class _Task:
+    """An image of known features and what is asked of it."""
+
+    extraction: Extraction | Refusal
+    name: str
+    top: int
+    heatmaps: Path | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -342,6 +376,9 @@ class _Judged:
         )
 
 
+_Pending = tuple[_Task, "Future[_Judged | Refused]"]
+
+
 def write_heatmap(path: Path, pixels: NDArray[np.uint8], inspection: Inspection) -> None:
     """Write the heatmap picture of an inspection; whole or not at all.
 
@@ -351,7 +388,8 @@ def write_heatmap(path: Path, pixels: NDArray[np.uint8], inspection: Inspection)
         If it cannot be written.
     """
     picture = heatmap_of(pixels, inspection)
-    partial = path.with_name(f".{path.name}.partial")
+    # Its own name: others may be writing the picture of the same image.
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         picture.save(partial, format="PNG", compress_level=1)
@@ -362,7 +400,7 @@ def write_heatmap(path: Path, pixels: NDArray[np.uint8], inspection: Inspection)
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskFullError(f"no space left on the disk for {path}; free some") from error
         raise ReportError(
-            f"heatmap {path} cannot be written: {error.strerror}; give another folder"
+            f"heatmap {path} cannot be written: {error.strerror or error}; give another folder"
         ) from error
 
 

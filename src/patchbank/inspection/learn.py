@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from patchbank.inspection.calibrate import CalibrationScores
 from patchbank.inspection.gather import THUMBNAIL_SIDE, ReferenceImage, References
 from patchbank.inspection.memory_limit import checked_limit, plan_fit
 from patchbank.inspection.settings import FitSettings
+from patchbank.inspection.sources import checked_names
 from patchbank.inspection.streamed import Streaming, learn_streamed
 from patchbank.inspection.timing import Stopwatch
 from patchbank.inspection.verdicts import Refused
@@ -106,7 +106,7 @@ def learn(
     """
     watch = Stopwatch()
     limit = checked_limit(memory_limit)
-    names = names or source_names(sources)
+    names = checked_names(sources, names)
     with watch.stage("network"):
         extractor = workspace.extractor(settings.extractor)
     with watch.stage("features"):
@@ -200,14 +200,6 @@ def _calibrate(
         for image in range(count)
     ]
     return np.array(scores), calibration.calibration()
-
-
-def source_names(sources: Sequence[ImageSource]) -> list[str]:
-    """Return a name for each source: its path, or ``image-0007`` for one that has none."""
-    return [
-        Path(source).as_posix() if isinstance(source, str | Path) else f"image-{index:04d}"
-        for index, source in enumerate(sources)
-    ]
 
 
 @dataclass

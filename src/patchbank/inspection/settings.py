@@ -48,11 +48,14 @@ class FitSettings:
     smoothing_sigma: float = SMOOTHING_SIGMA
 
     def __post_init__(self) -> None:
+        for name in ("coreset_ratio", "false_alarm_rate", "smoothing_sigma"):
+            if not isinstance(getattr(self, name), int | float):
+                raise ParameterError(f"{name} {getattr(self, name)!r}: must be a number")
         coreset_size(1, self.coreset_ratio)
         checked_score_method(self.image_score)
         check_false_alarm_rate(self.false_alarm_rate)
-        if self.seed < 0:
-            raise ParameterError(f"seed must be 0 or more, got {self.seed}")
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
+            raise ParameterError(f"seed {self.seed!r}: must be a whole number, 0 or more")
         if self.smoothing_sigma < 0:
             raise ParameterError(f"smoothing_sigma must be 0 or more, got {self.smoothing_sigma}")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Generator, Iterable, Sequence, Sized
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from itertools import chain, repeat
@@ -237,7 +237,7 @@ class Extractor:
         thumbnail_side: int | None = None,
         stage: str = "features",
         progress: Progress = silent,
-    ) -> Iterator[Extraction | Refusal]:
+    ) -> Generator[Extraction | Refusal, None, None]:
         """Decode images and compute their features, several at once, in their order.
 
         Sources are drawn as they are needed, and at most twice as many images as there are threads
@@ -317,7 +317,7 @@ class Extractor:
         except ImageError as error:
             return Refusal(source, error)
         decoded = time.perf_counter()
-        square = np.ascontiguousarray(self.preprocessing.apply(image.pixels))
+        square = np.ascontiguousarray(self.preprocessing.apply(image.pixels, grey=image.grey))
         prepared = time.perf_counter()
         with graph.run(square) as (patches, embedding):
             copies = patches[0].copy(), embedding[0].copy()

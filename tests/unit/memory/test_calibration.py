@@ -58,7 +58,7 @@ def test_guarantee(n: int, rate: float, rank: int, guaranteed: float, sufficient
     assert threshold.value == n - rank
     assert threshold.guaranteed_rate == pytest.approx(guaranteed)
     assert threshold.sufficient is sufficient
-    expected = beta.ppf([0.05, 0.95], rank, n + 1 - rank)
+    expected = [float(beta.ppf(share, rank, n + 1 - rank)) for share in (0.05, 0.95)]
     assert threshold.realised == pytest.approx(tuple(expected))
 
 

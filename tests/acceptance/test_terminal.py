@@ -1,0 +1,126 @@
+"""What a person at a terminal sees, and what a pipe beside it gets."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.fixtures.commands import Run, start
+from tests.fixtures.surfaces import Surfaces
+
+SMALL = ("--image-size", "96")
+
+
+def at_a_terminal(
+    *arguments: str | Path, home: Path, url: str, out: Path | None = None
+) -> tuple[int, str]:
+    """Run a command with a terminal on standard error, and on standard output unless `out`."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PATCHBANK_")}
+    environment |= {
+        "PATCHBANK_HOME": str(home),
+        "PATCHBANK_DATABASE_URL": url,
+        "TERM": "xterm-256color",
+        "COLUMNS": "120",
+    }
+    ours, theirs = pty.openpty()
+    target = theirs if out is None else os.open(out, os.O_WRONLY | os.O_CREAT)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "patchbank", *map(str, arguments)],
+        stdin=theirs, stdout=target, stderr=theirs, env=environment,
+    )  # fmt: skip
+    os.close(theirs)
+    if out is not None:
+        os.close(target)
+    seen = b""
+    while True:
+        try:
+            read = os.read(ours, 65536)
+        except OSError:  # the terminal has no writer any more
+            break
+        if not read:
+            break
+        seen += read
+    os.close(ours)
+    return process.wait(timeout=60), seen.decode()
+
+
+@pytest.fixture
+def fitted(patchbank: Run, surfaces: Surfaces) -> None:
+    assert patchbank("fit", "brushed", surfaces.train, *SMALL).code == 0
+
+
+def test_progress_is_shown_and_results_still_reach_the_file(
+    fitted: None, surfaces: Surfaces, graphs_home: Path, database_url: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "results.jsonl"
+    code, seen = at_a_terminal(
+        "inspect", "brushed", surfaces.scratched, "--json",
+        home=graphs_home, url=database_url, out=out,
+    )  # fmt: skip
+    assert code == 1
+    assert [json.loads(line)["verdict"] for line in out.read_text().splitlines()] == ["fail"] * 8
+    assert "8/8" in seen
+    assert '"verdict"' not in seen
+
+
+def test_results_at_a_terminal_are_not_drawn_over(
+    fitted: None, surfaces: Surfaces, graphs_home: Path, database_url: str
+) -> None:
+    code, seen = at_a_terminal(
+        "inspect", "brushed", surfaces.scratched, "--top", "1", home=graphs_home, url=database_url
+    )
+    assert code == 1
+    assert seen.count("FAIL") == 8
+    assert "8/8" not in seen
+
+
+def test_a_fit_at_a_terminal_shows_its_stages(
+    surfaces: Surfaces, graphs_home: Path, database_url: str
+) -> None:
+    code, seen = at_a_terminal(
+        "fit", "brushed", surfaces.train, *SMALL, home=graphs_home, url=database_url
+    )
+    assert code == 0
+    for stage in ("features", "coreset", "calibrate"):
+        assert stage in seen
+    assert "24/24" in seen
+    assert "24 used" in seen
+
+
+def test_names_are_printed_as_they_are(patchbank: Run, surfaces: Surfaces, tmp_path: Path) -> None:
+    assert patchbank("fit", "brushed", surfaces.train, *SMALL).code == 0
+    content = (surfaces.scratched / "000.png").read_bytes()
+    names = ["part[red].png", "x[/y].png", "lot:100:a.png", "ünïcode 部品.png", "two\nlines.png"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    latin = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png")
+    Path(latin).write_bytes(content)
+    shown = patchbank("inspect", "brushed", tmp_path, "--top", "1")
+    assert shown.code == 1
+    for name in names[:4]:
+        assert name in shown.out
+    assert "caf\\xe9.png" in shown.out
+    found = patchbank("inspect", "brushed", tmp_path, "--json")
+    assert found.code == 1
+    inspected = {one["image"].removeprefix(f"{tmp_path}/") for one in found.documents}
+    assert inspected == {*names, "caf\\xe9.png"}
+
+
+def test_a_reader_that_leaves_is_no_error(
+    surfaces: Surfaces, graphs_home: Path, database_url: str, fitted: None
+) -> None:
+    process = start("inspect", "brushed", surfaces.good, home=graphs_home, url=database_url)
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr is not None
+    assert process.stderr.read() == ""
+    process.stderr.close()
+    assert process.wait(timeout=60) in (0, 1)
