@@ -477,7 +477,7 @@ def test_damage_of_any_kind_is_a_weights_error(
     assert list(read_state_dict(file(content))) == ["a", "b", "c"]
     random = np.random.default_rng(0)
     read, messages = 0, []
-    for _ in range(1200):
+    for _ in range(1000):
         damaged = bytearray(content)
         for _ in range(int(random.integers(1, 4))):
             start, stop = sorted(int(one) for one in random.integers(0, len(damaged), 2))
@@ -497,7 +497,10 @@ def test_damage_of_any_kind_is_a_weights_error(
         else:
             read += 1
             assert sum(array.nbytes for array in arrays.values()) <= 16 * len(damaged)
-    assert refused > 500
+    assert all(message.isprintable() for message in messages)
+    # Both happen: the damage is neither too little nor too much to be a test.
+    assert read > 50
+    assert len(messages) > 500
 
 
 @FORMATS
