@@ -203,7 +203,7 @@ def _read(path: Path, limits: ImageLimits) -> bytes:
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
-            raise ImageError(f"{shown}: is a folder; give an image file")
+            raise _folder_given(path, shown)
         if not stat.S_ISREG(status.st_mode):
             raise ImageError(f"{shown}: is a device or a pipe; give an image file")
         if status.st_size == 0:
@@ -225,6 +225,16 @@ def _read(path: Path, limits: ImageLimits) -> bytes:
     if len(content) > limits.max_bytes:
         raise _too_many_bytes(shown, len(content), limits)
     return content
+
+
+def _folder_given(path: Path, shown: str) -> ImageError:
+    """Return the error for a folder; one found among images is there because it is unreadable."""
+    try:
+        os.scandir(path).close()
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        return ImageError(f"{shown}: is a folder that cannot be read ({reason}); check it")
+    return ImageError(f"{shown}: is a folder; give an image file")
 
 
 def _decode_bytes(content: bytes, name: str, limits: ImageLimits) -> DecodedImage:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from patchbank.datasets.folders import find_images, natural_key
-from patchbank.errors import NoImagesError
+from patchbank.errors import ImageError, NoImagesError
+from patchbank.vision.images import decode
 
 
 def touch(*paths: Path) -> None:
@@ -87,6 +90,66 @@ def test_symlink_loops_end_and_linked_folders_count(tmp_path: Path) -> None:
     (tmp_path / "a" / "broken.png").symlink_to(tmp_path / "nowhere.png")
     for given in (tmp_path / "a", tmp_path / "a" / "**" / "*.png"):
         assert names(find_images([given]), tmp_path / "a") == ["1.png", "linked/2.png"]
+
+
+@pytest.mark.parametrize("pattern", ["", "**", "**/*.png", "*"])
+def test_a_link_to_itself_is_left_to_decoding(tmp_path: Path, pattern: str) -> None:
+    touch(tmp_path / "1.png", tmp_path / "bad" / "2.png")
+    for name in ("bad/loop.png", "loop.png", "loop.txt", "loop"):
+        (tmp_path / name).symlink_to(tmp_path / name)
+    found = find_images([tmp_path / pattern])
+    expected = ["1.png", "bad/2.png", "bad/loop.png", "loop.png"]
+    if pattern == "**/*.png":  # the folder's own files, then those of the folders below
+        assert sorted(names(found, tmp_path)) == expected
+    else:
+        assert names(found, tmp_path) == expected
+    with pytest.raises(ImageError, match=r"loop\.png: cannot be read \(.*links.*\)") as error:
+        decode(tmp_path / "loop.png")
+    assert "\n" not in str(error.value)
+
+
+@pytest.fixture
+def ordinary_folder() -> Iterator[Path]:
+    """Return a folder as an ordinary user sees it, whom permissions hold back."""
+    with tempfile.TemporaryDirectory() as name:
+        user, ordinary = os.geteuid(), 65534
+        if user == 0:
+            os.chown(name, ordinary, -1)
+            os.seteuid(ordinary)
+        try:
+            yield Path(name)
+        finally:
+            for folder in Path(name).glob("locked*"):
+                folder.chmod(0o700)
+            os.seteuid(user)
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o400, 0o100])
+@pytest.mark.parametrize("pattern", ["", "**", "**/*.png", "*", "*/*.png"])
+def test_a_locked_folder_costs_no_other_image(
+    ordinary_folder: Path, pattern: str, mode: int
+) -> None:
+    root, locked = ordinary_folder, ordinary_folder / "locked"
+    touch(root / "a" / "1.png", locked / "2.png", locked / "inner" / "3.png", root / "z" / "4.png")
+    locked.chmod(mode)
+    found = find_images([root / pattern])
+    assert names(found[:1], root) == ["a/1.png"]
+    assert names(found[-1:], root) == ["z/4.png"]
+    assert len(found) > 2
+    for image in found[1:-1]:
+        assert image == locked or image.is_relative_to(locked)
+        with pytest.raises(ImageError, match=r"locked.*cannot be read") as error:
+            decode(image)
+        assert "\n" not in str(error.value)
+
+
+def test_a_locked_folder_that_was_given_is_an_error(ordinary_folder: Path) -> None:
+    locked = ordinary_folder / "locked"
+    touch(locked / "1.png")
+    locked.chmod(0)
+    for given in (locked, locked / "*.png", locked / "**" / "*.png"):
+        with pytest.raises(NoImagesError, match=r"folder .*locked cannot be read: Permission"):
+            find_images([given])
 
 
 @pytest.mark.parametrize(
