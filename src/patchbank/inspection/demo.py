@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchbank.datasets.demo import CITATION, LICENCE, LICENCE_URL, demo_split
-from patchbank.errors import MissingExtraError
+from patchbank.errors import DiskFullError, MissingExtraError, ReportError
 from patchbank.inspection.evaluate import CategoryEvaluation, Judged, evaluate_category
 from patchbank.inspection.fit import save
 from patchbank.inspection.inspect import Inspector, heatmap_of
@@ -66,7 +68,8 @@ def run_demo(workspace: Workspace, folder: Path, *, progress: Progress = silent)
     MissingExtraError
         If the demo images or the report's packages are not installed.
     ReportError, DiskFullError, DatabaseError
-        If the page or the bank cannot be written.
+        If the page or the bank cannot be written. That the folder cannot be written is found out
+        before any work, and nothing is stored then.
     """
     # Said before the work, not after it.
     if any(importlib.util.find_spec(name) is None for name in ("jinja2", "matplotlib")):
@@ -74,8 +77,10 @@ def run_demo(workspace: Workspace, folder: Path, *, progress: Progress = silent)
             "the demo's page needs packages that are not installed; "
             "run: pip install 'patchbank[demo]'"
         )
-    from patchbank.reports.page import write_evaluation_page
+    from patchbank.reports.page import PAGE_NAME, write_evaluation_page
 
+    heatmaps = folder / "heatmaps"
+    _make_writable(folder, heatmaps, folder / PAGE_NAME)
     samples = demo_split("mono")
     watch = Stopwatch()
     with watch.stage("learning and judging"):
@@ -83,7 +88,6 @@ def run_demo(workspace: Workspace, folder: Path, *, progress: Progress = silent)
     with watch.stage("database"):
         version = save(workspace, DEMO_CATEGORY, evaluation.bank)
     inspector = Inspector(workspace, DEMO_CATEGORY)
-    heatmaps = folder / "heatmaps"
     with watch.stage("inspection"):
         passing = _typical_pass(evaluation).sample
         passed = inspector.inspect(passing.path, name=passing.name, heatmaps=heatmaps)
@@ -95,6 +99,28 @@ def run_demo(workspace: Workspace, folder: Path, *, progress: Progress = silent)
         )
     timings = {**watch.seconds, "total": watch.total()}
     return DemoReport(page, evaluation, version, passed, failed, timings)
+
+
+def _make_writable(folder: Path, heatmaps: Path, page: Path) -> None:
+    """Make the folders and check that files can be written there and the page replaced."""
+    try:
+        for inner in (folder, heatmaps):
+            inner.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=inner) as probe:
+                probe.write(b"probe")
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFullError(
+                f"no space left on the disk for the report in {folder}; free some and repeat"
+            ) from error
+        raise ReportError(
+            f"the report cannot be written to {folder}: {error.strerror}; give another folder"
+        ) from error
+    if page.is_dir():
+        raise ReportError(
+            f"the report cannot be written to {folder}: {page.name} is a folder there; "
+            "give another folder"
+        )
 
 
 def _typical_pass(evaluation: CategoryEvaluation) -> Judged:

@@ -12,7 +12,7 @@ import numpy as np
 from patchbank.datasets import mvtec
 from patchbank.datasets.masks import read_mask
 from patchbank.datasets.samples import CategorySamples, Sample
-from patchbank.errors import DatasetError
+from patchbank.errors import DatasetError, ImageError, PatchbankError
 from patchbank.inspection.judge import Judge, Judgement
 from patchbank.inspection.learn import LearnedBank, learn
 from patchbank.inspection.settings import FitSettings
@@ -72,9 +72,25 @@ class Evaluation:
         return {"category": self.category, **self.values, **self.facts}
 
 
+@dataclass(frozen=True)
+class Failed:
+    """A category that could not be evaluated, and why, in one line."""
+
+    category: str
+    error: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON object the command prints."""
+        return {"category": self.category, "error": self.error}
+
+
 @dataclass(frozen=True, eq=False)
 class CategoryEvaluation:
-    """All of an evaluation: the bank, every judgement, and the figures with their curves."""
+    """All of an evaluation: the bank, every judgement, and the figures with their curves.
+
+    `unread_masks` says of each mask that could not be used why; its image does not count in
+    `pixels`.
+    """
 
     samples: CategorySamples
     bank: LearnedBank
@@ -83,12 +99,14 @@ class CategoryEvaluation:
     image: ImageMetrics
     rates: Rates
     pixels: PixelMetrics | None
+    unread_masks: tuple[str, ...] = ()
 
     def summary(self) -> Evaluation:
         """Return the figures."""
         false_alarms, recall = self.rates.false_alarm_rate, self.rates.recall
         remarks = [*self.samples.warnings]
         remarks += [one.reason for one in (*self.bank.refused, *self.refused)]
+        remarks += self.unread_masks
         if not self.bank.threshold.sufficient:
             remarks.append(self.bank.threshold.describe())
         return Evaluation(
@@ -125,26 +143,36 @@ def evaluate(
     settings: FitSettings,
     *,
     progress: Progress = silent,
-) -> Iterator[Evaluation]:
+) -> Iterator[Evaluation | Failed]:
     """Yield the figures of each category of a data set in MVTec AD's layout, then their average.
 
-    Nothing is stored: no bank in use is replaced.
+    A category whose images cannot be used is yielded as failed and the others are done; the average
+    is over those that were done, and is left out where none was. Nothing is stored: no bank in use
+    is replaced.
 
     Raises
     ------
     DatasetError
         If the folders are not laid out as expected, before any work is done.
+    ParameterError, UnknownBackboneError, UnknownLayerError, WeightsError, MissingExtraError
+        If the settings cannot be used for any category, before any work is done.
     """
     names = list(dict.fromkeys(categories)) if categories else mvtec.list_categories(root)
     # All are read first, so that a mistake in the last does not cost the work on the others.
     all_samples = [mvtec.load(root, name) for name in names]
+    # Made now, so that what is wrong with the settings is said once and not of each category.
+    workspace.extractor(settings.extractor)
     summaries = []
     for samples in all_samples:
-        summaries.append(
-            evaluate_category(workspace, samples, settings, progress=progress).summary()
-        )
-        yield summaries[-1]
-    yield average(summaries)
+        try:
+            summary = evaluate_category(workspace, samples, settings, progress=progress).summary()
+        except PatchbankError as error:
+            yield Failed(samples.category, " ".join(str(error).split()))
+            continue
+        summaries.append(summary)
+        yield summary
+    if summaries:
+        yield average(summaries)
 
 
 def average(summaries: Sequence[Evaluation]) -> Evaluation:
@@ -166,7 +194,12 @@ def evaluate_category(
     """Learn from the train images of one category and judge its test images.
 
     Pixel figures are computed on the original resolution, where at least one test image has a mask;
-    anomalous images without a mask do not count in them.
+    anomalous images without a mask, or with one that cannot be used, do not count in them.
+
+    Raises
+    ------
+    NoImagesError, DatasetError
+        If too few train images can be used, or no test image.
     """
 
     def in_category(stage: str, done: int, total: int) -> None:
@@ -184,6 +217,7 @@ def evaluate_category(
     pixels = PixelScores() if samples.has_masks else None
     judged: list[Judged] = []
     refused: list[Refused] = []
+    unread_masks: list[str] = []
     stream = extractor.extract_many(
         [sample.path for sample in samples.test],
         names=[sample.name for sample in samples.test],
@@ -199,13 +233,17 @@ def evaluate_category(
         judgement = judge(result.patches, width, height)
         judged.append(Judged(sample, judgement))
         if pixels is not None and (sample.label == "good" or sample.mask is not None):
+            try:
+                mask = None if sample.mask is None else read_mask(sample.mask, height, width)
+            except (ImageError, DatasetError) as error:
+                unread_masks.append(f"{sample.name} does not count in the pixel figures: {error}")
+                continue
             full = place(judgement.anomaly_map, judgement.inspected_box, width, height)
-            mask = None if sample.mask is None else read_mask(sample.mask, height, width)
             pixels.add(full, mask)
     labelled = [one for one in judged if one.sample.label != "unknown"]
     if not labelled:
         raise DatasetError(
-            f"{samples.category}: none of the {len(samples.test)} test images could be judged; "
+            f"none of the {len(samples.test)} test images could be judged; "
             f"{refused[0].reason if refused else 'put images below its test folder.'}"
         )
     anomalous = np.array([one.sample.label == "anomalous" for one in labelled])
@@ -218,6 +256,7 @@ def evaluate_category(
         image=image_metrics(anomalous, scores),
         rates=rates_at(anomalous, scores, judge.threshold.value),
         pixels=None if pixels is None else pixels.metrics(),
+        unread_masks=tuple(unread_masks),
     )
 
 

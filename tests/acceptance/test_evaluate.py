@@ -1,0 +1,126 @@
+"""What `evaluate` and `demo` make of broken data, interrupts and folders that cannot be written."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.fixtures.commands import Run, finish, start
+from tests.fixtures.surfaces import Surfaces
+
+SMALL = ("--image-size", "96")
+
+
+@pytest.fixture
+def root(surfaces: Surfaces, tmp_path: Path) -> Path:
+    """Return a data set whose first category, `[b]x[`, is sound."""
+    shutil.copytree(surfaces.root / "brushed", tmp_path / "set" / "[b]x[")
+    return tmp_path / "set"
+
+
+def add_broken(root: Path, name: str = "broken") -> None:
+    """Add a category whose train images are texts."""
+    shutil.copytree(root / "[b]x[", root / name)
+    for file in (root / name / "train" / "good").iterdir():
+        file.write_text("no picture")
+
+
+def test_a_broken_category_costs_no_other(patchbank: Run, root: Path) -> None:
+    add_broken(root, "a-broken")
+    add_broken(root, "z-broken")
+    outcome = patchbank("evaluate", root, *SMALL, "--json")
+    assert outcome.code == 2
+    by_name = {document["category"]: document for document in outcome.documents}
+    assert set(by_name) == {"a-broken", "[b]x[", "z-broken", "average"}
+    assert outcome.documents[-1] == by_name["average"]
+    for name in ("a-broken", "z-broken"):
+        assert by_name[name].keys() == {"category", "error"}
+        assert f"patchbank: {name}: {by_name[name]['error']}" in outcome.err.splitlines()
+    assert by_name["average"]["categories"] == 1
+    assert by_name["average"]["image_auroc"] == by_name["[b]x["]["image_auroc"] == 1.0
+
+
+def test_what_is_done_is_shown_with_names_as_they_are(patchbank: Run, root: Path) -> None:
+    add_broken(root)
+    outcome = patchbank("evaluate", root, *SMALL)
+    assert outcome.code == 2
+    assert "patchbank: broken: " in outcome.err
+    header, row, average = outcome.out.splitlines()
+    assert "image AUROC" in header
+    assert row.split()[:2] == ["[b]x[", "1.0000"]
+    assert average.split()[:2] == ["average", "1.0000"]
+
+
+def test_nothing_is_averaged_where_every_category_is_broken(patchbank: Run, root: Path) -> None:
+    add_broken(root)
+    shutil.rmtree(root / "[b]x[")
+    as_json = patchbank("evaluate", root, *SMALL, "--json")
+    assert as_json.code == 2
+    assert as_json.document["category"] == "broken"
+    for_people = patchbank("evaluate", root, *SMALL)
+    assert for_people.code == 2
+    assert for_people.complaint.startswith("broken: ")
+    assert for_people.out == ""
+
+
+def test_a_mistake_in_the_settings_is_said_once(patchbank: Run, root: Path) -> None:
+    add_broken(root)
+    outcome = patchbank("evaluate", root, "--layers", "nowhere")
+    assert outcome.code == 2
+    assert "nowhere" in outcome.complaint
+    assert outcome.out == ""
+
+
+def test_a_mask_that_cannot_be_used_is_left_out(patchbank: Run, root: Path) -> None:
+    truth = root / "[b]x[" / "ground_truth" / "scratch"
+    (truth / "000_mask.png").write_bytes((truth / "000_mask.png").read_bytes()[:60])
+    damaged = patchbank("evaluate", root, *SMALL, "--json")
+    assert damaged.code == 0, damaged.err
+    (line,) = (line for line in damaged.err.splitlines() if "000_mask.png" in line)
+    assert line.startswith("[b]x[: [b]x[/test/scratch/000.png does not count in the pixel figures")
+    # The figures are those of a data set that never had this mask.
+    (truth / "000_mask.png").unlink()
+    without = patchbank("evaluate", root, *SMALL, "--json")
+    assert damaged.documents == without.documents
+    assert damaged.documents[0]["test_anomalous"] == 8
+    assert damaged.documents[0]["pixel_auroc"] > 0.9
+
+
+def test_an_interrupt_shows_what_was_done(
+    root: Path, surfaces: Surfaces, database_url: str, graphs_home: Path
+) -> None:
+    # Remarks come with each finished category: the first one's tells when to interrupt.
+    (root / "[b]x[" / "test" / "scratch" / "text.png").write_text("no picture")
+    for number in range(30):
+        shutil.copytree(surfaces.root / "brushed", root / f"later{number}")
+    process = start("evaluate", root, *SMALL, home=graphs_home, url=database_url)
+    assert process.stderr is not None
+    assert "text.png" in process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    outcome = finish(process)
+    assert outcome.code == 130
+    assert "interrupted" in outcome.err
+    header, first, *_ = outcome.out.splitlines()
+    assert "image AUROC" in header
+    assert first.split()[:2] == ["[b]x[", "1.0000"]
+    assert "average" not in outcome.out
+
+
+@pytest.mark.parametrize("obstacle", [".", "heatmaps", "index.html"])
+def test_the_demo_finds_out_first_that_its_page_cannot_be_written(
+    patchbank: Run, tmp_path: Path, obstacle: str
+) -> None:
+    folder = tmp_path / "demo"
+    if obstacle == "index.html":
+        (folder / obstacle).mkdir(parents=True)
+    else:
+        (folder / obstacle).parent.mkdir(exist_ok=True)
+        (folder / obstacle).write_text("in the way")
+    outcome = patchbank("demo", "--folder", folder)
+    assert outcome.code == 2
+    assert str(folder) in outcome.complaint
+    assert outcome.out == ""
+    assert patchbank("categories", "--json").documents == []
