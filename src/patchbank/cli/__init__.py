@@ -2,6 +2,17 @@
 
 from __future__ import annotations
 
-from patchbank.cli.app import main
+import sys
+
+
+def main() -> None:
+    """Run the command line; an interrupt while it is still being loaded is quiet too."""
+    try:
+        from patchbank.cli.app import app
+
+        app()
+    except KeyboardInterrupt:
+        sys.exit(130)
+
 
 __all__ = ["main"]

@@ -39,8 +39,3 @@ def _root(
 
 for _module in (fit, inspect, evaluate, manage, database):
     _module.register(app)
-
-
-def main() -> None:
-    """Run the command line."""
-    app()

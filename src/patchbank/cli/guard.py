@@ -18,8 +18,9 @@ from patchbank.errors import DiskFullError, PatchbankError
 
 EXIT_FAILED = 1
 EXIT_ERROR = 2
-# 128 + SIGINT, as shells report it.
+# 128 + the signal's number, as shells report it.
 EXIT_INTERRUPTED = 130
+EXIT_NO_READER = 141
 
 Arguments = ParamSpec("Arguments")
 
@@ -33,6 +34,8 @@ def guarded(command: Callable[Arguments, int | None]) -> Callable[Arguments, Non
 
     @functools.wraps(command)
     def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
+        if sys.stdout is None:
+            raise typer.Exit(complain("standard output is closed; redirect it instead"))
         previous = signal.signal(signal.SIGTERM, _terminate)
         try:
             code = command(*args, **kwargs) or 0
@@ -40,13 +43,16 @@ def guarded(command: Callable[Arguments, int | None]) -> Callable[Arguments, Non
         except PatchbankError as error:
             code = complain(str(error))
         except (KeyboardInterrupt, typer.Abort):
+            # A second Ctrl-C would only cut the clearing up short.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
             code = EXIT_INTERRUPTED
             talk().print("patchbank: interrupted; every active bank is as it was.", markup=False)
         except BrokenPipeError:
-            # The reader of our output has gone (`| head`): no error, and nothing more to say. The
-            # interpreter would complain when it flushes at exit, so standard output is given away.
+            # The reader of our output has gone (`| head`): nothing more to say, and no verdict on
+            # the images, so neither 0 nor 1. The interpreter would complain when it flushes at
+            # exit, so standard output is given away.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            code = 0
+            code = EXIT_NO_READER
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 code = complain(str(DiskFullError()))

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from patchbank.cli import options
 from patchbank.cli.guard import EXIT_ERROR, guarded
@@ -39,7 +40,7 @@ def categories_command(json: options.Json = False) -> int:
         table.add_column(title, justify="left" if title in {"category", "learned"} else "right")
     for document in documents:
         table.add_row(
-            document["category"],
+            Text(document["category"]),
             *(
                 "-" if document[key] is None else str(document[key])
                 for key in ("bank_version", "images", "bank_size", "inspections", "learned_at")

@@ -25,6 +25,15 @@ from rich.text import Text
 from patchbank.progress import Progress as ProgressCallback
 from patchbank.progress import silent
 
+
+class _Console(Console):
+    """A console that leaves a closed pipe to `guarded`, and takes text as it is."""
+
+    def on_broken_pipe(self) -> None:
+        # Rich calls this while it handles the error, and would end the process itself.
+        raise
+
+
 _showing: list[Console] = []
 
 
@@ -35,14 +44,14 @@ def talk() -> Console:
     """
     if _showing:
         return _showing[-1]
-    return Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
+    return _Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 
 def answer() -> Console:
     """Return the console for results: standard output, plain where it is not a terminal."""
     # Where nobody looks, tables are as wide as they need to be.
     width = None if sys.stdout.isatty() else 200
-    return Console(highlight=False, soft_wrap=True, width=width, emoji=False)
+    return _Console(highlight=False, soft_wrap=True, width=width, emoji=False)
 
 
 def print_json(document: dict[str, Any]) -> None:
@@ -77,7 +86,7 @@ def show_progress(*, results_appear: bool = False) -> Iterator[ProgressCallback]
         return
     with Progress(
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         _RateColumn(),
