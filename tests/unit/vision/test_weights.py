@@ -479,7 +479,7 @@ def test_damage_of_any_kind_is_a_weights_error(
     read, messages = 0, []
     for _ in range(1000):
         damaged = bytearray(content)
-        for _ in range(int(random.integers(1, 4))):
+        for _ in range(int(random.integers(1, 3))):
             start, stop = sorted(int(one) for one in random.integers(0, len(damaged), 2))
             match int(random.integers(0, 6)):
                 case 0:
@@ -488,8 +488,10 @@ def test_damage_of_any_kind_is_a_weights_error(
                     damaged[stop:stop] = damaged[start : start + 12]
                 case 2:
                     damaged[start : start + 4] = struct.pack("<I", int(random.integers(0, 2**32)))
-                case _:
+                case 3:
                     damaged[start] = int(random.integers(0, 256))
+                case _:
+                    damaged[stop] ^= 1 << int(random.integers(0, 8))
         try:
             arrays = read_state_dict(file(bytes(damaged)))
         except WeightsError as error:
@@ -499,7 +501,7 @@ def test_damage_of_any_kind_is_a_weights_error(
             assert sum(array.nbytes for array in arrays.values()) <= 16 * len(damaged)
     assert all(message.isprintable() for message in messages)
     # Both happen: the damage is neither too little nor too much to be a test.
-    assert read > 50
+    assert read > 20
     assert len(messages) > 500
 
 
