@@ -130,7 +130,8 @@ def _load_everything(
 
 
 def _remedy(size: FitSize, allowed: int, taken: int) -> str:
-    enough = format_bytes(taken + least_bytes(size), up=True)
+    # A step more, since the program does not take the same to the byte every time.
+    enough = format_bytes(taken + _STEP + least_bytes(size), up=True)
     if allowed <= taken + least_bytes(FitSize(1, size.patches, size.dimension, 1, 1.0)):
         return (
             f"memory limit {format_bytes(allowed)}: the program with its network takes "

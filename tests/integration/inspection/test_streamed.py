@@ -1,0 +1,239 @@
+"""Learning in parts, with the real network on surfaces made by code."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+from patchbank.errors import NoImagesError
+from patchbank.inspection import streamed
+from patchbank.inspection.fit import save
+from patchbank.inspection.gather import References
+from patchbank.inspection.inspect import Inspector
+from patchbank.inspection.learn import learn
+from patchbank.inspection.settings import make_fit_settings
+from patchbank.inspection.sources import checked_names
+from patchbank.inspection.streamed import StreamedFit, learn_streamed
+from patchbank.inspection.timing import Stopwatch
+from patchbank.inspection.workspace import Workspace
+from patchbank.memory.budget import Parts
+from patchbank.memory.neighbours import NeighbourIndex
+from patchbank.progress import Progress, silent
+from patchbank.vision.extractor import Extraction, Extractor
+from tests.fixtures.surfaces import Surfaces, brushed
+
+SETTINGS = make_fit_settings(image_size=96, coreset_ratio=0.05)
+PARTS = Parts(count=4, images=7, kept_ratio=0.1)
+
+
+@pytest.fixture
+def workspace(graphs_home: Path, database_url: str) -> Iterator[Workspace]:
+    with Workspace(home=graphs_home, database_url=database_url) as opened:
+        yield opened
+
+
+def in_parts(
+    workspace: Workspace, paths: list[Path], *, progress: Progress = silent, parts: Parts = PARTS
+) -> StreamedFit:
+    extractor = workspace.extractor(SETTINGS.extractor)
+    names = checked_names(paths, None)
+    return learn_streamed(
+        workspace, extractor, paths, names, SETTINGS, parts, Stopwatch(), progress
+    )
+
+
+def patches_of(extractor: Extractor, paths: list[Path]) -> npt.NDArray[np.float32]:
+    found = [one for one in extractor.extract_many(paths) if isinstance(one, Extraction)]
+    return np.stack([one.patches.reshape(-1, extractor.dimension) for one in found])
+
+
+def test_entries_come_from_where_they_say_and_the_bound_is_true(
+    workspace: Workspace, surfaces: Surfaces
+) -> None:
+    paths = sorted(surfaces.train.iterdir())
+    result = in_parts(workspace, paths)
+    assert [image.name for image in result.references.images] == checked_names(paths, None)
+    extractor = workspace.extractor(SETTINGS.extractor)
+    patches = patches_of(extractor, paths)
+    assert (patches[result.patch_image, result.position] == result.features).all()
+    assert len(result.features) == round(0.05 * patches.shape[0] * patches.shape[1])
+    assert result.streaming.parts == 4
+
+    rows = patches.reshape(-1, extractor.dimension)
+    true_radius = float(NeighbourIndex(result.features).nearest(rows).distances.max())
+    assert true_radius <= result.streaming.radius_bound
+    # All images were read again, so that the radius is not only bounded but known.
+    assert result.covering_radius == pytest.approx(true_radius, rel=1e-6)
+
+    whole = learn(workspace, paths, SETTINGS)
+    assert whole.streaming is None
+    np.testing.assert_allclose(result.embeddings.mean(axis=0), whole.embedding_mean, rtol=1e-4)
+    # Scores of images that the bank does not know, within what a coarser bank changes.
+    assert np.corrcoef(result.scores, whole.scores)[0, 1] > 0.5
+    assert np.median(result.scores) == pytest.approx(np.median(whole.scores), rel=0.1)
+
+
+def test_the_result_depends_on_nothing_else(workspace: Workspace, surfaces: Surfaces) -> None:
+    paths = sorted(surfaces.train.iterdir())
+    first, second = in_parts(workspace, paths), in_parts(workspace, paths)
+    assert (first.features == second.features).all()
+    assert (first.scores == second.scores).all()
+    assert first.streaming == second.streaming
+
+
+def test_copies_and_unusable_images_are_refused_under_their_names(
+    workspace: Workspace, surfaces: Surfaces, tmp_path: Path
+) -> None:
+    originals = sorted(surfaces.train.iterdir())[:8]
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no picture")
+    copies = [tmp_path / f"copy-{path.name}" for path in originals]
+    for path, copy in zip(originals, copies, strict=True):
+        copy.write_bytes(path.read_bytes())
+    paths = [*originals, broken, *copies]
+    result = in_parts(workspace, paths)
+    # Whatever order they were read in, the first of two that are the same is used.
+    assert [image.name for image in result.references.images] == checked_names(originals, None)
+    assert [image.origin for image in result.references.images] == [
+        str(path.absolute()) for path in originals
+    ]
+    refused = result.references.refused
+    assert [one.image for one in refused] == checked_names([broken, *copies], None)
+    assert all("used once" in one.reason for one in refused[1:])
+    assert len(result.embeddings) == len(result.scores) == 8
+
+
+def test_a_sample_calibrates_where_there_are_very_many(
+    workspace: Workspace, surfaces: Surfaces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streamed, "CALIBRATION_IMAGES", 10)
+    paths = sorted(surfaces.train.iterdir())
+    result = in_parts(workspace, paths)
+    assert np.isfinite(result.scores).sum() == len(result.calibration) == 10
+    assert sorted(result.scores[np.isfinite(result.scores)]) == list(result.calibration.scores)
+    # Not every image was measured: the bank's radius is the bound.
+    assert result.covering_radius == result.streaming.radius_bound
+    assert result.streaming.radius_seen < result.streaming.radius_bound
+
+
+def test_an_image_that_changes_meanwhile_is_left_out_of_the_calibration(
+    workspace: Workspace, surfaces: Surfaces, tmp_path: Path
+) -> None:
+    paths = []
+    for path in sorted(surfaces.train.iterdir())[:6]:
+        paths.append(tmp_path / path.name)
+        paths[-1].write_bytes(path.read_bytes())
+
+    def meddle(stage: str, done: int, total: int) -> None:
+        if stage == "mend":
+            paths[0].unlink(missing_ok=True)
+            Image.fromarray(brushed(999)).save(paths[1])
+
+    result = in_parts(workspace, paths, progress=meddle, parts=Parts(2, 3, 0.1))
+    assert list(np.isnan(result.scores)) == [True, True, False, False, False, False]
+    assert len(result.calibration) == 4
+
+    def remove(stage: str, done: int, total: int) -> None:
+        if stage == "mend":
+            for path in paths:
+                path.unlink(missing_ok=True)
+
+    Image.fromarray(brushed(998)).save(paths[0])
+    with pytest.raises(NoImagesError, match="second time"):
+        in_parts(workspace, paths, progress=remove, parts=Parts(2, 3, 0.1))
+    with pytest.raises(NoImagesError, match="at least 2"):
+        in_parts(workspace, paths)
+
+
+@pytest.mark.parametrize("last", ["features", "coreset of part 2", "coreset", "mend", "calibrate"])
+def test_every_stage_can_be_interrupted(
+    workspace: Workspace, surfaces: Surfaces, last: str
+) -> None:
+    def interrupt(stage: str, done: int, total: int) -> None:
+        assert 0 <= done <= total
+        if stage == last:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        in_parts(workspace, sorted(surfaces.train.iterdir()), progress=interrupt)
+
+
+def test_references_keep_the_order_of_their_admission(surfaces: Surfaces) -> None:
+    paths = sorted(surfaces.train.iterdir())[:3]
+    references = References(paths, ["a", "b", "c"])
+    with Extractor(SETTINGS.extractor) as extractor:
+        for number in (2, 0):
+            (result,) = extractor.extract_many([paths[number]])
+            assert references.admit(number, result)
+        (twin,) = extractor.extract_many([paths[2]])
+    assert not references.admit(1, twin)
+    assert [image.name for image in references.images] == ["b", "a"]
+    assert [one.image for one in references.refused] == ["c"]
+
+
+def test_a_streamed_bank_is_stored_and_judges(
+    workspace: Workspace, surfaces: Surfaces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streamed, "CALIBRATION_IMAGES", 20)
+    # As if memory ended here: the plan of a machine on which 24 small images are too many.
+    monkeypatch.setattr("patchbank.inspection.learn.plan_fit", lambda *_: PARTS)
+    paths = sorted(surfaces.train.iterdir())
+    bank = learn(workspace, paths, SETTINGS)
+    assert bank.streaming is not None
+    assert save(workspace, "brushed", bank) == 1
+    stored = workspace.database.banks.active("brushed")
+    assert (stored.features == bank.features).all()
+    assert (stored.patch_image == bank.patch_image).all()
+    assert sum(np.isnan(one.score) for one in stored.references) == 4
+    inspector = Inspector(workspace, "brushed")
+    verdicts = [inspector.inspect(path).verdict for path in surfaces.scratched.iterdir()]
+    assert verdicts == ["fail"] * len(verdicts)
+    good = [inspector.inspect(path).verdict for path in surfaces.good.iterdir()]
+    assert good.count("fail") <= 2
+
+
+_FIT = """
+import json, resource, sys, patchbank
+folder, home, url, limit = sys.argv[1:]
+with patchbank.open("many", home=home, database_url=url) as bank:
+    bank.fit(folder, coreset_ratio=0.02, memory_limit=limit)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+peak *= 1 if sys.platform == "darwin" else 1024
+print(json.dumps({**bank.last_fit.to_json(), "peak": peak}))
+"""
+
+
+def test_a_fit_stays_under_its_limit(graphs_home: Path, database_url: str, tmp_path: Path) -> None:
+    for number in range(300):
+        Image.fromarray(brushed(number)).save(tmp_path / f"{number:03}.png")
+
+    def fit(limit: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", _FIT, str(tmp_path), str(graphs_home), database_url, limit],
+            capture_output=True,
+            text=True,
+        )
+
+    refused = fit("100MB").stderr.splitlines()[-1]
+    found = re.search(r"give --memory-limit (\d+)MB or more", refused)
+    assert found is not None, refused
+    # The remedy works, and little more memory does not yet hold all patches at once.
+    limit = int(found[1])
+    outcome = fit(f"{limit}MB")
+    assert outcome.returncode == 0, outcome.stderr
+    document: dict[str, Any] = json.loads(outcome.stdout)
+    assert document["streamed"] is True
+    assert document["streaming"]["parts"] > 1
+    assert document["streaming"]["radius_seen"] <= document["streaming"]["radius_bound"]
+    assert document["peak"] <= limit * 1e6
+    assert document["bank_size"] == round(0.02 * 300 * 784)
