@@ -41,6 +41,8 @@ MINIMUM_SIDE: Final = 8
 
 # What an image that has neither path nor name is called in messages.
 _UNNAMED: Final = "image"
+# Pillow's modes without colours; those with more bits start with "I" or "F".
+_GREY: Final = frozenset({"1", "L", "LA", "La"})
 _FORMATS: Final = "PNG, JPEG, BMP, TIFF and WebP"
 # What Pillow's decoders raise on damaged files. Warnings are among them because Pillow warns of
 # some damage, which is an exception where warnings are errors.
@@ -111,6 +113,11 @@ class DecodedImage:
         if not self.pixels.flags.c_contiguous:
             raise ValueError("expected C-contiguous pixels")
         self.pixels.flags.writeable = False
+
+    @property
+    def grey(self) -> bool:
+        """Whether it was stored without colours, so that its channels are equal."""
+        return self.mode in _GREY or self.mode.startswith(("I", "F"))
 
     @property
     def width(self) -> int:

@@ -58,13 +58,15 @@ class Preprocessing:
         """Pixels of the resized square left of and above what is kept."""
         return (self.image_size - self.side) // 2
 
-    def apply(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    def apply(self, pixels: npt.NDArray[np.uint8], *, grey: bool = False) -> npt.NDArray[np.uint8]:
         """Return what the network sees: antialiased bilinear resize, then the crop.
 
         Parameters
         ----------
         pixels : ndarray of uint8 (height, width, 3)
             RGB of any size.
+        grey : bool
+            Its channels are known to be equal: the result is the same, in half the time.
 
         Returns
         -------
@@ -72,10 +74,10 @@ class Preprocessing:
             Perhaps a view of `pixels`.
         """
         if pixels.shape[:2] != (self.image_size, self.image_size):
-            image = Image.fromarray(pixels)
-            pixels = np.asarray(
-                image.resize((self.image_size, self.image_size), Image.Resampling.BILINEAR)
-            )
+            image = Image.fromarray(np.ascontiguousarray(pixels[:, :, 0]) if grey else pixels)
+            image = image.resize((self.image_size, self.image_size), Image.Resampling.BILINEAR)
+            # Pillow works on channels apart: one is resized to the same bits as each of three.
+            pixels = np.asarray(Image.merge("RGB", (image, image, image)) if grey else image)
         first, last = self.offset, self.offset + self.side
         return pixels[first:last, first:last]
 

@@ -140,6 +140,35 @@ def test_transparency_shows_black(mode: str) -> None:
         assert np.abs(pixels[:, 20:40].max() - pixels[:, 40:].max() / 2) < 25
 
 
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "La", "I", "I;16", "F"])
+def test_what_is_called_grey_has_equal_channels(mode: str) -> None:
+    grey = picture()[:, :, 0]
+    if mode in ("I", "I;16"):
+        kind = np.int32 if mode == "I" else np.uint16
+        image = Image.fromarray(grey.astype(kind) * kind(257))
+    elif mode == "F":
+        image = Image.fromarray(grey / np.float32(255))
+    elif mode == "La":
+        image = Image.fromarray(np.dstack([grey, 255 - grey]), "LA").convert("La")
+    elif mode == "LA":
+        image = Image.fromarray(np.dstack([grey, 255 - grey]), "LA")
+    else:
+        image = Image.fromarray(grey).convert(mode)
+    decoded = decode(image)
+    assert decoded.mode == mode
+    assert decoded.grey
+    assert decoded.pixels.max() > 50
+    assert np.ptp(decoded.pixels, axis=2).max() == 0
+
+
+def test_what_may_have_colours_is_not_called_grey() -> None:
+    colours = Image.fromarray(picture())
+    for mode in ("RGB", "RGBA", "P", "PA", "CMYK", "YCbCr", "HSV"):
+        assert not decode(colours.convert(mode)).grey
+    for array in (picture(), picture() / 255.0):
+        assert not decode(array).grey
+
+
 def test_transparent_colour_of_a_palette_shows_black() -> None:
     indices = np.zeros((20, 20), np.uint8)
     indices[:, 10:] = 1

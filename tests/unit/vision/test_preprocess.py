@@ -36,6 +36,15 @@ def test_an_image_of_the_right_size_is_left_alone() -> None:
     assert np.array_equal(Preprocessing(48).apply(pixels), pixels)
 
 
+@pytest.mark.parametrize("size", [(300, 300), (31, 77), (48, 48), (500, 20)])
+def test_grey_gives_the_same_bits_as_colour(size: tuple[int, int]) -> None:
+    pixels = RANDOM.integers(0, 256, (*size, 1), np.uint8).repeat(3, axis=2)
+    for preprocessing in (Preprocessing(48), Preprocessing(64, 40)):
+        once, thrice = preprocessing.apply(pixels, grey=True), preprocessing.apply(pixels)
+        assert once.shape == thrice.shape
+        assert np.array_equal(once, thrice)
+
+
 def test_crop_takes_the_centre_of_the_resized_square() -> None:
     pixels = RANDOM.integers(0, 256, (100, 80, 3), np.uint8)
     whole = Preprocessing(64).apply(pixels)
