@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib
 import io
 import queue
 import sys
@@ -22,6 +23,7 @@ from patchbank.errors import ParameterError
 
 _DIGEST_BYTES: Final = hashlib.sha256().digest_size
 _LEFTOVER_SECONDS: Final = 24 * 3600
+_CONVERTER: Final = "openvino.tools.ovc"
 _import_lock = threading.Lock()
 # OpenVINO's Python binding makes its tables of element types in the first inference of a process,
 # guarded by a lock of C++, and lets go of the interpreter lock meanwhile. A second thread that gets
@@ -38,19 +40,27 @@ def processor() -> tuple[str, list[str]]:
 
 @cache
 def _core() -> Any:
-    """Return this process's OpenVINO, imported on first use and without its usage reports."""
+    """Return this process's OpenVINO, imported on first use and without its model converter."""
     with _import_lock:
-        if "openvino" in sys.modules or "openvino_telemetry" in sys.modules:
+        if "openvino" in sys.modules or _CONVERTER in sys.modules:
             import openvino
         else:
-            # Importing openvino imports openvino_telemetry, which writes files into the user's home
-            # and may open a connection. OpenVINO has a stand-in for when that package is absent.
-            sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+            # The converter is half of the time of the import. It also imports openvino_telemetry,
+            # which writes files into the user's home and may open a connection. OpenVINO does
+            # without where it is absent.
+            sys.modules[_CONVERTER] = None  # type: ignore[assignment]
             try:
                 import openvino
             finally:
-                del sys.modules["openvino_telemetry"]
+                del sys.modules[_CONVERTER]
+            # Others in this process may want it.
+            openvino.convert_model = _convert_model
         return openvino.Core()
+
+
+def _convert_model(*arguments: Any, **options: Any) -> Any:
+    """Do what OpenVINO's function of this name does, which is imported now."""
+    return importlib.import_module(_CONVERTER).convert_model(*arguments, **options)
 
 
 def openvino_version() -> str:

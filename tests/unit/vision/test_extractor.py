@@ -358,10 +358,29 @@ assert "openvino" not in sys.modules
 Extractor(ExtractorSettings(image_size=64))
 assert "openvino" in sys.modules
 assert "openvino_telemetry" not in sys.modules
+assert "openvino.tools.ovc" not in sys.modules
 """
     environment = {"HOME": str(tmp_path), "PATH": ""}
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, env=environment)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_openvino_can_still_convert_models_for_others(tmp_path: Path) -> None:
+    code = """
+import sys
+from patchbank.vision.backbones import get_backbone
+from patchbank.vision.backbones.features import write_feature_graph
+from patchbank.vision.extractor import Extractor, ExtractorSettings
+Extractor(ExtractorSettings(image_size=64))
+from pathlib import Path
+Path("graph.onnx").write_bytes(
+    write_feature_graph(get_backbone("efficientnet-lite0"), ("blocks.4",), 64, 3)
+)
+sys.modules["openvino_telemetry"] = None  # this test reports nothing either
+import openvino
+assert len(openvino.convert_model("graph.onnx").outputs) == 2
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
 
 
 def test_features_check_themselves() -> None:
