@@ -103,6 +103,7 @@ def test_a_bad_image_cannot_be_inspected(
         (("--coreset-ratio", "nan"), ["coreset ratio nan"]),
         (("--image-size", "3"), ["is 3", "32"]),
         (("--image-size", "128", "--center-crop", "200"), ["200", "128"]),
+        (("--score", "mean"), ["mean", "top1percent"]),
         (("--false-alarm-rate", "0"), ["false-alarm rate 0"]),
         (("--false-alarm-rate", "1.5"), ["false-alarm rate 1.5"]),
     ],
@@ -259,6 +260,16 @@ def test_a_heatmap_folder_that_cannot_be_written_is_named(
     outcome = patchbank("inspect", "brushed", surfaces.good / "000.png", "--heatmaps", folder)
     assert outcome.code == 2
     assert str(folder) in outcome.complaint
+
+
+def test_a_name_of_any_length_has_a_heatmap(
+    patchbank: Run, surfaces: Surfaces, tmp_path: Path
+) -> None:
+    assert patchbank("fit", "brushed", surfaces.train, *SMALL).code == 0
+    image = tmp_path / f"{'ü' * 125}.png"
+    image.write_bytes((surfaces.good / "000.png").read_bytes())
+    outcome = patchbank("inspect", "brushed", image, "--heatmaps", tmp_path / "maps", "--json")
+    assert Path(outcome.document["heatmap"]).is_file()
 
 
 def test_usage_mistakes_exit_with_two(patchbank: Run) -> None:

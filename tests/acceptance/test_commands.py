@@ -183,6 +183,21 @@ def test_a_precision_belongs_to_the_bank(
     assert refused.out == ""
 
 
+@pytest.mark.parametrize("score", ["max", "top1percent", "reweighted"])
+def test_each_score_finds_the_scratches(patchbank: Run, surfaces: Surfaces, score: str) -> None:
+    outcome = patchbank("fit", "brushed", surfaces.train, *SMALL, "--score", score, "--json")
+    assert outcome.document["settings"]["image_score"] == score
+    bad = patchbank("inspect", "brushed", surfaces.scratched, "--json")
+    assert [one["verdict"] for one in bad.documents] == ["fail"] * 8
+    few = patchbank("fit", "few", *sorted(surfaces.train.iterdir())[:2], *SMALL, "--score", score)
+    assert few.code == 0, few.err
+
+
+def test_a_crop_of_the_whole_image_is_none(patchbank: Run, surfaces: Surfaces) -> None:
+    outcome = patchbank("fit", "brushed", surfaces.train, *SMALL, "--center-crop", "96")
+    assert "cropped" not in outcome.out
+
+
 def test_evaluate_measures_a_data_set(patchbank: Run, surfaces: Surfaces) -> None:
     outcome = patchbank("evaluate", surfaces.root, *SMALL, "--json")
     assert outcome.code == 0, outcome.err

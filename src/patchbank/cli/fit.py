@@ -13,6 +13,7 @@ from patchbank.inspection.fit import fit_paths
 from patchbank.inspection.settings import (
     DEFAULT_CORESET_RATIO,
     DEFAULT_FALSE_ALARM_RATE,
+    DEFAULT_SCORE,
     make_fit_settings,
 )
 from patchbank.inspection.workspace import Workspace
@@ -32,6 +33,7 @@ def fit_command(
     center_crop: options.CenterCrop = None,
     precision: options.Precision = None,
     coreset_ratio: options.CoresetRatio = DEFAULT_CORESET_RATIO,
+    score: options.Score = DEFAULT_SCORE,
     seed: options.Seed = 0,
     false_alarm_rate: options.FalseAlarmRate = DEFAULT_FALSE_ALARM_RATE,
     memory_limit: options.MemoryLimit = None,
@@ -48,6 +50,7 @@ def fit_command(
         center_crop=center_crop,
         precision=precision,
         coreset_ratio=coreset_ratio,
+        image_score=score,
         seed=seed,
         false_alarm_rate=false_alarm_rate,
     )

@@ -37,6 +37,9 @@ Precision = Annotated[
         "\\[default: f32]"
     ),
 ]
+Score = Annotated[
+    str, typer.Option(help="Patch distances to image score: max, top1percent or reweighted.")
+]
 CoresetRatio = Annotated[
     float, typer.Option(help="Share of the patches kept in the memory bank, in (0, 1].")
 ]

@@ -13,6 +13,7 @@ from patchbank.inspection.inspect import DEFAULT_TOP, Inspector
 from patchbank.inspection.settings import (
     DEFAULT_CORESET_RATIO,
     DEFAULT_FALSE_ALARM_RATE,
+    DEFAULT_SCORE,
     make_fit_settings,
 )
 from patchbank.inspection.sources import checked_sources
@@ -48,6 +49,7 @@ class Bank:
         center_crop: int | None = None,
         precision: str | None = None,
         coreset_ratio: float = DEFAULT_CORESET_RATIO,
+        image_score: str = DEFAULT_SCORE,
         seed: int = 0,
         false_alarm_rate: float = DEFAULT_FALSE_ALARM_RATE,
         memory_limit: int | str | None = None,
@@ -65,6 +67,8 @@ class Bank:
             The extractor; None for the defaults.
         coreset_ratio
             Share of the patches kept, in (0, 1].
+        image_score
+            ``"max"``, ``"top1percent"`` or ``"reweighted"``: patch distances to image score.
         seed
             Seed of the coreset's first choice.
         false_alarm_rate
@@ -88,6 +92,7 @@ class Bank:
             center_crop=center_crop,
             precision=precision,
             coreset_ratio=coreset_ratio,
+            image_score=image_score,
             seed=seed,
             false_alarm_rate=false_alarm_rate,
         )

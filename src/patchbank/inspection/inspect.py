@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import os
 import secrets
 import threading
 from collections import deque
@@ -45,6 +46,8 @@ from patchbank.vision.images import ImageSource
 DEFAULT_TOP = 10
 
 _STAGE = "inspected"
+# Bytes; file systems allow 255 for a name.
+_LONGEST_STEM = 200
 # Every commit waits for the disk: some images share one. What is given back is recorded.
 _RECORDED_AT_ONCE = 16
 
@@ -307,7 +310,9 @@ class Inspector:
         # The content's hash keeps apart images of one name from different folders.
         path = None
         if task.heatmaps is not None:
-            path = task.heatmaps / f"{Path(task.name).stem}-{image.sha256[:8]}.png"
+            # Cut, so that the longest name a file may have still fits with what is added.
+            stem = os.fsencode(Path(task.name).stem)[:_LONGEST_STEM].decode("utf-8", "ignore")
+            path = task.heatmaps / f"{stem}-{image.sha256[:8]}.png"
         unrecorded = Inspection(
             image=task.name,
             category=self.category,

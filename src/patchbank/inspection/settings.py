@@ -54,7 +54,7 @@ class FitSettings:
         coreset_size(1, self.coreset_ratio)
         checked_score_method(self.image_score)
         check_false_alarm_rate(self.false_alarm_rate)
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
+        if type(self.seed) is not int or self.seed < 0:
             raise ParameterError(f"seed {self.seed!r}: must be a whole number, 0 or more")
         if self.smoothing_sigma < 0:
             raise ParameterError(f"smoothing_sigma must be 0 or more, got {self.smoothing_sigma}")
@@ -83,6 +83,7 @@ def make_fit_settings(
     center_crop: int | None = None,
     precision: str | None = None,
     coreset_ratio: float = DEFAULT_CORESET_RATIO,
+    image_score: str = DEFAULT_SCORE,
     seed: int = 0,
     false_alarm_rate: float = DEFAULT_FALSE_ALARM_RATE,
 ) -> FitSettings:
@@ -105,6 +106,7 @@ def make_fit_settings(
             **{name: value for name, value in given.items() if value is not None}
         ),
         coreset_ratio=coreset_ratio,
+        image_score=checked_score_method(image_score),
         seed=seed,
         false_alarm_rate=false_alarm_rate,
     )

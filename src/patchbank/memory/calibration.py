@@ -84,10 +84,9 @@ class Threshold:
         """Return one sentence for people."""
         low, high = self.realised
         promise = (
-            f"threshold {self.value:.4g} from {self.sample_size} good images: at most "
-            f"{_percent(self.guaranteed_rate)} false alarms on average, between "
-            f"{_percent(low)} and {_percent(high)} "
-            f"with 90 % confidence"
+            f"threshold {self.value:.4g} from {self.sample_size} good images: by the "
+            f"split-conformal rule at most {_percent(self.guaranteed_rate)} false alarms on "
+            f"average, {_percent(low)} to {_percent(high)} for nine calibrations in ten"
         )
         if self.sufficient:
             return f"{promise} ({_percent(self.requested_rate)} requested)"

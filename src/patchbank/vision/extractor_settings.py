@@ -57,6 +57,9 @@ class ExtractorSettings:
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", check_layers(self.backbone, tuple(self.layers)))
         Preprocessing(self.image_size, self.center_crop)
+        if self.center_crop == self.image_size:
+            # All is kept: no crop, and the same fingerprint.
+            object.__setattr__(self, "center_crop", None)
         if type(self.pooling) is not int or self.pooling not in range(1, _LARGEST_POOLING + 1, 2):
             raise ParameterError(
                 f"pooling is {self.pooling}; give an odd number from 1 to {_LARGEST_POOLING}"
