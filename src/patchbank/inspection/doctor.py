@@ -35,32 +35,43 @@ class Finding:
 
 def diagnose(workspace: Workspace) -> list[Finding]:
     """Return what is found, one line each; the embedded database is started to be asked."""
-    findings = [Finding(name, True, text) for name, text in _installation()]
-    findings.append(_checked("weights", _weights))
-    findings.append(_checked("network", lambda: _network(workspace)))
-    findings.append(_checked("database", lambda: _database(workspace)))
-    findings.append(_disk(workspace.home))
-    return findings
+    python = f"Python {platform.python_version()}"
+    return [
+        Finding("patchbank", True, f"{_version('patchbank') or 'version unknown'}, {python}"),
+        _packages(),
+        *_extras(),
+        _checked("processor", _processor),
+        _weights(),
+        _checked("network", lambda: _network(workspace)),
+        _checked("database", lambda: _database(workspace)),
+        _disk(workspace.home),
+    ]
 
 
-def _installation() -> Iterator[tuple[str, str]]:
-    yield "patchbank", f"{metadata.version('patchbank')}, Python {platform.python_version()}"
-    yield "packages", ", ".join(f"{name} {metadata.version(name)}" for name in _PACKAGES)
-    for extra, packages in _OPTIONAL.items():
-        missing = [name for name in packages if not _installed(name)]
-        yield (
-            f"extra {extra}",
-            f"not installed: pip install 'patchbank[{extra}]'" if missing else "installed",
+def _packages() -> Finding:
+    versions = {name: _version(name) for name in _PACKAGES}
+    missing = [name for name, version in versions.items() if version is None]
+    if missing:
+        return Finding(
+            "packages",
+            False,
+            f"missing: {', '.join(missing)}; run: pip install {' '.join(missing)}",
         )
-    yield "processor", _processor()
+    return Finding("packages", True, ", ".join(f"{n} {version}" for n, version in versions.items()))
 
 
-def _installed(package: str) -> bool:
+def _extras() -> Iterator[Finding]:
+    for extra, packages in _OPTIONAL.items():
+        missing = any(_version(name) is None for name in packages)
+        text = f"not installed: pip install 'patchbank[{extra}]'" if missing else "installed"
+        yield Finding(f"extra {extra}", True, text)
+
+
+def _version(package: str) -> str | None:
     try:
-        metadata.version(package)
+        return metadata.version(package)
     except metadata.PackageNotFoundError:
-        return False
-    return True
+        return None
 
 
 def _processor() -> str:
@@ -87,16 +98,20 @@ def _checked(name: str, check: Callable[[], str]) -> Finding:
         return Finding(name, True, check())
     except PatchbankError as error:
         return Finding(name, False, str(error))
+    except ImportError as error:
+        # The very thing to find out here: a package that is not there, or damaged.
+        return Finding(name, False, f"{error}; install it with: pip install {error.name}")
 
 
-def _weights() -> str:
-    from patchbank.vision.backbones import available_backbones, get_backbone
+def _weights() -> Finding:
+    from patchbank.vision.backbones import DEFAULT_BACKBONE, available_backbones, get_backbone
 
     backbones = [get_backbone(name) for name in available_backbones()]
-    return ", ".join(
+    text = ", ".join(
         f"{one.name} {'present' if one.weights_installed() else f'absent ({one.install})'}"
         for one in backbones
     )
+    return Finding("weights", get_backbone(DEFAULT_BACKBONE).weights_installed(), text)
 
 
 def _network(workspace: Workspace) -> str:
@@ -130,8 +145,14 @@ def _duration(seconds: float) -> str:
 
 
 def _disk(home: Path) -> Finding:
-    folder = next(one for one in (home, *home.parents) if one.exists())
-    free = shutil.disk_usage(folder).free
+    folder = home
+    try:
+        while not folder.exists():
+            folder = folder.parent
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        return Finding("disk", False, f"{home}: {reason}; set PATCHBANK_HOME to a folder of yours")
     text = f"{free / 1e9:,.1f} GB free at {home}"
     if free < _LOW_DISK_BYTES:
         return Finding("disk", False, f"{text}; make room, 2 GB is the least to work with")
