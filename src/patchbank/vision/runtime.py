@@ -176,6 +176,8 @@ def compile_graph(
         "PERFORMANCE_HINT": "LATENCY" if streams == 1 else "THROUGHPUT",
         "NUM_STREAMS": str(streams),
         "INFERENCE_NUM_THREADS": threads,
+        # A thread bound to a core waits there for whoever has it: our own search, the database.
+        "ENABLE_CPU_PINNING": False,
     }
     cached = None if cache_folder is None else _cached_file(cache_folder, key, precision)
     if cached is not None and (blob := _read_cached(cached)) is not None:
