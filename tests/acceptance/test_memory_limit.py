@@ -14,6 +14,7 @@ from patchbank.inspection.memory_limit import (
     free_bytes,
     resident_bytes,
 )
+from patchbank.memory.budget import Parts
 from patchbank.settings import parse_bytes
 from tests.fixtures.commands import Run
 from tests.fixtures.surfaces import Surfaces
@@ -76,6 +77,25 @@ def test_the_output_says_whether_all_was_in_memory(patchbank: Run, surfaces: Sur
     assert outcome.code == 0
     (line,) = [line for line in outcome.out.splitlines() if line.startswith("memory ")]
     assert line.split(maxsplit=1)[1] == "all patches at once: the coreset is the exact one"
+
+
+def test_the_output_says_how_it_was_streamed(
+    patchbank: Run, surfaces: Surfaces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The plan of a machine on which 24 small images are too many; the rest is as ever.
+    monkeypatch.setattr("patchbank.inspection.learn.plan_fit", lambda *_: Parts(3, 8, 0.2))
+    outcome = patchbank("fit", "brushed", surfaces.train, "--image-size=96")
+    assert outcome.code == 0
+    lines = dict(line.split(maxsplit=1) for line in outcome.out.splitlines())
+    assert re.fullmatch(r"[\d,]+ patches, radius at most [\d.]+, [\d.]+ seen", lines["bank"])
+    assert re.fullmatch(
+        r"streamed in 3 parts of 8 images, merged from [\d,]+ patches", lines["memory"]
+    )
+    document = patchbank("fit", "brushed", surfaces.train, "--image-size=96", "--json").document
+    assert document["streamed"] is True
+    streaming = document["streaming"]
+    assert streaming["radius_bound"] == streaming["part_radius"] + streaming["merge_radius"]
+    assert document["covering_radius"] == streaming["radius_seen"] <= streaming["radius_bound"]
 
 
 def test_memory_is_what_the_machine_has() -> None:

@@ -205,7 +205,7 @@ def _merged(
                         part[:filled],
                         np.arange(len(references) - filled, len(references)),
                         parts.kept_rows(filled * per_image),
-                        progress=_renamed(progress, f"coreset of part {coresets.parts + 1}"),
+                        progress=_in_parts(progress, len(coresets), capacity),
                     )
                 filled = 0
         del part
@@ -217,9 +217,11 @@ def _merged(
         return coresets.merge(count, progress=progress)
 
 
-def _renamed(progress: Progress, name: str) -> Progress:
+def _in_parts(progress: Progress, before: int, in_all: int) -> Progress:
+    """Return a progress that counts one part's choices among those of all parts."""
+
     def report(stage: str, done: int, total: int) -> None:
-        progress(name, done, total)
+        progress("coresets of parts", before + done, in_all)
 
     return report
 

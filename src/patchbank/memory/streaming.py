@@ -64,7 +64,7 @@ class PartCoresets:
     ----------
     P. Indyk, S. Mahabadi, M. Mahdian, V. Mirrokni, "Composable core-sets for diversity and coverage
     maximization", PODS 2014. G. Malkomes et al., "Fast distributed k-center clustering with
-    outliers on massive data", NeurIPS 2015, section 2.
+    outliers on massive data", NeurIPS 2015.
     """
 
     def __init__(self, capacity: int, dimension: int, *, seed: int = 0) -> None:

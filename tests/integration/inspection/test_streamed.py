@@ -155,7 +155,7 @@ def test_an_image_that_changes_meanwhile_is_left_out_of_the_calibration(
         in_parts(workspace, paths)
 
 
-@pytest.mark.parametrize("last", ["features", "coreset of part 2", "coreset", "mend", "calibrate"])
+@pytest.mark.parametrize("last", ["features", "coresets of parts", "coreset", "mend", "calibrate"])
 def test_every_stage_can_be_interrupted(
     workspace: Workspace, surfaces: Surfaces, last: str
 ) -> None:
@@ -213,6 +213,7 @@ print(json.dumps({**bank.last_fit.to_json(), "peak": peak}))
 """
 
 
+@pytest.mark.slow
 def test_a_fit_stays_under_its_limit(graphs_home: Path, database_url: str, tmp_path: Path) -> None:
     for number in range(300):
         Image.fromarray(brushed(number)).save(tmp_path / f"{number:03}.png")

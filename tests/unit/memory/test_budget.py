@@ -91,7 +91,8 @@ def test_no_stage_takes_more_than_is_counted(dimension: int) -> None:
 
     greedy_k_center(features(1), 2)  # loads what is loaded once
     buffers = 64_000_000 + images * 32_768
-    # The buffers that do not grow are counted generously; what grows is held against the rest.
-    assert peak_of(whole) - bytes_in_memory(size) < -0.5 * buffers
+    # What grows, within a few megabytes of buffers and of making the features here.
+    allowed = 8_000_000 - buffers
+    assert peak_of(whole) <= bytes_in_memory(size) + allowed
     counted = max(gathering_bytes(size, 0.2, 40), merging_bytes(size, 0.2))
-    assert peak_of(streamed) - counted < -0.5 * buffers
+    assert peak_of(streamed) <= counted + allowed
