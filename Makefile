@@ -31,6 +31,10 @@ $(STAMPS)/lint: pyproject.toml | $(STAMPS)/test
 	$(BIN)/python $(PIP) install --group lint
 	@touch $@
 
+$(STAMPS)/bench: pyproject.toml | $(STAMPS)/test
+	$(BIN)/python $(PIP) install --group bench
+	@touch $@
+
 $(PARITY)/.stamp: pyproject.toml
 	$(PYTHON) -m venv $(PARITY)
 	$(PARITY)/bin/python $(PIP) install 'pip>=25.1'
@@ -52,7 +56,7 @@ lint: $(STAMPS)/lint ## style, types and layers
 parity: $(PARITY)/.stamp ## compare with the PyTorch reference implementations
 	$(PARITY)/bin/python -m pytest tests/parity
 
-bench: $(STAMPS)/test ## measure speed
+bench: $(STAMPS)/bench ## measure speed
 	$(BIN)/python -m benchmarks
 
 clean: ## remove the environments and caches

@@ -6,9 +6,17 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks import accuracy, similarity, stages
+from benchmarks import accuracy, coreset, extractor, large_fit, neighbours, similarity, stages
 
-MEASUREMENTS = {"accuracy": accuracy.main, "similarity": similarity.main, "stages": stages.main}
+MEASUREMENTS = {
+    "accuracy": accuracy.main,
+    "coreset": coreset.main,
+    "extractor": extractor.main,
+    "large_fit": large_fit.main,
+    "neighbours": neighbours.main,
+    "similarity": similarity.main,
+    "stages": stages.main,
+}
 RESULTS = Path("build") / "bench"
 
 
