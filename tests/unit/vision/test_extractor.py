@@ -71,7 +71,7 @@ class TestSettings:
             ExtractorSettings(backbone="efficientnet-lite1", layers=("blocks.4", "blocks.10")),
             ExtractorSettings(layers=("blocks.4",)),
             ExtractorSettings(image_size=225),
-            ExtractorSettings(center_crop=224),
+            ExtractorSettings(center_crop=192),
             ExtractorSettings(pooling=1),
             ExtractorSettings(precision="bf16"),
         ]
