@@ -42,7 +42,6 @@ def test_a_bank_learned_anew_in_the_middle_judges_the_rest(
     ):
         results.append(result)
         if number == 3:
-            workspace.database.categories.forget("brushed")
             bank.fit(surfaces.train, image_size=64)
             paths[-1].unlink()
     *judged, lost = results
@@ -58,8 +57,14 @@ def test_a_bank_learned_anew_in_the_middle_judges_the_rest(
     # First the old bank's, then the new one's, and recorded under the bank that judged.
     assert sizes == sorted(sizes, reverse=True)
     assert set(sizes) == {96, 64}
-    recorded = workspace.database.inspections.recent("brushed", 200)
-    assert len(recorded) == sizes.count(64)
+    recorded = {
+        one.image_name: one for one in workspace.database.inspections.recent("brushed", 200)
+    }
+    assert len(recorded) == len(judged)
+    for one in judged:
+        assert isinstance(one, patchbank.Inspection)
+        assert recorded[one.image].bank_version == one.bank_version
+        assert recorded[one.image].score == one.score
 
 
 def test_many_threads_may_use_one_bank_while_it_is_refitted(

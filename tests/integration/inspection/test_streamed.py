@@ -225,12 +225,16 @@ def test_a_fit_stays_under_its_limit(graphs_home: Path, database_url: str, tmp_p
             text=True,
         )
 
-    refused = fit("100MB").stderr.splitlines()[-1]
-    found = re.search(r"give --memory-limit (\d+)MB or more", refused)
-    assert found is not None, refused
-    # The remedy works, and little more memory does not yet hold all patches at once.
-    limit = int(found[1])
-    outcome = fit(f"{limit}MB")
+    def fit_in_the_least() -> tuple[int, subprocess.CompletedProcess[str]]:
+        refused = fit("100MB").stderr.splitlines()[-1]
+        found = re.search(r"give --memory-limit (\d+)MB or more", refused)
+        assert found is not None, refused
+        # The remedy works, and little more memory does not yet hold all patches at once.
+        return int(found[1]), fit(f"{found[1]}MB")
+
+    # The first fit after an installation compiles, which takes memory of its own.
+    fit_in_the_least()
+    limit, outcome = fit_in_the_least()
     assert outcome.returncode == 0, outcome.stderr
     document: dict[str, Any] = json.loads(outcome.stdout)
     assert document["streamed"] is True
