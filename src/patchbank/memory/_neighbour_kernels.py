@@ -252,7 +252,7 @@ def average_panels(order: Any, panels: Any, centres: Any) -> None:
         at = (p // PANEL) * pairs * PANEL * 2 + 2 * (p % PANEL)
         squared = 0
         for k in range(2 * pairs):
-            total = 0
+            total = np.int64(0)
             for i in range(count):
                 total += np.int64(panels.values[p, k // 2, i, k % 2])
             mean = total // count

@@ -258,7 +258,7 @@ class TestStream:
             next(stream)
         assert drawn <= 20 + 4
         assert totals == list(range(1, 21))
-        stream.close()  # type: ignore[attr-defined]
+        stream.close()
 
     def test_an_interruption_passes_and_leaves_the_extractor_usable(
         self, extractor: Extractor

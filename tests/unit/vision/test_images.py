@@ -144,8 +144,8 @@ def test_transparency_shows_black(mode: str) -> None:
 def test_what_is_called_grey_has_equal_channels(mode: str) -> None:
     grey = picture()[:, :, 0]
     if mode in ("I", "I;16"):
-        kind = np.int32 if mode == "I" else np.uint16
-        image = Image.fromarray(grey.astype(kind) * kind(257))
+        wide = grey.astype(np.int32) * 257
+        image = Image.fromarray(wide if mode == "I" else wide.astype(np.uint16))
     elif mode == "F":
         image = Image.fromarray(grey / np.float32(255))
     elif mode == "La":
