@@ -250,7 +250,7 @@ def average_panels(order: Any, panels: Any, centres: Any) -> None:
         for i in range(PANEL):
             count += order[p * PANEL + i] >= 0
         at = (p // PANEL) * pairs * PANEL * 2 + 2 * (p % PANEL)
-        squared = 0
+        squared = np.int64(0)
         for k in range(2 * pairs):
             total = np.int64(0)
             for i in range(count):
