@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import statistics
 import time
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -154,11 +155,15 @@ def _torch_steps(patches: Floats) -> Callable[[], float] | None:
     except ModuleNotFoundError:
         print("  torch cannot be imported (make parity installs it): measured without it")
         return None
+    from sklearn.exceptions import DataDimensionalityWarning
     from sklearn.random_projection import SparseRandomProjection, johnson_lindenstrauss_min_dim
 
     components = int(johnson_lindenstrauss_min_dim(len(patches), eps=0.9))
     projection = SparseRandomProjection(n_components=components, random_state=0, dense_output=True)
-    projection.fit(patches[:2])
+    with warnings.catch_warnings():
+        # For few dimensions that is more of them than there were.
+        warnings.simplefilter("ignore", DataDimensionalityWarning)
+        projection.fit(patches[:2])
     projected = torch.from_numpy((projection.components_ @ patches.T).T.astype(np.float32))
     projected = projected.contiguous()
     least = torch.full((len(patches),), torch.inf)
