@@ -11,7 +11,8 @@ from patchbank.memory._matrices import FloatMatrix, typical_row
 from patchbank.memory._parallel import TileWorker, for_tiles
 
 if TYPE_CHECKING:
-    from patchbank.memory._neighbour_kernels import Bank, Panels, Projection
+    from patchbank.memory._neighbour_kernels import Bank
+    from patchbank.memory._projections import Panels, Projection
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -35,6 +36,7 @@ def laid_out(bank: FloatMatrix, groups: Integers | None) -> tuple[Projection, Ba
     from patchbank.memory import _integer_products as integer_products
     from patchbank.memory import _neighbour_kernels as kernels
     from patchbank.memory import _products as products
+    from patchbank.memory import _projections as projections
 
     origin = typical_row(bank).astype(np.float64)
     squared = np.empty(len(bank))
@@ -47,7 +49,7 @@ def laid_out(bank: FloatMatrix, groups: Integers | None) -> tuple[Projection, Ba
     typical = float(np.median(squared)) ** 0.5 or longest
     basis = _leading_components(bank, origin, longest)
     basis = np.ascontiguousarray(basis[: _component_count(bank, origin, basis)])
-    projection = kernels.Projection(
+    projection = projections.Projection(
         origin,
         basis,
         integer_products.LONGEST / (_ROOM * typical),
@@ -58,11 +60,11 @@ def laid_out(bank: FloatMatrix, groups: Integers | None) -> tuple[Projection, Ba
     order = _cluster_order(_coordinates(bank, origin, basis[:_ORDERED_BY]), products.PANEL)
     panels, error, longest_integers = _rounded(bank, order, projection)
     centre_count = -(-len(order) // products.PANEL**2)
-    centres = kernels.Panels(
+    centres = projections.Panels(
         np.zeros((centre_count, *panels.values.shape[1:]), np.int16),
         np.zeros(centre_count * products.PANEL, np.int32),
     )
-    kernels.average_panels(order, panels, centres)
+    projections.average_panels(order, panels, centres)
     no_groups = np.empty(0, np.int64)
     return projection, kernels.Bank(
         bank,
@@ -86,21 +88,21 @@ def _rounded(
     features: FloatMatrix, order: Integers, projection: Projection
 ) -> tuple[Panels, float, float]:
     """Return rows as panels, the largest rounding error and the largest length."""
-    from patchbank.memory import _neighbour_kernels as kernels
     from patchbank.memory import _products as products
+    from patchbank.memory import _projections as projections
 
     count = len(order) // products.PANEL
     components = len(projection.basis)
-    panels = kernels.Panels(
-        np.zeros((count, kernels.pairs_of(components), products.PANEL, 2), np.int16),
+    panels = projections.Panels(
+        np.zeros((count, projections.pairs_of(components), products.PANEL, 2), np.int16),
         np.empty(len(order), np.int32),
     )
     found: list[tuple[float, float]] = []
 
     def make_worker() -> TileWorker:
-        work = kernels.work_for(products.PANEL, projection)
+        work = projections.work_for(products.PANEL, projection)
         return lambda start, stop: found.append(
-            kernels.pack_panels(features, order, projection, start, stop, panels, work)
+            projections.pack_panels(features, order, projection, start, stop, panels, work)
         )
 
     for_tiles(count, 16, make_worker)

@@ -15,49 +15,19 @@ from patchbank.memory._integer_products import (
     query_scores,
 )
 from patchbank.memory._products import BLOCK, PANEL, compiled, squared_distance
+from patchbank.memory._projections import (
+    Panels,
+    Projection,
+    Work,
+    pairs_of,
+    project,
+    work_for,
+    write_rounded,
+)
 
 #: Clusters looked into for a query's first neighbours.
 CLUSTERS = 4
 _SMALLEST, _LARGEST = -(2**31), 2**31 - 1
-# Half the squared length of no row: so far away that it seldom looks promising.
-_NO_ROW = 2**30
-
-
-class Projection(NamedTuple):
-    """How rows become short integer vectors.
-
-    Attributes
-    ----------
-    origin
-        float64 (d,): subtracted first.
-    basis
-        float64 (components, d), orthonormal rows: what is kept of a row, beside the length of the
-        rest.
-    factor
-        What one unit becomes in integers.
-    slack
-        Largest error of the float64 computation, as a share of a row's length.
-    """
-
-    origin: npt.NDArray[np.float64]
-    basis: npt.NDArray[np.float64]
-    factor: float
-    slack: float
-
-
-class Panels(NamedTuple):
-    """Rounded rows, in panels.
-
-    Attributes
-    ----------
-    values
-        int16 (panels, pairs, PANEL, 2).
-    half_norms
-        int32 (panels * PANEL,): half of each squared length, rounded down.
-    """
-
-    values: npt.NDArray[np.int16]
-    half_norms: npt.NDArray[np.int32]
 
 
 class Bank(NamedTuple):
@@ -91,14 +61,6 @@ class Bank(NamedTuple):
     whole: bool
 
 
-class Work(NamedTuple):
-    """What a thread needs to project rows."""
-
-    centred: npt.NDArray[np.float64]
-    projected: npt.NDArray[np.float64]
-    lengths: npt.NDArray[np.float64]
-
-
 class Buffers(NamedTuple):
     """What a thread of the search needs."""
 
@@ -112,13 +74,6 @@ class Buffers(NamedTuple):
     lengths: npt.NDArray[np.float64]
     held: npt.NDArray[np.int64]
     work: Work
-
-
-def work_for(rows: int, projection: Projection) -> Work:
-    """Return buffers to project up to `rows` rows at once."""
-    components, dimensions = projection.basis.shape
-    rows = -(-rows // 4) * 4
-    return Work(np.zeros((rows, dimensions)), np.zeros((rows, components + 1)), np.zeros(rows))
 
 
 def buffers_for(queries: int, projection: Projection, bank: Bank) -> Buffers:
@@ -136,129 +91,6 @@ def buffers_for(queries: int, projection: Projection, bank: Bank) -> Buffers:
         np.empty(queries, np.int64),
         work_for(BLOCK, projection),
     )
-
-
-def pairs_of(components: int) -> int:
-    """Return how many pairs of integers hold the components and the length of the rest."""
-    return components // 2 + 1
-
-
-@compiled
-def project(features: Any, rows: Any, projection: Any, work: Any) -> None:
-    """Write rows' coordinates and the lengths of their rests, in integers' units, into `work`.
-
-    Distances between such vectors are at most those between the rows: by the triangle inequality
-    the rests differ by at least the difference of their lengths. Negative numbers in `rows` stand
-    for no row.
-    """
-    centred, projected = work.centred, work.projected
-    dimensions = features.shape[1]
-    count = projection.basis.shape[0]
-    for i in range(rows.shape[0]):
-        norm = 0.0
-        if rows[i] >= 0:
-            for j in range(dimensions):
-                value = np.float64(features[rows[i], j]) - projection.origin[j]
-                value *= projection.factor
-                centred[i, j] = value
-                norm += value * value
-        work.lengths[i] = np.sqrt(norm)
-    # Four rows at a time, so that a component is read once for all of them.
-    for i in range(0, rows.shape[0], 4):
-        for k in range(count):
-            a = b = c = d = 0.0
-            for j in range(dimensions):
-                component = projection.basis[k, j]
-                a += component * centred[i, j]
-                b += component * centred[i + 1, j]
-                c += component * centred[i + 2, j]
-                d += component * centred[i + 3, j]
-            projected[i, k] = a
-            projected[i + 1, k] = b
-            projected[i + 2, k] = c
-            projected[i + 3, k] = d
-    for i in range(rows.shape[0]):
-        inside = 0.0
-        for k in range(count):
-            inside += projected[i, k] * projected[i, k]
-        projected[i, count] = np.sqrt(max(0.0, work.lengths[i] ** 2 - inside))
-
-
-@compiled
-def write_rounded(
-    projected: Any, length: float, slack: float, values: Any, width: int, at: int
-) -> Any:
-    """Round a vector into position `at` of a block or panel `width` wide, `values` (flat).
-
-    What is longer than `LONGEST` is moved onto the ball of that radius first: a projection on a
-    convex set brings no two points farther apart, so bounds of distances remain bounds.
-
-    Returns the squared length of the integers and the largest distance to what they stand for.
-    """
-    shrink = min(1.0, LONGEST / max(length, 1.0))
-    error = 0.0
-    squared_length = 0.0
-    for k in range(projected.shape[0]):
-        exact = projected[k] * shrink
-        rounded = np.rint(exact)
-        values[(k // 2) * 2 * width + 2 * at + k % 2] = np.int16(rounded)
-        error += (exact - rounded) ** 2
-        squared_length += rounded * rounded
-    return squared_length, np.sqrt(error) + slack * length * shrink
-
-
-@compiled
-def pack_panels(
-    features: Any,
-    order: Any,
-    projection: Any,
-    first_panel: int,
-    last_panel: int,
-    panels: Any,
-    work: Any,
-) -> Any:
-    """Pack rows ``features[order]`` into panels; return the largest rounding error and length.
-
-    Negative numbers in `order` (panels * PANEL,) stand for no row.
-    """
-    largest_error, largest_length = 0.0, 0.0
-    for p in range(first_panel, last_panel):
-        values = panels.values[p].reshape(-1)
-        project(features, order[p * PANEL : (p + 1) * PANEL], projection, work)
-        for i in range(PANEL):
-            position = p * PANEL + i
-            panels.half_norms[position] = _NO_ROW
-            if order[position] < 0:
-                continue
-            length = work.lengths[i]
-            squared, error = write_rounded(
-                work.projected[i], length, projection.slack, values, PANEL, i
-            )
-            panels.half_norms[position] = np.int32(np.floor(squared / 2))
-            largest_error = max(largest_error, error)
-            largest_length = max(largest_length, length)
-    return largest_error, largest_length
-
-
-@compiled
-def average_panels(order: Any, panels: Any, centres: Any) -> None:
-    """Write the mean of each panel's rows into `centres`, panels of zeros."""
-    flat = centres.values.reshape(-1)
-    pairs = panels.values.shape[1]
-    for p in range(panels.values.shape[0]):
-        count = 0
-        for i in range(PANEL):
-            count += order[p * PANEL + i] >= 0
-        at = (p // PANEL) * pairs * PANEL * 2 + 2 * (p % PANEL)
-        squared = np.int64(0)
-        for k in range(2 * pairs):
-            total = np.int64(0)
-            for i in range(count):
-                total += np.int64(panels.values[p, k // 2, i, k % 2])
-            mean = total // count
-            flat[at + (k // 2) * PANEL * 2 + k % 2] = mean
-            squared += mean * mean
-        centres.half_norms[p] = squared // 2
 
 
 @compiled

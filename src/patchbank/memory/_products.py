@@ -1,6 +1,6 @@
 """Compiled kernels: squared distances that are either proved too large or computed directly.
 
-One register-blocked matrix product serves the coreset and the neighbour search. For a block of
+A register-blocked matrix product in float32, for the coreset. For a block of
 `BLOCK` rows x and a panel of `PANEL` rows y it computes a lower bound of ``|x - y|^2`` and says,
 one bit per pair, which pairs may lie below each row's limit. Only those are computed by direct
 difference in float64. The expansion ``|x|^2 + |y|^2 - 2xy`` therefore decides nothing: it only

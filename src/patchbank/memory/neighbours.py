@@ -27,7 +27,8 @@ class Neighbours:
     indices
         int64 (queries, k): rows of the bank; of rows at the same distance the first.
     computed
-        How many of the pairs of a query and a bank row were computed in full.
+        How often a pair of a query and a bank row was computed in full; a query's first ones count
+        again where they are met again.
     """
 
     distances: npt.NDArray[np.float32]
@@ -45,10 +46,10 @@ class Neighbours:
 class NeighbourIndex:
     """A memory bank prepared for exact nearest-neighbour search.
 
-    Every pair's distance is bounded from below by that of its projections on the bank's leading
-    components, which one matrix product gives for all pairs. Pairs whose bound does not exceed the
-    nearest distance found are computed by direct difference in float64; the others are proved
-    farther away. May be used by several threads at once.
+    Every pair's distance is bounded from below by that of short integer vectors, the coordinates on
+    the bank's leading components, which one product gives for all pairs. Pairs whose bound does not
+    exceed the nearest distance found are computed by direct difference in float64; the others are
+    proved farther away. May be used by several threads at once.
 
     Parameters
     ----------
