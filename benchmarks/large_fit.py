@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from benchmarks.memory import peak_bytes
 from patchbank.datasets.demo import demo_split
 from patchbank.inspection.fit import fit
 from patchbank.inspection.judge import Judge
@@ -79,7 +80,7 @@ def measure(folder: str, images: str, ratio: float, limit: str) -> dict[str, Any
                 resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
                 settings = make_fit_settings(coreset_ratio=ratio)
                 report = fit(workspace, "cells", paths, settings, memory_limit=limit)
-                peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+                peak = peak_bytes()
                 judge = Judge(report.bank.features, settings, report.bank.calibration)
                 stream = workspace.extractor(settings.extractor).extract_many(
                     [one.path for one in samples.test]
@@ -96,7 +97,7 @@ def measure(folder: str, images: str, ratio: float, limit: str) -> dict[str, Any
     return {
         "images": document["images"],
         "memory_limit": limit,
-        "peak_megabytes": round(peak / 1024),
+        "peak_megabytes": round(peak / 1e6),
         "bank_size": document["bank_size"],
         "covering_radius": round(document["covering_radius"], 3),
         "streaming": document["streaming"],

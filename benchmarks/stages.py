@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -11,6 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from benchmarks.memory import peak_bytes
 from patchbank.datasets.demo import demo_split
 from patchbank.inspection.fit import fit
 from patchbank.inspection.inspect import Inspector
@@ -28,7 +28,7 @@ def measure() -> dict[str, Any]:
         try:
             with Workspace(home=Path(home)) as workspace:
                 report = fit(workspace, "cells", [one.path for one in samples.train], FitSettings())
-                peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+                peak = peak_bytes()
                 inspector = Inspector(workspace, "cells")
                 paths = [one.path for one in samples.test[: WARM_IMAGES + 5]]
                 runs = [inspector.inspect(path).timings_ms for path in paths][5:]
@@ -44,7 +44,7 @@ def measure() -> dict[str, Any]:
     return {
         "fit_images": len(samples.train),
         "fit_seconds": {name: round(value, 2) for name, value in report.timings_s.items()},
-        "fit_peak_megabytes": round(peak / 1024),
+        "fit_peak_megabytes": round(peak / 1e6),
         "inspect_images": len(runs),
         "inspect": stages,
     }
