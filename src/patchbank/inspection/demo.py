@@ -16,7 +16,8 @@ from patchbank.datasets.demo import CITATION, LICENCE, LICENCE_URL, demo_split
 from patchbank.errors import DiskFullError, MissingExtraError, ReportError
 from patchbank.inspection.evaluate import CategoryEvaluation, Judged, evaluate_category
 from patchbank.inspection.fit import save
-from patchbank.inspection.inspect import Inspector, heatmap_of
+from patchbank.inspection.heatmaps import heatmap_of
+from patchbank.inspection.inspect import Inspector
 from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.timing import Stopwatch
 from patchbank.inspection.verdicts import Inspection

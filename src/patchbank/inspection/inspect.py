@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
-import os
-import secrets
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -16,16 +13,14 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from patchbank.datasets.folders import find_images
 from patchbank.errors import (
     BankGoneError,
-    DiskFullError,
     ExtractorMismatchError,
     ImageError,
-    ReportError,
 )
+from patchbank.inspection.heatmaps import heatmap_path, write_heatmap
 from patchbank.inspection.judge import Judge
 from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.sources import checked_name, checked_names, source_name
@@ -46,8 +41,6 @@ from patchbank.vision.images import ImageSource
 DEFAULT_TOP = 10
 
 _STAGE = "inspected"
-# Bytes; file systems allow 255 for a name.
-_LONGEST_STEM = 200
 # Every commit waits for the disk: some images share one. What is given back is recorded.
 _RECORDED_AT_ONCE = 16
 
@@ -307,12 +300,9 @@ class Inspector:
         judgement = bank.judge(extraction.patches, image.width, image.height, watch=watch)
         with watch.stage("similar"):
             similar = find_similar()
-        # The content's hash keeps apart images of one name from different folders.
         path = None
         if task.heatmaps is not None:
-            # Cut, so that the longest name a file may have still fits with what is added.
-            stem = os.fsencode(Path(task.name).stem)[:_LONGEST_STEM].decode("utf-8", "ignore")
-            path = task.heatmaps / f"{stem}-{image.sha256[:8]}.png"
+            path = heatmap_path(task.heatmaps, task.name, image.sha256)
         unrecorded = Inspection(
             image=task.name,
             category=self.category,
@@ -382,48 +372,6 @@ class _Judged:
 
 
 _Pending = tuple[_Task, "Future[_Judged | Refused]"]
-
-
-def write_heatmap(path: Path, pixels: NDArray[np.uint8], inspection: Inspection) -> None:
-    """Write the heatmap picture of an inspection; whole or not at all.
-
-    Raises
-    ------
-    DiskFullError, ReportError
-        If it cannot be written.
-    """
-    picture = heatmap_of(pixels, inspection)
-    # Its own name: others may be writing the picture of the same image.
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(partial, format="PNG", compress_level=1)
-        partial.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFullError(f"no space left on the disk for {path}; free some") from error
-        raise ReportError(
-            f"heatmap {path} cannot be written: {error.strerror or error}; give another folder"
-        ) from error
-
-
-def heatmap_of(pixels: NDArray[np.uint8], inspection: Inspection) -> Image.Image:
-    """Return the picture of an inspection: the image beside its anomaly map."""
-    from patchbank.reports.pictures import heatmap_picture
-
-    return heatmap_picture(
-        pixels,
-        inspection.full_map(),
-        verdict=inspection.verdict,
-        score=inspection.score,
-        threshold=inspection.threshold,
-        map_threshold=inspection.map_threshold,
-        regions=inspection.regions,
-        p_value=inspection.p_value,
-        name=inspection.image,
-    )
 
 
 def inspect_paths(

@@ -1,0 +1,71 @@
+"""The picture of an inspection: drawn, named, written."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from patchbank.errors import DiskFullError, ReportError
+from patchbank.inspection.verdicts import Inspection
+
+# Bytes; file systems allow 255 for a name.
+_LONGEST_STEM = 200
+
+
+def heatmap_path(folder: Path, name: str, sha256: str) -> Path:
+    """Return where the picture of an image goes.
+
+    The content's hash keeps apart images of one name from different folders.
+    """
+    # Cut, so that the longest name a file may have still fits with what is added.
+    stem = os.fsencode(Path(name).stem)[:_LONGEST_STEM].decode("utf-8", "ignore")
+    return folder / f"{stem}-{sha256[:8]}.png"
+
+
+def write_heatmap(path: Path, pixels: NDArray[np.uint8], inspection: Inspection) -> None:
+    """Write the heatmap picture of an inspection; whole or not at all.
+
+    Raises
+    ------
+    DiskFullError, ReportError
+        If it cannot be written.
+    """
+    picture = heatmap_of(pixels, inspection)
+    # Its own name: others may be writing the picture of the same image.
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture.save(partial, format="PNG", compress_level=1)
+        partial.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFullError(f"no space left on the disk for {path}; free some") from error
+        raise ReportError(
+            f"heatmap {path} cannot be written: {error.strerror or error}; give another folder"
+        ) from error
+
+
+def heatmap_of(pixels: NDArray[np.uint8], inspection: Inspection) -> Image.Image:
+    """Return the picture of an inspection: the image beside its anomaly map."""
+    from patchbank.reports.pictures import heatmap_picture
+
+    return heatmap_picture(
+        pixels,
+        inspection.full_map(),
+        verdict=inspection.verdict,
+        score=inspection.score,
+        threshold=inspection.threshold,
+        map_threshold=inspection.map_threshold,
+        regions=inspection.regions,
+        p_value=inspection.p_value,
+        name=inspection.image,
+    )
