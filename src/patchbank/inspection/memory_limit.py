@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import psutil  # type: ignore[import-untyped,unused-ignore]
+import psutil
 
 from patchbank.errors import ParameterError
 from patchbank.memory.budget import FitSize, Parts, largest_ratio, least_bytes, plan_parts

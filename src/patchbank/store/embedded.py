@@ -324,7 +324,7 @@ class EmbeddedServer:
         return read_number(self.data / "postmaster.pid")
 
     def _is_our_server(self, pid: int) -> bool:
-        import psutil  # type: ignore[import-untyped,unused-ignore]
+        import psutil
 
         try:
             process = psutil.Process(pid)
