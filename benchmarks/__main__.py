@@ -12,9 +12,18 @@ import subprocess
 import sys
 
 from benchmarks import results, tables
+from benchmarks.apart import INTERRUPTED
 from benchmarks.results import MEASUREMENTS, ROOT
 
 _TABLES = "tables"
+_CODE = """
+import sys
+from benchmarks import results
+try:
+    results.run({name!r})
+except KeyboardInterrupt:
+    sys.exit({interrupted})
+"""
 
 
 def main() -> int:
@@ -24,7 +33,7 @@ def main() -> int:
     for name in (name for name in names if name != _TABLES):
         print(f"== {name}: {MEASUREMENTS[name].what}", flush=True)
         code = _run_apart(name)
-        if code == 130:
+        if code == INTERRUPTED:
             print(f"\nbenchmarks: interrupted in {name}; what was finished is kept in build/bench")
             return code
         if code:
@@ -68,18 +77,18 @@ def _names() -> list[str]:
 
 
 def _run_apart(name: str) -> int:
-    """Run one measurement in a fresh process and return its exit code, 130 if interrupted."""
+    """Run one measurement in a fresh process and return its exit code."""
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     # Measured is the embedded database in a temporary folder, never anybody's own.
     environment.pop("PATCHBANK_DATABASE_URL", None)
-    code = f"from benchmarks import results; results.run({name!r})"
+    code = _CODE.format(name=name, interrupted=INTERRUPTED)
     process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=environment)
     try:
         return process.wait()
     except KeyboardInterrupt:
         # The terminal has told it too; it stops the database it has started.
         process.wait()
-        return 130
+        return INTERRUPTED
 
 
 if __name__ == "__main__":
