@@ -179,5 +179,5 @@ def main() -> dict[str, Any]:
     for size, count, total in zip(
         document["images"], document["runs"], document["figures"]["total"], strict=True
     ):
-        print(f"  fit of {size}: {spread_text(total, ' s')}, {count} runs")
+        print(f"  fit of {size}: {spread_text(total, ' s')}, runs: {count}")
     return document
