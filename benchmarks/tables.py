@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks.folder import FEATURES, MANY, SINGLY
 from benchmarks.glance import GLANCES, Document, Row
 from benchmarks.results import ROOT
-from benchmarks.timing import spread_text
+from benchmarks.timing import spread_text, three_digits
 
 DOCUMENT = ROOT / "docs" / "performance.md"
 GLANCE = "glance"
@@ -182,16 +182,12 @@ def _growth_table(figures: Document) -> str:
     ]
     for name, label in _GROWTH_NAMES.items():
         slopes = figures["exponents"][name]
-        medians = (_short(one["median"]) for one in figures["figures"][name])
+        medians = (three_digits(one["median"]) for one in figures["figures"][name])
         rows.append((label, *medians, f"{slopes['all']:.2f}", f"{slopes['last doubling']:.2f}"))
     heading = ("reference images", *sizes, "exponent", "of the last doubling")
     streamed = any(figures["streamed"])
     note = "\n\nThe largest did not fit into half of the free memory: streamed." * streamed
     return table(heading, rows) + note
-
-
-def _short(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 TABLES: dict[str, Callable[[Document], str]] = {

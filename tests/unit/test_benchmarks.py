@@ -76,8 +76,8 @@ def test_ratio_is_the_median_of_paired_ratios() -> None:
     # Not the ratio of medians, which is 4 / 2.
     assert ratio([1, 4, 30], [1, 2, 3]) == {"median": 2, "least": 1, "most": 10}
     assert ratio([6, 4, 1], [1, 2, 3]) == {"median": 2, "least": 0.33, "most": 6}
-    assert spread_text({"median": 1234.5, "least": 7, "most": 2000}, " s") == (
-        "1,234.5 s (7 to 2,000)"
+    assert spread_text({"median": 1234.5, "least": 0.0714, "most": 12.34}, " s") == (
+        "1,234 s (0.0714 to 12.3)"
     )
 
 
