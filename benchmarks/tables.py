@@ -83,11 +83,23 @@ def _glance(body: str, results: Mapping[str, Document]) -> str:
     lines = table(_HEADING, []).splitlines()
     for name, rows_of in GLANCES.items():
         if name in results:
-            rows = [(*row, f"`{name}`") for row in rows_of(results[name]["figures"])]
+            note = _disturbance(results[name])
+            rows = [
+                (item, figure + note, *others, f"`{name}`")
+                for item, figure, *others in rows_of(results[name]["figures"])
+            ]
             lines += table(_HEADING, rows).splitlines()[2:]
         else:
             lines += kept.get(name, [])
     return "\n".join(lines) + "\n"
+
+
+def _disturbance(document: Document) -> str:
+    """Return a remark where the load was more than a measurement itself makes."""
+    loads = document["load before and after"]
+    if loads[0] is None or max(loads) <= 1.5 * document["cores"]:
+        return ""
+    return f" (disturbed: load {max(loads):g} on {document['cores']} cores)"
 
 
 def _stages_table(figures: Document) -> str:

@@ -126,6 +126,14 @@ def test_tables_are_written_from_the_results_and_others_kept() -> None:
     assert tables.with_tables(page, {"cold": COLD}) == page
 
 
+def test_a_disturbed_figure_says_so() -> None:
+    disturbed = {**COLD, "load before and after": [0.5, 6.5]}
+    assert "disturbed" not in tables.with_tables(PAGE, {"cold": COLD})
+    assert "(1.25 to 2) (disturbed: load 6.5 on 2 cores) | `python" in tables.with_tables(
+        PAGE, {"cold": disturbed}
+    )
+
+
 def test_rows_of_a_table_are_as_wide_as_its_heading() -> None:
     page = tables.with_tables(PAGE, {"cold": COLD})
     glance = re.search(r"bench:glance -->\n(.*?)<!--", page, re.DOTALL)
