@@ -21,11 +21,13 @@ import psutil
 
 from patchbank.datasets.demo import demo_split
 from patchbank.errors import ParameterError
+from patchbank.inspection.quantise import quantised_graph
+from patchbank.inspection.workspace import Workspace
+from patchbank.progress import silent
 from patchbank.settings import usable_cores
-from patchbank.vision.backbones import get_backbone
-from patchbank.vision.backbones.features import write_feature_graph
 from patchbank.vision.extractor import Extraction, Extractor, ExtractorSettings
 from patchbank.vision.extractor_settings import PRECISIONS
+from patchbank.vision.images import ImageSource
 from patchbank.vision.runtime import CompiledGraph, check_precision, compile_graph
 
 CALLS_A_BLOCK = 12
@@ -48,10 +50,9 @@ print(time.perf_counter() - start[0], time.process_time() - start[1])
 def measure() -> dict[str, Any]:
     """Return the document of ``python -m benchmarks extractor``."""
     paths = [sample.path for sample in demo_split("mono").test[:STREAM_IMAGES]]
-    settings = {one: ExtractorSettings(precision=one) for one in usable_precisions()}
-    extractors = {name: Extractor(one) for name, one in settings.items()}
-    image = np.zeros((settings["f32"].preprocessing.side,) * 2 + (3,), np.uint8)
-    graphs = {name: _compiled(one) for name, one in settings.items()}
+    extractors = {name: _extractor(name) for name in usable_precisions()}
+    image = np.zeros((extractors["f32"].preprocessing.side,) * 2 + (3,), np.uint8)
+    graphs = {name: _compiled(one) for name, one in extractors.items()}
 
     def network(name: str) -> Callable[[int], None]:
         def run(index: int) -> None:
@@ -60,7 +61,7 @@ def measure() -> dict[str, Any]:
 
         return run
 
-    stages: dict[str, list[dict[str, float]]] = {name: [] for name in settings}
+    stages: dict[str, list[dict[str, float]]] = {name: [] for name in graphs}
 
     def whole(name: str) -> Callable[[int], None]:
         def run(index: int) -> None:
@@ -70,8 +71,8 @@ def measure() -> dict[str, Any]:
 
     document: dict[str, Any] = {
         "cores": usable_cores(),
-        "network_ms": _in_turns({name: network(name) for name in settings}),
-        "extract_one_ms": _in_turns({name: whole(name) for name in settings}),
+        "network_ms": _in_turns({name: network(name) for name in graphs}),
+        "extract_one_ms": _in_turns({name: whole(name) for name in graphs}),
         "stages_ms": {
             name: {
                 stage: round(statistics.median(run[stage] for run in runs), 2) for stage in runs[0]
@@ -86,16 +87,22 @@ def measure() -> dict[str, Any]:
     return document
 
 
-def _compiled(settings: ExtractorSettings) -> CompiledGraph:
+def _extractor(precision: str) -> Extractor:
+    settings = ExtractorSettings(precision=precision)
+    if not settings.is_quantised:
+        return Extractor(settings)
+    paths: list[ImageSource] = [sample.path for sample in demo_split("mono").train]
+    names = [Path(str(path)).name for path in paths]
+    with tempfile.TemporaryDirectory() as home, Workspace(home=Path(home)) as workspace:
+        graph = quantised_graph(workspace, settings, paths, names, silent)
+    return Extractor(settings, quantised=graph)
+
+
+def _compiled(extractor: Extractor) -> CompiledGraph:
     return compile_graph(
-        lambda: write_feature_graph(
-            get_backbone(settings.backbone),
-            settings.layers,
-            settings.preprocessing.side,
-            settings.pooling,
-        ),
+        extractor.write_graph,
         key="benchmark",
-        precision=settings.precision,
+        precision=extractor.settings.precision,
         threads=usable_cores(),
         streams=1,
         cache_folder=None,

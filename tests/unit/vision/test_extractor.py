@@ -54,7 +54,7 @@ class TestSettings:
             text = json.dumps(settings.to_json())
             again = ExtractorSettings.from_json(json.loads(text))
             assert again == settings
-            assert again.fingerprint == settings.fingerprint
+            assert again.fingerprint() == settings.fingerprint()
             assert hash(again) == hash(settings)
 
     def test_unknown_settings_are_of_a_newer_version(self) -> None:
@@ -64,7 +64,7 @@ class TestSettings:
     def test_order_of_layers_does_not_matter(self) -> None:
         one = ExtractorSettings(layers=("blocks.10", "blocks.4"))
         assert one == ExtractorSettings()
-        assert one.fingerprint == ExtractorSettings().fingerprint
+        assert one.fingerprint() == ExtractorSettings().fingerprint()
 
     def test_every_setting_changes_the_fingerprint(self, monkeypatch: pytest.MonkeyPatch) -> None:
         others = [
@@ -75,9 +75,9 @@ class TestSettings:
             ExtractorSettings(pooling=1),
             ExtractorSettings(precision="bf16"),
         ]
-        fingerprints = {one.fingerprint for one in [ExtractorSettings(), *others]}
+        fingerprints = {one.fingerprint() for one in [ExtractorSettings(), *others]}
         monkeypatch.setattr(extractor_settings, "FEATURES_VERSION", 0)
-        fingerprints.add(ExtractorSettings().fingerprint)
+        fingerprints.add(ExtractorSettings().fingerprint())
         assert len(fingerprints) == len(others) + 2
         assert all(len(fingerprint) == 64 for fingerprint in fingerprints)
 
