@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO, Any, Final
 
 import numpy as np
@@ -66,7 +66,7 @@ def quantise(
     threads : int
         Cores used; 0 for all that this process has.
     progress : Progress
-        Called after every image that the network has seen.
+        Called as the network sees the images; the last one counts when all is done.
 
     Raises
     ------
@@ -86,20 +86,19 @@ def quantise(
     with tempfile.TemporaryFile() as talk, _worker(talk) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        try:
+        # Where it dies before it has read all, what it said is found below.
+        with suppress(BrokenPipeError):
             process.stdin.write(json.dumps(request).encode() + b"\n")
             process.stdin.write(onnx)
             process.stdin.write(np.ascontiguousarray(images).data)
             process.stdin.close()
-        except BrokenPipeError:
-            # It died before it had read all; what it said is found below.
-            pass
         for line in process.stdout:
             answer = json.loads(line)
             if "description" in answer:
                 description = process.stdout.read(answer["description"])
                 weights = process.stdout.read(answer["weights"])
                 if len(weights) == answer["weights"]:
+                    progress("quantise", len(images), len(images))
                     return QuantisedGraph(description, weights)
                 break
             progress("quantise", answer["done"], len(images))
@@ -126,6 +125,10 @@ def _worker(talk: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
             yield process
         finally:
             process.kill()
+            with suppress(BrokenPipeError):
+                # Nobody reads what is not written yet.
+                assert process.stdin is not None
+                process.stdin.close()
 
 
 def _last_line(talk: IO[bytes]) -> str:

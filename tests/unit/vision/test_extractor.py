@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import multiprocessing
+import os
 import subprocess
 import sys
 import threading
@@ -339,6 +340,18 @@ assert "onnx" not in sys.modules
         (tmp_path / "file").touch()
         one = Extractor(SMALL, cache_folder=tmp_path / "file" / "folder")
         assert len(one.extract(pictures(1))) == 1
+
+    def test_graphs_that_nobody_used_for_long_are_removed(self, tmp_path: Path) -> None:
+        Extractor(SMALL, cache_folder=tmp_path)
+        (used,) = tmp_path.iterdir()
+        unused = tmp_path / "of-a-bank-long-gone.graph"
+        unused.touch()
+        for path in (used, unused):
+            os.utime(path, (0, 0))
+        Extractor(SMALL, cache_folder=tmp_path)
+        Extractor(ExtractorSettings(image_size=64, pooling=1), cache_folder=tmp_path)
+        assert used.exists()
+        assert not unused.exists()
 
     def test_settings_have_their_own_files(self, tmp_path: Path) -> None:
         for settings in (SMALL, ExtractorSettings(image_size=64, pooling=1)):

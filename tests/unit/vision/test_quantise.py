@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from patchbank.errors import MissingExtraError, ParameterError, QuantisationError
+from patchbank.vision import quantise as module
 from patchbank.vision.extractor import Extractor, ExtractorSettings
 from patchbank.vision.quantise import quantise
 from patchbank.vision.quantised import QuantisedGraph
@@ -142,6 +143,15 @@ def test_what_nncf_cannot_do_is_one_line(squares: npt.NDArray[np.uint8]) -> None
     with pytest.raises(QuantisationError, match="fit with precision f32") as caught:
         quantise(INT8, squares[:, :50])
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_process_that_does_not_even_start_is_one_line(
+    squares: npt.NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As where the installation is damaged. It reads nothing, and not all fits into the pipe.
+    monkeypatch.setattr(module, "_WORKER", "patchbank.vision.no_such_module")
+    with pytest.raises(QuantisationError, match=r"quantised: .*no_such_module.*; fit with"):
+        quantise(INT8, squares)
 
 
 def test_an_interruption_leaves_no_process(squares: npt.NDArray[np.uint8]) -> None:
