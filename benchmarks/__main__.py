@@ -1,38 +1,95 @@
-"""``python -m benchmarks [NAME...]``: run all measurements, or those named; keep them as JSON."""
+"""``python -m benchmarks [NAME...]``: measure, keep the figures as JSON, write them into the docs.
+
+Every measurement runs in a process of its own, and its result is kept when it ends: after an
+interruption, name those that are missing.
+"""
 
 from __future__ import annotations
 
-import json
+import argparse
+import os
+import subprocess
 import sys
-from pathlib import Path
 
-from benchmarks import accuracy, coreset, extractor, large_fit, neighbours, similarity, stages
+from benchmarks import results, tables
+from benchmarks.apart import INTERRUPTED
+from benchmarks.results import MEASUREMENTS, ROOT
 
-MEASUREMENTS = {
-    "accuracy": accuracy.main,
-    "coreset": coreset.main,
-    "extractor": extractor.main,
-    "large_fit": large_fit.main,
-    "neighbours": neighbours.main,
-    "similarity": similarity.main,
-    "stages": stages.main,
-}
-RESULTS = Path("build") / "bench"
+_TABLES = "tables"
+_CODE = """
+import sys
+from benchmarks import results
+try:
+    results.run({name!r})
+except KeyboardInterrupt:
+    sys.exit({interrupted})
+"""
 
 
 def main() -> int:
-    """Run what is asked for."""
-    names = sys.argv[1:] or list(MEASUREMENTS)
-    unknown = [name for name in names if name not in MEASUREMENTS]
+    """Run what is asked for; return 1 if something failed and 130 if it was interrupted."""
+    names = _names()
+    failed = []
+    for name in (name for name in names if name != _TABLES):
+        print(f"== {name}: {MEASUREMENTS[name].what}", flush=True)
+        code = _run_apart(name)
+        if code == INTERRUPTED:
+            print(f"\nbenchmarks: interrupted in {name}; what was finished is kept in build/bench")
+            return code
+        if code:
+            failed.append(name)
+            print(f"benchmarks: {name} failed; the others go on", file=sys.stderr)
+        else:
+            tables.update_document(results.kept())
+    if _TABLES in names:
+        tables.update_document(results.kept())
+    if failed:
+        print(f"benchmarks: failed: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _names() -> list[str]:
+    default = [name for name, one in MEASUREMENTS.items() if one.by_default]
+    others = [name for name in MEASUREMENTS if name not in default]
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=f"Without names, run {', '.join(default)}: about twenty minutes on two cores. "
+        f"{' and '.join(others)} take longer and run only when named. Figures are kept in "
+        "build/bench, tables in docs/performance.md.",
+    )
+    parser.add_argument("--list", action="store_true", help="list the measurements and end")
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help=f"measurements; or {_TABLES!r}: only write the tables again",
+    )
+    arguments = parser.parse_args()
+    if arguments.list:
+        for name, one in MEASUREMENTS.items():
+            print(f"{name:<12}{one.what}{'' if one.by_default else ' (only when named)'}")
+        sys.exit(0)
+    names: list[str] = arguments.names or default
+    unknown = [name for name in names if name not in {*MEASUREMENTS, _TABLES}]
     if unknown:
-        print(f"benchmarks: {unknown[0]} is none of {', '.join(MEASUREMENTS)}", file=sys.stderr)
-        return 2
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    for name in names:
-        print(f"== {name}")
-        document = MEASUREMENTS[name]()
-        (RESULTS / f"{name}.json").write_text(json.dumps(document, indent=2) + "\n")
-    return 0
+        parser.error(f"{unknown[0]} is none of {', '.join([*MEASUREMENTS, _TABLES])}")
+    return names
 
 
-sys.exit(main())
+def _run_apart(name: str) -> int:
+    """Run one measurement in a fresh process and return its exit code."""
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    # Measured is the embedded database in a temporary folder, never anybody's own.
+    environment.pop("PATCHBANK_DATABASE_URL", None)
+    code = _CODE.format(name=name, interrupted=INTERRUPTED)
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=environment)
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        # The terminal has told it too; it stops the database it has started.
+        process.wait()
+        return INTERRUPTED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -6,19 +6,19 @@ Beside the wall time stands the processor's time, all cores added up: it depends
 
 from __future__ import annotations
 
-import json
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 
+from benchmarks.apart import measured_apart
+from benchmarks.timing import Blocks, Lap, in_blocks, ratio, spread, spread_text
 from patchbank.datasets.demo import demo_split
 from patchbank.errors import ParameterError
 from patchbank.inspection.quantise import quantised_graph
@@ -27,7 +27,6 @@ from patchbank.progress import silent
 from patchbank.settings import usable_cores
 from patchbank.vision.extractor import Extraction, Extractor, ExtractorSettings
 from patchbank.vision.extractor_settings import PRECISIONS
-from patchbank.vision.images import ImageSource
 from patchbank.vision.runtime import CompiledGraph, check_precision, compile_graph
 
 CALLS_A_BLOCK = 12
@@ -35,6 +34,7 @@ QUIET_BLOCKS = 15
 FEWEST_QUIET_BLOCKS = 5
 LONGEST_SECONDS = 30
 STREAM_IMAGES = 400
+STREAM_PASSES = 5
 COLD_STARTS = 5
 _COLD = """
 import sys, time
@@ -50,52 +50,70 @@ print(time.perf_counter() - start[0], time.process_time() - start[1])
 def measure() -> dict[str, Any]:
     """Return the document of ``python -m benchmarks extractor``."""
     paths = [sample.path for sample in demo_split("mono").test[:STREAM_IMAGES]]
-    extractors = {name: _extractor(name) for name in usable_precisions()}
-    image = np.zeros((extractors["f32"].preprocessing.side,) * 2 + (3,), np.uint8)
-    graphs = {name: _compiled(one) for name, one in extractors.items()}
-
-    def network(name: str) -> Callable[[int], None]:
-        def run(index: int) -> None:
-            with graphs[name].run(image):
-                pass
-
-        return run
-
-    stages: dict[str, list[dict[str, float]]] = {name: [] for name in graphs}
-
-    def whole(name: str) -> Callable[[int], None]:
-        def run(index: int) -> None:
-            stages[name].append(extractors[name].extract_one(paths[index]).timings_ms)
-
-        return run
-
+    extractors = {name: extractor_in(name) for name in usable_precisions()}
+    works: dict[str, Callable[[int], object]] = {}
+    for name, extractor in extractors.items():
+        works[f"{name} network"] = network_alone(extractor)
+        works[f"{name} whole"] = partial(_extract_one, extractor, paths)
+    blocks = in_blocks(
+        works,
+        calls=CALLS_A_BLOCK,
+        quiet=QUIET_BLOCKS,
+        fewest=FEWEST_QUIET_BLOCKS,
+        seconds=LONGEST_SECONDS,
+    )
     document: dict[str, Any] = {
         "cores": usable_cores(),
-        "network_ms": _in_turns({name: network(name) for name in graphs}),
-        "extract_one_ms": _in_turns({name: whole(name) for name in graphs}),
-        "stages_ms": {
-            name: {
-                stage: round(statistics.median(run[stage] for run in runs), 2) for stage in runs[0]
-            }
-            for name, runs in stages.items()
+        "network_ms": {name: blocks.figures(f"{name} network") for name in extractors},
+        "extract_one_ms": {name: blocks.figures(f"{name} whole") for name in extractors},
+        "times as long as the network alone": {
+            name: blocks.ratio(f"{name} whole", f"{name} network") for name in extractors
         },
-        "extract_many": {name: _stream(one, paths) for name, one in extractors.items()},
+        "stages_ms": {name: _stages(blocks, f"{name} whole") for name in extractors},
+        "extract_many": _streams(extractors, paths),
     }
-    for one in extractors.values():
-        one.close()
+    for extractor in extractors.values():
+        extractor.close()
     document["cold_start_s"] = _cold_starts()
     return document
 
 
-def _extractor(precision: str) -> Extractor:
+def extractor_in(precision: str) -> Extractor:
+    """Return the default extractor in a precision; in int8, quantised with the demo set."""
     settings = ExtractorSettings(precision=precision)
     if not settings.is_quantised:
         return Extractor(settings)
-    paths: list[ImageSource] = [sample.path for sample in demo_split("mono").train]
-    names = [Path(str(path)).name for path in paths]
+    samples = demo_split("mono").train
     with tempfile.TemporaryDirectory() as home, Workspace(home=Path(home)) as workspace:
-        graph = quantised_graph(workspace, settings, paths, names, silent)
+        graph = quantised_graph(
+            workspace,
+            settings,
+            [sample.path for sample in samples],
+            [sample.name for sample in samples],
+            silent,
+        )
     return Extractor(settings, quantised=graph)
+
+
+def _extract_one(extractor: Extractor, paths: Sequence[Path], number: int) -> dict[str, float]:
+    return extractor.extract_one(paths[number % len(paths)]).timings_ms
+
+
+def _stages(blocks: Blocks, name: str) -> dict[str, float]:
+    runs = [run for index in blocks.chosen for run in blocks.results[name][index]]
+    return {stage: round(statistics.median(run[stage] for run in runs), 2) for stage in runs[0]}
+
+
+def network_alone(extractor: Extractor) -> Callable[[int], object]:
+    """Return what runs the compiled graph on an image that is in memory, decoded and resized."""
+    graph = _compiled(extractor)
+    image = np.zeros((extractor.preprocessing.side,) * 2 + (3,), np.uint8)
+
+    def run(number: int) -> None:
+        with graph.run(image):
+            pass
+
+    return run
 
 
 def _compiled(extractor: Extractor) -> CompiledGraph:
@@ -121,61 +139,27 @@ def usable_precisions() -> list[str]:
     return usable
 
 
-def _in_turns(works: dict[str, Callable[[int], None]]) -> dict[str, dict[str, float]]:
-    """Return wall and processor milliseconds of one call, medians over quiet blocks of calls.
-
-    A block is quiet while other processes use less than an eighth of a core; where the machine has
-    too few such moments, all blocks count and ``quiet`` says so.
-    """
-    wall: dict[str, list[float]] = {name: [] for name in works}
-    processor: dict[str, list[float]] = {name: [] for name in works}
-    quiet: dict[str, list[bool]] = {name: [] for name in works}
-    deadline = time.monotonic() + LONGEST_SECONDS
-    while time.monotonic() < deadline and min(sum(one) for one in quiet.values()) < QUIET_BLOCKS:
-        for name, work in works.items():
-            work(0)  # the caches are this one's again
-            calls = []
-            busy, used, start = _busy_seconds(), time.process_time(), time.perf_counter()
-            for index in range(CALLS_A_BLOCK):
-                before = time.perf_counter()
-                work(index)
-                calls.append(1e3 * (time.perf_counter() - before))
-            seconds, own = time.perf_counter() - start, time.process_time() - used
-            quiet[name].append(_busy_seconds() - busy - own < seconds / 8)
-            wall[name].append(statistics.median(calls))
-            processor[name].append(1e3 * own / CALLS_A_BLOCK)
-    found = {}
-    for name in works:
-        enough = sum(quiet[name]) >= FEWEST_QUIET_BLOCKS
-        chosen = [index for index, still in enumerate(quiet[name]) if still or not enough]
-        walls = [wall[name][index] for index in chosen]
-        found[name] = {
-            "median": round(statistics.median(walls), 2),
-            "least": round(min(walls), 2),
-            "most": round(max(walls), 2),
-            "processor": round(statistics.median(processor[name][index] for index in chosen), 2),
-            "blocks": len(chosen),
-            "quiet": enough,
-        }
-    return found
-
-
-def _busy_seconds() -> float:
-    """Return the seconds that the cores have worked, for whatever process."""
-    times = psutil.cpu_times()
-    return float(sum(times) - times.idle - getattr(times, "iowait", 0.0))
-
-
-def _stream(extractor: Extractor, paths: list[Path]) -> dict[str, float]:
+def _streams(extractors: dict[str, Extractor], paths: list[Path]) -> dict[str, dict[str, Any]]:
     """Return images per second, in wall time and as the processor's time on all cores allows."""
-    list(extractor.extract_many(paths[:8]))
-    start, used = time.perf_counter(), time.process_time()
-    done = sum(isinstance(one, Extraction) for one in extractor.extract_many(paths))
-    wall, processor = time.perf_counter() - start, time.process_time() - used
+    laps: dict[str, list[Lap]] = {name: [] for name in extractors}
+    for extractor in extractors.values():
+        list(extractor.extract_many(paths[:8]))
+    for _ in range(STREAM_PASSES):
+        for name, extractor in extractors.items():
+            lap = Lap()
+            done = sum(isinstance(one, Extraction) for one in extractor.extract_many(paths))
+            laps[name].append(lap.stop())
+            if done != len(paths):
+                raise AssertionError(f"{len(paths) - done} images were refused")
+    walls = {name: [lap.wall for lap in each] for name, each in laps.items()}
     return {
-        "images": done,
-        "images_per_second": round(done / wall, 1),
-        "processor_ms_per_image": round(1e3 * processor / done, 2),
+        name: {
+            "images": len(paths),
+            "images_per_second": spread((len(paths) / wall for wall in walls[name]), 1),
+            "processor_ms_per_image": spread(1e3 * lap.processor / len(paths) for lap in each),
+            "times as long as f32": ratio(walls[name], walls["f32"]),
+        }
+        for name, each in laps.items()
     }
 
 
@@ -205,9 +189,7 @@ def _cold_starts() -> dict[str, dict[str, float]]:
 
 def main() -> dict[str, Any]:
     """Measure in a fresh process, whose threads do nothing else, and print."""
-    code = "import json; from benchmarks import extractor; print(json.dumps(extractor.measure()))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    document: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    document: dict[str, Any] = measured_apart("extractor")
     print(f"{document['cores']} cores; ms an image: wall median (least to most), processor")
     for name in document["network_ms"]:
         for what, label in (("network_ms", "network alone"), ("extract_one_ms", "extract_one")):
@@ -217,12 +199,15 @@ def main() -> dict[str, Any]:
                 f" {one['most']:.2f}) {one['processor']:6.2f}, {one['blocks']} "
                 f"{'quiet' if one['quiet'] else 'disturbed'} blocks"
             )
+        over = document["times as long as the network alone"][name]
+        print(f"  {name:<5} extract_one over network alone: {spread_text(over)} times")
         stages = ", ".join(f"{k} {v:.2f}" for k, v in document["stages_ms"][name].items())
         stream = document["extract_many"][name]
         print(f"  {name:<5} stages: {stages}")
         print(
-            f"  {name:<5} extract_many: {stream['images_per_second']:.0f} images/s, processor "
-            f"{stream['processor_ms_per_image']:.2f} ms an image"
+            f"  {name:<5} extract_many: {spread_text(stream['images_per_second'])} images/s,"
+            f" processor {spread_text(stream['processor_ms_per_image'])} ms an image;"
+            f" {spread_text(stream['times as long as f32'])} times as long as f32"
         )
     for name, figures in document["cold_start_s"].items():
         print(f"extractor, {name}: {figures['wall']:.2f} s, processor {figures['processor']:.2f} s")

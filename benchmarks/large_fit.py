@@ -8,9 +8,7 @@ set's test split, which is not augmented.
 
 from __future__ import annotations
 
-import json
 import resource
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -20,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from benchmarks.apart import measured_apart
 from benchmarks.memory import peak_bytes
 from patchbank.datasets.demo import demo_split
 from patchbank.inspection.fit import fit
@@ -113,13 +112,7 @@ def main() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         make_images(Path(folder))
         for name, run in RUNS.items():
-            done = subprocess.run(
-                [sys.executable, "-c", "import json, sys; from benchmarks import large_fit;"
-                 " print(json.dumps(large_fit.measure(sys.argv[1], **json.loads(sys.argv[2]))))",
-                 folder, json.dumps(run)],
-                stdout=subprocess.PIPE, text=True, check=True,
-            )  # fmt: skip
-            document = json.loads(done.stdout.splitlines()[-1])
+            document = measured_apart("large_fit", folder=folder, **run)
             documents[name] = document
             streaming = document["streaming"]
             print(

@@ -5,20 +5,18 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
+from itertools import islice
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
 
 from patchbank.datasets.folders import find_images
 from patchbank.errors import (
     BankGoneError,
     ExtractorMismatchError,
     ImageError,
+    ParameterError,
 )
 from patchbank.inspection.heatmaps import heatmap_path, write_heatmap
 from patchbank.inspection.judge import Judge
@@ -28,9 +26,9 @@ from patchbank.inspection.timing import Stopwatch
 from patchbank.inspection.verdicts import Inspection, Refused, Similar, region_to_json
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.calibration import Calibration
+from patchbank.memory.similarity import SimilarityIndex
 from patchbank.memory.threads import in_this_thread
 from patchbank.progress import Progress, silent
-from patchbank.settings import usable_cores
 from patchbank.store.banks import StoredBank
 from patchbank.store.inspections import NewInspection
 from patchbank.vision.backbones import get_backbone
@@ -55,6 +53,24 @@ class _ReadyBank:
         settings = FitSettings.from_json(self.stored.settings, self.extractor.settings)
         calibration = Calibration.from_json(json.dumps(self.stored.calibration))
         self.judge = Judge(self.stored.features, settings, calibration)
+        references = self.stored.references
+        # By name, which is what decides between images equally similar.
+        order = sorted(range(len(references)), key=lambda index: references[index].name)
+        self._reference_names = [references[index].name for index in order]
+        self._similarity = SimilarityIndex(self.stored.embeddings[order])
+
+    def similar(self, extraction: Extraction, top: int) -> tuple[Similar, ...]:
+        """Return the reference images most similar to an image, best first, ties by name.
+
+        What pgvector answers as well, without asking it: one question costs the database and its
+        driver more than all the arithmetic.
+        """
+        embedding = extraction.embedding - self.stored.embedding_mean
+        indices, similarities = self._similarity.most_similar(embedding, top)
+        return tuple(
+            Similar(self._reference_names[index], float(similarity))
+            for index, similarity in zip(indices, similarities, strict=True)
+        )
 
 
 def matching_extractor(workspace: Workspace, stored: StoredBank) -> Extractor:
@@ -95,8 +111,8 @@ def matching_extractor(workspace: Workspace, stored: StoredBank) -> Extractor:
 class Inspector:
     """Judges images by the active bank of a category, whatever version that is at the moment.
 
-    Before every image the bank's version is compared with the database's, so that a fit elsewhere
-    is seen at once. May be used by several threads.
+    Before every image, and of many before every 16, the bank's version is compared with the
+    database's, so that a fit elsewhere is seen at once. May be used by several threads.
 
     Raises
     ------
@@ -110,7 +126,6 @@ class Inspector:
         self.workspace = workspace
         self.category = category
         self._lock = threading.Lock()
-        self._aside = ThreadPoolExecutor(2, "patchbank-similar")
         self._bank = _ReadyBank(workspace, category)
 
     @property
@@ -144,6 +159,7 @@ class Inspector:
         ImageError
             If the image cannot be used.
         """
+        _check_top(top)
         name = source_name(source) if name is None else checked_name(name)
         try:
             return self._inspect(source, name, top, heatmaps)
@@ -165,42 +181,33 @@ class Inspector:
         Each image is worked on by one thread, several images at once. Inspections are recorded
         some at a time, and given back only when they are recorded.
         """
+        _check_top(top)
         names = checked_names(sources, names)
         if len(sources) == 1:
             # All cores for the one, and only the graph for that need be loaded.
             yield self._inspect_or_refuse(sources[0], names[0], top, heatmaps)
             progress(_STAGE, 1, 1)
             return
-        window: deque[_Pending] = deque()
-        handed_in = done = 0
-        with ThreadPoolExecutor(usable_cores(), "patchbank-inspect") as workers:
-            try:
-                while handed_in < len(sources):
-                    extractor = self._current().extractor
-                    stream = extractor.extract_many(
-                        sources[handed_in:], names=names[handed_in:], limits=self.workspace.limits
-                    )
-                    with contextlib.closing(stream):
-                        for extraction in stream:
-                            task = _Task(extraction, names[handed_in], top, heatmaps)
-                            future = workers.submit(self._judge_apart, extractor, task)
-                            window.append((task, future))
-                            handed_in += 1
-                            if len(window) == 2 * _RECORDED_AT_ONCE:
-                                for result in self._finish(window, _RECORDED_AT_ONCE):
-                                    done += 1
-                                    progress(_STAGE, done, len(sources))
-                                    yield result
-                            if self._bank.extractor is not extractor:
-                                # A fit with another extractor came between: on with that one.
-                                break
-                for result in self._finish(window, len(window)):
-                    done += 1
-                    progress(_STAGE, done, len(sources))
-                    yield result
-            finally:
-                for _, future in window:
-                    future.cancel()
+        done = 0
+        while done < len(sources):
+            bank = self._current()
+            stream = bank.extractor.map_many(
+                partial(self._judge_alone, bank, top, heatmaps),
+                sources[done:],
+                names=names[done:],
+                limits=self.workspace.limits,
+            )
+            with contextlib.closing(stream):
+                while some := list(islice(stream, _RECORDED_AT_ONCE)):
+                    part = slice(done, done + len(some))
+                    retry = list(zip(sources[part], names[part], strict=True))
+                    for result in self._recorded(some, retry, top, heatmaps):
+                        done += 1
+                        progress(_STAGE, done, len(sources))
+                        yield result
+                    if self._current() is not bank:
+                        # A fit came between: on with the bank it made.
+                        break
 
     def similar(self, source: ImageSource, *, top: int = DEFAULT_TOP) -> tuple[Similar, ...]:
         """Return the known-good images that look most like an image, most similar first."""
@@ -208,7 +215,13 @@ class Inspector:
         extraction = bank.extractor.extract_one(
             source, name=source_name(source), limits=self.workspace.limits
         )
-        return self._similar(bank, extraction.embedding, top)
+        found = self.workspace.database.images.similar(
+            bank.stored.category_id,
+            bank.stored.version,
+            extraction.embedding - bank.stored.embedding_mean,
+            top=top,
+        )
+        return tuple(Similar(one.name, one.similarity) for one in found)
 
     def _current(self) -> _ReadyBank:
         key = self.workspace.database.banks.active_key(self.category)
@@ -217,17 +230,6 @@ class Inspector:
                 self._bank = _ReadyBank(self.workspace, self.category)
             return self._bank
 
-    def _similar(
-        self, bank: _ReadyBank, embedding: NDArray[np.float32], top: int
-    ) -> tuple[Similar, ...]:
-        found = self.workspace.database.images.similar(
-            bank.stored.category_id,
-            bank.stored.version,
-            embedding - bank.stored.embedding_mean,
-            top=top,
-        )
-        return tuple(Similar(one.name, one.similarity) for one in found)
-
     def _inspect(
         self, source: ImageSource, name: str, top: int, heatmaps: Path | None
     ) -> Inspection:
@@ -235,10 +237,7 @@ class Inspector:
         with watch.stage("bank"):
             bank = self._current()
         extraction = bank.extractor.extract_one(source, name=name, limits=self.workspace.limits)
-        # The database is asked while the neighbours are searched.
-        similar = self._aside.submit(self._similar, bank, extraction.embedding, top)
-        task = _Task(extraction, name, top, heatmaps)
-        judged = self._judge(bank, task, extraction, watch, similar.result)
+        judged = self._judge(bank, top, heatmaps, name, extraction, watch)
         with watch.stage("record"):
             self._record([judged])
         return judged.inspection(watch.milliseconds())
@@ -251,42 +250,37 @@ class Inspector:
         except ImageError as error:
             return Refused(name, str(error))
 
-    def _judge_apart(self, extractor: Extractor, task: _Task) -> _Judged | Refused:
+    def _judge_alone(
+        self,
+        bank: _ReadyBank,
+        top: int,
+        heatmaps: Path | None,
+        name: str,
+        extraction: Extraction | Refusal,
+    ) -> _Judged | Refused:
         """Judge one image of many, in the calling thread alone."""
-        extraction = task.extraction
         if isinstance(extraction, Refusal):
-            return Refused(task.name, str(extraction.error))
-        watch = Stopwatch()
-        with watch.stage("bank"):
-            bank = self._current()
-        if bank.extractor is not extractor:
-            # The features at hand are another extractor's.
-            try:
-                extraction = bank.extractor.extract_one(
-                    extraction.source, name=task.name, limits=self.workspace.limits
-                )
-            except ImageError as error:
-                return Refused(task.name, str(error))
-        embedding = extraction.embedding
+            return Refused(name, str(extraction.error))
         with in_this_thread():
-            return self._judge(
-                bank, task, extraction, watch, lambda: self._similar(bank, embedding, task.top)
-            )
+            return self._judge(bank, top, heatmaps, name, extraction, Stopwatch())
 
-    def _finish(self, window: deque[_Pending], count: int) -> Iterator[Inspection | Refused]:
-        """Record the oldest `count` of the window, then give them back."""
-        pending = [window.popleft() for _ in range(count)]
+    def _recorded(
+        self,
+        results: Sequence[_Judged | Refused],
+        retry: Sequence[tuple[ImageSource, str]],
+        top: int,
+        heatmaps: Path | None,
+    ) -> Iterator[Inspection | Refused]:
+        """Record results, then give them back; `retry` are their sources and names."""
+        judged = [one for one in results if isinstance(one, _Judged)]
         watch = Stopwatch()
         try:
-            results = [future.result() for _, future in pending]
-            judged = [one for one in results if isinstance(one, _Judged)]
             with watch.stage("record"):
                 self._record(judged)
         except BankGoneError:
-            # Rare: a bank that judged some of them is no more. They are judged anew, singly.
-            for task, _ in pending:
-                source = task.extraction.source
-                yield self._inspect_or_refuse(source, task.name, task.top, task.heatmaps)
+            # Rare: the bank that judged them is no more. They are judged anew, singly.
+            for source, name in retry:
+                yield self._inspect_or_refuse(source, name, top, heatmaps)
             return
         each = 1e3 * watch.total() / max(1, len(judged))
         for one in results:
@@ -299,22 +293,21 @@ class Inspector:
     def _judge(
         self,
         bank: _ReadyBank,
-        task: _Task,
+        top: int,
+        heatmaps: Path | None,
+        name: str,
         extraction: Extraction,
         watch: Stopwatch,
-        find_similar: Callable[[], tuple[Similar, ...]],
     ) -> _Judged:
         image = extraction.image
         for stage, milliseconds in extraction.timings_ms.items():
             watch.add(stage, milliseconds / 1e3)
         judgement = bank.judge(extraction.patches, image.width, image.height, watch=watch)
         with watch.stage("similar"):
-            similar = find_similar()
-        path = None
-        if task.heatmaps is not None:
-            path = heatmap_path(task.heatmaps, task.name, image.sha256)
+            similar = bank.similar(extraction, top)
+        path = None if heatmaps is None else heatmap_path(heatmaps, name, image.sha256)
         unrecorded = Inspection(
-            image=task.name,
+            image=name,
             category=self.category,
             verdict=judgement.verdict,
             score=judgement.score,
@@ -338,16 +331,6 @@ class Inspector:
 
     def _record(self, judged: Sequence[_Judged]) -> None:
         self.workspace.database.inspections.record_many([one.record() for one in judged])
-
-
-@dataclass(frozen=True, eq=False)
-class _Task:
-    """An image of known features and what is asked of it."""
-
-    extraction: Extraction | Refusal
-    name: str
-    top: int
-    heatmaps: Path | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -381,7 +364,9 @@ class _Judged:
         )
 
 
-_Pending = tuple[_Task, "Future[_Judged | Refused]"]
+def _check_top(top: int) -> None:
+    if top < 1:
+        raise ParameterError(f"top is {top}; ask for at least 1 similar image")
 
 
 def inspect_paths(

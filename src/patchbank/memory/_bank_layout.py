@@ -25,6 +25,11 @@ _CHOICES = range(15, 128, 8)
 _TRIED_QUERIES, _TRIED_ROWS = 48, 2048
 # Up to here, all components are found at once.
 _SMALL = 512
+# Pairs of a shortened row: eleven components and the length of the others. Where a row has not even
+# twice as many, shortening does not pay.
+_SHORT_PAIRS = 6
+# Share of the pairs that are then multiplied whole, and a little for projecting the queries.
+_WHOLE_AFTER_SHORT = 0.5
 # Coordinates by which rows are put in order.
 _ORDERED_BY = 12
 # How long a row may be before it is moved to be rounded, in those of the median row.
@@ -65,12 +70,18 @@ def laid_out(bank: FloatMatrix, groups: Integers | None) -> tuple[Projection, Ba
         np.zeros(centre_count * products.PANEL, np.int32),
     )
     projections.average_panels(order, panels, centres)
+    pairs = panels.values.shape[1]
+    short_pairs = _SHORT_PAIRS if pairs >= 2 * _SHORT_PAIRS else 0
+    short = np.zeros((len(panels.values), short_pairs, products.PANEL, 2), np.int16)
+    if short_pairs:
+        projections.shorten_panels(panels.values, short)
     no_groups = np.empty(0, np.int64)
     return projection, kernels.Bank(
         bank,
         no_groups if groups is None else groups,
         order,
         panels,
+        short,
         centres,
         error,
         longest_integers <= integer_products.LONGEST,
@@ -161,6 +172,8 @@ def _component_count(bank: FloatMatrix, origin: Floats, basis: Floats) -> int:
     with some rows of the bank as queries of some others, which are farther from them than good
     patches are from the whole bank: as far as those of a defect. Only speed depends on it.
     """
+    from patchbank.memory._projections import pairs_of
+
     rows = bank[:: -(-len(bank) // _TRIED_ROWS)] - origin
     queries = rows[:: -(-len(rows) // _TRIED_QUERIES)]
     query_norms, row_norms = np.square(queries).sum(axis=1), np.square(rows).sum(axis=1)
@@ -177,8 +190,11 @@ def _component_count(bank: FloatMatrix, origin: Floats, basis: Floats) -> int:
         products = left[:, :count] @ right[:, :count].T
         products += np.outer(np.sqrt(rests[count - 1]), np.sqrt(row_rests[count - 1]))
         share = float((2 * products > limits).mean())
-        # Cycles of a pair, as measured on AVX-512: a component 1/32, in full 40 and 0.65 each.
-        cost = count / 32 + share * (40 + 0.65 * bank.shape[1])
+        # Cycles of a pair, as measured on AVX-512: a component 1/32, of a third to a half of the
+        # pairs where shortened rows rule out the others; in full 40, and 0.65 for a dimension.
+        shortened = pairs_of(count) >= 2 * _SHORT_PAIRS
+        whole = _WHOLE_AFTER_SHORT if shortened else 1.0
+        cost = whole * count / 32 + share * (40 + 0.65 * bank.shape[1])
         if cost < least:
             best, least = count, cost
     return best

@@ -21,6 +21,7 @@ from patchbank.memory._projections import (
     Work,
     pairs_of,
     project,
+    shorten,
     work_for,
     write_rounded,
 )
@@ -44,6 +45,9 @@ class Bank(NamedTuple):
         panel are near one another.
     panels
         The rounded rows.
+    short
+        int16 (panels, fewer pairs, PANEL, 2): the rows shortened, or no pairs where that would not
+        pay. What they rule out, which is most panels for most blocks, is not multiplied whole.
     centres
         The rounded mean of each panel's rows.
     error
@@ -56,6 +60,7 @@ class Bank(NamedTuple):
     groups: npt.NDArray[np.int64]
     order: npt.NDArray[np.int64]
     panels: Panels
+    short: npt.NDArray[np.int16]
     centres: Panels
     error: float
     whole: bool
@@ -65,6 +70,7 @@ class Buffers(NamedTuple):
     """What a thread of the search needs."""
 
     blocks: npt.NDArray[np.int16]
+    short: npt.NDArray[np.int16]
     thresholds: npt.NDArray[np.int32]
     masks: npt.NDArray[np.int64]
     near: npt.NDArray[np.int32]
@@ -81,6 +87,7 @@ def buffers_for(queries: int, projection: Projection, bank: Bank) -> Buffers:
     components = len(projection.basis)
     return Buffers(
         np.zeros((queries // BLOCK, pairs_of(components), BLOCK, 2), np.int16),
+        np.zeros((queries // BLOCK, bank.short.shape[1], BLOCK, 2), np.int16),
         np.empty(queries, np.int32),
         np.empty(BLOCK, np.int64),
         np.empty((BLOCK, len(bank.centres.half_norms)), np.int32),
@@ -167,6 +174,8 @@ def write_block(
         squared, error = write_rounded(
             buffers.work.projected[i], length, projection.slack, values, BLOCK, i
         )
+        if buffers.short.shape[1]:
+            shorten(values, BLOCK, i, buffers.short[block].reshape(-1))
         lengths = buffers.lengths[block * BLOCK + i]
         lengths[0] = squared
         lengths[1] = error
@@ -279,6 +288,7 @@ def search(
     panels, centres = bank.panels, bank.centres
     pairs = panels.values.shape[1]
     size = pairs * BLOCK * 2
+    short_pairs = bank.short.shape[1]
     block_count = (stop - start + BLOCK - 1) // BLOCK
     computed = 0
     factor = projection.factor
@@ -324,6 +334,19 @@ def search(
             )
     for p in range(panels.values.shape[0]):
         for b in range(block_count):
+            if short_pairs and not panel_reach(
+                buffers.short,
+                b * short_pairs * BLOCK * 2,
+                bank.short,
+                p * short_pairs * PANEL * 2,
+                short_pairs,
+                panels.half_norms,
+                p * PANEL,
+                buffers.thresholds,
+                b * BLOCK,
+                buffers.masks,
+            ):
+                continue
             if not panel_reach(
                 buffers.blocks,
                 b * size,

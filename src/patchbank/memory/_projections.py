@@ -169,6 +169,33 @@ def pack_panels(
 
 
 @compiled
+def shorten(values: Any, width: int, at: int, short: Any) -> None:
+    """Write the leading components of a rounded vector and the length of the others into `short`.
+
+    Both are blocks or panels `width` wide (flat), the vector is at position `at`. By Cauchy and
+    Schwarz the inner product of two shortened vectors is at least that of the whole ones: the
+    length is rounded up.
+    """
+    kept = short.shape[0] // width - 1
+    rest = np.int64(0)
+    for k in range(values.shape[0] // width):
+        value = np.int64(values[(k // 2) * 2 * width + 2 * at + k % 2])
+        if k < kept:
+            short[(k // 2) * 2 * width + 2 * at + k % 2] = value
+        else:
+            rest += value * value
+    short[(kept // 2) * 2 * width + 2 * at + kept % 2] = np.int16(np.ceil(np.sqrt(rest)))
+
+
+@compiled
+def shorten_panels(panels: Any, short: Any) -> None:
+    """Shorten all rows of panels into `short`, int16 (panels, pairs, PANEL, 2)."""
+    for p in range(panels.shape[0]):
+        for i in range(PANEL):
+            shorten(panels[p].reshape(-1), PANEL, i, short[p].reshape(-1))
+
+
+@compiled
 def average_panels(order: Any, panels: Any, centres: Any) -> None:
     """Write the mean of each panel's rows into `centres`, panels of zeros."""
     flat = centres.values.reshape(-1)

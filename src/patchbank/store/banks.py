@@ -184,7 +184,7 @@ class Banks:
         UnknownCategoryError, NotFittedError
             When there is no such category, or no bank in it.
         """
-        with self._database.connection() as connection:
+        with self._database.statement() as connection:
             return active_bank(connection, category)
 
     def history(self, category: str) -> list[BankVersion]:

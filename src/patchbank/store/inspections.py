@@ -106,7 +106,7 @@ class Inspections:
             "similar": [Jsonb(list(i.similar)) for i in inspections],
             "timings": [Jsonb(i.timings_ms) for i in inspections],
         }
-        with self._database.connection() as connection:
+        with self._database.statement() as connection:
             recorded = connection.execute(self._queries["record"], parameters).rowcount
             if recorded != len(inspections):
                 raise BankGoneError

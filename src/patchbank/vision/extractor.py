@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Generator, Iterable, Sequence, Sized
+from collections.abc import Callable, Generator, Iterable, Sequence, Sized
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from itertools import chain, repeat
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +41,8 @@ from patchbank.vision.runtime import (
 )
 
 __all__ = ["Extraction", "Extractor", "ExtractorSettings", "Features", "Refusal"]
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, eq=False)
@@ -279,26 +282,43 @@ class Extractor:
             and otherwise the number done.
         """
         total = len(sources) if isinstance(sources, Sized) else None
-        graph, workers = self._many()
-        window: deque[Future[Extraction | Refusal]] = deque()
-        done = 0
+        stream = self.map_many(
+            _unchanged, sources, names=names, limits=limits, thumbnail_side=thumbnail_side
+        )
+        with contextlib.closing(stream):
+            for done, result in enumerate(stream, start=1):
+                progress(stage, done, done if total is None else total)
+                yield result
 
-        def next_result() -> Extraction | Refusal:
-            nonlocal done
-            result = window.popleft().result()
-            done += 1
-            progress(stage, done, done if total is None else total)
-            return result
+    def map_many(
+        self,
+        work: Callable[[str, Extraction | Refusal], Result],
+        sources: Iterable[ImageSource],
+        *,
+        names: Iterable[str] = (),
+        limits: ImageLimits = DEFAULT_LIMITS,
+        thumbnail_side: int | None = None,
+    ) -> Generator[Result, None, None]:
+        """Do some work with the features of each image, in the thread that computed them.
+
+        A thread that stays with its image wastes less than two that hand it over: there are as many
+        threads as cores. `work` is given the image's name (the empty string where `names` has
+        none) and its features; what it raises is raised here. Results come in the images' order;
+        the other parameters are as in `extract_many`.
+        """
+        graph, workers = self._many()
+        window: deque[Future[Result]] = deque()
+
+        def one(source: ImageSource, name: str) -> Result:
+            return work(name, self._one(source, name, graph, limits, thumbnail_side))
 
         try:
             for source, name in zip(sources, chain(names, repeat("")), strict=False):
-                window.append(
-                    workers.submit(self._one, source, name, graph, limits, thumbnail_side)
-                )
+                window.append(workers.submit(one, source, name))
                 if len(window) >= 2 * self._threads:
-                    yield next_result()
+                    yield window.popleft().result()
             while window:
-                yield next_result()
+                yield window.popleft().result()
         finally:
             for future in window:
                 future.cancel()
@@ -370,3 +390,7 @@ class Extractor:
             streams=streams,
             cache_folder=self._cache_folder,
         )
+
+
+def _unchanged(name: str, result: Extraction | Refusal) -> Extraction | Refusal:
+    return result

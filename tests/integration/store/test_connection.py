@@ -224,3 +224,30 @@ def test_no_more_connections_than_asked_for(database_url: str, tmp_path: Path) -
             ).fetchone()
     assert row is not None
     assert row[0] <= 2
+
+
+def test_a_single_statement_is_a_transaction_of_its_own(database: Database) -> None:
+    with database.statement() as connection:
+        connection.execute("create table kept (number integer)")
+        with pytest.raises(psycopg.errors.DivisionByZero):
+            connection.execute("insert into kept select 1 / (2 - n) from generate_series(1, 2) n")
+        connection.execute("insert into kept values (7)")
+    with database.connection() as connection:
+        # The connection is the ordinary one again: what is not committed is not kept.
+        assert not connection.autocommit
+        assert connection.execute("select number from kept").fetchall() == [(7,)]
+        connection.execute("drop table kept")
+
+
+def test_a_connection_that_was_cut_is_replaced(database: Database) -> None:
+    with database.connection() as connection:
+        first = connection.info.backend_pid
+    with database.connection() as connection:
+        assert connection.info.backend_pid == first
+        others = [first]
+    with psycopg.connect(database._url or "", autocommit=True) as outside:
+        for pid in others:
+            outside.execute("select pg_terminate_backend(%s, 5000)", [pid])
+    with database.statement() as connection:
+        assert connection.info.backend_pid != first
+        assert connection.execute("select 1").fetchone() == (1,)

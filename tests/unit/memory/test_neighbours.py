@@ -9,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from patchbank.errors import ParameterError
+from patchbank.memory._integer_products import LONGEST
+from patchbank.memory._projections import shorten
 from patchbank.memory.coreset import greedy_k_center
 from patchbank.memory.neighbours import NeighbourIndex, Neighbours
 
@@ -56,8 +58,10 @@ def test_equal_to_brute_force(bank: Floats, queries: Floats, k: int) -> None:
 
 
 def test_most_pairs_are_ruled_out_by_their_bound(bank: Floats, queries: Floats) -> None:
-    result = NeighbourIndex(bank).nearest(queries)
+    index = NeighbourIndex(bank)
+    result = index.nearest(queries)
     assert len(queries) <= result.computed < 0.1 * len(queries) * len(bank)
+    assert index._packed.short.shape[1] > 0  # so that all these tests try shortened rows too
 
 
 @pytest.mark.parametrize("translation", [1e4, -3e5, 3e7])
@@ -249,3 +253,25 @@ def test_unfit_input_is_refused(bank: Floats, queries: Floats) -> None:
         )
     with pytest.raises(ParameterError, match="0 neighbours"):
         index.nearest(queries, 0)
+
+
+def test_shortened_vectors_never_rule_out_what_whole_ones_do_not() -> None:
+    random = np.random.default_rng(8)
+    count, pairs, short_pairs = 40, 16, 6
+    vectors = random.normal(size=(count, 2 * pairs)) * random.uniform(0.1, 9, size=2 * pairs)
+    # Some of the greatest length there may be, some with all of it in the part cut off, zeros.
+    vectors *= random.choice([30.0, 300.0, 1e6], size=(count, 1))
+    vectors[:4, : 2 * pairs - 9] = 0
+    vectors[4] = 0
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    integers = np.trunc(vectors * np.minimum(1, LONGEST / np.maximum(lengths, 1))).astype(np.int16)
+    shortened = np.zeros((count, 2 * short_pairs), np.int16)
+    for vector, short in zip(integers, shortened, strict=True):
+        shorten(vector, 1, 0, short)
+    assert np.array_equal(shortened[:, :-1], integers[:, : 2 * short_pairs - 1])
+    whole = integers.astype(np.int64) @ integers.T.astype(np.int64)
+    least = shortened.astype(np.int64) @ shortened.T.astype(np.int64)
+    assert (least >= whole).all()
+    assert least.max() < 2**31
+    # And not more than Cauchy and Schwarz allow, rounding aside.
+    assert np.diagonal(least - whole).max() <= 2 * LONGEST + 1

@@ -9,26 +9,33 @@ with held as materialized (
     where category_id = any(%(category_ids)s::bigint[])
     order by category_id
     for key share
+),
+-- All of them or none: the statement is a transaction of its own.
+known as materialized (
+    select bank.category_id, bank.version, row.image_name, row.sha256, row.verdict, row.score,
+        row.threshold, row.p_value, row.regions, row.similar_images, row.timings_ms, row.position
+    from unnest(
+        %(category_ids)s::bigint[], %(versions)s::integer[], %(image_names)s::text[],
+        %(sha256s)s::bytea[], %(verdicts)s::text[], %(scores)s::double precision[],
+        %(thresholds)s::double precision[], %(p_values)s::double precision[],
+        %(regions)s::jsonb[], %(similar)s::jsonb[], %(timings)s::jsonb[]
+    ) with ordinality as row (
+        category_id, version, image_name, sha256, verdict, score, threshold, p_value, regions,
+        similar_images, timings_ms, position
+    )
+    join held using (category_id)
+    join bank using (category_id, version)
 )
 insert into inspection (
     category_id, version, image_name, sha256, verdict, score, threshold, p_value, regions,
     similar_images, timings_ms
 )
 select
-    bank.category_id, bank.version, row.image_name, row.sha256, row.verdict, row.score,
-    row.threshold, row.p_value, row.regions, row.similar_images, row.timings_ms
-from unnest(
-    %(category_ids)s::bigint[], %(versions)s::integer[], %(image_names)s::text[],
-    %(sha256s)s::bytea[], %(verdicts)s::text[], %(scores)s::double precision[],
-    %(thresholds)s::double precision[], %(p_values)s::double precision[],
-    %(regions)s::jsonb[], %(similar)s::jsonb[], %(timings)s::jsonb[]
-) with ordinality as row (
     category_id, version, image_name, sha256, verdict, score, threshold, p_value, regions,
-    similar_images, timings_ms, position
-)
-join held using (category_id)
-join bank using (category_id, version)
-order by row.position
+    similar_images, timings_ms
+from known
+where (select count(*) from known) = cardinality(%(category_ids)s::bigint[])
+order by position
 
 -- recent --
 select

@@ -1,0 +1,77 @@
+"""What is measured, and where the results are kept: ``build/bench/NAME.json``."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "build" / "bench"
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One measurement: what it says, and whether it runs unless it is named."""
+
+    what: str
+    by_default: bool = True
+
+
+MEASUREMENTS = {
+    "coreset": Measurement("the coreset against textbook loops in NumPy and PyTorch"),
+    "neighbours": Measurement("exact nearest neighbours against NumPy and faiss"),
+    "extractor": Measurement("an image's features against the network alone"),
+    "stages": Measurement("a fit and its memory; each stage of one inspection, warm"),
+    "folder": Measurement("images per second over a folder"),
+    "cold": Measurement("the command `patchbank inspect` from its start to its end"),
+    "growth": Measurement("fit and inspection with 50 to 800 reference images; draws a chart"),
+    "similarity": Measurement("how similarities of good images spread; draws a chart"),
+    "large_fit": Measurement("3,000 images under a memory limit; a quarter of an hour", False),
+    "accuracy": Measurement("AUROC and false alarms on the demo set; some minutes", False),
+}
+
+
+def run(name: str) -> None:
+    """Measure in this process, and keep the figures with the machine and its load."""
+    from patchbank.settings import usable_cores
+    from patchbank.vision.runtime import processor
+
+    load, start = _load(), time.perf_counter()
+    figures = import_module(f"benchmarks.{name}").main()
+    document = {
+        "measurement": name,
+        "date": time.strftime("%Y-%m-%d"),
+        "processor": processor()[0],
+        "cores": usable_cores(),
+        "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+        "load before and after": [load, _load()],
+        "seconds": round(time.perf_counter() - start, 1),
+        "figures": figures,
+    }
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    # Moved into its place when whole: an interruption leaves the earlier result.
+    unfinished = RESULTS / f"{name}.json.part"
+    unfinished.write_text(json.dumps(document, indent=2) + "\n")
+    unfinished.replace(RESULTS / f"{name}.json")
+
+
+def kept() -> dict[str, dict[str, Any]]:
+    """Return the documents of all finished measurements by name."""
+    found = {}
+    for name in MEASUREMENTS:
+        path = RESULTS / f"{name}.json"
+        document = json.loads(path.read_text()) if path.exists() else None
+        # Earlier versions kept the figures alone.
+        if isinstance(document, dict) and "figures" in document:
+            found[name] = document
+    return found
+
+
+def _load() -> float | None:
+    return round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None

@@ -1,0 +1,198 @@
+"""Write the tables of docs/performance.md from the figures that are kept.
+
+A table stands between ``<!-- bench:NAME -->`` and ``<!-- /bench -->``. One whose measurement has
+not run here stays as it is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from benchmarks.folder import FEATURES, MANY, SINGLY
+from benchmarks.glance import GLANCES, Document, Row
+from benchmarks.results import ROOT
+from benchmarks.timing import spread_text, three_digits
+
+DOCUMENT = ROOT / "docs" / "performance.md"
+GLANCE = "glance"
+_HEADING = ("item", "figure", "reference", "ratio", "`python -m benchmarks`")
+_COMMAND = re.compile(r"\| `(\w+)` \|$")
+
+
+def update_document(results: Mapping[str, Document], path: Path = DOCUMENT) -> None:
+    """Write the tables of these results into the document."""
+    before = path.read_text()
+    after = with_tables(before, results)
+    if after != before:
+        path.write_text(after)
+
+
+def with_tables(text: str, results: Mapping[str, Document]) -> str:
+    """Return a document with the tables between its markers written anew.
+
+    Raises
+    ------
+    ValueError
+        If a marker is not closed.
+    """
+
+    def rewritten(match: re.Match[str]) -> str:
+        name, body = match["name"], match["body"]
+        if "<!-- bench:" in body:
+            raise ValueError(f"bench:{name} has no <!-- /bench --> of its own")
+        if name == GLANCE:
+            body = _glance(body, results)
+        elif name in results:
+            document = results[name]
+            body = f"{provenance(document)}\n\n{TABLES[name](document['figures'])}\n"
+        return f"<!-- bench:{name} -->\n{body}<!-- /bench -->"
+
+    pattern = r"<!-- bench:(?P<name>\w+) -->\n(?P<body>.*?)<!-- /bench -->"
+    found = re.findall(pattern, text, re.DOTALL)
+    if len(found) != text.count("<!-- bench:"):
+        raise ValueError("a <!-- bench:... --> is not closed by <!-- /bench -->")
+    return re.sub(pattern, rewritten, text, flags=re.DOTALL)
+
+
+def provenance(document: Document) -> str:
+    """Return when and on what a measurement was made."""
+    before, after = document["load before and after"]
+    busy = "" if before is None else f", load {before:g} before and {after:g} after"
+    return (
+        f"`python -m benchmarks {document['measurement']}`, {document['date']}: "
+        f"{' '.join(document['processor'].split())}, {document['cores']} cores, "
+        f"{document['system']}{busy}."
+    )
+
+
+def table(heading: Row, rows: Iterable[Row]) -> str:
+    """Return a Markdown table."""
+    lines = [heading, ("---",) * len(heading), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _glance(body: str, results: Mapping[str, Document]) -> str:
+    """Return the summary; rows of measurements that have not run here are kept."""
+    kept: dict[str, list[str]] = {}
+    for line in body.splitlines():
+        command = _COMMAND.search(line)
+        if command:
+            kept.setdefault(command[1], []).append(line)
+    lines = table(_HEADING, []).splitlines()
+    for name, rows_of in GLANCES.items():
+        if name in results:
+            rows = [(*row, f"`{name}`") for row in rows_of(results[name]["figures"])]
+            lines += table(_HEADING, rows).splitlines()[2:]
+        else:
+            lines += kept.get(name, [])
+    return "\n".join(lines) + "\n"
+
+
+def _stages_table(figures: Document) -> str:
+    one, fit = figures["inspect"], figures["fit"]
+    inspection = table(
+        ("one inspection, ms", "p50", "p95"),
+        [
+            (name, f"{each['p50']:.2f}", f"{each['p95']:.2f}")
+            for name, each in one["stages_ms"].items()
+        ],
+    )
+    network = spread_text(one["network alone, ms"], " ms")
+    over = spread_text(one["times as long as the network alone"])
+    state = "quiet" if one["quiet"] else "disturbed"
+    learned = table(
+        ("fit, s", "median (least to most)"),
+        [(name, spread_text(each)) for name, each in fit["seconds"].items()],
+    )
+    features = spread_text(fit["times as long as features alone"])
+    return (
+        f"{inspection}\n\n{one['images']} images in {state} blocks. The network alone, in turns "
+        f"with them: {network}; an inspection takes {over} times as long (medians of blocks). "
+        f"Processor time of an inspection, the database's included: "
+        f"{one['processor_ms with the database']} ms.\n\n{learned}\n\n"
+        f"{fit['images']} images, {fit['fits']} fits: {features} times as long as "
+        f"`extract_many` alone. Peak memory {fit['peak_megabytes']:,} MB, of which "
+        f"{fit['peak_megabytes before the fit']} MB were there before; the patch features "
+        f"take {fit['patch features, megabytes']} MB."
+    )
+
+
+def _folder_table(figures: Document) -> str:
+    works = table(
+        ("", "images/s", "processor, ms an image", "of the database, ms", "quiet passes"),
+        [
+            (
+                f"`{name}`" if name == MANY else name,
+                spread_text(figures[name]["images_per_second"]),
+                f"{figures[name]['processor_ms_per_image']:.2f}",
+                f"{figures[name]['database_ms_per_image']:.2f}",
+                f"{figures[name]['quiet_passes']} of {figures['passes']}",
+            )
+            for name in (MANY, SINGLY, FEATURES)
+        ],
+    )
+    ratios = "; ".join(
+        f"{name}: {spread_text(over)} times as long"
+        for name, over in figures["times as long"].items()
+    )
+    return f"{works}\n\n{figures['images']} images a pass. {ratios}."
+
+
+def _cold_table(figures: Document) -> str:
+    once = figures["without caches, once"]
+    rows = [
+        (name, spread_text(seconds), f"{figures['processor_seconds'][name]:.3f}")
+        for name, seconds in figures["seconds"].items()
+    ]
+    rows.append(
+        (
+            "patchbank inspect, nothing compiled (one run)",
+            f"{once['seconds']:.2f}",
+            f"{once['processor_seconds']:.2f}",
+        )
+    )
+    ratios = "; ".join(
+        f"{name}: {spread_text(over)} times as long"
+        for name, over in figures["times as long"].items()
+    )
+    starts = f"{figures['starts']} starts each, in turns. {ratios}"
+    return f"{table(('command', 'seconds', 'processor, s'), rows)}\n\n{starts}."
+
+
+_GROWTH_NAMES = {
+    "total": "fit, s",
+    "features": "features, s",
+    "coreset": "coreset, s",
+    "calibration": "calibration, s",
+    "database": "database, s",
+    "processor": "processor time of the fit, s",
+    "peak_megabytes": "peak memory of the fit, MB",
+    "neighbours_ms": "neighbours of one image, ms",
+    "inspection_ms": "one inspection, ms",
+}
+
+
+def _growth_table(figures: Document) -> str:
+    sizes = [f"{size}" for size in figures["images"]]
+    rows: list[Row] = [
+        ("rows of the bank", *(f"{rows:,}" for rows in figures["bank_rows"]), "", ""),
+        ("runs", *(f"{count}" for count in figures["runs"]), "", ""),
+    ]
+    for name, label in _GROWTH_NAMES.items():
+        slopes = figures["exponents"][name]
+        medians = (three_digits(one["median"]) for one in figures["figures"][name])
+        rows.append((label, *medians, f"{slopes['all']:.2f}", f"{slopes['last doubling']:.2f}"))
+    heading = ("reference images", *sizes, "exponent", "of the last doubling")
+    streamed = any(figures["streamed"])
+    note = "\n\nThe largest did not fit into half of the free memory: streamed." * streamed
+    return table(heading, rows) + note
+
+
+TABLES: dict[str, Callable[[Document], str]] = {
+    "stages": _stages_table,
+    "folder": _folder_table,
+    "cold": _cold_table,
+    "growth": _growth_table,
+}
