@@ -89,7 +89,9 @@ def instruction_sets() -> str:
     from llvmlite.binding import get_host_cpu_features
 
     features = get_host_cpu_features()
-    known = ("avx2", "fma", "avx512f", "avx512vnni", "avx512bf16", "amx-bf16", "neon", "bf16")
+    known = (
+        "avx2", "fma", "avx512f", "avxvnni", "avx512vnni", "avx512bf16", "amx-bf16", "neon", "bf16",
+    )  # fmt: skip
     return " ".join(name for name in known if features.get(name)) or "no vector instructions known"
 
 

@@ -64,6 +64,7 @@ def change(workspace: Workspace, statement: bytes) -> None:
         connection.execute(statement)
 
 
+@pytest.mark.slow
 def test_a_bank_in_int8_judges_alike_in_every_process(
     workspace: Workspace, database_url: str, surfaces: Surfaces
 ) -> None:
@@ -163,6 +164,7 @@ def test_images_that_cannot_be_used_are_left_out(
         quantised_graph(workspace, INT8, [broken, broken], names[:2], silent)
 
 
+@pytest.mark.slow
 def test_the_command_line(
     patchbank: Run, surfaces: Surfaces, monkeypatch: pytest.MonkeyPatch
 ) -> None:
