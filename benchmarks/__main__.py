@@ -11,14 +11,15 @@ import os
 import subprocess
 import sys
 
-from benchmarks import results, tables
+from benchmarks import apart, results, tables
 from benchmarks.apart import INTERRUPTED
 from benchmarks.results import MEASUREMENTS, ROOT
 
 _TABLES = "tables"
 _CODE = """
 import sys
-from benchmarks import results
+from benchmarks import apart, results
+apart.end_when_terminated()
 try:
     results.run({name!r})
 except KeyboardInterrupt:
@@ -28,6 +29,7 @@ except KeyboardInterrupt:
 
 def main() -> int:
     """Run what is asked for; return 1 if something failed and 130 if it was interrupted."""
+    apart.end_when_terminated()
     names = _names()
     failed = []
     for name in (name for name in names if name != _TABLES):
@@ -84,10 +86,9 @@ def _run_apart(name: str) -> int:
     code = _CODE.format(name=name, interrupted=INTERRUPTED)
     process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=environment)
     try:
-        return process.wait()
+        with apart.ended_with_us(process):
+            return process.wait()
     except KeyboardInterrupt:
-        # The terminal has told it too; it stops the database it has started.
-        process.wait()
         return INTERRUPTED
 
 
