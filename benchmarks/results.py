@@ -32,7 +32,7 @@ MEASUREMENTS = {
     "cold": Measurement("the command `patchbank inspect` from its start to its end"),
     "growth": Measurement("fit and inspection with 50 to 800 reference images; draws a chart"),
     "similarity": Measurement("how similarities of good images spread; draws a chart"),
-    "large_fit": Measurement("3,000 images under a memory limit; a quarter of an hour", False),
+    "large_fit": Measurement("3,000 images under a memory limit; three quarters of an hour", False),
     "accuracy": Measurement("AUROC and false alarms on the demo set; some minutes", False),
 }
 
