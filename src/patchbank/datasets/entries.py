@@ -92,6 +92,4 @@ def _require_files(entry: Entry) -> None:
         if not path.is_file():
             raise DatasetError(f"{entry.where}: mask {path} does not exist")
     if entry.mask and entry.label == GOOD:
-        raise DatasetError(
-            f"{entry.where}: {entry.name} is good but has a mask; remove one of them"
-        )
+        raise DatasetError(f"{entry.where}: {entry.name} is good but has a mask; remove the mask")

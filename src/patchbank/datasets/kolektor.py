@@ -1,4 +1,4 @@
-"""KolektorSDD2's layout (Božič et al., Computers in Industry 2021): one category, masks beside images.
+"""KolektorSDD2's layout (Božič et al., Computers in Industry 2021): masks beside the images.
 
 ::
 

@@ -7,16 +7,16 @@
     images/7.png,anomalous,crack,test,masks/7.png,bracket
 
 `path` and `label` (good, anomalous or unknown) are required; a category is called like the file
-where none is given. Paths are relative to the manifest. A JSON-lines file has one object a line with
-the same keys; its `mask` may be a list. Amazon Lookout for Vision's manifests are JSON lines of
-another kind, see `lookout`.
+where none is given. Paths are relative to the manifest. A JSON-lines file has one object a line
+with the same keys; its `mask` may be a list. Amazon Lookout for Vision's manifests are JSON lines
+of another kind, see `lookout`.
 """
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -102,7 +102,7 @@ def _csv_lines(file: Path) -> Iterator[Line]:
         with file.open(encoding="utf-8-sig", newline="") as text:
             reader = csv.DictReader(text, strict=True)
             names = reader.fieldnames or []
-            _check_keys(str(file), names, names)
+            _check_keys(str(file), names)
             for values in reader:
                 where = f"{file}, line {reader.line_num}"
                 if None in values or None in values.values():
@@ -142,11 +142,11 @@ def json_lines(file: Path) -> Iterator[Line]:
         yield where, values
 
 
-def _check_keys(where: str, keys: list[str] | Any, present: Any) -> None:
-    unknown = [str(key) for key in keys if key not in _KEYS]
+def _check_keys(where: str, keys: Collection[str]) -> None:
+    unknown = [key for key in keys if key not in _KEYS]
     if unknown:
         raise DatasetError(f"{where}: unknown column {some(unknown)}; known are {', '.join(_KEYS)}")
-    missing = [key for key in _REQUIRED if key not in present]
+    missing = [key for key in _REQUIRED if key not in keys]
     if missing:
         raise DatasetError(
             f"{where}: no column {some(missing)}; {' and '.join(_REQUIRED)} are required"
@@ -154,7 +154,7 @@ def _check_keys(where: str, keys: list[str] | Any, present: Any) -> None:
 
 
 def _entry(file: Path, where: str, values: dict[str, Any]) -> Entry:
-    _check_keys(where, list(values), values)
+    _check_keys(where, values)
     texts = {key: value for key, value in values.items() if key != "mask" and value is not None}
     for key, value in texts.items():
         if not isinstance(value, str):
@@ -185,7 +185,8 @@ def _entry(file: Path, where: str, values: dict[str, Any]) -> Entry:
 def _mask(file: Path, where: str, value: object) -> Mask | None:
     if value is None or value == "" or value == []:
         return None
-    names = value if isinstance(value, list) else [value]
-    if not all(isinstance(name, str) and name for name in names):
+    given = value if isinstance(value, list) else [value]
+    names = [name for name in given if isinstance(name, str) and name]
+    if len(names) < len(given):
         raise DatasetError(f"{where}: mask is {value!r}; expected a path")
     return Mask(tuple(file.parent / name for name in names))

@@ -309,7 +309,8 @@ def _wire(dice: Dice, position: Field, run: Field) -> tuple[float, float]:
 
 
 def _offset(position: Field) -> Field:
-    return position - (np.floor(position / GRID_SPACING) + 0.5) * GRID_SPACING
+    offset: Field = position - (np.floor(position / GRID_SPACING) + 0.5) * GRID_SPACING
+    return offset
 
 
 def _crossing(run: Field) -> Field:

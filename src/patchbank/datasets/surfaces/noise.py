@@ -9,12 +9,13 @@ processor.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 # Half the memory of double precision: making room for arrays takes longer than filling them.
-Field = npt.NDArray[np.float32]
+Field = npt.NDArray[np.floating[Any]]
 
 
 class Dice:
@@ -65,7 +66,8 @@ def wave(phase: Field) -> Field:
     """Return a sine of period 1 to within 0.1 %, made of parabolas."""
     t = 2.0 * (phase - np.floor(phase)) - 1.0
     arch = 4.0 * t * (np.abs(t) - 1.0)
-    return 0.225 * (arch * np.abs(arch) - arch) + arch
+    rounded: Field = 0.225 * (arch * np.abs(arch) - arch) + arch
+    return rounded
 
 
 def direction(dice: Dice, tilt: float) -> tuple[float, float]:
@@ -97,7 +99,8 @@ def noise(dice: Dice, rows: Field, columns: Field, height: float, width: float) 
     at += breadth
     corner, beside = lattice.take(at), lattice.take(at + 1)
     below = corner + (beside - corner) * right
-    return above + (below - above) * down
+    between: Field = above + (below - above) * down
+    return between
 
 
 def fractal(
