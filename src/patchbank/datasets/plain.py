@@ -99,9 +99,7 @@ def _load_bad(root: Path, folder: Path, warnings: list[str]) -> list[Sample]:
     _refuse_other_folders(folder)
     if not bad.is_dir():
         if (folder / MASKS).is_dir():
-            raise DatasetError(
-                f"{folder / MASKS} holds masks, but there is no {bad} they belong to"
-            )
+            raise DatasetError(f"{folder / MASKS} holds masks, but there is no {bad} for them")
         warnings.append(f"{folder} has {GOOD} images only: nothing tells how anomalies are judged")
         return []
     images = images_below(bad)

@@ -243,7 +243,7 @@ DEFECTS: dict[str, dict[str, Defect]] = {
         "cut": cut,
         "hole": hole,
         "missing_loops": missing_loops,
-        "stain": partial(stain, strongest=0.3),
+        "stain": partial(stain, strongest=0.4),
         "thread": partial(thread, lightness=95),
     },
     "grid": {
