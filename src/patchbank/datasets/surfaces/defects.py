@@ -173,7 +173,7 @@ def bent(dice: Dice, piece: Piece) -> Damage:
     wire, middle = _wire(dice, position, run)
     reach = dice.uniform(1.3, 2.1) * GRID_SPACING
     bump = ramp(np.abs(run - middle), reach, 0.0)
-    push = dice.sign() * dice.uniform(5.0, 9.0)
+    push = dice.sign() * dice.uniform(7.0, 11.0)
     centre = wire + push * bump
     # The wire as it was, read where it used to be: only the wire moves, not those it crosses.
     shift = push * bump * (side / 256)
@@ -202,7 +202,7 @@ def broken(dice: Dice, piece: Piece) -> Damage:
 def dirt(dice: Dice, piece: Piece) -> Damage:
     """Clog meshes with a lump of something matt."""
     rows, columns = pixels(len(piece.face))
-    away = blot(dice, rows, columns, dice.uniform(5, 13), ragged=0.4)
+    away = blot(dice, rows, columns, dice.uniform(7, 13), ragged=0.4)
     lump = dice.uniform(70, 130) + 60 * (fractal(dice, rows, columns, 7, 7, 3) - 0.5)
     dye = colour(1.05, dice.uniform(0.85, 1.0), dice.uniform(0.6, 0.9))
     cover = ramp(away, 1.03, 0.93) * dice.uniform(0.75, 0.95)
@@ -243,7 +243,7 @@ DEFECTS: dict[str, dict[str, Defect]] = {
         "cut": cut,
         "hole": hole,
         "missing_loops": missing_loops,
-        "stain": partial(stain, strongest=0.4),
+        "stain": partial(stain, strongest=0.48),
         "thread": partial(thread, lightness=95),
     },
     "grid": {
