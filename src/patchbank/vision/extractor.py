@@ -366,7 +366,11 @@ class Extractor:
         settings = self.settings
         return compile_graph(
             lambda: write_feature_graph(
-                self._backbone, settings.layers, self.preprocessing.side, settings.pooling
+                self._backbone,
+                settings.layers,
+                self.preprocessing.side,
+                settings.pooling,
+                settings.resize_precision,
             ),
             key=self.fingerprint,
             precision=settings.precision,

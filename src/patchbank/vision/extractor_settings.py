@@ -40,6 +40,8 @@ class ExtractorSettings:
         Side of the neighbourhood averaged around each position; odd; 1 for none.
     precision : str
         ``"f32"`` or ``"bf16"``: what the processor computes in.
+    resize_precision : str
+        ``"uint8"`` or ``"float32"``: whether values are rounded after the resize (`Preprocessing`).
 
     Raises
     ------
@@ -53,10 +55,11 @@ class ExtractorSettings:
     center_crop: int | None = None
     pooling: int = 3
     precision: str = "f32"
+    resize_precision: str = "uint8"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", check_layers(self.backbone, tuple(self.layers)))
-        Preprocessing(self.image_size, self.center_crop)
+        Preprocessing(self.image_size, self.center_crop, self.resize_precision)
         if self.center_crop == self.image_size:
             # All is kept: no crop, and the same fingerprint.
             object.__setattr__(self, "center_crop", None)
@@ -72,7 +75,7 @@ class ExtractorSettings:
     @property
     def preprocessing(self) -> Preprocessing:
         """How an image becomes the network's input."""
-        return Preprocessing(self.image_size, self.center_crop)
+        return Preprocessing(self.image_size, self.center_crop, self.resize_precision)
 
     @property
     def fingerprint(self) -> str:
@@ -82,6 +85,9 @@ class ExtractorSettings:
             "weights": get_backbone(self.backbone).weights_sha256,
             "version": FEATURES_VERSION,
         }
+        if self.resize_precision == "uint8":
+            # The setting came later: banks made before it keep their fingerprint.
+            del content["resize_precision"]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def to_json(self) -> dict[str, Any]:

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from patchbank.errors import ParameterError
+from patchbank.vision.preprocess import Square
 
 _DIGEST_BYTES: Final = hashlib.sha256().digest_size
 _LEFTOVER_SECONDS: Final = 24 * 3600
@@ -110,12 +111,12 @@ class CompiledGraph:
             self._free.put(compiled.create_infer_request())
 
     @contextlib.contextmanager
-    def run(self, image: npt.NDArray[np.uint8]) -> Iterator[list[npt.NDArray[np.float32]]]:
+    def run(self, image: Square) -> Iterator[list[npt.NDArray[np.float32]]]:
         """Run the graph and lend its outputs, which are overwritten after the ``with`` block.
 
         Parameters
         ----------
-        image : ndarray of uint8 (side, side, 3)
+        image : ndarray of uint8 or float32 (side, side, 3)
             C-contiguous.
         """
         request = self._free.get()
@@ -135,7 +136,7 @@ class CompiledGraph:
         return bytes(self._compiled.export_model().getvalue())
 
 
-def _infer(request: Any, image: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.float32]]:
+def _infer(request: Any, image: Square) -> list[npt.NDArray[np.float32]]:
     # Without share_outputs the binding copies them once more than the caller does.
     outputs = request.infer({0: image[None]}, share_inputs=True, share_outputs=True)
     return list(outputs.values())

@@ -57,7 +57,7 @@ def feature_shape(backbone: Backbone, layers: tuple[str, ...], side: int) -> Fea
 
 
 def write_feature_graph(
-    backbone: Backbone, layers: tuple[str, ...], side: int, pooling: int
+    backbone: Backbone, layers: tuple[str, ...], side: int, pooling: int, dtype: str = "uint8"
 ) -> bytes:
     """Write the ONNX model that turns an image into patch features and an embedding.
 
@@ -74,11 +74,13 @@ def write_feature_graph(
         Height and width of the input in pixels.
     pooling : int
         Side of the neighbourhood in positions; odd, 1 for none.
+    dtype : str
+        Of the input.
 
     Returns
     -------
     bytes
-        Input ``image`` uint8 (1, side, side, 3); outputs ``patches`` (1, rows, columns, dimension)
+        Input ``image`` (1, side, side, 3); outputs ``patches`` (1, rows, columns, dimension)
         and ``embedding`` (1, embedding dimension), float32.
 
     Raises
@@ -90,7 +92,7 @@ def write_feature_graph(
     from patchbank.vision.backbones.graph import GraphWriter
 
     shape = feature_shape(backbone, layers, side)
-    graph = GraphWriter(side)
+    graph = GraphWriter(side, dtype)
     taps = backbone.write(graph, backbone.read_weights(), layers)
     rows, columns = shape.grid
     maps = [graph.resize(graph.average_pool(taps[name], pooling), rows) for name in layers]

@@ -14,25 +14,29 @@ _OPSET: Final = 13
 _IR_VERSION: Final = 8
 
 INPUT_NAME: Final = "image"
+_DTYPES: Final = {"uint8": TensorProto.UINT8, "float32": TensorProto.FLOAT}
 
 
 class GraphWriter:
     """Builds one ONNX graph; every method adds a node and returns its output's name.
 
-    The input `image` is uint8 (1, side, side, 3), RGB; `pixels` is the same as float32
+    The input `image` is (1, side, side, 3), RGB; `pixels` is the same as float32
     (1, 3, side, side), values 0 to 255.
 
     Parameters
     ----------
     side : int
         Height and width of the input in pixels.
+    dtype : str
+        Of the input: ``"uint8"`` or ``"float32"``.
     """
 
-    def __init__(self, side: int) -> None:
+    def __init__(self, side: int, dtype: str = "uint8") -> None:
         self._nodes: list[Any] = []
         self._constants: list[Any] = []
         self._sides: dict[str, int] = {}
         self._side = side
+        self._dtype = _DTYPES[dtype]
         as_float = self.node("Cast", [INPUT_NAME], to=TensorProto.FLOAT)
         self.pixels = self.node("Transpose", [as_float], side=side, perm=[0, 3, 1, 2])
 
@@ -180,7 +184,7 @@ class GraphWriter:
             nodes.append(helper.make_node("Identity", [value], [name], name=name))
             infos.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, list(shape)))
         image = helper.make_tensor_value_info(
-            INPUT_NAME, TensorProto.UINT8, [1, self._side, self._side, 3]
+            INPUT_NAME, self._dtype, [1, self._side, self._side, 3]
         )
         graph = helper.make_graph(nodes, "patchbank", [image], infos, self._constants)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)])
