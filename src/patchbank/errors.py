@@ -60,6 +60,18 @@ class NotFittedError(PatchbankError):
     """The category has no active bank; run `patchbank fit` first."""
 
 
+class NotCalibratedError(PatchbankError):
+    """The category's bank has no calibration; run `patchbank calibrate` with good images."""
+
+
+class CategoryExistsError(PatchbankError):
+    """The category has a bank already; give another name."""
+
+
+class BankFileError(PatchbankError):
+    """A bank's file cannot be read, written or used."""
+
+
 class DatabaseError(PatchbankError):
     """The database did not do what it was asked."""
 
