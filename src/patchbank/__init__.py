@@ -17,12 +17,14 @@ from patchbank.errors import PatchbankError
 if TYPE_CHECKING:
     from patchbank.inspection.bank import Bank
     from patchbank.inspection.bank import open_bank as open  # noqa: A004 - read as patchbank.open
+    from patchbank.inspection.calibrate import CalibrationReport
     from patchbank.inspection.fit import FitReport
     from patchbank.inspection.verdicts import Inspection, Refused, Similar
     from patchbank.memory.scoring import Region
 
 __all__ = [
     "Bank",
+    "CalibrationReport",
     "FitReport",
     "Inspection",
     "PatchbankError",
@@ -34,6 +36,7 @@ __all__ = [
 
 _HOMES = {
     "Bank": "patchbank.inspection.bank",
+    "CalibrationReport": "patchbank.inspection.calibrate",
     "FitReport": "patchbank.inspection.fit",
     "Inspection": "patchbank.inspection.verdicts",
     "Refused": "patchbank.inspection.verdicts",

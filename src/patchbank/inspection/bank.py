@@ -8,6 +8,7 @@ from types import TracebackType
 
 from patchbank.datasets.folders import find_images
 from patchbank.errors import NotFittedError, UnknownCategoryError
+from patchbank.inspection.calibrate import CalibrationReport, calibrate
 from patchbank.inspection.fit import FitReport, fit
 from patchbank.inspection.inspect import DEFAULT_TOP, Inspector
 from patchbank.inspection.settings import (
@@ -107,6 +108,39 @@ class Bank:
             progress=progress,
         )
         return self
+
+    def calibrate(
+        self,
+        images: str | Path | Iterable[ImageSource],
+        *,
+        names: Sequence[str] | None = None,
+        false_alarm_rate: float | None = None,
+        progress: Progress = silent,
+    ) -> CalibrationReport:
+        """Take the thresholds from good images that the bank was not made of.
+
+        Parameters
+        ----------
+        images, names
+            As in `fit`.
+        false_alarm_rate
+            Share of good images that may fail, in (0, 1); by default what the bank has.
+
+        Raises
+        ------
+        PatchbankError
+            If there is no bank, too few images can be used, or the bank cannot be stored; then
+            the bank before still answers.
+        """
+        sources = _sources(images)
+        return calibrate(
+            self._workspace,
+            self.category,
+            sources,
+            names=names,
+            false_alarm_rate=false_alarm_rate,
+            progress=progress,
+        )
 
     @property
     def fitted(self) -> bool:

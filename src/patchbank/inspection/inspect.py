@@ -16,6 +16,7 @@ from patchbank.errors import (
     BankGoneError,
     ExtractorMismatchError,
     ImageError,
+    NotCalibratedError,
     ParameterError,
 )
 from patchbank.inspection.heatmaps import heatmap_path, write_heatmap
@@ -50,13 +51,22 @@ class _ReadyBank:
         self.stored: StoredBank = workspace.database.banks.active(category)
         self.extractor: Extractor = matching_extractor(workspace, self.stored)
         settings = FitSettings.from_json(self.stored.settings, self.extractor.settings)
-        calibration = Calibration.from_json(json.dumps(self.stored.calibration))
-        self.judge = Judge(self.stored.features, settings, calibration)
+        self._judge = None
+        if self.stored.calibration is not None:
+            calibration = Calibration.from_json(json.dumps(self.stored.calibration))
+            self._judge = Judge(self.stored.features, settings, calibration)
         references = self.stored.references
         # By name, which is what decides between images equally similar.
         order = sorted(range(len(references)), key=lambda index: references[index].name)
         self._reference_names = [references[index].name for index in order]
         self._similarity = SimilarityIndex(self.stored.embeddings[order])
+
+    @property
+    def judge(self) -> Judge:
+        """What judges by this bank; raises NotCalibratedError where nothing says what is normal."""
+        if self._judge is None:
+            raise not_calibrated(self.stored.category)
+        return self._judge
 
     def similar(self, extraction: Extraction, top: int) -> tuple[Similar, ...]:
         """Return the reference images most similar to an image, best first, ties by name.
@@ -98,6 +108,14 @@ def matching_extractor(workspace: Workspace, stored: StoredBank) -> Extractor:
     return workspace.extractor(settings)
 
 
+def not_calibrated(category: str) -> NotCalibratedError:
+    """Return the error that says that a bank cannot judge yet."""
+    return NotCalibratedError(
+        f"category {category!r}: its bank was imported and has no threshold yet; "
+        f"run: patchbank calibrate {category} GOOD_IMAGES..."
+    )
+
+
 class Inspector:
     """Judges images by the active bank of a category, whatever version that is at the moment.
 
@@ -110,6 +128,8 @@ class Inspector:
         If there is no such category or it has no bank.
     ExtractorMismatchError
         If this installation computes other features than those in the bank.
+    NotCalibratedError
+        When it is asked to judge and the bank has no calibration.
     """
 
     def __init__(self, workspace: Workspace, category: str) -> None:
@@ -181,6 +201,7 @@ class Inspector:
         done = 0
         while done < len(sources):
             bank = self._current()
+            _ = bank.judge
             stream = bank.extractor.map_many(
                 partial(self._judge_alone, bank, top, heatmaps),
                 sources[done:],
@@ -226,6 +247,7 @@ class Inspector:
         watch = Stopwatch()
         with watch.stage("bank"):
             bank = self._current()
+            _ = bank.judge
         extraction = bank.extractor.extract_one(source, name=name, limits=self.workspace.limits)
         judged = self._judge(bank, top, heatmaps, name, extraction, watch)
         with watch.stage("record"):

@@ -18,7 +18,7 @@ LARGEST_SIDE: Final = 2048
 RESIZE_PRECISIONS: Final = ("uint8", "float32")
 
 
-Square = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
+Square = npt.NDArray[np.uint8 | np.float32]
 
 
 @dataclass(frozen=True)
