@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from patchbank.cli import calibrate, database, evaluate, fit, inspect, manage
+from patchbank.cli import calibrate, database, evaluate, fit, inspect, manage, transfer
 
 app = typer.Typer(
     name="patchbank",
@@ -37,5 +37,5 @@ def _root(
     """
 
 
-for _module in (fit, calibrate, inspect, evaluate, manage, database):
+for _module in (fit, calibrate, inspect, evaluate, manage, transfer, database):
     _module.register(app)

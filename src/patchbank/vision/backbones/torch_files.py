@@ -19,7 +19,7 @@ from typing import Final
 import numpy as np
 
 from patchbank.errors import WeightsError
-from patchbank.vision.backbones._pickles import PickleReader, Vocabulary
+from patchbank.vision.backbones._pickles import Inert, PickleReader, Vocabulary
 from patchbank.vision.backbones._tensors import (
     PLAIN,
     Array,
@@ -29,6 +29,8 @@ from patchbank.vision.backbones._tensors import (
     find,
     find_or_stand_in,
 )
+
+__all__ = ["Inert", "Tensor", "TorchFile", "read_torch_file", "shown"]
 
 # What `torch.save` wrote before its zip format: this number, this protocol, the machine's sizes.
 _LEGACY_MAGIC: Final = 0x1950A86A20F9469CFC6C
