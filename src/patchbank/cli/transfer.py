@@ -1,26 +1,89 @@
-"""`patchbank import-anomalib`: banks that come from elsewhere."""
+"""`patchbank export`, `import` and `import-anomalib`."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from patchbank.cli import options
 from patchbank.cli.guard import guarded
-from patchbank.cli.output import answer, print_json, talk
+from patchbank.cli.output import answer, print_json, show_progress, talk
 from patchbank.inspection.workspace import Workspace
+
+if TYPE_CHECKING:
+    from patchbank.inspection.transfer import TransferReport
 
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
+    app.command("export")(guarded(export_command))
+    app.command("import")(guarded(import_command))
     app.command("import-anomalib")(guarded(import_anomalib_command))
 
 
 Replace = Annotated[
     bool, typer.Option("--replace", help="Make it the next version where there is a bank already.")
 ]
+
+
+def export_command(
+    category: options.Category,
+    file: Annotated[Path, typer.Argument(help="File to write.", show_default=False)],
+    with_images: Annotated[
+        bool, typer.Option("--with-images", help="Take the reference images' files along.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    json: options.Json = False,
+) -> int:
+    """Write a category's active bank to one file: patches, calibration, thumbnails."""
+    from patchbank.inspection.transfer import export_bank
+
+    with Workspace() as workspace, show_progress() as progress:
+        report = export_bank(
+            workspace, category, file, with_images=with_images, force=force, progress=progress
+        )
+    _print_transfer(report, json=json)
+    return 0
+
+
+def import_command(
+    file: Annotated[
+        Path, typer.Argument(help="File that patchbank export wrote.", show_default=False)
+    ],
+    category: Annotated[
+        str | None, typer.Option(help="What to call it.  \\[default: as in the file]")
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="New folder for the images' files in the file.")
+    ] = None,
+    replace: Replace = False,
+    json: options.Json = False,
+) -> int:
+    """Read a bank from a file that patchbank export wrote; it judges as it did there."""
+    from patchbank.inspection.transfer import import_bank_file
+
+    with Workspace() as workspace:
+        report = import_bank_file(
+            workspace, file, category=category, replace_bank=replace, images=images
+        )
+    _print_transfer(report, json=json)
+    return 0
+
+
+def _print_transfer(report: TransferReport, *, json: bool) -> None:
+    if json:
+        print_json(report.to_json())
+        return
+    pictures = f"{report.image_files} with their files" if report.image_files else "thumbnails only"
+    for name, text in (
+        ("category", f"{report.category}, version {report.bank_version}"),
+        ("file", f"{report.file}, {report.file_bytes / 1e6:,.1f} MB"),
+        ("bank", f"{report.bank_size:,} patches"),
+        ("images", f"{report.images}, {pictures}"),
+    ):
+        answer().print(f"{name:<12} {text}", markup=False)
 
 
 def import_anomalib_command(
@@ -57,10 +120,10 @@ def import_anomalib_command(
     Nothing in the file is run. The bank judges once it is calibrated: patchbank calibrate CATEGORY
     GOOD_IMAGES...
     """
-    from patchbank.contrib.anomalib import import_anomalib
+    from patchbank.contrib.anomalib import import_anomalib_file
 
     with Workspace() as workspace:
-        report = import_anomalib(
+        report = import_anomalib_file(
             workspace,
             file,
             category,

@@ -84,7 +84,7 @@ class ImportReport:
         }
 
 
-def import_anomalib(
+def import_anomalib_file(
     workspace: Workspace,
     path: Path,
     category: str,
@@ -159,6 +159,44 @@ def import_anomalib(
         settings=tuple(settings.values()),
         remarks=tuple(remarks),
     )
+
+
+def import_anomalib(
+    file: str | Path,
+    category: str,
+    *,
+    backbone: str | None = None,
+    layers: str | Sequence[str] | None = None,
+    image_size: int | None = None,
+    center_crop: int | None = None,
+    image_score: str | None = None,
+    replace: bool = False,
+    home: str | Path | None = None,
+    database_url: str | None = None,
+) -> ImportReport:
+    """Make an Anomalib file's memory bank the bank of a category; see `import_anomalib_file`.
+
+    Open it with `patchbank.open` and call `calibrate` with good images; then it judges.
+
+    Parameters
+    ----------
+    home, database_url
+        As in `patchbank.open`.
+    """
+    with Workspace(
+        home=None if home is None else Path(home), database_url=database_url
+    ) as workspace:
+        return import_anomalib_file(
+            workspace,
+            Path(file),
+            category,
+            backbone=backbone,
+            layers=layers,
+            image_size=image_size,
+            center_crop=center_crop,
+            image_score=image_score,
+            replace=replace,
+        )
 
 
 def _settled(path: Path, found: Mapping[str, Any], given: Mapping[str, Any]) -> list[Setting]:

@@ -18,6 +18,7 @@ from patchbank.inspection.settings import (
     make_fit_settings,
 )
 from patchbank.inspection.sources import checked_sources
+from patchbank.inspection.transfer import TransferReport, export_bank, import_bank_file
 from patchbank.inspection.verdicts import Inspection, Refused, Similar
 from patchbank.inspection.workspace import Workspace
 from patchbank.progress import Progress, silent
@@ -142,6 +143,37 @@ class Bank:
             progress=progress,
         )
 
+    def export(
+        self,
+        file: str | Path,
+        *,
+        with_images: bool = False,
+        force: bool = False,
+        progress: Progress = silent,
+    ) -> TransferReport:
+        """Write the active bank to one file, for `patchbank.import_bank`.
+
+        Parameters
+        ----------
+        with_images
+            Whether the files of the reference images go along; thumbnails always do.
+        force
+            Whether a file that is there may be replaced.
+
+        Raises
+        ------
+        PatchbankError
+            If there is no bank, the file is there, or it cannot be written.
+        """
+        return export_bank(
+            self._workspace,
+            self.category,
+            Path(file),
+            with_images=with_images,
+            force=force,
+            progress=progress,
+        )
+
     @property
     def fitted(self) -> bool:
         """Whether there is a bank to judge by."""
@@ -245,3 +277,38 @@ def open_bank(
     """
     workspace = Workspace(home=None if home is None else Path(home), database_url=database_url)
     return Bank(workspace, category)
+
+
+def import_bank(
+    file: str | Path,
+    category: str | None = None,
+    *,
+    images: str | Path | None = None,
+    replace: bool = False,
+    home: str | Path | None = None,
+    database_url: str | None = None,
+) -> Bank:
+    """Read a bank that `Bank.export` wrote and return it.
+
+    Parameters
+    ----------
+    category
+        What it is called here; by default as where it was exported.
+    images
+        A new folder for the images' files, if the file has them.
+    replace
+        Whether a category that has a bank gets this one as its next version.
+    home, database_url
+        As in `patchbank.open`.
+
+    Raises
+    ------
+    PatchbankError
+        If the file is damaged, its extractor is not the one installed, or the category exists.
+    """
+    workspace = Workspace(home=None if home is None else Path(home), database_url=database_url)
+    folder = None if images is None else Path(images)
+    report = import_bank_file(
+        workspace, Path(file), category=category, replace_bank=replace, images=folder
+    )
+    return Bank(workspace, report.category)

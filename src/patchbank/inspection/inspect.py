@@ -32,6 +32,7 @@ from patchbank.memory.threads import in_this_thread
 from patchbank.progress import Progress, silent
 from patchbank.store.banks import StoredBank
 from patchbank.store.inspections import NewInspection
+from patchbank.store.new_bank import NewBank
 from patchbank.vision.backbones import get_backbone
 from patchbank.vision.extractor import Extraction, Extractor, Refusal
 from patchbank.vision.extractor_settings import ExtractorSettings
@@ -82,8 +83,10 @@ class _ReadyBank:
         )
 
 
-def matching_extractor(workspace: Workspace, stored: StoredBank) -> Extractor:
-    """Return the extractor that made a bank.
+def matching_extractor(
+    workspace: Workspace, stored: StoredBank | NewBank, name: str | None = None
+) -> Extractor:
+    """Return the extractor that made a bank; `name` is what messages call the bank.
 
     Raises
     ------
@@ -101,9 +104,11 @@ def matching_extractor(workspace: Workspace, stored: StoredBank) -> Extractor:
             if stored.extractor.get("weights_sha256") != weights
             else "another version of the features' code"
         )
+        if isinstance(stored, StoredBank):
+            name = name or f"category {stored.category!r}: bank version {stored.version}"
         raise ExtractorMismatchError(
-            f"category {stored.category!r}: bank version {stored.version} was made with {what} of "
-            f"{settings.backbone} than this installation has; fit the category again"
+            f"{name} was made with {what} of {settings.backbone} than this installation has; "
+            "fit the category again"
         )
     return workspace.extractor(settings)
 

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from patchbank.memory.neighbours import NeighbourIndex
+import patchbank as patchbank_api
+from patchbank.inspection.workspace import Workspace
 from patchbank.vision.extractor import Extractor
 from patchbank.vision.extractor_settings import ExtractorSettings
 from patchbank.vision.images import decode
@@ -96,15 +97,45 @@ def test_a_saved_tensor_becomes_a_bank_that_judges(
 def test_the_bank_is_the_files_to_the_bit(
     patchbank: Run, bank: Bank, tmp_path: Path, database_url: str, graphs_home: Path
 ) -> None:
-    from patchbank.inspection.workspace import Workspace
-
     path = write(tmp_path, tensor_file(bank))
     assert patchbank("import-anomalib", path, "--category", "brushed", *OPTIONS).code == 0
     with Workspace(home=graphs_home, database_url=database_url) as workspace:
         stored = workspace.database.banks.active("brushed")
     assert np.array_equal(stored.features, bank)
     assert (stored.patch_image == -1).all()
-    assert len(NeighbourIndex(stored.features)) == len(bank)
+
+
+def test_from_python(
+    surfaces: Surfaces, bank: Bank, tmp_path: Path, database_url: str, graphs_home: Path
+) -> None:
+    where = {"home": graphs_home, "database_url": database_url}
+    path = write(tmp_path, checkpoint_file(bank, transform=TRANSFORM, layers=LAYERS))
+    backbone = "efficientnet-lite0"
+    report = patchbank_api.import_anomalib(path, "brushed", backbone=backbone, **where)  # type: ignore[arg-type]
+    assert report.bank_size == len(bank)
+    opened = patchbank_api.open("brushed", **where)  # type: ignore[arg-type]
+    calibrated = opened.calibrate(surfaces.good, false_alarm_rate=0.1)
+    assert calibrated.threshold.sample_size == 8
+    assert opened.inspect(next(surfaces.scratched.iterdir())).verdict == "fail"
+
+
+def test_a_bank_without_calibration_goes_along_in_a_file(
+    patchbank: Run, surfaces: Surfaces, bank: Bank, tmp_path: Path
+) -> None:
+    path, file = write(tmp_path, tensor_file(bank)), tmp_path / "brushed.bank"
+    assert patchbank("import-anomalib", path, "--category", "brushed", *OPTIONS).code == 0
+    assert patchbank("export", "brushed", file).code == 0
+    assert patchbank("export", "brushed", file).complaint.startswith(f"{file}: is there already")
+    done = patchbank("import", file, "--category", "other")
+    assert done.code == 0
+    assert f"bank         {len(bank):,} patches" in done.out
+    for category in ("brushed", "other"):
+        assert patchbank("calibrate", category, surfaces.good).code == 0
+    one, two = (
+        patchbank("inspect", category, surfaces.scratched, "--json").documents
+        for category in ("brushed", "other")
+    )
+    assert [each["score"] for each in one] == [each["score"] for each in two]
 
 
 def test_a_checkpoint_says_what_made_it(patchbank: Run, bank: Bank, tmp_path: Path) -> None:
