@@ -24,21 +24,22 @@ $(STAMPS)/demo: pyproject.toml | $(STAMPS)/pip
 	@touch $@
 
 $(STAMPS)/test: pyproject.toml | $(STAMPS)/demo
-	$(BIN)/python $(PIP) install --editable '.[demo,lite1,lite2]' --group test
+	$(BIN)/python $(PIP) install --editable '.[demo,int8,lite1,lite2]' --group test
 	@touch $@
 
 $(STAMPS)/lint: pyproject.toml | $(STAMPS)/test
 	$(BIN)/python $(PIP) install --group lint
 	@touch $@
 
-$(STAMPS)/bench: pyproject.toml | $(STAMPS)/test
-	$(BIN)/python $(PIP) install --group bench
-	@touch $@
-
 $(PARITY)/.stamp: pyproject.toml
 	$(PYTHON) -m venv $(PARITY)
 	$(PARITY)/bin/python $(PIP) install 'pip>=25.1'
 	$(PARITY)/bin/python $(PIP) install --editable '.[lite1,lite2,demo]' --group parity
+	@touch $@
+
+# Measured beside PyTorch, which only that environment has.
+$(PARITY)/.bench: $(PARITY)/.stamp
+	$(PARITY)/bin/python $(PIP) install --group bench
 	@touch $@
 
 demo: $(STAMPS)/demo ## learn and judge real solar cells; leaves a page in ./demo
@@ -56,8 +57,8 @@ lint: $(STAMPS)/lint ## style, types and layers
 parity: $(PARITY)/.stamp ## compare with the PyTorch reference implementations
 	$(PARITY)/bin/python -m pytest tests/parity
 
-bench: $(STAMPS)/bench ## measure speed
-	$(BIN)/python -m benchmarks
+bench: $(PARITY)/.bench ## measure speed: twenty minutes; figures go to build/bench and docs/performance.md
+	$(PARITY)/bin/python -m benchmarks
 
 clean: ## remove the environments and caches
 	rm -rf $(VENV) $(PARITY) .mypy_cache .ruff_cache .pytest_cache

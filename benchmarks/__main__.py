@@ -11,20 +11,31 @@ import os
 import subprocess
 import sys
 
-from benchmarks import results, tables
+from benchmarks import apart, results, tables
+from benchmarks.apart import INTERRUPTED
 from benchmarks.results import MEASUREMENTS, ROOT
 
 _TABLES = "tables"
+_CODE = """
+import sys
+from benchmarks import apart, results
+apart.end_when_terminated()
+try:
+    results.run({name!r})
+except KeyboardInterrupt:
+    sys.exit({interrupted})
+"""
 
 
 def main() -> int:
     """Run what is asked for; return 1 if something failed and 130 if it was interrupted."""
+    apart.end_when_terminated()
     names = _names()
     failed = []
     for name in (name for name in names if name != _TABLES):
         print(f"== {name}: {MEASUREMENTS[name].what}", flush=True)
         code = _run_apart(name)
-        if code == 130:
+        if code == INTERRUPTED:
             print(f"\nbenchmarks: interrupted in {name}; what was finished is kept in build/bench")
             return code
         if code:
@@ -68,18 +79,17 @@ def _names() -> list[str]:
 
 
 def _run_apart(name: str) -> int:
-    """Run one measurement in a fresh process and return its exit code, 130 if interrupted."""
+    """Run one measurement in a fresh process and return its exit code."""
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     # Measured is the embedded database in a temporary folder, never anybody's own.
     environment.pop("PATCHBANK_DATABASE_URL", None)
-    code = f"from benchmarks import results; results.run({name!r})"
+    code = _CODE.format(name=name, interrupted=INTERRUPTED)
     process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=environment)
     try:
-        return process.wait()
+        with apart.ended_with_us(process):
+            return process.wait()
     except KeyboardInterrupt:
-        # The terminal has told it too; it stops the database it has started.
-        process.wait()
-        return 130
+        return INTERRUPTED
 
 
 if __name__ == "__main__":

@@ -21,9 +21,10 @@ from benchmarks.apart import measured_apart
 from benchmarks.timing import Blocks, Lap, in_blocks, ratio, spread, spread_text
 from patchbank.datasets.demo import demo_split
 from patchbank.errors import ParameterError
+from patchbank.inspection.quantise import quantised_graph
+from patchbank.inspection.workspace import Workspace
+from patchbank.progress import silent
 from patchbank.settings import usable_cores
-from patchbank.vision.backbones import get_backbone
-from patchbank.vision.backbones.features import write_feature_graph
 from patchbank.vision.extractor import Extraction, Extractor, ExtractorSettings
 from patchbank.vision.extractor_settings import PRECISIONS
 from patchbank.vision.runtime import CompiledGraph, check_precision, compile_graph
@@ -49,11 +50,10 @@ print(time.perf_counter() - start[0], time.process_time() - start[1])
 def measure() -> dict[str, Any]:
     """Return the document of ``python -m benchmarks extractor``."""
     paths = [sample.path for sample in demo_split("mono").test[:STREAM_IMAGES]]
-    settings = {one: ExtractorSettings(precision=one) for one in usable_precisions()}
-    extractors = {name: Extractor(one) for name, one in settings.items()}
+    extractors = {name: extractor_in(name) for name in usable_precisions()}
     works: dict[str, Callable[[int], object]] = {}
     for name, extractor in extractors.items():
-        works[f"{name} network"] = network_alone(settings[name])
+        works[f"{name} network"] = network_alone(extractor)
         works[f"{name} whole"] = partial(_extract_one, extractor, paths)
     blocks = in_blocks(
         works,
@@ -64,18 +64,35 @@ def measure() -> dict[str, Any]:
     )
     document: dict[str, Any] = {
         "cores": usable_cores(),
-        "network_ms": {name: blocks.figures(f"{name} network") for name in settings},
-        "extract_one_ms": {name: blocks.figures(f"{name} whole") for name in settings},
+        "network_ms": {name: blocks.figures(f"{name} network") for name in extractors},
+        "extract_one_ms": {name: blocks.figures(f"{name} whole") for name in extractors},
         "times as long as the network alone": {
-            name: blocks.ratio(f"{name} whole", f"{name} network") for name in settings
+            name: blocks.ratio(f"{name} whole", f"{name} network") for name in extractors
         },
-        "stages_ms": {name: _stages(blocks, f"{name} whole") for name in settings},
+        "stages_ms": {name: _stages(blocks, f"{name} whole") for name in extractors},
         "extract_many": _streams(extractors, paths),
     }
     for extractor in extractors.values():
         extractor.close()
     document["cold_start_s"] = _cold_starts()
     return document
+
+
+def extractor_in(precision: str) -> Extractor:
+    """Return the default extractor in a precision; in int8, quantised with the demo set."""
+    settings = ExtractorSettings(precision=precision)
+    if not settings.is_quantised:
+        return Extractor(settings)
+    samples = demo_split("mono").train
+    with tempfile.TemporaryDirectory() as home, Workspace(home=Path(home)) as workspace:
+        graph = quantised_graph(
+            workspace,
+            settings,
+            [sample.path for sample in samples],
+            [sample.name for sample in samples],
+            silent,
+        )
+    return Extractor(settings, quantised=graph)
 
 
 def _extract_one(extractor: Extractor, paths: Sequence[Path], number: int) -> dict[str, float]:
@@ -87,10 +104,10 @@ def _stages(blocks: Blocks, name: str) -> dict[str, float]:
     return {stage: round(statistics.median(run[stage] for run in runs), 2) for stage in runs[0]}
 
 
-def network_alone(settings: ExtractorSettings) -> Callable[[int], object]:
+def network_alone(extractor: Extractor) -> Callable[[int], object]:
     """Return what runs the compiled graph on an image that is in memory, decoded and resized."""
-    graph = _compiled(settings)
-    image = np.zeros((settings.preprocessing.side,) * 2 + (3,), np.uint8)
+    graph = _compiled(extractor)
+    image = np.zeros((extractor.preprocessing.side,) * 2 + (3,), np.uint8)
 
     def run(number: int) -> None:
         with graph.run(image):
@@ -99,16 +116,11 @@ def network_alone(settings: ExtractorSettings) -> Callable[[int], object]:
     return run
 
 
-def _compiled(settings: ExtractorSettings) -> CompiledGraph:
+def _compiled(extractor: Extractor) -> CompiledGraph:
     return compile_graph(
-        lambda: write_feature_graph(
-            get_backbone(settings.backbone),
-            settings.layers,
-            settings.preprocessing.side,
-            settings.pooling,
-        ),
+        extractor.write_graph,
         key="benchmark",
-        precision=settings.precision,
+        precision=extractor.settings.precision,
         threads=usable_cores(),
         streams=1,
         cache_folder=None,

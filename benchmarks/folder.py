@@ -19,7 +19,7 @@ from patchbank.inspection.verdicts import Inspection
 from patchbank.vision.extractor import Extraction, Extractor
 
 IMAGES = 400
-PASSES = 7
+PASSES = 5
 MANY, SINGLY, FEATURES = "inspect_many", "inspect in a loop", "extract_many alone"
 
 

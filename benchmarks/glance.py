@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.cold import RUNNING
 from benchmarks.folder import FEATURES, MANY, SINGLY
-from benchmarks.timing import spread_text
+from benchmarks.timing import spread_text, three_digits
 
 Document = Mapping[str, Any]
 #: Cells of a table; in the summary they are item, figure, reference and ratio.
@@ -64,7 +64,7 @@ def _neighbours(figures: Document) -> list[Row]:
 
 
 def _range(values: list[float]) -> str:
-    return f"{min(values):g} to {max(values):g}"
+    return f"{three_digits(min(values))} to {three_digits(max(values))}"
 
 
 def _as_quick(times: Document) -> str:
@@ -171,9 +171,9 @@ def _growth(figures: Document) -> list[Row]:
         rows.append(
             (
                 item,
-                f"{values[-1]:,.4g}{unit}; grows as n^{slopes[name]['all']:.2f}",
-                f"200 images, {values[first]:,.4g}{unit}",
-                f"{over:.2f} times, {last / 200:g} times the images",
+                f"{three_digits(values[-1])}{unit}; grows as n^{slopes[name]['all']:.2f}",
+                f"200 images, {three_digits(values[first])}{unit}",
+                f"{three_digits(over)} times, {last / 200:g} times the images",
             )
         )
     return rows

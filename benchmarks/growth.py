@@ -155,7 +155,13 @@ def draw(document: Mapping[str, Any], picture: Path) -> None:
         axes.grid(color="#e3e6ea")
         axes.set_axisbelow(True)
         axes.legend(
-            loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, fontsize=9, frameon=False
+            loc="upper center",
+            bbox_to_anchor=(0.5, -0.16),
+            ncols=2,
+            fontsize=8.5,
+            frameon=False,
+            handlelength=1.5,
+            columnspacing=1,
         )
     picture.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(picture, dpi=110)
@@ -173,5 +179,5 @@ def main() -> dict[str, Any]:
     for size, count, total in zip(
         document["images"], document["runs"], document["figures"]["total"], strict=True
     ):
-        print(f"  fit of {size}: {spread_text(total, ' s')}, {count} runs")
+        print(f"  fit of {size}: {spread_text(total, ' s')}, runs: {count}")
     return document

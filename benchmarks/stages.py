@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.apart import measured_apart
-from benchmarks.extractor import network_alone
+from benchmarks.extractor import extractor_in, network_alone
 from benchmarks.memory import peak_bytes
 from benchmarks.place import CATEGORY, Place, temporary_place
 from benchmarks.timing import in_blocks, ratio, spread, spread_text
@@ -81,7 +81,7 @@ def _inspect(place: Place, samples: CategorySamples, seconds: float) -> dict[str
         return inspector.inspect(paths[number % len(paths)]).timings_ms
 
     blocks = in_blocks(
-        {"network": network_alone(FitSettings().extractor), "inspection": inspect},
+        {"network": network_alone(extractor_in("f32")), "inspection": inspect},
         calls=IMAGES_A_BLOCK,
         quiet=QUIET_BLOCKS,
         fewest=FEWEST_QUIET_BLOCKS,

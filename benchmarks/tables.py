@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks.folder import FEATURES, MANY, SINGLY
 from benchmarks.glance import GLANCES, Document, Row
 from benchmarks.results import ROOT
-from benchmarks.timing import spread_text
+from benchmarks.timing import spread_text, three_digits
 
 DOCUMENT = ROOT / "docs" / "performance.md"
 GLANCE = "glance"
@@ -83,11 +83,23 @@ def _glance(body: str, results: Mapping[str, Document]) -> str:
     lines = table(_HEADING, []).splitlines()
     for name, rows_of in GLANCES.items():
         if name in results:
-            rows = [(*row, f"`{name}`") for row in rows_of(results[name]["figures"])]
+            note = _disturbance(results[name])
+            rows = [
+                (item, figure + note, *others, f"`{name}`")
+                for item, figure, *others in rows_of(results[name]["figures"])
+            ]
             lines += table(_HEADING, rows).splitlines()[2:]
         else:
             lines += kept.get(name, [])
     return "\n".join(lines) + "\n"
+
+
+def _disturbance(document: Document) -> str:
+    """Return a remark where the load was more than a measurement itself makes."""
+    loads = document["load before and after"]
+    if loads[0] is None or max(loads) <= 1.5 * document["cores"]:
+        return ""
+    return f" (disturbed: load {max(loads):g} on {document['cores']} cores)"
 
 
 def _stages_table(figures: Document) -> str:
@@ -182,16 +194,12 @@ def _growth_table(figures: Document) -> str:
     ]
     for name, label in _GROWTH_NAMES.items():
         slopes = figures["exponents"][name]
-        medians = (_short(one["median"]) for one in figures["figures"][name])
+        medians = (three_digits(one["median"]) for one in figures["figures"][name])
         rows.append((label, *medians, f"{slopes['all']:.2f}", f"{slopes['last doubling']:.2f}"))
     heading = ("reference images", *sizes, "exponent", "of the last doubling")
     streamed = any(figures["streamed"])
     note = "\n\nThe largest did not fit into half of the free memory: streamed." * streamed
     return table(heading, rows) + note
-
-
-def _short(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 TABLES: dict[str, Callable[[Document], str]] = {

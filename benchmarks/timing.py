@@ -28,9 +28,14 @@ def spread(values: Iterable[float], digits: int = 2) -> dict[str, float]:
 
 
 def spread_text(figures: Mapping[str, float], unit: str = "") -> str:
-    """Return what `spread` gave as ``5.7 s (4.8 to 7.7)``."""
-    median, least, most = (f"{figures[name]:,g}" for name in ("median", "least", "most"))
+    """Return what `spread` gave as ``5.7 s (4.8 to 7.7)``, to three digits."""
+    median, least, most = (three_digits(figures[name]) for name in ("median", "least", "most"))
     return f"{median}{unit} ({least} to {most})"
+
+
+def three_digits(value: float) -> str:
+    """Return a number to three digits, or all of those before its point."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def ratio(ones: Sequence[float], references: Sequence[float], digits: int = 2) -> dict[str, float]:

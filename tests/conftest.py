@@ -12,5 +12,6 @@ pytest_plugins = [
     "tests.fixtures.browser",
     "tests.fixtures.commands",
     "tests.fixtures.database",
+    "tests.fixtures.quantised",
     "tests.fixtures.surfaces",
 ]

@@ -48,6 +48,10 @@ class WeightsError(PatchbankError):
     """A weights file is missing, damaged or not what it claims to be."""
 
 
+class QuantisationError(PatchbankError):
+    """The network could not be quantised; fit with another precision."""
+
+
 class ExtractorMismatchError(PatchbankError):
     """The bank was made by another extractor; fit the category again."""
 

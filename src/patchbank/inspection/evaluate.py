@@ -30,6 +30,7 @@ from patchbank.metrics import (
 )
 from patchbank.progress import Progress, silent
 from patchbank.vision.extractor import Refusal
+from patchbank.vision.quantise import check_can_quantise
 
 _AVERAGED = (
     "image_auroc",
@@ -161,7 +162,10 @@ def evaluate(
     # All are read first, so that a mistake in the last does not cost the work on the others.
     all_samples = [mvtec.load(root, name) for name in names]
     # Made now, so that what is wrong with the settings is said once and not of each category.
-    workspace.extractor(settings.extractor)
+    if settings.extractor.is_quantised:
+        check_can_quantise()
+    else:
+        workspace.extractor(settings.extractor)
     summaries = []
     for samples in all_samples:
         try:
@@ -213,7 +217,7 @@ def evaluate_category(
         progress=in_category,
     )
     judge = Judge(bank.features, settings, bank.calibration)
-    extractor = workspace.extractor(settings.extractor)
+    extractor = workspace.extractor(settings.extractor, bank.quantised)
     pixels = PixelScores() if samples.has_masks else None
     judged: list[Judged] = []
     refused: list[Refused] = []

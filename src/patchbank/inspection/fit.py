@@ -133,6 +133,7 @@ def save(workspace: Workspace, category: str, bank: LearnedBank) -> int:
             patch_column=bank.patch_column,
             embeddings=bank.embeddings,
             embedding_mean=bank.embedding_mean,
+            quantised_graph=None if bank.quantised is None else bank.quantised.to_bytes(),
             images=[
                 NewImage(
                     name=image.name,

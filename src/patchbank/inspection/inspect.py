@@ -37,6 +37,7 @@ from patchbank.vision.backbones import get_backbone
 from patchbank.vision.extractor import Extraction, Extractor, Refusal
 from patchbank.vision.extractor_settings import ExtractorSettings
 from patchbank.vision.images import ImageSource
+from patchbank.vision.quantised import QuantisedGraph
 
 DEFAULT_TOP = 10
 
@@ -91,13 +92,22 @@ def matching_extractor(
     Raises
     ------
     ExtractorMismatchError
-        If this installation computes other features than those in the bank.
+        If this installation computes other features than those in the bank, or the bank's quantised
+        graph is not the one that made them.
     """
     known = {one.name for one in fields(ExtractorSettings)}
     settings = ExtractorSettings.from_json(
         {name: value for name, value in stored.extractor.items() if name in known}
     )
-    if settings.fingerprint != stored.extractor_fingerprint:
+    content = stored.quantised_graph
+    quantised = None if content is None else QuantisedGraph.from_bytes(content)
+    graph_sha256 = None if quantised is None else quantised.sha256
+    if stored.extractor.get("graph_sha256") != graph_sha256:
+        raise ExtractorMismatchError(
+            f"category {stored.category!r}: the quantised graph of bank version {stored.version} "
+            f"is {'missing' if quantised is None else 'damaged'}; fit the category again"
+        )
+    if settings.fingerprint(graph_sha256) != stored.extractor_fingerprint:
         weights = get_backbone(settings.backbone).weights_sha256
         what = (
             "other weights"
@@ -110,7 +120,7 @@ def matching_extractor(
             f"{name} was made with {what} of {settings.backbone} than this installation has; "
             "fit the category again"
         )
-    return workspace.extractor(settings)
+    return workspace.extractor(settings, quantised)
 
 
 def not_calibrated(category: str) -> NotCalibratedError:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from patchbank.inspection.calibration_scores import CalibrationScores
 from patchbank.inspection.gather import THUMBNAIL_SIDE, ReferenceImage, References
 from patchbank.inspection.memory_limit import checked_limit, plan_fit
+from patchbank.inspection.quantise import quantised_graph
 from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.sources import checked_names
 from patchbank.inspection.streamed import Streaming, learn_streamed
@@ -25,6 +26,7 @@ from patchbank.memory.neighbours import NeighbourIndex
 from patchbank.progress import Progress, silent
 from patchbank.vision.extractor import Extractor, Refusal
 from patchbank.vision.images import ImageSource
+from patchbank.vision.quantised import QuantisedGraph
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +47,8 @@ class LearnedBank:
     covering_radius
         No patch of any image is farther from the bank. Exact unless the fit was streamed and did
         not read every image again: then it is a bound.
+    quantised
+        The extractor's graph where it was made of these images: with precision int8.
     streaming
         How the fit was streamed; None where all patches fitted into memory, and it is exact.
     """
@@ -63,6 +67,7 @@ class LearnedBank:
     scores: NDArray[np.float64]
     covering_radius: float
     calibration: Calibration
+    quantised: QuantisedGraph | None = None
     streaming: Streaming | None = None
     refused: tuple[Refused, ...] = ()
     timings_s: dict[str, float] = field(default_factory=dict)
@@ -103,12 +108,18 @@ def learn(
         If fewer than two images can be used: the calibration leaves one out.
     ParameterError
         If the memory limit is none, or too little for the bank.
+    MissingExtraError, QuantisationError
+        If the precision is int8 and the network cannot be quantised.
     """
     watch = Stopwatch()
     limit = checked_limit(memory_limit)
     names = checked_names(sources, names)
+    quantised = None
+    if settings.extractor.is_quantised:
+        with watch.stage("quantise"):
+            quantised = quantised_graph(workspace, settings.extractor, sources, names, progress)
     with watch.stage("network"):
-        extractor = workspace.extractor(settings.extractor)
+        extractor = workspace.extractor(settings.extractor, quantised)
     with watch.stage("features"):
         parts = plan_fit(extractor, sources, settings.coreset_ratio, limit, workspace.limits)
     if parts is None:
@@ -133,6 +144,7 @@ def learn(
         scores=streamed.scores,
         covering_radius=streamed.covering_radius,
         calibration=streamed.calibration,
+        quantised=quantised,
         streaming=streamed.streaming,
         refused=streamed.references.refused,
         timings_s=watch.seconds,
@@ -181,6 +193,7 @@ def _learn_whole(
         scores=scores,
         covering_radius=coreset.covering_radius,
         calibration=calibration,
+        quantised=extractor.quantised,
         refused=gathered.references.refused,
         timings_s=watch.seconds,
     )

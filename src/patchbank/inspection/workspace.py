@@ -13,6 +13,10 @@ from patchbank.vision.images import ImageLimits
 if TYPE_CHECKING:
     from patchbank.store.connection import Database
     from patchbank.vision.extractor import Extractor, ExtractorSettings
+    from patchbank.vision.quantised import QuantisedGraph
+
+# Quantised graphs belong to one bank each: a server that lives through many refits keeps these.
+_MOST_EXTRACTORS = 16
 
 
 class Workspace:
@@ -37,7 +41,7 @@ class Workspace:
         )
         self._lock = threading.Lock()
         self._database: Database | None = None
-        self._extractors: dict[ExtractorSettings, Extractor] = {}
+        self._extractors: dict[tuple[ExtractorSettings, str | None], Extractor] = {}
 
     @property
     def database(self) -> Database:
@@ -53,17 +57,26 @@ class Workspace:
                 )
             return self._database
 
-    def extractor(self, settings: ExtractorSettings) -> Extractor:
-        """Return the extractor of these settings, compiled once per process."""
+    def extractor(
+        self, settings: ExtractorSettings, quantised: QuantisedGraph | None = None
+    ) -> Extractor:
+        """Return the extractor of these settings and this graph, compiled once per process."""
         from patchbank.vision.extractor import Extractor
 
+        key = settings, None if quantised is None else quantised.sha256
         with self._lock:
-            extractor = self._extractors.get(settings)
+            extractor = self._extractors.pop(key, None)
             if extractor is None:
                 extractor = Extractor(
-                    settings, threads=self.settings.threads, cache_folder=self.home / "graphs"
+                    settings,
+                    quantised=quantised,
+                    threads=self.settings.threads,
+                    cache_folder=self.home / "graphs",
                 )
-                self._extractors[settings] = extractor
+            self._extractors[key] = extractor
+            if len(self._extractors) > _MOST_EXTRACTORS:
+                # The one that nobody asked for the longest; who uses it still may go on.
+                del self._extractors[next(iter(self._extractors))]
             return extractor
 
     def close(self) -> None:

@@ -64,6 +64,8 @@ class StoredBank:
         Their embeddings, float32 (n, e).
     embedding_mean
         What was subtracted from each embedding, float32 (e,).
+    quantised_graph
+        The extractor's graph, where it was made for this bank.
     """
 
     category: str
@@ -84,6 +86,7 @@ class StoredBank:
     references: list[ReferenceImage]
     embeddings: npt.NDArray[np.float32]
     embedding_mean: npt.NDArray[np.float32]
+    quantised_graph: bytes | None
 
 
 @dataclass(frozen=True)
@@ -164,12 +167,16 @@ class Banks:
             key |= {"version": version}
             connection.execute(self._queries["retire"], key)
             self._insert(connection, key, bank)
+            if bank.quantised_graph is not None:
+                content = {"content": bank.quantised_graph}
+                connection.execute(self._queries["insert_graph"], key | content)
             image_ids = _upsert_images(connection, category_id, bank)
             query = self._queries["copy_references_in"]
             copy_references_in(connection, query, key, image_ids, bank)
             copy_patches_in(connection, self._queries, key, image_ids, bank)
             connection.execute(self._queries["prune_patches"], key)
             connection.execute(self._queries["prune_references"], key)
+            connection.execute(self._queries["prune_graphs"], key)
             connection.execute(self._queries["prune_images"], key)
             add_event(
                 connection,
@@ -277,7 +284,7 @@ class Banks:
         key = {"category_id": category_id, "version": version}
         row = connection.execute(self._queries["read"], key).fetchone()
         assert row is not None
-        patch_count, dimensions, image_count, created_at, mean = row[8:]
+        patch_count, dimensions, image_count, created_at, mean, graph = row[8:]
         embedding_mean = np.array(mean, np.float32)
         images = connection.execute(self._queries["reference_images"], key).fetchall()
         references = [
@@ -337,6 +344,7 @@ class Banks:
             references=references,
             embeddings=embeddings,
             embedding_mean=embedding_mean,
+            quantised_graph=graph,
         )
 
 

@@ -89,7 +89,8 @@ class Categories:
                     self._queries[f"forget_{table}"], {"category_id": found[0]}
                 ).rowcount
                 for table in (
-                    "patches", "references", "inspections", "events", "images", "banks", "category",
+                    "patches", "references", "graphs", "inspections", "events", "images", "banks",
+                    "category",
                 )
             }  # fmt: skip
             announce(connection, name, None)

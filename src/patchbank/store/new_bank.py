@@ -85,6 +85,8 @@ class NewBank:
         float32 (n, e), finite, with `embedding_mean` subtracted already.
     embedding_mean
         float32 (e,), finite.
+    quantised_graph
+        The extractor's graph, where it was made for this bank.
     """
 
     extractor_fingerprint: str
@@ -100,6 +102,7 @@ class NewBank:
     images: Sequence[NewImage]
     embeddings: npt.NDArray[np.float32]
     embedding_mean: npt.NDArray[np.float32]
+    quantised_graph: bytes | None = None
 
     def __post_init__(self) -> None:
         if self.features.ndim != 2 or 0 in self.features.shape:

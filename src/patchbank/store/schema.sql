@@ -18,7 +18,7 @@ create table category (
 );
 
 -- Rows stay for ever, because inspections name the version that judged them; what is heavy
--- (references and patches) stays for the active version and the one before it.
+-- (references, patches and quantised graphs) stays for the active version and the one before it.
 create table bank (
     category_id bigint not null references category,
     version integer not null,
@@ -90,6 +90,15 @@ create table patch (
     feature vector not null,
     primary key (category_id, version, ordinal)
 ) with (toast_tuple_target = 8160);
+
+-- The network of a bank in int8, quantised with its reference images: another bank has another one.
+create table quantised_graph (
+    category_id bigint not null,
+    version integer not null,
+    content bytea not null,
+    primary key (category_id, version),
+    foreign key (category_id, version) references bank
+);
 
 create table inspection (
     category_id bigint not null,

@@ -32,6 +32,7 @@ from patchbank.vision.images import (
     decode,
     thumbnail,
 )
+from patchbank.vision.quantised import QuantisedGraph
 from patchbank.vision.runtime import (
     CompiledGraph,
     check_precision,
@@ -114,6 +115,8 @@ class Extractor:
     ----------
     settings : ExtractorSettings
         What to compute.
+    quantised : QuantisedGraph, optional
+        The graph of an extractor in int8, made of these settings; no other has one.
     threads : int
         Cores used; 0 for all that this process has.
     cache_folder : Path, optional
@@ -124,13 +127,14 @@ class Extractor:
     MissingExtraError, WeightsError
         The weights are not installed, or damaged.
     ParameterError
-        The processor does not have the precision.
+        The processor does not have the precision, or the graph is missing.
     """
 
     def __init__(
         self,
         settings: ExtractorSettings | None = None,
         *,
+        quantised: QuantisedGraph | None = None,
         threads: int = 0,
         cache_folder: Path | None = None,
     ) -> None:
@@ -138,7 +142,14 @@ class Extractor:
             raise ParameterError(f"threads is {threads}; give 0 for all cores, or more")
         self.settings: Final = settings or ExtractorSettings()
         self.preprocessing: Final = self.settings.preprocessing
-        self.fingerprint: Final = self.settings.fingerprint
+        if self.settings.is_quantised != (quantised is not None):
+            raise ParameterError(
+                f"precision {self.settings.precision}: a quantised graph is needed with int8, "
+                "and with no other precision"
+            )
+        self.quantised: Final = quantised
+        self._graph_sha256 = None if quantised is None else quantised.sha256
+        self.fingerprint: Final = self.settings.fingerprint(self._graph_sha256)
         self._threads = threads or usable_cores()
         self._cache_folder = cache_folder
         self._backbone = get_backbone(self.settings.backbone)
@@ -176,9 +187,24 @@ class Extractor:
             "embedding_dimension": self.embedding_dimension,
             "licence": self._backbone.licence,
             "weights_sha256": self._backbone.weights_sha256,
+            "graph_sha256": self._graph_sha256,
             "threads": self._threads,
             "openvino": openvino_version(),
         }
+
+    def write_graph(self) -> tuple[bytes, ...]:
+        """Return the graph as `patchbank.vision.runtime.compile_graph` takes it."""
+        if self.quantised is not None:
+            return self.quantised.description, self.quantised.weights
+        settings = self.settings
+        graph = write_feature_graph(
+            self._backbone,
+            settings.layers,
+            self.preprocessing.side,
+            settings.pooling,
+            settings.resize_precision,
+        )
+        return (graph,)
 
     def extract(self, batch: Sequence[Pixels]) -> Features:
         """Return the features of images, which may differ in size.
@@ -363,17 +389,10 @@ class Extractor:
             return self._parallel, self._workers
 
     def _compile(self, streams: int) -> CompiledGraph:
-        settings = self.settings
         return compile_graph(
-            lambda: write_feature_graph(
-                self._backbone,
-                settings.layers,
-                self.preprocessing.side,
-                settings.pooling,
-                settings.resize_precision,
-            ),
+            self.write_graph,
             key=self.fingerprint,
-            precision=settings.precision,
+            precision=self.settings.precision,
             threads=self._threads,
             streams=streams,
             cache_folder=self._cache_folder,

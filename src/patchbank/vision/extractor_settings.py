@@ -12,7 +12,7 @@ from patchbank.errors import ParameterError
 from patchbank.vision.backbones import DEFAULT_BACKBONE, check_layers, get_backbone
 from patchbank.vision.preprocess import Preprocessing
 
-PRECISIONS: Final = ("f32", "bf16")
+PRECISIONS: Final = ("f32", "bf16", "int8")
 
 # Part of every fingerprint. Raise it with any change of code that changes features: of decoding,
 # preprocessing, the graph, pooling or the embedding.
@@ -39,9 +39,11 @@ class ExtractorSettings:
     pooling : int
         Side of the neighbourhood averaged around each position; odd; 1 for none.
     precision : str
-        ``"f32"`` or ``"bf16"``: what the processor computes in.
+        ``"f32"``, ``"bf16"`` or ``"int8"``: what the processor computes in. For int8 the graph is
+        quantised with reference images and belongs to their bank.
     resize_precision : str
-        ``"uint8"`` or ``"float32"``: whether values are rounded after the resize (`Preprocessing`).
+        ``"uint8"`` or ``"float32"``: whether values are rounded after the resize (`Preprocessing`);
+        int8 needs the former.
 
     Raises
     ------
@@ -71,6 +73,11 @@ class ExtractorSettings:
             raise ParameterError(
                 f"precision is {self.precision!r}; give one of {', '.join(PRECISIONS)}"
             )
+        if self.is_quantised and self.resize_precision != "uint8":
+            raise ParameterError(
+                f"precision int8 takes images of whole grey values, not of {self.resize_precision};"
+                " give f32 or bf16"
+            )
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -78,8 +85,18 @@ class ExtractorSettings:
         return Preprocessing(self.image_size, self.center_crop, self.resize_precision)
 
     @property
-    def fingerprint(self) -> str:
-        """Hex digest of all that changes features; equal ones have comparable features."""
+    def is_quantised(self) -> bool:
+        """Whether the graph is a quantised one, so that equal settings do not mean equal graphs."""
+        return self.precision == "int8"
+
+    def fingerprint(self, graph_sha256: str | None = None) -> str:
+        """Return the hex digest of all that changes features; equal ones are comparable.
+
+        Parameters
+        ----------
+        graph_sha256 : str, optional
+            Digest of the quantised graph, where there is one.
+        """
         content = {
             **self.to_json(),
             "weights": get_backbone(self.backbone).weights_sha256,
@@ -88,6 +105,8 @@ class ExtractorSettings:
         if self.resize_precision == "uint8":
             # The setting came later: banks made before it keep their fingerprint.
             del content["resize_precision"]
+        if graph_sha256 is not None:
+            content["graph"] = graph_sha256
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def to_json(self) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import importlib
 import io
+import os
 import queue
 import sys
 import tempfile
@@ -24,6 +25,8 @@ from patchbank.vision.preprocess import Square
 
 _DIGEST_BYTES: Final = hashlib.sha256().digest_size
 _LEFTOVER_SECONDS: Final = 24 * 3600
+# A quantised graph belongs to one bank, so that refits would fill the folder.
+_UNUSED_SECONDS: Final = 90 * 24 * 3600
 _CONVERTER: Final = "openvino.tools.ovc"
 _import_lock = threading.Lock()
 # OpenVINO's Python binding makes its tables of element types in the first inference of a process,
@@ -143,7 +146,7 @@ def _infer(request: Any, image: Square) -> list[npt.NDArray[np.float32]]:
 
 
 def compile_graph(
-    write_onnx: Callable[[], bytes],
+    write_graph: Callable[[], tuple[bytes, ...]],
     *,
     key: str,
     precision: str,
@@ -155,12 +158,13 @@ def compile_graph(
 
     Parameters
     ----------
-    write_onnx : callable returning bytes
-        Writes the graph; called only when the cache has none.
+    write_graph : callable returning tuple of bytes
+        Writes the graph, an ONNX model or the two parts of OpenVINO's own format; called only when
+        the cache has none.
     key : str
         Stands for the graph's content.
     precision : str
-        ``"f32"`` or ``"bf16"``: what the processor computes in.
+        ``"f32"``, ``"bf16"`` or ``"int8"``: what the processor computes in.
     threads : int
         Cores used in all.
     streams : int
@@ -172,8 +176,9 @@ def compile_graph(
     check_precision(precision)
     core = _core()
     options = {
-        # Without this, OpenVINO takes bfloat16 by itself wherever the processor has it.
-        "INFERENCE_PRECISION_HINT": precision,
+        # Without this, OpenVINO takes bfloat16 by itself wherever the processor has it. A quantised
+        # graph says itself what is computed in int8; all else is float32.
+        "INFERENCE_PRECISION_HINT": "f32" if precision == "int8" else precision,
         "PERFORMANCE_HINT": "LATENCY" if streams == 1 else "THROUGHPUT",
         "NUM_STREAMS": str(streams),
         "INFERENCE_NUM_THREADS": threads,
@@ -183,7 +188,7 @@ def compile_graph(
     cached = None if cache_folder is None else _cached_file(cache_folder, key, precision)
     if cached is not None and (blob := _read_cached(cached)) is not None:
         return CompiledGraph(core.import_model(io.BytesIO(blob), "CPU", options), streams)
-    compiled = core.compile_model(core.read_model(write_onnx()), "CPU", options)
+    compiled = core.compile_model(core.read_model(*write_graph()), "CPU", options)
     graph = CompiledGraph(compiled, streams)
     if cached is not None:
         _write_cached(cached, graph.export())
@@ -203,6 +208,8 @@ def _read_cached(path: Path) -> bytes | None:
     except OSError:
         return None
     digest, blob = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
+    with contextlib.suppress(OSError):
+        os.utime(path)  # it is in use
     # OpenVINO trusts what it reads: a cut-off file could crash the process.
     return blob if hashlib.sha256(blob).digest() == digest else None
 
@@ -223,8 +230,9 @@ def _write_cached(path: Path, blob: bytes) -> None:
 
 
 def _remove_leftovers(folder: Path) -> None:
-    """Remove what a killed process left half-written."""
-    for part in folder.glob("*.part"):
-        with contextlib.suppress(FileNotFoundError):
-            if time.time() - part.stat().st_mtime > _LEFTOVER_SECONDS:
-                part.unlink()
+    """Remove what a killed process left half-written, and graphs that nobody used for long."""
+    for pattern, seconds in (("*.part", _LEFTOVER_SECONDS), ("*.graph", _UNUSED_SECONDS)):
+        for file in folder.glob(pattern):
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - file.stat().st_mtime > seconds:
+                    file.unlink()

@@ -107,6 +107,21 @@ def test_a_new_bank_replaces_the_old_one(database: Database) -> None:
         assert events.fetchall() == [("fit", str(number)) for number in range(1, 5)]
 
 
+def test_a_graph_comes_and_goes_with_its_bank(database: Database) -> None:
+    graphs = [b"one", None, bytes(range(256)) * 5000, b"", None]
+    for version, graph in enumerate(graphs, start=1):
+        database.banks.save("tile", make_bank(quantised_graph=graph))
+        assert database.banks.active("tile").quantised_graph == graph
+        with database.connection() as connection:
+            kept = connection.execute("select version from quantised_graph order by 1").fetchall()
+        # Of the active version and of the one before, where they have one.
+        last = range(max(1, version - 1), version + 1)
+        assert [one for (one,) in kept] == [one for one in last if graphs[one - 1] is not None]
+    database.banks.save("leather", make_bank(quantised_graph=b"other"))
+    database.categories.forget("tile")
+    assert database.banks.active("leather").quantised_graph == b"other"
+
+
 def test_categories_do_not_see_one_another(database: Database) -> None:
     first, second = make_bank(seed=1), make_bank(seed=2, dimensions=9)
     database.banks.save("tile", first)

@@ -53,5 +53,5 @@ def test_category_id_leads_every_primary_key(database_url: str) -> None:
         """).fetchall()
     leading: dict[str, str] = dict(rows)
     assert leading.pop("migration") == "name"
-    assert len(leading) == 7
+    assert len(leading) == 8
     assert set(leading.values()) == {"category_id"}

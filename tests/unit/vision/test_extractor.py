@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import multiprocessing
+import os
 import subprocess
 import sys
 import threading
@@ -54,7 +55,7 @@ class TestSettings:
             text = json.dumps(settings.to_json())
             again = ExtractorSettings.from_json(json.loads(text))
             assert again == settings
-            assert again.fingerprint == settings.fingerprint
+            assert again.fingerprint() == settings.fingerprint()
             assert hash(again) == hash(settings)
 
     def test_unknown_settings_are_of_a_newer_version(self) -> None:
@@ -64,7 +65,7 @@ class TestSettings:
     def test_order_of_layers_does_not_matter(self) -> None:
         one = ExtractorSettings(layers=("blocks.10", "blocks.4"))
         assert one == ExtractorSettings()
-        assert one.fingerprint == ExtractorSettings().fingerprint
+        assert one.fingerprint() == ExtractorSettings().fingerprint()
 
     def test_every_setting_changes_the_fingerprint(self, monkeypatch: pytest.MonkeyPatch) -> None:
         others = [
@@ -76,9 +77,9 @@ class TestSettings:
             ExtractorSettings(precision="bf16"),
             ExtractorSettings(resize_precision="float32"),
         ]
-        fingerprints = {one.fingerprint for one in [ExtractorSettings(), *others]}
+        fingerprints = {one.fingerprint() for one in [ExtractorSettings(), *others]}
         monkeypatch.setattr(extractor_settings, "FEATURES_VERSION", 0)
-        fingerprints.add(ExtractorSettings().fingerprint)
+        fingerprints.add(ExtractorSettings().fingerprint())
         assert len(fingerprints) == len(others) + 2
         assert all(len(fingerprint) == 64 for fingerprint in fingerprints)
 
@@ -340,6 +341,18 @@ assert "onnx" not in sys.modules
         (tmp_path / "file").touch()
         one = Extractor(SMALL, cache_folder=tmp_path / "file" / "folder")
         assert len(one.extract(pictures(1))) == 1
+
+    def test_graphs_that_nobody_used_for_long_are_removed(self, tmp_path: Path) -> None:
+        Extractor(SMALL, cache_folder=tmp_path)
+        (used,) = tmp_path.iterdir()
+        unused = tmp_path / "of-a-bank-long-gone.graph"
+        unused.touch()
+        for path in (used, unused):
+            os.utime(path, (0, 0))
+        Extractor(SMALL, cache_folder=tmp_path)
+        Extractor(ExtractorSettings(image_size=64, pooling=1), cache_folder=tmp_path)
+        assert used.exists()
+        assert not unused.exists()
 
     def test_settings_have_their_own_files(self, tmp_path: Path) -> None:
         for settings in (SMALL, ExtractorSettings(image_size=64, pooling=1)):

@@ -14,6 +14,9 @@ delete from patch where category_id = %(category_id)s and version < %(version)s 
 -- prune_references --
 delete from reference where category_id = %(category_id)s and version < %(version)s - 1
 
+-- prune_graphs --
+delete from quantised_graph where category_id = %(category_id)s and version < %(version)s - 1
+
 -- prune_images --
 -- Only those that came as references: what others called anomalous or unknown is theirs. Patches
 -- refer to images too, but only to references of their own bank.
@@ -32,6 +35,10 @@ insert into bank (
     %(settings)s, %(calibration)s, %(coreset_ratio)s, %(covering_radius)s, %(patch_count)s,
     %(dimensions)s, %(image_count)s, %(embedding_mean)s::real[]::vector
 )
+
+-- insert_graph --
+insert into quantised_graph (category_id, version, content)
+values (%(category_id)s, %(version)s, %(content)s)
 
 -- copy_references_in --
 copy reference (category_id, version, position, image_id, score, embedding)
@@ -53,8 +60,10 @@ where category.name = %(category)s
 -- read --
 select
     version, state, extractor_fingerprint, extractor, settings, calibration, coreset_ratio,
-    covering_radius, patch_count, dimensions, image_count, created_at, embedding_mean::real[]
+    covering_radius, patch_count, dimensions, image_count, created_at, embedding_mean::real[],
+    quantised_graph.content
 from bank
+left join quantised_graph using (category_id, version)
 where category_id = %(category_id)s and version = %(version)s
 
 -- active_of --

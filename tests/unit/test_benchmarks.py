@@ -1,0 +1,182 @@
+"""The parts of the benchmarks that measure nothing: slopes, ratios, and the tables of the docs."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import results, tables
+from benchmarks.growth import exponent
+from benchmarks.timing import Blocks, in_blocks, ratio, spread_text
+
+COLD: dict[str, Any] = {
+    "measurement": "cold",
+    "date": "2026-01-02",
+    "processor": "A   Processor",
+    "cores": 2,
+    "system": "Linux x86_64, Python 3.11.7",
+    "load before and after": [0.1, 0.9],
+    "figures": {
+        "starts": 7,
+        "seconds": {
+            "python -c pass": {"median": 0.01, "least": 0.01, "most": 0.02},
+            "patchbank inspect, database running": {"median": 1.5, "least": 1.25, "most": 2.0},
+        },
+        "processor_seconds": {
+            "python -c pass": 0.01,
+            "patchbank inspect, database running": 1.75,
+        },
+        "times as long": {
+            "patchbank inspect, database running / python -c pass": {
+                "median": 150,
+                "least": 125,
+                "most": 200,
+            }
+        },
+        "times as long with the database stopped": {"median": 2, "least": 2, "most": 2},
+        "without caches, once": {"seconds": 8.5, "processor_seconds": 9, "times as long": 5.7},
+    },
+}
+PAGE = """\
+Before.
+
+<!-- bench:glance -->
+| old heading |
+| --- |
+| a coreset | 5 s | a loop | 27 times | `coreset` |
+| a command | 9 s | Python | 9 times | `cold` |
+<!-- /bench -->
+
+Between.
+
+<!-- bench:cold -->
+old table
+<!-- /bench -->
+
+<!-- bench:folder -->
+kept
+<!-- /bench -->
+After.
+"""
+
+
+def test_slope_of_a_power() -> None:
+    sizes = [50, 100, 200, 400, 800]
+    assert exponent(sizes, [3e-4 * size**1.7 for size in sizes]) == 1.7
+    assert exponent(sizes, [5.0] * 5) == 0
+
+
+def test_ratio_is_the_median_of_paired_ratios() -> None:
+    # Not the ratio of medians, which is 4 / 2.
+    assert ratio([1, 4, 30], [1, 2, 3]) == {"median": 2, "least": 1, "most": 10}
+    assert ratio([6, 4, 1], [1, 2, 3]) == {"median": 2, "least": 0.33, "most": 6}
+    assert spread_text({"median": 1234.5, "least": 0.0714, "most": 12.34}, " s") == (
+        "1,234 s (0.0714 to 12.3)"
+    )
+
+
+def test_only_quiet_blocks_count_where_there_are_enough() -> None:
+    def blocks(quiet: list[bool]) -> Blocks:
+        return Blocks(
+            calls={"a": [[4, 4, 9], [2, 2, 2], [6, 6, 6]], "b": [[1, 1, 1], [2, 2, 2], [1, 1, 1]]},
+            processor={"a": [1, 2, 3], "b": [1, 2, 3]},
+            results={"a": [], "b": []},
+            fewest=2,
+            quiet=quiet,
+        )
+
+    assert blocks([True, False, True]).ratio("a", "b") == {"median": 5, "least": 4, "most": 6}
+    disturbed = blocks([False, False, True])
+    assert disturbed.ratio("a", "b") == {"median": 4, "least": 1, "most": 6}
+    assert disturbed.figures("a")["quiet"] is False
+
+
+def test_blocks_run_in_turns_and_go_on_counting() -> None:
+    seen: dict[str, list[int]] = {"a": [], "b": []}
+    blocks = in_blocks(
+        {name: seen[name].append for name in seen}, calls=2, quiet=99, fewest=3, seconds=0
+    )
+    # The first call of a block warms up and is not counted.
+    assert seen["a"] == seen["b"] == [0, 0, 1, 2, 2, 3, 4, 4, 5]
+    assert [len(one) for one in blocks.calls["a"]] == [2, 2, 2]
+
+
+def test_tables_are_written_from_the_results_and_others_kept() -> None:
+    page = tables.with_tables(PAGE, {"cold": COLD})
+    assert "old table" not in page
+    assert "old heading" not in page
+    assert "\nkept\n" in page
+    assert page.startswith("Before.\n\n<!-- bench:glance -->\n| item | figure |")
+    assert page.endswith("<!-- /bench -->\nAfter.\n")
+    # The row of the coreset, which has no result here, stays; that of the command is new.
+    assert page.count("`coreset` |") == 1
+    assert "9 times" not in page
+    assert (
+        "| 1.5 s (1.25 to 2) | `python -c pass`, 0.01 s (0.01 to 0.02) | 150 (125 to 200)" in page
+    )
+    assert "2026-01-02: A Processor, 2 cores" in page
+    assert "load 0.1 before and 0.9 after" in page
+    assert "| patchbank inspect, nothing compiled (one run) | 8.50 | 9.00 |" in page
+    assert tables.with_tables(page, {"cold": COLD}) == page
+
+
+def test_a_disturbed_figure_says_so() -> None:
+    disturbed = {**COLD, "load before and after": [0.5, 6.5]}
+    assert "disturbed" not in tables.with_tables(PAGE, {"cold": COLD})
+    assert "(1.25 to 2) (disturbed: load 6.5 on 2 cores) | `python" in tables.with_tables(
+        PAGE, {"cold": disturbed}
+    )
+
+
+def test_rows_of_a_table_are_as_wide_as_its_heading() -> None:
+    page = tables.with_tables(PAGE, {"cold": COLD})
+    glance = re.search(r"bench:glance -->\n(.*?)<!--", page, re.DOTALL)
+    assert glance is not None
+    assert {line.count(" | ") for line in glance[1].splitlines()} == {4}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<!-- bench:cold -->\nnever closed\n",
+        "<!-- bench:cold -->\n<!-- bench:folder -->\n<!-- /bench -->\n",
+    ],
+)
+def test_an_open_marker_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="/bench"):
+        tables.with_tables(text, {"cold": COLD})
+
+
+def test_the_page_has_a_place_for_every_table() -> None:
+    page = tables.DOCUMENT.read_text()
+    for name in [tables.GLANCE, *tables.TABLES]:
+        assert page.count(f"<!-- bench:{name} -->") == 1
+    assert tables.with_tables(page, {}) == page
+
+
+def test_results_of_earlier_versions_and_unfinished_ones_are_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(results, "RESULTS", tmp_path)
+    (tmp_path / "cold.json").write_text(json.dumps(COLD))
+    (tmp_path / "accuracy.json").write_text("[]")
+    (tmp_path / "folder.json.part").write_text("{")
+    assert results.kept() == {"cold": COLD}
+
+
+def test_an_unknown_name_is_refused_before_anything_runs() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "cold", "nonsense"],
+        capture_output=True,
+        text=True,
+        cwd=results.ROOT,
+    )
+    assert done.returncode == 2
+    assert "nonsense is none of coreset" in done.stderr
+    assert done.stdout == ""
