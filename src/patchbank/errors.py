@@ -48,6 +48,14 @@ class WeightsError(PatchbankError):
     """A weights file is missing, damaged or not what it claims to be."""
 
 
+class MissingWeightsError(PatchbankError):
+    """The backbone's weights are not on this machine; `patchbank backbone list` shows which are."""
+
+
+class DownloadError(PatchbankError):
+    """A file could not be downloaded."""
+
+
 class ExtractorMismatchError(PatchbankError):
     """The bank was made by another extractor; fit the category again."""
 
