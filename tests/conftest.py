@@ -12,5 +12,7 @@ pytest_plugins = [
     "tests.fixtures.browser",
     "tests.fixtures.commands",
     "tests.fixtures.database",
+    "tests.fixtures.hub",
+    "tests.fixtures.networks",
     "tests.fixtures.surfaces",
 ]

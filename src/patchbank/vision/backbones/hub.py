@@ -6,6 +6,7 @@ because that of recent versions begins again after an interruption.
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -19,7 +20,6 @@ from patchbank.progress import Progress, silent
 
 _TRIES: Final = 5
 _TIMEOUT_SECONDS: Final = 20.0
-_CHUNK_BYTES: Final = 1 << 18
 _WAIT_SECONDS: Final = 1.0
 _PARTIAL: Final = 206
 _MEGABYTE: Final = 1_000_000
@@ -61,7 +61,7 @@ def find_file(repository: str, file: str, revision: str | None = None) -> HubFil
     library = _library()
     with _explained(repository, file):
         found = library.get_hf_file_metadata(
-            library.hf_hub_url(repository, file, revision=revision), timeout=_TIMEOUT_SECONDS
+            _address(repository, file, revision), timeout=_TIMEOUT_SECONDS
         )
     if found.commit_hash is None or found.size is None:
         raise DownloadError(
@@ -119,9 +119,11 @@ def download(wanted: HubFile, folder: Path, *, progress: Progress = silent) -> P
 def _transfer(wanted: HubFile, file: IO[bytes]) -> Iterator[int]:
     """Append what is missing; yield the bytes there are so far."""
     library = _library()
-    url = library.hf_hub_url(wanted.repository, wanted.file, revision=wanted.revision)
+    from huggingface_hub.utils import build_hf_headers
+
+    url = _address(wanted.repository, wanted.file, wanted.revision)
     headers = {
-        **library.utils.build_hf_headers(),
+        **build_hf_headers(),
         # A compressed answer would have other positions.
         "Accept-Encoding": "identity",
         "Range": f"bytes={file.tell()}-",
@@ -132,12 +134,18 @@ def _transfer(wanted: HubFile, file: IO[bytes]) -> Iterator[int]:
         if response.status_code != _PARTIAL:
             # The whole file comes, from its beginning.
             file.truncate(0)
-        for chunk in response.iter_bytes(_CHUNK_BYTES):
+        for chunk in response.iter_bytes():
             file.write(chunk)
             file.flush()
             if file.tell() > wanted.size:
                 return
             yield file.tell()
+
+
+def _address(repository: str, file: str, revision: str | None) -> str:
+    # Named here too: the library reads the variable once, when it is imported.
+    endpoint = os.environ.get("HF_ENDPOINT", "").rstrip("/") or None
+    return str(_library().hf_hub_url(repository, file, revision=revision, endpoint=endpoint))
 
 
 def _library() -> Any:

@@ -172,7 +172,7 @@ def read_safetensors(path: Path, *, sha256: str | None = None) -> dict[str, Arra
             "it was changed or damaged: remove it and get it again"
         )
     try:
-        entries = deserialize(content)
+        entries = deserialize(content)  # type: ignore[no-untyped-call]
     except SafetensorError as error:
         reason = " ".join(str(error).split())
         raise WeightsError(f"{path}: not a safetensors file ({reason})") from error

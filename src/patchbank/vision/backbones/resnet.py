@@ -56,6 +56,7 @@ class _Block:
 def _block(
     prefix: str, inputs: int, width: int, stride: int, *, bottleneck: bool, base_width: int
 ) -> _Block:
+    sizes: tuple[tuple[int, int, int, int], ...]
     if bottleneck:
         inner, outputs = width * base_width // 64, 4 * width
         sizes = ((inputs, inner, 1, 1), (inner, inner, 3, stride), (inner, outputs, 1, 1))

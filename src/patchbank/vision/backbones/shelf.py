@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -110,6 +110,10 @@ class Kept:
         """Where the file is, or should be."""
         suffix = "safetensors" if self.kind == "weights" else "onnx"
         return folder() / self.name / f"{self.sha256[:16]}.{suffix}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record and where its file is, in JSON's types."""
+        return {**_KEPT.dump_python(self, mode="json"), "path": str(self.path)}
 
     @property
     def identity(self) -> tuple[str, Network | None]:
