@@ -87,13 +87,10 @@ def test_a_network_of_one_size_says_so(backbones_folder: Path, tmp_path: Path) -
 
 def test_a_size_that_does_not_divide_is_explained(backbones_folder: Path, tmp_path: Path) -> None:
     # Without padding, a map has one position less than its stride promises, at some sizes.
-    file = write_network(tmp_path / "model.onnx", padding=0)
+    file = write_network(tmp_path / "model.onnx", padding=(0, 0, 0, 0))
     with pytest.raises(ParameterError, match="which is no whole stride"):
         add(file)
-    kernel = small_network(padding=0)
-    kernel.graph.node[0].attribute[1].CopyFrom(helper.make_attribute("pads", [0, 0, 1, 1]))
-    kernel.graph.node[2].attribute[1].CopyFrom(helper.make_attribute("pads", [0, 0, 1, 1]))
-    onnx.save_model(kernel, file)
+    write_network(file, padding=(0, 0, 1, 1))
     add(file)
     assert Extractor(ExtractorSettings("mine", image_size=64)).grid == (32, 32)
     with pytest.raises(ParameterError, match=r"at b for images of 65 pixels.*multiple of 4 pixels"):

@@ -122,7 +122,7 @@ class OnnxNetwork(Backbone):
         except RuntimeError as error:
             # What OpenVINO raises for whatever it cannot do.
             raise WeightsError(
-                f"{self._file}: OpenVINO cannot run it ({_first_line(error)})"
+                f"{self._file}: OpenVINO cannot run it ({_last_line(error)})"
             ) from error
 
     def write(
@@ -213,7 +213,8 @@ def _parsed(content: bytes, path: Path) -> ModelProto:
     try:
         onnx.checker.check_model(model)
     except onnx.checker.ValidationError as error:
-        raise WeightsError(f"{path}: not a valid ONNX file ({_first_line(error)})") from error
+        first = str(error).strip().splitlines()[0]
+        raise WeightsError(f"{path}: not a valid ONNX file ({first[:200]})") from error
     versions = {one.domain or "ai.onnx": one.version for one in model.opset_import}
     if versions.get("ai.onnx", 0) < _OLDEST_OPSET:
         raise WeightsError(
@@ -297,7 +298,7 @@ def _shapes_of(
         shapes = output_shapes(written)
     except RuntimeError as error:
         # What OpenVINO raises for whatever it does not know.
-        raise WeightsError(f"{path}: OpenVINO cannot run it ({_first_line(error)})") from error
+        raise WeightsError(f"{path}: OpenVINO cannot run it ({_last_line(error)})") from error
     return dict(zip(taps, shapes, strict=True))
 
 
@@ -325,6 +326,6 @@ def _check_normalisation(mean: Sequence[float], std: Sequence[float]) -> None:
         raise ParameterError(f"std: give numbers above zero, not {min(std)}")
 
 
-def _first_line(error: Exception) -> str:
+def _last_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines[-1] if lines else type(error).__name__)[:200]
