@@ -66,9 +66,10 @@ def test_without_a_hub_one_line_says_what_to_bring(
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # where nobody listens
     outcome = patchbank("backbone", "pull", "dinov2_vits14")
     assert outcome.code == 2
+    page = "https://huggingface.co/timm/vit_small_patch14_dinov2.lvd142m"
     assert outcome.complaint.endswith(
-        "or bring model.safetensors of "
-        "https://huggingface.co/timm/vit_small_patch14_dinov2.lvd142m and run: patchbank backbone add dinov2_vits14 --file model.safetensors"
+        f"or bring model.safetensors of {page} and run: "
+        "patchbank backbone add dinov2_vits14 --file model.safetensors"
     )
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -174,7 +177,7 @@ class Dinov2(nn.Module):
         return torch.cat([self.pos_embed[:, :1], resized.flatten(2).transpose(1, 2)], dim=1)
 
 
-MAKERS = {
+MAKERS: dict[str, Callable[[], Any]] = {
     "wide_resnet50_2": lambda: ResNet((3, 4, 6, 3), bottleneck=True, base_width=128),
     "resnet50": lambda: ResNet((3, 4, 6, 3), bottleneck=True),
     "resnet18": lambda: ResNet((2, 2, 2, 2), bottleneck=False),
@@ -183,9 +186,9 @@ MAKERS = {
 }
 
 
-def make(name: str, seed: int = 0) -> ResNet | Dinov2:
+def make(name: str, seed: int = 0) -> Any:
     """Return a network of random weights and statistics that let signals through at every depth."""
-    torch.manual_seed(seed)
+    torch.manual_seed(seed)  # type: ignore[no-untyped-call, unused-ignore]
     network = MAKERS[name]()
     with torch.no_grad():
         for module in network.modules():

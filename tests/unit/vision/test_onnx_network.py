@@ -68,7 +68,8 @@ def test_the_fingerprint_knows_the_file_and_its_normalisation(
 ) -> None:
     file = write_network(tmp_path / "model.onnx")
     seen = set()
-    for how in ({}, {"mean": (0.5, 0.5, 0.5)}, {"std": (0.3, 0.3, 0.3)}):
+    changes: list[dict[str, Any]] = [{}, {"mean": (0.5, 0.5, 0.5)}, {"std": (0.3, 0.3, 0.3)}]
+    for how in changes:
         add(file, replace=True, **how)
         seen.add(ExtractorSettings("mine").fingerprint)
     with pytest.raises(ParameterError, match="another file is here under that name"):

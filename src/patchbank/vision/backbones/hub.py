@@ -119,11 +119,11 @@ def download(wanted: HubFile, folder: Path, *, progress: Progress = silent) -> P
 def _transfer(wanted: HubFile, file: IO[bytes]) -> Iterator[int]:
     """Append what is missing; yield the bytes there are so far."""
     library = _library()
-    from huggingface_hub.utils import build_hf_headers
+    from huggingface_hub import utils
 
     url = _address(wanted.repository, wanted.file, wanted.revision)
     headers = {
-        **build_hf_headers(),
+        **utils.build_hf_headers(),  # type: ignore[attr-defined, unused-ignore]
         # A compressed answer would have other positions.
         "Accept-Encoding": "identity",
         "Range": f"bytes={file.tell()}-",
