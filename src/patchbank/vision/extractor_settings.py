@@ -61,7 +61,7 @@ class ExtractorSettings:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", check_layers(self.backbone, tuple(self.layers)))
-        Preprocessing(self.image_size, self.center_crop, self.resize_precision)
+        get_backbone(self.backbone).check_side(self.preprocessing.side)
         if self.center_crop == self.image_size:
             # All is kept: no crop, and the same fingerprint.
             object.__setattr__(self, "center_crop", None)

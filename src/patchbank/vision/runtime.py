@@ -90,6 +90,22 @@ def check_precision(precision: str) -> None:
         )
 
 
+def output_shapes(onnx: bytes) -> list[tuple[int, ...]]:
+    """Return the shapes of a graph's outputs without compiling it; 0 where one is not fixed.
+
+    Raises
+    ------
+    RuntimeError
+        OpenVINO does not know the graph.
+    """
+    return [
+        tuple(size.get_length() if size.is_static else 0 for size in one.get_partial_shape())
+        if one.get_partial_shape().rank.is_static
+        else ()
+        for one in _core().read_model(onnx).outputs
+    ]
+
+
 def _capabilities() -> list[str]:
     return [str(one) for one in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")]
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from patchbank.errors import MissingExtraError, WeightsError
-from patchbank.vision.backbones import available_backbones, get_backbone
+from patchbank.vision.backbones import get_backbone
 from patchbank.vision.backbones._tensors import Storage, StorageType, Tensor
 from patchbank.vision.backbones.weights import PackagedWeights, read_state_dict
 from tests.fixtures.torch_files import (
@@ -478,7 +478,7 @@ def test_a_package_without_its_file() -> None:
         weights.read()
 
 
-@pytest.mark.parametrize("name", available_backbones())
+@pytest.mark.parametrize("name", [f"efficientnet-lite{number}" for number in range(3)])
 def test_the_packaged_weights_are_those_we_know(name: str) -> None:
     backbone = get_backbone(name)
     assert backbone.weights_installed()
