@@ -8,15 +8,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+import safetensors.torch
 import torch
 from torch import nn
 from torch.nn import functional
 
 from patchbank.contrib._anomalib_files import read_anomalib_file
+from patchbank.inspection.backbones import add_weights
 from patchbank.memory.neighbours import NeighbourIndex
+from patchbank.settings import get_settings
 from patchbank.vision.backbones.torch_files import Inert
 from patchbank.vision.extractor import Extractor
 from patchbank.vision.extractor_settings import ExtractorSettings
+from tests.parity import references
 
 Cells = list[npt.NDArray[np.uint8]]
 LAYERS = (4, 10)
@@ -190,3 +194,36 @@ def test_patch_distances_equal_anomalibs(cells: Cells, reference_network: Any) -
             patches = extractor.extract([cell]).patches[0]
             ours = index.nearest(patches.reshape(-1, patches.shape[-1])).distances[:, 0]
             assert (np.abs(ours - theirs) / theirs).max() < 1e-3
+
+
+def test_patch_distances_of_wide_resnet50_2_equal_anomalibs(cells: Cells, tmp_path: Path) -> None:
+    """As PatchCore was published: layers 2 and 3, 256 pixels cropped to 224."""
+    network = references.make("wide_resnet50_2").half().float().eval()
+    file = tmp_path / "model.safetensors"
+    safetensors.torch.save_file(network.state_dict(), file)
+
+    def anomalib(cell: npt.NDArray[np.uint8]) -> torch.Tensor:
+        value = torch.from_numpy(cell.copy()).permute(2, 0, 1)[None].float() / 255
+        value = functional.interpolate(value, (256, 256), mode="bilinear", antialias=True)
+        with torch.no_grad():
+            taps = network.taps(value[..., 16:240, 16:240])
+        return anomalib_embedding([taps["layer2"], taps["layer3"]])
+
+    bank = torch.cat([anomalib(cell) for cell in cells[:3]])[::5].contiguous()
+    index = NeighbourIndex(bank.numpy())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATCHBANK_BACKBONES", str(tmp_path / "backbones"))
+        get_settings.cache_clear()
+        add_weights("wide_resnet50_2", file)
+        settings = ExtractorSettings(
+            "wide_resnet50_2", image_size=256, center_crop=224, resize_precision="float32"
+        )
+        assert settings.layers == ("layer2", "layer3")
+        with Extractor(settings, threads=2) as extractor:
+            patches = extractor.extract([cells[5]]).patches[0]
+    get_settings.cache_clear()
+    ours = index.nearest(patches.reshape(-1, patches.shape[-1])).distances[:, 0]
+    theirs = torch.cdist(anomalib(cells[5]).double(), bank.double()).amin(dim=1).numpy()
+    error = (np.abs(ours - theirs) / theirs).max()
+    print(f"largest relative difference of patch distances: {error:.2g}")
+    assert error < 1e-3

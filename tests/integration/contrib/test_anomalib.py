@@ -29,6 +29,7 @@ from tests.fixtures.anomalib import (
     tensor_file,
 )
 from tests.fixtures.commands import Run
+from tests.fixtures.networks import random_weights, write_weights
 from tests.fixtures.surfaces import Surfaces
 from tests.fixtures.torch_files import Call, Global, Object, Raw, pickled, storage, zipped
 
@@ -187,12 +188,40 @@ def test_anomalib_1_crops_by_default(patchbank: Run, bank: Bank, tmp_path: Path)
     assert {"setting": "center_crop", "value": 224, "source": "file"} in document["settings"]
 
 
+def test_the_network_in_the_file_must_be_the_one_installed(
+    patchbank: Run, backbones_folder: Path, tmp_path: Path
+) -> None:
+    weights = write_weights("resnet18", tmp_path / "model.safetensors")
+    assert patchbank("backbone", "add", "resnet18", "--file", weights).code == 0
+    network = {
+        name: array.astype(np.float32)
+        for name, array in random_weights("resnet18").items()
+        if not name.startswith(("fc.", "layer4."))
+    }
+    bank = np.random.default_rng(0).random((20, 128 + 256), np.float32)
+    said: dict[str, Any] = {"backbone": "resnet18", "layers": ["layer2", "layer3"]}
+    said["transform"] = TRANSFORM
+    path = write(tmp_path, checkpoint_file(bank, network=network, **said))
+    command = ("import-anomalib", path, "--category", "brushed")
+    done = patchbank(*command, "--json")
+    assert done.code == 0
+    assert done.document["remarks"] == []
+
+    assert patchbank("forget", "brushed", "--yes").code == 0
+    network["layer3.1.conv2.weight"][5, 4, 1, 2] += 1e-3
+    path.write_bytes(checkpoint_file(bank, network=network, **said))
+    assert (
+        "was made with other weights of resnet18 than are installed here "
+        "(layer3.1.conv2.weight differs)"
+    ) in refused(patchbank, path)
+
+
 def refused(patchbank: Run, path: Path, *options: str) -> str:
     """Return the one line that an import is refused with, and check that nothing was made."""
     done = patchbank("import-anomalib", path, "--category", "brushed", *options)
     assert (done.code, done.out) == (2, "")
     assert patchbank("categories", "--json").out == ""
-    assert done.complaint.startswith((f"{path}: ", "unknown backbone")), done.complaint
+    assert done.complaint.startswith((f"{path}: ", "wide_resnet50_2 has no layer")), done.complaint
     return done.complaint
 
 
@@ -202,7 +231,7 @@ def refused(patchbank: Run, path: Path, *options: str) -> str:
         ((*LITE0, "--layers", "blocks.4"), "was made with layers blocks.4, blocks.10, and the"),
         ((*LITE0, "--image-size", "81"), "was made with image_size 80, and the option says 81"),
         ((*LITE0, "--center-crop", "32"), "was made with center_crop 64, and the option says 32"),
-        ((), "unknown backbone 'wide_resnet50_2'"),
+        ((), "wide_resnet50_2 has no layer 'blocks.4'"),
     ],
 )
 def test_an_option_that_contradicts_the_file_is_refused(
