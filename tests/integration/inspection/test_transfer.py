@@ -60,6 +60,19 @@ def test_an_imported_bank_judges_as_the_exported_one_to_the_bit(
     assert parts[0] == parts[1]
 
 
+def test_a_quantised_graph_goes_along(
+    bank: Bank, take_in: Callable[..., Bank], surfaces: Surfaces, tmp_path: Path
+) -> None:
+    file = tmp_path / "brushed.bank"
+    bank.fit(sorted(surfaces.train.iterdir())[:8], image_size=64, precision="int8")
+    bank.export(file)
+    assert "quantised-graph.bin" in zipfile.ZipFile(file).namelist()
+    other = take_in(file)
+    for image in sorted(surfaces.scratched.iterdir())[:2]:
+        mine, theirs = bank.inspect(image), other.inspect(image)
+        assert (mine.score, mine.p_value) == (theirs.score, theirs.p_value)
+
+
 def test_a_file_that_is_there_is_left_alone(bank: Bank, tmp_path: Path) -> None:
     file = tmp_path / "brushed.bank"
     file.write_text("mine")
