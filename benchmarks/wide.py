@@ -22,7 +22,7 @@ from benchmarks.timing import in_blocks, spread_text
 from patchbank.datasets.demo import demo_split
 from patchbank.inspection.backbones import add_weights
 from patchbank.inspection.fit import fit
-from patchbank.inspection.inspect import Inspector
+from patchbank.inspection.inspect import Inspector, matching_extractor
 from patchbank.inspection.settings import make_fit_settings
 from patchbank.settings import get_settings, usable_cores
 from patchbank.vision.backbones import get_backbone
@@ -57,7 +57,8 @@ def measure(images: int = IMAGES, seconds: float = LONGEST_SECONDS) -> dict[str,
                 "seconds": round(report.timings_s["total"], 1),
                 "rows": len(report.bank.features),
             }
-            works[f"{name} network"] = network_alone(settings.extractor)
+            bank = place.workspace.database.banks.active(name)
+            works[f"{name} network"] = network_alone(matching_extractor(place.workspace, bank))
             works[f"{name} whole"] = partial(_inspect, Inspector(place.workspace, name), judged)
         blocks = in_blocks(
             works,

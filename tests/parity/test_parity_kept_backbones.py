@@ -19,7 +19,7 @@ from patchbank.settings import get_settings
 from patchbank.vision.backbones import get_backbone
 from patchbank.vision.backbones.features import write_layer_graph
 from patchbank.vision.extractor import Extractor, ExtractorSettings
-from patchbank.vision.preprocess import Preprocessing
+from patchbank.vision.preprocess import Preprocessing, Square
 from patchbank.vision.runtime import compile_graph
 from tests.parity import references
 
@@ -65,7 +65,7 @@ def add(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], None]:
     return added
 
 
-def tensor(square: npt.NDArray[np.uint8]) -> torch.Tensor:
+def tensor(square: Square) -> torch.Tensor:
     return torch.from_numpy(square.copy()).permute(2, 0, 1)[None].float() / 255
 
 
@@ -93,7 +93,7 @@ def test_every_layer_equals_the_reference(
     backbone = get_backbone(name)
     layers = tuple(layer.name for layer in backbone.layers)
     graph = compile_graph(
-        lambda: write_layer_graph(backbone, layers, side),
+        lambda: (write_layer_graph(backbone, layers, side),),
         key="",
         precision="f32",
         threads=1,

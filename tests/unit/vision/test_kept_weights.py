@@ -44,7 +44,7 @@ def other_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def fingerprint() -> str:
-    return ExtractorSettings(NAME).fingerprint
+    return ExtractorSettings(NAME).fingerprint()
 
 
 def test_missing_weights_name_both_remedies(backbones_folder: Path) -> None:

@@ -110,7 +110,7 @@ class OnnxNetwork(Backbone):
         side = self._network.side or _PROBE_SIDE
         try:
             graph = compile_graph(
-                lambda: write_layer_graph(self, self.default_layers, side),
+                lambda: (write_layer_graph(self, self.default_layers, side),),
                 key="",
                 precision="f32",
                 threads=1,
