@@ -113,11 +113,14 @@ def _checked(name: str, check: Callable[[], str]) -> Finding:
 def _weights() -> Finding:
     from patchbank.vision.backbones import DEFAULT_BACKBONE, available_backbones, get_backbone
 
-    backbones = [get_backbone(name) for name in available_backbones()]
-    text = ", ".join(
-        f"{one.name} {'present' if one.weights_installed() else f'absent ({one.install})'}"
-        for one in backbones
-    )
+    try:
+        backbones = [get_backbone(name) for name in available_backbones()]
+        text = ", ".join(
+            f"{one.name} {'present' if one.weights_installed() else f'absent ({one.install})'}"
+            for one in backbones
+        )
+    except PatchbankError as error:
+        return Finding("weights", False, str(error))
     return Finding("weights", get_backbone(DEFAULT_BACKBONE).weights_installed(), text)
 
 

@@ -66,6 +66,16 @@ def test_a_hub_without_ranges_begins_again(hub: Hub, wanted: HubFile, tmp_path: 
     assert download(wanted, tmp_path).read_bytes() == hub.content
 
 
+@pytest.mark.parametrize("stops", [[900_000, 500_000] * 5, []])
+def test_a_hub_that_gets_no_further_is_given_up(
+    hub: Hub, wanted: HubFile, tmp_path: Path, stops: list[int]
+) -> None:
+    hub.stop_after, hub.ignores_ranges, hub.sends_nothing = stops, True, not stops
+    with pytest.raises(DownloadError):
+        download(wanted, tmp_path)
+    assert len(hub.starts) in (5, 6)
+
+
 def test_a_file_that_is_not_there(hub: Hub) -> None:
     with pytest.raises(DownloadError, match=r"the hub does not have other\.bin there"):
         find_file(REPOSITORY, "other.bin")

@@ -95,17 +95,22 @@ def download(wanted: HubFile, folder: Path, *, progress: Progress = silent) -> P
         The connection broke again and again; what came is kept for the next attempt.
     """
     part = folder / f"{wanted.revision[:40]}.part"
-    tries = 0
     stage = f"{wanted.repository}, MB"
+    failures = 0
     with part.open("ab") as file:
-        while (before := file.tell()) < wanted.size:
+        furthest = file.tell()
+        while file.tell() < wanted.size:
             try:
                 with _explained(wanted.repository, wanted.file):
                     for done in _transfer(wanted, file):
                         progress(stage, done // _MEGABYTE, -(-wanted.size // _MEGABYTE))
+                if file.tell() < wanted.size:
+                    raise DownloadError(f"{wanted.repository}: the hub sent too little")
             except DownloadError:
-                tries = tries + 1 if file.tell() == before else 1
-                if tries >= _TRIES:
+                # Attempts that brought something do not count: a bad line gets there in the end.
+                failures = failures + 1 if file.tell() <= furthest else 1
+                furthest = max(furthest, file.tell())
+                if failures >= _TRIES:
                     raise
                 time.sleep(_WAIT_SECONDS)
         if file.tell() > wanted.size:
