@@ -28,6 +28,7 @@ MEASUREMENTS = {
     "neighbours": Measurement("exact nearest neighbours against NumPy and faiss"),
     "extractor": Measurement("an image's features against the network alone"),
     "stages": Measurement("a fit and its memory; each stage of one inspection, warm"),
+    "wide": Measurement("wide_resnet50_2: a whole inspection beside the network alone", False),
     "folder": Measurement("images per second over a folder"),
     "cold": Measurement("the command `patchbank inspect` from its start to its end"),
     "growth": Measurement("fit and inspection with 50 to 800 reference images; draws a chart"),

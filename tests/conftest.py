@@ -12,6 +12,8 @@ pytest_plugins = [
     "tests.fixtures.browser",
     "tests.fixtures.commands",
     "tests.fixtures.database",
+    "tests.fixtures.hub",
+    "tests.fixtures.networks",
     "tests.fixtures.quantised",
     "tests.fixtures.surfaces",
 ]

@@ -15,30 +15,43 @@ from typing import TYPE_CHECKING, Any
 from patchbank.errors import PatchbankError
 
 if TYPE_CHECKING:
-    from patchbank.inspection.bank import Bank
+    from patchbank.contrib.anomalib import ImportReport, import_anomalib
+    from patchbank.inspection.bank import Bank, import_bank
     from patchbank.inspection.bank import open_bank as open  # noqa: A004 - read as patchbank.open
+    from patchbank.inspection.calibrate import CalibrationReport
     from patchbank.inspection.fit import FitReport
+    from patchbank.inspection.transfer import TransferReport
     from patchbank.inspection.verdicts import Inspection, Refused, Similar
     from patchbank.memory.scoring import Region
 
 __all__ = [
     "Bank",
+    "CalibrationReport",
     "FitReport",
+    "ImportReport",
     "Inspection",
     "PatchbankError",
     "Refused",
     "Region",
     "Similar",
+    "TransferReport",
+    "import_anomalib",
+    "import_bank",
     "open",
 ]
 
 _HOMES = {
     "Bank": "patchbank.inspection.bank",
+    "CalibrationReport": "patchbank.inspection.calibrate",
     "FitReport": "patchbank.inspection.fit",
+    "ImportReport": "patchbank.contrib.anomalib",
     "Inspection": "patchbank.inspection.verdicts",
     "Refused": "patchbank.inspection.verdicts",
     "Region": "patchbank.memory.scoring",
     "Similar": "patchbank.inspection.verdicts",
+    "TransferReport": "patchbank.inspection.transfer",
+    "import_anomalib": "patchbank.contrib.anomalib",
+    "import_bank": "patchbank.inspection.bank",
 }
 
 

@@ -52,6 +52,14 @@ class QuantisationError(PatchbankError):
     """The network could not be quantised; fit with another precision."""
 
 
+class MissingWeightsError(PatchbankError):
+    """The backbone's weights are not on this machine; `patchbank backbone list` shows which are."""
+
+
+class DownloadError(PatchbankError):
+    """A file could not be downloaded."""
+
+
 class ExtractorMismatchError(PatchbankError):
     """The bank was made by another extractor; fit the category again."""
 
@@ -62,6 +70,18 @@ class UnknownCategoryError(PatchbankError):
 
 class NotFittedError(PatchbankError):
     """The category has no active bank; run `patchbank fit` first."""
+
+
+class NotCalibratedError(PatchbankError):
+    """The category's bank has no calibration; run `patchbank calibrate` with good images."""
+
+
+class CategoryExistsError(PatchbankError):
+    """The category has a bank already; give another name."""
+
+
+class BankFileError(PatchbankError):
+    """A bank's file cannot be read, written or used."""
 
 
 class DatabaseError(PatchbankError):

@@ -64,6 +64,11 @@ class Settings(BaseSettings):
         default_factory=lambda: platformdirs.user_data_path("patchbank"),
         description="Folder of the embedded database and of compiled graphs.",
     )
+    backbones: Path | None = Field(
+        default=None,
+        description="Folder of the weights and networks that `patchbank backbone` keeps; without "
+        "it, the folder `backbones` under the home folder.",
+    )
     database_url: str | None = Field(
         default=None,
         description="URL of a PostgreSQL of one's own (15 or newer, pgvector 0.8 or newer); "

@@ -34,8 +34,11 @@ def cells() -> list[npt.NDArray[np.uint8]]:
 
 
 @pytest.fixture(scope="session")
-def reference_taps() -> Callable[[str, npt.NDArray[np.uint8]], list[torch.Tensor]]:
-    """Return a function that gives the reference network's output at every block."""
+def reference_network() -> Callable[[str, torch.Tensor], list[torch.Tensor]]:
+    """Return a function that gives the reference network's output at every block.
+
+    It takes pixels of 0 to 255, (1, 3, side, side).
+    """
 
     @cache
     def network(name: str, side: int) -> Any:
@@ -45,15 +48,28 @@ def reference_taps() -> Callable[[str, npt.NDArray[np.uint8]], list[torch.Tensor
         model.load_state_dict(torch.load(weights, weights_only=True))
         return model.eval()
 
-    def taps(name: str, image: npt.NDArray[np.uint8]) -> list[torch.Tensor]:
-        model = network(name, image.shape[0])
-        value = (torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() - 127.0) / 128.0
+    def taps(name: str, pixels: torch.Tensor) -> list[torch.Tensor]:
+        model = network(name, pixels.shape[-1])
         with torch.no_grad():
-            value = model._swish(model._bn0(model._conv_stem(value)))
+            value = model._swish(model._bn0(model._conv_stem((pixels - 127.0) / 128.0)))
             outputs = []
             for block in model._blocks:
                 value = block(value)
                 outputs.append(value)
         return outputs
+
+    return taps
+
+
+@pytest.fixture(scope="session")
+def reference_taps(
+    reference_network: Callable[[str, torch.Tensor], list[torch.Tensor]],
+) -> Callable[[str, npt.NDArray[np.uint8]], list[torch.Tensor]]:
+    """Return the same for an image, (side, side, 3)."""
+
+    def taps(name: str, image: npt.NDArray[np.uint8]) -> list[torch.Tensor]:
+        return reference_network(
+            name, torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float()
+        )
 
     return taps

@@ -44,7 +44,7 @@ def test_every_layer_equals_the_reference(
         cache_folder=None,
     )
     for cell in cells if side == 224 else cells[:2]:
-        square = np.ascontiguousarray(Preprocessing(side).apply(cell))
+        square = np.ascontiguousarray(Preprocessing(side).apply(cell), np.uint8)
         references = reference_taps(name, square)
         assert len(references) == len(layers)
         with graph.run(square) as outputs:
@@ -75,7 +75,9 @@ def test_features_equal_pooling_resizing_and_joining_in_torch(
     extractor = Extractor(settings, threads=2)
     features = extractor.extract(cells)
     for index, cell in enumerate(cells):
-        taps = reference_taps(settings.backbone, settings.preprocessing.apply(cell))
+        taps = reference_taps(
+            settings.backbone, np.asarray(settings.preprocessing.apply(cell), np.uint8)
+        )
         maps = [
             functional.avg_pool2d(taps[i], settings.pooling, 1, settings.pooling // 2)
             for i in indices

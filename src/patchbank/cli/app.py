@@ -6,7 +6,17 @@ from typing import Annotated
 
 import typer
 
-from patchbank.cli import database, evaluate, fit, inspect, manage, surfaces
+from patchbank.cli import (
+    backbones,
+    calibrate,
+    database,
+    evaluate,
+    fit,
+    inspect,
+    manage,
+    surfaces,
+    transfer,
+)
 
 app = typer.Typer(
     name="patchbank",
@@ -37,5 +47,15 @@ def _root(
     """
 
 
-for _module in (fit, inspect, evaluate, surfaces, manage, database):
+for _module in (
+    fit,
+    calibrate,
+    inspect,
+    evaluate,
+    surfaces,
+    manage,
+    transfer,
+    backbones,
+    database,
+):
     _module.register(app)

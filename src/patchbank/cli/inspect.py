@@ -71,8 +71,14 @@ def search_command(
         print_json(
             {"image": image, "category": category, "similar": [one.to_json() for one in similar]}
         )
-    else:
+    elif similar:
         _print_similar(similar)
+    else:
+        talk().print(
+            f"{category} has no reference images to compare with: its bank was imported without; "
+            f"patchbank calibrate {category} GOOD_IMAGES... adds them",
+            markup=False,
+        )
     return 0
 
 

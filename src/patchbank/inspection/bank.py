@@ -8,6 +8,7 @@ from types import TracebackType
 
 from patchbank.datasets.folders import find_images
 from patchbank.errors import NotFittedError, UnknownCategoryError
+from patchbank.inspection.calibrate import CalibrationReport, calibrate
 from patchbank.inspection.fit import FitReport, fit
 from patchbank.inspection.inspect import DEFAULT_TOP, Inspector
 from patchbank.inspection.settings import (
@@ -17,6 +18,7 @@ from patchbank.inspection.settings import (
     make_fit_settings,
 )
 from patchbank.inspection.sources import checked_sources
+from patchbank.inspection.transfer import TransferReport, export_bank, import_bank_file
 from patchbank.inspection.verdicts import Inspection, Refused, Similar
 from patchbank.inspection.workspace import Workspace
 from patchbank.progress import Progress, silent
@@ -107,6 +109,70 @@ class Bank:
             progress=progress,
         )
         return self
+
+    def calibrate(
+        self,
+        images: str | Path | Iterable[ImageSource],
+        *,
+        names: Sequence[str] | None = None,
+        false_alarm_rate: float | None = None,
+        progress: Progress = silent,
+    ) -> CalibrationReport:
+        """Take the thresholds from good images that the bank was not made of.
+
+        Parameters
+        ----------
+        images, names
+            As in `fit`.
+        false_alarm_rate
+            Share of good images that may fail, in (0, 1); by default what the bank has.
+
+        Raises
+        ------
+        PatchbankError
+            If there is no bank, too few images can be used, or the bank cannot be stored; then
+            the bank before still answers.
+        """
+        sources = _sources(images)
+        return calibrate(
+            self._workspace,
+            self.category,
+            sources,
+            names=names,
+            false_alarm_rate=false_alarm_rate,
+            progress=progress,
+        )
+
+    def export(
+        self,
+        file: str | Path,
+        *,
+        with_images: bool = False,
+        force: bool = False,
+        progress: Progress = silent,
+    ) -> TransferReport:
+        """Write the active bank to one file, for `patchbank.import_bank`.
+
+        Parameters
+        ----------
+        with_images
+            Whether the files of the reference images go along; thumbnails always do.
+        force
+            Whether a file that is there may be replaced.
+
+        Raises
+        ------
+        PatchbankError
+            If there is no bank, the file is there, or it cannot be written.
+        """
+        return export_bank(
+            self._workspace,
+            self.category,
+            Path(file),
+            with_images=with_images,
+            force=force,
+            progress=progress,
+        )
 
     @property
     def fitted(self) -> bool:
@@ -211,3 +277,38 @@ def open_bank(
     """
     workspace = Workspace(home=None if home is None else Path(home), database_url=database_url)
     return Bank(workspace, category)
+
+
+def import_bank(
+    file: str | Path,
+    category: str | None = None,
+    *,
+    images: str | Path | None = None,
+    replace: bool = False,
+    home: str | Path | None = None,
+    database_url: str | None = None,
+) -> Bank:
+    """Read a bank that `Bank.export` wrote and return it.
+
+    Parameters
+    ----------
+    category
+        What it is called here; by default as where it was exported.
+    images
+        A new folder for the images' files, if the file has them.
+    replace
+        Whether a category that has a bank gets this one as its next version.
+    home, database_url
+        As in `patchbank.open`.
+
+    Raises
+    ------
+    PatchbankError
+        If the file is damaged, its extractor is not the one installed, or the category exists.
+    """
+    workspace = Workspace(home=None if home is None else Path(home), database_url=database_url)
+    folder = None if images is None else Path(images)
+    report = import_bank_file(
+        workspace, Path(file), category=category, replace_bank=replace, images=folder
+    )
+    return Bank(workspace, report.category)

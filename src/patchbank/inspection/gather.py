@@ -1,10 +1,11 @@
-"""The images a bank learns from: each used once, the unusable ones refused."""
+"""The images a bank learns from, or is calibrated by: each used once, the unusable refused."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from patchbank.errors import NoImagesError
 from patchbank.inspection.sources import readable
@@ -37,6 +38,9 @@ class References:
     ----------
     sources, names
         The images asked for.
+    known
+        Names and contents (SHA-256 in hexadecimal) of images that the bank was made of: such an
+        image is refused.
 
     Attributes
     ----------
@@ -46,8 +50,14 @@ class References:
         Their places in `sources`.
     """
 
-    def __init__(self, sources: Sequence[ImageSource], names: Sequence[str]) -> None:
+    def __init__(
+        self,
+        sources: Sequence[ImageSource],
+        names: Sequence[str],
+        known: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self._sources, self._names = sources, names
+        self._known_names, self._known_contents = set(known), set(known.values())
         self._seen: dict[str, int] = {}
         self._refused: dict[int, str] = {}
         self.images: list[ReferenceImage] = []
@@ -68,7 +78,13 @@ class References:
         if isinstance(result, Refusal):
             self._refused[number] = str(result.error)
             return False
-        image = result.image
+        image, name = result.image, self._names[number]
+        if image.sha256 in self._known_contents:
+            self._refused[number] = f"{name}: the bank was made of this picture; left out."
+            return False
+        if name in self._known_names:
+            self._refused[number] = f"{name}: the bank has another picture of this name; left out."
+            return False
         slot = self._seen.setdefault(image.sha256, len(self.images))
         if slot < len(self.images):
             # An image that is there twice would vouch for itself in the calibration.

@@ -16,6 +16,7 @@ from patchbank.errors import (
     BankGoneError,
     ExtractorMismatchError,
     ImageError,
+    NotCalibratedError,
     ParameterError,
 )
 from patchbank.inspection.heatmaps import heatmap_path, write_heatmap
@@ -31,6 +32,7 @@ from patchbank.memory.threads import in_this_thread
 from patchbank.progress import Progress, silent
 from patchbank.store.banks import StoredBank
 from patchbank.store.inspections import NewInspection
+from patchbank.store.new_bank import NewBank
 from patchbank.vision.backbones import get_backbone
 from patchbank.vision.extractor import Extraction, Extractor, Refusal
 from patchbank.vision.extractor_settings import ExtractorSettings
@@ -51,13 +53,22 @@ class _ReadyBank:
         self.stored: StoredBank = workspace.database.banks.active(category)
         self.extractor: Extractor = matching_extractor(workspace, self.stored)
         settings = FitSettings.from_json(self.stored.settings, self.extractor.settings)
-        calibration = Calibration.from_json(json.dumps(self.stored.calibration))
-        self.judge = Judge(self.stored.features, settings, calibration)
+        self._judge = None
+        if self.stored.calibration is not None:
+            calibration = Calibration.from_json(json.dumps(self.stored.calibration))
+            self._judge = Judge(self.stored.features, settings, calibration)
         references = self.stored.references
         # By name, which is what decides between images equally similar.
         order = sorted(range(len(references)), key=lambda index: references[index].name)
         self._reference_names = [references[index].name for index in order]
         self._similarity = SimilarityIndex(self.stored.embeddings[order])
+
+    @property
+    def judge(self) -> Judge:
+        """What judges by this bank; raises NotCalibratedError where nothing says what is normal."""
+        if self._judge is None:
+            raise not_calibrated(self.stored.category)
+        return self._judge
 
     def similar(self, extraction: Extraction, top: int) -> tuple[Similar, ...]:
         """Return the reference images most similar to an image, best first, ties by name.
@@ -73,8 +84,10 @@ class _ReadyBank:
         )
 
 
-def matching_extractor(workspace: Workspace, stored: StoredBank) -> Extractor:
-    """Return the extractor that made a bank.
+def matching_extractor(
+    workspace: Workspace, stored: StoredBank | NewBank, name: str | None = None
+) -> Extractor:
+    """Return the extractor that made a bank; `name` is what messages call the bank.
 
     Raises
     ------
@@ -82,6 +95,8 @@ def matching_extractor(workspace: Workspace, stored: StoredBank) -> Extractor:
         If this installation computes other features than those in the bank, or the bank's quantised
         graph is not the one that made them.
     """
+    if isinstance(stored, StoredBank):
+        name = name or f"category {stored.category!r}: bank version {stored.version}"
     known = {one.name for one in fields(ExtractorSettings)}
     settings = ExtractorSettings.from_json(
         {name: value for name, value in stored.extractor.items() if name in known}
@@ -91,8 +106,8 @@ def matching_extractor(workspace: Workspace, stored: StoredBank) -> Extractor:
     graph_sha256 = None if quantised is None else quantised.sha256
     if stored.extractor.get("graph_sha256") != graph_sha256:
         raise ExtractorMismatchError(
-            f"category {stored.category!r}: the quantised graph of bank version {stored.version} "
-            f"is {'missing' if quantised is None else 'damaged'}; fit the category again"
+            f"{name}: its quantised graph is {'missing' if quantised is None else 'damaged'}; "
+            "fit the category again"
         )
     if settings.fingerprint(graph_sha256) != stored.extractor_fingerprint:
         weights = get_backbone(settings.backbone).weights_sha256
@@ -102,10 +117,18 @@ def matching_extractor(workspace: Workspace, stored: StoredBank) -> Extractor:
             else "another version of the features' code"
         )
         raise ExtractorMismatchError(
-            f"category {stored.category!r}: bank version {stored.version} was made with {what} of "
-            f"{settings.backbone} than this installation has; fit the category again"
+            f"{name} was made with {what} of {settings.backbone} than this installation has; "
+            "fit the category again"
         )
     return workspace.extractor(settings, quantised)
+
+
+def not_calibrated(category: str) -> NotCalibratedError:
+    """Return the error that says that a bank cannot judge yet."""
+    return NotCalibratedError(
+        f"category {category!r}: its bank was imported and has no threshold yet; "
+        f"run: patchbank calibrate {category} GOOD_IMAGES..."
+    )
 
 
 class Inspector:
@@ -120,6 +143,8 @@ class Inspector:
         If there is no such category or it has no bank.
     ExtractorMismatchError
         If this installation computes other features than those in the bank.
+    NotCalibratedError
+        When it is asked to judge and the bank has no calibration.
     """
 
     def __init__(self, workspace: Workspace, category: str) -> None:
@@ -191,6 +216,7 @@ class Inspector:
         done = 0
         while done < len(sources):
             bank = self._current()
+            _ = bank.judge
             stream = bank.extractor.map_many(
                 partial(self._judge_alone, bank, top, heatmaps),
                 sources[done:],
@@ -236,6 +262,7 @@ class Inspector:
         watch = Stopwatch()
         with watch.stage("bank"):
             bank = self._current()
+            _ = bank.judge
         extraction = bank.extractor.extract_one(source, name=name, limits=self.workspace.limits)
         judged = self._judge(bank, top, heatmaps, name, extraction, watch)
         with watch.stage("record"):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from patchbank.inspection.calibrate import CalibrationScores
+from patchbank.inspection.calibration_scores import CalibrationScores
 from patchbank.inspection.gather import THUMBNAIL_SIDE, ReferenceImage, References
 from patchbank.inspection.memory_limit import checked_limit, plan_fit
 from patchbank.inspection.quantise import quantised_graph

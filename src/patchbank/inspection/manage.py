@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict
 from typing import Any
 
 from patchbank.errors import ParameterError
+from patchbank.inspection.inspect import not_calibrated
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.calibration import Calibration
 from patchbank.store.categories import Category
@@ -30,14 +32,20 @@ def show_category(workspace: Workspace, category: str) -> dict[str, Any]:
     document = _brief(found)
     if found.bank_version is not None:
         bank = workspace.database.banks.active(category)
-        calibration = Calibration.from_json(json.dumps(bank.calibration))
-        threshold = calibration.threshold(bank.settings["false_alarm_rate"])
+        value, text = None, str(not_calibrated(category))
+        if bank.calibration is not None:
+            calibration = Calibration.from_json(json.dumps(bank.calibration))
+            threshold = calibration.threshold(bank.settings["false_alarm_rate"])
+            value, text = threshold.value, threshold.describe()
+        radius = bank.covering_radius
         document |= {
             "extractor": bank.extractor,
             "settings": bank.settings,
-            "covering_radius": bank.covering_radius,
-            "threshold": threshold.value,
-            "calibration": threshold.describe(),
+            "covering_radius": None if math.isnan(radius) else radius,
+            # Whether the bank knows which image and position each of its patches came from.
+            "provenance_known": bool((bank.patch_image >= 0).all()),
+            "threshold": value,
+            "calibration": text,
         }
     document["history"] = [
         {

@@ -56,7 +56,7 @@ def quantised_graph(
         except ImageError as error:
             problems.append(str(error))
             return None
-        return settings.preprocessing.apply(image.pixels, grey=image.grey)
+        return np.asarray(settings.preprocessing.apply(image.pixels, grey=image.grey), np.uint8)
 
     squares: list[NDArray[np.uint8]] = []
     workers = ThreadPoolExecutor(threads, "patchbank-quantise")

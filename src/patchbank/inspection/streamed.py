@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from patchbank.inspection.calibrate import CalibrationScores
+from patchbank.inspection.calibration_scores import CalibrationScores
 from patchbank.inspection.gather import THUMBNAIL_SIDE, References
 from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.timing import Stopwatch

@@ -13,8 +13,9 @@ import numpy.typing as npt
 import psycopg
 from psycopg.types.json import Jsonb
 
-from patchbank.errors import DatabaseError, NotFittedError
+from patchbank.errors import BankGoneError, CategoryExistsError, DatabaseError, NotFittedError
 from patchbank.store import queries
+from patchbank.store._bank_copies import copy_patches_in, copy_references_in
 from patchbank.store.categories import (
     add_event,
     check_category_name,
@@ -23,7 +24,7 @@ from patchbank.store.categories import (
     unknown_category,
 )
 from patchbank.store.copying import RowLayout
-from patchbank.store.new_bank import NewBank
+from patchbank.store.new_bank import NewBank, NewImage
 from patchbank.store.notices import announce
 
 if TYPE_CHECKING:
@@ -50,9 +51,13 @@ class StoredBank:
     features
         The coreset in greedy order, float32 (m, d).
     patch_image
-        For each patch its image's index in `references`, int64 (m,).
+        For each patch its image's index in `references`, int64 (m,); -1 where it is unknown.
     patch_row, patch_column
-        Its position in the feature map, int16 (m,).
+        Its position in the feature map, int16 (m,); -1 where its image is unknown.
+    calibration
+        None where there is none yet.
+    covering_radius
+        NaN where it is unknown.
     references
         The n reference images.
     embeddings
@@ -70,7 +75,7 @@ class StoredBank:
     extractor_fingerprint: str
     extractor: dict[str, Any]
     settings: dict[str, Any]
-    calibration: dict[str, Any]
+    calibration: dict[str, Any] | None
     coreset_ratio: float
     covering_radius: float
     created_at: datetime
@@ -106,7 +111,15 @@ class Banks:
         self._database = database
         self._queries = queries.load("banks")
 
-    def save(self, category: str, bank: NewBank) -> int:
+    def save(
+        self,
+        category: str,
+        bank: NewBank,
+        *,
+        cause: str = "fit",
+        replaces: tuple[int, int] | None = None,
+        only_new: bool = False,
+    ) -> int:
         """Make `bank` the active one of the category and return its version.
 
         One transaction: whoever reads sees the old bank whole or the new one whole. Saves of one
@@ -114,10 +127,22 @@ class Banks:
         retired and kept whole, older ones keep only what describes them. Known-good images that
         neither of the two refers to are removed.
 
+        Parameters
+        ----------
+        cause
+            What the record of events calls it.
+        replaces
+            The category's id and version of the bank this one was made from: saved only if that is
+            the active one still.
+        only_new
+            Refuse a category that has a bank.
+
         Raises
         ------
         ParameterError
             When no category may have this name.
+        BankGoneError, CategoryExistsError
+            When it was not to take the place of the bank that is there.
         DiskFullError, DatabaseError
             When it could not be saved; then nothing was changed.
         """
@@ -125,6 +150,17 @@ class Banks:
         with self._database.connection() as connection:
             category_id = lock_category(connection, category)
             key = {"category_id": category_id}
+            active = connection.execute(self._queries["active_of"], key).fetchone()
+            if only_new and active is not None:
+                raise CategoryExistsError(
+                    f"category {category!r} has a bank already; give another name, or --replace to "
+                    "make this one its next version"
+                )
+            if replaces is not None and (active is None or (category_id, active[0]) != replaces):
+                raise BankGoneError(
+                    f"the bank of category {category!r} was replaced or forgotten meanwhile; "
+                    "nothing was changed: try again"
+                )
             last = connection.execute(self._queries["last_version"], key).fetchone()
             assert last is not None
             version = int(last[0]) + 1
@@ -135,8 +171,9 @@ class Banks:
                 content = {"content": bank.quantised_graph}
                 connection.execute(self._queries["insert_graph"], key | content)
             image_ids = _upsert_images(connection, category_id, bank)
-            self._copy_references(connection, key, image_ids, bank)
-            self._copy_patches(connection, key, image_ids, bank)
+            query = self._queries["copy_references_in"]
+            copy_references_in(connection, query, key, image_ids, bank)
+            copy_patches_in(connection, self._queries, key, image_ids, bank)
             connection.execute(self._queries["prune_patches"], key)
             connection.execute(self._queries["prune_references"], key)
             connection.execute(self._queries["prune_graphs"], key)
@@ -144,7 +181,7 @@ class Banks:
             add_event(
                 connection,
                 category_id,
-                "fit",
+                cause,
                 {"version": version, "images": len(bank.images), "patches": len(bank.features)},
             )
             announce(connection, category, version)
@@ -161,6 +198,21 @@ class Banks:
         with self._snapshot() as connection:
             category_id, version = active_bank(connection, category)
             return self._read(connection, category, category_id, version)
+
+    def active_with_images(self, category: str) -> tuple[StoredBank, list[NewImage]]:
+        """Read the category's active bank, and its reference images with all there is of them.
+
+        Raises
+        ------
+        UnknownCategoryError, NotFittedError
+            When there is no such category, or no bank in it.
+        """
+        with self._snapshot() as connection:
+            category_id, version = active_bank(connection, category)
+            stored = self._read(connection, category, category_id, version)
+            key = {"category_id": category_id, "version": version}
+            rows = connection.execute(self._queries["whole_images"], key, binary=True).fetchall()
+        return stored, [NewImage(*row) for row in rows]
 
     def active_version(self, category: str) -> int:
         """Return the version of the active bank: cheap, to see whether one at hand is current.
@@ -226,55 +278,6 @@ class Banks:
             },
         )
 
-    def _copy_references(
-        self,
-        connection: Connection,
-        key: dict[str, int],
-        image_ids: npt.NDArray[np.int64],
-        bank: NewBank,
-    ) -> None:
-        count, dimensions = bank.embeddings.shape
-        layout = RowLayout(
-            {"category_id": "i8", "version": "i4", "position": "i4", "image_id": "i8",
-             "score": "f8", "embedding": dimensions}
-        )  # fmt: skip
-        columns: dict[str, npt.NDArray[Any]] = {
-            "category_id": np.full(count, key["category_id"]),
-            "version": np.full(count, key["version"]),
-            "position": np.arange(count),
-            "image_id": image_ids,
-            "score": np.array([image.score for image in bank.images], np.float64),
-            "embedding": bank.embeddings,
-        }
-        with connection.cursor().copy(self._queries["copy_references_in"]) as copy:
-            for block in layout.encode(columns):
-                copy.write(block)
-
-    def _copy_patches(
-        self,
-        connection: Connection,
-        key: dict[str, int],
-        image_ids: npt.NDArray[np.int64],
-        bank: NewBank,
-    ) -> None:
-        count, dimensions = bank.features.shape
-        layout = RowLayout(
-            {"category_id": "i8", "version": "i4", "ordinal": "i4", "image_id": "i8",
-             "patch_row": "i2", "patch_column": "i2", "feature": dimensions}
-        )  # fmt: skip
-        columns: dict[str, npt.NDArray[Any]] = {
-            "category_id": np.full(count, key["category_id"]),
-            "version": np.full(count, key["version"]),
-            "ordinal": np.arange(count),
-            "image_id": image_ids[bank.patch_image],
-            "patch_row": bank.patch_row,
-            "patch_column": bank.patch_column,
-            "feature": bank.features,
-        }
-        with connection.cursor().copy(self._queries["copy_patches_in"]) as copy:
-            for block in layout.encode(columns):
-                copy.write(block)
-
     def _read(
         self, connection: Connection, category: str, category_id: int, version: int
     ) -> StoredBank:
@@ -318,7 +321,10 @@ class Banks:
         embeddings[reference_rows["position"].astype(np.int64)] = reference_rows["embedding"]
         image_ids = np.array([reference.image_id for reference in references], np.int64)
         by_id = np.argsort(image_ids)
-        found = np.searchsorted(image_ids, patch_rows["image_id"].astype(np.int64), sorter=by_id)
+        owner_ids = patch_rows["image_id"].astype(np.int64)
+        owners = np.full(patch_count, -1)
+        known = owner_ids > 0
+        owners[known] = by_id[np.searchsorted(image_ids, owner_ids[known], sorter=by_id)]
         return StoredBank(
             category=category,
             category_id=category_id,
@@ -332,7 +338,7 @@ class Banks:
             covering_radius=row[7],
             created_at=created_at,
             features=features,
-            patch_image=_scattered(ordinal, by_id[found], np.int64),
+            patch_image=_scattered(ordinal, owners, np.int64),
             patch_row=_scattered(ordinal, patch_rows["patch_row"], np.int16),
             patch_column=_scattered(ordinal, patch_rows["patch_column"], np.int16),
             references=references,

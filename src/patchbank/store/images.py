@@ -89,8 +89,13 @@ class Images:
                     "top": top,
                 },
             ).fetchall()
-        if not rows:
-            # Every bank has references for as long as it is kept.
+            key = {"category_id": category_id, "version": version}
+            expected = (
+                bool(rows)
+                or connection.execute(self._queries["never_had_references"], key).fetchone()
+            )
+        if not expected:
+            # Who has references keeps them for as long as the bank is kept.
             raise BankGoneError
         return [SimilarImage(*row) for row in rows]
 

@@ -68,17 +68,17 @@ class NewBank:
     extractor_fingerprint, extractor
         What made the features: its fingerprint, and its description as JSON can hold it.
     settings, calibration
-        Of the method, as JSON can hold them (no NaN).
+        Of the method, as JSON can hold them (no NaN); a calibration of None is none yet.
     coreset_ratio
         Share of the patches that was asked for.
     covering_radius
-        The largest distance of any patch to the coreset.
+        The largest distance of any patch to the coreset; NaN where unknown.
     features
         The coreset in greedy order, float32 (m, d), finite.
     patch_image
-        For each patch its image's index in `images`, int64 (m,).
+        For each patch its image's index in `images`, int64 (m,); -1 where it is unknown.
     patch_row, patch_column
-        Its position in the feature map, int16 (m,).
+        Its position in the feature map, int16 (m,); -1 where its image is unknown.
     images
         The n reference images, their names unique.
     embeddings
@@ -92,7 +92,7 @@ class NewBank:
     extractor_fingerprint: str
     extractor: dict[str, Any]
     settings: dict[str, Any]
-    calibration: dict[str, Any]
+    calibration: dict[str, Any] | None
     coreset_ratio: float
     covering_radius: float
     features: npt.NDArray[np.float32]
@@ -124,8 +124,12 @@ class NewBank:
         for name in ("features", "embeddings", "embedding_mean"):
             if not bool(np.isfinite(getattr(self, name)).all()):
                 raise ValueError(f"{name} has values that are not finite")
-        if self.patch_image.min() < 0 or self.patch_image.max() >= images:
+        if self.patch_image.min() < -1 or self.patch_image.max() >= images:
             raise ValueError(f"patch_image names an image outside 0..{images - 1}")
+        unknown = self.patch_image < 0
+        for positions in (self.patch_row, self.patch_column):
+            if not np.array_equal(positions < 0, unknown):
+                raise ValueError("a patch has an image without a position, or the reverse")
         if len({image.name for image in self.images}) != images:
             raise ValueError("two images have the same name")
         widest = max(self.features.shape[1], self.embeddings.shape[1])

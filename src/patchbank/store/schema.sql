@@ -83,9 +83,10 @@ create table patch (
     category_id bigint not null,
     version integer not null,
     ordinal integer not null,
-    image_id bigint not null,
-    patch_row smallint not null,
-    patch_column smallint not null,
+    -- Null in a bank made elsewhere, which does not say where its patches come from.
+    image_id bigint,
+    patch_row smallint,
+    patch_column smallint,
     feature vector not null,
     primary key (category_id, version, ordinal)
 ) with (toast_tuple_target = 8160);

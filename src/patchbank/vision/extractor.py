@@ -196,8 +196,15 @@ class Extractor:
         """Return the graph as `patchbank.vision.runtime.compile_graph` takes it."""
         if self.quantised is not None:
             return self.quantised.description, self.quantised.weights
-        settings, side = self.settings, self.preprocessing.side
-        return (write_feature_graph(self._backbone, settings.layers, side, settings.pooling),)
+        settings = self.settings
+        graph = write_feature_graph(
+            self._backbone,
+            settings.layers,
+            self.preprocessing.side,
+            settings.pooling,
+            settings.resize_precision,
+        )
+        return (graph,)
 
     def extract(self, batch: Sequence[Pixels]) -> Features:
         """Return the features of images, which may differ in size.

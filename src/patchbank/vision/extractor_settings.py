@@ -41,6 +41,9 @@ class ExtractorSettings:
     precision : str
         ``"f32"``, ``"bf16"`` or ``"int8"``: what the processor computes in. For int8 the graph is
         quantised with reference images and belongs to their bank.
+    resize_precision : str
+        ``"uint8"`` or ``"float32"``: whether values are rounded after the resize (`Preprocessing`);
+        int8 needs the former.
 
     Raises
     ------
@@ -54,10 +57,11 @@ class ExtractorSettings:
     center_crop: int | None = None
     pooling: int = 3
     precision: str = "f32"
+    resize_precision: str = "uint8"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", check_layers(self.backbone, tuple(self.layers)))
-        Preprocessing(self.image_size, self.center_crop)
+        get_backbone(self.backbone).check_side(self.preprocessing.side)
         if self.center_crop == self.image_size:
             # All is kept: no crop, and the same fingerprint.
             object.__setattr__(self, "center_crop", None)
@@ -69,11 +73,16 @@ class ExtractorSettings:
             raise ParameterError(
                 f"precision is {self.precision!r}; give one of {', '.join(PRECISIONS)}"
             )
+        if self.is_quantised and self.resize_precision != "uint8":
+            raise ParameterError(
+                f"precision int8 takes images of whole grey values, not of {self.resize_precision};"
+                " give f32 or bf16"
+            )
 
     @property
     def preprocessing(self) -> Preprocessing:
         """How an image becomes the network's input."""
-        return Preprocessing(self.image_size, self.center_crop)
+        return Preprocessing(self.image_size, self.center_crop, self.resize_precision)
 
     @property
     def is_quantised(self) -> bool:
@@ -93,6 +102,9 @@ class ExtractorSettings:
             "weights": get_backbone(self.backbone).weights_sha256,
             "version": FEATURES_VERSION,
         }
+        if self.resize_precision == "uint8":
+            # The setting came later: banks made before it keep their fingerprint.
+            del content["resize_precision"]
         if graph_sha256 is not None:
             content["graph"] = graph_sha256
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -15,6 +15,11 @@ from patchbank.errors import ParameterError
 SMALLEST_SIDE: Final = 32
 LARGEST_SIDE: Final = 2048
 
+RESIZE_PRECISIONS: Final = ("uint8", "float32")
+
+
+Square = npt.NDArray[np.uint8 | np.float32]
+
 
 @dataclass(frozen=True)
 class Preprocessing:
@@ -28,15 +33,19 @@ class Preprocessing:
         Side of the square in pixels, 32 to 2048.
     center_crop : int, optional
         Side of the part kept, at most `image_size`; without it, all is kept.
+    resize_precision : str
+        ``"uint8"``: values are whole numbers after the resize, as Pillow has them. ``"float32"``:
+        they are not rounded, as torchvision has them for tensors of floats.
 
     Raises
     ------
     ParameterError
-        A size is out of its range.
+        A size is out of its range, or there is no such precision.
     """
 
     image_size: int = 224
     center_crop: int | None = None
+    resize_precision: str = "uint8"
 
     def __post_init__(self) -> None:
         _check_side("image size", self.image_size)
@@ -47,6 +56,11 @@ class Preprocessing:
                     f"center crop {self.center_crop} is larger than image size {self.image_size}; "
                     "give a smaller one"
                 )
+        if self.resize_precision not in RESIZE_PRECISIONS:
+            raise ParameterError(
+                f"resize precision is {self.resize_precision!r}; "
+                f"give one of {', '.join(RESIZE_PRECISIONS)}"
+            )
 
     @property
     def side(self) -> int:
@@ -58,7 +72,7 @@ class Preprocessing:
         """Pixels of the resized square left of and above what is kept."""
         return (self.image_size - self.side) // 2
 
-    def apply(self, pixels: npt.NDArray[np.uint8], *, grey: bool = False) -> npt.NDArray[np.uint8]:
+    def apply(self, pixels: npt.NDArray[np.uint8], *, grey: bool = False) -> Square:
         """Return what the network sees: antialiased bilinear resize, then the crop.
 
         Parameters
@@ -70,16 +84,31 @@ class Preprocessing:
 
         Returns
         -------
-        ndarray of uint8 (side, side, 3)
-            Perhaps a view of `pixels`.
+        ndarray of uint8 or float32 (side, side, 3)
+            As `resize_precision` says; values 0 to 255; perhaps a view of `pixels`.
         """
-        if pixels.shape[:2] != (self.image_size, self.image_size):
-            image = Image.fromarray(np.ascontiguousarray(pixels[:, :, 0]) if grey else pixels)
-            image = image.resize((self.image_size, self.image_size), Image.Resampling.BILINEAR)
-            # Pillow works on channels apart: one is resized to the same bits as each of three.
-            pixels = np.asarray(Image.merge("RGB", (image, image, image)) if grey else image)
+        resized = self._resized(pixels, grey=grey)
         first, last = self.offset, self.offset + self.side
-        return pixels[first:last, first:last]
+        return resized[first:last, first:last]
+
+    def _resized(self, pixels: npt.NDArray[np.uint8], *, grey: bool) -> Square:
+        size = (self.image_size, self.image_size)
+        fits = pixels.shape[:2] == size
+        # Pillow works on channels apart: one is resized to the same bits as each of three.
+        if self.resize_precision == "float32":
+            planes = []
+            for channel in range(1 if grey else 3):
+                plane = pixels[:, :, channel].astype(np.float32)
+                if not fits:
+                    image = Image.fromarray(plane).resize(size, Image.Resampling.BILINEAR)
+                    plane = np.asarray(image, np.float32)
+                planes.append(plane)
+            return np.stack(planes * 3 if grey else planes, axis=-1)
+        if fits:
+            return pixels
+        image = Image.fromarray(np.ascontiguousarray(pixels[:, :, 0]) if grey else pixels)
+        image = image.resize(size, Image.Resampling.BILINEAR)
+        return np.asarray(Image.merge("RGB", (image, image, image)) if grey else image)
 
     def inspected_box(self, width: int, height: int) -> tuple[float, float, float, float]:
         """Return the part of an image of that size that is inspected.

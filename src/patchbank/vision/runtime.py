@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from patchbank.errors import ParameterError
+from patchbank.vision.preprocess import Square
 
 _DIGEST_BYTES: Final = hashlib.sha256().digest_size
 _LEFTOVER_SECONDS: Final = 24 * 3600
@@ -89,6 +90,22 @@ def check_precision(precision: str) -> None:
         )
 
 
+def output_shapes(onnx: bytes) -> list[tuple[int, ...]]:
+    """Return the shapes of a graph's outputs without compiling it; 0 where one is not fixed.
+
+    Raises
+    ------
+    RuntimeError
+        OpenVINO does not know the graph.
+    """
+    return [
+        tuple(size.get_length() if size.is_static else 0 for size in one.get_partial_shape())
+        if one.get_partial_shape().rank.is_static
+        else ()
+        for one in _core().read_model(onnx).outputs
+    ]
+
+
 def _capabilities() -> list[str]:
     return [str(one) for one in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")]
 
@@ -113,12 +130,12 @@ class CompiledGraph:
             self._free.put(compiled.create_infer_request())
 
     @contextlib.contextmanager
-    def run(self, image: npt.NDArray[np.uint8]) -> Iterator[list[npt.NDArray[np.float32]]]:
+    def run(self, image: Square) -> Iterator[list[npt.NDArray[np.float32]]]:
         """Run the graph and lend its outputs, which are overwritten after the ``with`` block.
 
         Parameters
         ----------
-        image : ndarray of uint8 (side, side, 3)
+        image : ndarray of uint8 or float32 (side, side, 3)
             C-contiguous.
         """
         request = self._free.get()
@@ -138,7 +155,7 @@ class CompiledGraph:
         return bytes(self._compiled.export_model().getvalue())
 
 
-def _infer(request: Any, image: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.float32]]:
+def _infer(request: Any, image: Square) -> list[npt.NDArray[np.float32]]:
     # Without share_outputs the binding copies them once more than the caller does.
     outputs = request.infer({0: image[None]}, share_inputs=True, share_outputs=True)
     return list(outputs.values())

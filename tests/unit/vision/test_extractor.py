@@ -75,6 +75,7 @@ class TestSettings:
             ExtractorSettings(center_crop=192),
             ExtractorSettings(pooling=1),
             ExtractorSettings(precision="bf16"),
+            ExtractorSettings(resize_precision="float32"),
         ]
         fingerprints = {one.fingerprint() for one in [ExtractorSettings(), *others]}
         monkeypatch.setattr(extractor_settings, "FEATURES_VERSION", 0)

@@ -81,3 +81,27 @@ def test_inspected_box_is_the_crop_in_the_original(
 def test_sizes_out_of_range(image_size: Any, crop: Any, words: str) -> None:
     with pytest.raises(ParameterError, match=words):
         Preprocessing(image_size, crop)
+
+
+def test_without_rounding_values_lie_within_half_a_grey_value_of_the_rounded_ones() -> None:
+    pixels = RANDOM.integers(0, 256, (300, 211, 3), np.uint8)
+    rounded = Preprocessing(64, 40).apply(pixels)
+    exact = Preprocessing(64, 40, "float32").apply(pixels)
+    assert exact.dtype == np.float32
+    # Rounded after each of the two directions.
+    assert 0.1 < np.abs(exact - rounded).max() <= 1.01
+    grey = np.ascontiguousarray(pixels[:, :, :1].repeat(3, axis=2))
+    assert np.array_equal(
+        Preprocessing(64, 40, "float32").apply(grey, grey=True),
+        Preprocessing(64, 40, "float32").apply(grey),
+    )
+
+
+def test_an_image_of_the_right_size_is_the_same_without_rounding() -> None:
+    pixels = RANDOM.integers(0, 256, (48, 48, 3), np.uint8)
+    assert np.array_equal(Preprocessing(48, None, "float32").apply(pixels), pixels)
+
+
+def test_an_unknown_resize_precision_is_refused() -> None:
+    with pytest.raises(ParameterError, match="resize precision is 'int4'; give one of uint8"):
+        Preprocessing(48, None, "int4")

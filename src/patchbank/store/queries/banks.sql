@@ -48,6 +48,9 @@ from stdin (format binary)
 copy patch (category_id, version, ordinal, image_id, patch_row, patch_column, feature)
 from stdin (format binary)
 
+-- copy_unknown_patches_in --
+copy patch (category_id, version, ordinal, feature) from stdin (format binary)
+
 -- active_version --
 select category.category_id, bank.version
 from category
@@ -62,6 +65,15 @@ select
 from bank
 left join quantised_graph using (category_id, version)
 where category_id = %(category_id)s and version = %(version)s
+
+-- active_of --
+select version from bank where category_id = %(category_id)s and state = 'active'
+
+-- whole_images --
+select name, encode(sha256, 'hex'), width, height, thumbnail, label, origin, score
+from reference join image using (category_id, image_id)
+where category_id = %(category_id)s and version = %(version)s
+order by position
 
 -- history --
 select version, state, extractor_fingerprint, coreset_ratio, patch_count, dimensions,
@@ -86,7 +98,10 @@ copy (
 
 -- copy_patches_out --
 copy (
-    select ordinal, image_id, patch_row, patch_column, feature
+    -- Every row has one layout, in which a null has no place.
+    select
+        ordinal, coalesce(image_id, 0), coalesce(patch_row, (-1)::smallint),
+        coalesce(patch_column, (-1)::smallint), feature
     from patch
     where category_id = %(category_id)s and version = %(version)s
 ) to stdout (format binary)

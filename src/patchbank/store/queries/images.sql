@@ -21,6 +21,11 @@ where category_id = %(category_id)s and name = %(name)s
 -- thumbnail --
 select thumbnail from image where category_id = %(category_id)s and image_id = %(image_id)s
 
+-- never_had_references --
+-- A row where it is no wonder that nothing was found.
+select 1 from bank
+where category_id = %(category_id)s and version = %(version)s and image_count = 0
+
 -- similar --
 -- An image whose embedding is all zeros has no direction: it is similar to nothing (pgvector says
 -- NaN, which would sort before everything when descending).

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from patchbank.errors import UnknownBackboneError, UnknownLayerError
-from patchbank.vision.backbones import efficientnet_lite
+from patchbank.vision.backbones import dinov2, efficientnet_lite, resnet, shelf
 from patchbank.vision.backbones.base import Backbone, Layer
+from patchbank.vision.backbones.onnx_network import OnnxNetwork
 
 __all__ = [
     "DEFAULT_BACKBONE",
@@ -21,9 +22,10 @@ __all__ = [
     "available_layers",
     "check_layers",
     "get_backbone",
+    "known_backbones",
 ]
 
-_FAMILIES: Final = (efficientnet_lite,)
+_FAMILIES: Final = (efficientnet_lite, resnet, dinov2)
 _BY_NAME: Final[dict[str, Backbone]] = {
     backbone.name: backbone for family in _FAMILIES for backbone in family.BACKBONES
 }
@@ -31,9 +33,14 @@ _BY_NAME: Final[dict[str, Backbone]] = {
 DEFAULT_BACKBONE: Final = "efficientnet-lite0"
 
 
-def available_backbones() -> tuple[str, ...]:
-    """Return the names of all backbones, whether or not their weights are installed."""
+def known_backbones() -> tuple[str, ...]:
+    """Return the names of the backbones that patchbank writes itself."""
     return tuple(_BY_NAME)
+
+
+def available_backbones() -> tuple[str, ...]:
+    """Return the names of all backbones, the user's own too, whether or not they have weights."""
+    return (*_BY_NAME, *(name for name in shelf.names() if name not in _BY_NAME))
 
 
 def get_backbone(name: str) -> Backbone:
@@ -43,11 +50,17 @@ def get_backbone(name: str) -> Backbone:
     ------
     UnknownBackboneError
         There is none of that name.
+    WeightsError
+        It is the user's own and its record is damaged.
     """
-    backbone = _BY_NAME.get(name)
-    if backbone is None:
-        raise UnknownBackboneError(f"unknown backbone {name!r}{_suggestion(name, _BY_NAME)}")
-    return backbone
+    known = _BY_NAME.get(name)
+    if known is not None:
+        return known
+    kept = shelf.find(name)
+    if kept is None:
+        hint = _suggestion(name, available_backbones())
+        raise UnknownBackboneError(f"unknown backbone {name!r}{hint}")
+    return OnnxNetwork(kept)
 
 
 def available_layers(backbone: str) -> tuple[Layer, ...]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import struct
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from patchbank.errors import WeightsError
@@ -45,6 +45,44 @@ class Function:
     call: Callable[..., object]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Unknown:
+    """Stands for a global name that means nothing here."""
+
+    module: str
+    name: str
+
+
+@dataclass(slots=True, eq=False)
+class Inert:
+    """Stands for an object of an unknown class: what the file says of it, and no more.
+
+    Attributes
+    ----------
+    made_by
+        The class or function that would have been called.
+    arguments
+        What with.
+    state
+        Its attributes, as the file has them; None where it has none.
+    items
+        What was set in it under keys, as in a dictionary.
+    values
+        What was appended to it, as to a list.
+    """
+
+    made_by: object
+    arguments: tuple[Any, ...]
+    state: Any = None
+    items: dict[Any, Any] = field(default_factory=dict)
+    values: list[Any] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """The name of what made it, without its module."""
+        return self.made_by.name if isinstance(self.made_by, Unknown) else ""
+
+
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
     """What a pickle may refer to.
@@ -56,10 +94,14 @@ class Vocabulary:
         argument. Raises WeightsError for names it does not know.
     refer : callable (identifier) returning object
         Gives what a persistent identifier stands for, or raises WeightsError.
+    inert : bool
+        Whether an `Unknown` may be called as well, which gives an `Inert` and runs nothing, and
+        entries of dictionaries under other keys than texts and numbers are passed over.
     """
 
     find: Callable[[str, str], object]
     refer: Callable[[object], object]
+    inert: bool = False
 
 
 #: The function behind ``collections.OrderedDict``.
@@ -139,7 +181,7 @@ class _Machine:
         self._below: list[list[Any]] = []
         # A dictionary: an index costs no more memory than an entry, whatever number it is.
         self._memo: dict[int, object] = {}
-        self._actions: Mapping[int, Callable[[], None]] = {
+        self._actions: Mapping[int, Callable[[], object]] = {
             0x80: self._protocol,
             ord("("): self._mark,
             ord("t"): lambda: self._push(tuple(self._since_mark())),
@@ -156,6 +198,15 @@ class _Machine:
             ord("b"): self._build,
             ord("Q"): lambda: self._push(self._words.refer(self._pop())),
         }
+        if words.inert:
+            # Whole modules have these, state dictionaries do not: objects made by their class, and
+            # tuples that hold themselves, begun and then given up.
+            self._actions = {
+                **self._actions,
+                0x81: self._reduce,
+                ord("0"): self._drop,
+                ord("1"): self._since_mark,
+            }
 
     def run(self) -> object:
         reader, push = self._reader, self._push
@@ -233,25 +284,37 @@ class _Machine:
         module, name = self._reader.line(), self._reader.line()
         self._push(self._words.find(module, name))
 
+    def _drop(self) -> None:
+        self._pop()
+
     def _append(self, values: list[Any]) -> None:
         target = self._top()
+        if type(target) is Inert:
+            target = target.values
         if type(target) is not list:
             raise _damaged("a list that is none")
         target.extend(values)
 
     def _set_items(self, items: list[Any]) -> None:
         target = self._top()
+        if type(target) is Inert:
+            target = target.items
         if type(target) not in (dict, OrderedDict) or len(items) % 2:
             raise _damaged("a dictionary that is none")
         for key, value in zip(items[::2], items[1::2], strict=True):
             # Nothing else is hashed: a tuple of one tuple twice, and so on, takes 2^n steps.
             small = type(key) is int and abs(key) <= _LARGEST_KEY
             if type(key) is not str and not small:
+                if self._words.inert:
+                    continue
                 raise _damaged("a key that is neither a text nor a number")
             target[key] = value
 
     def _reduce(self) -> None:
         arguments, function = self._pop(), self._pop()
+        if type(function) in (Unknown, Inert) and type(arguments) is tuple and self._words.inert:
+            self._push(Inert(function, arguments))
+            return
         if type(function) is not Function or type(arguments) is not tuple:
             raise _damaged("a call of what is no function")
         if function is ORDERED_DICT and arguments:
@@ -265,6 +328,9 @@ class _Machine:
     def _build(self) -> None:
         # PyTorch puts the versions of modules (``_metadata``) on a state dictionary as an
         # attribute. It is dropped: nothing that is built here ever gets an attribute from a file.
-        self._pop()
-        if type(self._top()) is not OrderedDict:
+        state = self._pop()
+        target = self._top()
+        if type(target) is Inert:
+            target.state = state
+        elif type(target) is not OrderedDict:
             raise _damaged("attributes for what has none")

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from patchbank.errors import WeightsError
-from patchbank.vision.backbones._pickles import ORDERED_DICT, Function, Vocabulary
+from patchbank.vision.backbones._pickles import ORDERED_DICT, Function, Unknown, Vocabulary
 
 Array = npt.NDArray[Any]
 
@@ -137,6 +137,49 @@ def find(module: str, name: str) -> object:
     return _find_nothing(module, name)
 
 
+# What no bank and no network is made of. Nothing would be run in any case: who asks for these means
+# harm, and gets nothing.
+# fmt: off
+_HOSTILE_MODULES: Final = frozenset([
+    "_pickle", "_posixsubprocess", "_winapi", "asyncio", "code", "codeop", "ctypes", "http",
+    "importlib", "marshal", "multiprocessing", "nt", "os", "pickle", "pip", "pkgutil", "posix",
+    "pty", "runpy", "shutil", "signal", "socket", "subprocess", "sys", "timeit", "urllib",
+    "webbrowser",
+])
+_HOSTILE_BUILTINS: Final = frozenset([
+    "__import__", "breakpoint", "compile", "delattr", "eval", "exec", "execfile", "exit",
+    "file", "globals", "input", "locals", "open", "quit", "setattr", "vars",
+])
+# fmt: on
+_HOSTILE_NAMES: Final = frozenset(
+    [
+        ("numpy", "load"),
+        ("torch", "load"),
+        ("torch.serialization", "load"),
+        ("types", "CodeType"),
+        ("types", "FunctionType"),
+    ]
+)
+
+
+def find_or_stand_in(module: str, name: str) -> object:
+    """Return what `find` does, or an inert stand-in for the name; refuse what only attacks need."""
+    root = module.split(".", 1)[0]
+    if (
+        root in _HOSTILE_MODULES
+        or (root in ("builtins", "__builtin__") and name.split(".", 1)[0] in _HOSTILE_BUILTINS)
+        or (module, name) in _HOSTILE_NAMES
+        or module.startswith(("torch.hub", "torch.utils.cpp_extension", "numpy.f2py"))
+    ):
+        raise WeightsError(
+            f"weights file asks to call {module}.{name}, which no model has need of; "
+            "it is hostile and nothing of it was run"
+        )
+    if (module == "torch" and name in _STORAGE_DTYPES) or (module, name) in _FUNCTIONS:
+        return find(module, name)
+    return Unknown(module, name)
+
+
 def _find_nothing(module: str, name: str) -> object:
     raise WeightsError(
         f"weights file asks to load {module}.{name}, which is no tensor; "
@@ -165,3 +208,10 @@ class Storages(dict[str, Storage]):
                     raise WeightsError("two storages of the weights file have the same key")
                 return known
         raise WeightsError("weights file refers to something that is not a plain storage")
+
+    def refer_or_stand_in(self, identifier: object) -> object:
+        """Return what `refer` does; for the class of a module with its source, the class."""
+        match identifier:
+            case ("module", Unknown() as kind, *_):
+                return kind
+        return self.refer(identifier)

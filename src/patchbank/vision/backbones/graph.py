@@ -7,32 +7,37 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from onnx import TensorProto, checker, helper, numpy_helper
+from onnx import ModelProto, TensorProto, checker, compose, helper, numpy_helper
 
 # Opset 13 has all we use and is read by every OpenVINO that we accept.
 _OPSET: Final = 13
 _IR_VERSION: Final = 8
 
 INPUT_NAME: Final = "image"
+_DTYPES: Final = {"uint8": TensorProto.UINT8, "float32": TensorProto.FLOAT}
 
 
 class GraphWriter:
     """Builds one ONNX graph; every method adds a node and returns its output's name.
 
-    The input `image` is uint8 (1, side, side, 3), RGB; `pixels` is the same as float32
+    The input `image` is (1, side, side, 3), RGB; `pixels` is the same as float32
     (1, 3, side, side), values 0 to 255.
 
     Parameters
     ----------
     side : int
         Height and width of the input in pixels.
+    dtype : str
+        Of the input: ``"uint8"`` or ``"float32"``.
     """
 
-    def __init__(self, side: int) -> None:
+    def __init__(self, side: int, dtype: str = "uint8") -> None:
         self._nodes: list[Any] = []
         self._constants: list[Any] = []
         self._sides: dict[str, int] = {}
         self._side = side
+        self._dtype = _DTYPES[dtype]
+        self._opset = _OPSET
         as_float = self.node("Cast", [INPUT_NAME], to=TensorProto.FLOAT)
         self.pixels = self.node("Transpose", [as_float], side=side, perm=[0, 3, 1, 2])
 
@@ -81,13 +86,22 @@ class GraphWriter:
         *,
         stride: int = 1,
         groups: int = 1,
+        padding: int | None = None,
     ) -> str:
-        """Add a convolution with TensorFlow's "same" padding: the surplus goes right and below."""
+        """Add a convolution.
+
+        Without `padding`, it is TensorFlow's "same": the surplus goes right and below. With it, as
+        many zeros on every side.
+        """
         size = kernel.shape[-1]
         before = self.side(value)
-        after = -(-before // stride)
-        padding = max((after - 1) * stride + size - before, 0)
-        first, last = padding // 2, padding - padding // 2
+        if padding is None:
+            after = -(-before // stride)
+            missing = max((after - 1) * stride + size - before, 0)
+            first, last = missing // 2, missing - missing // 2
+        else:
+            first = last = padding
+            after = (before + 2 * padding - size) // stride + 1
         return self.node(
             "Conv",
             [value, self.constant(kernel), self.constant(bias)],
@@ -102,6 +116,21 @@ class GraphWriter:
         """Add ``min(max(value, 0), 6)``."""
         bounds = [self.constant(np.array(bound, np.float32)) for bound in (0.0, 6.0)]
         return self.node("Clip", [value, *bounds], self.side(value))
+
+    def relu(self, value: str) -> str:
+        """Add ``max(value, 0)``."""
+        return self.node("Relu", [value], self.side(value))
+
+    def max_pool(self, value: str, size: int, *, stride: int, padding: int) -> str:
+        """Add the largest of `size` x `size` positions, nothing outside the map."""
+        return self.node(
+            "MaxPool",
+            [value],
+            (self.side(value) + 2 * padding - size) // stride + 1,
+            kernel_shape=[size, size],
+            strides=[stride, stride],
+            pads=[padding] * 4,
+        )
 
     def add(self, first: str, second: str) -> str:
         """Add an element-wise sum."""
@@ -166,24 +195,65 @@ class GraphWriter:
             return values[0]
         return self.node("Concat", values, self._sides.get(values[0]), axis=axis)
 
-    def to_bytes(self, outputs: Mapping[str, tuple[str, Sequence[int]]]) -> bytes:
+    def include(
+        self, network: ModelProto, value: str, sides: Mapping[str, int | None]
+    ) -> dict[str, str]:
+        """Add a whole network of an opset not older than ours.
+
+        Parameters
+        ----------
+        network : onnx.ModelProto
+            Its only input is fed with `value`. It is changed.
+        value : str
+        sides : mapping of str to int or None
+            Its values wanted, each with its height where that is known.
+
+        Returns
+        -------
+        dict of str to str
+            Each wanted value's name here.
+        """
+        # Its names could be ours.
+        prefix = f"network_{len(self._nodes)}/"
+        compose.add_prefix(network, prefix, inplace=True)
+        constants = network.graph.initializer
+        (entry,) = {one.name for one in network.graph.input} - {one.name for one in constants}
+        self._nodes.append(helper.make_node("Identity", [value], [entry], name=f"{prefix}entry"))
+        self._nodes.extend(network.graph.node)
+        self._constants.extend(constants)
+        self._opset = max(self._opset, *(one.version for one in network.opset_import))
+        found = {name: f"{prefix}{name}" for name in sides}
+        self._sides.update({found[name]: side for name, side in sides.items() if side is not None})
+        return found
+
+    def to_bytes(self, outputs: Mapping[str, tuple[str, Sequence[int] | None]]) -> bytes:
         """Return the finished model.
 
         Parameters
         ----------
-        outputs : mapping of str to (str, sequence of int)
-            Each output's name, the value it shows, and its shape; float32.
+        outputs : mapping of str to (str, sequence of int or None)
+            Each output's name, the value it shows, and its shape where that is known; float32.
         """
         nodes = list(self._nodes)
         infos = []
         for name, (value, shape) in outputs.items():
             nodes.append(helper.make_node("Identity", [value], [name], name=name))
-            infos.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, list(shape)))
+            infos.append(
+                helper.make_tensor_value_info(
+                    name, TensorProto.FLOAT, None if shape is None else list(shape)
+                )
+            )
         image = helper.make_tensor_value_info(
-            INPUT_NAME, TensorProto.UINT8, [1, self._side, self._side, 3]
+            INPUT_NAME, self._dtype, [1, self._side, self._side, 3]
         )
         graph = helper.make_graph(nodes, "patchbank", [image], infos, self._constants)
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)])
-        model.ir_version = _IR_VERSION
-        checker.check_model(model)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", self._opset)])
+        model.ir_version = (
+            _IR_VERSION
+            if self._opset == _OPSET
+            else helper.find_min_ir_version_for(model.opset_import)
+        )
+        if all(shape is not None for _, shape in outputs.values()):
+            # The checker refuses outputs of unknown shape.
+            checker.check_model(model)
         return bytes(model.SerializeToString())

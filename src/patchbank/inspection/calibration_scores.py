@@ -1,0 +1,63 @@
+"""Scores of good images, one after another, and the calibration they make."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchbank.errors import NoImagesError
+from patchbank.inspection.settings import FitSettings
+from patchbank.memory.calibration import Calibration
+from patchbank.memory.neighbours import NeighbourIndex
+from patchbank.memory.scoring import anomaly_map, image_scores, reweighted_score
+
+
+class CalibrationScores:
+    """Collects what good images score by a bank that does not hold their own patches.
+
+    Parameters
+    ----------
+    index
+        The bank's index. Its groups are the numbers of the images where these are in the bank.
+    """
+
+    def __init__(self, settings: FitSettings, index: NeighbourIndex) -> None:
+        self._settings, self.index = settings, index
+        self._scores: list[float] = []
+        self._maxima: list[float] = []
+
+    def add(
+        self,
+        image: int | None,
+        patches: NDArray[np.float32],
+        distances: NDArray[np.float32],
+        nearest: NDArray[np.int64],
+    ) -> float:
+        """Return the score of one image's distances (h, w) and count it in.
+
+        `image` is its number where the bank holds patches of it, to be left out.
+        """
+        settings = self._settings
+        if settings.image_score == "reweighted":
+            score = reweighted_score(patches, distances, nearest, self.index, exclude_group=image)
+        else:
+            score = float(image_scores(distances[None], settings.image_score)[0])
+        side = settings.extractor.preprocessing.side
+        self._scores.append(score)
+        self._maxima.append(float(anomaly_map(distances, side, settings.smoothing_sigma).max()))
+        return score
+
+    def calibration(self) -> Calibration:
+        """Return the calibration of all images counted.
+
+        Raises
+        ------
+        NoImagesError
+            If there are none.
+        """
+        if not self._scores:
+            raise NoImagesError(
+                "none of the images could be read a second time for the calibration; "
+                "leave them unchanged while the fit runs and fit again"
+            )
+        return Calibration(tuple(self._scores), tuple(self._maxima), self._settings.image_score)

@@ -1,0 +1,190 @@
+"""The weights of a known network: a safetensors file of the hub, or one the user brought."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from patchbank.errors import MissingWeightsError, WeightsError
+from patchbank.vision.backbones import shelf
+
+Array = npt.NDArray[Any]
+Arrays = Mapping[str, Array]
+Shapes = Mapping[str, tuple[int, ...]]
+
+# Of ImageNet's pixels on a scale from 0 to 1, red, green, blue.
+IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
+IMAGENET_STD: Final = (0.229, 0.224, 0.225)
+
+HUB_FILE: Final = "model.safetensors"
+# The largest network here has 0.35 GB.
+_LARGEST_BYTES: Final = 4_000_000_000
+# NumPy has no bfloat16: the bits are read as integers and widened to float32.
+_BFLOAT16: Final = "BF16"
+_DTYPES: Final[Mapping[str, str]] = {
+    "F64": "<f8",
+    "F32": "<f4",
+    "F16": "<f2",
+    _BFLOAT16: "<u2",
+}
+
+
+def _unchanged(arrays: Arrays) -> Arrays:
+    return arrays
+
+
+@dataclass(frozen=True)
+class KeptWeights:
+    """The weights of one known network.
+
+    Parameters
+    ----------
+    name : str
+        The backbone's.
+    repository : str
+        Where `HUB_FILE` is on the Hugging Face hub.
+    shapes : mapping of str to tuple of int
+        Every array the network needs; others in the file are left alone.
+    translate : callable
+        Gives arrays under our names what other publishers call otherwise.
+    """
+
+    name: str
+    repository: str
+    shapes: Shapes
+    translate: Callable[[Arrays], Arrays] = _unchanged
+
+    @property
+    def install(self) -> str:
+        """What a user types to get it."""
+        return f"patchbank backbone pull {self.name}"
+
+    @property
+    def remedies(self) -> str:
+        """Both ways to get it, for a message."""
+        return (
+            f"run: {self.install}; or bring {HUB_FILE} of "
+            f"https://huggingface.co/{self.repository} and run: "
+            f"patchbank backbone add {self.name} --file {HUB_FILE}"
+        )
+
+    @property
+    def origin(self) -> str:
+        """Where it comes from: as recorded, or else where it would be got."""
+        kept = shelf.find(self.name)
+        return f"hub {self.repository}" if kept is None else kept.origin
+
+    @property
+    def sha256(self) -> str:
+        """Hex digest, as recorded when the file came."""
+        return self._kept().sha256
+
+    def path(self) -> Path | None:
+        """Return the file's path, None where it is not on this machine."""
+        kept = shelf.find(self.name)
+        return None if kept is None or not kept.path.is_file() else kept.path
+
+    def read(self) -> Arrays:
+        """Return the arrays by name, all float32.
+
+        Raises
+        ------
+        MissingWeightsError
+            They are not on this machine.
+        WeightsError
+            The file is damaged or not the one recorded.
+        """
+        kept = self._kept()
+        try:
+            return self.read_file(kept.path, sha256=kept.sha256)
+        except FileNotFoundError as error:
+            raise self._missing() from error
+
+    def read_file(self, path: Path, *, sha256: str | None = None) -> Arrays:
+        """Return the arrays of any file, checked to be this network's.
+
+        Raises
+        ------
+        WeightsError
+            It cannot be read, has another digest, or lacks an array or has another shape.
+        """
+        arrays = self.translate(read_safetensors(path, sha256=sha256))
+        for key, shape in self.shapes.items():
+            if key not in arrays:
+                raise WeightsError(
+                    f"{path}: not the weights of {self.name}: it has no {key}; "
+                    f"bring {HUB_FILE} of https://huggingface.co/{self.repository}"
+                )
+            if arrays[key].shape != shape:
+                raise WeightsError(
+                    f"{path}: not the weights of {self.name}: {key} is {arrays[key].shape} and "
+                    f"not {shape}; bring {HUB_FILE} of https://huggingface.co/{self.repository}"
+                )
+            if not np.isfinite(arrays[key]).all():
+                raise WeightsError(f"{path}: {key} is not all finite numbers; get the file again")
+        return {key: arrays[key] for key in self.shapes}
+
+    def _kept(self) -> shelf.Kept:
+        kept = shelf.find(self.name)
+        if kept is None:
+            raise self._missing()
+        return kept
+
+    def _missing(self) -> MissingWeightsError:
+        return MissingWeightsError(
+            f"{self.name}: its weights are not on this machine; {self.remedies}"
+        )
+
+
+def read_safetensors(path: Path, *, sha256: str | None = None) -> dict[str, Array]:
+    """Read a safetensors file's floating-point arrays, widened or rounded to float32.
+
+    Integers, such as counts of batches seen in training, are left out.
+
+    Raises
+    ------
+    WeightsError
+        It cannot be read, has another digest, or is none.
+    FileNotFoundError
+        There is no such file.
+    """
+    # The library is a compiled one and not needed where the graph is cached.
+    from safetensors import SafetensorError, deserialize
+
+    try:
+        if path.stat().st_size > _LARGEST_BYTES:
+            raise WeightsError(f"{path}: larger than 4 GB, which no known network is")
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise WeightsError(f"{path}: cannot read the weights file ({reason})") from error
+    if sha256 is not None and (actual := hashlib.sha256(content).hexdigest()) != sha256:
+        raise WeightsError(
+            f"{path}: weights file has SHA-256 {actual[:16]}… and not the recorded {sha256[:16]}…; "
+            "it was changed or damaged: remove it and get it again"
+        )
+    try:
+        entries = deserialize(content)  # type: ignore[no-untyped-call]
+    except SafetensorError as error:
+        reason = " ".join(str(error).split())
+        raise WeightsError(f"{path}: not a safetensors file ({reason})") from error
+    return {
+        name: _float32(entry["data"], entry["dtype"], tuple(entry["shape"]))
+        for name, entry in entries
+        if entry["dtype"] in _DTYPES
+    }
+
+
+def _float32(data: bytes, kind: str, shape: tuple[int, ...]) -> Array:
+    array = np.frombuffer(data, _DTYPES[kind])
+    if kind == _BFLOAT16:
+        array = (array.astype(np.uint32) << 16).view(np.float32)
+    return array.astype(np.float32, copy=False).reshape(shape)

@@ -1,0 +1,331 @@
+"""A user's own network, from an ONNX file."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from patchbank.errors import MissingWeightsError, ParameterError, WeightsError
+from patchbank.vision.backbones import shelf
+from patchbank.vision.backbones.base import Backbone, Layer
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+    from patchbank.vision.backbones.graph import GraphWriter
+
+# A protocol buffer's own limit.
+_LARGEST_BYTES: Final = 2_000_000_000
+_OLDEST_OPSET: Final = 13
+_PROBE_SIDE: Final = 224
+_CHANNELS: Final = 3
+_WEIGHTS: Final = "model"
+
+
+class OnnxNetwork(Backbone):
+    """A network the user has added.
+
+    Parameters
+    ----------
+    kept : Kept
+        Its record.
+    file : Path, optional
+        The file while it is not yet where the record says.
+    """
+
+    licence = "not known"
+    parameters = None
+
+    def __init__(self, kept: shelf.Kept, file: Path | None = None) -> None:
+        if kept.network is None:
+            raise WeightsError(f"{kept.path.parent}: the record does not describe a network")
+        self.name = kept.name
+        self.layers = tuple(
+            Layer(one.name, one.channels, one.stride) for one in kept.network.layers
+        )
+        self.default_layers = tuple(layer.name for layer in self.layers)
+        self._kept = kept
+        self._network = kept.network
+        self._file = kept.path if file is None else file
+
+    @property
+    def weights_sha256(self) -> str:
+        """Hex digest of the file and of how its input is normalised."""
+        return shelf.digest_of(self._kept.sha256, self._network.mean, self._network.std)
+
+    @property
+    def install(self) -> str:
+        """What a user types to get the network."""
+        return f"patchbank backbone add {self.name} --onnx FILE --outputs NAMES"
+
+    @property
+    def origin(self) -> str:
+        """Where the network comes from."""
+        return self._kept.origin
+
+    def weights_path(self) -> Path | None:
+        """Return the file, None where it is gone."""
+        return self._file if self._file.is_file() else None
+
+    def read_weights(self) -> Mapping[str, npt.NDArray[Any]]:
+        """Return the bytes of the verified file."""
+        if self.weights_path() is None:
+            raise MissingWeightsError(
+                f"{self.name}: {self._file} is gone; add it again with: {self.install}"
+            )
+        content = _read(self._file)
+        if shelf.digest_of_bytes(content) != self._kept.sha256:
+            raise WeightsError(
+                f"{self._file}: is not the file that was added as {self.name}; add it again with: "
+                f"{self.install}"
+            )
+        return {_WEIGHTS: np.frombuffer(content, np.uint8)}
+
+    def check_side(self, side: int) -> None:
+        """Check that the network takes images of that size."""
+        fixed = self._network.side
+        if fixed is not None and side != fixed:
+            raise ParameterError(
+                f"{self.name} takes images of {fixed} pixels only, not {side}; "
+                f"give --image-size {fixed}"
+            )
+
+    def check_runs(self) -> None:
+        """Compile the network and run it once.
+
+        Raises
+        ------
+        WeightsError
+            OpenVINO cannot.
+        """
+        from patchbank.vision.backbones.features import write_layer_graph
+        from patchbank.vision.runtime import compile_graph
+
+        side = self._network.side or _PROBE_SIDE
+        try:
+            graph = compile_graph(
+                lambda: (write_layer_graph(self, self.default_layers, side),),
+                key="",
+                precision="f32",
+                threads=1,
+                streams=1,
+                cache_folder=None,
+            )
+            with graph.run(np.zeros((side, side, _CHANNELS), np.uint8)):
+                pass
+        except RuntimeError as error:
+            # What OpenVINO raises for whatever it cannot do.
+            raise WeightsError(
+                f"{self._file}: OpenVINO cannot run it ({_last_line(error)})"
+            ) from error
+
+    def write(
+        self, graph: GraphWriter, weights: Mapping[str, npt.NDArray[Any]], layers: tuple[str, ...]
+    ) -> dict[str, str]:
+        """Write the whole network; OpenVINO leaves out what no layer needs."""
+        side = graph.side(graph.pixels)
+        expected = {name: self.side_at(self.layer(name), side) for name in layers}
+        model = _parsed(weights[_WEIGHTS].tobytes(), self._file)
+        taps = _include(graph, model, self._network.mean, self._network.std, expected)
+        shapes = _shapes_of(graph, taps, self._file)
+        for name, positions in expected.items():
+            wanted = (1, self.layer(name).channels, positions, positions)
+            if shapes[name] != wanted:
+                raise ParameterError(
+                    f"{self.name} gives {shapes[name]} at {name} for images of {side} pixels, "
+                    f"where {wanted} was expected; give a multiple of "
+                    f"{math.lcm(*(layer.stride for layer in self.layers))} pixels"
+                )
+        return taps
+
+
+def examine(
+    path: Path,
+    outputs: Sequence[str],
+    mean: tuple[float, float, float],
+    std: tuple[float, float, float],
+) -> shelf.Network:
+    """Return what is to know of a network, having asked OpenVINO for the shapes of `outputs`.
+
+    Parameters
+    ----------
+    path : Path
+        ONNX, all in one file. Its input is float32 (1, 3, height, width), RGB.
+    outputs : sequence of str
+        Names of values in the graph, of its outputs or of any before them, each of them feature
+        maps (1, channels, rows, columns).
+    mean, std : tuple of float
+        What the pixels are normalised with, on a scale from 0 to 1.
+
+    Raises
+    ------
+    WeightsError
+        The file is no such network.
+    ParameterError
+        There is no such output, or it is no feature map.
+    """
+    from patchbank.vision.backbones.graph import GraphWriter
+
+    _check_normalisation(mean, std)
+    if not outputs or len(set(outputs)) != len(outputs):
+        raise ParameterError("outputs: name at least one, and each once")
+    model = _parsed(_read(path), path)
+    fixed = _fixed_side(model, path)
+    _check_outputs(model, path, outputs)
+    side = fixed or _PROBE_SIDE
+    graph = GraphWriter(side)
+    taps = _include(graph, model, mean, std, dict.fromkeys(outputs))
+    shapes = _shapes_of(graph, taps, path)
+    layers = [_layer(path, name, shapes[name], side) for name in outputs]
+    return shelf.Network(mean, std, tuple(sorted(layers, key=lambda one: one.stride)), fixed)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > _LARGEST_BYTES:
+            raise WeightsError(f"{path}: larger than 2 GB, which no single ONNX file can be")
+        return path.read_bytes()
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise WeightsError(f"{path}: cannot read the ONNX file ({reason})") from error
+
+
+def _parsed(content: bytes, path: Path) -> ModelProto:
+    import onnx
+    from google.protobuf.message import DecodeError
+    from onnx import inliner
+
+    try:
+        model = onnx.load_model_from_string(content)
+    except DecodeError as error:
+        raise WeightsError(f"{path}: not an ONNX file") from error
+    if any(onnx.external_data_helper.uses_external_data(one) for one in _tensors(model)):
+        raise WeightsError(
+            f"{path}: keeps its weights in files of their own; save it again as one file "
+            "(onnx.save_model(..., save_as_external_data=False))"
+        )
+    try:
+        onnx.checker.check_model(model)
+    except onnx.checker.ValidationError as error:
+        first = str(error).strip().splitlines()[0]
+        raise WeightsError(f"{path}: not a valid ONNX file ({first[:200]})") from error
+    versions = {one.domain or "ai.onnx": one.version for one in model.opset_import}
+    if versions.get("ai.onnx", 0) < _OLDEST_OPSET:
+        raise WeightsError(
+            f"{path}: opset {versions.get('ai.onnx', 0)} is too old; "
+            f"export it again with opset {_OLDEST_OPSET} or newer"
+        )
+    return inliner.inline_local_functions(model) if model.functions else model
+
+
+def _tensors(message: Any) -> Iterator[Any]:
+    """Yield every tensor of a model, those inside attributes and inner graphs too."""
+    from onnx import TensorProto
+
+    for field, value in message.ListFields():
+        if field.message_type is None:
+            continue
+        # One message, or several.
+        for inner in [value] if hasattr(value, "ListFields") else value:
+            if isinstance(inner, TensorProto):
+                yield inner
+            else:
+                yield from _tensors(inner)
+
+
+def _fixed_side(model: ModelProto, path: Path) -> int | None:
+    """Return the side of the images the network takes, None where it takes any."""
+    from onnx import TensorProto
+
+    constants = {one.name for one in model.graph.initializer}
+    inputs = [one for one in model.graph.input if one.name not in constants]
+    if len(inputs) != 1:
+        raise WeightsError(f"{path}: has {len(inputs)} inputs; give a network with one")
+    tensor = inputs[0].type.tensor_type
+    sizes = [one.dim_value if one.HasField("dim_value") else None for one in tensor.shape.dim]
+    if (
+        tensor.elem_type != TensorProto.FLOAT
+        or len(sizes) != 4
+        or sizes[0] not in (None, 1)
+        or sizes[1] not in (None, _CHANNELS)
+        or sizes[2] != sizes[3]
+    ):
+        kind = TensorProto.DataType.Name(tensor.elem_type).lower()
+        shape = ", ".join("any" if size is None else str(size) for size in sizes)
+        raise WeightsError(
+            f"{path}: its input {inputs[0].name} is {kind} ({shape}); "
+            "give a network that takes float (1, 3, side, side), or any side"
+        )
+    return sizes[2]
+
+
+def _check_outputs(model: ModelProto, path: Path, outputs: Sequence[str]) -> None:
+    inside = [name for node in model.graph.node for name in node.output if name]
+    offered = [one.name for one in model.graph.output]
+    for name in outputs:
+        if name not in inside:
+            close = difflib.get_close_matches(name, inside, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise ParameterError(
+                f"{path}: has no value {name!r}{hint} (its outputs: {', '.join(offered[:8])})"
+            )
+
+
+def _include(
+    graph: GraphWriter,
+    model: ModelProto,
+    mean: Sequence[float],
+    std: Sequence[float],
+    sides: Mapping[str, int | None],
+) -> dict[str, str]:
+    pixels = graph.normalise(graph.pixels, [255 * one for one in mean], [255 * one for one in std])
+    return graph.include(model, pixels, sides)
+
+
+def _shapes_of(
+    graph: GraphWriter, taps: Mapping[str, str], path: Path
+) -> dict[str, tuple[int, ...]]:
+    from patchbank.vision.runtime import output_shapes
+
+    written = graph.to_bytes({f"tap {n}": (tap, None) for n, tap in enumerate(taps.values())})
+    try:
+        shapes = output_shapes(written)
+    except RuntimeError as error:
+        # What OpenVINO raises for whatever it does not know.
+        raise WeightsError(f"{path}: OpenVINO cannot run it ({_last_line(error)})") from error
+    return dict(zip(taps, shapes, strict=True))
+
+
+def _layer(path: Path, name: str, shape: tuple[int, ...], side: int) -> shelf.NetworkLayer:
+    if len(shape) != 4 or shape[0] != 1 or shape[2] != shape[3]:
+        raise ParameterError(
+            f"{path}: {name} is {shape} for an image of {side} pixels; "
+            "name feature maps, (1, channels, rows, rows)"
+        )
+    rows = shape[2]
+    stride = max(round(side / rows), 1)
+    if -(-side // stride) != rows:
+        raise ParameterError(
+            f"{path}: {name} has {rows} rows for an image of {side} pixels, which is no whole "
+            "stride; name another output"
+        )
+    return shelf.NetworkLayer(name, shape[1], stride)
+
+
+def _check_normalisation(mean: Sequence[float], std: Sequence[float]) -> None:
+    for what, values in (("mean", mean), ("std", std)):
+        if len(values) != _CHANNELS or not all(math.isfinite(one) for one in values):
+            raise ParameterError(f"{what}: give three numbers, red, green and blue")
+    if min(std) <= 0:
+        raise ParameterError(f"std: give numbers above zero, not {min(std)}")
+
+
+def _last_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[-1] if lines else type(error).__name__)[:200]

@@ -1,0 +1,167 @@
+"""Calibration by images that a bank was not made of."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from patchbank.errors import NoImagesError, NotCalibratedError
+from patchbank.inspection.calibrate import calibrate
+from patchbank.inspection.fit import fit
+from patchbank.inspection.inspect import Inspector
+from patchbank.inspection.manage import show_category
+from patchbank.inspection.settings import make_fit_settings
+from patchbank.inspection.workspace import Workspace
+from patchbank.memory.scoring import checked_score_method
+from patchbank.store.new_bank import NewBank
+from tests.fixtures.commands import Run
+from tests.fixtures.surfaces import Surfaces
+
+SETTINGS = make_fit_settings(image_size=64)
+
+
+@pytest.fixture
+def workspace(database_url: str, graphs_home: Path) -> Workspace:
+    return Workspace(home=graphs_home, database_url=database_url)
+
+
+def learn(workspace: Workspace, surfaces: Surfaces, score: str = "top1percent") -> None:
+    settings = replace(SETTINGS, image_score=checked_score_method(score))
+    fit(workspace, "brushed", sorted(surfaces.train.iterdir())[:16], settings)
+
+
+def strip(workspace: Workspace) -> None:
+    """Make the bank one that knows nothing of its images, as one made elsewhere."""
+    stored = workspace.database.banks.active("brushed")
+    nowhere = np.full(len(stored.features), -1)
+    known = {one.name: getattr(stored, one.name) for one in fields(NewBank) if one.name != "images"}
+    unknown = {
+        "images": [],
+        "embeddings": stored.embeddings[:0],
+        "patch_image": nowhere,
+        "patch_row": nowhere.astype(np.int16),
+        "patch_column": nowhere.astype(np.int16),
+        "calibration": None,
+    }
+    bank = NewBank(**(known | unknown))
+    workspace.database.banks.save("brushed", bank)
+
+
+@pytest.mark.parametrize("score", ["top1percent", "reweighted"])
+def test_the_threshold_is_what_the_held_out_images_score(
+    workspace: Workspace, surfaces: Surfaces, score: str
+) -> None:
+    good = sorted(surfaces.good.iterdir())
+    with workspace:
+        learn(workspace, surfaces, score)
+        before = workspace.database.banks.active("brushed")
+        scored = [one.score for one in Inspector(workspace, "brushed").inspect_many(good)]  # type: ignore[union-attr]
+        report = calibrate(workspace, "brushed", good, false_alarm_rate=0.2)
+        after = workspace.database.banks.active("brushed")
+        assert (report.bank_version, report.images, report.refused) == (2, 8, ())
+        assert report.provenance_known
+        assert report.warning is None
+        # One of eight may be above: floor(0.2 x 9) = 1.
+        assert report.threshold.value == max(scored)
+        assert after.calibration is not None
+        assert after.calibration["scores"] == sorted(scored)
+        assert after.settings == {**before.settings, "false_alarm_rate": 0.2}
+        for name in ("features", "patch_image", "patch_row", "patch_column", "embedding_mean"):
+            np.testing.assert_array_equal(getattr(after, name), getattr(before, name))
+        assert [one.name for one in after.references] == [
+            *(one.name for one in before.references),
+            *(str(path) for path in good),
+        ]
+        inspection = Inspector(workspace, "brushed").inspect(good[0])
+        assert inspection.similar[0].image == str(good[0])
+        assert inspection.similar[0].similarity == pytest.approx(1.0, abs=1e-6)
+
+
+def test_images_of_the_bank_are_left_out(workspace: Workspace, surfaces: Surfaces) -> None:
+    learned, good = sorted(surfaces.train.iterdir())[:16], sorted(surfaces.good.iterdir())
+    with workspace:
+        learn(workspace, surfaces)
+        report = calibrate(workspace, "brushed", [learned[3], *good[:3]])
+        assert report.images == 3
+        assert [one.reason for one in report.refused] == [
+            f"{learned[3]}: the bank was made of this picture; left out."
+        ]
+        report = calibrate(workspace, "brushed", good[:3], names=[str(learned[0]), "b", "c"])
+        assert [one.reason for one in report.refused] == [
+            f"{learned[0]}: the bank has another picture of this name; left out."
+        ]
+        with pytest.raises(NoImagesError, match=r"0 usable image\(s\) of 16 given"):
+            calibrate(workspace, "brushed", learned)
+        assert workspace.database.banks.active_version("brushed") == 3
+
+
+def test_another_calibration_takes_the_place_of_the_one_before(
+    workspace: Workspace, surfaces: Surfaces
+) -> None:
+    good = sorted(surfaces.good.iterdir())
+    with workspace:
+        learn(workspace, surfaces)
+        calibrate(workspace, "brushed", good)
+        report = calibrate(workspace, "brushed", good[:4])
+        assert (report.bank_version, report.images, report.refused) == (3, 4, ())
+        stored = workspace.database.banks.active("brushed")
+        assert len(stored.references) == 16 + 4
+        assert stored.calibration is not None
+        assert len(stored.calibration["scores"]) == 4
+
+
+def test_a_bank_without_calibration_judges_nothing_until_it_has_one(
+    workspace: Workspace, surfaces: Surfaces
+) -> None:
+    good, scratched = sorted(surfaces.good.iterdir()), sorted(surfaces.scratched.iterdir())
+    with workspace:
+        learn(workspace, surfaces)
+        strip(workspace)
+        inspector = Inspector(workspace, "brushed")
+        wanted = "has no threshold yet; run: patchbank calibrate brushed GOOD_IMAGES"
+        with pytest.raises(NotCalibratedError, match=wanted):
+            inspector.inspect(good[0])
+        with pytest.raises(NotCalibratedError, match=wanted):
+            list(inspector.inspect_many(good))
+        assert inspector.similar(good[0]) == ()
+        shown = show_category(workspace, "brushed")
+        assert shown["threshold"] is None
+        assert "patchbank calibrate brushed" in shown["calibration"]
+        assert shown["provenance_known"] is False
+        report = calibrate(workspace, "brushed", good)
+        assert report.warning is not None
+        assert "does not say which images it was made of" in report.warning
+        # The inspector at hand sees the new version.
+        assert inspector.inspect(scratched[0]).verdict == "fail"
+        passed = inspector.inspect(good[0])
+        assert passed.verdict == "pass"
+        assert passed.similar[0].image == str(good[0])
+        assert len(workspace.database.banks.active("brushed").references) == len(good)
+
+
+def test_the_commands_say_what_is_missing(
+    patchbank: Run, surfaces: Surfaces, workspace: Workspace
+) -> None:
+    with workspace:
+        learn(workspace, surfaces)
+        strip(workspace)
+    refused = patchbank("inspect", "brushed", surfaces.good)
+    assert refused.code == 2
+    assert refused.complaint == (
+        "category 'brushed': its bank was imported and has no threshold yet; "
+        "run: patchbank calibrate brushed GOOD_IMAGES..."
+    )
+    assert refused.out == ""
+    assert patchbank("show", "brushed", "--json").document["covering_radius"] > 0
+    searched = patchbank("search", "brushed", next(surfaces.good.iterdir()))
+    assert (searched.code, searched.out) == (0, "")
+    assert "has no reference images to compare with" in searched.err
+    done = patchbank("calibrate", "brushed", surfaces.good, "--json")
+    assert done.code == 0
+    assert done.document["images"] == 8
+    assert done.document["bank_version"] == 3
+    assert "note  the bank does not say which images" in done.err
+    assert patchbank("inspect", "brushed", surfaces.good).code in (0, 1)

@@ -1,0 +1,200 @@
+"""Banks that go from one database to another by a file."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import patchbank
+from patchbank.errors import BankFileError, CategoryExistsError
+from patchbank.inspection.bank import Bank
+from tests.fixtures.surfaces import Surfaces
+
+
+@pytest.fixture
+def bank(database_url: str, graphs_home: Path, surfaces: Surfaces, tmp_path: Path) -> Bank:
+    """A fitted bank whose images are files of this test alone."""
+    images = tmp_path / "images"
+    shutil.copytree(surfaces.train, images)
+    opened = patchbank.open("brushed", home=graphs_home, database_url=database_url)
+    return opened.fit(images, image_size=64, image_score="reweighted")
+
+
+@pytest.fixture
+def take_in(database_url: str, graphs_home: Path) -> Callable[..., Bank]:
+    def imported(file: Path, category: str | None = "other", **options: Any) -> Bank:
+        return patchbank.import_bank(
+            file, category, home=graphs_home, database_url=database_url, **options
+        )
+
+    return imported
+
+
+def test_an_imported_bank_judges_as_the_exported_one_to_the_bit(
+    bank: Bank, take_in: Callable[..., Bank], surfaces: Surfaces, tmp_path: Path
+) -> None:
+    file = tmp_path / "brushed.bank"
+    report = bank.export(file)
+    assert report.images == 24
+    assert report.file_bytes == file.stat().st_size
+    other = take_in(file)
+    images = [*sorted(surfaces.scratched.iterdir()), *sorted(surfaces.good.iterdir())]
+    for mine, theirs in zip(bank.inspect_many(images), other.inspect_many(images), strict=True):
+        one, two = mine.to_json(), theirs.to_json()
+        assert {one["verdict"], two["verdict"]} <= {"pass", "fail"}
+        for name in ("category", "timings_ms"):
+            del one[name], two[name]
+        assert one == two
+        assert np.array_equal(mine.anomaly_map, theirs.anomaly_map)  # type: ignore[union-attr]
+    again = tmp_path / "again.bank"
+    other.export(again)
+    parts = [zipfile.ZipFile(one).read("bank.safetensors") for one in (file, again)]
+    assert parts[0] == parts[1]
+
+
+def test_a_quantised_graph_goes_along(
+    bank: Bank, take_in: Callable[..., Bank], surfaces: Surfaces, tmp_path: Path
+) -> None:
+    file = tmp_path / "brushed.bank"
+    bank.fit(sorted(surfaces.train.iterdir())[:8], image_size=64, precision="int8")
+    bank.export(file)
+    assert "quantised-graph.bin" in zipfile.ZipFile(file).namelist()
+    other = take_in(file)
+    for image in sorted(surfaces.scratched.iterdir())[:2]:
+        mine, theirs = bank.inspect(image), other.inspect(image)
+        assert (mine.score, mine.p_value) == (theirs.score, theirs.p_value)
+
+
+def test_a_file_that_is_there_is_left_alone(bank: Bank, tmp_path: Path) -> None:
+    file = tmp_path / "brushed.bank"
+    file.write_text("mine")
+    with pytest.raises(BankFileError, match="is there already; give another name, or --force"):
+        bank.export(file)
+    assert file.read_text() == "mine"
+    bank.export(file, force=True)
+    first = file.read_bytes()
+    bank.export(file, force=True)
+    assert file.read_bytes() == first
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["brushed.bank", "images"]
+
+
+def test_a_category_that_is_there_is_left_alone(
+    bank: Bank, take_in: Callable[..., Bank], tmp_path: Path
+) -> None:
+    file = tmp_path / "brushed.bank"
+    bank.export(file)
+    with pytest.raises(CategoryExistsError, match="'brushed' has a bank already"):
+        take_in(file, None)
+    replaced = take_in(file, None, replace=True)
+    assert replaced.category == "brushed"
+    assert replaced.inspect(tmp_path / "images" / "000.png").bank_version == 2
+
+
+def test_images_go_along(bank: Bank, take_in: Callable[..., Bank], tmp_path: Path) -> None:
+    file, folder = tmp_path / "brushed.bank", tmp_path / "unpacked"
+    assert bank.export(file, with_images=True).image_files == 24
+    other = take_in(file, images=folder)
+    learned = sorted((tmp_path / "images").iterdir())
+    unpacked = sorted(folder.iterdir())
+    assert [one.name for one in unpacked] == [f"{index:06}.png" for index in range(24)]
+    assert [one.read_bytes() for one in unpacked] == [one.read_bytes() for one in learned]
+    again = tmp_path / "again.bank"
+    assert other.export(again, with_images=True).image_files == 24
+    with pytest.raises(patchbank.PatchbankError, match="give a new folder"):
+        take_in(file, "third", images=folder)
+    # What fails in the database leaves no images behind.
+    with pytest.raises(CategoryExistsError):
+        take_in(file, images=tmp_path / "more")
+    assert not (tmp_path / "more").exists()
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_images_that_are_gone_or_changed_cannot_go_along(bank: Bank, tmp_path: Path) -> None:
+    file, image = tmp_path / "brushed.bank", tmp_path / "images" / "003.png"
+    content = image.read_bytes()
+    image.write_bytes(content + b"!")
+    with pytest.raises(BankFileError, match=r"003\.png: is not the file the bank learned"):
+        bank.export(file, with_images=True)
+    image.unlink()
+    with pytest.raises(BankFileError, match=r"003\.png: no such file or directory; put it back"):
+        bank.export(file, with_images=True)
+    assert not file.exists()
+
+
+def rewritten(content: bytes, **documents: Any) -> bytes:
+    """Return a bank's file with entries of its document replaced."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as before, zipfile.ZipFile(buffer, "w") as after:
+        for name in before.namelist():
+            data = before.read(name)
+            if name == "bank.json":
+                data = json.dumps(json.loads(data) | documents).encode()
+            after.writestr(name, data)
+    return buffer.getvalue()
+
+
+def test_damaged_and_foreign_files_are_refused_in_one_line(
+    bank: Bank, take_in: Callable[..., Bank], tmp_path: Path
+) -> None:
+    file = tmp_path / "brushed.bank"
+    bank.export(file)
+    good = file.read_bytes()
+    fingerprint, extractor = _extractor_of(good)
+    flipped = bytearray(good)
+    flipped[len(good) // 2] ^= 1
+    compressed = io.BytesIO()
+    with zipfile.ZipFile(compressed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("bank.json", b"{}" + b" " * 1_000_000)
+    empty = io.BytesIO()
+    zipfile.ZipFile(empty, "w").close()
+    cases = {
+        "is no bank's file or a damaged one": b"not an archive",
+        "is no bank's file; give one": empty.getvalue(),
+        "is no bank's file or a damaged one (File is not": good[: len(good) // 2],
+        "is compressed or encrypted": compressed.getvalue(),
+        "damaged": bytes(flipped),
+        "its format_version is 2, not 1; upgrade patchbank": rewritten(good, format_version=2),
+        "its format is 'x'": rewritten(good, format="x"),
+        "of a newer patchbank (surprise: extra": rewritten(good, surprise=1),
+        "differs); export again": rewritten(good, parts={"bank.safetensors": "0" * 64}),
+        "was made with another version of the features' code": rewritten(
+            good, extractor_fingerprint="0" * 64
+        ),
+        "was made with other weights of efficientnet-lite0": rewritten(
+            good, extractor_fingerprint="0" * 64, extractor={**extractor, "weights_sha256": "0"}
+        ),
+        "cannot be used here: unknown backbone 'resnet2000'": rewritten(
+            good, extractor={**extractor, "backbone": "resnet2000"}
+        ),
+        "is of a newer patchbank": rewritten(good, settings={"patience": 3}),
+        "cannot be used here: calibration": rewritten(good, calibration={"scores": []}),
+    }
+    assert len(fingerprint) == 64
+    for message, content in cases.items():
+        file.write_bytes(content)
+        with pytest.raises(patchbank.PatchbankError) as caught:
+            take_in(file)
+        said = str(caught.value)
+        assert message in said
+        assert said.startswith(f"{file}: ")
+        assert "\n" not in said
+    with pytest.raises(BankFileError, match="no such file"):
+        take_in(tmp_path / "nowhere.bank")
+    file.write_bytes(good)
+    with pytest.raises(BankFileError, match="holds no images; export it again with --with-images"):
+        take_in(file, images=tmp_path / "unpacked")
+    assert not take_in(file).inspect(tmp_path / "images" / "000.png").heatmap
+
+
+def _extractor_of(content: bytes) -> tuple[str, dict[str, Any]]:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        document = json.loads(archive.read("bank.json"))
+    return document["extractor_fingerprint"], document["extractor"]
