@@ -21,10 +21,10 @@ from patchbank.datasets.folders import (
     natural_key,
     walk_files,
 )
-from patchbank.datasets.samples import GOOD, CategorySamples, Sample
+from patchbank.datasets.samples import GOOD, CategorySamples, Mask, Sample
 from patchbank.errors import DatasetError
 
-_LAYOUT = "ROOT/NAME/train/good and ROOT/NAME/test/KIND"
+LAYOUT = "ROOT/NAME/train/good and ROOT/NAME/test/KIND"
 # What people call the good images where they do not call them `good`.
 _GOOD_NAMES = frozenset({"good", "ok", "normal", "goods", "defect_free", "nodefect", "no_defect"})
 _SHOWN = 5
@@ -41,7 +41,7 @@ def list_categories(root: str | Path) -> list[str]:
     root = Path(root)
     if not root.is_dir():
         problem = "is not a folder" if root.exists() else "does not exist"
-        raise DatasetError(f"{root} {problem}; give the folder that holds {_LAYOUT}")
+        raise DatasetError(f"{root} {problem}; give the folder that holds {LAYOUT}")
     if _is_category(root):
         full = root.resolve()
         raise DatasetError(
@@ -60,7 +60,7 @@ def list_categories(root: str | Path) -> list[str]:
     if any(is_image_name(file.name) for file in root.iterdir() if file.is_file()):
         hint = "; to learn from a plain folder of good images, use `patchbank fit`"
     raise DatasetError(
-        f"{root} holds no category: expected {_LAYOUT}, found {describe_content(root)}{hint}"
+        f"{root} holds no category: expected {LAYOUT}, found {describe_content(root)}{hint}"
     )
 
 
@@ -145,9 +145,10 @@ def _anomalous(
     without: list[str] = []
     for image in images:
         stem = image.relative_to(kind).with_suffix("").as_posix()
-        mask = masks.pop(f"{stem}_mask", None)
-        if mask is None:
+        file = masks.pop(f"{stem}_mask", None)
+        if file is None:
             without.append(image.name)
+        mask = None if file is None else Mask((file,))
         samples.append(
             Sample(image, _name(root, image), "anomalous", kind.name, split="test", mask=mask)
         )

@@ -15,6 +15,26 @@ GOOD = "good"
 
 
 @dataclass(frozen=True, slots=True)
+class Mask:
+    """Which pixels of an image are anomalous: those that any of some mask images marks.
+
+    Attributes
+    ----------
+    paths
+        Mask images, at least one, each of the image's size. Their union counts.
+    background
+        RGB of the pixels that are not anomalous; every other colour marks an anomaly.
+    """
+
+    paths: tuple[Path, ...]
+    background: tuple[int, int, int] = (0, 0, 0)
+
+    def __post_init__(self) -> None:
+        if not self.paths:
+            raise ValueError("a mask needs at least one image")
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
     """An image of a data set.
 
@@ -30,7 +50,7 @@ class Sample:
     kind
         MVTec AD's defect type (``crack``), ``good`` for a good image.
     mask
-        Image of the anomalous pixels (not zero), where the data set has one.
+        The anomalous pixels, where the data set has them.
     split
         Learned from (``train``) or judged (``test``).
     """
@@ -40,7 +60,7 @@ class Sample:
     label: Label
     kind: str
     split: Split
-    mask: Path | None = None
+    mask: Mask | None = None
 
     def __post_init__(self) -> None:
         if (self.kind == GOOD) != (self.label == GOOD):

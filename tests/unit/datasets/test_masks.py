@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from patchbank.datasets.masks import read_mask
+from patchbank.datasets.samples import Mask
 from patchbank.errors import DatasetError, ImageError
 
 EXPECTED = np.zeros((12, 18), dtype=np.bool_)
@@ -32,18 +33,37 @@ def test_what_is_not_black_is_anomalous(tmp_path: Path, mode: str, value: int) -
         image.putpalette([0, 0, 0, 200, 0, 0])
     path = tmp_path / "000_mask.png"
     image.save(path)
-    np.testing.assert_array_equal(read_mask(path, 12, 18), EXPECTED)
+    np.testing.assert_array_equal(read_mask(Mask((path,)), 12, 18), EXPECTED)
 
 
 def test_a_mask_of_another_image_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "000_mask.png"
     Image.fromarray(EXPECTED).save(path)
     with pytest.raises(DatasetError, match="18 x 12 pixels, but its image 12 x 18"):
-        read_mask(path, 18, 12)
+        read_mask(Mask((path,)), 18, 12)
 
 
 def test_what_is_no_image_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "000_mask.png"
     path.write_text("no image")
     with pytest.raises(ImageError):
-        read_mask(path, 12, 18)
+        read_mask(Mask((path,)), 12, 18)
+
+
+def test_several_masks_are_united(tmp_path: Path) -> None:
+    halves = []
+    for number, rows in enumerate((slice(0, 2), slice(2, 12))):
+        half = np.zeros_like(EXPECTED)
+        half[rows] = EXPECTED[rows]
+        halves.append(tmp_path / f"{number}.png")
+        Image.fromarray(half).save(halves[-1])
+    np.testing.assert_array_equal(read_mask(Mask(tuple(halves)), 12, 18), EXPECTED)
+
+
+def test_the_background_may_have_another_colour(tmp_path: Path) -> None:
+    pixels = np.full((12, 18, 3), 255, dtype=np.uint8)
+    pixels[EXPECTED] = (0, 255, 255)
+    path = tmp_path / "mask.png"
+    Image.fromarray(pixels).save(path)
+    mask = Mask((path,), background=(255, 255, 255))
+    np.testing.assert_array_equal(read_mask(mask, 12, 18), EXPECTED)

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from patchbank.datasets import mvtec
+from patchbank.datasets.samples import Mask
 from patchbank.errors import DatasetError
 
 RIGHT = (
@@ -49,7 +50,7 @@ def test_a_category_loads(tmp_path: Path) -> None:
         ("leather/test/cut/001.png", "anomalous", "cut", "test"),
         ("leather/test/good/000.png", "good", "good", "test"),
     ]
-    assert found.test[0].mask == root / "leather/ground_truth/cut/000_mask.png"
+    assert found.test[0].mask == Mask((root / "leather/ground_truth/cut/000_mask.png",))
     assert found.kinds == {"good": 1, "cut": 2}
     assert found.has_masks
     assert found.warnings == ()

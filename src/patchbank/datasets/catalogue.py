@@ -1,0 +1,102 @@
+"""Every data set under one name and one interface: list its categories, load one of them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from patchbank.datasets import mvtec
+from patchbank.datasets.marker import is_synthetic
+from patchbank.datasets.samples import CategorySamples
+from patchbank.errors import ParameterError
+from patchbank.progress import Progress, silent
+
+_Lister = Callable[[Path], list[str]]
+_Loader = Callable[[Path, str, Progress], CategorySamples]
+
+
+@dataclass(frozen=True, slots=True)
+class DataSet:
+    """A data set, or a kind of folder, that patchbank can read.
+
+    Attributes
+    ----------
+    name
+        What the user gives as `--dataset`.
+    title
+        What tables and pages print.
+    layout
+        Its folders in a few words, for messages.
+    aupro_limit
+        The false-positive rate up to which its authors integrate the per-region overlap.
+    """
+
+    name: str
+    title: str
+    layout: str
+    _list: _Lister
+    _load: _Loader
+    aupro_limit: float = 0.3
+
+    def list_categories(self, root: str | Path) -> list[str]:
+        """Return the names of the categories below the data set's root, in natural order.
+
+        Raises
+        ------
+        DatasetError
+            If there is none; the message says what was expected and what was found.
+        """
+        return self._list(Path(root))
+
+    def load(
+        self, root: str | Path, category: str, *, progress: Progress = silent
+    ) -> CategorySamples:
+        """Return the images of one category.
+
+        Raises
+        ------
+        DatasetError
+            If the category is not there, or its folders are not laid out as expected.
+        """
+        return self._load(Path(root), category, progress)
+
+    def is_synthetic(self, root: str | Path) -> bool:
+        """Whether the images were made by code (`patchbank make-surfaces`), not by a camera."""
+        return is_synthetic(Path(root))
+
+
+def _at_once(load: Callable[[Path, str], CategorySamples]) -> _Loader:
+    """Return a loader for a layout that is read too quickly for progress."""
+
+    def loader(root: Path, category: str, progress: Progress) -> CategorySamples:
+        return load(root, category)
+
+    return loader
+
+
+DATASETS: Mapping[str, DataSet] = MappingProxyType(
+    {
+        dataset.name: dataset
+        for dataset in (
+            DataSet("mvtec", "MVTec AD", mvtec.LAYOUT, mvtec.list_categories, _at_once(mvtec.load)),
+        )
+    }
+)
+
+
+def find_dataset(name: str) -> DataSet:
+    """Return the data set of a name.
+
+    Raises
+    ------
+    ParameterError
+        If there is none; the message lists those that there are.
+    """
+    if name not in DATASETS:
+        close = difflib.get_close_matches(name.lower(), DATASETS, n=1)
+        meant = f", did you mean {close[0]}?" if close else ";"
+        raise ParameterError(f"no data set {name!r}{meant} there are {', '.join(DATASETS)}")
+    return DATASETS[name]
