@@ -7,10 +7,8 @@ a defect (0, 1/3, 2/3 or 1) that experts gave it. Good means 0 here and defectiv
 
 from __future__ import annotations
 
-import errno
 import importlib.util
 import json
-import secrets
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,8 +17,9 @@ from typing import Literal
 
 import numpy as np
 
+from patchbank.datasets.new_folder import new_folder
 from patchbank.datasets.samples import GOOD, CategorySamples, Sample
-from patchbank.errors import DatasetError, DiskFullError, MissingExtraError, ParameterError
+from patchbank.errors import DatasetError, MissingExtraError, ParameterError
 from patchbank.progress import Progress, silent
 
 CellKind = Literal["mono", "poly"]
@@ -168,12 +167,7 @@ def export_demo(
     if _holds_export(target, marker):
         progress("export", len(samples), len(samples))
         return len(samples)
-    # Made beside the target, so that the last step is a rename within one file system.
-    partial = target.absolute().with_name(
-        f".{target.absolute().name}.{secrets.token_hex(4)}.partial"
-    )
-    try:
-        partial.mkdir(parents=True)
+    with new_folder(target, "the demo set") as partial:
         for done, sample in enumerate(samples):
             progress("export", done, len(samples))
             copy = partial / sample.name
@@ -181,17 +175,6 @@ def export_demo(
             shutil.copyfile(sample.path, copy)
         (partial / "LICENCE.txt").write_text(_NOTE, encoding="utf-8")
         (partial / _MARKER).write_text(json.dumps(marker), encoding="utf-8")
-        if target.exists():
-            target.rmdir()  # empty, or this fails
-        partial.rename(target)
-    except OSError as exc:
-        if exc.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFullError(
-                f"no space left on the disk for the demo set in {folder}; nothing was written"
-            ) from exc
-        raise DatasetError(f"the demo set cannot be written to {folder}: {exc.strerror}") from exc
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     progress("export", len(samples), len(samples))
     return len(samples)
 

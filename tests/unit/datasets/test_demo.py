@@ -11,7 +11,7 @@ import pytest
 
 from patchbank.datasets import mvtec
 from patchbank.datasets.demo import CellKind, demo_split, export_demo
-from patchbank.datasets.samples import CategorySamples, Sample, count_labels
+from patchbank.datasets.samples import CategorySamples, Mask, Sample, count_labels
 from patchbank.errors import DatasetError, DiskFullError, MissingExtraError, ParameterError
 
 
@@ -149,7 +149,7 @@ def test_samples_check_themselves() -> None:
     with pytest.raises(ValueError, match="does not fit"):
         Sample(path, "a", label="good", kind="crack", split="test")
     with pytest.raises(ValueError, match="no mask"):
-        Sample(path, "a", label="good", kind="good", split="test", mask=path)
+        Sample(path, "a", label="good", kind="good", split="test", mask=Mask((path,)))
     good = Sample(path, "a", label="good", kind="good", split="train")
     bad = Sample(path, "b", label="anomalous", kind="cut", split="test")
     with pytest.raises(ValueError, match="twice"):

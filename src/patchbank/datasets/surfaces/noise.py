@@ -1,0 +1,151 @@
+"""Random fields that are the same, bit for bit, on every machine.
+
+Numbers come from PCG64's raw stream, which NumPy promises to keep. They are combined elementwise by
+operations that IEEE 754 rounds exactly (+, −, ×, ÷, √, floor, comparisons) and by sums of integers:
+no library sine or exponential, no float reduction and no BLAS, whose last bits vary with the
+processor.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+Field = npt.NDArray[np.float64]
+
+
+class Dice:
+    """Random numbers of one image."""
+
+    def __init__(self, *key: int) -> None:
+        self._bits = np.random.PCG64(np.random.SeedSequence(key))
+
+    def uniform(self, low: float, high: float) -> float:
+        """Return a number in [low, high)."""
+        return low + (high - low) * float(self.field(1)[0])
+
+    def integer(self, low: int, high: int) -> int:
+        """Return a whole number from low to high, both included."""
+        return low + math.floor((high - low + 1) * float(self.field(1)[0]))
+
+    def sign(self) -> float:
+        """Return 1 or −1."""
+        return 1.0 if self.uniform(0, 1) < 0.5 else -1.0
+
+    def field(self, *shape: int) -> Field:
+        """Return numbers in [0, 1) of a shape."""
+        raw = self._bits.random_raw(math.prod(shape))
+        return ((raw >> np.uint64(11)) * 2.0**-53).reshape(shape)
+
+    def grain(self, *shape: int) -> Field:
+        """Return numbers of mean 0 and standard deviation 1, almost normal: sums of four bytes."""
+        count = math.prod(shape)
+        raw = self._bits.random_raw((count + 1) // 2).astype("<u8").view(np.uint8).reshape(-1, 4)
+        total = raw[:count, 0].astype(np.int16)
+        for place in (1, 2, 3):
+            total += raw[:count, place]
+        # A byte has the variance (256² − 1) / 12.
+        return ((total - 510) / math.sqrt(4 * (256**2 - 1) / 12)).reshape(shape)
+
+
+def ramp(values: Field, low: float, high: float) -> Field:
+    """Return 0 below low, 1 above high and a smooth step between them."""
+    t = np.minimum(np.maximum((values - low) / (high - low), 0.0), 1.0)
+    return _eased(t)
+
+
+def wave(phase: Field) -> Field:
+    """Return a sine of period 1 to within 0.1 %, made of parabolas."""
+    t = 2.0 * (phase - np.floor(phase)) - 1.0
+    arch = 4.0 * t * (np.abs(t) - 1.0)
+    return 0.225 * (arch * np.abs(arch) - arch) + arch
+
+
+def direction(dice: Dice, tilt: float) -> tuple[float, float]:
+    """Return cosine and sine of an angle whose half has a tangent of at most tilt."""
+    half = dice.uniform(-tilt, tilt)
+    return (1 - half * half) / (1 + half * half), 2 * half / (1 + half * half)
+
+
+def pixels(side: int) -> tuple[Field, Field]:
+    """Return row and column of each pixel in 256ths of the side, so that patterns scale with it."""
+    steps = (np.arange(side) + 0.5) * (256.0 / side)
+    rows, columns = np.meshgrid(steps, steps, indexing="ij")
+    return rows, columns
+
+
+def noise(dice: Dice, rows: Field, columns: Field, height: float, width: float) -> Field:
+    """Return smooth noise in [0, 1) with lumps of that height and width."""
+    y = rows / height
+    x = columns / width
+    row, column = np.floor(y), np.floor(x)
+    top, left = float(row.min()), float(column.min())
+    breadth = int(column.max() - left) + 2
+    lattice = dice.field((int(row.max() - top) + 2) * breadth)
+    down = _eased(y - row)
+    right = _eased(x - column)
+    at = ((row - top) * breadth + (column - left)).astype(np.intp)
+    corner, beside = lattice.take(at), lattice.take(at + 1)
+    above = corner + (beside - corner) * right
+    at += breadth
+    corner, beside = lattice.take(at), lattice.take(at + 1)
+    below = corner + (beside - corner) * right
+    return above + (below - above) * down
+
+
+def fractal(
+    dice: Dice, rows: Field, columns: Field, height: float, width: float, octaves: int
+) -> Field:
+    """Return noise in [0, 1) whose lumps have lumps, each octave half as large and half as high."""
+    total = np.zeros_like(rows)
+    weight, weights = 1.0, 0.0
+    for _ in range(octaves):
+        total += weight * noise(dice, rows, columns, height, width)
+        weights += weight
+        weight, height, width = weight / 2, height / 2, width / 2
+    return total / weights
+
+
+def cells(dice: Dice, rows: Field, columns: Field, size: float) -> tuple[Field, Field]:
+    """Return the distances to the nearest and second-nearest point of a jittered grid, in sizes.
+
+    Worley, "A Cellular Texture Basis Function", SIGGRAPH 1996.
+    """
+    y = rows / size
+    x = columns / size
+    top, left = math.floor(float(y.min())) - 1, math.floor(float(x.min())) - 1
+    shape = (math.floor(float(y.max())) - top + 3, math.floor(float(x.max())) - left + 3)
+    offset_rows, offset_columns = dice.field(*shape), dice.field(*shape)
+    i = np.floor(y).astype(np.int64)
+    j = np.floor(x).astype(np.int64)
+    first = np.full_like(rows, 9.0)
+    second = np.full_like(rows, 9.0)
+    for down in (-1, 0, 1):
+        for right in (-1, 0, 1):
+            at = (i + down - top, j + right - left)
+            dy = i + down + offset_rows[at] - y
+            dx = j + right + offset_columns[at] - x
+            distance = dy * dy + dx * dx
+            second = np.minimum(second, np.maximum(first, distance))
+            first = np.minimum(first, distance)
+    return np.sqrt(first), np.sqrt(second)
+
+
+def sample(picture: Field, rows: Field, columns: Field) -> Field:
+    """Return a picture's values between its pixels, (n, 3) for places given as pixel indices."""
+    last = len(picture) - 1
+    y = np.minimum(np.maximum(rows, 0.0), last)
+    x = np.minimum(np.maximum(columns, 0.0), last)
+    i = np.minimum(np.floor(y).astype(np.int64), last - 1)
+    j = np.minimum(np.floor(x).astype(np.int64), last - 1)
+    down = (y - i)[..., np.newaxis]
+    right = (x - j)[..., np.newaxis]
+    above = picture[i, j] * (1.0 - right) + picture[i, j + 1] * right
+    below = picture[i + 1, j] * (1.0 - right) + picture[i + 1, j + 1] * right
+    return above * (1.0 - down) + below * down
+
+
+def _eased(t: Field) -> Field:
+    return t * t * (3.0 - 2.0 * t)
