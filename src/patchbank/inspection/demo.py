@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import errno
-import importlib.util
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from patchbank.datasets.demo import CITATION, LICENCE, LICENCE_URL, demo_split
-from patchbank.errors import DiskFullError, MissingExtraError, ReportError
 from patchbank.inspection.evaluate import CategoryEvaluation, Judged, evaluate_category
 from patchbank.inspection.extremes import JudgedCase
 from patchbank.inspection.fit import save
@@ -24,6 +20,7 @@ from patchbank.inspection.workspace import Workspace
 from patchbank.memory.scoring import place
 from patchbank.progress import Progress, silent
 from patchbank.reports.pictures import SimilarImage, heatmap_picture
+from patchbank.reports.writing import check_report_packages, make_writable
 from patchbank.vision.images import decode
 
 if TYPE_CHECKING:
@@ -71,16 +68,11 @@ def run_demo(workspace: Workspace, folder: Path, *, progress: Progress = silent)
         If the page or the bank cannot be written. That the folder cannot be written is found out
         before any work, and nothing is stored then.
     """
-    # Said before the work, not after it.
-    if any(importlib.util.find_spec(name) is None for name in ("jinja2", "matplotlib")):
-        raise MissingExtraError(
-            "the demo's page needs packages that are not installed; "
-            "run: pip install 'patchbank[demo]'"
-        )
+    check_report_packages("demo")  # said before the work, not after it
     from patchbank.reports.page import PAGE_NAME, write_evaluation_page
 
     heatmaps = folder / "heatmaps"
-    _make_writable(folder, heatmaps, folder / PAGE_NAME)
+    make_writable(folder, heatmaps, page=folder / PAGE_NAME)
     samples = demo_split("mono")
     watch = Stopwatch()
     with watch.stage("learning and judging"):
@@ -101,28 +93,6 @@ def run_demo(workspace: Workspace, folder: Path, *, progress: Progress = silent)
         )
     timings = {**watch.seconds, "total": watch.total()}
     return DemoReport(page, evaluation, version, passed, failed, timings)
-
-
-def _make_writable(folder: Path, heatmaps: Path, page: Path) -> None:
-    """Make the folders and check that files can be written there and the page replaced."""
-    try:
-        for inner in (folder, heatmaps):
-            inner.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=inner) as probe:
-                probe.write(b"probe")
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFullError(
-                f"no space left on the disk for the report in {folder}; free some and repeat"
-            ) from error
-        raise ReportError(
-            f"the report cannot be written to {folder}: {error.strerror}; give another folder"
-        ) from error
-    if page.is_dir():
-        raise ReportError(
-            f"the report cannot be written to {folder}: {page.name} is a folder there; "
-            "give another folder"
-        )
 
 
 def _typical_pass(evaluation: CategoryEvaluation) -> Judged:
