@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from patchbank.cli import database, evaluate, fit, inspect, manage, surfaces
+from patchbank.cli import benchmark, database, evaluate, fit, inspect, manage, surfaces
 
 app = typer.Typer(
     name="patchbank",
@@ -37,5 +37,5 @@ def _root(
     """
 
 
-for _module in (fit, inspect, evaluate, surfaces, manage, database):
+for _module in (fit, inspect, evaluate, benchmark, surfaces, manage, database):
     _module.register(app)

@@ -21,6 +21,7 @@ from patchbank.errors import (
     PatchbankError,
 )
 from patchbank.inspection.extremes import Extremes
+from patchbank.inspection.figures import FIGURES
 from patchbank.inspection.judge import Judge
 from patchbank.inspection.learn import LearnedBank, learn
 from patchbank.inspection.settings import FitSettings
@@ -41,18 +42,6 @@ from patchbank.progress import Progress, silent
 from patchbank.vision.extractor import Extractor, Refusal
 from patchbank.vision.images import ImageLimits
 
-_AVERAGED = (
-    "image_auroc",
-    "average_precision",
-    "f1_max",
-    "false_alarm_rate",
-    "recall",
-    "pixel_auroc",
-    "pixel_average_precision",
-    "aupro",
-    "fit_seconds",
-    "milliseconds_per_image",
-)
 # Images judged one at a time to tell how long that takes; one more comes first and does not count.
 _TIMED = 10
 
@@ -74,15 +63,28 @@ class Judged:
 class Evaluation:
     """Figures of one category, or the average of several.
 
-    `values` holds `image_auroc`, `average_precision`, `f1_max`, `false_alarm_rate`, `recall`,
-    `pixel_auroc`, `pixel_average_precision`, `aupro`, `fit_seconds` and `milliseconds_per_image`;
-    None where the test images cannot tell.
+    Attributes
+    ----------
+    values
+        The value of each of `FIGURES` by its key; None where the test images cannot tell.
+    facts
+        What else belongs to them: numbers of images, threshold, intervals.
+    remarks
+        What was odd, one line each.
+    synthetic
+        Whether the images were made by code.
     """
 
     category: str
     values: dict[str, float | None]
     facts: dict[str, Any] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    synthetic: bool = False
+
+    @property
+    def label(self) -> str:
+        """What tables call it."""
+        return f"{self.category} (synthetic)" if self.synthetic else self.category
 
     def value(self, name: str) -> float | None:
         """Return one figure, or None."""
@@ -90,7 +92,8 @@ class Evaluation:
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object the command prints."""
-        return {"category": self.category, **self.values, **self.facts}
+        synthetic = {"synthetic": True} if self.synthetic else {}
+        return {"category": self.category, **synthetic, **self.values, **self.facts}
 
 
 @dataclass(frozen=True)
@@ -137,6 +140,13 @@ class CategoryEvaluation:
     unread_masks: tuple[str, ...]
     fit_seconds: float
     milliseconds_per_image: float | None
+    synthetic: bool = False
+
+    @property
+    def map_threshold(self) -> float:
+        """The score above which a pixel belongs to a region."""
+        rate = self.bank.settings.false_alarm_rate
+        return self.bank.calibration.map_threshold(rate).value
 
     def scores(self, label: str) -> npt.NDArray[np.float64]:
         """Return the (n,) scores of the images of a label."""
@@ -181,6 +191,7 @@ class CategoryEvaluation:
                 "center_crop": self.bank.settings.extractor.center_crop,
             },
             remarks=tuple(remarks),
+            synthetic=self.synthetic,
         )
 
 
@@ -209,6 +220,7 @@ def evaluate(
     """
     found = find_dataset(dataset)
     limit = checked_aupro_limit(aupro_limit, found)
+    synthetic = found.is_synthetic(root)
     all_samples = load_categories(found, root, categories, progress=progress)
     # Made now, so that what is wrong with the settings is said once and not of each category.
     workspace.extractor(settings.extractor)
@@ -216,7 +228,12 @@ def evaluate(
     for samples in all_samples:
         try:
             summary = evaluate_category(
-                workspace, samples, settings, aupro_limit=limit, progress=progress
+                workspace,
+                samples,
+                settings,
+                aupro_limit=limit,
+                synthetic=synthetic,
+                progress=progress,
             ).summary()
         except PatchbankError as error:
             yield Failed.because(samples.category, error)
@@ -264,10 +281,15 @@ def checked_aupro_limit(limit: float | None, dataset: DataSet) -> float:
 def average(summaries: Sequence[Evaluation]) -> Evaluation:
     """Return the mean of each figure over the categories that have it."""
     values: dict[str, float | None] = {}
-    for name in _AVERAGED:
+    for name in (figure.key for figure in FIGURES):
         known = [value for one in summaries if (value := one.value(name)) is not None]
         values[name] = float(np.mean(known)) if known else None
-    return Evaluation("average", values, {"categories": len(summaries)})
+    return Evaluation(
+        "average",
+        values,
+        {"categories": len(summaries)},
+        synthetic=any(one.synthetic for one in summaries),
+    )
 
 
 def evaluate_category(
@@ -276,6 +298,7 @@ def evaluate_category(
     settings: FitSettings,
     *,
     aupro_limit: float = 0.3,
+    synthetic: bool = False,
     cases: int = 0,
     write_map: MapWriter | None = None,
     progress: Progress = silent,
@@ -290,6 +313,8 @@ def evaluate_category(
     ----------
     aupro_limit
         False-positive rate up to which the per-region overlap is integrated.
+    synthetic
+        Whether the images were made by code, for the figures to be labelled so.
     cases
         How many of the best and the worst cases to keep, of each kind.
     write_map
@@ -371,6 +396,7 @@ def evaluate_category(
         unread_masks=tuple(unread_masks),
         fit_seconds=fit_seconds,
         milliseconds_per_image=milliseconds,
+        synthetic=synthetic,
     )
 
 
