@@ -338,9 +338,9 @@ class Benchmark:
                     + (f" cropped to {extractor.center_crop}" if extractor.center_crop else "")
                     + f", {extractor.precision}",
                 ),
-                ("Coreset", f"{self.settings.coreset_ratio:.2%} of the patches"),
+                ("Coreset", f"{100 * self.settings.coreset_ratio:g} % of the patches"),
                 ("Image score", self.settings.image_score),
-                ("False-alarm rate asked for", f"{self.settings.false_alarm_rate:.2%}"),
+                ("False-alarm rate asked for", f"{100 * self.settings.false_alarm_rate:g} %"),
                 ("Seed", str(self.settings.seed)),
                 ("Versions", ", ".join(f"{name} {one}" for name, one in versions().items())),
                 ("Machine", f"{platform.machine()}, {usable_cores()} cores in use"),
@@ -450,4 +450,5 @@ def _share(evaluation: Evaluation, key: str, interval: str) -> str:
     value, bounds = evaluation.value(key), evaluation.facts[interval]
     if value is None or bounds is None:
         return "not known: no such image"
-    return f"{value:.1%}; the true rate is in {bounds[0]:.1%} to {bounds[1]:.1%} (95 %)"
+    low, high = bounds
+    return f"{100 * value:.1f} % (95 % interval of the true rate: {100 * low:.1f} to {100 * high:.1f} %)"
