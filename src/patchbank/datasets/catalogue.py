@@ -8,10 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from patchbank.datasets import mvtec
+from patchbank.datasets import kolektor, manifest, plain, visa
+from patchbank.datasets.btad import BTAD
 from patchbank.datasets.marker import is_synthetic
+from patchbank.datasets.mvtec import MVTEC_AD, MVTEC_AD_2, MVTEC_LOCO
+from patchbank.datasets.recognise import recognise
 from patchbank.datasets.samples import CategorySamples
-from patchbank.errors import ParameterError
+from patchbank.datasets.tree import Tree
+from patchbank.errors import DatasetError, ParameterError
 from patchbank.progress import Progress, silent
 
 _Lister = Callable[[Path], list[str]]
@@ -49,6 +53,7 @@ class DataSet:
         DatasetError
             If there is none; the message says what was expected and what was found.
         """
+        self._refuse_another(Path(root))
         return self._list(Path(root))
 
     def load(
@@ -61,11 +66,21 @@ class DataSet:
         DatasetError
             If the category is not there, or its folders are not laid out as expected.
         """
+        self._refuse_another(Path(root))
         return self._load(Path(root), category, progress)
 
     def is_synthetic(self, root: str | Path) -> bool:
         """Whether the images were made by code (`patchbank make-surfaces`), not by a camera."""
         return is_synthetic(Path(root))
+
+    def _refuse_another(self, root: Path) -> None:
+        """Refuse a root that has the layout of another data set: it would load wrongly or not."""
+        other = recognise(root)
+        if other not in (None, self.name):
+            raise DatasetError(
+                f"{root} looks like {DATASETS[other].title}, not {self.title} "
+                f"(expected {self.layout}); use --dataset {other}"
+            )
 
 
 def _at_once(load: Callable[[Path, str], CategorySamples]) -> _Loader:
@@ -77,14 +92,29 @@ def _at_once(load: Callable[[Path, str], CategorySamples]) -> _Loader:
     return loader
 
 
-DATASETS: Mapping[str, DataSet] = MappingProxyType(
-    {
-        dataset.name: dataset
-        for dataset in (
-            DataSet("mvtec", "MVTec AD", mvtec.LAYOUT, mvtec.list_categories, _at_once(mvtec.load)),
-        )
-    }
+def _tree(name: str, title: str, tree: Tree, aupro_limit: float = 0.3) -> DataSet:
+    return DataSet(name, title, tree.layout, tree.list_categories, _at_once(tree.load), aupro_limit)
+
+
+_ALL = (
+    _tree("mvtec", "MVTec AD", MVTEC_AD),
+    _tree("mvtec-ad2", "MVTec AD 2", MVTEC_AD_2, aupro_limit=0.05),
+    _tree("mvtec-loco", "MVTec LOCO AD", MVTEC_LOCO),
+    DataSet("visa", "VisA", visa.LAYOUT, visa.list_categories, _at_once(visa.load)),
+    _tree("btad", "BTAD", BTAD),
+    DataSet(
+        "kolektorsdd2", "KolektorSDD2", kolektor.LAYOUT, kolektor.list_categories, kolektor.load
+    ),
+    DataSet("folder", "a plain folder", plain.LAYOUT, plain.list_categories, _at_once(plain.load)),
+    DataSet(
+        "manifest",
+        "a manifest",
+        manifest.LAYOUT,
+        manifest.list_categories,
+        _at_once(manifest.load),
+    ),
 )
+DATASETS: Mapping[str, DataSet] = MappingProxyType({dataset.name: dataset for dataset in _ALL})
 
 
 def find_dataset(name: str) -> DataSet:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,16 @@ from patchbank.datasets.surfaces.materials import (
     GRID_WIDTH,
     Piece,
 )
-from patchbank.datasets.surfaces.noise import Dice, Field, fractal, pixels, ramp, sample, wave
+from patchbank.datasets.surfaces.noise import (
+    Dice,
+    Field,
+    colour,
+    fractal,
+    pixels,
+    ramp,
+    sample,
+    wave,
+)
 from patchbank.datasets.surfaces.shapes import blot, line
 
 # What covers less than this is left out of picture and mask alike: the eye would not find it.
@@ -62,19 +72,22 @@ def scratch(dice: Dice, piece: Piece) -> Damage:
     return _covered(piece, piece.face * (1 + change) + 40 * change, cover)
 
 
-def stain(dice: Dice, piece: Piece) -> Damage:
+def stain(dice: Dice, piece: Piece, *, strongest: float = 0.45) -> Damage:
     """Draw the mark of a liquid that dried: a tint with a darker rim."""
     rows, columns = pixels(len(piece.face))
     away = blot(dice, rows, columns, dice.uniform(12, 26), ragged=0.35)
-    tint = np.array([dice.uniform(0.62, 0.82), dice.uniform(0.58, 0.80), dice.uniform(0.50, 0.85)])
+    strength = dice.uniform(0.6, 1.0) * strongest
+    tint = 1 - strength * colour(
+        dice.uniform(0.4, 0.85), dice.uniform(0.45, 0.95), dice.uniform(0.35, 1.1)
+    )
     rim = 1 - 0.16 * ramp(away, 0.72, 0.9)
     return _covered(piece, piece.face * tint * rim[..., np.newaxis], ramp(away, 1.0, 0.9))
 
 
-def hole(dice: Dice, piece: Piece) -> Damage:
+def hole(dice: Dice, piece: Piece, *, largest: float = 9) -> Damage:
     """Punch a hole: what is under the surface, in shadow at the upper rim."""
     rows, columns = pixels(len(piece.face))
-    away = blot(dice, rows, columns, dice.uniform(5, 10), ragged=0.22, stretch=1.3)
+    away = blot(dice, rows, columns, dice.uniform(0.5, 1.0) * largest, ragged=0.22, stretch=1.3)
     shade = 0.35 + 0.5 * ramp(away, 0.95, 0.3)
     return _covered(piece, piece.under() * shade[..., np.newaxis], ramp(away, 1.05, 0.92))
 
@@ -103,22 +116,24 @@ def stroke(dice: Dice, piece: Piece) -> Damage:
     rows, columns = pixels(len(piece.face))
     path = line(dice, rows, columns, dice.uniform(50, 110), wander=0.12)
     width = dice.uniform(4, 7)
-    ink = np.array([1.0, 0.98, 0.96]) * dice.uniform(70, 110)
+    ink = colour(1.0, 0.98, 0.96) * dice.uniform(70, 110)
     dry = fractal(dice, rows, columns, 5, 5, 2)
     cover = ramp(np.abs(path.distance), width + 0.7, width - 0.7) * ramp(dry, 0.16, 0.3)
     return _covered(piece, ink + 0 * piece.face, cover * dice.uniform(0.5, 0.75))
 
 
-def thread(dice: Dice, piece: Piece) -> Damage:
+def thread(dice: Dice, piece: Piece, *, lightness: float = 140) -> Damage:
     """Lay a loose fibre on the surface, with its shadow."""
     rows, columns = pixels(len(piece.face))
     path = line(dice, rows, columns, dice.uniform(70, 150), wander=0.3, pieces=16)
     width = dice.uniform(1.0, 1.7)
-    colour = np.array([dice.uniform(120, 215), dice.uniform(100, 195), dice.uniform(80, 175)])
+    yarn = lightness * colour(
+        dice.uniform(0.8, 1.4), dice.uniform(0.75, 1.3), dice.uniform(0.7, 1.2)
+    )
     fibre = ramp(np.abs(path.distance), width + 0.6, width - 0.6)
     shadow = ramp(np.abs(path.distance - 2.2), 2.4, 0.8) * 0.45
     round_ = 1 - 0.35 * np.minimum(np.abs(path.distance) / width, 1.0)
-    above = colour * round_[..., np.newaxis]
+    above = yarn * round_[..., np.newaxis]
     shaded = piece.face * (1 - shadow[..., np.newaxis])
     mixed = shaded + (above - shaded) * fibre[..., np.newaxis]
     return _covered(piece, mixed, np.maximum(fibre, shadow), opaque=True)
@@ -132,7 +147,7 @@ def fold(dice: Dice, piece: Piece) -> Damage:
     reach = dice.uniform(5, 8)
     strength = ramp(np.abs(path.distance), reach, 1.0) * _ends(path.course)
     pull = 5.0 * strength * (side / 256)
-    at_row, at_column = np.indices((side, side)).astype(np.float64)
+    at_row, at_column = np.indices((side, side), dtype=np.float32)
     moved = sample(piece.face, at_row + pull, at_column + pull)
     flank = dice.sign() * dice.uniform(0.3, 0.5) * wave(path.distance / (2.2 * reach)) * strength
     crease = 0.35 * ramp(np.abs(path.distance), 1.6, 0.2) * _ends(path.course)
@@ -158,12 +173,12 @@ def bent(dice: Dice, piece: Piece) -> Damage:
     wire, middle = _wire(dice, position, run)
     reach = dice.uniform(1.3, 2.1) * GRID_SPACING
     bump = ramp(np.abs(run - middle), reach, 0.0)
-    push = dice.sign() * dice.uniform(6.0, 10.0)
+    push = dice.sign() * dice.uniform(7.0, 11.0)
     centre = wire + push * bump
     # The wire as it was, read where it used to be: only the wire moves, not those it crosses.
     shift = push * bump * (side / 256)
     down, right = _gradient(position)
-    at_row, at_column = np.indices((side, side)).astype(np.float64)
+    at_row, at_column = np.indices((side, side), dtype=np.float32)
     moved = sample(piece.face, at_row - shift * down, at_column - shift * right)
     new = ramp(np.abs(position - centre), GRID_WIDTH + 0.9, GRID_WIDTH - 0.9)
     old = ramp(np.abs(position - wire), GRID_WIDTH + 0.9, GRID_WIDTH - 0.9)
@@ -187,23 +202,23 @@ def broken(dice: Dice, piece: Piece) -> Damage:
 def dirt(dice: Dice, piece: Piece) -> Damage:
     """Clog meshes with a lump of something matt."""
     rows, columns = pixels(len(piece.face))
-    away = blot(dice, rows, columns, dice.uniform(9, 16), ragged=0.4)
+    away = blot(dice, rows, columns, dice.uniform(7, 13), ragged=0.4)
     lump = dice.uniform(70, 130) + 60 * (fractal(dice, rows, columns, 7, 7, 3) - 0.5)
-    colour = np.array([1.05, dice.uniform(0.85, 1.0), dice.uniform(0.6, 0.9)])
+    dye = colour(1.05, dice.uniform(0.85, 1.0), dice.uniform(0.6, 0.9))
     cover = ramp(away, 1.03, 0.93) * dice.uniform(0.75, 0.95)
-    return _covered(piece, lump[..., np.newaxis] * colour, cover)
+    return _covered(piece, lump[..., np.newaxis] * dye, cover)
 
 
 def rust(dice: Dice, piece: Piece) -> Damage:
     """Rust some wires over an area; the ground between them stays as it is."""
     rows, columns = pixels(len(piece.face))
-    away = blot(dice, rows, columns, dice.uniform(20, 34), ragged=0.3)
+    away = blot(dice, rows, columns, dice.uniform(14, 28), ragged=0.3)
     wires = np.maximum(
         ramp(np.abs(_offset(piece.across)), GRID_WIDTH + 0.9, GRID_WIDTH - 0.9),
         ramp(np.abs(_offset(piece.along)), GRID_WIDTH + 0.9, GRID_WIDTH - 0.9),
     )
     eaten = 0.75 + 0.5 * fractal(dice, rows, columns, 4, 4, 2)
-    tint = np.array([0.98, dice.uniform(0.60, 0.72), dice.uniform(0.35, 0.52)])
+    tint = colour(0.95, dice.uniform(0.66, 0.82), dice.uniform(0.42, 0.66))
     cover = ramp(away, 1.0, 0.85) * wires
     return _covered(piece, piece.face * tint * eaten[..., np.newaxis], cover)
 
@@ -228,11 +243,23 @@ DEFECTS: dict[str, dict[str, Defect]] = {
         "cut": cut,
         "hole": hole,
         "missing_loops": missing_loops,
-        "stain": stain,
-        "thread": thread,
+        "stain": partial(stain, strongest=0.48),
+        "thread": partial(thread, lightness=95),
     },
-    "grid": {"bent": bent, "broken": broken, "dirt": dirt, "rust": rust, "thread": thread},
-    "leather": {"cut": cut, "fold": fold, "poke": hole, "scratch": scratch, "stain": stain},
+    "grid": {
+        "bent": bent,
+        "broken": broken,
+        "dirt": dirt,
+        "rust": rust,
+        "thread": partial(thread, lightness=100),
+    },
+    "leather": {
+        "cut": cut,
+        "fold": fold,
+        "poke": partial(hole, largest=11),
+        "scratch": scratch,
+        "stain": partial(stain, strongest=0.6),
+    },
     "tile": {"chip": chip, "crack": crack, "scratch": scratch, "stain": stain, "stroke": stroke},
     "wood": {
         "crack": grain_crack,
@@ -282,7 +309,8 @@ def _wire(dice: Dice, position: Field, run: Field) -> tuple[float, float]:
 
 
 def _offset(position: Field) -> Field:
-    return position - (np.floor(position / GRID_SPACING) + 0.5) * GRID_SPACING
+    offset: Field = position - (np.floor(position / GRID_SPACING) + 0.5) * GRID_SPACING
+    return offset
 
 
 def _crossing(run: Field) -> Field:

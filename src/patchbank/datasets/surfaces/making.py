@@ -21,7 +21,7 @@ from patchbank.errors import ParameterError
 from patchbank.progress import Progress, silent
 
 CATEGORIES: dict[str, tuple[str, ...]] = {name: tuple(kinds) for name, kinds in DEFECTS.items()}
-TRAIN_IMAGES = 60
+TRAIN_IMAGES = 100
 TEST_GOOD_IMAGES = 20
 TEST_IMAGES_PER_KIND = 8
 SMALLEST, LARGEST = 64, 2048

@@ -75,7 +75,7 @@ def leather(dice: Dice, side: int) -> Piece:
     slope[1:, 1:] = height[1:, 1:] - height[:-1, :-1]
     slope *= side / 256
     mottle = fractal(dice, rows, columns, 60, 60, 3) - 0.5
-    tone = 84 + 26 * height + 62 * np.clip(slope, -0.45, 0.45) + 26 * mottle
+    tone = 92 + 18 * height + 40 * np.clip(slope, -0.45, 0.45) + 22 * mottle
     face = _dyed(tone, (1.12, 0.72, 0.46))
 
     def under() -> Field:
@@ -90,9 +90,9 @@ GRID_WIDTH = 5.0
 
 def grid(dice: Dice, side: int) -> Piece:
     """Return a woven wire mesh before a dark ground: each wire goes over and under by turns."""
-    rows, columns, along, across = _laid(dice, side, 0.06)
-    along = along + 2.4 * (noise(dice, along, across, 80, 80) - 0.5)
-    across = across + 2.4 * (noise(dice, along, across, 80, 80) - 0.5)
+    rows, columns, along, across = _laid(dice, side, 0.15)
+    along = along + 7 * (noise(dice, along, across, 80, 80) - 0.5)
+    across = across + 7 * (noise(dice, along, across, 80, 80) - 0.5)
     ground = 26 + 20 * fractal(dice, rows, columns, 45, 45, 3)
     behind = _dyed(ground, (0.94, 0.98, 1.05))
     wires = []
@@ -104,7 +104,7 @@ def grid(dice: Dice, side: int) -> Piece:
         cover = ramp(np.abs(offset), GRID_WIDTH + 0.9, GRID_WIDTH - 0.9)
         shine = np.maximum(1.0 - np.square((offset + 1.2) / GRID_WIDTH), 0.0)
         scuffs = fractal(dice, run, position, 14, 3, 2) - 0.5
-        tone = 62 + 96 * shine * shine + 24 * lift + 30 * scuffs
+        tone = 62 + 96 * shine * shine + 24 * lift + 60 * scuffs
         wires.append((cover, lift, _dyed(tone, (0.97, 1.0, 1.0))))
     (first, lift, colour), (second, other_lift, other_colour) = wires
     shadow = 1.0 - 0.35 * ramp(first + second, 0.0, 0.6)
@@ -153,14 +153,14 @@ def carpet(dice: Dice, side: int) -> Piece:
     own = noise(dice, row + 0.0, loop + 0.0, 1, 1) - 0.5
     twist = wave((x + 0.9 * y) * 1.1 + own)
     height = np.maximum(1.0 - 0.75 * x * x - 0.8 * y * y, 0.0)
-    tone = 38 + 96 * np.sqrt(height) * (1 + 0.55 * own) + 9 * twist - 12 * y
+    tone = 38 + 96 * np.sqrt(height) * (1 + 0.8 * own) + 9 * twist - 12 * y
     tone += 24 * (fractal(dice, rows, columns, 3, 3, 2) - 0.5)
-    tone += 20 * (fractal(dice, rows, columns, 90, 90, 2) - 0.5)
+    tone *= 1 + 0.5 * (fractal(dice, rows, columns, 50, 80, 2) - 0.5)
     face = _dyed(tone, (0.92, 0.96, 1.06))
 
     def under() -> Field:
         weave = 16 * wave(rows / 4.2) * wave(columns / 4.2)
-        return _dyed(150 + weave + 26 * fractal(dice, rows, columns, 9, 9, 2), (1.0, 0.90, 0.70))
+        return _dyed(112 + weave + 26 * fractal(dice, rows, columns, 9, 9, 2), (1.0, 0.90, 0.70))
 
     return Piece(face, under, along, across)
 
@@ -185,11 +185,11 @@ def _laid(dice: Dice, side: int, tilt: float) -> tuple[Field, Field, Field, Fiel
 
 
 def _dyed(tone: Field, dye: Colour) -> Field:
-    return tone[..., np.newaxis] * np.array(dye)
+    return tone[..., np.newaxis] * np.array(dye, dtype=np.float32)
 
 
 def _blend(picture: Field, colour: Colour, opacity: Field) -> Field:
-    return _over(picture, np.array(colour), opacity)
+    return _over(picture, np.array(colour, dtype=np.float32), opacity)
 
 
 def _over(picture: Field, upper: Field, opacity: Field) -> Field:

@@ -9,11 +9,13 @@ processor.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-Field = npt.NDArray[np.float64]
+# Half the memory of double precision: making room for arrays takes longer than filling them.
+Field = npt.NDArray[np.floating[Any]]
 
 
 class Dice:
@@ -37,7 +39,9 @@ class Dice:
     def field(self, *shape: int) -> Field:
         """Return numbers in [0, 1) of a shape."""
         raw = self._bits.random_raw(math.prod(shape))
-        return ((raw >> np.uint64(11)) * 2.0**-53).reshape(shape)
+        # 24 bits are what single precision holds.
+        field: Field = (raw >> np.uint64(40)).astype(np.float32) * np.float32(2.0**-24)
+        return field.reshape(shape)
 
     def grain(self, *shape: int) -> Field:
         """Return numbers of mean 0 and standard deviation 1, almost normal: sums of four bytes."""
@@ -47,7 +51,9 @@ class Dice:
         for place in (1, 2, 3):
             total += raw[:count, place]
         # A byte has the variance (256² − 1) / 12.
-        return ((total - 510) / math.sqrt(4 * (256**2 - 1) / 12)).reshape(shape)
+        spread = np.float32(math.sqrt(4 * (256**2 - 1) / 12))
+        grain: Field = (total - 510).astype(np.float32) / spread
+        return grain.reshape(shape)
 
 
 def ramp(values: Field, low: float, high: float) -> Field:
@@ -60,7 +66,8 @@ def wave(phase: Field) -> Field:
     """Return a sine of period 1 to within 0.1 %, made of parabolas."""
     t = 2.0 * (phase - np.floor(phase)) - 1.0
     arch = 4.0 * t * (np.abs(t) - 1.0)
-    return 0.225 * (arch * np.abs(arch) - arch) + arch
+    rounded: Field = 0.225 * (arch * np.abs(arch) - arch) + arch
+    return rounded
 
 
 def direction(dice: Dice, tilt: float) -> tuple[float, float]:
@@ -71,7 +78,7 @@ def direction(dice: Dice, tilt: float) -> tuple[float, float]:
 
 def pixels(side: int) -> tuple[Field, Field]:
     """Return row and column of each pixel in 256ths of the side, so that patterns scale with it."""
-    steps = (np.arange(side) + 0.5) * (256.0 / side)
+    steps = (np.arange(side, dtype=np.float32) + np.float32(0.5)) * np.float32(256 / side)
     rows, columns = np.meshgrid(steps, steps, indexing="ij")
     return rows, columns
 
@@ -92,7 +99,8 @@ def noise(dice: Dice, rows: Field, columns: Field, height: float, width: float) 
     at += breadth
     corner, beside = lattice.take(at), lattice.take(at + 1)
     below = corner + (beside - corner) * right
-    return above + (below - above) * down
+    between: Field = above + (below - above) * down
+    return between
 
 
 def fractal(
@@ -115,22 +123,29 @@ def cells(dice: Dice, rows: Field, columns: Field, size: float) -> tuple[Field, 
     """
     y = rows / size
     x = columns / size
-    top, left = math.floor(float(y.min())) - 1, math.floor(float(x.min())) - 1
-    shape = (math.floor(float(y.max())) - top + 3, math.floor(float(x.max())) - left + 3)
-    offset_rows, offset_columns = dice.field(*shape), dice.field(*shape)
-    i = np.floor(y).astype(np.int64)
-    j = np.floor(x).astype(np.int64)
+    row, column = np.floor(y), np.floor(x)
+    top, left = float(row.min()) - 1, float(column.min()) - 1
+    breadth = int(column.max() - left) + 2
+    count = (int(row.max() - top) + 2) * breadth
+    point_rows, point_columns = dice.field(count), dice.field(count)
+    middle = ((row - top) * breadth + (column - left)).astype(np.intp)
+    y, x = y - row, x - column
     first = np.full_like(rows, 9.0)
     second = np.full_like(rows, 9.0)
     for down in (-1, 0, 1):
         for right in (-1, 0, 1):
-            at = (i + down - top, j + right - left)
-            dy = i + down + offset_rows[at] - y
-            dx = j + right + offset_columns[at] - x
+            at = middle + (down * breadth + right)
+            dy = point_rows.take(at) + down - y
+            dx = point_columns.take(at) + right - x
             distance = dy * dy + dx * dx
             second = np.minimum(second, np.maximum(first, distance))
             first = np.minimum(first, distance)
     return np.sqrt(first), np.sqrt(second)
+
+
+def colour(red: float, green: float, blue: float) -> Field:
+    """Return a colour, or a factor of one, (3,)."""
+    return np.array([red, green, blue], dtype=np.float32)
 
 
 def sample(picture: Field, rows: Field, columns: Field) -> Field:
@@ -138,13 +153,14 @@ def sample(picture: Field, rows: Field, columns: Field) -> Field:
     last = len(picture) - 1
     y = np.minimum(np.maximum(rows, 0.0), last)
     x = np.minimum(np.maximum(columns, 0.0), last)
-    i = np.minimum(np.floor(y).astype(np.int64), last - 1)
-    j = np.minimum(np.floor(x).astype(np.int64), last - 1)
-    down = (y - i)[..., np.newaxis]
-    right = (x - j)[..., np.newaxis]
+    row, column = np.minimum(np.floor(y), last - 1), np.minimum(np.floor(x), last - 1)
+    i, j = row.astype(np.intp), column.astype(np.intp)
+    down = (y - row)[..., np.newaxis]
+    right = (x - column)[..., np.newaxis]
     above = picture[i, j] * (1.0 - right) + picture[i, j + 1] * right
     below = picture[i + 1, j] * (1.0 - right) + picture[i + 1, j + 1] * right
-    return above * (1.0 - down) + below * down
+    between: Field = above * (1.0 - down) + below * down
+    return between
 
 
 def _eased(t: Field) -> Field:

@@ -1,0 +1,95 @@
+"""The rows of a list of images, from whatever file, to the samples of a category."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from patchbank.datasets.layout import held_out
+from patchbank.datasets.samples import GOOD, CategorySamples, Label, Mask, Sample, Split
+from patchbank.errors import DatasetError
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a list says of one image.
+
+    Attributes
+    ----------
+    where
+        File and line, for messages.
+    name
+        How the list calls the image; unique in it.
+    split
+        None where the list does not say.
+    """
+
+    where: str
+    path: Path
+    name: str
+    category: str
+    label: Label
+    kind: str
+    split: Split | None = None
+    mask: Mask | None = None
+
+
+def samples_of(
+    category: str, entries: Sequence[Entry], warnings: Sequence[str] = ()
+) -> CategorySamples:
+    """Return the samples of one category.
+
+    Where no entry names a split, a fifth of the good images is judged (`held_out`).
+
+    Raises
+    ------
+    DatasetError
+        If an image is there twice, is missing, only some entries name a split, an anomalous image
+        is to be learned from, or there is nothing to learn from or to judge.
+    """
+    for name, count in Counter(entry.name for entry in entries).items():
+        if count > 1:
+            where = next(entry.where for entry in reversed(entries) if entry.name == name)
+            raise DatasetError(f"{where}: {name} is there {count} times; name each image once")
+    for entry in entries:
+        _require_files(entry)
+    unsplit = [entry for entry in entries if entry.split is None]
+    if unsplit and len(unsplit) < len(entries):
+        raise DatasetError(
+            f"{unsplit[0].where}: no split, but other images of {category} have one; "
+            "give all of them train or test, or none"
+        )
+    good = [entry for entry in entries if entry.label == GOOD]
+    judged = {entry.name for entry in good if entry.split == "test"}
+    if unsplit and len(good) > 1:
+        judged = held_out([entry.name for entry in good])
+    train: list[Sample] = []
+    test: list[Sample] = []
+    for entry in entries:
+        if entry.label == GOOD and entry.name not in judged:
+            train.append(Sample(entry.path, entry.name, "good", GOOD, "train"))
+            continue
+        if entry.split == "train":
+            raise DatasetError(
+                f"{entry.where}: {entry.name} is {entry.label} but in train; only good images are "
+                "learned from: give it split test"
+            )
+        test.append(Sample(entry.path, entry.name, entry.label, entry.kind, "test", entry.mask))
+    file = entries[0].where.rpartition(", line")[0]
+    if not train:
+        raise DatasetError(f"{file} has no good image of {category} to learn from")
+    if not test:
+        raise DatasetError(f"{file} has no image of {category} to judge: give some split test")
+    return CategorySamples(category, tuple(train), tuple(test), tuple(warnings))
+
+
+def _require_files(entry: Entry) -> None:
+    if not entry.path.is_file():
+        raise DatasetError(f"{entry.where}: image {entry.path} does not exist")
+    for path in entry.mask.paths if entry.mask else ():
+        if not path.is_file():
+            raise DatasetError(f"{entry.where}: mask {path} does not exist")
+    if entry.mask and entry.label == GOOD:
+        raise DatasetError(f"{entry.where}: {entry.name} is good but has a mask; remove the mask")

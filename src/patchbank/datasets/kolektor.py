@@ -1,0 +1,116 @@
+"""KolektorSDD2's layout (Božič et al., Computers in Industry 2021): masks beside the images.
+
+::
+
+    ROOT/train/10000.png
+    ROOT/train/10000_GT.png
+    ROOT/test/20000.png
+    ROOT/test/20000_GT.png
+
+An image is good if its mask is black. The defective images of `train` are left out: only good ones
+are learned from.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from patchbank.datasets.folders import images_below
+from patchbank.datasets.layout import (
+    found,
+    name_below,
+    require_category,
+    require_folder,
+    some,
+    subfolders,
+)
+from patchbank.datasets.samples import GOOD, CategorySamples, Mask, Sample, Split
+from patchbank.errors import DatasetError
+from patchbank.progress import Progress, silent
+from patchbank.vision.images import decode
+
+CATEGORY = "kolektorsdd2"
+DEFECT = "defect"
+LAYOUT = "ROOT/train and ROOT/test with NNNNN.png and NNNNN_GT.png"
+_MASK = "_GT"
+
+
+def list_categories(root: str | Path) -> list[str]:
+    """Return the one category there is.
+
+    Raises
+    ------
+    DatasetError
+        If the root is not that of the data set.
+    """
+    root = Path(root)
+    require_folder(root, LAYOUT)
+    splits = [root / "train", root / "test"]
+    if all(split.is_dir() for split in splits):
+        return [CATEGORY]
+    if root.name in ("train", "test") and any(_is_mask(image) for image in images_below(root)):
+        raise DatasetError(f"{root} is one split; give its parent {root.resolve().parent}")
+    for folder in subfolders(root):
+        if (folder / "train").is_dir() and (folder / "test").is_dir():
+            raise DatasetError(f"{root} holds no train and test, but {folder} does; give that")
+    raise DatasetError(f"expected {LAYOUT}; {found(root)}")
+
+
+def load(
+    root: str | Path, category: str = CATEGORY, progress: Progress = silent
+) -> CategorySamples:
+    """Return the images; every mask is read to tell the good ones.
+
+    Raises
+    ------
+    DatasetError
+        If a split is missing or empty, an image has no mask, or no image to learn from is good.
+    ImageError
+        If a mask cannot be decoded.
+    """
+    root = Path(root)
+    require_category(root, category, list_categories(root))
+    warnings: list[str] = []
+    train = _load_split(root, "train", warnings, progress)
+    good = tuple(sample for sample in train if sample.label == "good")
+    if not good:
+        raise DatasetError(
+            f"{root / 'train'} has no good image: not one of its {len(train)} masks is black"
+        )
+    test = _load_split(root, "test", warnings, progress)
+    return CategorySamples(CATEGORY, good, tuple(test), tuple(warnings))
+
+
+def _load_split(root: Path, split: Split, warnings: list[str], progress: Progress) -> list[Sample]:
+    folder = root / split
+    files = images_below(folder)
+    masks = {
+        file.with_name(file.stem.removesuffix(_MASK)): file for file in files if _is_mask(file)
+    }
+    images = [file for file in files if not _is_mask(file)]
+    if not images:
+        raise DatasetError(f"{folder} holds no image: expected NNNNN.png; {found(folder)}")
+    without = [image.name for image in images if image.with_suffix("") not in masks]
+    if without:
+        raise DatasetError(
+            f"{folder}: {len(without)} of {len(images)} images have no mask, so that nothing tells "
+            f"whether they are good: expected NNNNN_GT.png beside {some(without)}"
+        )
+    samples = []
+    for done, image in enumerate(images):
+        progress(f"masks of {split}", done, len(images))
+        mask = masks.pop(image.with_suffix(""))
+        name = name_below(root, image)
+        if decode(mask).pixels.any():
+            samples.append(Sample(image, name, "anomalous", DEFECT, split, Mask((mask,))))
+        else:
+            samples.append(Sample(image, name, "good", GOOD, split))
+    progress(f"masks of {split}", len(images), len(images))
+    if masks:
+        unused = [mask.name for mask in masks.values()]
+        warnings.append(f"{folder}: {len(unused)} files are the mask of no image: {some(unused)}")
+    return samples
+
+
+def _is_mask(file: Path) -> bool:
+    return file.stem.endswith(_MASK)

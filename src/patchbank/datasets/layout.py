@@ -1,0 +1,186 @@
+"""What readers of folders share: names for messages, masks by name, a split where there is none."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from patchbank.datasets.folders import (
+    describe_content,
+    images_below,
+    is_image_name,
+    natural_key,
+    walk_files,
+)
+from patchbank.datasets.samples import Mask
+from patchbank.errors import DatasetError
+
+# What people call the good images where a layout has another name for them.
+GOOD_NAMES = frozenset({"good", "ok", "normal", "goods", "defect_free", "nodefect", "no_defect"})
+TEST_SHARE = 0.2
+_SHOWN = 5
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """Return the folders in a folder, in natural order, hidden ones left out."""
+    below = (entry for entry in folder.iterdir() if entry.is_dir())
+    return sorted((entry for entry in below if not entry.name.startswith(".")), key=natural_key)
+
+
+def found(folder: Path) -> str:
+    """Say what a folder holds, for a message."""
+    below = [entry.name for entry in subfolders(folder)]
+    named = f" ({some(below)})" if below else ""
+    return f"found {describe_content(folder)} in {folder}{named}"
+
+
+def some(names: Sequence[str]) -> str:
+    """Join the first few names, for a message."""
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
+
+
+def name_below(root: Path, image: Path) -> str:
+    """Return an image's name: its POSIX path from the data set's root."""
+    return image.relative_to(root).as_posix()
+
+
+def require_folder(root: Path, expected: str) -> None:
+    """Refuse a root that is no folder.
+
+    Raises
+    ------
+    DatasetError
+        If it is not one; the message says what it should hold.
+    """
+    if not root.is_dir():
+        problem = "is not a folder" if root.exists() else "does not exist"
+        raise DatasetError(f"{root} {problem}; give the folder that holds {expected}")
+
+
+def require_category(root: Path, category: str, categories: Sequence[str]) -> None:
+    """Refuse a category that is not among those there are.
+
+    Raises
+    ------
+    DatasetError
+        If it is not; the message says which was probably meant.
+    """
+    if category in categories:
+        return
+    close = difflib.get_close_matches(category.lower(), [c.lower() for c in categories], n=1)
+    original = {c.lower(): c for c in categories}
+    meant = f", did you mean {original[close[0]]}?" if close else ";"
+    raise DatasetError(f"{root} has no category {category!r}{meant} it has {some(categories)}")
+
+
+def required_images(folder: Path) -> list[Path]:
+    """Return the images below a folder that must have some.
+
+    Raises
+    ------
+    DatasetError
+        If it holds none.
+    """
+    images = images_below(folder)
+    if not images:
+        raise DatasetError(f"{folder} holds no image; it holds {describe_content(folder)}")
+    return images
+
+
+def has_images(folder: Path) -> bool:
+    """Whether images lie directly in a folder."""
+    return any(is_image_name(entry.name) for entry in folder.iterdir() if entry.is_file())
+
+
+def refuse_other_good_name(split: Path, good: str) -> None:
+    """Refuse `Good` or `ok`, which would otherwise pass for a kind of defect.
+
+    Raises
+    ------
+    DatasetError
+        If a folder has such a name.
+    """
+    for folder in subfolders(split):
+        if folder.name != good and folder.name.lower().replace("-", "_") in GOOD_NAMES:
+            raise DatasetError(f"expected {split / good}, found {folder}; rename it to {good}")
+
+
+def masks_by_stem(truth: Path, *, suffixes: Sequence[str] = ("",)) -> dict[str, Mask]:
+    """Return the masks below a folder by the path below it, without suffix, of their image.
+
+    `suffixes` are what a mask's stem may end in after that of its image.
+    """
+    masks: dict[str, Mask] = {}
+    if truth.is_dir():
+        for file in sorted(walk_files(truth), key=natural_key):
+            stem = file.relative_to(truth).with_suffix("").as_posix()
+            for suffix in suffixes:
+                if stem.endswith(suffix):
+                    masks.setdefault(stem.removesuffix(suffix), Mask((file,)))
+                    break
+            else:
+                masks.setdefault(stem + "\0", Mask((file,)))  # that of no image
+    return masks
+
+
+def masks_by_folder(truth: Path) -> dict[str, Mask]:
+    """Return the masks below a folder by their image's stem, which is the name of their folder."""
+    if not truth.is_dir():
+        return {}
+    files = {folder.name: images_below(folder) for folder in subfolders(truth)}
+    masks = {stem: Mask(tuple(inside)) for stem, inside in files.items() if inside}
+    # Files beside the folders, as other layouts have them, are the masks of no image here.
+    for file in sorted(truth.iterdir(), key=natural_key):
+        if file.is_file() and is_image_name(file):
+            masks[file.name + "\0"] = Mask((file,))
+    return masks
+
+
+def pair_masks(
+    images: Sequence[Path],
+    kind: Path,
+    truth: Path,
+    masks: Mapping[str, Mask],
+    expected: str,
+    warnings: list[str],
+) -> list[Mask | None]:
+    """Return the mask of each image below a kind's folder, and record what does not pair up.
+
+    Raises
+    ------
+    DatasetError
+        If there are masks but not one is that of an image, so that their names are wrong.
+    """
+    left = dict(masks)
+    paired = [
+        left.pop(image.relative_to(kind).with_suffix("").as_posix(), None) for image in images
+    ]
+    unused = [mask.paths[0].name for mask in left.values()]
+    without = [image.name for image, mask in zip(images, paired, strict=True) if mask is None]
+    if unused and len(without) == len(images):
+        raise DatasetError(
+            f"none of the {len(images)} images in {kind} has a mask: expected {truth}/{expected}, "
+            f"found {some(unused)}"
+        )
+    if without:
+        warnings.append(
+            f"{kind}: {len(without)} of {len(images)} images have no mask "
+            f"{truth}/{expected}: {some(without)}"
+        )
+    if unused:
+        warnings.append(f"{truth}: {len(unused)} files are the mask of no image: {some(unused)}")
+    return paired
+
+
+def held_out(names: Sequence[str]) -> set[str]:
+    """Return the good images to judge where a data set does not say which: a fifth of them.
+
+    Chosen are those whose names have the smallest SHA-256, so that the choice depends on nothing
+    but the names: neither on their order nor on the machine. One is always left to learn from.
+    """
+    count = min(max(1, round(TEST_SHARE * len(names))), len(names) - 1)
+    ranked = sorted(names, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
+    return set(ranked[:count])

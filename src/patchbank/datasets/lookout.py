@@ -1,0 +1,132 @@
+"""Amazon Lookout for Vision's manifests, for those who bring their images from there.
+
+Each line is a JSON object: `source-ref` is the image's place in S3, `anomaly-label-metadata` holds
+the `class-name` normal or anomaly, and `anomaly-mask-ref`, where there is one, a picture with a
+colour for each kind of anomaly on a background whose colour its metadata tell.
+
+The images are looked for below the manifest's folder: of `s3://bucket/a/b/1.jpg`, that is
+`bucket/a/b/1.jpg`, else `a/b/1.jpg`, else `b/1.jpg`, else `1.jpg`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from patchbank.datasets.entries import Entry
+from patchbank.datasets.samples import GOOD, Label, Mask, Split
+from patchbank.errors import DatasetError
+
+ANOMALY = "anomaly"
+_LABELS: dict[str, Label] = {"normal": "good", "anomaly": "anomalous"}
+_WHITE = "#ffffff"
+_HEX = re.compile(r"#[0-9a-fA-F]{6}")
+
+
+def read(
+    files: Mapping[Split | None, tuple[Path, list[tuple[str, dict[str, Any]]]]], *, category: str
+) -> tuple[list[Entry], list[str]]:
+    """Return what manifests say of their images, and warnings.
+
+    Parameters
+    ----------
+    files
+        Each split's manifest with its lines; None where there is but one.
+    category
+        What the images are called together.
+
+    Raises
+    ------
+    DatasetError
+        If a line cannot be used, or an image is not found.
+    """
+    entries: list[Entry] = []
+    warnings: list[str] = []
+    for split, (file, lines) in files.items():
+        if not lines:
+            raise DatasetError(f"{file} names no image; expected a JSON object a line")
+        read_ = [_entry(file.parent, where, values, category, split) for where, values in lines]
+        moved = [e for e in read_ if split == "train" and e.split == "test"]
+        if moved:
+            warnings.append(
+                f"{file}: {len(moved)} of {len(read_)} images are not normal, and judged: "
+                "only good ones are learned from"
+            )
+        entries += read_
+    return entries, warnings
+
+
+def _entry(
+    folder: Path, where: str, values: dict[str, Any], category: str, split: Split | None
+) -> Entry:
+    source = values.get("source-ref")
+    if not isinstance(source, str):
+        raise DatasetError(f"{where}: no source-ref; expected a manifest of Lookout for Vision")
+    path = _local(folder, where, source)
+    label = _label(where, values)
+    kind, mask = GOOD, None
+    if label == "anomalous":
+        kind, mask = _anomaly(folder, where, values)
+    elif label == "unknown":
+        kind = "unlabelled"
+    if split == "train" and label != "good":
+        split = "test"
+    name = path.relative_to(folder).as_posix()
+    return Entry(where, path, name, category, label, kind, split, mask)
+
+
+def _label(where: str, values: dict[str, Any]) -> Label:
+    metadata = values.get("anomaly-label-metadata")
+    if metadata is None:
+        return "unknown"
+    name = metadata.get("class-name") if isinstance(metadata, dict) else None
+    if name not in _LABELS:
+        raise DatasetError(
+            f"{where}: class-name in anomaly-label-metadata is {name!r}; expected normal or anomaly"
+        )
+    return _LABELS[name]
+
+
+def _anomaly(folder: Path, where: str, values: dict[str, Any]) -> tuple[str, Mask | None]:
+    """Return an anomaly's kind, if its mask has just one, and the mask."""
+    source = values.get("anomaly-mask-ref")
+    if source is None:
+        return ANOMALY, None
+    metadata = values.get("anomaly-mask-ref-metadata")
+    colours = metadata.get("internal-color-map") if isinstance(metadata, dict) else None
+    if not isinstance(source, str) or not isinstance(colours, dict):
+        raise DatasetError(
+            f"{where}: anomaly-mask-ref without the internal-color-map of its metadata"
+        )
+    background, kinds = _WHITE, []
+    for colour in colours.values():
+        name = str(colour.get("class-name")) if isinstance(colour, dict) else ""
+        if name.upper() == "BACKGROUND":
+            background = str(colour.get("hex-color"))
+        else:
+            kinds.append(name)
+    if not _HEX.fullmatch(background):
+        raise DatasetError(f"{where}: hex-color of BACKGROUND is {background!r}; expected #ffffff")
+    red, green, blue = bytes.fromhex(background[1:])
+    mask = Mask((_local(folder, where, source),), background=(red, green, blue))
+    one = kinds[0] if len(kinds) == 1 else ""
+    return (one if one not in ("", GOOD) else ANOMALY), mask
+
+
+def _local(folder: Path, where: str, source: str) -> Path:
+    """Return the local file of a place in S3."""
+    if not source.startswith("s3://"):
+        raise DatasetError(f"{where}: {source} is no place in S3; expected s3://BUCKET/KEY")
+    parts = [part for part in source.removeprefix("s3://").split("/") if part not in ("", ".")]
+    if ".." in parts:
+        raise DatasetError(f"{where}: {source} leads out of its folder")
+    for dropped in range(len(parts)):
+        path = folder.joinpath(*parts[dropped:])
+        if path.is_file():
+            return path
+    raise DatasetError(
+        f"{where}: {source} is not below {folder}; expected it there as {'/'.join(parts)}, or with "
+        "leading folders left out"
+    )

@@ -1,0 +1,192 @@
+"""Manifests: a CSV or JSON-lines file that lists images.
+
+::
+
+    path,label,kind,split,mask,category
+    images/1.png,good,,train,,bracket
+    images/7.png,anomalous,crack,test,masks/7.png,bracket
+
+`path` and `label` (good, anomalous or unknown) are required; a category is called like the file
+where none is given. Paths are relative to the manifest. A JSON-lines file has one object a line
+with the same keys; its `mask` may be a list. Amazon Lookout for Vision's manifests are JSON lines
+of another kind, see `lookout`.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any, cast, get_args
+
+from patchbank.datasets import lookout
+from patchbank.datasets.entries import Entry, samples_of
+from patchbank.datasets.layout import found, require_category, some
+from patchbank.datasets.samples import GOOD, CategorySamples, Label, Mask, Split
+from patchbank.errors import DatasetError
+
+LAYOUT = "a CSV or JSON-lines file with path and label of each image"
+SUFFIXES = (".csv", ".jsonl", ".ndjson", ".json", ".manifest")
+_KEYS = ("path", "label", "kind", "split", "mask", "category")
+_REQUIRED = ("path", "label")
+
+Line = tuple[str, dict[str, Any]]
+
+
+def list_categories(root: str | Path) -> list[str]:
+    """Return the categories that the manifest names, in its order.
+
+    Raises
+    ------
+    DatasetError
+        If it cannot be read, or names no image.
+    """
+    entries, _ = _read(Path(root))
+    return list(dict.fromkeys(entry.category for entry in entries))
+
+
+def load(root: str | Path, category: str) -> CategorySamples:
+    """Return the images of one category.
+
+    Parameters
+    ----------
+    root
+        The manifest, or a folder with Lookout for Vision's `train.manifest` and `test.manifest`.
+
+    Raises
+    ------
+    DatasetError
+        If the manifest cannot be read, or what it says of an image cannot be used.
+    """
+    entries, warnings = _read(Path(root))
+    require_category(Path(root), category, list(dict.fromkeys(e.category for e in entries)))
+    return samples_of(category, [e for e in entries if e.category == category], warnings)
+
+
+def _read(root: Path) -> tuple[list[Entry], list[str]]:
+    if root.is_dir():
+        return lookout.read(_lookout_files(root), category=root.resolve().name)
+    if not root.is_file():
+        raise DatasetError(f"{root} does not exist; give {LAYOUT}")
+    if root.suffix.lower() not in SUFFIXES:
+        raise DatasetError(
+            f"{root} is no manifest by its name: expected {', '.join(SUFFIXES)}; give {LAYOUT}"
+        )
+    if root.suffix.lower() == ".csv":
+        lines = list(_csv_lines(root))
+    else:
+        lines = list(json_lines(root))
+        if lines and "source-ref" in lines[0][1]:
+            return lookout.read({None: (root, lines)}, category=root.stem)
+    if not lines:
+        raise DatasetError(f"{root} names no image; give {LAYOUT}")
+    return [_entry(root, where, values) for where, values in lines], []
+
+
+def _lookout_files(folder: Path) -> dict[Split | None, tuple[Path, list[Line]]]:
+    train, test = folder / "train.manifest", folder / "test.manifest"
+    if not train.is_file():
+        files = [file.name for file in sorted(folder.iterdir()) if file.suffix in SUFFIXES]
+        meant = f"; it holds {some(files)}: give one of them" if files else f"; {found(folder)}"
+        raise DatasetError(
+            f"{folder} is a folder without a train.manifest; give the manifest{meant}"
+        )
+    if not test.is_file():
+        return {None: (train, list(json_lines(train)))}
+    return {"train": (train, list(json_lines(train))), "test": (test, list(json_lines(test)))}
+
+
+def _csv_lines(file: Path) -> Iterator[Line]:
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as text:
+            reader = csv.DictReader(text, strict=True)
+            names = reader.fieldnames or []
+            _check_keys(str(file), names)
+            for values in reader:
+                where = f"{file}, line {reader.line_num}"
+                if None in values or None in values.values():
+                    raise DatasetError(
+                        f"{where}: expected {len(names)} fields as in the header; "
+                        "put fields that hold a comma in quotes"
+                    )
+                yield where, {key: value.strip() for key, value in values.items()}
+    except (UnicodeDecodeError, csv.Error) as exc:
+        raise DatasetError(f"{file} is not a CSV file in UTF-8: {exc}") from exc
+
+
+def json_lines(file: Path) -> Iterator[Line]:
+    """Yield each line's place and object.
+
+    Raises
+    ------
+    DatasetError
+        If a line is no JSON object.
+    """
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as exc:
+        raise DatasetError(f"{file} is not a text in UTF-8: {exc}") from exc
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        where = f"{file}, line {number}"
+        try:
+            values = json.loads(line)
+        except json.JSONDecodeError as exc:
+            raise DatasetError(
+                f"{where}: not JSON ({exc.msg}); expected one object a line"
+            ) from exc
+        if not isinstance(values, dict):
+            raise DatasetError(f"{where}: not a JSON object; expected one object a line")
+        yield where, values
+
+
+def _check_keys(where: str, keys: Collection[str]) -> None:
+    unknown = [key for key in keys if key not in _KEYS]
+    if unknown:
+        raise DatasetError(f"{where}: unknown column {some(unknown)}; known are {', '.join(_KEYS)}")
+    missing = [key for key in _REQUIRED if key not in keys]
+    if missing:
+        raise DatasetError(
+            f"{where}: no column {some(missing)}; {' and '.join(_REQUIRED)} are required"
+        )
+
+
+def _entry(file: Path, where: str, values: dict[str, Any]) -> Entry:
+    _check_keys(where, values)
+    texts = {key: value for key, value in values.items() if key != "mask" and value is not None}
+    for key, value in texts.items():
+        if not isinstance(value, str):
+            raise DatasetError(f"{where}: {key} is {value!r}; expected a text")
+    if not texts.get("path"):
+        raise DatasetError(f"{where}: path is empty")
+    label = texts.get("label", "")
+    if label not in get_args(Label):
+        raise DatasetError(f"{where}: label is {label!r}; expected good, anomalous or unknown")
+    kind = texts.get("kind") or label
+    if (kind == GOOD) != (label == GOOD):
+        raise DatasetError(f"{where}: kind {kind!r} does not fit label {label!r}")
+    split = texts.get("split") or None
+    if split not in (None, *get_args(Split)):
+        raise DatasetError(f"{where}: split is {split!r}; expected train or test")
+    return Entry(
+        where=where,
+        path=file.parent / texts["path"],
+        name=Path(texts["path"]).as_posix(),
+        category=texts.get("category") or file.stem,
+        label=cast(Label, label),
+        kind=kind,
+        split=cast("Split | None", split),
+        mask=_mask(file, where, values.get("mask")),
+    )
+
+
+def _mask(file: Path, where: str, value: object) -> Mask | None:
+    if value is None or value == "" or value == []:
+        return None
+    given = value if isinstance(value, list) else [value]
+    names = [name for name in given if isinstance(name, str) and name]
+    if len(names) < len(given):
+        raise DatasetError(f"{where}: mask is {value!r}; expected a path")
+    return Mask(tuple(file.parent / name for name in names))

@@ -1,0 +1,46 @@
+"""Which data set a folder looks like, to tell somebody who named another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from patchbank.datasets import manifest, visa
+from patchbank.datasets.folders import is_image_name
+from patchbank.datasets.layout import subfolders
+from patchbank.datasets.samples import GOOD
+
+_SPLITS = frozenset({"train", "test", "validation", "ground_truth", "test_public"})
+_LOCO_KINDS = ("logical_anomalies", "structural_anomalies")
+
+
+def recognise(root: Path) -> str | None:
+    """Return the name of the data set that a root looks like, or None where nothing is clear."""
+    if root.is_file():
+        is_manifest = root.suffix.lower() in manifest.SUFFIXES
+        return "manifest" if is_manifest else None
+    if not root.is_dir():
+        return None
+    if (root / visa.SPLIT_FILE).is_file():
+        return "visa"
+    if _has_kolektor_masks(root / "train"):
+        return "kolektorsdd2"
+    if (root / "train.manifest").is_file():
+        return "manifest"
+    categories = [folder for folder in subfolders(root) if folder.name not in _SPLITS]
+    if any((one / "test_public").is_dir() for one in categories):
+        return "mvtec-ad2"
+    if any((one / "test" / kind).is_dir() for one in categories for kind in _LOCO_KINDS):
+        return "mvtec-loco"
+    if any((one / "train" / GOOD).is_dir() for one in categories):
+        return "mvtec"
+    if any((one / "train" / "ok").is_dir() for one in categories):
+        return "btad"
+    if (root / GOOD).is_dir() or any((one / GOOD).is_dir() for one in categories):
+        return "folder" if root.name not in _SPLITS else None
+    return None
+
+
+def _has_kolektor_masks(folder: Path) -> bool:
+    return folder.is_dir() and any(
+        is_image_name(entry) and entry.stem.endswith("_GT") for entry in folder.iterdir()
+    )

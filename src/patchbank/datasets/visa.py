@@ -1,0 +1,137 @@
+"""VisA's layout (Zou et al., ECCV 2022): a CSV file says which image is learned from.
+
+::
+
+    ROOT/split_csv/1cls.csv                              object,split,label,image,mask
+    ROOT/candle/Data/Images/Normal/0000.JPG
+    ROOT/candle/Data/Images/Anomaly/000.JPG
+    ROOT/candle/Data/Masks/Anomaly/000.png
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from patchbank.datasets.layout import found, require_category, require_folder, some, subfolders
+from patchbank.datasets.samples import GOOD, CategorySamples, Mask, Sample
+from patchbank.errors import DatasetError
+
+SPLIT_FILE = Path("split_csv") / "1cls.csv"
+LAYOUT = f"ROOT/{SPLIT_FILE.as_posix()} and the images it names"
+ANOMALY = "anomaly"
+_COLUMNS = ("object", "split", "label", "image", "mask")
+_NORMAL = "normal"
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    where: str
+    category: str
+    split: str
+    label: str
+    image: str
+    mask: str
+
+
+def list_categories(root: str | Path) -> list[str]:
+    """Return the objects that the split file names, in its order.
+
+    Raises
+    ------
+    DatasetError
+        If there is no split file, or it cannot be used.
+    """
+    root = Path(root)
+    require_folder(root, LAYOUT)
+    return list(dict.fromkeys(row.category for row in _rows(root)))
+
+
+def load(root: str | Path, category: str) -> CategorySamples:
+    """Return the images of one object.
+
+    Raises
+    ------
+    DatasetError
+        If the object is not there, or a row names what is not there.
+    """
+    root = Path(root)
+    require_folder(root, LAYOUT)
+    rows = list(_rows(root))
+    require_category(root, category, list(dict.fromkeys(row.category for row in rows)))
+    samples = [_sample(root, row) for row in rows if row.category == category]
+    train = tuple(sample for sample in samples if sample.split == "train")
+    test = tuple(sample for sample in samples if sample.split == "test")
+    for split, images in (("train", train), ("test", test)):
+        if not images:
+            raise DatasetError(f"{root / SPLIT_FILE} has no row of {category} with split {split}")
+    repeated = len(samples) - len({sample.name for sample in samples})
+    if repeated:
+        raise DatasetError(f"{root / SPLIT_FILE} names {repeated} images of {category} twice")
+    return CategorySamples(category, train, test)
+
+
+def _rows(root: Path) -> Iterator[_Row]:
+    file = root / SPLIT_FILE
+    if not file.is_file():
+        raise DatasetError(_explain_missing(root))
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as lines:
+            reader = csv.DictReader(lines, strict=True)
+            missing = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
+            if missing:
+                raise DatasetError(
+                    f"{file} has no column {some(missing)}: expected {','.join(_COLUMNS)}, "
+                    f"found {some(reader.fieldnames or ['nothing'])}"
+                )
+            empty = True
+            for values in reader:
+                empty = False
+                where = f"{file}, line {reader.line_num}"
+                yield _Row(where, *((values[name] or "").strip() for name in _COLUMNS))
+    except (UnicodeDecodeError, csv.Error) as exc:
+        raise DatasetError(f"{file} is not a CSV file in UTF-8: {exc}") from exc
+    if empty:
+        raise DatasetError(f"{file} names no image: expected a row for each after its header")
+
+
+def _sample(root: Path, row: _Row) -> Sample:
+    if row.split not in ("train", "test"):
+        raise DatasetError(f"{row.where}: split is {row.split!r}; expected train or test")
+    if row.label not in (_NORMAL, ANOMALY):
+        raise DatasetError(f"{row.where}: label is {row.label!r}; expected {_NORMAL} or {ANOMALY}")
+    image = root / row.image
+    if not row.image or not image.is_file():
+        raise DatasetError(f"{row.where}: image {image} does not exist; {_nearest(image)}")
+    name = Path(row.image).as_posix()
+    split = "train" if row.split == "train" else "test"
+    if row.label == _NORMAL:
+        return Sample(image, name, "good", GOOD, "train" if split == "train" else "test")
+    if split == "train":
+        raise DatasetError(f"{row.where}: {row.image} is anomalous; only normal images are learned")
+    if row.mask and not (root / row.mask).is_file():
+        raise DatasetError(
+            f"{row.where}: mask {root / row.mask} does not exist; {_nearest(root / row.mask)}"
+        )
+    return Sample(
+        image, name, "anomalous", ANOMALY, "test", Mask((root / row.mask,)) if row.mask else None
+    )
+
+
+def _explain_missing(root: Path) -> str:
+    expected = f"expected {root / SPLIT_FILE}, which says what is learned from"
+    if (root.resolve().parent / SPLIT_FILE).is_file():
+        full = root.resolve()
+        return f"{expected}; {root} is one object: give {full.parent} and --category {full.name}"
+    for folder in subfolders(root):
+        if (folder / SPLIT_FILE).is_file():
+            return f"{expected}; {folder} has it: give that"
+    return f"{expected}; {found(root)}"
+
+
+def _nearest(path: Path) -> str:
+    """Say what the nearest folder that exists holds."""
+    folder = next(parent for parent in path.parents if parent.is_dir())
+    return found(folder)

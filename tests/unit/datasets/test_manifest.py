@@ -1,0 +1,264 @@
+"""Manifests: CSV, JSON lines and those of Amazon Lookout for Vision."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from patchbank.datasets.catalogue import DATASETS
+from patchbank.datasets.masks import read_mask
+from patchbank.datasets.samples import CategorySamples, Mask
+from patchbank.errors import DatasetError
+from tests.fixtures.trees import SIDE, make
+
+MANIFEST = DATASETS["manifest"]
+IMAGES = ("a/1.png", "a/2.png", "b/3.png", "masks/3.png", "masks/4.png")
+HEADER = "path,label,kind,split,mask,category\n"
+ROWS = """\
+a/1.png,good,,train,,nut
+a/2.png,good,,test,,nut
+b/3.png,anomalous,crack,test,masks/3.png,nut
+"""
+
+
+def written(root: Path, text: str, name: str = "parts.csv") -> Path:
+    make(root, *IMAGES)
+    file = root / name
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def loaded(root: Path) -> CategorySamples:
+    (category,) = MANIFEST.list_categories(root)
+    return MANIFEST.load(root, category)
+
+
+def test_a_csv_manifest_loads(tmp_path: Path) -> None:
+    samples = loaded(written(tmp_path, HEADER + ROWS))
+    assert samples.category == "nut"
+    assert [sample.path for sample in samples.train] == [tmp_path / "a/1.png"]
+    good, bad = samples.test
+    assert (good.name, good.label, good.mask) == ("a/2.png", "good", None)
+    assert (bad.name, bad.kind, bad.mask) == (
+        "b/3.png",
+        "crack",
+        Mask((tmp_path / "masks/3.png",)),
+    )
+
+
+def test_json_lines_load_as_the_same(tmp_path: Path) -> None:
+    keys = HEADER.strip().split(",")
+    rows = [dict(zip(keys, row.split(","), strict=True)) for row in ROWS.splitlines()]
+    text = "\n".join(json.dumps(row) for row in rows) + "\n\n"
+    here = loaded(written(tmp_path, text, "parts.jsonl"))
+    assert here == loaded(written(tmp_path, HEADER + ROWS))
+
+
+def test_only_path_and_label_are_needed(tmp_path: Path) -> None:
+    text = "label,path\ngood,a/1.png\ngood,a/2.png\nunknown,b/3.png\n"
+    samples = loaded(written(tmp_path, text))
+    assert samples.category == "parts"
+    assert len(samples.train) == 1
+    assert [(sample.label, sample.kind) for sample in samples.test] == [
+        ("good", "good"),
+        ("unknown", "unknown"),
+    ]
+
+
+def test_several_masks_and_categories(tmp_path: Path) -> None:
+    lines = [
+        {"path": "a/1.png", "label": "good", "category": "nut"},
+        {"path": "a/2.png", "label": "good", "category": "bolt"},
+        {
+            "path": "b/3.png",
+            "label": "anomalous",
+            "category": "nut",
+            "mask": ["masks/3.png", "masks/4.png"],
+        },
+    ]
+    file = written(tmp_path, "\n".join(map(json.dumps, lines)), "parts.jsonl")
+    assert MANIFEST.list_categories(file) == ["nut", "bolt"]
+    (bad,) = MANIFEST.load(file, "nut").test
+    assert bad.mask == Mask((tmp_path / "masks/3.png", tmp_path / "masks/4.png"))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        (
+            "parts.csv",
+            "path,label,color\n",
+            r"parts.csv: unknown column color; known are path, lab",
+        ),
+        ("parts.csv", "path,kind\n", "no column label; path and label are required"),
+        ("parts.csv", "", "no column path, label"),
+        ("parts.csv", "path,label\n", "parts.csv names no image"),
+        ("parts.csv", "path,label\na/1.png\n", "line 2: expected 2 fields as in the header"),
+        ("parts.csv", "path,label\na/1.png,good,x\n", "line 2: expected 2 fields"),
+        ("parts.csv", "path,label\na/9.png,good\na/1.png,good\n", "line 2: image .*9.png does not"),
+        (
+            "parts.csv",
+            "path,label\na/1.png,ok\n",
+            "line 2: label is 'ok'; expected good, anomalous",
+        ),
+        ("parts.csv", "path,label\n,good\n", "line 2: path is empty"),
+        (
+            "parts.csv",
+            "path,label,kind\na/1.png,good,cut\n",
+            "kind 'cut' does not fit label 'good'",
+        ),
+        ("parts.csv", "path,label,split\na/1.png,good,val\n", "split is 'val'; expected train or"),
+        (
+            "parts.csv",
+            "path,label,split\na/1.png,good,train\na/2.png,good,\n",
+            "line 3: no split, but other images of parts have one",
+        ),
+        (
+            "parts.csv",
+            "path,label,split\na/1.png,good,train\nb/3.png,anomalous,train\n",
+            "line 3: b/3.png is anomalous but in train; only good images are learned from",
+        ),
+        (
+            "parts.csv",
+            "path,label,mask\na/1.png,good,\nb/3.png,anomalous,masks/9.png\n",
+            "line 3: mask .*9.png does not exist",
+        ),
+        ("parts.csv", "path,label,mask\na/1.png,good,masks/3.png\n", "is good but has a mask"),
+        ("parts.csv", "path,label\na/1.png,good\na/1.png,good\n", "line 3: a/1.png is there 2 tim"),
+        ("parts.csv", "path,label\na/1.png,good\n", "no image of parts to judge"),
+        ("parts.csv", "path,label\nb/3.png,anomalous\n", "no good image of parts to learn from"),
+        ("parts.jsonl", "", "names no image"),
+        ("parts.jsonl", "path,label\n", "line 1: not JSON .*expected one object a line"),
+        ("parts.jsonl", "[1]\n", "line 1: not a JSON object"),
+        ("parts.jsonl", '{"path": "a/1.png", "label": "good", "tag": 1}', "unknown column tag"),
+        ("parts.jsonl", '{"path": 1, "label": "good"}', "line 1: path is 1; expected a text"),
+        ("parts.jsonl", '{"path": "a/1.png", "label": "good", "mask": 3}', "mask is 3; expected a"),
+        ("parts.txt", "a", "is no manifest by its name: expected .csv, .jsonl"),
+    ],
+)
+def test_a_mistake_is_explained(tmp_path: Path, name: str, text: str, message: str) -> None:
+    file = written(tmp_path, text, name)
+    with pytest.raises(DatasetError, match=message) as error:
+        loaded(file)
+    assert "\n" not in str(error.value)
+
+
+def test_a_wrong_path_is_explained(tmp_path: Path) -> None:
+    written(tmp_path, HEADER + ROWS)
+    with pytest.raises(DatasetError, match="does not exist; give a CSV or JSON-lines file"):
+        loaded(tmp_path / "nowhere.csv")
+    with pytest.raises(DatasetError, match=r"it holds parts\.csv: give one of them"):
+        loaded(tmp_path)
+    (tmp_path / "binary.csv").write_bytes(b"path,label\n\xff,good\n")
+    with pytest.raises(DatasetError, match=r"binary\.csv is not a CSV file in UTF-8"):
+        loaded(tmp_path / "binary.csv")
+
+
+def lookout_line(name: str, label: str | None, mask: str | None = None) -> dict[str, Any]:
+    """Return a line as Lookout for Vision writes it."""
+    line: dict[str, Any] = {"source-ref": f"s3://bucket/project/{name}"}
+    if label is not None:
+        line["anomaly-label"] = int(label == "anomaly")
+        line["anomaly-label-metadata"] = {
+            "class-name": label,
+            "confidence": 1.0,
+            "creation-date": "2024-10-12T14:16:45.668",
+            "human-annotated": "yes",
+            "job-name": "labeling-job/anomaly-label",
+            "type": "groundtruth/image-classification",
+        }
+    if mask is not None:
+        line["anomaly-mask-ref"] = f"s3://bucket/project/{mask}"
+        line["anomaly-mask-ref-metadata"] = {
+            "internal-color-map": {
+                "0": {"class-name": "BACKGROUND", "hex-color": "#ffffff", "confidence": 0.0},
+                "1": {"class-name": "scratch", "hex-color": "#2ca02c", "confidence": 0.0},
+            },
+            "type": "groundtruth/semantic-segmentation",
+        }
+    return line
+
+
+def write_lines(file: Path, *lines: dict[str, Any]) -> Path:
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return file
+
+
+@pytest.mark.parametrize("prefix", ["bucket/project/", "project/", ""])
+def test_an_export_of_lookout_for_vision_loads(tmp_path: Path, prefix: str) -> None:
+    root = tmp_path / "circuits"
+    make(root, *(prefix + name for name in IMAGES))
+    expected = np.zeros((SIDE, SIDE), dtype=np.bool_)
+    expected[2:4, 1:5] = True
+    pixels = np.where(expected[..., np.newaxis], (0x2C, 0xA0, 0x2C), (255, 255, 255))
+    Image.fromarray(pixels.astype(np.uint8)).save(root / prefix / "masks/3.png")
+    write_lines(
+        root / "train.manifest",
+        lookout_line("a/1.png", "normal"),
+        lookout_line("b/3.png", "anomaly", "masks/3.png"),
+    )
+    write_lines(root / "test.manifest", lookout_line("a/2.png", "normal"))
+    samples = loaded(root)
+    assert samples.category == "circuits"
+    assert [sample.path for sample in samples.train] == [root / prefix / "a/1.png"]
+    bad, good = samples.test
+    assert (bad.name, bad.label, bad.kind) == (f"{prefix}b/3.png", "anomalous", "scratch")
+    assert bad.mask is not None
+    np.testing.assert_array_equal(read_mask(bad.mask, SIDE, SIDE), expected)
+    assert good.label == "good"
+    (warning,) = samples.warnings
+    assert "1 of 2 images are not normal, and judged" in warning
+
+
+def test_one_manifest_of_lookout_for_vision_is_split(tmp_path: Path) -> None:
+    make(tmp_path, *IMAGES)
+    file = write_lines(
+        tmp_path / "all.manifest",
+        lookout_line("a/1.png", "normal"),
+        lookout_line("a/2.png", "normal"),
+        lookout_line("b/3.png", None),
+    )
+    samples = loaded(file)
+    assert (len(samples.train), [sample.label for sample in samples.test]) == (
+        1,
+        ["good", "unknown"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"source-ref": "s3://bucket/lost/9.png"},
+            "not below .*expected it there as bucket/lost/9",
+        ),
+        ({"source-ref": "a/1.png"}, "a/1.png is no place in S3; expected s3://BUCKET/KEY"),
+        ({"source-ref": "s3://bucket/../a/1.png"}, "leads out of its folder"),
+        ({"source-ref": 7}, "line 2: no source-ref"),
+        ({"anomaly-label-metadata": {"class-name": "bad"}}, "is 'bad'; expected normal or anomaly"),
+        ({"anomaly-mask-ref-metadata": {}}, "without the internal-color-map of its metadata"),
+        ({"anomaly-mask-ref": "s3://bucket/9.png"}, "9.png is not below"),
+        (
+            {
+                "anomaly-mask-ref-metadata": {
+                    "internal-color-map": {"0": {"class-name": "BACKGROUND", "hex-color": "white"}}
+                }
+            },
+            "hex-color of BACKGROUND is 'white'; expected #ffffff",
+        ),
+    ],
+)
+def test_a_mistake_in_a_line_of_lookout_is_explained(
+    tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    make(tmp_path, *IMAGES)
+    bad = lookout_line("b/3.png", "anomaly", "masks/3.png") | change
+    file = write_lines(tmp_path / "all.manifest", lookout_line("a/1.png", "normal"), bad)
+    with pytest.raises(DatasetError, match=message) as error:
+        loaded(file)
+    assert "\n" not in str(error.value)
