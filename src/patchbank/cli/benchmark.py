@@ -11,7 +11,7 @@ from patchbank.cli import options
 from patchbank.cli.guard import complain, guarded
 from patchbank.cli.output import answer, print_json, show_progress, talk
 from patchbank.cli.tables import Values, print_figures
-from patchbank.inspection.evaluate import Failed
+from patchbank.inspection.figures import Failed
 from patchbank.inspection.settings import (
     DEFAULT_CORESET_RATIO,
     DEFAULT_FALSE_ALARM_RATE,
@@ -21,7 +21,7 @@ from patchbank.inspection.settings import (
 from patchbank.inspection.workspace import Workspace
 
 if TYPE_CHECKING:
-    from patchbank.inspection.benchmark import Benchmark
+    from patchbank.inspection.benchmark_report import BenchmarkReport
 
 
 def register(app: typer.Typer) -> None:
@@ -101,26 +101,27 @@ def benchmark_command(
         finally:
             # Hours may have gone into what is done, so it is shown when an interrupt ends the rest.
             if not json:
-                _print(benchmark)
-        if json and benchmark.results:
-            print_json({**benchmark.average().to_json(), "report": str(benchmark.page)})
+                _print(benchmark.report)
+        report = benchmark.report
+        if json and report.results:
+            print_json({**report.average().to_json(), "report": str(report.page)})
     return code
 
 
-def _print(benchmark: Benchmark) -> None:
-    if not benchmark.results:
+def _print(report: BenchmarkReport) -> None:
+    if not report.results:
         return
     rows: list[tuple[str, Values]] = []
-    for one in benchmark.results:
+    for one in report.results:
         rows.append((one.evaluation.label, one.evaluation.values))
         rows += [(f"  {source.title}", figures) for source, figures in one.published]
-    rows.append((benchmark.average().label, benchmark.average().values))
-    print_figures(rows, aupro_limit=benchmark.aupro_limit)
+    rows.append((report.average().label, report.average().values))
+    print_figures(rows, aupro_limit=report.aupro_limit)
     console = answer()
-    maps = sum(one.score_maps for one in benchmark.results)
+    maps = sum(one.score_maps for one in report.results)
     if maps:
         console.print(
-            f"{maps:,} score maps of images without a label below {benchmark.folder / 'maps'}",
+            f"{maps:,} score maps of images without a label below {report.folder / 'maps'}",
             markup=False,
         )
-    console.print(f"report: {benchmark.page}", markup=False)
+    console.print(f"report: {report.page}", markup=False)

@@ -11,7 +11,8 @@ from patchbank.cli import options
 from patchbank.cli.guard import complain, guarded
 from patchbank.cli.output import answer, print_json, show_progress, talk
 from patchbank.cli.tables import print_figures
-from patchbank.inspection.evaluate import Evaluation, Failed, evaluate
+from patchbank.inspection.evaluate import evaluate
+from patchbank.inspection.figures import Evaluation, Failed
 from patchbank.inspection.settings import (
     DEFAULT_CORESET_RATIO,
     DEFAULT_FALSE_ALARM_RATE,

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +20,7 @@ from patchbank.errors import (
     PatchbankError,
 )
 from patchbank.inspection.extremes import Extremes
-from patchbank.inspection.figures import FIGURES
+from patchbank.inspection.figures import Evaluation, Failed, average
 from patchbank.inspection.judge import Judge
 from patchbank.inspection.learn import LearnedBank, learn
 from patchbank.inspection.settings import FitSettings
@@ -57,60 +56,6 @@ class Judged:
     verdict: Verdict
     score: float
     p_value: float
-
-
-@dataclass(frozen=True, eq=False)
-class Evaluation:
-    """Figures of one category, or the average of several.
-
-    Attributes
-    ----------
-    values
-        The value of each of `FIGURES` by its key; None where the test images cannot tell.
-    facts
-        What else belongs to them: numbers of images, threshold, intervals.
-    remarks
-        What was odd, one line each.
-    synthetic
-        Whether the images were made by code.
-    """
-
-    category: str
-    values: dict[str, float | None]
-    facts: dict[str, Any] = field(default_factory=dict)
-    remarks: tuple[str, ...] = ()
-    synthetic: bool = False
-
-    @property
-    def label(self) -> str:
-        """What tables call it."""
-        return f"{self.category} (synthetic)" if self.synthetic else self.category
-
-    def value(self, name: str) -> float | None:
-        """Return one figure, or None."""
-        return self.values[name]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the JSON object the command prints."""
-        synthetic = {"synthetic": True} if self.synthetic else {}
-        return {"category": self.category, **synthetic, **self.values, **self.facts}
-
-
-@dataclass(frozen=True)
-class Failed:
-    """A category that could not be evaluated, and why, in one line."""
-
-    category: str
-    error: str
-
-    @classmethod
-    def because(cls, category: str, error: PatchbankError) -> Failed:
-        """Return the failure of a category by an error."""
-        return cls(category, " ".join(str(error).split()))
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the JSON object the command prints."""
-        return {"category": self.category, "error": self.error}
 
 
 @dataclass(frozen=True, eq=False)
@@ -276,20 +221,6 @@ def checked_aupro_limit(limit: float | None, dataset: DataSet) -> float:
     if not 0 < limit <= 1:
         raise ParameterError(f"the AUPRO limit is {limit}; give a rate above 0 and up to 1")
     return limit
-
-
-def average(summaries: Sequence[Evaluation]) -> Evaluation:
-    """Return the mean of each figure over the categories that have it."""
-    values: dict[str, float | None] = {}
-    for name in (figure.key for figure in FIGURES):
-        known = [value for one in summaries if (value := one.value(name)) is not None]
-        values[name] = float(np.mean(known)) if known else None
-    return Evaluation(
-        "average",
-        values,
-        {"categories": len(summaries)},
-        synthetic=any(one.synthetic for one in summaries),
-    )
 
 
 def evaluate_category(

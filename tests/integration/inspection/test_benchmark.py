@@ -18,9 +18,10 @@ from patchbank.datasets.marker import write_marker
 from patchbank.datasets.samples import CategorySamples, Sample
 from patchbank.errors import DatasetError, ParameterError
 from patchbank.inspection import benchmark as module
-from patchbank.inspection.benchmark import Benchmark, CategoryResult
-from patchbank.inspection.evaluate import Failed, evaluate_category
-from patchbank.inspection.figures import FIGURES
+from patchbank.inspection.benchmark import Benchmark
+from patchbank.inspection.benchmark_report import CategoryResult
+from patchbank.inspection.evaluate import evaluate_category
+from patchbank.inspection.figures import FIGURES, Failed
 from patchbank.inspection.settings import make_fit_settings
 from patchbank.inspection.workspace import Workspace
 from tests.fixtures.surfaces import Surfaces, brushed
@@ -72,11 +73,11 @@ def done(workspace: Workspace, root: Path, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture
 def copied(done: Benchmark, tmp_path: Path) -> Path:
     """What the benchmark left, for a test to change."""
-    return Path(shutil.copytree(done.folder, tmp_path / "out"))
+    return Path(shutil.copytree(done.report.folder, tmp_path / "out"))
 
 
 def test_results_are_saved_as_json_and_csv(done: Benchmark) -> None:
-    document = json.loads((done.folder / "results.json").read_text("utf-8"))
+    document = json.loads((done.report.folder / "results.json").read_text("utf-8"))
     by_name = {one["category"]: one for one in document["categories"]}
     assert set(by_name) == {"tile", HOSTILE}
     assert [one["category"] for one in document["failed"]] == ["z-broken"]
@@ -88,13 +89,15 @@ def test_results_are_saved_as_json_and_csv(done: Benchmark) -> None:
     titles = [one["title"] for one in by_name["tile"]["published"]]
     assert "PatchCore's authors" in titles
     assert by_name[HOSTILE]["published"] == []
-    with (done.folder / "results.csv").open(encoding="utf-8", newline="") as file:
+    with (done.report.folder / "results.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["category"] for row in rows] == [HOSTILE, *["tile"] * 4, "average"]
     authors = next(row for row in rows if row["source"] == "PatchCore's authors")
     assert float(authors["image_auroc"]) == 0.9949
     assert authors["average_precision"] == ""
-    with (done.folder / done.results[1].place / "images.csv").open(encoding="utf-8") as file:
+    with (done.report.folder / done.report.results[1].place / "images.csv").open(
+        encoding="utf-8"
+    ) as file:
         images = list(csv.DictReader(file))
     assert len(images) == 16
     assert {row["label"] for row in images} == {"good", "anomalous"}
@@ -111,11 +114,11 @@ def test_what_is_done_is_not_done_again(
     again = make(workspace, root, copied, "tile", HOSTILE)
     assert all(isinstance(one, CategoryResult) and one.kept for one in again.run())
     assert {path: path.stat().st_mtime_ns for path in (copied / "categories").rglob("*")} == before
-    assert again.page.read_text("utf-8").count("kept from before") == 2
+    assert again.report.page.read_text("utf-8").count("kept from before") == 2
     saved = json.loads((copied / "results.json").read_text("utf-8"))
     assert all(one["kept_from_before"] for one in saved["categories"])
-    assert again.results[0].evaluation.value("image_auroc") == 1.0
-    assert any("text.png" in one for one in again.results[0].evaluation.remarks)
+    assert again.report.results[0].evaluation.value("image_auroc") == 1.0
+    assert any("text.png" in one for one in again.report.results[0].evaluation.remarks)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +146,9 @@ def test_a_changed_setting_has_it_done_again(
 def test_what_does_not_hold_any_more_is_done_again(
     workspace: Workspace, surfaces: Surfaces, done: Benchmark, copied: Path, root: Path, fault: str
 ) -> None:
-    place = copied / next(one.place for one in done.results if one.evaluation.category == "tile")
+    place = copied / next(
+        one.place for one in done.report.results if one.evaluation.category == "tile"
+    )
     touched = None
     if fault == "image changed":
         touched = root / "tile" / "test" / "good" / "000.png"
@@ -166,7 +171,7 @@ def test_what_does_not_hold_any_more_is_done_again(
     assert result.again
     assert (place / "roc-light.svg").is_file()
     assert sorted(path.name for path in copied.iterdir()) == sorted(
-        path.name for path in done.folder.iterdir()
+        path.name for path in done.report.folder.iterdir()
     )
 
 
@@ -197,14 +202,14 @@ def test_synthetic_images_are_labelled_and_have_no_published_figures(
     (result,) = made.run()
     assert isinstance(result, CategoryResult)
     assert result.evaluation.label == "tile (synthetic)"
-    assert made.average().label == "average (synthetic)"
+    assert made.report.average().label == "average (synthetic)"
     assert result.to_json()["synthetic"] is True
     assert result.published == ()
-    text = made.page.read_text("utf-8")
+    text = made.report.page.read_text("utf-8")
     assert "drawn by code" in text
     assert "Published" not in text
     assert text.count("tile (synthetic)") == 2
-    csv_text = (made.folder / "results.csv").read_text("utf-8")
+    csv_text = (made.report.folder / "results.csv").read_text("utf-8")
     assert "PatchCore" not in csv_text
     assert csv_text.count("synthetic images") == 2
 
@@ -272,7 +277,7 @@ def opened(request: Any, done: Benchmark, browser: Browser) -> Iterator[tuple[An
             None if asked.url.startswith(("file:", "data:")) else problems.append(asked.url)
         ),
     )
-    tab.goto(done.page.as_uri())
+    tab.goto(done.report.page.as_uri())
     tab.evaluate("for (const image of document.images) image.loading = 'eager'")
     tab.wait_for_function("[...document.images].every(image => image.complete)")
     yield tab, problems
@@ -310,7 +315,7 @@ def test_the_table_leads_to_the_sections(opened: tuple[Any, list[str]], done: Be
     assert HOSTILE in tab.locator("h2").all_inner_texts()
     assert tab.locator("script").count() == 0
     tab.get_by_role("link", name="tile", exact=True).click()
-    place = done.results[1].place.rsplit("/", 1)[-1]
+    place = done.report.results[1].place.rsplit("/", 1)[-1]
     assert tab.url.endswith(f"#{place}")
     assert tab.locator(f"#{place} h2").inner_text() == "tile"
     sources = tab.locator("li", has_text="patchcore-inspection").first.inner_text()
@@ -320,8 +325,8 @@ def test_the_table_leads_to_the_sections(opened: tuple[Any, list[str]], done: Be
 
 def test_the_overlay_shows_where_the_mask_is(done: Benchmark) -> None:
     """Of the clearest find: the map is brightest inside the mask."""
-    folder = done.folder / done.results[0].place
-    panels = done.results[0].page["galleries"][2]["cases"][0]["panels"]
+    folder = done.report.folder / done.report.results[0].place
+    panels = done.report.results[0].page["galleries"][2]["cases"][0]["panels"]
     mask = np.asarray(Image.open(folder / panels["mask"]).convert("L")) > 127
     brightness = np.asarray(Image.open(folder / panels["map"]).convert("L"), dtype=np.float64)
     assert brightness[mask].mean() > brightness[~mask].mean() + 40
