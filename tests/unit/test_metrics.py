@@ -75,9 +75,9 @@ def storage(request: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("storage")
-@pytest.mark.parametrize("levels", [None, 3, 1, 0.1])
+@pytest.mark.parametrize("levels", [None, 3, 0.1])
 @pytest.mark.parametrize("limit", [0.05, 0.3, 1.0])
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0])
 def test_pixel_figures_equal_the_definitions(seed: int, limit: float, levels: float | None) -> None:
     """At 0.1 levels nearly all scores are 0: constant maps."""
     maps, masks = small_case(seed, levels)
