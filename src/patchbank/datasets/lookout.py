@@ -4,8 +4,8 @@ Each line is a JSON object: `source-ref` is the image's place in S3, `anomaly-la
 the `class-name` normal or anomaly, and `anomaly-mask-ref`, where there is one, a picture with a
 colour for each kind of anomaly on a background whose colour its metadata tell.
 
-The images are looked for below the manifest's folder: of `s3://bucket/a/b/1.jpg`, that is
-`bucket/a/b/1.jpg`, else `a/b/1.jpg`, else `b/1.jpg`, else `1.jpg`.
+The images are looked for below the folder that was given, or that of the manifest: of
+`s3://bucket/a/b/1.jpg`, that is `bucket/a/b/1.jpg`, else `a/b/1.jpg`, else `b/1.jpg`, else `1.jpg`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from patchbank.datasets.entries import Entry
+from patchbank.datasets.layout import subfolders
 from patchbank.datasets.samples import GOOD, Label, Mask, Split
 from patchbank.errors import DatasetError
 
@@ -25,13 +26,24 @@ _WHITE = "#ffffff"
 _HEX = re.compile(r"#[0-9a-fA-F]{6}")
 
 
+def find_manifest(folder: Path, name: str) -> Path | None:
+    """Return the manifest of a name in a folder or, as exports have it, in one of its folders."""
+    places = [folder, *subfolders(folder)]
+    return next((place / name for place in places if (place / name).is_file()), None)
+
+
 def read(
-    files: Mapping[Split | None, tuple[Path, list[tuple[str, dict[str, Any]]]]], *, category: str
+    folder: Path,
+    files: Mapping[Split | None, tuple[Path, list[tuple[str, dict[str, Any]]]]],
+    *,
+    category: str,
 ) -> tuple[list[Entry], list[str]]:
     """Return what manifests say of their images, and warnings.
 
     Parameters
     ----------
+    folder
+        The images are below it.
     files
         Each split's manifest with its lines; None where there is but one.
     category
@@ -47,7 +59,7 @@ def read(
     for split, (file, lines) in files.items():
         if not lines:
             raise DatasetError(f"{file} names no image; expected a JSON object a line")
-        read_ = [_entry(file.parent, where, values, category, split) for where, values in lines]
+        read_ = [_entry(folder, where, values, category, split) for where, values in lines]
         moved = [e for e in read_ if split == "train" and e.split == "test"]
         if moved:
             warnings.append(

@@ -66,7 +66,7 @@ def load(root: str | Path, category: str) -> CategorySamples:
 
 def _read(root: Path) -> tuple[list[Entry], list[str]]:
     if root.is_dir():
-        return lookout.read(_lookout_files(root), category=root.resolve().name)
+        return lookout.read(root, _lookout_files(root), category=root.resolve().name)
     if not root.is_file():
         raise DatasetError(f"{root} does not exist; give {LAYOUT}")
     if root.suffix.lower() not in SUFFIXES:
@@ -78,21 +78,22 @@ def _read(root: Path) -> tuple[list[Entry], list[str]]:
     else:
         lines = list(json_lines(root))
         if lines and "source-ref" in lines[0][1]:
-            return lookout.read({None: (root, lines)}, category=root.stem)
+            return lookout.read(root.parent, {None: (root, lines)}, category=root.stem)
     if not lines:
         raise DatasetError(f"{root} names no image; give {LAYOUT}")
     return [_entry(root, where, values) for where, values in lines], []
 
 
 def _lookout_files(folder: Path) -> dict[Split | None, tuple[Path, list[Line]]]:
-    train, test = folder / "train.manifest", folder / "test.manifest"
-    if not train.is_file():
+    train = lookout.find_manifest(folder, "train.manifest")
+    test = lookout.find_manifest(folder, "test.manifest")
+    if train is None:
         files = [file.name for file in sorted(folder.iterdir()) if file.suffix in SUFFIXES]
         meant = f"; it holds {some(files)}: give one of them" if files else f"; {found(folder)}"
         raise DatasetError(
             f"{folder} is a folder without a train.manifest; give the manifest{meant}"
         )
-    if not test.is_file():
+    if test is None:
         return {None: (train, list(json_lines(train)))}
     return {"train": (train, list(json_lines(train))), "test": (test, list(json_lines(test)))}
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from patchbank.datasets import manifest, visa
 from patchbank.datasets.folders import is_image_name
 from patchbank.datasets.layout import subfolders
+from patchbank.datasets.lookout import find_manifest
 from patchbank.datasets.samples import GOOD
 
 _SPLITS = frozenset({"train", "test", "validation", "ground_truth", "test_public"})
@@ -24,7 +25,7 @@ def recognise(root: Path) -> str | None:
         return "visa"
     if _has_kolektor_masks(root / "train"):
         return "kolektorsdd2"
-    if (root / "train.manifest").is_file():
+    if find_manifest(root, "train.manifest") is not None:
         return "manifest"
     categories = [folder for folder in subfolders(root) if folder.name not in _SPLITS]
     if any((one / "test_public").is_dir() for one in categories):

@@ -129,7 +129,10 @@ class Tree:
         kinds = [kind for kind in subfolders(test) if kind != truth]
         if not kinds:
             raise DatasetError(f"expected {test / self.good} and {test}/KIND; {found(test)}")
-        if self.good not in [kind.name for kind in kinds]:
+        names = [kind.name for kind in kinds]
+        if self.good != GOOD and GOOD in names:
+            refuse_other_good_name(test, self.good)
+        if self.good not in names:
             refuse_other_good_name(test, self.good)
             warnings.append(
                 f"{test} has no folder {self.good}: nothing tells how good images are judged"

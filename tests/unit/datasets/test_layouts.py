@@ -253,6 +253,12 @@ MISTAKES: list[tuple[str, str, Mistake, str]] = [
     ("btad", "01", nothing, "is itself a category; give its parent .* and --category 01"),
     ("btad", ".", remove("01/train"), "expected .*01/train/ok with the good images to learn from"),
     ("btad", ".", rename("01/test/ok", "01/test/good"), "expected .*ok, found .*good; rename it"),
+    (
+        "btad",
+        ".",
+        lambda root: make(root, "01/test/good/0.bmp"),
+        "expected .*ok, found .*test/good; rename it to ok",
+    ),
     ("btad", ".", empty("01/train/ok"), "train/ok holds no image"),
     (
         "btad",

@@ -190,19 +190,24 @@ def write_lines(file: Path, *lines: dict[str, Any]) -> Path:
 
 
 @pytest.mark.parametrize("prefix", ["bucket/project/", "project/", ""])
-def test_an_export_of_lookout_for_vision_loads(tmp_path: Path, prefix: str) -> None:
+@pytest.mark.parametrize("below", ["", "{split}/", "datasets/"])
+def test_an_export_of_lookout_for_vision_loads(tmp_path: Path, prefix: str, below: str) -> None:
     root = tmp_path / "circuits"
     make(root, *(prefix + name for name in IMAGES))
     expected = np.zeros((SIDE, SIDE), dtype=np.bool_)
     expected[2:4, 1:5] = True
     pixels = np.where(expected[..., np.newaxis], (0x2C, 0xA0, 0x2C), (255, 255, 255))
     Image.fromarray(pixels.astype(np.uint8)).save(root / prefix / "masks/3.png")
+    for split in ("train", "test"):
+        (root / below.format(split=split)).mkdir(exist_ok=True)
     write_lines(
-        root / "train.manifest",
+        root / below.format(split="train") / "train.manifest",
         lookout_line("a/1.png", "normal"),
         lookout_line("b/3.png", "anomaly", "masks/3.png"),
     )
-    write_lines(root / "test.manifest", lookout_line("a/2.png", "normal"))
+    write_lines(
+        root / below.format(split="test") / "test.manifest", lookout_line("a/2.png", "normal")
+    )
     samples = loaded(root)
     assert samples.category == "circuits"
     assert [sample.path for sample in samples.train] == [root / prefix / "a/1.png"]

@@ -35,7 +35,7 @@ def test_there_are_five_materials_with_five_defects_each() -> None:
         ("tile", None, "fac87cf6de1b4329"),
         ("wood", None, "0b29ba8bdca8337e"),
         ("carpet", "missing_loops", "07666de06a3e9a45"),
-        ("grid", "bent", "79dd2b2823b5dbc7"),
+        ("grid", "bent", "f0bb095732e3a477"),
         ("leather", "fold", "1f5bc6663f3f2292"),
         ("tile", "crack", "410448e9e6986341"),
         ("wood", "dent", "b67fece7e77d7e88"),

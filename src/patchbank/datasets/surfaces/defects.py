@@ -176,12 +176,13 @@ def bent(dice: Dice, piece: Piece) -> Damage:
     push = dice.sign() * dice.uniform(7.0, 11.0)
     centre = wire + push * bump
     # The wire as it was, read where it used to be: only the wire moves, not those it crosses.
-    shift = push * bump * (side / 256)
-    down, right = _gradient(position)
+    shift = push * bump
+    down, right = _pixels_across(position)
     at_row, at_column = np.indices((side, side), dtype=np.float32)
     moved = sample(piece.face, at_row - shift * down, at_column - shift * right)
     new = ramp(np.abs(position - centre), GRID_WIDTH + 0.9, GRID_WIDTH - 0.9)
-    old = ramp(np.abs(position - wire), GRID_WIDTH + 0.9, GRID_WIDTH - 0.9)
+    # A little more than the wire, so that its soft rim goes with it.
+    old = ramp(np.abs(position - wire), GRID_WIDTH + 1.6, GRID_WIDTH + 0.6)
     crossing = _crossing(run)
     bare = piece.face + (piece.under() - piece.face) * (old * (1 - crossing))[..., np.newaxis]
     face = bare + (moved - bare) * new[..., np.newaxis]
@@ -318,8 +319,11 @@ def _crossing(run: Field) -> Field:
     return ramp(np.abs(_offset(run)), GRID_WIDTH + 0.9, GRID_WIDTH - 0.9)
 
 
-def _gradient(position: Field) -> tuple[float, float]:
-    """Return by how much a coordinate grows per pixel down and right, at the image's middle."""
+def _pixels_across(position: Field) -> tuple[float, float]:
+    """Return how many pixels down and right a coordinate grows by one, at the image's middle."""
     middle = len(position) // 2
     here = position[middle, middle]
-    return float(position[middle + 1, middle] - here), float(position[middle, middle + 1] - here)
+    down = float(position[middle + 1, middle] - here)
+    right = float(position[middle, middle + 1] - here)
+    steepness = down * down + right * right
+    return down / steepness, right / steepness
