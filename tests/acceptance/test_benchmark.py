@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import signal
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from patchbank.cli import options
+from patchbank.datasets.catalogue import DATASETS
 from tests.fixtures.commands import Run, finish, start
 from tests.fixtures.surfaces import Surfaces
 
@@ -134,6 +138,11 @@ def test_mistakes_are_one_line_and_leave_nothing(
     assert words in outcome.complaint
     assert outcome.out == ""
     assert not (tmp_path / "out").exists()
+
+
+def test_the_help_names_every_data_set() -> None:
+    text = get_args(options.DataSetName)[1].help
+    assert set(re.findall(r"[a-z0-9-]+", text.split(": ")[1])) - {"or"} == set(DATASETS)
 
 
 @pytest.mark.parametrize("obstacle", [".", "categories", "index.html"])

@@ -57,8 +57,14 @@ MemoryLimit = Annotated[
     ),
 ]
 Folder = Annotated[Path, typer.Argument(help="Folder to write.")]
+# Written out, since reading the catalogue would slow every command; a test compares.
 DataSetName = Annotated[
-    str, typer.Option("--dataset", help="How the folder is laid out: a data set's name.")
+    str,
+    typer.Option(
+        "--dataset",
+        help="How the folder is laid out: mvtec, mvtec-ad2, mvtec-loco, visa, btad, kolektorsdd2, "
+        "folder or manifest.",
+    ),
 ]
 Categories = Annotated[
     list[str] | None,

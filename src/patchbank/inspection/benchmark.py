@@ -32,7 +32,12 @@ from patchbank.memory.scoring import place
 from patchbank.progress import Progress, silent
 from patchbank.reports.benchmark import Gallery, ShownCase, charts_to_json, write_galleries
 from patchbank.reports.evaluation_charts import write_evaluation_charts
-from patchbank.reports.writing import check_report_packages, make_writable, writing_report
+from patchbank.reports.writing import (
+    check_report_packages,
+    make_writable,
+    replace_text,
+    writing_report,
+)
 from patchbank.vision.images import decode
 
 # Best and worst cases shown, of each kind.
@@ -181,7 +186,7 @@ class Benchmark:
                 found.scores("good"),
                 found.scores("anomalous"),
             )
-            (folder / "images.csv").write_text(images_csv(found), encoding="utf-8", newline="")
+            replace_text(folder / "images.csv", images_csv(found))
             document.update(
                 identity=wanted,
                 evaluation=asdict(found.summary()),

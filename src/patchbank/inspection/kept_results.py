@@ -14,7 +14,7 @@ from typing import Any
 
 from patchbank.datasets.samples import CategorySamples, Sample
 from patchbank.inspection.settings import FitSettings
-from patchbank.reports.writing import replaced_folder, writing_report
+from patchbank.reports.writing import replace_text, replaced_folder, writing_report
 
 # Raised when what is kept changes its form.
 _FORMAT = 1
@@ -80,7 +80,8 @@ class KeptResults:
     def place(self, category: str) -> str:
         """Return a category's folder relative to the benchmark's; any name makes a safe one."""
         words = re.sub(r"[^A-Za-z0-9_-]+", "-", category).strip("-")[:60]
-        return f"{_CATEGORIES}/{words}-{hashlib.sha256(category.encode()).hexdigest()[:8]}"
+        digest = hashlib.sha256(category.encode("utf-8", "surrogateescape")).hexdigest()
+        return f"{_CATEGORIES}/{words}-{digest[:8]}"
 
     def find(
         self, category: str, wanted: dict[str, Any], maps: Iterable[Sample]
@@ -122,7 +123,7 @@ class KeptResults:
             yield new, document
             document["files"] = sorted(path.name for path in new.iterdir())
             text = json.dumps(document, ensure_ascii=False, allow_nan=False, indent=1)
-            (new / _RESULT).write_text(text, encoding="utf-8", errors="backslashreplace")
+            replace_text(new / _RESULT, text)
 
     def map_file(self, sample: Sample) -> Path:
         """Return where the score map of a sample lies: its own name below `maps`, as TIFF."""

@@ -70,7 +70,8 @@ def replace_text(path: Path, text: str) -> None:
     """Write a file that is there whole or as it was before."""
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     try:
-        draft.write_text(text, encoding="utf-8")
+        # A name that is not valid UTF-8 holds what cannot be encoded.
+        draft.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
         draft.replace(path)
     finally:
         with contextlib.suppress(OSError):

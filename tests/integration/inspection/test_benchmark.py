@@ -239,6 +239,20 @@ def test_images_without_a_label_get_a_map(workspace: Workspace, tmp_path: Path) 
     assert summary.facts["test_unlabelled"] == 2
 
 
+def test_a_name_that_is_not_utf8_is_kept_and_found(
+    workspace: Workspace, surfaces: Surfaces, tmp_path: Path
+) -> None:
+    name = os.fsdecode(b"bad\xff")
+    shutil.copytree(surfaces.root / "brushed", tmp_path / "set" / name)
+    for kept in (False, True):
+        made = make(workspace, tmp_path / "set", tmp_path / "out")
+        (result,) = made.run()
+        assert isinstance(result, CategoryResult)
+        assert result.kept is kept
+        assert result.evaluation.category == name
+    assert r"bad\udcff" in made.report.page.read_text("utf-8")
+
+
 @pytest.mark.parametrize(
     ("options", "error"),
     [
