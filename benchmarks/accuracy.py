@@ -49,10 +49,7 @@ def _false_alarms(evaluations: Sequence[CategoryEvaluation], rate: float) -> dic
     for one in evaluations:
         promised = one.bank.calibration.threshold(rate)
         threshold = promised.value
-        scores = {
-            label: np.array([j.judgement.score for j in one.judged if j.sample.label == label])
-            for label in ("good", "anomalous")
-        }
+        scores = {label: one.scores(label) for label in ("good", "anomalous")}
         counts.append(int((scores["good"] > threshold).sum()))
         totals.append(len(scores["good"]))
         recalls.append(float((scores["anomalous"] > threshold).mean()))

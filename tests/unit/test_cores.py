@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+import threading
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from patchbank.metrics import PixelScores
+from patchbank.memory._parallel import TileWorker, for_tiles
 from patchbank.settings import get_settings, usable_cores
 
 needs_affinity = pytest.mark.skipif(
@@ -35,23 +34,20 @@ def test_a_process_of_one_core_uses_one(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(os, "cpu_count", lambda: 64)
     asked: list[int] = []
 
-    def watched(workers: int) -> ThreadPoolExecutor:
-        asked.append(workers)
-        return ThreadPoolExecutor(workers)
+    def make_worker() -> TileWorker:
+        asked.append(threading.get_ident())
+        return lambda start, stop: None
 
-    monkeypatch.setattr("patchbank.metrics.pixels.ThreadPoolExecutor", watched)
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(before)})
     get_settings.cache_clear()
     try:
         assert usable_cores() == 1
-        scores = PixelScores()
-        scores.add(np.array([[0.1, 0.9]]), np.array([[False, True]]))
-        assert scores.metrics().pixel_auroc == 1
+        for_tiles(8, 1, make_worker)
     finally:
         os.sched_setaffinity(0, before)
         get_settings.cache_clear()
-    assert asked == [1]
+    assert asked == [threading.get_ident()]
 
 
 def test_the_doctor_leaves_no_usage_reports_in_the_home(tmp_path: Path) -> None:

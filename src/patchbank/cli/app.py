@@ -8,6 +8,7 @@ import typer
 
 from patchbank.cli import (
     backbones,
+    benchmark,
     calibrate,
     database,
     evaluate,
@@ -52,6 +53,7 @@ for _module in (
     calibrate,
     inspect,
     evaluate,
+    benchmark,
     surfaces,
     manage,
     transfer,

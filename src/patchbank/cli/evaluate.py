@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from patchbank.cli import options
 from patchbank.cli.guard import complain, guarded
 from patchbank.cli.output import answer, print_json, show_progress, talk
-from patchbank.inspection.evaluate import Evaluation, Failed, evaluate
+from patchbank.cli.tables import print_figures
+from patchbank.inspection.evaluate import evaluate
+from patchbank.inspection.figures import Evaluation, Failed
 from patchbank.inspection.settings import (
     DEFAULT_CORESET_RATIO,
     DEFAULT_FALSE_ALARM_RATE,
@@ -20,16 +20,6 @@ from patchbank.inspection.settings import (
     make_fit_settings,
 )
 from patchbank.inspection.workspace import Workspace
-
-_COLUMNS = (
-    ("image AUROC", "image_auroc"),
-    ("AP", "average_precision"),
-    ("F1-max", "f1_max"),
-    ("false alarms", "false_alarm_rate"),
-    ("recall", "recall"),
-    ("pixel AUROC", "pixel_auroc"),
-    ("AUPRO", "aupro"),
-)
 
 
 def register(app: typer.Typer) -> None:
@@ -40,11 +30,10 @@ def register(app: typer.Typer) -> None:
 
 
 def evaluate_command(
-    root: Annotated[Path, typer.Argument(help="Data set in MVTec AD's layout.")],
-    category: Annotated[
-        list[str] | None,
-        typer.Option(help="Category; may be repeated; all by default."),
-    ] = None,
+    root: Annotated[Path, typer.Argument(help="The data set's folder.")],
+    dataset: options.DataSetName = "mvtec",
+    category: options.Categories = None,
+    aupro_limit: options.AuproLimit = None,
     backbone: options.Backbone = None,
     layers: options.Layers = None,
     image_size: options.ImageSize = None,
@@ -77,7 +66,15 @@ def evaluate_command(
     code = 0
     try:
         with Workspace() as workspace, show_progress(results_appear=json) as progress:
-            for result in evaluate(workspace, root, category, settings, progress=progress):
+            for result in evaluate(
+                workspace,
+                root,
+                options.split_categories(category),
+                settings,
+                dataset=dataset,
+                aupro_limit=aupro_limit,
+                progress=progress,
+            ):
                 if isinstance(result, Failed):
                     code = complain(f"{result.category}: {result.error}")
                 else:
@@ -133,16 +130,4 @@ def export_demo_command(folder: options.Folder, json: options.Json = False) -> i
 
 
 def _print(results: list[Evaluation]) -> None:
-    table = Table(box=None, pad_edge=False)
-    table.add_column("category")
-    shown = [
-        column for column in _COLUMNS if any(one.value(column[1]) is not None for one in results)
-    ]
-    for title, _ in shown:
-        table.add_column(title, justify="right")
-    for one in results:
-        values = [one.value(key) for _, key in shown]
-        table.add_row(
-            Text(one.category), *["-" if value is None else f"{value:.4f}" for value in values]
-        )
-    answer().print(table)
+    print_figures([(one.label, one.values) for one in results])

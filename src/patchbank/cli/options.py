@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from patchbank.errors import ParameterError
+
 Json = Annotated[
     bool, typer.Option("--json", help="One JSON document per line on standard output.")
 ]
@@ -55,3 +57,41 @@ MemoryLimit = Annotated[
     ),
 ]
 Folder = Annotated[Path, typer.Argument(help="Folder to write.")]
+# Written out, since reading the catalogue would slow every command; a test compares.
+DataSetName = Annotated[
+    str,
+    typer.Option(
+        "--dataset",
+        help="How the folder is laid out: mvtec, mvtec-ad2, mvtec-loco, visa, btad, kolektorsdd2, "
+        "folder or manifest.",
+    ),
+]
+Categories = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--category", help="Categories, comma-separated; may be repeated.  \\[default: all]"
+    ),
+]
+AuproLimit = Annotated[
+    float | None,
+    typer.Option(
+        help="False-positive rate up to which AUPRO is integrated, in (0, 1].  "
+        "\\[default: the data set's own, 0.3 or 0.05]"
+    ),
+]
+
+
+def split_categories(given: list[str] | None) -> list[str] | None:
+    """Return the names in what was given for `--category`, or None for all.
+
+    Raises
+    ------
+    ParameterError
+        If something was given and no name is in it.
+    """
+    if given is None:
+        return None
+    names = [name.strip() for one in given for name in one.split(",") if name.strip()]
+    if not names:
+        raise ParameterError("--category: no name given; separate names by commas or leave it out")
+    return names

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import errno
-import importlib.util
-import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from patchbank.datasets.demo import CITATION, LICENCE, LICENCE_URL, demo_split
-from patchbank.errors import DiskFullError, MissingExtraError, ReportError
 from patchbank.inspection.evaluate import CategoryEvaluation, Judged, evaluate_category
+from patchbank.inspection.extremes import JudgedCase
 from patchbank.inspection.fit import save
 from patchbank.inspection.heatmaps import heatmap_of
 from patchbank.inspection.inspect import Inspector
 from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.timing import Stopwatch
-from patchbank.inspection.verdicts import Inspection
+from patchbank.inspection.verdicts import Inspection, Verdict
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.scoring import place
 from patchbank.progress import Progress, silent
 from patchbank.reports.pictures import SimilarImage, heatmap_picture
+from patchbank.reports.writing import check_report_packages, make_writable
 from patchbank.vision.images import decode
 
 if TYPE_CHECKING:
@@ -72,27 +68,24 @@ def run_demo(workspace: Workspace, folder: Path, *, progress: Progress = silent)
         If the page or the bank cannot be written. That the folder cannot be written is found out
         before any work, and nothing is stored then.
     """
-    # Said before the work, not after it.
-    if any(importlib.util.find_spec(name) is None for name in ("jinja2", "matplotlib")):
-        raise MissingExtraError(
-            "the demo's page needs packages that are not installed; "
-            "run: pip install 'patchbank[demo]'"
-        )
+    check_report_packages("demo")  # said before the work, not after it
     from patchbank.reports.page import PAGE_NAME, write_evaluation_page
 
     heatmaps = folder / "heatmaps"
-    _make_writable(folder, heatmaps, folder / PAGE_NAME)
+    make_writable(folder, heatmaps, page=folder / PAGE_NAME)
     samples = demo_split("mono")
     watch = Stopwatch()
     with watch.stage("learning and judging"):
-        evaluation = evaluate_category(workspace, samples, FitSettings(), progress=progress)
+        evaluation = evaluate_category(
+            workspace, samples, FitSettings(), cases=_GALLERY, progress=progress
+        )
     with watch.stage("database"):
         version = save(workspace, DEMO_CATEGORY, evaluation.bank)
     inspector = Inspector(workspace, DEMO_CATEGORY)
     with watch.stage("inspection"):
         passing = _typical_pass(evaluation).sample
         passed = inspector.inspect(passing.path, name=passing.name, heatmaps=heatmaps)
-        failing = _clearest_find(evaluation).sample
+        failing = evaluation.extremes.highest_anomalous[0].sample
         failed = inspector.inspect(failing.path, name=failing.name, heatmaps=heatmaps)
     with watch.stage("page"):
         page = write_evaluation_page(
@@ -102,38 +95,11 @@ def run_demo(workspace: Workspace, folder: Path, *, progress: Progress = silent)
     return DemoReport(page, evaluation, version, passed, failed, timings)
 
 
-def _make_writable(folder: Path, heatmaps: Path, page: Path) -> None:
-    """Make the folders and check that files can be written there and the page replaced."""
-    try:
-        for inner in (folder, heatmaps):
-            inner.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=inner) as probe:
-                probe.write(b"probe")
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFullError(
-                f"no space left on the disk for the report in {folder}; free some and repeat"
-            ) from error
-        raise ReportError(
-            f"the report cannot be written to {folder}: {error.strerror}; give another folder"
-        ) from error
-    if page.is_dir():
-        raise ReportError(
-            f"the report cannot be written to {folder}: {page.name} is a folder there; "
-            "give another folder"
-        )
-
-
 def _typical_pass(evaluation: CategoryEvaluation) -> Judged:
     """Return the good image of the median score: neither the best case nor the worst."""
     good = [one for one in evaluation.judged if one.sample.label == "good"]
-    passing = [one for one in good if one.judgement.verdict == "pass"] or good
-    return sorted(passing, key=lambda one: one.judgement.score)[len(passing) // 2]
-
-
-def _clearest_find(evaluation: CategoryEvaluation) -> Judged:
-    anomalous = [one for one in evaluation.judged if one.sample.label == "anomalous"]
-    return max(anomalous, key=lambda one: one.judgement.score)
+    passing = [one for one in good if one.verdict == "pass"] or good
+    return sorted(passing, key=lambda one: one.score)[len(passing) // 2]
 
 
 def _page(
@@ -146,18 +112,10 @@ def _page(
     from patchbank.reports.page import Case, EvaluationPage, PassEvidence
 
     bank = evaluation.bank
-    by_score = sorted(evaluation.judged, key=lambda one: one.judgement.score)
+    extremes = evaluation.extremes
 
-    def chosen(label: str, verdict: str, *, highest: bool) -> list[Case]:
-        found = [
-            one
-            for one in by_score
-            if one.sample.label == label and one.judgement.verdict == verdict
-        ]
-        return [_case(evaluation, one) for one in (found[::-1] if highest else found)[:_GALLERY]]
-
-    def scores(label: str) -> NDArray[np.float64]:
-        return np.array([one.judgement.score for one in by_score if one.sample.label == label])
+    def chosen(cases: Sequence[JudgedCase], verdict: Verdict) -> list[Case]:
+        return [_case(evaluation, one) for one in cases if one.judgement.verdict == verdict]
 
     images = workspace.database.images
     similar = [
@@ -178,12 +136,12 @@ def _page(
         ),
         images=evaluation.image,
         rates=evaluation.rates,
-        good_scores=scores("good"),
-        anomalous_scores=scores("anomalous"),
+        good_scores=evaluation.scores("good"),
+        anomalous_scores=evaluation.scores("anomalous"),
         requested_false_alarm_rate=bank.settings.false_alarm_rate,
-        misses=chosen("anomalous", "pass", highest=False),
-        false_alarms=chosen("good", "fail", highest=True),
-        finds=chosen("anomalous", "fail", highest=True),
+        misses=chosen(extremes.lowest_anomalous, "pass"),
+        false_alarms=chosen(extremes.highest_good, "fail"),
+        finds=chosen(extremes.highest_anomalous, "fail"),
         evidence=PassEvidence(
             Case(
                 name=passed.image,
@@ -221,7 +179,7 @@ def _page(
     )
 
 
-def _case(evaluation: CategoryEvaluation, judged: Judged) -> Case:
+def _case(evaluation: CategoryEvaluation, judged: JudgedCase) -> Case:
     from patchbank.reports.page import Case
 
     sample, judgement, bank = judged.sample, judged.judgement, evaluation.bank

@@ -2,6 +2,7 @@
 
 from patchbank.metrics.curve import Curve
 from patchbank.metrics.images import (
+    NO_IMAGE_METRICS,
     ImageMetrics,
     Proportion,
     Rates,
@@ -12,6 +13,7 @@ from patchbank.metrics.images import (
 from patchbank.metrics.pixels import PixelMetrics, PixelScores
 
 __all__ = [
+    "NO_IMAGE_METRICS",
     "Curve",
     "ImageMetrics",
     "PixelMetrics",

@@ -29,6 +29,10 @@ class ImageMetrics:
     precision_recall: Curve | None
 
 
+# Of a test set without labels.
+NO_IMAGE_METRICS = ImageMetrics(0, 0, None, None, None, None, None, None)
+
+
 @dataclass(frozen=True, slots=True)
 class Proportion:
     """A share that was observed, with the Clopper-Pearson interval of the true one."""

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from patchbank.errors import ParameterError
 from patchbank.metrics.curve import Curve, FloatArray
-from patchbank.settings import usable_cores
 
-# Good pixels sorted at once by a thread: 16 MB as float32.
-_BLOCK = 1 << 22
+# A page of 65,536 values gets a table once this many pixels lie in it; before, a list is smaller.
+_TABLE_FROM = 1 << 14
+# Counts have 32 bits until more pixels than this were taken.
+_NARROW = (1 << 32) - 1
+# Points of the drawn curve, at most.
+_POINTS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +48,11 @@ class PixelMetrics:
 class PixelScores:
     """Gathers the maps and masks of a test set, image by image, and computes its `PixelMetrics`.
 
-    It keeps 4 bytes per good pixel and 8 per anomalous one. The figures are exact over all
-    thresholds: between two scores of anomalous pixels every curve is a horizontal line, so good
-    pixels need only be counted between those, and ties are straight lines.
+    Pixels are not kept but counted at their scores, so that every value is a threshold and equal
+    scores are one. There are 2^23 float32 in each doubling, and a count takes 4 bytes: good pixels
+    take at most 40 MiB and anomalous ones 120 MiB for each doubling between the lowest and the
+    highest score, whatever the number of images. (Distances to a bank span two to four doublings.)
+    Where few pixels lie they are listed instead, 4 bytes for a good one and 12 for an anomalous.
 
     Examples
     --------
@@ -60,11 +63,16 @@ class PixelScores:
     """
 
     def __init__(self) -> None:
-        self._good: list[npt.NDArray[np.float32]] = []
-        self._anomalous: list[npt.NDArray[np.float32]] = []
-        self._areas: list[npt.NDArray[np.int32]] = []
+        self._good = _Tally(weighted=False)
+        # Each anomalous pixel weighs its share of its region.
+        self._anomalous = _Tally(weighted=True)
         self._images = 0
         self._regions = 0
+
+    @property
+    def nbytes(self) -> int:
+        """Memory taken by what was gathered, in bytes."""
+        return self._good.nbytes + self._anomalous.nbytes
 
     def add(
         self, anomaly_map: npt.NDArray[np.floating], mask: npt.NDArray[np.bool_] | None
@@ -84,30 +92,28 @@ class PixelScores:
         ParameterError
             If the shapes differ or the map holds infinite values.
         """
-        scores = np.ascontiguousarray(anomaly_map, dtype=np.float32)
+        scores = np.asarray(anomaly_map, dtype=np.float32)
         if scores.ndim != 2 or (mask is not None and mask.shape != scores.shape):
             shape = None if mask is None else mask.shape
             raise ParameterError(f"the map has shape {scores.shape} and the mask {shape}")
         if np.isinf(scores).any():
             raise ParameterError("the anomaly map holds infinite values")
-        missing = np.isnan(scores)
-        if missing.any():
-            scores = np.where(missing, np.float32(-np.inf), scores)
+        # Adding 0 makes one of the two zeros; what was not inspected ranks below everything.
+        scores = np.where(np.isnan(scores), np.float32(-np.inf), scores + np.float32(0))
         self._images += 1
         if mask is None or not mask.any():
-            self._good.append(scores.ravel().copy())
+            self._good.add(scores.ravel())
             return
         from scipy import ndimage
 
         # Eight neighbours, as in MVTec's own evaluation.
-        labels, count = ndimage.label(mask, structure=np.ones((3, 3), dtype=np.int8))
-        inside = mask.astype(np.bool_)
-        regions = labels[inside]
-        areas = np.bincount(regions, minlength=count + 1).astype(np.int32)
-        self._good.append(scores[~inside])
-        self._anomalous.append(scores[inside])
-        self._areas.append(areas[regions])
-        self._regions += count
+        labels, regions = ndimage.label(mask, structure=np.ones((3, 3), dtype=np.int8))
+        inside = labels > 0
+        region = labels[inside]
+        areas = np.bincount(region, minlength=regions + 1)
+        self._good.add(scores[~inside])
+        self._anomalous.add(scores[inside], 1.0 / areas[region])
+        self._regions += regions
 
     def metrics(self, fpr_limit: float = 0.3) -> PixelMetrics:
         """Return the figures over all images taken so far.
@@ -125,134 +131,98 @@ class PixelScores:
         """
         if not 0 < fpr_limit <= 1:
             raise ParameterError(f"the false-positive limit is {fpr_limit}; give 0 < limit <= 1")
-        total_good = sum(len(good) for good in self._good)
-        if not self._anomalous or not total_good:
+        good, anomalous = self._good.pixels, self._anomalous.pixels
+        if not good or not anomalous:
             return PixelMetrics(self._images, self._regions, fpr_limit, None, None, None, None)
-        scores, pixels, overlap = self._anomalous_by_score()
-        above, equal = self._good_counts(scores)
-        before, after = above.astype(np.float64), (above + equal).astype(np.float64)
-        overlap /= overlap[-1]  # sums of 1/area, which rounding leaves a little off
-        false_positive = np.concatenate([[0.0], _interleave(before, after), [total_good]])
-        false_positive /= total_good
-        recall = np.cumsum(pixels) / pixels.sum()
-        rate, pro = false_positive, _steps(overlap)
-        precision = np.cumsum(pixels) / (np.cumsum(pixels) + after)
+        from patchbank.metrics._pixel_kernels import walk
+
+        curve = np.empty((2, _POINTS))
+        auroc, precision, aupro, points = walk(
+            self._good.tables(),
+            self._anomalous.tables(),
+            (float(good), float(anomalous), float(self._regions)),
+            float(fpr_limit),
+            curve,
+        )
         return PixelMetrics(
             images=self._images,
             regions=self._regions,
             fpr_limit=fpr_limit,
-            pixel_auroc=_area(rate, _steps(recall), 1.0),
-            pixel_average_precision=float(np.sum(np.diff(recall, prepend=0.0) * precision)),
-            aupro=_area(rate, pro, fpr_limit),
-            pro=_thinned(rate, pro),
+            pixel_auroc=auroc,
+            pixel_average_precision=precision,
+            aupro=aupro,
+            pro=Curve(curve[0, :points].copy(), curve[1, :points].copy()),
         )
 
-    def _anomalous_by_score(
-        self,
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64], FloatArray]:
-        """Return the distinct scores of anomalous pixels, falling, and what each adds.
 
-        That is (m,) scores, (m,) numbers of pixels, and (m,) the overlap reached, summed over
-        regions.
-        """
-        scores = np.concatenate(self._anomalous)
-        weights = 1.0 / np.concatenate(self._areas)
-        order = np.argsort(-scores)
-        scores, reached = scores[order], np.cumsum(weights[order])
-        last = np.flatnonzero(np.append(scores[1:] != scores[:-1], True))
-        return scores[last], np.diff(last, prepend=-1), reached[last]
+class _Tally:
+    """How many pixels have each score and, where they are weighted, what they weigh together."""
 
-    def _good_counts(
-        self, falling: npt.NDArray[np.float32]
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Return how many good pixels lie above each of the `falling` scores, and at it."""
-        merge = _compiled_merge()
-        threads = usable_cores()
-        above = np.zeros((threads, len(falling)), dtype=np.int64)
-        equal = np.zeros((threads, len(falling)), dtype=np.int64)
-        blocks = self._good_blocks()
+    def __init__(self, *, weighted: bool) -> None:
+        from patchbank.metrics._pixel_kernels import PAGE, PAGES
 
-        def count(thread: int) -> None:
-            for block in blocks[thread::threads]:
-                block.sort()  # without the interpreter's lock, as the merge
-                merge(falling, block, above[thread], equal[thread])
+        self._weighted = weighted
+        # The row of each page in the tables, or -1; pages get one where many scores occur.
+        self._slots = np.full(PAGES, -1, dtype=np.int32)
+        self._counts: npt.NDArray[Any] = np.zeros((0, PAGE), dtype=np.uint32)
+        self._weighed = np.zeros((0, PAGE), dtype=np.float64)
+        self._page_pixels = np.zeros(PAGES, dtype=np.int64)
+        # Pixels whose page has no table: the ranks of their scores, and their weights.
+        self._loose: list[npt.NDArray[np.uint32]] = []
+        self._loose_weights: list[FloatArray] = []
 
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(count, range(threads)))
-        return above.sum(axis=0), equal.sum(axis=0)
+    @property
+    def pixels(self) -> int:
+        """Number of pixels taken."""
+        return int(self._page_pixels.sum())
 
-    def _good_blocks(self) -> list[npt.NDArray[np.float32]]:
-        """Join the good pixels of small images, since every block costs a pass over all scores."""
-        blocks: list[npt.NDArray[np.float32]] = []
-        while self._good:  # emptied as it goes, so that no pixel is held twice for long
-            group = [self._good.pop()]
-            size = len(group[0])
-            while self._good and size < _BLOCK:
-                group.append(self._good.pop())
-                size += len(group[-1])
-            blocks.append(np.concatenate(group) if len(group) > 1 else group[0])
-        self._good = blocks
-        return blocks
+    @property
+    def nbytes(self) -> int:
+        """Memory taken, in bytes."""
+        arrays = [self._counts, self._weighed, *self._loose, *self._loose_weights]
+        return sum(array.nbytes for array in arrays)
 
+    def add(self, scores: npt.NDArray[np.float32], weights: FloatArray | None = None) -> None:
+        """Take (n,) scores, without NaN, and their (n,) weights."""
+        from patchbank.metrics._pixel_kernels import PAGE, PAGES, count_pages, tally
 
-def _interleave(first: FloatArray, second: FloatArray) -> FloatArray:
-    return np.stack([first, second], axis=1).ravel()
+        bits = scores.view(np.int32)
+        new = np.zeros(PAGES, dtype=np.int64)
+        count_pages(bits, new)
+        self._page_pixels += new
+        if self._counts.dtype == np.uint32 and self.pixels > _NARROW:
+            self._counts = self._counts.astype(np.uint64)
+        crowded = (self._page_pixels >= _TABLE_FROM) & (self._slots < 0) & (new > 0)
+        first, pages = len(self._counts), int(crowded.sum())
+        if pages:
+            self._slots[crowded] = np.arange(first, first + pages)
+            # In place, so that the system moves the memory and no page is held twice.
+            self._counts.resize((first + pages, PAGE), refcheck=False)
+            if self._weighted:
+                self._weighed.resize((first + pages, PAGE), refcheck=False)
+        loose = np.empty(int(new[self._slots < 0].sum()), dtype=np.uint32)
+        loose_weights = np.empty(len(loose) if self._weighted else 0)
+        tally(
+            bits,
+            np.empty(0) if weights is None else weights,
+            self._slots,
+            self._counts,
+            self._weighed,
+            loose,
+            loose_weights,
+        )
+        if len(loose):
+            self._loose.append(loose)
+            self._loose_weights.append(loose_weights)
 
-
-def _steps(reached: FloatArray) -> FloatArray:
-    """Return the heights that belong to before and after each score, from 0 to the last."""
-    before = np.concatenate([[0.0], reached[:-1]])
-    return np.concatenate([[0.0], _interleave(before, reached), reached[-1:]])
-
-
-def _area(x: FloatArray, y: FloatArray, limit: float) -> float:
-    """Return the area under a polyline up to `limit`, divided by it; `x` never falls."""
-    inside = int(np.searchsorted(x, limit, side="right"))
-    if inside < len(x):
-        slope = (y[inside] - y[inside - 1]) / (x[inside] - x[inside - 1])
-        end = y[inside - 1] + slope * (limit - x[inside - 1])
-        x, y = np.append(x[:inside], limit), np.append(y[:inside], end)
-    return float(np.trapezoid(y, x) / limit)
-
-
-def _thinned(x: FloatArray, y: FloatArray, points: int = 1000) -> Curve:
-    """Return at most about `points` points, evenly spread along the curve's length."""
-    if len(x) > points:
-        length = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(x)) + np.abs(np.diff(y)))])
-        wanted = np.linspace(0.0, length[-1], points)
-        kept = np.unique(np.clip(np.searchsorted(length, wanted), 0, len(x) - 1))
-        x, y = x[kept], y[kept]
-    return Curve(x, y)
-
-
-def _merge_counts(
-    falling: npt.NDArray[np.float32],
-    rising: npt.NDArray[np.float32],
-    above: npt.NDArray[np.int64],
-    equal: npt.NDArray[np.int64],
-) -> None:
-    """Add to `above` and `equal` how many of `rising` lie above and at each of `falling`.
-
-    Two sorted lists are walked side by side. Looking each pixel up in a table needs no sorting, but
-    waits for memory three times as long.
-    """
-    position = len(rising)
-    for index in range(len(falling)):
-        score = falling[index]
-        while position > 0 and rising[position - 1] > score:
-            position -= 1
-        above[index] += len(rising) - position
-        # The falling scores are distinct, so what is equal to this one is above the next.
-        tied = position
-        while tied > 0 and rising[tied - 1] == score:
-            tied -= 1
-        equal[index] += position - tied
-        position = tied
-
-
-@cache
-def _compiled_merge() -> Callable[..., None]:
-    import numba  # half a second to import, and only needed where masks exist
-
-    compiled: Callable[..., None] = numba.njit(cache=True, nogil=True)(_merge_counts)
-    return compiled
+    def tables(self) -> tuple[npt.NDArray[Any], ...]:
+        """Return what `walk` goes through."""
+        loose = np.concatenate([np.empty(0, dtype=np.uint32), *self._loose])
+        weights = np.concatenate([np.empty(0), *self._loose_weights])
+        if self._weighted:
+            order = np.argsort(loose)
+            loose, weights = loose[order], weights[order]
+        else:
+            loose.sort()
+        self._loose, self._loose_weights = [loose], [weights]
+        return self._slots, self._counts, self._weighed, loose, weights

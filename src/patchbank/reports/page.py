@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from patchbank.errors import DiskFullError, MissingExtraError, ReportError
+from patchbank.errors import MissingExtraError
 from patchbank.metrics import ImageMetrics, PixelMetrics, Rates
-from patchbank.reports import charts
-from patchbank.reports.charts import DARK, LIGHT, Theme
+from patchbank.reports.evaluation_charts import write_evaluation_charts
 from patchbank.reports.explain import explain
 from patchbank.reports.pictures import SimilarImage
+from patchbank.reports.writing import writing_report
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 PAGE_NAME = "index.html"
 # Each writing makes its own folder, so that the page in place keeps its pictures until the new page
@@ -116,17 +118,11 @@ def write_evaluation_page(folder: str | Path, page: EvaluationPage) -> Path:
     index = target / PAGE_NAME
     draft = target / f".{pictures.name}.html"
     try:
-        pictures.mkdir(parents=True)
-        draft.write_text(_Writer(pictures).html(page), encoding="utf-8")
-        replaced = _pictures_of(index)
-        draft.replace(index)
-    except OSError as exc:
-        _discard(pictures, draft)
-        if exc.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFullError(
-                f"no space left on the disk for the report in {folder}; free some and repeat"
-            ) from exc
-        raise ReportError(f"the report cannot be written to {folder}: {exc.strerror}") from exc
+        with writing_report(folder):
+            pictures.mkdir(parents=True)
+            draft.write_text(_Writer(pictures).html(page), encoding="utf-8")
+            replaced = _pictures_of(index)
+            draft.replace(index)
     except BaseException:
         _discard(pictures, draft)
         raise
@@ -148,6 +144,30 @@ def _pictures_of(index: Path) -> set[str]:
     return set(_PICTURES.findall(index.read_text(encoding="utf-8", errors="replace")))
 
 
+def template(name: str) -> Template:
+    """Return a page's template; what it shows is escaped.
+
+    Raises
+    ------
+    MissingExtraError
+        If the extra `report` is not installed.
+    """
+    try:
+        import jinja2
+    except ImportError:
+        raise MissingExtraError(
+            "the report needs jinja2; run: pip install 'patchbank[report]'"
+        ) from None
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("patchbank.reports"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(name)
+
+
 class _Writer:
     """Writes the pictures of one page, under names of its own: those of images are not trusted."""
 
@@ -155,20 +175,7 @@ class _Writer:
         self._folder = folder
 
     def html(self, page: EvaluationPage) -> str:
-        try:
-            import jinja2
-        except ImportError:
-            raise MissingExtraError(
-                "the report needs jinja2; run: pip install 'patchbank[report]'"
-            ) from None
-        environment = jinja2.Environment(
-            loader=jinja2.PackageLoader("patchbank.reports"),
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        return environment.get_template("evaluation.html.j2").render(
+        return template("evaluation.html.j2").render(
             page=page,
             rows=explain(page.images, page.rates, page.pixels, page.requested_false_alarm_rate),
             charts=self._charts(page),
@@ -233,63 +240,23 @@ class _Writer:
         }
 
     def _charts(self, page: EvaluationPage) -> list[dict[str, str]]:
-        images, rates, pixels = page.images, page.rates, page.pixels
-        threshold = rates.threshold
-        drawn = [
-            self._chart(
-                "scores",
-                lambda theme: charts.score_histogram(
-                    page.good_scores, page.anomalous_scores, threshold, theme=theme
-                ),
-                f"Histogram of the scores of {images.good} good and {images.anomalous} anomalous "
-                f"images; the threshold is {threshold:.4g}",
-                "Number of images at each score.",
-            )
+        drawn = write_evaluation_charts(
+            self._folder,
+            page.images,
+            page.rates,
+            page.pixels,
+            page.good_scores,
+            page.anomalous_scores,
+        )
+        return [
+            {
+                "light": self._link(self._folder / chart.light),
+                "dark": self._link(self._folder / chart.dark),
+                "alt": chart.alt,
+                "caption": chart.caption,
+            }
+            for chart in drawn
         ]
-        alarms, recall = rates.false_alarm_rate, rates.recall
-        if images.roc is not None and images.image_auroc is not None and alarms and recall:
-            roc, auroc = images.roc, images.image_auroc
-            point = (alarms.value, recall.value)
-            drawn.append(
-                self._chart(
-                    "roc",
-                    lambda theme: charts.roc_chart(roc, auroc, operating_point=point, theme=theme),
-                    f"ROC curve; its area is {auroc:.4f}",
-                    "Recall against false-alarm rate over all thresholds (ROC); the dot is the "
-                    "threshold in use.",
-                )
-            )
-        if images.precision_recall is not None and images.average_precision is not None:
-            curve, average = images.precision_recall, images.average_precision
-            drawn.append(
-                self._chart(
-                    "precision-recall",
-                    lambda theme: charts.precision_recall_chart(curve, average, theme=theme),
-                    f"Precision-recall curve; the average precision is {average:.4f}",
-                    "Precision against recall over all thresholds.",
-                )
-            )
-        if pixels is not None and pixels.pro is not None and pixels.aupro is not None:
-            pro, aupro, limit = pixels.pro, pixels.aupro, pixels.fpr_limit
-            drawn.append(
-                self._chart(
-                    "pro",
-                    lambda theme: charts.pro_chart(pro, aupro, limit, theme=theme),
-                    f"Per-region overlap; its normalised area up to {limit:g} is {aupro:.4f}",
-                    "Share of each region found against the share of good pixels flagged (PRO).",
-                )
-            )
-        return drawn
-
-    def _chart(
-        self, stem: str, draw: Callable[[Theme], bytes], alt: str, caption: str
-    ) -> dict[str, str]:
-        files = {}
-        for tone, theme in (("light", LIGHT), ("dark", DARK)):
-            file = self._folder / f"{stem}-{tone}.svg"
-            file.write_bytes(draw(theme))
-            files[tone] = self._link(file)
-        return {**files, "alt": alt, "caption": caption}
 
     def _save(self, stem: str, picture: Image.Image) -> str:
         file = self._folder / f"{stem}.png"

@@ -97,7 +97,7 @@ def heatmap_picture(
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
 
     original = Image.fromarray(pixels).resize(size, _filter(factor), reducing_gap=2.0)
-    overlay = _overlay(original, anomaly_map, scale, map_threshold)
+    overlay = overlay_picture(original, anomaly_map, scale, map_threshold)
     _draw_regions(overlay, regions, (size[0] / width, size[1] / height))
 
     stacked = size[0] > _WIDE * size[1]
@@ -177,7 +177,7 @@ def similar_strip(
     return canvas
 
 
-def _overlay(
+def overlay_picture(
     original: Image.Image,
     anomaly_map: npt.NDArray[np.float32],
     scale: ColourScale,

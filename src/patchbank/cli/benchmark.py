@@ -1,0 +1,127 @@
+"""`patchbank benchmark`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from patchbank.cli import options
+from patchbank.cli.guard import complain, guarded
+from patchbank.cli.output import answer, print_json, show_progress, talk
+from patchbank.cli.tables import Values, print_figures
+from patchbank.inspection.figures import Failed
+from patchbank.inspection.settings import (
+    DEFAULT_CORESET_RATIO,
+    DEFAULT_FALSE_ALARM_RATE,
+    DEFAULT_SCORE,
+    make_fit_settings,
+)
+from patchbank.inspection.workspace import Workspace
+
+if TYPE_CHECKING:
+    from patchbank.inspection.benchmark_report import BenchmarkReport
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    app.command("benchmark")(guarded(benchmark_command))
+
+
+def benchmark_command(
+    root: Annotated[Path, typer.Argument(help="The data set's folder.")],
+    dataset: options.DataSetName = "mvtec",
+    category: options.Categories = None,
+    folder: Annotated[Path, typer.Option(help="Folder to keep results and the report in.")] = Path(
+        "benchmark"
+    ),
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Do anew what an earlier run kept there.")
+    ] = False,
+    aupro_limit: options.AuproLimit = None,
+    backbone: options.Backbone = None,
+    layers: options.Layers = None,
+    image_size: options.ImageSize = None,
+    center_crop: options.CenterCrop = None,
+    precision: options.Precision = None,
+    coreset_ratio: options.CoresetRatio = DEFAULT_CORESET_RATIO,
+    score: options.Score = DEFAULT_SCORE,
+    seed: options.Seed = 0,
+    false_alarm_rate: options.FalseAlarmRate = DEFAULT_FALSE_ALARM_RATE,
+    json: options.Json = False,
+) -> int:
+    """Evaluate categories of a data set, beside published figures; leave a report to open.
+
+    Each category is kept in the folder when it is done: an interrupted benchmark goes on where it
+    was, as long as settings, files and versions are the same. Images without a label get a score
+    map below FOLDER/maps. A category that cannot be evaluated is reported, the others are done, and
+    the exit code is 2.
+    """
+    from patchbank.inspection.benchmark import Benchmark
+
+    settings = make_fit_settings(
+        backbone=backbone,
+        layers=layers,
+        image_size=image_size,
+        center_crop=center_crop,
+        precision=precision,
+        coreset_ratio=coreset_ratio,
+        image_score=score,
+        seed=seed,
+        false_alarm_rate=false_alarm_rate,
+    )
+    code = 0
+    with Workspace() as workspace, show_progress(results_appear=json) as progress:
+        benchmark = Benchmark(
+            workspace,
+            root,
+            options.split_categories(category),
+            settings,
+            folder,
+            dataset=dataset,
+            aupro_limit=aupro_limit,
+            restart=restart,
+            progress=progress,
+        )
+        try:
+            for result in benchmark.run():
+                if isinstance(result, Failed):
+                    code = complain(f"{result.category}: {result.error}")
+                else:
+                    name = result.evaluation.category
+                    for remark in result.evaluation.remarks:
+                        talk().print(f"{name}: {remark}", markup=False, style="yellow")
+                    if result.kept:
+                        talk().print(f"{name}: kept from before", markup=False)
+                    if result.again:
+                        talk().print(f"{name}: done again, {result.again}", markup=False)
+                if json:
+                    print_json(result.to_json())
+        finally:
+            # Hours may have gone into what is done, so it is shown when an interrupt ends the rest.
+            if not json:
+                _print(benchmark.report)
+        report = benchmark.report
+        if json and report.results:
+            print_json({**report.average().to_json(), "report": str(report.page)})
+    return code
+
+
+def _print(report: BenchmarkReport) -> None:
+    if not report.results:
+        return
+    rows: list[tuple[str, Values]] = []
+    for one in report.results:
+        rows.append((one.evaluation.label, one.evaluation.values))
+        rows += [(f"  {source.title}", figures) for source, figures in one.published]
+    rows.append((report.average().label, report.average().values))
+    print_figures(rows, aupro_limit=report.aupro_limit)
+    console = answer()
+    maps = sum(one.score_maps for one in report.results)
+    if maps:
+        console.print(
+            f"{maps:,} score maps of images without a label below {report.folder / 'maps'}",
+            markup=False,
+        )
+    console.print(f"report: {report.page}", markup=False)

@@ -1,0 +1,130 @@
+"""The figures of an evaluation: what they are called, how they are written, what they mean."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from patchbank.errors import PatchbankError
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A figure of a category, by its key in an evaluation's values."""
+
+    key: str
+    title: str
+    explanation: str
+    digits: int = 4
+
+    def text(self, value: float | None) -> str:
+        """Return a value as tables print it."""
+        return "-" if value is None else f"{value:.{self.digits}f}"
+
+
+FIGURES: tuple[Figure, ...] = (
+    Figure(
+        "image_auroc",
+        "image AUROC",
+        "How often an anomalous image scores above a good one, taking every pair.",
+    ),
+    Figure("average_precision", "AP", "Average precision of images: precision over all recalls."),
+    Figure(
+        "f1_max",
+        "F1-max",
+        "Best balance of precision and recall, at a threshold nobody knows beforehand.",
+    ),
+    Figure(
+        "false_alarm_rate",
+        "false alarms",
+        "Share of good images that fail at the threshold, which comes from the train images alone.",
+    ),
+    Figure("recall", "recall", "Share of anomalous images that fail at that threshold."),
+    Figure(
+        "pixel_auroc", "pixel AUROC", "As the image AUROC, for pixels inside and outside masks."
+    ),
+    Figure("pixel_average_precision", "pixel AP", "As AP, for pixels; strict: few are anomalous."),
+    Figure(
+        "aupro",
+        "AUPRO",
+        "Mean share of each anomalous region found, over false-positive rates up to the limit.",
+    ),
+    Figure("fit_seconds", "fit s", "Seconds from the first train image to the bank.", digits=1),
+    Figure(
+        "milliseconds_per_image",
+        "ms/image",
+        "From file to verdict and map, one image at a time; median.",
+        digits=1,
+    ),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Figures of one category, or the average of several.
+
+    Attributes
+    ----------
+    values
+        The value of each of `FIGURES` by its key; None where the test images cannot tell.
+    facts
+        What else belongs to them: numbers of images, threshold, intervals.
+    remarks
+        What was odd, one line each.
+    synthetic
+        Whether the images were made by code.
+    """
+
+    category: str
+    values: dict[str, float | None]
+    facts: dict[str, Any] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+    synthetic: bool = False
+
+    @property
+    def label(self) -> str:
+        """What tables call it."""
+        return f"{self.category} (synthetic)" if self.synthetic else self.category
+
+    def value(self, name: str) -> float | None:
+        """Return one figure, or None."""
+        return self.values[name]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON object the command prints."""
+        synthetic = {"synthetic": True} if self.synthetic else {}
+        return {"category": self.category, **synthetic, **self.values, **self.facts}
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A category that could not be evaluated, and why, in one line."""
+
+    category: str
+    error: str
+
+    @classmethod
+    def because(cls, category: str, error: PatchbankError) -> Failed:
+        """Return the failure of a category by an error."""
+        return cls(category, " ".join(str(error).split()))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON object the command prints."""
+        return {"category": self.category, "error": self.error}
+
+
+def average(summaries: Sequence[Evaluation]) -> Evaluation:
+    """Return the mean of each figure over the categories that have it."""
+    values: dict[str, float | None] = {}
+    for name in (figure.key for figure in FIGURES):
+        known = [value for one in summaries if (value := one.value(name)) is not None]
+        values[name] = float(np.mean(known)) if known else None
+    return Evaluation(
+        "average",
+        values,
+        {"categories": len(summaries)},
+        synthetic=any(one.synthetic for one in summaries),
+    )

@@ -1,0 +1,95 @@
+"""The charts of an evaluation, each in light and in dark, with words for who cannot see them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from patchbank.metrics import ImageMetrics, PixelMetrics, Rates
+from patchbank.reports import charts
+from patchbank.reports.charts import DARK, LIGHT, Theme
+
+
+@dataclass(frozen=True, slots=True)
+class ChartFiles:
+    """A chart as two SVG files, named relative to the folder they were written to."""
+
+    light: str
+    dark: str
+    alt: str
+    caption: str
+
+
+def write_evaluation_charts(
+    folder: Path,
+    images: ImageMetrics,
+    rates: Rates,
+    pixels: PixelMetrics | None,
+    good_scores: npt.NDArray[np.floating],
+    anomalous_scores: npt.NDArray[np.floating],
+) -> list[ChartFiles]:
+    """Write histogram, ROC, precision-recall and PRO into a folder, as far as they are known.
+
+    Raises
+    ------
+    MissingExtraError
+        If matplotlib is not installed.
+    """
+
+    def chart(stem: str, draw: Callable[[Theme], bytes], alt: str, caption: str) -> ChartFiles:
+        for tone, theme in (("light", LIGHT), ("dark", DARK)):
+            (folder / f"{stem}-{tone}.svg").write_bytes(draw(theme))
+        return ChartFiles(f"{stem}-light.svg", f"{stem}-dark.svg", alt, caption)
+
+    threshold = rates.threshold
+    drawn = []
+    if len(good_scores) or len(anomalous_scores):
+        drawn.append(
+            chart(
+                "scores",
+                lambda theme: charts.score_histogram(
+                    good_scores, anomalous_scores, threshold, theme=theme
+                ),
+                f"Histogram of the scores of {images.good} good and {images.anomalous} anomalous "
+                f"images; the threshold is {threshold:.4g}",
+                "Number of images at each score.",
+            )
+        )
+    alarms, recall = rates.false_alarm_rate, rates.recall
+    if images.roc is not None and images.image_auroc is not None and alarms and recall:
+        roc, auroc = images.roc, images.image_auroc
+        point = (alarms.value, recall.value)
+        drawn.append(
+            chart(
+                "roc",
+                lambda theme: charts.roc_chart(roc, auroc, operating_point=point, theme=theme),
+                f"ROC curve; its area is {auroc:.4f}",
+                "Recall against false-alarm rate over all thresholds (ROC); the dot is the "
+                "threshold in use.",
+            )
+        )
+    if images.precision_recall is not None and images.average_precision is not None:
+        curve, average = images.precision_recall, images.average_precision
+        drawn.append(
+            chart(
+                "precision-recall",
+                lambda theme: charts.precision_recall_chart(curve, average, theme=theme),
+                f"Precision-recall curve; the average precision is {average:.4f}",
+                "Precision against recall over all thresholds.",
+            )
+        )
+    if pixels is not None and pixels.pro is not None and pixels.aupro is not None:
+        pro, aupro, limit = pixels.pro, pixels.aupro, pixels.fpr_limit
+        drawn.append(
+            chart(
+                "pro",
+                lambda theme: charts.pro_chart(pro, aupro, limit, theme=theme),
+                f"Per-region overlap; its normalised area up to {limit:g} is {aupro:.4f}",
+                "Share of each region found against the share of good pixels flagged (PRO).",
+            )
+        )
+    return drawn
