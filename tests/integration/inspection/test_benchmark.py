@@ -126,7 +126,6 @@ def test_what_is_done_is_not_done_again(
     [
         ({"coreset_ratio": 0.2}, "settings"),
         ({"aupro_limit": 0.05}, "AUPRO limit"),
-        ({"seed": 1}, "settings"),
         ({"restart": True}, ""),
     ],
 )
