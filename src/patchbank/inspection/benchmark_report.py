@@ -174,7 +174,12 @@ class BenchmarkReport:
             failures=[(one.category, one.error) for one in self.failed],
             sources=list(sources.values()),
             facts=(
-                ("Data set", f"{self.dataset.title}{', synthetic' if self.synthetic else ''}"),
+                (
+                    "Data set",
+                    f"synthetic surfaces, laid out as {self.dataset.title}"
+                    if self.synthetic
+                    else self.dataset.title,
+                ),
                 ("Folder", str(self.root)),
                 (
                     "Extractor",
