@@ -10,6 +10,7 @@ from patchbank.datasets.folders import find_images
 from patchbank.errors import NotFittedError, UnknownCategoryError
 from patchbank.inspection.fit import FitReport, fit
 from patchbank.inspection.inspect import DEFAULT_TOP, Inspector
+from patchbank.inspection.search import SearchResult, search
 from patchbank.inspection.settings import (
     DEFAULT_CORESET_RATIO,
     DEFAULT_FALSE_ALARM_RATE,
@@ -17,7 +18,7 @@ from patchbank.inspection.settings import (
     make_fit_settings,
 )
 from patchbank.inspection.sources import checked_sources
-from patchbank.inspection.verdicts import Inspection, Refused, Similar
+from patchbank.inspection.verdicts import Inspection, Refused
 from patchbank.inspection.workspace import Workspace
 from patchbank.progress import Progress, silent
 from patchbank.store.categories import check_category_name
@@ -36,7 +37,7 @@ class Bank:
         self.category = category
         self.last_fit: FitReport | None = None
         self._workspace = workspace
-        self._inspector: Inspector | None = None
+        self._inspectors: dict[bool, Inspector] = {}
 
     def fit(
         self,
@@ -124,6 +125,7 @@ class Bank:
         name: str | None = None,
         top: int = DEFAULT_TOP,
         heatmaps: str | Path | None = None,
+        in_database: bool = False,
     ) -> Inspection:
         """Judge one image.
 
@@ -135,6 +137,8 @@ class Bank:
             How many similar known-good images to name.
         heatmaps
             Folder to write a heatmap picture to.
+        in_database
+            Find nearest neighbours in SQL instead of memory: the same verdicts, far slower.
 
         Raises
         ------
@@ -144,7 +148,7 @@ class Bank:
             If there is no bank to judge by, or this installation cannot.
         """
         folder = None if heatmaps is None else Path(heatmaps)
-        return self._ready().inspect(image, name=name, top=top, heatmaps=folder)
+        return self._ready(in_database).inspect(image, name=name, top=top, heatmaps=folder)
 
     def inspect_many(
         self,
@@ -152,16 +156,39 @@ class Bank:
         *,
         top: int = DEFAULT_TOP,
         heatmaps: str | Path | None = None,
+        in_database: bool = False,
         progress: Progress = silent,
     ) -> Iterator[Inspection | Refused]:
         """Judge images in their order, several at once; one that cannot be used is `Refused`."""
         sources = _sources(images)
         folder = None if heatmaps is None else Path(heatmaps)
-        return self._ready().inspect_many(sources, top=top, heatmaps=folder, progress=progress)
+        return self._ready(in_database).inspect_many(
+            sources, top=top, heatmaps=folder, progress=progress
+        )
 
-    def search(self, image: ImageSource, *, top: int = DEFAULT_TOP) -> tuple[Similar, ...]:
-        """Return the known-good images that look most like an image, most similar first."""
-        return self._ready().similar(image, top=top)
+    def search(
+        self,
+        image: ImageSource | None = None,
+        *,
+        name: str | None = None,
+        among: str = "normals",
+        metric: str = "cosine",
+        threshold: float | None = None,
+        top: int = DEFAULT_TOP,
+        exact: bool = False,
+    ) -> SearchResult:
+        """Return what is most similar to an image or to something stored; see `search`."""
+        return search(
+            self._workspace,
+            self.category,
+            image,
+            name=name,
+            among=among,
+            metric=metric,
+            threshold=threshold,
+            top=top,
+            exact=exact,
+        )
 
     def close(self) -> None:
         """Close the database connections; using the bank again opens them again."""
@@ -178,10 +205,12 @@ class Bank:
     ) -> None:
         self.close()
 
-    def _ready(self) -> Inspector:
-        if self._inspector is None:
-            self._inspector = Inspector(self._workspace, self.category)
-        return self._inspector
+    def _ready(self, in_database: bool) -> Inspector:
+        if in_database not in self._inspectors:
+            self._inspectors[in_database] = Inspector(
+                self._workspace, self.category, in_database=in_database
+            )
+        return self._inspectors[in_database]
 
 
 def _sources(images: str | Path | Iterable[ImageSource]) -> list[ImageSource]:

@@ -29,6 +29,9 @@ delete from patch where category_id = %(category_id)s
 -- forget_references --
 delete from reference where category_id = %(category_id)s
 
+-- forget_defects --
+delete from defect where category_id = %(category_id)s
+
 -- forget_inspections --
 delete from inspection where category_id = %(category_id)s
 
