@@ -141,8 +141,8 @@ class Patches:
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
         """Return Euclidean distances and ordinals of the nearest patches of each feature, exactly.
 
-        Both of shape (features, count), nearest first, ties in greedy order. One scan of the bank
-        for each feature: a bank in memory is searched hundreds of times as fast.
+        Both of shape (features, count), nearest first, ties in greedy order. Every pair is
+        computed: a bank in memory is searched hundreds of times as fast.
 
         Parameters
         ----------
@@ -166,8 +166,9 @@ class Patches:
             with connection.cursor().copy(self._queries["copy_queries_in"]) as copy:
                 for block in layout.encode(columns):
                     copy.write(block)
+            connection.execute(self._queries["keep_queries_in_memory"])
             rows = connection.execute(
-                self._queries["nearest"],
+                self._queries["nearest" if count == 1 else "nearest_some"],
                 {"category_id": category_id, "version": version, "count": count},
                 binary=True,
             ).fetchall()

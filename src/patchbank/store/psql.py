@@ -6,7 +6,6 @@ import os
 import shutil
 from pathlib import Path
 
-import psycopg
 from psycopg import conninfo, pq
 
 from patchbank.errors import EmbeddedServerError
@@ -63,13 +62,9 @@ def database_url(url: str | None, home: Path, *, idle_minutes: float) -> str:
 
 def _as_variables(address: str) -> dict[str, str]:
     """Return an address as libpq's environment variables."""
-    try:
-        parsed = pq.Conninfo.parse(address.encode())
-    except psycopg.OperationalError as error:
-        raise EmbeddedServerError("the database's address cannot be understood") from error
     return {
         option.envvar.decode(): option.val.decode()
-        for option in parsed
+        for option in pq.Conninfo.parse(address.encode())
         if option.envvar and option.val is not None
     }
 
