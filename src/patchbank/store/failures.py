@@ -31,6 +31,7 @@ _REMEDIES = (
     ("password authentication failed", "correct the user or the password in the URL"),
     ("no password supplied", "put the password into the URL or into ~/.pgpass"),
     ("pg_hba.conf", "add a line for this database, user and address to the server's pg_hba.conf"),
+    ("permission denied", "have its owner `grant connect on database` to this user"),
     ("database", "create it with `createdb`, or correct the URL"),
     ("role", "create it with `createuser`, or correct the URL"),
     ("clients already", "raise the server's max_connections, or end some of its clients"),

@@ -36,7 +36,7 @@ def cut_paste(pixels: Pixels, random: np.random.Generator) -> npt.NDArray[np.uin
     rows = int(np.clip(round(np.sqrt(area / aspect)), 1, max(1, height // 2)))
     columns = int(np.clip(round(np.sqrt(area * aspect)), 1, max(1, width // 2)))
     y, x = random.integers(height - rows + 1), random.integers(width - columns + 1)
-    # At least its own size away in one direction, where there is room: never onto itself.
+    # Never onto its own place, where there is room.
     to_y = (y + rows + random.integers(max(1, height - 2 * rows + 1))) % (height - rows + 1)
     to_x = (x + columns + random.integers(max(1, width - 2 * columns + 1))) % (width - columns + 1)
     piece = pixels[y : y + rows, x : x + columns].astype(np.float64)
