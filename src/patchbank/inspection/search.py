@@ -228,13 +228,12 @@ def _stored_query(workspace: Workspace, bank: StoredBank, name: str) -> _Query:
     if match is None:
         raise _no_image(workspace, bank, name)
     image, row, column = match[1], int(match[2]), int(match[3])
-    positions = database.patches.positions(*key, image)
-    if (row, column) in positions:
-        vector = database.patches.feature(*key, image, row, column)
+    vector = database.patches.feature(*key, image, row, column)
     if vector is not None:
         return _Query(name, vector, is_patch=True)
     if database.images.embedding(*key, image) is None:
         raise _no_image(workspace, bank, image)
+    positions = database.patches.positions(*key, image)
     raise ImageError(
         f"{name}: this patch was not chosen into the bank, which keeps "
         + _stored_patches(positions, bank, row, column)

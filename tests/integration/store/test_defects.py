@@ -43,7 +43,9 @@ def test_similar_defects_are_those_of_brute_force(database: Database) -> None:
     assert [one.name for one in found] == [f"{i}.png" for i in np.argsort(distance)[:4]]
     np.testing.assert_allclose([one.distance for one in found], np.sort(distance)[:4], 1e-5)
     assert database.defects.counts(*key) == (21, 20)
-    np.testing.assert_allclose(database.defects.embedding(*key, "7.png"), vectors[7], rtol=1e-5)
+    embedding = database.defects.embedding(*key, "7.png")
+    assert embedding is not None
+    np.testing.assert_allclose(embedding, vectors[7], rtol=1e-5)
     assert database.defects.embedding(*key, "no.png") is None
     with pytest.raises(ParameterError, match=r"'other\.png' was recorded with another extractor"):
         database.defects.embedding(*key, "other.png")
