@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from patchbank.inspection.bank import Bank
     from patchbank.inspection.bank import open_bank as open  # noqa: A004 - read as patchbank.open
     from patchbank.inspection.fit import FitReport
+    from patchbank.inspection.search import SearchResult
     from patchbank.inspection.verdicts import Inspection, Refused, Similar
     from patchbank.memory.scoring import Region
 
@@ -28,6 +29,7 @@ __all__ = [
     "PatchbankError",
     "Refused",
     "Region",
+    "SearchResult",
     "Similar",
     "open",
 ]
@@ -38,6 +40,7 @@ _HOMES = {
     "Inspection": "patchbank.inspection.verdicts",
     "Refused": "patchbank.inspection.verdicts",
     "Region": "patchbank.memory.scoring",
+    "SearchResult": "patchbank.inspection.search",
     "Similar": "patchbank.inspection.verdicts",
 }
 
