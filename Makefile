@@ -53,6 +53,8 @@ lint: $(STAMPS)/lint ## style, types and layers
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec compose.yaml compose.host.yaml
 
 parity: $(PARITY)/.stamp ## compare with the PyTorch reference implementations
 	$(PARITY)/bin/python -m pytest tests/parity

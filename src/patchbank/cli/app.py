@@ -15,6 +15,7 @@ from patchbank.cli import (
     fit,
     inspect,
     manage,
+    search,
     surfaces,
     transfer,
 )
@@ -52,6 +53,7 @@ for _module in (
     fit,
     calibrate,
     inspect,
+    search,
     evaluate,
     benchmark,
     surfaces,

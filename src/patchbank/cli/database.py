@@ -1,21 +1,33 @@
-"""`patchbank database status` and `patchbank database stop`: the embedded PostgreSQL."""
+"""`patchbank database status`, `stop`, `url` and `psql`."""
 
 from __future__ import annotations
+
+import os
+from typing import Annotated
 
 import typer
 
 from patchbank.cli import options
 from patchbank.cli.guard import guarded
 from patchbank.cli.output import answer, print_json
-from patchbank.inspection.manage import database_status, stop_database
+from patchbank.inspection.manage import database_status, psql, stop_database, url_for_clients
 from patchbank.inspection.workspace import Workspace
 
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
-    group = typer.Typer(no_args_is_help=True, help="The embedded PostgreSQL.")
+    group = typer.Typer(no_args_is_help=True, help="The PostgreSQL in use.")
     group.command("status")(guarded(status_command))
     group.command("stop")(guarded(stop_command))
+    group.command("url")(guarded(url_command))
+    group.command(
+        "psql",
+        context_settings={
+            "allow_extra_args": True,
+            "ignore_unknown_options": True,
+            "help_option_names": ["--help"],
+        },
+    )(guarded(psql_command))
     app.add_typer(group, name="database")
 
 
@@ -40,3 +52,28 @@ def stop_command(json: options.Json = False) -> int:
     else:
         answer().print("stopped" if stopped else "was not running")
     return 0
+
+
+def url_command(json: options.Json = False) -> int:
+    """Print the database's URL for other programs, without a password; starts it if need be."""
+    with Workspace() as workspace:
+        url = url_for_clients(workspace)
+    if json:
+        print_json({"url": url})
+    else:
+        # A URL is one word, whatever the width.
+        answer().print(url, markup=False, soft_wrap=True)
+    return 0
+
+
+def psql_command(
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[OPTION]...", help="Options of psql.", show_default=False),
+    ] = None,
+) -> int:
+    """Open a prompt of psql at the database; starts it if need be."""
+    with Workspace() as workspace:
+        command, environment = psql(workspace)
+    # psql takes this process's place, terminal and signals.
+    os.execvpe(command[0], [*command, *(arguments or [])], environment)

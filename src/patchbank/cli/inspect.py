@@ -1,4 +1,4 @@
-"""`patchbank inspect` and `patchbank search`."""
+"""`patchbank inspect`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from patchbank.cli import options
 from patchbank.cli.guard import EXIT_ERROR, EXIT_FAILED, guarded
 from patchbank.cli.output import answer, print_json, show_progress, talk
 from patchbank.inspection.inspect import inspect_paths
-from patchbank.inspection.search import search
 from patchbank.inspection.verdicts import Inspection, Refused, Similar
 from patchbank.inspection.workspace import Workspace
 
@@ -22,7 +21,6 @@ _STYLES = {"pass": "green", "review": "yellow", "fail": "red"}
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
     app.command("inspect")(guarded(inspect_command))
-    app.command("search")(guarded(search_command))
 
 
 def inspect_command(
@@ -32,6 +30,12 @@ def inspect_command(
     heatmaps: Annotated[
         Path | None, typer.Option(help="Folder to write a heatmap picture per image to.")
     ] = None,
+    in_database: Annotated[
+        bool,
+        typer.Option(
+            "--in-database", help="Find nearest patches in SQL instead of memory: far slower."
+        ),
+    ] = False,
     json: options.Json = False,
 ) -> int:
     """Judge images: pass, or fail with where and how strongly.
@@ -41,7 +45,13 @@ def inspect_command(
     code = 0
     with Workspace() as workspace, show_progress(results_appear=True) as progress:
         for result in inspect_paths(
-            workspace, category, paths, top=top, heatmaps=heatmaps, progress=progress
+            workspace,
+            category,
+            paths,
+            top=top,
+            heatmaps=heatmaps,
+            in_database=in_database,
+            progress=progress,
         ):
             if isinstance(result, Refused):
                 code = EXIT_ERROR
@@ -56,30 +66,6 @@ def inspect_command(
             else:
                 _print(result)
     return code
-
-
-def search_command(
-    category: options.Category,
-    image: Annotated[str, typer.Argument(help="The image to compare.", show_default=False)],
-    top: options.Top = 10,
-    json: options.Json = False,
-) -> int:
-    """Show the known-good images that look most like an image."""
-    with Workspace() as workspace:
-        similar = search(workspace, category, image, top=top)
-    if json:
-        print_json(
-            {"image": image, "category": category, "similar": [one.to_json() for one in similar]}
-        )
-    elif similar:
-        _print_similar(similar)
-    else:
-        talk().print(
-            f"{category} has no reference images to compare with: its bank was imported without; "
-            f"patchbank calibrate {category} GOOD_IMAGES... adds them",
-            markup=False,
-        )
-    return 0
 
 
 def _print(inspection: Inspection) -> None:

@@ -11,6 +11,7 @@ from patchbank.errors import NotFittedError, UnknownCategoryError
 from patchbank.inspection.calibrate import CalibrationReport, calibrate
 from patchbank.inspection.fit import FitReport, fit
 from patchbank.inspection.inspect import DEFAULT_TOP, Inspector
+from patchbank.inspection.search import SearchResult, search
 from patchbank.inspection.settings import (
     DEFAULT_CORESET_RATIO,
     DEFAULT_FALSE_ALARM_RATE,
@@ -19,7 +20,7 @@ from patchbank.inspection.settings import (
 )
 from patchbank.inspection.sources import checked_sources
 from patchbank.inspection.transfer import TransferReport, export_bank, import_bank_file
-from patchbank.inspection.verdicts import Inspection, Refused, Similar
+from patchbank.inspection.verdicts import Inspection, Refused
 from patchbank.inspection.workspace import Workspace
 from patchbank.progress import Progress, silent
 from patchbank.store.categories import check_category_name
@@ -38,7 +39,7 @@ class Bank:
         self.category = category
         self.last_fit: FitReport | None = None
         self._workspace = workspace
-        self._inspector: Inspector | None = None
+        self._inspectors: dict[bool, Inspector] = {}
 
     def fit(
         self,
@@ -190,6 +191,7 @@ class Bank:
         name: str | None = None,
         top: int = DEFAULT_TOP,
         heatmaps: str | Path | None = None,
+        in_database: bool = False,
     ) -> Inspection:
         """Judge one image.
 
@@ -201,6 +203,8 @@ class Bank:
             How many similar known-good images to name.
         heatmaps
             Folder to write a heatmap picture to.
+        in_database
+            Find nearest neighbours in SQL instead of memory: the same verdicts, far slower.
 
         Raises
         ------
@@ -210,7 +214,7 @@ class Bank:
             If there is no bank to judge by, or this installation cannot.
         """
         folder = None if heatmaps is None else Path(heatmaps)
-        return self._ready().inspect(image, name=name, top=top, heatmaps=folder)
+        return self._ready(in_database).inspect(image, name=name, top=top, heatmaps=folder)
 
     def inspect_many(
         self,
@@ -218,16 +222,39 @@ class Bank:
         *,
         top: int = DEFAULT_TOP,
         heatmaps: str | Path | None = None,
+        in_database: bool = False,
         progress: Progress = silent,
     ) -> Iterator[Inspection | Refused]:
         """Judge images in their order, several at once; one that cannot be used is `Refused`."""
         sources = _sources(images)
         folder = None if heatmaps is None else Path(heatmaps)
-        return self._ready().inspect_many(sources, top=top, heatmaps=folder, progress=progress)
+        return self._ready(in_database).inspect_many(
+            sources, top=top, heatmaps=folder, progress=progress
+        )
 
-    def search(self, image: ImageSource, *, top: int = DEFAULT_TOP) -> tuple[Similar, ...]:
-        """Return the known-good images that look most like an image, most similar first."""
-        return self._ready().similar(image, top=top)
+    def search(
+        self,
+        image: ImageSource | None = None,
+        *,
+        name: str | None = None,
+        among: str = "normals",
+        metric: str = "cosine",
+        threshold: float | None = None,
+        top: int = DEFAULT_TOP,
+        exact: bool = False,
+    ) -> SearchResult:
+        """Return what is most similar to an image or to something stored; see `search`."""
+        return search(
+            self._workspace,
+            self.category,
+            image,
+            name=name,
+            among=among,
+            metric=metric,
+            threshold=threshold,
+            top=top,
+            exact=exact,
+        )
 
     def close(self) -> None:
         """Close the database connections; using the bank again opens them again."""
@@ -244,10 +271,12 @@ class Bank:
     ) -> None:
         self.close()
 
-    def _ready(self) -> Inspector:
-        if self._inspector is None:
-            self._inspector = Inspector(self._workspace, self.category)
-        return self._inspector
+    def _ready(self, in_database: bool) -> Inspector:
+        if in_database not in self._inspectors:
+            self._inspectors[in_database] = Inspector(
+                self._workspace, self.category, in_database=in_database
+            )
+        return self._inspectors[in_database]
 
 
 def _sources(images: str | Path | Iterable[ImageSource]) -> list[ImageSource]:

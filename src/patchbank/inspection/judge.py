@@ -11,7 +11,7 @@ from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.timing import Stopwatch
 from patchbank.inspection.verdicts import Verdict
 from patchbank.memory.calibration import Calibration
-from patchbank.memory.neighbours import NeighbourIndex
+from patchbank.memory.neighbours import NeighbourIndex, NeighbourSource
 from patchbank.memory.scoring import (
     Region,
     anomaly_map,
@@ -44,8 +44,8 @@ class Judge:
 
     Parameters
     ----------
-    features
-        float32 (rows, dimensions): the bank.
+    bank
+        float32 (rows, dimensions), or where its neighbours are to be asked for.
     settings
         What it was made with.
     calibration
@@ -60,13 +60,18 @@ class Judge:
     """
 
     def __init__(
-        self, features: NDArray[np.float32], settings: FitSettings, calibration: Calibration
+        self,
+        bank: NDArray[np.float32] | NeighbourSource,
+        settings: FitSettings,
+        calibration: Calibration,
     ) -> None:
         self.settings = settings
         self.calibration = calibration
         self.threshold = calibration.threshold(settings.false_alarm_rate)
         self.map_threshold = calibration.map_threshold(settings.false_alarm_rate)
-        self._index = NeighbourIndex(features)
+        self._index: NeighbourSource = (
+            NeighbourIndex(bank) if isinstance(bank, np.ndarray) else bank
+        )
 
     def __call__(
         self,

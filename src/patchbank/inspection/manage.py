@@ -13,6 +13,7 @@ from patchbank.inspection.workspace import Workspace
 from patchbank.memory.calibration import Calibration
 from patchbank.store.categories import Category
 from patchbank.store.embedded import EmbeddedServer
+from patchbank.store.psql import database_url, psql_command
 
 
 def list_categories(workspace: Workspace) -> list[dict[str, Any]]:
@@ -99,6 +100,24 @@ def stop_database(workspace: Workspace) -> bool:
         If a server of one's own is in use.
     """
     return _embedded(workspace).stop()
+
+
+def psql(workspace: Workspace) -> tuple[list[str], dict[str, str]]:
+    """Return the command and the environment of a psql at the database; see `psql_command`."""
+    return psql_command(
+        workspace.database_url,
+        workspace.home,
+        idle_minutes=workspace.settings.database_idle_minutes,
+    )
+
+
+def url_for_clients(workspace: Workspace) -> str:
+    """Return the database's URL for other programs, without a password; see `database_url`."""
+    return database_url(
+        workspace.database_url,
+        workspace.home,
+        idle_minutes=workspace.settings.database_idle_minutes,
+    )
 
 
 def _embedded(workspace: Workspace) -> EmbeddedServer:

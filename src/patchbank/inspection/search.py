@@ -1,23 +1,326 @@
-"""The known-good images that look most like an image."""
+"""What a stored or a new image looks like: its most similar normals, patches or defects."""
 
 from __future__ import annotations
 
-from patchbank.inspection.inspect import DEFAULT_TOP, Inspector
-from patchbank.inspection.verdicts import Similar
+import re
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchbank.errors import ImageError, NotFittedError, ParameterError
+from patchbank.inspection.inspect import DEFAULT_TOP, matching_extractor
+from patchbank.inspection.sources import source_name
 from patchbank.inspection.workspace import Workspace
+from patchbank.store.banks import StoredBank
+from patchbank.store.indexes import HnswIndex, Metric
 from patchbank.vision.images import ImageSource
+
+Among = Literal["normals", "defects"]
+
+_PATCH_NAME = re.compile(r"(.+)#r(\d{1,5})c(\d{1,5})", re.DOTALL)
+# Of a patch whose image the bank does not know.
+_ORDINAL = re.compile(r"#(\d{1,9})")
+
+
+@dataclass(frozen=True)
+class Match:
+    """A stored image, patch or defect that was found.
+
+    Attributes
+    ----------
+    similarity
+        1 - cosine distance, from -1 to 1: of the embeddings, centred on the bank's mean, for images
+        and defects; of the features for patches.
+    distance
+        Euclidean distance of the same vectors.
+    label
+        ``good``, or a defect's own.
+    synthetic
+        Whether it is a synthetic defect.
+    """
+
+    name: str
+    similarity: float
+    distance: float
+    label: str | None
+    synthetic: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON object the commands print."""
+        return {
+            "name": self.name,
+            "similarity": round(self.similarity, 6),
+            "distance": self.distance,
+            "label": self.label,
+            "synthetic": self.synthetic,
+        }
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What was found.
+
+    Attributes
+    ----------
+    query
+        The name of what was searched for.
+    matches
+        Best first.
+    method
+        How it was found: ``exact scan``, or by which index.
+    threshold, normal
+        Of the similarity rule, where it was asked for: whether any normal reaches the threshold.
+    remarks
+        What a reader should know, a line each.
+    """
+
+    query: str
+    category: str
+    among: Among
+    metric: Metric
+    method: str
+    matches: tuple[Match, ...]
+    threshold: float | None = None
+    normal: bool | None = None
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> str | None:
+        """The similarity rule's answer in words, None where it was not asked for."""
+        if self.normal is None:
+            return None
+        if self.normal:
+            return f"Normal image: showing the top {len(self.matches)} similar normals"
+        return f"Anomaly: no stored normal reaches {self.threshold:g}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON object the commands print."""
+        return {
+            "image": self.query,
+            "category": self.category,
+            "among": self.among,
+            "metric": self.metric,
+            "method": self.method,
+            "threshold": self.threshold,
+            "normal": self.normal,
+            "similar": [match.to_json() for match in self.matches],
+        }
+
+
+@dataclass(frozen=True)
+class _Query:
+    """A vector to search with; that of a patch or of an image."""
+
+    name: str
+    vector: NDArray[np.float32]
+    is_patch: bool = False
 
 
 def search(
-    workspace: Workspace, category: str, image: ImageSource, *, top: int = DEFAULT_TOP
-) -> tuple[Similar, ...]:
-    """Return the most similar known-good images of a category, most similar first.
+    workspace: Workspace,
+    category: str,
+    image: ImageSource | None = None,
+    *,
+    name: str | None = None,
+    among: str = "normals",
+    metric: str = "cosine",
+    threshold: float | None = None,
+    top: int = DEFAULT_TOP,
+    exact: bool = False,
+) -> SearchResult:
+    """Return what is most similar to an image, to a stored image, patch or defect, in pgvector.
+
+    Parameters
+    ----------
+    image
+        An image to compare.
+    name
+        Instead of it, the name of a reference image, of a defect, or of a patch in the bank, as
+        ``leather/train/good/012.png#r14c03`` (``#17`` where the bank does not know its images); a
+        patch is compared with the bank's patches.
+    among
+        ``"normals"`` or ``"defects"``.
+    metric
+        ``"cosine"`` or ``"l2"``: what orders the matches.
+    threshold
+        Apply the similarity rule: normal where the most similar normal has at least this
+        similarity, an anomaly otherwise.
+    top
+        How many to return at most, at least 1.
+    exact
+        Scan even where there is an HNSW index.
 
     Raises
     ------
+    ParameterError
+        If a parameter is out of its range, or both or none of `image` and `name` are given.
     ImageError
-        If the image cannot be used.
+        If the image cannot be used, or nothing is stored under the name.
     UnknownCategoryError, NotFittedError, ExtractorMismatchError
         If there is no bank to search in, or this installation cannot.
     """
-    return Inspector(workspace, category).similar(image, top=top)
+    chosen, way = _checked(among, metric, threshold, top, image is None, name is None)
+    bank = workspace.database.banks.active(category, patches=False)
+    if name is not None:
+        query = _stored_query(workspace, bank, name)
+    else:
+        assert image is not None
+        query = _new_query(workspace, bank, image)
+    if chosen == "defects":
+        return _among_defects(workspace, bank, query, way, top)
+    if not (query.is_patch or bank.references):
+        raise NotFittedError(
+            f"category {category!r} has no reference images to compare with: its bank was imported "
+            f"without; patchbank calibrate {category} GOOD_IMAGES... adds them"
+        )
+    index = None
+    if not exact:
+        index = workspace.database.indexes.find(
+            bank.category_id, bank.version, "patches" if query.is_patch else "images", way
+        )
+    matches = _among_normals(workspace, bank, query, way, top, index)
+    return SearchResult(
+        query=query.name,
+        category=category,
+        among=chosen,
+        metric=way,
+        method=_described(index, top),
+        matches=matches,
+        threshold=threshold,
+        # By cosine, so that the first is the most similar.
+        normal=None if threshold is None else matches[0].similarity >= threshold,
+    )
+
+
+def _checked(
+    among: str, metric: str, threshold: float | None, top: int, no_image: bool, no_name: bool
+) -> tuple[Among, Metric]:
+    if no_image == no_name:
+        raise ParameterError("search: give an image to compare, or --name of a stored one")
+    if among not in get_args(Among):
+        raise ParameterError(f"among {among!r}: must be normals or defects")
+    if metric not in get_args(Metric):
+        raise ParameterError(f"metric {metric!r}: must be cosine or l2")
+    if top < 1:
+        raise ParameterError(f"top is {top}; ask for at least 1 similar image")
+    if threshold is not None:
+        if not -1 <= threshold <= 1:
+            raise ParameterError(f"threshold {threshold:g}: a similarity lies between -1 and 1")
+        if metric != "cosine" or among != "normals":
+            raise ParameterError(
+                "threshold: the similarity rule is about the cosine similarity of normals; leave "
+                "out --metric and --among"
+            )
+    return ("defects" if among == "defects" else "normals"), ("l2" if metric == "l2" else "cosine")
+
+
+def _new_query(workspace: Workspace, bank: StoredBank, image: ImageSource) -> _Query:
+    extractor = matching_extractor(workspace, bank)
+    name = source_name(image)
+    extraction = extractor.extract_one(image, name=name, limits=workspace.limits)
+    return _Query(name, extraction.embedding - bank.embedding_mean)
+
+
+def _stored_query(workspace: Workspace, bank: StoredBank, name: str) -> _Query:
+    """Return the vector stored under a name; images come before defects, these before patches."""
+    key = bank.category_id, bank.version
+    database = workspace.database
+    vector = database.images.embedding(*key, name)
+    if vector is None:
+        vector = database.defects.embedding(*key, name)
+    if vector is not None:
+        return _Query(name, vector)
+    if (match := _ORDINAL.fullmatch(name)) is not None:
+        vector = database.patches.feature_at(*key, int(match[1]))
+        if vector is None:
+            raise ImageError(f"{name}: the bank has patches #0 to #{bank.patch_count - 1}")
+        return _Query(name, vector, is_patch=True)
+    match = _PATCH_NAME.fullmatch(name)
+    if match is None:
+        raise _no_image(workspace, bank, name)
+    image, row, column = match[1], int(match[2]), int(match[3])
+    vector = database.patches.feature(*key, image, row, column)
+    if vector is not None:
+        return _Query(name, vector, is_patch=True)
+    if database.images.embedding(*key, image) is None:
+        raise _no_image(workspace, bank, image)
+    positions = database.patches.positions(*key, image)
+    raise ImageError(
+        f"{name}: this patch was not chosen into the bank, which keeps "
+        + _stored_patches(positions, bank, row, column)
+    )
+
+
+def _stored_patches(
+    positions: list[tuple[int, int]], bank: StoredBank, row: int, column: int
+) -> str:
+    grid = bank.extractor.get("grid")
+    of_all = f" of the {grid[0] * grid[1]} patches" if grid else " patches"
+    text = f"{len(positions)}{of_all} of this image"
+    if not positions:
+        return text
+    nearest = sorted(positions, key=lambda at: ((at[0] - row) ** 2 + (at[1] - column) ** 2, at))[:3]
+    names = ", ".join(f"#r{r:02}c{c:02}" for r, c in nearest)
+    return f"{text}; the nearest to it: {names}"
+
+
+def _no_image(workspace: Workspace, bank: StoredBank, name: str) -> ImageError:
+    ending = name.replace("\\", "/").rsplit("/", 1)[-1]
+    like = workspace.database.images.names_like(bank.category_id, bank.version, ending)
+    hint = (
+        f"; stored are {', '.join(repr(one) for one in like)}"
+        if like
+        else "; the view images lists what is stored (`patchbank database psql`)"
+    )
+    return ImageError(f"category {bank.category!r} stores no image or defect {name!r}{hint}")
+
+
+def _among_normals(
+    workspace: Workspace,
+    bank: StoredBank,
+    query: _Query,
+    metric: Metric,
+    top: int,
+    index: HnswIndex | None,
+) -> tuple[Match, ...]:
+    key = bank.category_id, bank.version
+    source = workspace.database.patches if query.is_patch else workspace.database.images
+    found = source.similar(*key, query.vector, top=top, metric=metric, index=index)
+    return tuple(Match(one.name, one.similarity, one.distance, "good") for one in found)
+
+
+def _among_defects(
+    workspace: Workspace, bank: StoredBank, query: _Query, metric: Metric, top: int
+) -> SearchResult:
+    if query.is_patch:
+        raise ParameterError(
+            f"{query.name}: defects are kept as whole images; give an image's name to search them"
+        )
+    defects = workspace.database.defects
+    recorded, comparable = defects.counts(bank.category_id, bank.version)
+    remarks: tuple[str, ...] = ()
+    if comparable < recorded:
+        remarks = (
+            f"{recorded - comparable} of {recorded} defects were recorded with another extractor "
+            "and are left out; add them again",
+        )
+    found = defects.similar(bank.category_id, bank.version, query.vector, top=top, metric=metric)
+    return SearchResult(
+        query=query.name,
+        category=bank.category,
+        among="defects",
+        metric=metric,
+        method=_described(None, top),
+        matches=tuple(
+            Match(one.name, one.similarity, one.distance, one.label, one.synthetic) for one in found
+        ),
+        remarks=remarks,
+    )
+
+
+def _described(index: HnswIndex | None, top: int) -> str:
+    if index is None:
+        return "exact scan"
+    return f"HNSW index of {index.type} ({index.metric}, ef_search {index.ef_search(top)})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +44,28 @@ class Neighbours:
             )
 
 
+class NeighbourSource(Protocol):
+    """A memory bank that can be asked for nearest neighbours, wherever it is."""
+
+    @property
+    def groups(self) -> npt.NDArray[np.int64] | None:
+        """The image each row comes from, where that is known."""
+
+    def __len__(self) -> int: ...
+
+    def nearest(
+        self,
+        queries: npt.NDArray[np.float32],
+        k: int = 1,
+        *,
+        exclude_group: int | npt.NDArray[np.int64] | None = None,
+    ) -> Neighbours:
+        """Return the `k` nearest bank rows of every query."""
+
+    def rows(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """Return bank rows, float32 (n, d)."""
+
+
 class NeighbourIndex:
     """A memory bank prepared for exact nearest-neighbour search.
 
@@ -81,6 +104,10 @@ class NeighbourIndex:
 
     def __len__(self) -> int:
         return len(self.bank)
+
+    def rows(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """Return bank rows, float32 (n, d)."""
+        return self.bank[indices]
 
     def nearest(
         self,

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from patchbank.errors import ParameterError
-from patchbank.memory.neighbours import NeighbourIndex
+from patchbank.memory.neighbours import NeighbourSource
 
 ScoreMethod = Literal["max", "top1percent", "reweighted"]
 SCORE_METHODS: tuple[ScoreMethod, ...] = get_args(ScoreMethod)
@@ -75,7 +75,7 @@ def reweighted_score(
     features: npt.NDArray[np.float32],
     distances: npt.NDArray[np.float32],
     nearest: npt.NDArray[np.int64],
-    index: NeighbourIndex,
+    index: NeighbourSource,
     *,
     neighbours: int = 9,
     exclude_group: int | None = None,
@@ -118,12 +118,13 @@ def reweighted_score(
     if available < 1:
         # All rows are excluded: there is nothing around the nearest row to weigh by.
         return score
-    row = index.bank[int(nearest[worst])]
     around = index.nearest(
-        row[np.newaxis], min(neighbours, available), exclude_group=exclude_group
+        index.rows(nearest[worst].reshape(1)),
+        min(neighbours, available),
+        exclude_group=exclude_group,
     ).indices[0]
     to_around = np.linalg.norm(
-        index.bank[around].astype(np.float64) - features[worst].astype(np.float64), axis=1
+        index.rows(around).astype(np.float64) - features[worst].astype(np.float64), axis=1
     )
     # Exponents are taken relative to s: distances of a few hundred would overflow otherwise.
     share = 1.0 / float(np.exp(np.minimum(to_around - score, 700.0)).sum())

@@ -48,8 +48,10 @@ class StoredBank:
 
     Attributes
     ----------
+    patch_count
+        How many patches the coreset has, m.
     features
-        The coreset in greedy order, float32 (m, d).
+        The coreset in greedy order, float32 (m, d); (0, d) where it was not read.
     patch_image
         For each patch its image's index in `references`, int64 (m,); -1 where it is unknown.
     patch_row, patch_column
@@ -79,6 +81,7 @@ class StoredBank:
     coreset_ratio: float
     covering_radius: float
     created_at: datetime
+    patch_count: int
     features: npt.NDArray[np.float32]
     patch_image: npt.NDArray[np.int64]
     patch_row: npt.NDArray[np.int16]
@@ -185,10 +188,11 @@ class Banks:
                 {"version": version, "images": len(bank.images), "patches": len(bank.features)},
             )
             announce(connection, category, version)
+        self._database.indexes.drop_retired(category_id, version)
         return version
 
-    def active(self, category: str) -> StoredBank:
-        """Read the category's active bank.
+    def active(self, category: str, *, patches: bool = True) -> StoredBank:
+        """Read the category's active bank, without its patches where these are not wanted.
 
         Raises
         ------
@@ -197,7 +201,7 @@ class Banks:
         """
         with self._snapshot() as connection:
             category_id, version = active_bank(connection, category)
-            return self._read(connection, category, category_id, version)
+            return self._read(connection, category, category_id, version, patches)
 
     def active_with_images(self, category: str) -> tuple[StoredBank, list[NewImage]]:
         """Read the category's active bank, and its reference images with all there is of them.
@@ -209,7 +213,7 @@ class Banks:
         """
         with self._snapshot() as connection:
             category_id, version = active_bank(connection, category)
-            stored = self._read(connection, category, category_id, version)
+            stored = self._read(connection, category, category_id, version, patches=True)
             key = {"category_id": category_id, "version": version}
             rows = connection.execute(self._queries["whole_images"], key, binary=True).fetchall()
         return stored, [NewImage(*row) for row in rows]
@@ -279,7 +283,12 @@ class Banks:
         )
 
     def _read(
-        self, connection: Connection, category: str, category_id: int, version: int
+        self,
+        connection: Connection,
+        category: str,
+        category_id: int,
+        version: int,
+        patches: bool,
     ) -> StoredBank:
         key = {"category_id": category_id, "version": version}
         row = connection.execute(self._queries["read"], key).fetchone()
@@ -297,25 +306,26 @@ class Banks:
             key,
             RowLayout({"position": "i4", "embedding": len(embedding_mean)}),
         )
-        patch_rows = _copy_out(
-            connection,
-            self._queries["copy_patches_out"],
-            key,
-            RowLayout(
-                {"ordinal": "i4", "image_id": "i8", "patch_row": "i2", "patch_column": "i2",
-                 "feature": dimensions}
-            ),
+        patch_layout = RowLayout(
+            {"ordinal": "i4", "image_id": "i8", "patch_row": "i2", "patch_column": "i2",
+             "feature": dimensions}
         )  # fmt: skip
+        wanted = patch_count if patches else 0
+        patch_rows = (
+            _copy_out(connection, self._queries["copy_patches_out"], key, patch_layout)
+            if patches
+            else patch_layout.empty()
+        )
         # A reference counts only with its image.
         references_found = min(len(reference_rows), len(images))
-        if len(patch_rows) != patch_count or references_found != image_count:
+        if len(patch_rows) != wanted or references_found != image_count:
             raise DatabaseError(
                 f"bank {version} of category {category!r} is incomplete: {len(patch_rows)} of "
                 f"{patch_count} patches, {references_found} of {image_count} references; "
                 "fit the category again"
             )
         ordinal = patch_rows["ordinal"].astype(np.int64)
-        features = np.empty((patch_count, dimensions), np.float32)
+        features = np.empty((wanted, dimensions), np.float32)
         features[ordinal] = patch_rows["feature"]
         embeddings = np.empty((image_count, len(embedding_mean)), np.float32)
         embeddings[reference_rows["position"].astype(np.int64)] = reference_rows["embedding"]
@@ -337,6 +347,7 @@ class Banks:
             coreset_ratio=row[6],
             covering_radius=row[7],
             created_at=created_at,
+            patch_count=patch_count,
             features=features,
             patch_image=_scattered(ordinal, owners, np.int64),
             patch_row=_scattered(ordinal, patch_rows["patch_row"], np.int16),

@@ -42,6 +42,7 @@ class Forgotten:
     images: int
     patches: int
     inspections: int
+    defects: int
 
 
 class Categories:
@@ -89,16 +90,18 @@ class Categories:
                     self._queries[f"forget_{table}"], {"category_id": found[0]}
                 ).rowcount
                 for table in (
-                    "patches", "references", "graphs", "inspections", "events", "images", "banks",
-                    "category",
+                    "patches", "references", "graphs", "defects", "inspections", "events", "images",
+                    "banks", "category",
                 )
             }  # fmt: skip
             announce(connection, name, None)
+        self._database.indexes.drop_retired(found[0], None)
         return Forgotten(
             banks=removed["banks"],
             images=removed["images"],
             patches=removed["patches"],
             inspections=removed["inspections"],
+            defects=removed["defects"],
         )
 
 

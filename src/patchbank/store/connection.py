@@ -21,12 +21,15 @@ from patchbank.errors import DatabaseUnreachableError, EmbeddedServerError
 from patchbank.store import queries
 from patchbank.store.banks import Banks
 from patchbank.store.categories import Categories
+from patchbank.store.defects import Defects
 from patchbank.store.embedded import EmbeddedServer
 from patchbank.store.failures import Place, explain_connecting, explained, first_line
 from patchbank.store.images import Images
+from patchbank.store.indexes import Indexes
 from patchbank.store.inspections import Inspections
 from patchbank.store.migrate import Connection, prepare, set_search_path
 from patchbank.store.notices import CHANNEL
+from patchbank.store.patches import Patches
 
 # A server that is starting up or short of connections gets this long.
 _PATIENCE_SECONDS = 10.0
@@ -93,6 +96,11 @@ class Database:
         )
         self._pool.open()
 
+    @property
+    def search_path(self) -> str:
+        """Where names are looked up: our schema, and that of pgvector's operators."""
+        return self._path
+
     @cached_property
     def categories(self) -> Categories:
         """What is inspected."""
@@ -107,6 +115,21 @@ class Database:
     def images(self) -> Images:
         """The reference images."""
         return Images(self)
+
+    @cached_property
+    def patches(self) -> Patches:
+        """The banks' single entries."""
+        return Patches(self)
+
+    @cached_property
+    def defects(self) -> Defects:
+        """What anomalies look like."""
+        return Defects(self)
+
+    @cached_property
+    def indexes(self) -> Indexes:
+        """HNSW indexes, where they were asked for."""
+        return Indexes(self)
 
     @cached_property
     def inspections(self) -> Inspections:

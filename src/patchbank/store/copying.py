@@ -77,6 +77,10 @@ class RowLayout:
                 raise ValueError(f"rows are not of the expected layout: {name} differs")
         return rows
 
+    def empty(self) -> npt.NDArray[np.void]:
+        """Return no rows at all."""
+        return np.zeros(0, self._row)
+
     def _frame(self, rows: npt.NDArray[np.void]) -> None:
         """Fill in what is the same in every row."""
         rows["fields"] = len(self._columns)

@@ -23,6 +23,23 @@ if TYPE_CHECKING:
     from patchbank.store.embedded import EmbeddedServer
 
 
+# What the server or the network says when nobody gets in, and what to do; docs/server.md has more.
+_REMEDIES = (
+    ("Connection refused", "start PostgreSQL there, and let it listen: listen_addresses and port"),
+    ("No such file or directory", "start PostgreSQL there, or give its host in the URL"),
+    ("timeout", "check the host, the port and the firewalls in between"),
+    ("password authentication failed", "correct the user or the password in the URL"),
+    ("no password supplied", "put the password into the URL or into ~/.pgpass"),
+    ("pg_hba.conf", "add a line for this database, user and address to the server's pg_hba.conf"),
+    ("permission denied", "have its owner `grant connect on database` to this user"),
+    ("database", "create it with `createdb`, or correct the URL"),
+    ("role", "create it with `createuser`, or correct the URL"),
+    ("clients already", "raise the server's max_connections, or end some of its clients"),
+    ("connection slots", "raise the server's max_connections, or end some of its clients"),
+)
+_DEFAULT_REMEDY = "check the URL and the server"
+
+
 class Place:
     """Which database is meant, in words that may be shown: never with a password.
 
@@ -87,6 +104,12 @@ def explained(place: Place) -> Iterator[None]:
 def explain(error: Exception, place: Place) -> PatchbankError:
     """Return our error for one of the driver's."""
     reason = first_line(error)
+    if "shared memory segment" in reason:
+        # Said as a full disk, and is /dev/shm: 64 MB in a container, for parallel index builds.
+        return DatabaseError(
+            f"{place} has too little shared memory: {reason}; give the server a larger /dev/shm "
+            "(shm_size in compose.yaml)"
+        )
     if isinstance(error, errors.DiskFull) or "No space left on device" in str(error):
         return _disk_full(place)
     if isinstance(error, PoolClosed):
@@ -113,8 +136,10 @@ def explain_connecting(error: psycopg.Error, place: Place) -> PatchbankError:
             f"{place} does not let us in: {first_line(error)}; "
             "end it with `patchbank database stop` and try again"
         )
+    reason = first_line(error)
+    remedy = next((remedy for text, remedy in _REMEDIES if text in reason), _DEFAULT_REMEDY)
     return DatabaseUnreachableError(
-        f"cannot reach {place}: {first_line(error)}; check PATCHBANK_DATABASE_URL and the server"
+        f"cannot reach {place}: {reason}; {remedy} (PATCHBANK_DATABASE_URL)"
     )
 
 

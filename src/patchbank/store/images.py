@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ import numpy.typing as npt
 from patchbank.errors import BankGoneError, ImageError, ParameterError
 from patchbank.store import queries
 from patchbank.store.categories import find_category
+from patchbank.store.indexes import OPERATORS, HnswIndex, Metric
 
 if TYPE_CHECKING:
     from patchbank.store.connection import Database
@@ -34,10 +36,19 @@ class StoredImage:
 
 @dataclass(frozen=True)
 class SimilarImage:
-    """A reference image and its similarity to the query: 1 - cosine distance, from -1 to 1."""
+    """A reference image and how it compares with the query.
+
+    Attributes
+    ----------
+    similarity
+        1 - cosine distance of the centred embeddings, from -1 to 1.
+    distance
+        Their Euclidean distance.
+    """
 
     name: str
     similarity: float
+    distance: float
     origin: str | None
     image_id: int
 
@@ -56,10 +67,12 @@ class Images:
         embedding: npt.NDArray[np.floating],
         *,
         top: int = 10,
+        metric: Metric = "cosine",
+        index: HnswIndex | None = None,
     ) -> list[SimilarImage]:
         """Return the reference images most similar to an embedding, best first, ties by name.
 
-        The scan is exact. An embedding of zeros has no direction: its similarity is 0.
+        An embedding of zeros has no direction: its similarity is 0.
 
         Parameters
         ----------
@@ -69,6 +82,10 @@ class Images:
             Shape (e,), centred as the bank's own embeddings are.
         top
             How many to return at most, at least 1.
+        metric
+            What most similar means.
+        index
+            Search by this index, approximately; without it the scan is exact.
 
         Raises
         ------
@@ -80,13 +97,19 @@ class Images:
         if top < 1:
             raise ParameterError(f"top is {top}; ask for at least 1 similar image")
         with self._database.connection() as connection:
+            if index is None:
+                statement = queries.compose(self._queries["similar"], operator=OPERATORS[metric])
+            else:
+                index.prepare(connection, top)
+                statement = index.query(self._queries["similar_by_index"])
             rows = connection.execute(
-                self._queries["similar"],
+                statement,
                 {
                     "category_id": category_id,
                     "version": version,
                     "embedding": np.asarray(embedding, np.float32).tolist(),
                     "top": top,
+                    "candidates": None if index is None else index.candidates(top),
                 },
             ).fetchall()
             key = {"category_id": category_id, "version": version}
@@ -98,6 +121,37 @@ class Images:
             # Who has references keeps them for as long as the bank is kept.
             raise BankGoneError
         return [SimilarImage(*row) for row in rows]
+
+    def embedding(
+        self, category_id: int, version: int, name: str
+    ) -> npt.NDArray[np.float32] | None:
+        """Return a reference image's centred embedding, float32 (e,); None where it is no such."""
+        with self._database.statement() as connection:
+            row = connection.execute(
+                self._queries["embedding"],
+                {"category_id": category_id, "version": version, "name": name},
+            ).fetchone()
+        return None if row is None else np.array(row[0], np.float32)
+
+    def names_like(self, category_id: int, version: int, ending: str) -> list[str]:
+        """Return names of up to three reference images that end like that."""
+        with self._database.statement() as connection:
+            rows = connection.execute(
+                self._queries["names_like"],
+                {"category_id": category_id, "version": version, "ending": ending},
+            ).fetchall()
+        return [name for (name,) in rows]
+
+    def sample(
+        self, category_id: int, version: int, positions: Sequence[int]
+    ) -> list[tuple[str, npt.NDArray[np.float32]]]:
+        """Return names and embeddings of the reference images at these positions."""
+        with self._database.statement() as connection:
+            rows = connection.execute(
+                self._queries["sample"],
+                {"category_id": category_id, "version": version, "positions": list(positions)},
+            ).fetchall()
+        return [(name, np.array(embedding, np.float32)) for name, embedding in rows]
 
     def get(self, category: str, name: str) -> StoredImage:
         """Return an image by its name.

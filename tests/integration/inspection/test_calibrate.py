@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from patchbank.errors import NoImagesError, NotCalibratedError
+from patchbank.errors import ImageError, NoImagesError, NotCalibratedError, NotFittedError
 from patchbank.inspection.calibrate import calibrate
 from patchbank.inspection.fit import fit
 from patchbank.inspection.inspect import Inspector
 from patchbank.inspection.manage import show_category
+from patchbank.inspection.search import search
 from patchbank.inspection.settings import make_fit_settings
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.scoring import checked_score_method
@@ -126,7 +127,13 @@ def test_a_bank_without_calibration_judges_nothing_until_it_has_one(
             inspector.inspect(good[0])
         with pytest.raises(NotCalibratedError, match=wanted):
             list(inspector.inspect_many(good))
-        assert inspector.similar(good[0]) == ()
+        with pytest.raises(NotFittedError, match="no reference images.*patchbank calibrate brushed"):
+            search(workspace, "brushed", good[0])
+        entry = search(workspace, "brushed", name="#3", top=3)
+        assert entry.matches[0].name == "#3"
+        assert entry.matches[0].similarity == pytest.approx(1, abs=1e-6)
+        with pytest.raises(ImageError, match="the bank has patches #0 to #"):
+            search(workspace, "brushed", name="#99999")
         shown = show_category(workspace, "brushed")
         assert shown["threshold"] is None
         assert "patchbank calibrate brushed" in shown["calibration"]
@@ -157,7 +164,7 @@ def test_the_commands_say_what_is_missing(
     assert refused.out == ""
     assert patchbank("show", "brushed", "--json").document["covering_radius"] > 0
     searched = patchbank("search", "brushed", next(surfaces.good.iterdir()))
-    assert (searched.code, searched.out) == (0, "")
+    assert (searched.code, searched.out) == (2, "")
     assert "has no reference images to compare with" in searched.err
     done = patchbank("calibrate", "brushed", surfaces.good, "--json")
     assert done.code == 0

@@ -9,6 +9,7 @@ from PIL import Image
 
 from patchbank.inspection.fit import fit
 from patchbank.inspection.inspect import Inspector
+from patchbank.inspection.search import search
 from patchbank.inspection.settings import make_fit_settings
 from patchbank.inspection.verdicts import Inspection, Refused
 from patchbank.inspection.workspace import Workspace
@@ -34,8 +35,8 @@ def test_similar_images_are_those_that_pgvector_finds(
         inspector = learn(workspace, surfaces)
         for path in sorted(surfaces.scratched.iterdir())[:3]:
             found = inspector.inspect(path, top=5).similar
-            stored = inspector.similar(path, top=5)
-            assert [one.image for one in found] == [one.image for one in stored]
+            stored = search(workspace, "brushed", path, top=5).matches
+            assert [one.image for one in found] == [one.name for one in stored]
             for one, other in zip(found, stored, strict=True):
                 assert one.similarity == pytest.approx(other.similarity, abs=1e-6)
 

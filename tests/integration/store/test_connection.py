@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -81,7 +82,8 @@ def test_nobody_listens(tmp_path: Path) -> None:
         url = f"postgresql://anna:hunter2@127.0.0.1:{port}/parts"
         _refused(
             url, tmp_path, DatabaseUnreachableError,
-            "'parts'", "127.0.0.1", str(port), "'anna'", "refused", "PATCHBANK_DATABASE_URL",
+            "'parts'", "127.0.0.1", str(port), "'anna'", "refused", "listen_addresses",
+            "PATCHBANK_DATABASE_URL",
         )  # fmt: skip
 
 
@@ -92,7 +94,11 @@ def test_no_such_host(tmp_path: Path) -> None:
 
 def test_wrong_password(network_server: NetworkServer, tmp_path: Path) -> None:
     url = network_server.url(password="hunter2")
-    _refused(url, tmp_path, DatabaseUnreachableError, "password authentication failed", "'owner'")
+    _refused(
+        url, tmp_path, DatabaseUnreachableError,
+        "'postgres' on 127.0.0.1", str(network_server.port), "as user 'owner'",
+        "password authentication failed", "correct the user or the password in the URL",
+    )  # fmt: skip
     with pytest.raises(DatabaseUnreachableError) as raised:
         open_database(url, tmp_path)
     chain: BaseException | None = raised.value
@@ -103,8 +109,71 @@ def test_wrong_password(network_server: NetworkServer, tmp_path: Path) -> None:
 
 def test_no_such_database(network_server: NetworkServer, tmp_path: Path) -> None:
     _refused(
-        network_server.url("none"), tmp_path, DatabaseUnreachableError, '"none" does not exist'
+        network_server.url("none"),
+        tmp_path,
+        DatabaseUnreachableError,
+        '"none" does not exist',
+        "127.0.0.1",
+        str(network_server.port),
+        "'owner'",
+        "createdb",
     )
+
+
+def test_no_password(network_server: NetworkServer, tmp_path: Path) -> None:
+    url = f"postgresql://owner@127.0.0.1:{network_server.port}/postgres?passfile=/nowhere"
+    _refused(url, tmp_path, DatabaseUnreachableError, "no password supplied", "~/.pgpass")
+
+
+def test_no_such_user(network_server: NetworkServer, tmp_path: Path) -> None:
+    # A server that trusts says so; one that asks for passwords does not tell who exists.
+    url = network_server.url(user="nobody")
+    _refused(url, tmp_path, DatabaseUnreachableError, "'nobody'", "correct the user")
+
+
+def test_no_line_in_pg_hba(network_server: NetworkServer, tmp_path: Path) -> None:
+    with psycopg.connect(network_server.url(), autocommit=True) as connection:
+        before = network_server.access.read_text()
+        network_server.access.write_text("host all owner 127.0.0.1/32 scram-sha-256\n")
+        connection.execute("select pg_reload_conf()")
+        try:
+            _eventually_refused(
+                network_server.url(user="stranger"), tmp_path,
+                "no pg_hba.conf entry", "'stranger'", "'postgres'", "127.0.0.1", "add a line",
+            )  # fmt: skip
+        finally:
+            network_server.access.write_text(before)
+            connection.execute("select pg_reload_conf()")
+
+
+def _eventually_refused(url: str, home: Path, *words: str) -> None:
+    """Check the error once the server has read its files again."""
+    deadline = time.monotonic() + 10
+    while True:
+        with pytest.raises(DatabaseUnreachableError) as raised:
+            open_database(url, home).close()
+        if words[0] in str(raised.value) or time.monotonic() > deadline:
+            break
+        time.sleep(0.02)
+    for word in words:
+        assert word in str(raised.value), raised.value
+
+
+def test_a_user_who_may_not_connect(
+    network_server: NetworkServer, network_url: str, tmp_path: Path
+) -> None:
+    _execute(
+        network_url,
+        f"create role guest login password '{network_server.password}'",
+        "revoke connect on database parts from public",
+    )
+    try:
+        _refused(
+            network_server.url("parts", user="guest"), tmp_path, DatabaseUnreachableError,
+            "permission denied for database", "'guest'", "grant connect on database",
+        )  # fmt: skip
+    finally:
+        _execute(network_url, "drop role guest")
 
 
 def test_no_url(tmp_path: Path) -> None:

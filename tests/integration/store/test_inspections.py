@@ -171,7 +171,7 @@ def test_forgetting_leaves_nothing_and_touches_no_other(database: Database) -> N
     database.inspections.record_many([_inspection(tile, "a"), _inspection(leather, "b")])
     assert [c.name for c in database.categories.list()] == ["leather", "tile"]
     forgotten = database.categories.forget("tile")
-    assert forgotten == Forgotten(banks=2, images=12, patches=100, inspections=1)
+    assert forgotten == Forgotten(banks=2, images=12, patches=100, inspections=1, defects=0)
     assert [c.name for c in database.categories.list()] == ["leather"]
     with database.connection() as connection:
         for table, left in (

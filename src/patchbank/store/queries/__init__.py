@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 _HEADING = re.compile(r"^-- (\w+) --$", re.MULTILINE)
+_PART = re.compile(r"\w+|[<=>-]+")
 
 
 @cache
@@ -20,3 +21,14 @@ def load(subject: str) -> dict[str, bytes]:
     if 2 * len(statements) != len(parts):
         raise ValueError(f"{subject}.sql has two statements of one name")
     return statements
+
+
+def compose(statement: bytes, **parts: int | str) -> bytes:
+    """Return a statement with its ``{parts}`` put in: what cannot be a parameter, as an operator.
+
+    Parts are the program's own words and numbers, never a user's text.
+    """
+    for name, part in parts.items():
+        if not _PART.fullmatch(str(part)):
+            raise ValueError(f"{name} is {part!r}, which is no word, number or operator")
+    return statement.decode().format(**parts).encode()

@@ -32,6 +32,9 @@ delete from reference where category_id = %(category_id)s
 -- forget_graphs --
 delete from quantised_graph where category_id = %(category_id)s
 
+-- forget_defects --
+delete from defect where category_id = %(category_id)s
+
 -- forget_inspections --
 delete from inspection where category_id = %(category_id)s
 

@@ -26,6 +26,26 @@ select thumbnail from image where category_id = %(category_id)s and image_id = %
 select 1 from bank
 where category_id = %(category_id)s and version = %(version)s and image_count = 0
 
+-- names_like --
+-- By the end of the name: the same file, given by another path.
+select name from reference join image using (category_id, image_id)
+where category_id = %(category_id)s and version = %(version)s
+    and right(name, length(%(ending)s)) = %(ending)s
+order by name
+limit 3
+
+-- embedding --
+select embedding::real[]
+from reference join image using (category_id, image_id)
+where category_id = %(category_id)s and version = %(version)s and name = %(name)s
+
+-- sample --
+select name, embedding::real[]
+from reference join image using (category_id, image_id)
+where category_id = %(category_id)s and version = %(version)s
+    and position = any(%(positions)s::integer[])
+order by position
+
 -- similar --
 -- An image whose embedding is all zeros has no direction: it is similar to nothing (pgvector says
 -- NaN, which would sort before everything when descending).
@@ -34,18 +54,38 @@ where category_id = %(category_id)s and version = %(version)s and image_count = 
 with query as materialized (select %(embedding)s::real[]::vector as embedding),
 measured as (
     select
-        reference.image_id,
-        coalesce(nullif(reference.embedding <=> query.embedding, 'NaN'), 1) as distance
+        position,
+        coalesce(nullif(reference.embedding {operator} query.embedding, 'NaN'), 1) as distance
     from reference, query
     where category_id = %(category_id)s and version = %(version)s
 ),
 nearest as materialized (
-    select image_id, distance from measured
+    select position, distance from measured
     order by distance
     fetch first %(top)s rows with ties
 )
-select name, 1 - distance, origin, image_id
-from nearest join image using (image_id)
-where image.category_id = %(category_id)s
-order by distance, name
+select
+    name, 1 - coalesce(nullif(reference.embedding <=> query.embedding, 'NaN'), 1),
+    reference.embedding <-> query.embedding, origin, image_id
+from nearest join reference using (position) join image using (category_id, image_id), query
+where reference.category_id = %(category_id)s and reference.version = %(version)s
+order by nearest.distance, name
+limit %(top)s
+
+-- similar_by_index --
+-- The index finds the candidates; their order is by the vectors themselves.
+with query as materialized (select %(embedding)s::real[]::vector as embedding),
+nearest as materialized (
+    select position
+    from reference
+    where category_id = {category_id} and version = {version}
+    order by embedding::{type}({dimensions}) {operator} %(embedding)s::real[]::{type}({dimensions})
+    limit %(candidates)s
+)
+select
+    name, 1 - coalesce(nullif(reference.embedding <=> query.embedding, 'NaN'), 1),
+    reference.embedding <-> query.embedding, origin, image_id
+from nearest join reference using (position) join image using (category_id, image_id), query
+where reference.category_id = {category_id} and reference.version = {version}
+order by coalesce(nullif(reference.embedding {operator} query.embedding, 'NaN'), 1), name
 limit %(top)s

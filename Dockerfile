@@ -1,0 +1,24 @@
+# patchbank's commands, for a PostgreSQL of one's own: see docs/server.md.
+FROM python:3.12-slim-bookworm
+
+RUN useradd --create-home --uid 10001 --user-group patchbank \
+    && install --directory --owner=patchbank --group=patchbank /var/lib/patchbank /work
+
+WORKDIR /src
+COPY pyproject.toml README.md LICENSE ./
+COPY src ./src
+# hadolint ignore=DL3013
+RUN pip install --no-cache-dir '.[report]' && rm -rf /src/*
+
+USER 10001
+WORKDIR /work
+# Compiled graphs and numeric code are kept there; the bank is in PostgreSQL.
+ENV PATCHBANK_HOME=/var/lib/patchbank \
+    NUMBA_CACHE_DIR=/var/lib/patchbank/numba
+VOLUME /var/lib/patchbank
+
+HEALTHCHECK --interval=60s --timeout=30s --start-period=30s \
+    CMD ["patchbank", "categories", "--json"]
+
+ENTRYPOINT ["patchbank"]
+CMD ["--help"]

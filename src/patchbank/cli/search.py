@@ -1,0 +1,251 @@
+"""`patchbank search`, `patchbank index` and `patchbank defects`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from patchbank.cli import options
+from patchbank.cli.guard import EXIT_ERROR, guarded
+from patchbank.cli.output import answer, print_json, show_progress, talk
+from patchbank.errors import ParameterError
+from patchbank.inspection.defects import (
+    DefectsAdded,
+    add_defects,
+    add_synthetic_defects,
+    defect_to_json,
+    list_defects,
+    remove_defects,
+)
+from patchbank.inspection.index import build_index, drop_indexes
+from patchbank.inspection.search import SearchResult, search
+from patchbank.inspection.workspace import Workspace
+
+_On = Annotated[
+    str | None, typer.Option(help="What to index: images or patches.  \\[default: images]")
+]
+_Metric = Annotated[str, typer.Option(help="What orders the answers: cosine or l2.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    app.command("search")(guarded(search_command))
+    app.command("index")(guarded(index_command))
+    group = typer.Typer(no_args_is_help=True, help="Recorded anomalous images.")
+    group.command("add")(guarded(add_command))
+    group.command("list")(guarded(list_command))
+    group.command("remove")(guarded(remove_command))
+    app.add_typer(group, name="defects")
+
+
+def search_command(
+    category: options.Category,
+    image: Annotated[
+        str | None, typer.Argument(help="The image to compare.", show_default=False)
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            help="Instead of an image, one that is stored, by its name; or a stored patch, as "
+            "NAME#r14c03."
+        ),
+    ] = None,
+    among: Annotated[str, typer.Option(help="What to search: normals or defects.")] = "normals",
+    metric: _Metric = "cosine",
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="Say whether the most similar normal has this similarity, as 0.9."),
+    ] = None,
+    top: options.Top = 10,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Scan even where there is an index.")
+    ] = False,
+    json: options.Json = False,
+) -> int:
+    """Show what is most similar to an image, or to a stored image or patch."""
+    with Workspace() as workspace:
+        result = search(
+            workspace,
+            category,
+            image,
+            name=name,
+            among=among,
+            metric=metric,
+            threshold=threshold,
+            top=top,
+            exact=exact,
+        )
+    for remark in result.remarks:
+        talk().print(remark, markup=False, style="yellow")
+    if json:
+        print_json(result.to_json())
+    else:
+        _print_result(result)
+    return 0
+
+
+def index_command(
+    category: options.Category,
+    on: _On = None,
+    type: Annotated[  # noqa: A002 - the option's name
+        str | None,
+        typer.Option(
+            help="vector, or halfvec of half the size and up to 4,000 dimensions.  "
+            "\\[default: vector where it fits]"
+        ),
+    ] = None,
+    metric: _Metric = "cosine",
+    drop: Annotated[
+        bool, typer.Option("--drop", help="Remove the category's indexes instead.")
+    ] = False,
+    json: options.Json = False,
+) -> int:
+    """Build an HNSW index over the active bank, for large ones; search uses it from then on.
+
+    It is built while others read and write, and measured against the exact scan.
+    """
+    with Workspace() as workspace, show_progress() as progress:
+        if drop:
+            dropped = [index.name for index in drop_indexes(workspace, category, on)]
+            if json:
+                print_json({"category": category, "dropped": dropped})
+            else:
+                answer().print(f"dropped: {', '.join(dropped) or 'there was none'}", markup=False)
+            return 0
+        report = build_index(
+            workspace,
+            category,
+            on=on or "images",
+            type_=type,
+            metric=metric,
+            progress=progress,
+        )
+    if json:
+        print_json(report.to_json())
+        return 0
+    index = report.index
+    console = answer()
+    console.print(
+        f"{index.name}: {report.rows:,} {index.on} as {index.type} of {index.dimensions} "
+        f"dimensions, {report.size_bytes / 1e6:,.1f} MB, in {report.seconds:.1f} s",
+        markup=False,
+    )
+    console.print(
+        f"recall {report.recall:.4f} of the ten nearest, against the exact scan, for "
+        f"{report.queries} stored {index.on}, each without itself",
+        markup=False,
+    )
+    return 0
+
+
+def add_command(
+    category: options.Category,
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[PATH]...", help="Folders, images or globs.", show_default=False),
+    ] = None,
+    label: Annotated[str | None, typer.Option(help="What kind of defect it is, as crack.")] = None,
+    synthetic: Annotated[
+        int | None,
+        typer.Option(
+            help="Instead of images, make so many synthetic anomalies from the reference images."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the synthetic anomalies.")] = 0,
+    json: options.Json = False,
+) -> int:
+    """Record anomalous images, so that others can be compared with them."""
+    if (synthetic is None) == (not paths):
+        raise ParameterError("defects add: give images, or --synthetic and how many")
+    if synthetic is not None and label is not None:
+        raise ParameterError("label: synthetic anomalies have one of their own; leave it out")
+    with Workspace() as workspace, show_progress() as progress:
+        if synthetic is not None:
+            added = add_synthetic_defects(
+                workspace, category, synthetic, seed=seed, progress=progress
+            )
+        else:
+            added = add_defects(workspace, category, paths or [], label=label, progress=progress)
+    return _print_added(category, added, json)
+
+
+def list_command(category: options.Category, json: options.Json = False) -> int:
+    """List the recorded defects."""
+    with Workspace() as workspace:
+        defects = list_defects(workspace, category)
+    console = answer()
+    for defect in defects:
+        if json:
+            print_json(defect_to_json(defect))
+            continue
+        remarks = [defect.label or "no label"]
+        remarks += ["synthetic"] if defect.synthetic else []
+        remarks += [] if defect.comparable else ["of another extractor: not compared"]
+        console.print(f"{defect.name}  ({', '.join(remarks)})", markup=False)
+    if not defects:
+        talk().print("No defect recorded; start with: patchbank defects add CATEGORY PATH...")
+    return 0
+
+
+def remove_command(
+    category: options.Category,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME]...", help="As the list shows.", show_default=False),
+    ] = None,
+    synthetic: Annotated[
+        bool, typer.Option("--synthetic", help="Remove all synthetic ones.")
+    ] = False,
+    json: options.Json = False,
+) -> int:
+    """Remove recorded defects."""
+    with Workspace() as workspace:
+        removed = remove_defects(workspace, category, names or [], synthetic=synthetic)
+    if json:
+        print_json({"category": category, "removed": removed})
+    else:
+        answer().print(f"removed: {', '.join(removed) or 'there was none'}", markup=False)
+    return 0
+
+
+def _print_result(result: SearchResult) -> None:
+    console = answer()
+    if result.verdict is not None:
+        console.print(result.verdict, style="green" if result.normal else "red", markup=False)
+    if result.normal is False:
+        best = result.matches[0]
+        console.print(f"  nearest: {best.similarity:.4f}  {best.name}", markup=False)
+        return
+    for match in result.matches:
+        distance = f"  distance {match.distance:.4f}" if result.metric == "l2" else ""
+        remarks = []
+        if result.among == "defects":
+            remarks = [match.label or "no label", *(["synthetic"] if match.synthetic else [])]
+        console.print(
+            f"  {match.similarity:7.4f}{distance}  {match.name}"
+            + (f"  ({', '.join(remarks)})" if remarks else ""),
+            markup=False,
+        )
+    if not result.matches:
+        talk().print("nothing recorded to compare with", markup=False)
+    if result.method != "exact scan":
+        talk().print(f"found by {result.method}", markup=False)
+
+
+def _print_added(category: str, added: DefectsAdded, json: bool) -> int:
+    for refused in added.refused:
+        talk().print(f"patchbank: {refused.reason}", markup=False, style="red")
+    if json:
+        print_json(
+            {
+                "category": category,
+                "added": list(added.names),
+                "synthetic": added.synthetic,
+                "refused": [one.to_json() for one in added.refused],
+            }
+        )
+    else:
+        for name in added.names:
+            answer().print(f"{name}{'  (synthetic)' if added.synthetic else ''}", markup=False)
+    return EXIT_ERROR if added.refused else 0

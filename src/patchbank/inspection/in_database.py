@@ -1,0 +1,45 @@
+"""A bank that stays in PostgreSQL: its nearest neighbours, found in SQL."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchbank.errors import ParameterError
+from patchbank.inspection.workspace import Workspace
+from patchbank.memory.neighbours import Neighbours
+from patchbank.store.banks import StoredBank
+
+
+class DatabaseNeighbours:
+    """The exact nearest neighbours in a stored bank, in pgvector's float32.
+
+    May be used by several threads at once.
+    """
+
+    groups = None
+
+    def __init__(self, workspace: Workspace, bank: StoredBank) -> None:
+        self._patches = workspace.database.patches
+        self._key = bank.category_id, bank.version
+        self._rows = bank.patch_count
+
+    def __len__(self) -> int:
+        return self._rows
+
+    def nearest(
+        self,
+        queries: NDArray[np.float32],
+        k: int = 1,
+        *,
+        exclude_group: int | NDArray[np.int64] | None = None,
+    ) -> Neighbours:
+        """Return the `k` nearest bank rows of every query; see `NeighbourIndex.nearest`."""
+        if exclude_group is not None:
+            raise ParameterError("a bank in the database has no groups, so none can be excluded")
+        distances, ordinals = self._patches.nearest(*self._key, queries, k)
+        return Neighbours(distances, ordinals, len(queries) * len(self))
+
+    def rows(self, indices: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return bank rows, float32 (n, d)."""
+        return self._patches.features(*self._key, indices)

@@ -1,0 +1,185 @@
+"""HNSW indexes of a bank: built, and measured against the exact scan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchbank.errors import BankGoneError, ParameterError
+from patchbank.inspection.timing import Stopwatch
+from patchbank.inspection.workspace import Workspace
+from patchbank.progress import Progress, silent
+from patchbank.store.banks import StoredBank
+from patchbank.store.indexes import HnswIndex, Indexed, Metric, VectorType, fitting_type
+
+_NEIGHBOURS = 10
+_SAMPLE = 100
+# Of the distance to the tenth neighbour: what float32 cannot tell apart.
+_TIE = 1e-6
+
+
+@dataclass(frozen=True)
+class IndexReport:
+    """An index that was built.
+
+    Attributes
+    ----------
+    rows
+        How many vectors it holds.
+    size_bytes
+        On the server's disk.
+    recall
+        Mean share of the ten exact neighbours that the index finds, of `queries` stored vectors
+        spread over the bank, each without itself.
+    seconds
+        The build's time, without the measurement.
+    """
+
+    category: str
+    index: HnswIndex
+    rows: int
+    size_bytes: int
+    recall: float
+    queries: int
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON object the commands print."""
+        return {
+            "category": self.category,
+            "bank_version": self.index.version,
+            "on": self.index.on,
+            "type": self.index.type,
+            "metric": self.index.metric,
+            "dimensions": self.index.dimensions,
+            "name": self.index.name,
+            "rows": self.rows,
+            "size_megabytes": round(self.size_bytes / 1e6, 1),
+            "recall_at_10": round(self.recall, 4),
+            "recall_queries": self.queries,
+            "seconds": round(self.seconds, 2),
+        }
+
+
+def build_index(
+    workspace: Workspace,
+    category: str,
+    *,
+    on: str = "images",
+    type_: str | None = None,
+    metric: str = "cosine",
+    progress: Progress = silent,
+) -> IndexReport:
+    """Build an HNSW index over a category's active bank while others work, and measure its recall.
+
+    Parameters
+    ----------
+    on
+        ``"images"`` or ``"patches"``.
+    type_
+        ``"vector"`` or ``"halfvec"``; by default the first that can hold vectors of that length.
+    metric
+        ``"cosine"`` or ``"l2"``.
+
+    Raises
+    ------
+    ParameterError
+        If a parameter is out of its range, or the vectors are too long.
+    PgvectorMissingError
+        If the server's pgvector is older than 0.8.4.
+    UnknownCategoryError, NotFittedError
+        If there is no bank.
+    BankGoneError
+        If a fit replaced the bank meanwhile; then no index is left.
+    """
+    target = _checked_on(on)
+    if metric not in get_args(Metric):
+        raise ParameterError(f"metric {metric!r}: must be cosine or l2")
+    if type_ is not None and type_ not in get_args(VectorType):
+        raise ParameterError(f"type {type_!r}: must be vector or halfvec")
+    bank = workspace.database.banks.active(category, patches=False)
+    if target == "images":
+        rows, dimensions = bank.embeddings.shape
+    else:
+        rows, dimensions = bank.patch_count, bank.features.shape[1]
+    chosen = fitting_type(dimensions) if type_ is None else type_
+    index = HnswIndex(
+        on=target,
+        category_id=bank.category_id,
+        version=bank.version,
+        type="halfvec" if chosen == "halfvec" else "vector",
+        dimensions=dimensions,
+        metric="l2" if metric == "l2" else "cosine",
+    )
+    watch = Stopwatch()
+    with watch.stage("build"):
+        workspace.database.indexes.build(index, rows, progress=progress)
+    if workspace.database.banks.active_key(category) != (bank.category_id, bank.version):
+        workspace.database.indexes.drop_retired(
+            bank.category_id, workspace.database.banks.active_version(category)
+        )
+        raise BankGoneError(
+            f"category {category!r}: a fit replaced bank version {bank.version} while its index "
+            "was built; build it again"
+        )
+    recall, queries = _recall(workspace, bank, index, rows, progress)
+    stored = workspace.database.indexes.of_category(bank.category_id)
+    return IndexReport(
+        category=category,
+        index=index,
+        rows=rows,
+        size_bytes=sum(one.size_bytes for one in stored if one.index == index),
+        recall=recall,
+        queries=queries,
+        seconds=watch.seconds["build"],
+    )
+
+
+def drop_indexes(workspace: Workspace, category: str, on: str | None = None) -> list[HnswIndex]:
+    """Remove a category's indexes, all of them or those on images or patches; return which.
+
+    Raises
+    ------
+    UnknownCategoryError, NotFittedError, ParameterError
+        If there is no bank, or `on` is neither.
+    """
+    category_id, _ = workspace.database.banks.active_key(category)
+    return workspace.database.indexes.drop(category_id, None if on is None else _checked_on(on))
+
+
+def _checked_on(on: str) -> Indexed:
+    if on not in get_args(Indexed):
+        raise ParameterError(f"on {on!r}: must be images or patches")
+    return "images" if on == "images" else "patches"
+
+
+def _recall(
+    workspace: Workspace, bank: StoredBank, index: HnswIndex, rows: int, progress: Progress
+) -> tuple[float, int]:
+    """Return the mean recall of the ten nearest, and of how many queries.
+
+    The index does not hold vectors of zeros where it is one by cosine: these are no queries.
+    """
+    database, key = workspace.database, (bank.category_id, bank.version)
+    places = np.unique(np.linspace(0, rows - 1, min(rows, _SAMPLE)).astype(int)).tolist()
+    source = database.images if index.on == "images" else database.patches
+    sample = [(name, vector) for name, vector in source.sample(*key, places) if vector.any()]
+
+    def ask(vector: NDArray[np.float32], by: HnswIndex | None) -> list[tuple[str, float]]:
+        found = source.similar(*key, vector, top=_NEIGHBOURS + 1, metric=index.metric, index=by)
+        cosine = index.metric == "cosine"
+        return [(one.name, 1 - one.similarity if cosine else one.distance) for one in found]
+
+    shares = []
+    for done, (name, vector) in enumerate(sample, start=1):
+        exact = [one for one in ask(vector, None) if one[0] != name][:_NEIGHBOURS]
+        found = [one for one in ask(vector, index) if one[0] != name][:_NEIGHBOURS]
+        if exact:
+            # Rows as near as the last one are as good.
+            limit = exact[-1][1] + _TIE * max(1.0, exact[-1][1])
+            shares.append(sum(distance <= limit for _, distance in found) / len(exact))
+        progress("recall", done, len(sample))
+    return (float(np.mean(shares)) if shares else 1.0), len(shares)

@@ -1,0 +1,251 @@
+"""Defects: recorded anomalous images, and synthetic ones, so marked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from patchbank.errors import ParameterError
+from patchbank.store import queries
+from patchbank.store.banks import active_bank
+from patchbank.store.categories import add_event, find_category
+from patchbank.store.indexes import OPERATORS, Metric
+
+if TYPE_CHECKING:
+    from patchbank.store.connection import Database
+
+
+@dataclass(frozen=True, eq=False)
+class NewDefect:
+    """An anomalous image, to be recorded.
+
+    Attributes
+    ----------
+    name
+        Unique among the category's defects; the same name later is the same defect seen again.
+    label
+        What kind of defect it is, if known.
+    synthetic
+        Whether it was made by a program.
+    sha256
+        Of the content, in hexadecimal.
+    width, height
+        In pixels.
+    thumbnail
+        A small encoded picture.
+    origin
+        Where it came from: an absolute path, if any.
+    embedding
+        float32 (e,), as the extractor gives it: no mean is subtracted.
+    """
+
+    name: str
+    label: str | None
+    synthetic: bool
+    sha256: str
+    width: int
+    height: int
+    thumbnail: bytes
+    origin: str | None
+    embedding: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class StoredDefect:
+    """A recorded defect; `comparable` where the active bank is of the extractor that saw it."""
+
+    name: str
+    label: str | None
+    synthetic: bool
+    sha256: str
+    width: int
+    height: int
+    origin: str | None
+    added_at: datetime
+    comparable: bool
+
+
+@dataclass(frozen=True)
+class SimilarDefect:
+    """A recorded defect and how it compares with the query; see `SimilarImage`."""
+
+    name: str
+    similarity: float
+    distance: float
+    origin: str | None
+    label: str | None
+    synthetic: bool
+
+
+class Defects:
+    """The defects of a database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._queries = queries.load("defects")
+
+    def add(self, category: str, extractor_fingerprint: str, defects: Sequence[NewDefect]) -> None:
+        """Record defects, all or none.
+
+        Parameters
+        ----------
+        extractor_fingerprint
+            Of the extractor that made their embeddings.
+
+        Raises
+        ------
+        UnknownCategoryError, NotFittedError
+            When there is no such category, or no bank in it.
+        """
+        with self._database.connection() as connection:
+            category_id, _ = active_bank(connection, category)
+            for defect in defects:
+                connection.execute(
+                    self._queries["upsert"],
+                    {
+                        "category_id": category_id,
+                        "name": defect.name,
+                        "label": defect.label,
+                        "synthetic": defect.synthetic,
+                        "sha256": bytes.fromhex(defect.sha256),
+                        "width": defect.width,
+                        "height": defect.height,
+                        "origin": defect.origin,
+                        "thumbnail": defect.thumbnail,
+                        "extractor_fingerprint": extractor_fingerprint,
+                        "embedding": defect.embedding.tolist(),
+                    },
+                )
+            add_event(
+                connection,
+                category_id,
+                "add defects",
+                {
+                    "names": [defect.name for defect in defects],
+                    "synthetic": sum(defect.synthetic for defect in defects),
+                },
+            )
+
+    def of_category(self, category: str) -> list[StoredDefect]:
+        """Return a category's defects by name.
+
+        Raises
+        ------
+        UnknownCategoryError
+            When there is no such category.
+        """
+        with self._database.connection() as connection:
+            rows = connection.execute(
+                self._queries["list"], {"category_id": find_category(connection, category)}
+            ).fetchall()
+        return [StoredDefect(*row) for row in rows]
+
+    def remove(
+        self, category: str, names: Sequence[str] = (), *, synthetic: bool = False
+    ) -> list[str]:
+        """Remove the named defects, and all synthetic ones if asked; return which went.
+
+        Raises
+        ------
+        UnknownCategoryError, ParameterError
+            When there is no such category, or a name is none of a defect; then all stay.
+        """
+        with self._database.connection() as connection:
+            category_id = find_category(connection, category)
+            rows = connection.execute(
+                self._queries["remove"],
+                {"category_id": category_id, "names": list(names), "synthetic": synthetic},
+            ).fetchall()
+            removed = sorted(name for (name,) in rows)
+            missing = sorted(set(names) - set(removed))
+            if missing:
+                raise ParameterError(
+                    f"category {category!r} has no defect {missing[0]!r}; "
+                    f"`patchbank defects list {category}` lists those there are"
+                )
+            if removed:
+                add_event(connection, category_id, "remove defects", {"names": removed})
+        return removed
+
+    def embedding(
+        self, category_id: int, version: int, name: str
+    ) -> npt.NDArray[np.float32] | None:
+        """Return a defect's embedding, float32 (e,), centred as the bank's own are.
+
+        None where there is no defect of that name.
+
+        Raises
+        ------
+        ParameterError
+            When another extractor than the bank's has made it.
+        """
+        with self._database.statement() as connection:
+            row = connection.execute(
+                self._queries["embedding"],
+                {"category_id": category_id, "version": version, "name": name},
+            ).fetchone()
+        if row is None:
+            return None
+        if row[0] is None:
+            raise ParameterError(
+                f"the defect {name!r} was recorded with another extractor than the active bank's; "
+                "add it again"
+            )
+        return np.array(row[0], np.float32)
+
+    def thumbnail(self, category: str, name: str) -> bytes:
+        """Return a defect's thumbnail as it was saved: an encoded picture.
+
+        Raises
+        ------
+        UnknownCategoryError, ParameterError
+            When the category or the defect is not there.
+        """
+        with self._database.connection() as connection:
+            row = connection.execute(
+                self._queries["thumbnail"],
+                {"category_id": find_category(connection, category), "name": name},
+                binary=True,
+            ).fetchone()
+        if row is None:
+            raise ParameterError(f"category {category!r} has no defect {name!r}")
+        return bytes(row[0])
+
+    def similar(
+        self,
+        category_id: int,
+        version: int,
+        embedding: npt.NDArray[np.floating],
+        *,
+        top: int = 10,
+        metric: Metric = "cosine",
+    ) -> list[SimilarDefect]:
+        """Return the defects most similar to a centred embedding, best first, ties by name.
+
+        Only those that the bank's own extractor has seen.
+        """
+        with self._database.connection() as connection:
+            rows = connection.execute(
+                queries.compose(self._queries["similar"], operator=OPERATORS[metric]),
+                {
+                    "category_id": category_id,
+                    "version": version,
+                    "embedding": np.asarray(embedding, np.float32).tolist(),
+                    "top": top,
+                },
+            ).fetchall()
+        return [SimilarDefect(*row) for row in rows]
+
+    def counts(self, category_id: int, version: int) -> tuple[int, int]:
+        """Return how many defects are recorded, and how many of them the bank can compare."""
+        with self._database.statement() as connection:
+            row = connection.execute(
+                self._queries["counts"], {"category_id": category_id, "version": version}
+            ).fetchone()
+        assert row is not None
+        return int(row[0]), int(row[1])

@@ -1,0 +1,320 @@
+"""HNSW indexes: approximate neighbours of single banks, built and dropped beside running work."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import psycopg
+
+from patchbank.errors import DatabaseError, ParameterError, PgvectorMissingError
+from patchbank.progress import Progress, silent
+from patchbank.store import queries
+
+if TYPE_CHECKING:
+    from patchbank.store.connection import Database
+    from patchbank.store.migrate import Connection
+
+Metric = Literal["cosine", "l2"]
+Indexed = Literal["images", "patches"]
+VectorType = Literal["vector", "halfvec"]
+
+OPERATORS: dict[Metric, str] = {"cosine": "<=>", "l2": "<->"}
+# pgvector's limits for an HNSW index.
+MAX_DIMENSIONS: dict[VectorType, int] = {"vector": 2_000, "halfvec": 4_000}
+# Older ones can lose rows or read beyond an index's end.
+MINIMUM_PGVECTOR = (0, 8, 4)
+
+_COLUMNS: dict[Indexed, tuple[str, str]] = {
+    "images": ("reference", "embedding"),
+    "patches": ("patch", "feature"),
+}
+_NAME = re.compile(r"hnsw_(images|patches)_(\d+)_(\d+)_(vector|halfvec)(\d+)_(cosine|l2)")
+_POLL_SECONDS = 0.2
+# A fit does not wait longer for what only tidies up.
+_TIDYING_TIMEOUT = "2s"
+
+
+@dataclass(frozen=True)
+class HnswIndex:
+    """An index over the embeddings or the features of one bank."""
+
+    on: Indexed
+    category_id: int
+    version: int
+    type: VectorType
+    dimensions: int
+    metric: Metric
+
+    @property
+    def name(self) -> str:
+        """Its name in the database, which says all there is to know."""
+        return (
+            f"hnsw_{self.on}_{self.category_id}_{self.version}_"
+            f"{self.type}{self.dimensions}_{self.metric}"
+        )
+
+    def candidates(self, top: int) -> int:
+        """Return how many rows the index is asked for: they are ranked anew by full vectors."""
+        return 2 * top
+
+    def ef_search(self, top: int) -> int:
+        """Return how many candidates pgvector keeps while it searches."""
+        return min(1_000, max(100, 4 * top))
+
+    def prepare(self, connection: Connection, top: int) -> None:
+        """Have this transaction search by the index."""
+        connection.execute(
+            queries.load("indexes")["prepare_search"], {"ef_search": str(self.ef_search(top))}
+        )
+
+    def query(self, statement: bytes) -> bytes:
+        """Return a ``similar_by_index`` statement for this index."""
+        return queries.compose(
+            statement,
+            category_id=self.category_id,
+            version=self.version,
+            type=self.type,
+            dimensions=self.dimensions,
+            operator=OPERATORS[self.metric],
+        )
+
+
+@dataclass(frozen=True)
+class StoredIndex:
+    """An index as the database has it; one that is not valid is unfinished."""
+
+    index: HnswIndex
+    valid: bool
+    size_bytes: int
+
+
+class Indexes:
+    """The HNSW indexes of a database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._queries = queries.load("indexes")
+
+    def of_category(self, category_id: int) -> list[StoredIndex]:
+        """Return all indexes of a category, of any of its versions, unfinished ones too."""
+        with self._database.statement() as connection:
+            return self._list(connection, category_id)
+
+    def find(self, category_id: int, version: int, on: Indexed, metric: Metric) -> HnswIndex | None:
+        """Return the finished index of a bank for a metric, if there is one."""
+        for stored in self.of_category(category_id):
+            index = stored.index
+            if stored.valid and (index.version, index.on, index.metric) == (version, on, metric):
+                return index
+        return None
+
+    def build(self, index: HnswIndex, rows: int, *, progress: Progress = silent) -> None:
+        """Build an index while others read and write; one of another type is replaced.
+
+        Interrupted, it leaves nothing behind; what a killed process left unfinished is removed.
+
+        Parameters
+        ----------
+        rows
+            How many rows it will hold, for the memory it is given and for the progress.
+
+        Raises
+        ------
+        ParameterError
+            When the vectors are too long for the type.
+        DatabaseError
+            When another process builds one of this category.
+        PgvectorMissingError
+            When the server's pgvector is older than 0.8.4.
+        """
+        check_dimensions(index.type, index.dimensions)
+        memory = _memory_megabytes(index, rows)
+        with self._database.statement() as connection, self._alone(connection, index.category_id):
+            check_pgvector(connection)
+            for stored in self._list(connection, index.category_id):
+                other = stored.index
+                same = (other.on, other.metric) == (index.on, index.metric)
+                if not stored.valid or (same and other.version == index.version):
+                    self._drop(connection, other)
+            with _session(connection, maintenance_work_mem=f"{memory}MB"):
+                self._create(connection, index, rows, progress)
+
+    def drop(self, category_id: int, on: Indexed | None = None) -> list[HnswIndex]:
+        """Remove a category's indexes and return which."""
+        with self._database.statement() as connection, self._alone(connection, category_id):
+            found = [
+                stored.index
+                for stored in self._list(connection, category_id)
+                if on in (None, stored.index.on)
+            ]
+            for index in found:
+                self._drop(connection, index)
+        return found
+
+    def drop_retired(self, category_id: int, active: int | None) -> None:
+        """Remove the indexes of versions other than the active one, as far as that is quick.
+
+        What is in use is left, and goes with the next bank or index.
+        """
+        # What retired them is saved already: nothing here may look like its failure.
+        with contextlib.suppress(DatabaseError), self._database.statement() as connection:
+            retired = [
+                stored.index
+                for stored in self._list(connection, category_id)
+                if stored.index.version != active
+            ]
+            if retired:
+                with _session(connection, lock_timeout=_TIDYING_TIMEOUT):
+                    for index in retired:
+                        self._drop(connection, index)
+
+    def _list(self, connection: Connection, category_id: int) -> list[StoredIndex]:
+        rows = connection.execute(
+            self._queries["list"], {"pattern": rf"hnsw\_%\_{category_id}\_%"}
+        ).fetchall()
+        found = [(_parsed(name), valid, size) for name, valid, size in rows]
+        return [
+            StoredIndex(index, valid, size)
+            for index, valid, size in found
+            if index is not None and index.category_id == category_id
+        ]
+
+    def _drop(self, connection: Connection, index: HnswIndex) -> None:
+        connection.execute(queries.compose(self._queries["drop"], name=index.name))
+
+    def _create(
+        self, connection: Connection, index: HnswIndex, rows: int, progress: Progress
+    ) -> None:
+        table, column = _COLUMNS[index.on]
+        statement = queries.compose(
+            self._queries["create"],
+            name=index.name,
+            table=table,
+            column=column,
+            type=index.type,
+            dimensions=index.dimensions,
+            operators=f"{index.type}_{index.metric}_ops",
+            category_id=index.category_id,
+            version=index.version,
+        )
+        stage = f"index of {index.on}"
+        pid = connection.info.backend_pid
+        with ThreadPoolExecutor(1, "patchbank-index") as thread:
+            building = thread.submit(connection.execute, statement)
+            try:
+                while not building.done():
+                    progress(stage, min(self._tuples_done(pid), rows), rows)
+                    time.sleep(_POLL_SECONDS)
+                building.result()
+            except BaseException:
+                # Interrupted or failed: PostgreSQL leaves an unfinished index.
+                while not building.done():
+                    connection.cancel_safe()
+                    wait([building], timeout=_POLL_SECONDS)
+                with contextlib.suppress(psycopg.OperationalError):
+                    self._drop(connection, index)
+                raise
+        progress(stage, rows, rows)
+
+    def _tuples_done(self, pid: int) -> int:
+        with self._database.statement() as connection:
+            row = connection.execute(self._queries["progress"], {"pid": pid}).fetchone()
+        return 0 if row is None else int(row[0])
+
+    @contextlib.contextmanager
+    def _alone(self, connection: Connection, category_id: int) -> Iterator[None]:
+        """Keep others from the category's indexes: an index being built looks like a broken one."""
+        key = {"key": category_id % 2**31}
+        row = connection.execute(self._queries["lock"], key).fetchone()
+        if row is None or not row[0]:
+            raise DatabaseError(
+                "another process is at work on this category's indexes; wait until it is done"
+            )
+        try:
+            yield
+        finally:
+            if not connection.broken:
+                connection.execute(self._queries["unlock"], key)
+
+
+def check_dimensions(type_: VectorType, dimensions: int) -> None:
+    """Raise ParameterError where an HNSW index cannot hold vectors of that length."""
+    if dimensions <= MAX_DIMENSIONS[type_]:
+        return
+    remedy = (
+        "use --type halfvec"
+        if dimensions <= MAX_DIMENSIONS["halfvec"]
+        else "search without an index, which is exact, or fit with fewer layers"
+    )
+    raise ParameterError(
+        f"vectors of {dimensions} dimensions are too long for an HNSW index of type {type_}, whose "
+        f"limit is {MAX_DIMENSIONS[type_]}; {remedy}"
+    )
+
+
+def fitting_type(dimensions: int) -> VectorType:
+    """Return the most exact type whose index can hold vectors of that length.
+
+    Raises
+    ------
+    ParameterError
+        When none can.
+    """
+    type_: VectorType = "vector" if dimensions <= MAX_DIMENSIONS["vector"] else "halfvec"
+    check_dimensions(type_, dimensions)
+    return type_
+
+
+def check_pgvector(connection: Connection) -> None:
+    """Raise PgvectorMissingError where pgvector is too old for HNSW indexes."""
+    row = connection.execute(queries.load("database")["status"]).fetchone()
+    assert row is not None
+    version = str(row[1])
+    if tuple(int(part) for part in re.findall(r"\d+", version)[:3]) < MINIMUM_PGVECTOR:
+        needed = ".".join(map(str, MINIMUM_PGVECTOR))
+        raise PgvectorMissingError(
+            f"the server has pgvector {version}; HNSW indexes need {needed} or newer: install it "
+            "on the server and run `alter extension vector update` (searches without an index work)"
+        )
+
+
+@contextlib.contextmanager
+def _session(connection: Connection, **settings: str) -> Iterator[None]:
+    """Change settings of an autocommit connection, which goes back to the pool as it was."""
+    for name, value in settings.items():
+        connection.execute("select set_config(%s, %s, false)", [name, value])
+    try:
+        yield
+    finally:
+        if not connection.broken:
+            for name in settings:
+                connection.execute(f"reset {name}".encode())
+
+
+def _memory_megabytes(index: HnswIndex, rows: int) -> int:
+    """Return what keeps the build's graph in memory, from PostgreSQL's default to 2 GB."""
+    value = 4 if index.type == "vector" else 2
+    # Vectors, the graph's links and what the allocator adds.
+    needed = rows * (index.dimensions * value + 600) * 1.2
+    return int(min(2_048, max(64, needed / 2**20 + 1)))
+
+
+def _parsed(name: str) -> HnswIndex | None:
+    match = _NAME.fullmatch(name)
+    if match is None:
+        return None
+    on, category_id, version, type_, dimensions, metric = match.groups()
+    return HnswIndex(
+        on="images" if on == "images" else "patches",
+        category_id=int(category_id),
+        version=int(version),
+        type="vector" if type_ == "vector" else "halfvec",
+        dimensions=int(dimensions),
+        metric="cosine" if metric == "cosine" else "l2",
+    )

@@ -1,0 +1,211 @@
+"""Patches: single entries of a bank, found by name and by likeness."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from patchbank.errors import BankGoneError, ParameterError
+from patchbank.store import queries
+from patchbank.store.copying import RowLayout
+from patchbank.store.indexes import OPERATORS, HnswIndex, Metric
+
+if TYPE_CHECKING:
+    from patchbank.store.connection import Database
+
+
+@dataclass(frozen=True)
+class SimilarPatch:
+    """A patch of a bank and how it compares with the query.
+
+    Attributes
+    ----------
+    name
+        Its image's name and its place: ``leather/train/good/012.png#r14c03``; ``#17`` where the
+        bank does not know, for the 18th in greedy order.
+    similarity
+        1 - cosine distance of the features, from -1 to 1.
+    distance
+        Their Euclidean distance.
+    origin, image, row, column
+        Its image's origin and name, its place in the feature map; None where the bank does not
+        know.
+    """
+
+    name: str
+    similarity: float
+    distance: float
+    origin: str | None
+    image: str | None
+    row: int | None
+    column: int | None
+
+
+class Patches:
+    """The patches of a database's banks; a bank is known by its category's id and its version."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._queries = queries.load("patches")
+
+    def feature(
+        self, category_id: int, version: int, image: str, row: int, column: int
+    ) -> npt.NDArray[np.float32] | None:
+        """Return the feature of a patch, float32 (d,); None where the bank does not hold it."""
+        with self._database.statement() as connection:
+            found = connection.execute(
+                self._queries["find"],
+                {"category_id": category_id, "version": version, "image": image, "row": row,
+                 "column": column},
+            ).fetchone()  # fmt: skip
+        return None if found is None else np.array(found[1], np.float32)
+
+    def feature_at(
+        self, category_id: int, version: int, ordinal: int
+    ) -> npt.NDArray[np.float32] | None:
+        """Return the feature at a place in greedy order, float32 (d,); None where there is none."""
+        with self._database.statement() as connection:
+            found = connection.execute(
+                self._queries["at"],
+                {"category_id": category_id, "version": version, "ordinal": ordinal},
+            ).fetchone()
+        return None if found is None else np.array(found[0], np.float32)
+
+    def positions(self, category_id: int, version: int, image: str) -> list[tuple[int, int]]:
+        """Return row and column of all patches of an image that a bank holds."""
+        with self._database.statement() as connection:
+            return [
+                (row, column)
+                for row, column in connection.execute(
+                    self._queries["positions"],
+                    {"category_id": category_id, "version": version, "image": image},
+                )
+            ]
+
+    def sample(
+        self, category_id: int, version: int, ordinals: Sequence[int]
+    ) -> list[tuple[str, npt.NDArray[np.float32]]]:
+        """Return names and features of the patches with these ordinals."""
+        with self._database.statement() as connection:
+            rows = connection.execute(
+                self._queries["sample"],
+                {"category_id": category_id, "version": version, "ordinals": list(ordinals)},
+            ).fetchall()
+        return [(name, np.array(feature, np.float32)) for name, feature in rows]
+
+    def similar(
+        self,
+        category_id: int,
+        version: int,
+        feature: npt.NDArray[np.floating],
+        *,
+        top: int = 10,
+        metric: Metric = "cosine",
+        index: HnswIndex | None = None,
+    ) -> list[SimilarPatch]:
+        """Return the patches of a bank nearest to a feature, nearest first, ties in greedy order.
+
+        Parameters
+        ----------
+        feature
+            Shape (d,).
+        top
+            How many to return at most, at least 1.
+        metric
+            What nearest means.
+        index
+            Search by this index, approximately; without it the scan is exact.
+
+        Raises
+        ------
+        ParameterError
+            When `top` is below 1.
+        BankGoneError
+            When the bank was forgotten, or two fits have replaced it.
+        """
+        if top < 1:
+            raise ParameterError(f"top is {top}; ask for at least 1 similar patch")
+        with self._database.connection() as connection:
+            if index is None:
+                statement = queries.compose(self._queries["similar"], operator=OPERATORS[metric])
+            else:
+                index.prepare(connection, top)
+                statement = index.query(self._queries["similar_by_index"])
+            rows = connection.execute(
+                statement,
+                {
+                    "category_id": category_id,
+                    "version": version,
+                    "feature": np.asarray(feature, np.float32).tolist(),
+                    "top": top,
+                    "candidates": None if index is None else index.candidates(top),
+                },
+            ).fetchall()
+        if not rows:
+            raise BankGoneError
+        return [SimilarPatch(*row) for row in rows]
+
+    def nearest(
+        self, category_id: int, version: int, features: npt.NDArray[np.float32], count: int = 1
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+        """Return Euclidean distances and ordinals of the nearest patches of each feature, exactly.
+
+        Both of shape (features, count), nearest first, ties in greedy order. Every pair is
+        computed: a bank in memory is searched hundreds of times as fast.
+
+        Parameters
+        ----------
+        features
+            float32 (q, d).
+        count
+            At most as many as the bank has.
+
+        Raises
+        ------
+        BankGoneError
+            When the bank was forgotten, or two fits have replaced it.
+        """
+        layout = RowLayout({"position": "i4", "feature": features.shape[1]})
+        columns: dict[str, npt.NDArray[Any]] = {
+            "position": np.arange(len(features)),
+            "feature": features,
+        }
+        with self._database.connection() as connection:
+            connection.execute(self._queries["make_queries"])
+            with connection.cursor().copy(self._queries["copy_queries_in"]) as copy:
+                for block in layout.encode(columns):
+                    copy.write(block)
+            connection.execute(self._queries["keep_queries_in_memory"])
+            rows = connection.execute(
+                self._queries["nearest" if count == 1 else "nearest_some"],
+                {"category_id": category_id, "version": version, "count": count},
+                binary=True,
+            ).fetchall()
+        if len(rows) != len(features) * count:
+            raise BankGoneError
+        shape = (len(features), count)
+        ordinals = np.array([row[1] for row in rows], np.int64).reshape(shape)
+        return np.array([row[2] for row in rows], np.float32).reshape(shape), ordinals
+
+    def features(
+        self, category_id: int, version: int, ordinals: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.float32]:
+        """Return the features of the patches with these ordinals, in their order, float32 (n, d).
+
+        Raises
+        ------
+        BankGoneError
+            When the bank was forgotten, or two fits have replaced it.
+        """
+        with self._database.statement() as connection:
+            rows = connection.execute(
+                self._queries["features"],
+                {"category_id": category_id, "version": version, "ordinals": ordinals.tolist()},
+            ).fetchall()
+        if len(rows) != len(ordinals):
+            raise BankGoneError
+        return np.array([feature for (feature,) in rows], np.float32)

@@ -1,0 +1,85 @@
+"""A prompt of psql at the database: which program, and how it is told where."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from psycopg import conninfo, pq
+
+from patchbank.errors import EmbeddedServerError
+from patchbank.store._programs import find_programs
+from patchbank.store.connection import open_database
+from patchbank.store.embedded import EmbeddedServer
+
+_CLEARED = ("PGSERVICE", "PGOPTIONS")
+
+
+def psql_command(
+    url: str | None, home: Path, *, idle_minutes: float
+) -> tuple[list[str], dict[str, str]]:
+    """Return psql's command and environment for the database, which is started if need be.
+
+    The address goes into the environment: the list of processes, which anybody may read, shows no
+    password. The search path is set, so that views and vectors need no schema before their names.
+
+    Raises
+    ------
+    EmbeddedServerError
+        When there is no psql.
+    DatabaseError
+        When the database cannot be used.
+    """
+    with open_database(url, home, idle_minutes=idle_minutes) as database:
+        path = database.search_path
+    address = url if url is not None else EmbeddedServer(home).conninfo()
+    environment = {name: value for name, value in os.environ.items() if name not in _CLEARED}
+    environment |= _as_variables(address)
+    # Spaces and backslashes separate options here, and are kept by a backslash.
+    escaped = path.replace("\\", "\\\\").replace(" ", "\\ ")
+    environment["PGOPTIONS"] = f"-c search_path={escaped}"
+    return [_program(url, home)], environment
+
+
+def database_url(url: str | None, home: Path, *, idle_minutes: float) -> str:
+    """Return a URL of the database for other programs, the server started if need be.
+
+    Without the password of a server of one's own: it would end up on a screen.
+
+    Raises
+    ------
+    DatabaseError
+        When the database cannot be used.
+    """
+    with open_database(url, home, idle_minutes=idle_minutes) as database:
+        if url is not None:
+            return database.status().url
+    given = conninfo.conninfo_to_dict(EmbeddedServer(home).conninfo())
+    host = str(given["host"]).replace("/", "%2F")
+    return f"postgresql://{given['user']}@/{given['dbname']}?host={host}&port={given['port']}"
+
+
+def _as_variables(address: str) -> dict[str, str]:
+    """Return an address as libpq's environment variables."""
+    return {
+        option.envvar.decode(): option.val.decode()
+        for option in pq.Conninfo.parse(address.encode())
+        if option.envvar and option.val is not None
+    }
+
+
+def _program(url: str | None, home: Path) -> str:
+    """Return the user's own psql for a server of one's own, else the installation's."""
+    own = shutil.which("psql")
+    if url is not None and own is not None:
+        return own
+    try:
+        bundled = find_programs(None, home) / "psql"
+    except EmbeddedServerError:
+        bundled = None
+    if bundled is not None and bundled.exists():
+        return str(bundled)
+    if own is not None:
+        return own
+    raise EmbeddedServerError("psql is not installed; install PostgreSQL's client programs")

@@ -1,0 +1,69 @@
+Defects: what anomalies look like.
+
+-- upsert --
+-- A defect of the same name is the same defect, seen again.
+insert into defect (
+    category_id, name, label, synthetic, sha256, width, height, origin, thumbnail,
+    extractor_fingerprint, embedding
+) values (
+    %(category_id)s, %(name)s, %(label)s, %(synthetic)s, %(sha256)s, %(width)s, %(height)s,
+    %(origin)s, %(thumbnail)s, %(extractor_fingerprint)s, %(embedding)s::real[]::vector
+)
+on conflict (category_id, name) do update set
+    label = excluded.label, synthetic = excluded.synthetic, sha256 = excluded.sha256,
+    width = excluded.width, height = excluded.height, origin = excluded.origin,
+    thumbnail = excluded.thumbnail, extractor_fingerprint = excluded.extractor_fingerprint,
+    embedding = excluded.embedding, added_at = now()
+
+-- list --
+select
+    name, label, synthetic, encode(sha256, 'hex'), width, height, origin, added_at,
+    exists (
+        select from bank
+        where bank.category_id = defect.category_id and bank.state = 'active'
+            and bank.extractor_fingerprint = defect.extractor_fingerprint
+    )
+from defect
+where category_id = %(category_id)s
+order by name
+
+-- thumbnail --
+select thumbnail from defect where category_id = %(category_id)s and name = %(name)s
+
+-- remove --
+delete from defect
+where category_id = %(category_id)s
+    and (name = any(%(names)s::text[]) or (%(synthetic)s and synthetic))
+returning name
+
+-- embedding --
+-- Centred as the bank's own embeddings are; none where another extractor made it.
+select (
+    case when defect.extractor_fingerprint = bank.extractor_fingerprint
+    then defect.embedding - bank.embedding_mean end
+)::real[]
+from defect join bank using (category_id)
+where category_id = %(category_id)s and version = %(version)s and defect.name = %(name)s
+
+-- similar --
+with query as materialized (select %(embedding)s::real[]::vector as embedding),
+-- Those of another extractor may be of another length: they never meet the query.
+comparable as materialized (
+    select defect.name, label, synthetic, defect.origin,
+        defect.embedding - bank.embedding_mean as embedding
+    from bank join defect using (category_id, extractor_fingerprint)
+    where category_id = %(category_id)s and version = %(version)s
+)
+select
+    name, 1 - coalesce(nullif(comparable.embedding <=> query.embedding, 'NaN'), 1),
+    comparable.embedding <-> query.embedding, origin, label, synthetic
+from comparable, query
+order by coalesce(nullif(comparable.embedding {operator} query.embedding, 'NaN'), 1), name
+limit %(top)s
+
+-- counts --
+select
+    count(*),
+    count(*) filter (where defect.extractor_fingerprint = bank.extractor_fingerprint)
+from defect join bank using (category_id)
+where category_id = %(category_id)s and version = %(version)s

@@ -1,0 +1,104 @@
+Patches: single entries of a bank, and which of them look alike.
+
+-- find --
+select ordinal, feature::real[]
+from patch join image using (category_id, image_id)
+where category_id = %(category_id)s and version = %(version)s and image.name = %(image)s
+    and patch_row = %(row)s and patch_column = %(column)s
+
+-- at --
+select feature::real[]
+from patch
+where category_id = %(category_id)s and version = %(version)s and ordinal = %(ordinal)s
+
+-- positions --
+select patch_row, patch_column
+from patch join image using (category_id, image_id)
+where category_id = %(category_id)s and version = %(version)s and image.name = %(image)s
+order by patch_row, patch_column
+
+-- sample --
+select patch_name(image.name, patch_row, patch_column, ordinal), feature::real[]
+from patch left join image using (category_id, image_id)
+where category_id = %(category_id)s and version = %(version)s
+    and ordinal = any(%(ordinals)s::integer[])
+order by ordinal
+
+-- similar --
+-- A feature of zeros has no direction: it is similar to nothing. The query is converted once.
+with query as materialized (select %(feature)s::real[]::vector as feature),
+nearest as materialized (
+    select ordinal, coalesce(nullif(patch.feature {operator} query.feature, 'NaN'), 1) as distance
+    from patch, query
+    where category_id = %(category_id)s and version = %(version)s
+    order by distance, ordinal
+    limit %(top)s
+)
+select
+    patch_name(image.name, patch_row, patch_column, ordinal),
+    1 - coalesce(nullif(patch.feature <=> query.feature, 'NaN'), 1),
+    patch.feature <-> query.feature, image.origin, image.name, patch_row, patch_column
+from nearest join patch using (ordinal) left join image using (category_id, image_id) cross join query
+where patch.category_id = %(category_id)s and patch.version = %(version)s
+order by nearest.distance, ordinal
+
+-- similar_by_index --
+-- The index finds the candidates; their order is by the vectors themselves.
+with query as materialized (select %(feature)s::real[]::vector as feature),
+nearest as materialized (
+    select ordinal
+    from patch
+    where category_id = {category_id} and version = {version}
+    order by feature::{type}({dimensions}) {operator} %(feature)s::real[]::{type}({dimensions})
+    limit %(candidates)s
+)
+select
+    patch_name(image.name, patch_row, patch_column, ordinal),
+    1 - coalesce(nullif(patch.feature <=> query.feature, 'NaN'), 1),
+    patch.feature <-> query.feature, image.origin, image.name, patch_row, patch_column
+from nearest join patch using (ordinal) left join image using (category_id, image_id) cross join query
+where patch.category_id = {category_id} and patch.version = {version}
+order by coalesce(nullif(patch.feature {operator} query.feature, 'NaN'), 1), ordinal
+limit %(top)s
+
+-- make_queries --
+-- Of this session alone; a transaction's end empties it.
+create temporary table if not exists patchbank_query (
+    position integer not null, feature vector not null
+) on commit delete rows
+
+-- copy_queries_in --
+copy patchbank_query (position, feature) from stdin (format binary)
+
+-- keep_queries_in_memory --
+-- All of an image: 784 of 1,536 dimensions are 5 MB.
+select set_config('work_mem', '64MB', true)
+
+-- nearest --
+-- The bank is read once, each row meeting all queries: half the time of a scan for each query. Of
+-- equal distances the array with the smaller ordinal is the smaller.
+select position, found[2]::integer, found[1]
+from (
+    select position, min(array[patch.feature <-> patchbank_query.feature, ordinal]) as found
+    from patch cross join patchbank_query
+    where category_id = %(category_id)s and version = %(version)s
+    group by position
+) as one
+order by position
+
+-- nearest_some --
+select position, ordinal, distance
+from patchbank_query cross join lateral (
+    select ordinal, patch.feature <-> patchbank_query.feature as distance
+    from patch
+    where category_id = %(category_id)s and version = %(version)s
+    order by distance, ordinal
+    limit %(count)s
+)
+order by position, distance, ordinal
+
+-- features --
+select feature::real[]
+from patch
+where category_id = %(category_id)s and version = %(version)s and ordinal = any(%(ordinals)s::integer[])
+order by array_position(%(ordinals)s::integer[], ordinal)

@@ -1,0 +1,131 @@
+"""The commands about what is stored: search by name, defects, indexes, psql."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from patchbank.store.embedded import EmbeddedServer
+from tests.fixtures.commands import Outcome, Run, finish, start
+from tests.fixtures.surfaces import Surfaces
+
+
+@pytest.fixture
+def name(patchbank: Run, surfaces: Surfaces) -> str:
+    """The name of an image of the category `brushed`, which is learned."""
+    outcome = patchbank("fit", "brushed", surfaces.train, "--image-size", "64")
+    assert outcome.code == 0, outcome.err
+    return str(surfaces.train / "012.png")
+
+
+def test_search_by_name(patchbank: Run, name: str) -> None:
+    outcome = patchbank("search", "brushed", "--name", name, "--threshold", "0.9")
+    lines = outcome.out.splitlines()
+    assert lines[0] == "Normal image: showing the top 10 similar normals"
+    assert lines[1].split() == ["1.0000", name]
+    assert len(lines) == 11
+    document = patchbank("search", "brushed", "--name", name, "--metric", "l2", "--json").document
+    assert (document["metric"], document["method"]) == ("l2", "exact scan")
+    distances = [one["distance"] for one in document["similar"]]
+    assert distances == sorted(distances)
+    assert distances[0] == 0
+
+
+def test_search_says_anomaly(patchbank: Run, name: str, surfaces: Surfaces) -> None:
+    image = surfaces.scratched / "000.png"
+    outcome = patchbank("search", "brushed", image, "--threshold", "0.9")
+    assert outcome.out.splitlines()[0] == "Anomaly: no stored normal reaches 0.9"
+    document = patchbank("search", "brushed", image, "--threshold", "0.9", "--json").document
+    assert (document["normal"], document["threshold"]) == (False, 0.9)
+
+
+def test_a_name_that_is_not_stored(patchbank: Run, name: str) -> None:
+    outcome = patchbank("search", "brushed", "--name", "012.png")
+    assert outcome.code == 2
+    assert repr(name) in outcome.complaint
+    outcome = patchbank("search", "brushed", "--name", f"{name}#r99c99")
+    assert "of the 64 patches of this image; the nearest to it: #r" in outcome.complaint
+    assert "give an image" in patchbank("search", "brushed").complaint
+
+
+def test_search_uses_an_index_and_says_so(patchbank: Run, name: str) -> None:
+    document = patchbank("index", "brushed", "--on", "patches", "--json").document
+    assert document["recall_at_10"] >= 0.95
+    assert document["rows"] == 154
+    stored = patchbank("search", "brushed", "--name", f"{name}#r99c99").complaint
+    patch = name + stored.rsplit(" ", 3)[1].rstrip(",")
+    found = patchbank("search", "brushed", "--name", patch)
+    assert found.out.split()[:2] == ["1.0000", patch]
+    assert "found by HNSW index of vector" in found.err
+    scanned = patchbank("search", "brushed", "--name", patch, "--exact")
+    assert (scanned.out, scanned.err) == (found.out, "")
+    text = patchbank("index", "brushed", "--type", "halfvec").out
+    assert "24 images as halfvec of 608 dimensions" in text
+    assert "recall 1.0000 of the ten nearest" in text
+    dropped = patchbank("index", "brushed", "--drop", "--json").document["dropped"]
+    assert len(dropped) == 2
+    assert "there was none" in patchbank("index", "brushed", "--drop").out
+
+
+def test_defects(patchbank: Run, name: str, surfaces: Surfaces, tmp_path: Path) -> None:
+    assert "No defect recorded" in patchbank("defects", "list", "brushed").err
+    scratch = surfaces.scratched / "000.png"
+    assert patchbank("defects", "add", "brushed", scratch, "--label", "scratch").code == 0
+    synthetic = patchbank("defects", "add", "brushed", "--synthetic", "5", "--json").document
+    assert synthetic["synthetic"] is True
+    assert synthetic["added"] == [f"synthetic/000{number}" for number in range(1, 6)]
+    listed = patchbank("defects", "list", "brushed").out.splitlines()
+    assert listed[0] == f"{scratch}  (scratch)"
+    assert listed[1] == "synthetic/0001  (synthetic cut-paste, synthetic)"
+    found = patchbank("search", "brushed", scratch, "--among", "defects").out.splitlines()
+    assert found[0].split() == ["1.0000", str(scratch), "(scratch)"]
+    assert all(line.endswith(", synthetic)") for line in found[1:])
+    broken = tmp_path / "broken.png"
+    broken.write_text("no picture")
+    outcome = patchbank("defects", "add", "brushed", broken)
+    assert outcome.code == 2
+    assert str(broken) in outcome.complaint
+    assert "give images" in patchbank("defects", "add", "brushed").complaint
+    assert "0005" in patchbank("defects", "remove", "brushed", "--synthetic").out
+    assert len(patchbank("defects", "list", "brushed", "--json").documents) == 1
+
+
+def test_inspect_in_the_database(patchbank: Run, name: str, surfaces: Surfaces) -> None:
+    here, there = (
+        patchbank("inspect", "brushed", surfaces.scratched, "--json", *option)
+        for option in ((), ("--in-database",))
+    )
+    assert (here.code, there.code) == (1, 1)
+    for one, other in zip(here.documents, there.documents, strict=True):
+        assert other["verdict"] == one["verdict"]
+        assert other["score"] == pytest.approx(one["score"], rel=1e-5)
+
+
+def _psql(*arguments: str, home: Path, url: str | None = None) -> Outcome:
+    return finish(start("database", "psql", *arguments, home=home, url=url))
+
+
+def test_a_prompt_at_the_embedded_server(embedded_server: EmbeddedServer) -> None:
+    outcome = _psql("-At", "-c", "select count(*) from banks", home=embedded_server.home)
+    assert (outcome.code, outcome.out, outcome.err) == (0, "0\n", "")
+    operators = _psql("-Atc", "select '[1,2]'::vector <-> '[1,4]'", home=embedded_server.home)
+    assert operators.out == "2\n"
+    assert _psql("-c", "select nonsense", home=embedded_server.home).code == 1
+    url = finish(start("database", "url", home=embedded_server.home)).out.strip()
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys, psycopg; psycopg.connect(sys.argv[1]).close()", url],
+        check=False,
+    )
+    assert done.returncode == 0
+
+
+def test_a_prompt_at_a_server_of_ones_own(own_database_url: str, tmp_path: Path) -> None:
+    outcome = _psql("-Atc", "select count(*) from images", home=tmp_path, url=own_database_url)
+    assert (outcome.code, outcome.out) == (0, "0\n")
+    outcome = finish(start("database", "url", "--json", home=tmp_path, url=own_database_url))
+    assert "password" not in outcome.out
+    assert json.loads(outcome.out)["url"].startswith("postgresql://")

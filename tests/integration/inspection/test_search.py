@@ -1,0 +1,226 @@
+"""Searches for what is stored, and inspections that leave the bank in the database."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from patchbank.errors import ImageError, ParameterError
+from patchbank.inspection.defects import add_defects, add_synthetic_defects, remove_defects
+from patchbank.inspection.fit import fit
+from patchbank.inspection.index import build_index, drop_indexes
+from patchbank.inspection.inspect import Inspector
+from patchbank.inspection.search import search
+from patchbank.inspection.settings import make_fit_settings
+from patchbank.inspection.verdicts import Inspection
+from patchbank.inspection.workspace import Workspace
+from tests.fixtures.surfaces import Surfaces
+
+
+@pytest.fixture
+def workspace(database_url: str, graphs_home: Path) -> Workspace:
+    return Workspace(home=graphs_home, database_url=database_url)
+
+
+def learn(workspace: Workspace, surfaces: Surfaces, **settings: object) -> None:
+    chosen = make_fit_settings(image_size=64, **settings)  # type: ignore[arg-type]
+    names = [f"train/good/{path.name}" for path in sorted(surfaces.train.iterdir())]
+    fit(workspace, "brushed", sorted(surfaces.train.iterdir()), chosen, names=names)
+
+
+@pytest.mark.parametrize("by_index", [False, True])
+@pytest.mark.parametrize("metric", ["cosine", "l2"])
+def test_a_stored_image_finds_itself_and_the_ten_of_numpy(
+    workspace: Workspace, surfaces: Surfaces, metric: str, by_index: bool
+) -> None:
+    with workspace:
+        learn(workspace, surfaces)
+        bank = workspace.database.banks.active("brushed")
+        if by_index:
+            assert build_index(workspace, "brushed", metric=metric).recall >= 0.95
+        vectors = bank.embeddings.astype(np.float64)
+        lengths = np.linalg.norm(vectors, axis=1)
+        for place in (0, 7, 23):
+            name = bank.references[place].name
+            result = search(workspace, "brushed", name=name, metric=metric)
+            similarity = vectors @ vectors[place] / lengths / lengths[place]
+            distance = np.linalg.norm(vectors - vectors[place], axis=1)
+            order = np.argsort(distance if metric == "l2" else -similarity)[:10]
+            assert [one.name for one in result.matches] == [bank.references[i].name for i in order]
+            assert result.matches[0].name == name
+            assert f"{result.matches[0].similarity:.4f}" == "1.0000"
+            for match, index in zip(result.matches, order, strict=True):
+                assert match.similarity == pytest.approx(similarity[index], abs=1e-6)
+                assert match.distance == pytest.approx(distance[index], abs=1e-4)
+            assert result.method.startswith("HNSW index of vector" if by_index else "exact scan")
+            assert search(workspace, "brushed", name=name, exact=True).method == "exact scan"
+
+
+@pytest.mark.parametrize("by_index", [False, True])
+def test_a_stored_patch_finds_itself_and_the_ten_of_numpy(
+    workspace: Workspace, surfaces: Surfaces, by_index: bool
+) -> None:
+    with workspace:
+        learn(workspace, surfaces)
+        bank = workspace.database.banks.active("brushed")
+        if by_index:
+            assert build_index(workspace, "brushed", on="patches").recall >= 0.95
+        features = bank.features.astype(np.float64)
+        lengths = np.linalg.norm(features, axis=1)
+
+        def name_of(place: int) -> str:
+            image = bank.references[bank.patch_image[place]].name
+            return f"{image}#r{bank.patch_row[place]:02}c{bank.patch_column[place]:02}"
+
+        for place in (0, 50, 150):
+            result = search(workspace, "brushed", name=name_of(place))
+            order = np.argsort(-(features @ features[place]) / lengths)[:10]
+            assert [one.name for one in result.matches] == [name_of(i) for i in order]
+            assert f"{result.matches[0].similarity:.4f}" == "1.0000"
+            assert result.method.startswith("HNSW" if by_index else "exact")
+
+
+def test_an_index_is_dropped_and_the_scan_is_back(workspace: Workspace, surfaces: Surfaces) -> None:
+    with workspace:
+        learn(workspace, surfaces)
+        report = build_index(workspace, "brushed", on="patches", type_="halfvec", metric="l2")
+        assert (report.index.dimensions, report.rows) == (152, 154)
+        assert report.size_bytes > 0
+        assert report.queries == 100
+        assert drop_indexes(workspace, "brushed") == [report.index]
+        name = "train/good/000.png"
+        assert search(workspace, "brushed", name=name).method == "exact scan"
+
+
+def test_a_patch_that_was_not_chosen_is_explained(workspace: Workspace, surfaces: Surfaces) -> None:
+    with workspace:
+        learn(workspace, surfaces)
+        image = "train/good/000.png"
+        key = workspace.database.banks.active_key("brushed")
+        stored = workspace.database.patches.positions(*key, image)
+        row, column = next((r, c) for r in range(8) for c in range(8) if (r, c) not in stored)
+        nearest = min(stored, key=lambda at: ((at[0] - row) ** 2 + (at[1] - column) ** 2, at))
+        with pytest.raises(ImageError) as raised:
+            search(workspace, "brushed", name=f"{image}#r{row}c{column}")
+        message = str(raised.value)
+        assert f"{len(stored)} of the 64 patches of this image" in message
+        assert f"nearest to it: #r{nearest[0]:02}c{nearest[1]:02}" in message
+        with pytest.raises(ImageError, match=r"'none\.png'"):
+            search(workspace, "brushed", name="none.png#r00c00")
+        with pytest.raises(ImageError, match=r"stored are 'train/good/000\.png'"):
+            search(workspace, "brushed", name="/elsewhere/000.png")
+
+
+def test_the_similarity_rule(workspace: Workspace, surfaces: Surfaces) -> None:
+    with workspace:
+        learn(workspace, surfaces)
+        result = search(workspace, "brushed", name="train/good/003.png", threshold=0.9, top=4)
+        assert result.verdict == "Normal image: showing the top 4 similar normals"
+        result = search(workspace, "brushed", surfaces.scratched / "000.png", threshold=0.9)
+        assert result.normal is False
+        assert result.matches[0].similarity < 0.9
+        assert result.verdict == "Anomaly: no stored normal reaches 0.9"
+        exactly = result.matches[0].similarity
+        at = search(workspace, "brushed", surfaces.scratched / "000.png", threshold=exactly)
+        assert at.normal is True
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({}, "give an image"),
+        ({"image": "a.png", "name": "b"}, "give an image"),
+        ({"name": "a", "metric": "dot"}, "must be cosine or l2"),
+        ({"name": "a", "among": "all"}, "must be normals or defects"),
+        ({"name": "a", "threshold": 1.5}, "between -1 and 1"),
+        ({"name": "a", "threshold": 0.9, "metric": "l2"}, "cosine similarity of normals"),
+        ({"name": "a", "top": 0}, "at least 1"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(
+    workspace: Workspace, given: dict[str, object], words: str
+) -> None:
+    with workspace, pytest.raises(ParameterError, match=words):
+        search(workspace, "brushed", **given)  # type: ignore[arg-type]
+
+
+def test_defects_real_and_synthetic(
+    workspace: Workspace, surfaces: Surfaces, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no picture")
+    scratches = sorted(surfaces.scratched.iterdir())[:3]
+    with workspace:
+        learn(workspace, surfaces)
+        added = add_defects(workspace, "brushed", [*scratches, broken], label="scratch")
+        assert [Path(name).name for name in added.names] == [path.name for path in scratches]
+        assert [one.image for one in added.refused] == [str(broken)]
+        assert add_synthetic_defects(workspace, "brushed", 2).names == (
+            "synthetic/0001", "synthetic/0002",
+        )  # fmt: skip
+        assert add_synthetic_defects(workspace, "brushed", 1).names == ("synthetic/0003",)
+        result = search(workspace, "brushed", scratches[1], among="defects")
+        assert result.matches[0].name == str(scratches[1])
+        assert f"{result.matches[0].similarity:.4f}" == "1.0000"
+        assert (result.matches[0].label, result.matches[0].synthetic) == ("scratch", False)
+        synthetic = {one.name for one in result.matches if one.synthetic}
+        assert synthetic == {"synthetic/0001", "synthetic/0002", "synthetic/0003"}
+        # By its own name, it is itself among the defects; and it is compared with normals.
+        itself = search(workspace, "brushed", name="synthetic/0002", among="defects").matches[0]
+        assert (itself.name, f"{itself.similarity:.4f}") == ("synthetic/0002", "1.0000")
+        beside = search(workspace, "brushed", name="synthetic/0002")
+        assert {one.label for one in beside.matches} == {"good"}
+        assert beside.matches[0].similarity < 1 - 1e-4
+        # Another fit with this extractor leaves them comparable, one with another does not.
+        learn(workspace, surfaces, seed=1)
+        again = search(workspace, "brushed", scratches[1], among="defects")
+        assert [one.name for one in again.matches] == [one.name for one in result.matches]
+        fit(
+            workspace, "brushed", sorted(surfaces.train.iterdir()), make_fit_settings(image_size=96)
+        )
+        other = search(workspace, "brushed", scratches[1], among="defects")
+        assert other.matches == ()
+        assert "6 of 6 defects were recorded with another extractor" in other.remarks[0]
+        with pytest.raises(ParameterError, match="name the defects"):
+            remove_defects(workspace, "brushed")
+        assert remove_defects(workspace, "brushed", synthetic=True) == sorted(synthetic)
+
+
+def test_synthetic_defects_need_the_files_of_references(
+    workspace: Workspace, surfaces: Surfaces, tmp_path: Path
+) -> None:
+    shutil.copytree(surfaces.train, tmp_path / "good")
+    with workspace:
+        fit(
+            workspace, "brushed", sorted((tmp_path / "good").iterdir()),
+            make_fit_settings(image_size=64),
+        )  # fmt: skip
+        shutil.rmtree(tmp_path / "good")
+        with pytest.raises(ImageError, match="no file of a reference image is where it was"):
+            add_synthetic_defects(workspace, "brushed", 1)
+        with pytest.raises(ParameterError, match="at least 1"):
+            add_synthetic_defects(workspace, "brushed", 0)
+
+
+@pytest.mark.parametrize("score", ["top1percent", "reweighted"])
+def test_inspecting_in_the_database_gives_the_same_verdicts(
+    workspace: Workspace, surfaces: Surfaces, score: str
+) -> None:
+    paths = [*sorted(surfaces.good.iterdir())[:4], *sorted(surfaces.scratched.iterdir())[:4]]
+    with workspace:
+        learn(workspace, surfaces, image_score=score)
+        in_memory = list(Inspector(workspace, "brushed").inspect_many(paths))
+        there = Inspector(workspace, "brushed", in_database=True)
+        for one, other in zip(in_memory, there.inspect_many(paths), strict=True):
+            assert isinstance(one, Inspection)
+            assert isinstance(other, Inspection)
+            assert other.verdict == one.verdict
+            assert other.score == pytest.approx(one.score, rel=1e-5)
+            np.testing.assert_allclose(other.anomaly_map, one.anomaly_map, rtol=1e-5, atol=1e-5)
+            assert [r.box_xyxy for r in other.regions] == [r.box_xyxy for r in one.regions]
+        # A fit meanwhile is seen, as ever.
+        learn(workspace, surfaces, image_score=score, seed=1)
+        assert there.inspect(paths[0]).bank_version == 2

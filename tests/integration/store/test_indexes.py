@@ -1,0 +1,199 @@
+"""HNSW indexes: used where they are, and never in the way."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+import psycopg
+import pytest
+
+from patchbank.errors import DatabaseError, ParameterError, PgvectorMissingError
+from patchbank.store import queries
+from patchbank.store.connection import Database
+from patchbank.store.indexes import HnswIndex, Indexed, Metric, VectorType, fitting_type
+from tests.fixtures.banks import make_bank
+
+
+def _index(database: Database, on: Indexed = "patches", **changes: Any) -> HnswIndex:
+    category_id, version = database.banks.active_key("tile")
+    given: dict[str, Any] = {
+        "type": "vector", "dimensions": 16, "metric": "l2", "version": version, **changes
+    }  # fmt: skip
+    return HnswIndex(on=on, category_id=category_id, **given)
+
+
+def _names(database: Database) -> list[tuple[str, bool]]:
+    category_id, _ = database.banks.active_key("tile")
+    return sorted((one.index.name, one.valid) for one in database.indexes.of_category(category_id))
+
+
+@pytest.fixture
+def filled(database: Database) -> Database:
+    database.banks.save(
+        "tile", make_bank(patches=1500, dimensions=16, image_count=400, embedding_dimensions=16)
+    )
+    return database
+
+
+@pytest.mark.parametrize("type_", ["vector", "halfvec"])
+@pytest.mark.parametrize("metric", ["cosine", "l2"])
+@pytest.mark.parametrize("on", ["images", "patches"])
+def test_an_index_answers_as_the_scan_does(
+    filled: Database, on: Indexed, metric: Metric, type_: VectorType
+) -> None:
+    index = _index(filled, on, metric=metric, type=type_)
+    key = index.category_id, index.version
+    assert filled.indexes.find(*key, on, metric) is None
+    filled.indexes.build(index, 1500)
+    assert filled.indexes.find(*key, on, metric) == index
+    source = filled.images if on == "images" else filled.patches
+    subject, parameter = ("images", "embedding") if on == "images" else ("patches", "feature")
+    random = np.random.default_rng(1)
+    same = 0
+    for _ in range(20):
+        query = random.normal(size=16).astype(np.float32)
+        exact = source.similar(*key, query, metric=metric)
+        found = source.similar(*key, query, metric=metric, index=index)
+        assert len(found) == 10
+        same += len({one.name for one in exact} & {one.name for one in found})
+        by_name = {one.name: one for one in exact}
+        for one in found:
+            if one.name in by_name:
+                # The vectors themselves say how near: no half precision in the answer.
+                assert one.similarity == by_name[one.name].similarity
+                assert one.distance == by_name[one.name].distance
+    assert same / 200 >= 0.95
+    with filled.connection() as connection:
+        index.prepare(connection, 10)
+        statement = index.query(queries.load(subject)["similar_by_index"])
+        plan = connection.execute(
+            b"explain " + statement, {parameter: [0.5] * 16, "top": 10, "candidates": 20}
+        ).fetchall()
+    assert any(f"Index Scan using {index.name}" in line for (line,) in plan), plan
+
+
+def test_building_tells_how_far_it_is(filled: Database) -> None:
+    calls: list[tuple[str, int, int]] = []
+    filled.indexes.build(_index(filled), 1500, progress=lambda *call: calls.append(call))
+    assert calls[-1] == ("index of patches", 1500, 1500)
+    assert all(0 <= done <= total for _, done, total in calls)
+
+
+def test_another_type_takes_the_place(filled: Database) -> None:
+    old, new = _index(filled), _index(filled, type="halfvec")
+    other = _index(filled, metric="cosine")
+    for index in (old, other, new):
+        filled.indexes.build(index, 1500)
+    assert _names(filled) == sorted([(other.name, True), (new.name, True)])
+    assert filled.indexes.drop(old.category_id, "images") == []
+    assert {index.name for index in filled.indexes.drop(old.category_id)} == {other.name, new.name}
+    assert _names(filled) == []
+
+
+def test_an_index_goes_with_its_bank(filled: Database) -> None:
+    filled.banks.save("other", make_bank(dimensions=16))
+    other_key = filled.banks.active_key("other")
+    other = HnswIndex("patches", *other_key, type="vector", dimensions=16, metric="l2")
+    filled.indexes.build(other, 60)
+    filled.indexes.build(_index(filled), 1500)
+    filled.banks.save("tile", make_bank(dimensions=16))
+    assert _names(filled) == []
+    index = _index(filled)
+    filled.indexes.build(index, 60)
+    filled.categories.forget("tile")
+    assert filled.indexes.of_category(index.category_id) == []
+    assert filled.indexes.find(*other_key, "patches", "l2") == other
+
+
+def test_an_interrupted_build_leaves_nothing(filled: Database) -> None:
+    def interrupt(stage: str, done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        filled.indexes.build(_index(filled), 1500, progress=interrupt)
+    assert _names(filled) == []
+    filled.indexes.build(_index(filled), 1500)
+    assert _names(filled) == [(_index(filled).name, True)]
+
+
+def test_what_a_killed_server_process_left_is_removed(filled: Database, database_url: str) -> None:
+    index = _index(filled)
+    blocker = psycopg.connect(database_url)
+    # The build waits for whoever wrote to the table before; then its process is ended.
+    blocker.execute("insert into patchbank.patch select 1, 99, 0, 1, 0, 0, '[1]'")
+    failure: list[BaseException] = []
+
+    def build() -> None:
+        try:
+            filled.indexes.build(index, 1500)
+        except DatabaseError as error:
+            failure.append(error)
+
+    thread = threading.Thread(target=build)
+    thread.start()
+    with psycopg.connect(database_url, autocommit=True) as killer:
+        while not _names(filled):
+            pass
+        with pytest.raises(DatabaseError, match="another process is at work"):
+            filled.indexes.build(index, 1500)
+        killer.execute(
+            "select pg_terminate_backend(pid, 5000) from pg_stat_activity "
+            "where query like 'create index concurrently%'"
+        )
+        thread.join()
+        blocker.close()
+        assert failure
+        assert _names(filled) == [(index.name, False)]
+        assert filled.indexes.find(index.category_id, index.version, "patches", "l2") is None
+    filled.indexes.build(index, 1500)
+    assert _names(filled) == [(index.name, True)]
+
+
+def test_a_fit_does_not_wait_for_an_index_in_use(filled: Database, database_url: str) -> None:
+    filled.indexes.build(_index(filled), 1500)
+    old = _index(filled).name
+    with psycopg.connect(database_url) as reader:
+        # As another index that is being built would.
+        reader.execute("lock table patchbank.patch in share update exclusive mode")
+        assert filled.banks.save("tile", make_bank(dimensions=16)) == 2
+        assert _names(filled) == [(old, True)]
+    assert filled.banks.save("tile", make_bank(dimensions=16)) == 3
+    assert _names(filled) == []
+
+
+def test_a_session_is_given_back_as_it_was(filled: Database) -> None:
+    def settings() -> tuple[Any, ...]:
+        with filled.connection() as connection:
+            row = connection.execute(
+                "select current_setting('maintenance_work_mem'), current_setting('enable_sort')"
+            ).fetchone()
+            assert row is not None
+            return row
+
+    before = settings()
+    index = _index(filled)
+    filled.indexes.build(index, 1_000_000)
+    filled.patches.similar(
+        index.category_id, index.version, np.ones(16, np.float32), metric="l2", index=index
+    )
+    assert settings() == before
+
+
+def test_the_type_fits_the_dimensions(filled: Database) -> None:
+    types = [fitting_type(dimensions) for dimensions in (1, 2000, 2001, 4000)]
+    assert types == ["vector", "vector", "halfvec", "halfvec"]
+    with pytest.raises(ParameterError, match=r"2001 dimensions .* limit is 2000; use --type half"):
+        filled.indexes.build(_index(filled, dimensions=2001), 1500)
+    with pytest.raises(ParameterError, match="limit is 4000; search without an index"):
+        fitting_type(4001)
+
+
+def test_an_old_pgvector_has_no_indexes(filled: Database) -> None:
+    with filled.connection() as connection:
+        connection.execute("update pg_extension set extversion = '0.8.3' where extname = 'vector'")
+    with pytest.raises(PgvectorMissingError, match=r"0\.8\.3; HNSW indexes need 0\.8\.4 or newer"):
+        filled.indexes.build(_index(filled), 1500)
+    with filled.connection() as connection:
+        connection.execute("update pg_extension set extversion = '0.8.5' where extname = 'vector'")
