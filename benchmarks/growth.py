@@ -25,7 +25,7 @@ from patchbank.inspection.settings import FitSettings
 
 PICTURE = Path(__file__).parents[1] / "docs" / "images" / "growth.png"
 #: How often each number of images is measured, each time in a process of its own.
-RUNS = {50: 5, 100: 5, 200: 3, 400: 1, 800: 1}
+RUNS = {50: 5, 100: 5, 200: 5, 400: 5, 800: 5}
 INSPECTED = 100
 WARM_UP = 5
 STAGES = ("features", "coreset", "calibration", "database", "total")

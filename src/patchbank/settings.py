@@ -31,7 +31,7 @@ def parse_bytes(text: str) -> int:
     ParameterError
         If it is none, or not above zero.
     """
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?\s*", text, re.IGNORECASE)
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?\s*", text, re.IGNORECASE | re.ASCII)
     unit = match and match[2].upper()
     if match is None or (match[3] and not unit):
         raise ParameterError(f"memory limit {text!r}: give a number and a unit, for example 4GB")
@@ -108,10 +108,9 @@ def get_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         first = error.errors()[0]
+        reason = first["msg"].removeprefix("Value error, ")
         name = f"PATCHBANK_{'_'.join(str(part) for part in first['loc']).upper()}"
-        raise ParameterError(
-            f"{name} is {first['input']!r}: {first['msg']}; correct it."
-        ) from error
+        raise ParameterError(f"{name} is {first['input']!r}: {reason}; correct it.") from error
 
 
 def usable_cores() -> int:

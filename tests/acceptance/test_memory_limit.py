@@ -34,7 +34,9 @@ def test_sizes_are_read(text: str, count: int) -> None:
     assert parse_bytes(text) == count == checked_limit(text) == checked_limit(count)
 
 
-@pytest.mark.parametrize("text", ["", "much", "4QB", "-4GB", "0", "0.1", "4iB", "1e9", "9" * 30])
+@pytest.mark.parametrize(
+    "text", ["", "much", "4QB", "-4GB", "0", "0.1", "4iB", "1e9", "9" * 30, "٤GB"]
+)
 def test_other_texts_are_refused_in_one_line(patchbank: Run, surfaces: Surfaces, text: str) -> None:
     outcome = patchbank("fit", "brushed", surfaces.train, f"--memory-limit={text}")
     assert outcome.code == 2
@@ -47,6 +49,21 @@ def test_a_limit_that_is_no_amount_is_refused() -> None:
     for limit in (0, -1):
         with pytest.raises(ParameterError, match="above 0"):
             checked_limit(limit)
+    for wrong in (float("nan"), 4e9, True, b"4GB"):
+        with pytest.raises(ParameterError, match="whole number"):
+            checked_limit(wrong)  # type: ignore[arg-type]
+
+
+def test_too_little_memory_is_said_before_the_network_is_quantised(
+    patchbank: Run, surfaces: Surfaces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def quantised(*_: object) -> None:
+        raise AssertionError("the work was begun")
+
+    monkeypatch.setattr("patchbank.inspection.learn.quantised_graph", quantised)
+    outcome = patchbank("fit", "brushed", surfaces.train, "--precision=int8", "--memory-limit=1MB")
+    assert outcome.code == 2
+    assert outcome.complaint.startswith("memory limit 1MB: the program with its network takes")
 
 
 def test_the_environment_sets_the_limit(
@@ -69,7 +86,7 @@ def test_the_environment_sets_the_limit(
     monkeypatch.setenv("PATCHBANK_MEMORY_LIMIT", "1QB")
     outcome = patchbank("fit", "brushed", surfaces.train)
     assert outcome.code == 2
-    assert "PATCHBANK_MEMORY_LIMIT is '1QB'" in outcome.complaint
+    assert outcome.complaint.startswith("PATCHBANK_MEMORY_LIMIT is '1QB': memory limit '1QB': give")
 
 
 def test_the_output_says_whether_all_was_in_memory(patchbank: Run, surfaces: Surfaces) -> None:

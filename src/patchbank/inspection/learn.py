@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -116,6 +116,9 @@ def learn(
     names = checked_names(sources, names)
     quantised = None
     if settings.extractor.is_quantised:
+        # Too little memory is said before the work; in f32 the network takes about as much.
+        plain = workspace.extractor(replace(settings.extractor, precision="f32"))
+        plan_fit(plain, sources, settings.coreset_ratio, limit, workspace.limits)
         with watch.stage("quantise"):
             quantised = quantised_graph(workspace, settings.extractor, sources, names, progress)
     with watch.stage("network"):

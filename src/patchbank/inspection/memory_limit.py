@@ -43,6 +43,10 @@ def checked_limit(limit: int | str | None) -> int | None:
         return get_settings().memory_limit
     if isinstance(limit, str):
         return parse_bytes(limit)
+    if type(limit) is not int:
+        raise ParameterError(
+            f"memory limit {limit!r}: give bytes as a whole number, or such as '4GB'"
+        )
     if limit < 1:
         raise ParameterError(f"memory limit {limit}: must be above 0; for example 4GB")
     return limit

@@ -86,7 +86,7 @@ class Database:
             connection_class=_embedded_connection(place.server) if place.server else Connection,
             kwargs={"application_name": "patchbank"},
             configure=self._configure,
-            check=_check_if_changed,
+            check=_prepare_to_lend,
             # One connection stays: the embedded server sees that it is still wanted.
             min_size=1,
             max_size=max_connections,
@@ -160,12 +160,10 @@ class Database:
             For whatever the driver raises inside; DiskFullError when the disk is full.
         """
         with self.connection() as connection:
+            # Undone when the connection is lent the next time: here, an interruption could prevent
+            # it, or be replaced by the error of a connection that is still at work.
             connection.autocommit = True
-            try:
-                yield connection
-            finally:
-                if not connection.closed:
-                    connection.autocommit = False
+            yield connection
 
     def changes(self, *, timeout: float | None = None) -> Iterator[BankChange]:
         """Yield changes of banks as they are committed, for `timeout` seconds (None: for ever).
@@ -264,12 +262,14 @@ def open_database(
     return database
 
 
-def _check_if_changed(connection: Connection) -> None:
-    """Check a connection of the pool whose server may have gone, without asking it every time.
+def _prepare_to_lend(connection: Connection) -> None:
+    """Make an ordinary connection of one that the pool kept; raise if its server has gone.
 
-    A server that ends closes the connection, which can then be read from; so it can after other
-    news, hence the question.
+    The server is not asked every time. When it ends it closes the connection, which can then be
+    read from; so it can after other news, hence the question.
     """
+    if connection.autocommit:
+        connection.autocommit = False
     waiting = select.poll()
     waiting.register(connection.fileno(), select.POLLIN)
     if waiting.poll(0):

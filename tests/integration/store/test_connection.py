@@ -320,3 +320,30 @@ def test_a_connection_that_was_cut_is_replaced(database: Database) -> None:
     with database.statement() as connection:
         assert connection.info.backend_pid != first
         assert connection.execute("select 1").fetchone() == (1,)
+
+
+def test_an_interrupted_statement_passes_on_and_leaves_ordinary_connections(
+    database: Database,
+) -> None:
+    def interrupted() -> None:
+        with database.statement() as connection:
+            # As when a signal comes while the server is at work.
+            connection.pgconn.send_query(b"select pg_sleep(0.2)")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    for _ in range(3):
+        with database.connection() as connection:
+            assert not connection.autocommit
+            assert connection.execute("select 1").fetchone() == (1,)
+
+
+def test_a_connection_left_in_autocommit_is_lent_as_an_ordinary_one(database: Database) -> None:
+    with database.connection() as connection:
+        first = connection.info.backend_pid
+        connection.commit()
+        connection.autocommit = True
+    with database.connection() as connection:
+        assert connection.info.backend_pid == first
+        assert not connection.autocommit
