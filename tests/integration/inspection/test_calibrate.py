@@ -127,7 +127,9 @@ def test_a_bank_without_calibration_judges_nothing_until_it_has_one(
             inspector.inspect(good[0])
         with pytest.raises(NotCalibratedError, match=wanted):
             list(inspector.inspect_many(good))
-        with pytest.raises(NotFittedError, match="no reference images.*patchbank calibrate brushed"):
+        with pytest.raises(
+            NotFittedError, match=r"no reference images.*patchbank calibrate brushed"
+        ):
             search(workspace, "brushed", good[0])
         entry = search(workspace, "brushed", name="#3", top=3)
         assert entry.matches[0].name == "#3"

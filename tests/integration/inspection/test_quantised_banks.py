@@ -92,7 +92,9 @@ def test_a_bank_in_int8_judges_alike_in_every_process(
     # The bank beside it has no part in this, whatever happens.
     before = Inspector(workspace, "f32").inspect(images[1]).score
     change(workspace, b"update quantised_graph set content = content || '\\x00'")
-    with pytest.raises(ExtractorMismatchError, match="bank version 1: its quantised graph is damaged; fit"):
+    with pytest.raises(
+        ExtractorMismatchError, match="bank version 1: its quantised graph is damaged; fit"
+    ):
         Inspector(workspace, "int8")
     change(workspace, b"delete from quantised_graph")
     with pytest.raises(ExtractorMismatchError, match="graph of bank version 1 is missing; fit"):

@@ -121,7 +121,7 @@ def test_defects_are_centred_as_the_images_are(filled: psycopg.Connection) -> No
 def test_a_patch_is_named_by_its_place(filled: psycopg.Connection) -> None:
     with filled:
         row = filled.execute(
-            "select patch_name('a', 0, 0, 7), patch_name('a', 14, 3, 7), patch_name('a', 9, 123, 7), "
-            "patch_name(null, null, null, 7)"
+            "select patch_name('a', 0, 0, 7), patch_name('a', 14, 3, 7), "
+            "patch_name('a', 9, 123, 7), patch_name(null, null, null, 7)"
         ).fetchone()
     assert row == ("a#r00c00", "a#r14c03", "a#r09c123", "#7")
