@@ -332,7 +332,7 @@ class Banks:
         image_ids = np.array([reference.image_id for reference in references], np.int64)
         by_id = np.argsort(image_ids)
         owner_ids = patch_rows["image_id"].astype(np.int64)
-        owners = np.full(patch_count, -1)
+        owners = np.full(wanted, -1)
         known = owner_ids > 0
         owners[known] = by_id[np.searchsorted(image_ids, owner_ids[known], sorter=by_id)]
         return StoredBank(

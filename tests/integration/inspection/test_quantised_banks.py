@@ -97,7 +97,9 @@ def test_a_bank_in_int8_judges_alike_in_every_process(
     ):
         Inspector(workspace, "int8")
     change(workspace, b"delete from quantised_graph")
-    with pytest.raises(ExtractorMismatchError, match="graph of bank version 1 is missing; fit"):
+    with pytest.raises(
+        ExtractorMismatchError, match="bank version 1: its quantised graph is missing; fit"
+    ):
         Inspector(workspace, "int8")
     assert Inspector(workspace, "f32").inspect(images[1]).score == before
 
