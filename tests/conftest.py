@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 
 # The fixtures are modules of the folder `tests`, however pytest was started.
 sys.path.insert(0, str(Path(__file__).parent.parent))
+
+# A shell starts what it puts in the background with interrupts ignored, and children inherit that:
+# those that tests interrupt would never notice.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = [
     "tests.fixtures.browser",
