@@ -7,12 +7,14 @@ RUN useradd --create-home --uid 10001 --user-group patchbank \
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 COPY src ./src
+# More extras by `--build-arg EXTRAS=report,hub,int8`.
+ARG EXTRAS=report,hub
 # hadolint ignore=DL3013
-RUN pip install --no-cache-dir '.[report]' && rm -rf /src/*
+RUN pip install --no-cache-dir ".[${EXTRAS}]" && rm -rf /src/*
 
 USER 10001
 WORKDIR /work
-# Compiled graphs and numeric code are kept there; the bank is in PostgreSQL.
+# Backbones, compiled graphs and numeric code are kept there; the bank is in PostgreSQL.
 ENV PATCHBANK_HOME=/var/lib/patchbank \
     NUMBA_CACHE_DIR=/var/lib/patchbank/numba
 VOLUME /var/lib/patchbank

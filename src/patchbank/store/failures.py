@@ -62,13 +62,15 @@ class Place:
         self._words = "the embedded database"
         if url is None:
             return
+        _check_userinfo(url)
         try:
             given = conninfo.conninfo_to_dict(url)
         except psycopg.ProgrammingError:
             # The driver's message may quote the URL, password and all: it is not passed on.
             raise ParameterError(
                 "PATCHBANK_DATABASE_URL is no database URL; "
-                "write it as postgresql://user:password@host:port/database"
+                "write it as postgresql://user:password@host:port/database, special characters of "
+                "the password percent-encoded (@ is %40)"
             ) from None
         values = {
             option.keyword.decode(): option.val.decode()
@@ -90,6 +92,28 @@ class Place:
     def home(self) -> Path | None:
         """The home folder of the embedded server."""
         return self.server.home if self.server else None
+
+
+def _check_userinfo(url: str) -> None:
+    """Raise ParameterError where a URL's password ends elsewhere for the driver than was meant.
+
+    At the first ``@``, or at a ``/`` before it: the rest would pass for a host, a port or a
+    database, and be shown as that, by us or in the driver's own messages.
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme not in ("postgresql", "postgres"):
+        return
+    authority, _, path = rest.partition("/")
+    _, _, hosts = authority.rpartition("@")
+    # An address of version 6 has colons of its own, in brackets.
+    ports = [host.rpartition("]")[2].partition(":")[2] for host in hosts.split(",")]
+    odd = any(port.partition("?")[0].strip("0123456789") for port in ports)
+    if authority.count("@") > 1 or "@" in path.partition("?")[0] or odd:
+        raise ParameterError(
+            "PATCHBANK_DATABASE_URL cannot be told apart: special characters of a password must "
+            "be percent-encoded (@ is %40, / is %2F, # is %23, ? is %3F, % is %25), and a port is "
+            "a number"
+        )
 
 
 @contextlib.contextmanager

@@ -51,6 +51,34 @@ def test_no_url_at_all_is_refused_without_repeating_it(url: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "password",
+    ["hun@ter2", "@hunter2", "hunter2@", "hun/ter2", "h@un/ter2", "1/hunter2", "h@u?n@ter2"],
+)
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres"])
+def test_a_password_that_is_not_encoded_is_not_shown(scheme: str, password: str) -> None:
+    with pytest.raises(ParameterError, match="must be percent-encoded .@ is %40") as raised:
+        Place(f"{scheme}://anna:{password}@127.0.0.1:5432/parts")
+    assert "ter2" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://anna:hun%40ter2@db.example:6543/parts",
+        "postgresql://anna:hunter2@db.example:6543,other:6544/parts",
+        "postgresql://anna:hun#ter2@db.example/parts?application_name=a@b",
+        "postgresql://anna:hun?ter2@[::1]:6543/parts",
+        "postgresql://anna@/parts?host=%2Ftmp%2Fa@b",
+        "postgresql:///parts?user=anna",
+    ],
+)
+def test_what_the_driver_understands_as_it_was_meant_is_accepted(url: str) -> None:
+    place = Place(url)
+    assert "'anna'" in str(place)
+    assert "ter2" not in str(place) + place.url
+
+
+@pytest.mark.parametrize(
     ("error", "kind", "words"),
     [
         (errors.DiskFull("could not extend file"), DiskFullError, "no space left"),
