@@ -90,20 +90,23 @@ def check_precision(precision: str) -> None:
         )
 
 
-def output_shapes(onnx: bytes) -> list[tuple[int, ...]]:
-    """Return the shapes of a graph's outputs without compiling it; 0 where one is not fixed.
+def describe_outputs(onnx: bytes) -> list[tuple[tuple[int, ...], str]]:
+    """Return shape and type of a graph's outputs without compiling it.
+
+    A shape has 0 where it is not fixed; types are called as OpenVINO does: ``"f32"``, ``"i64"``.
 
     Raises
     ------
     RuntimeError
         OpenVINO does not know the graph.
     """
-    return [
-        tuple(size.get_length() if size.is_static else 0 for size in one.get_partial_shape())
-        if one.get_partial_shape().rank.is_static
-        else ()
-        for one in _core().read_model(onnx).outputs
-    ]
+    described = []
+    for one in _core().read_model(onnx).outputs:
+        sizes = one.get_partial_shape()
+        known = sizes if sizes.rank.is_static else ()
+        shape = tuple(size.get_length() if size.is_static else 0 for size in known)
+        described.append((shape, str(one.get_element_type().get_type_name())))
+    return described
 
 
 def _capabilities() -> list[str]:

@@ -110,7 +110,20 @@ def _not_finite(arrays: dict[str, Any]) -> str:
     return r"bn1\.running_var is not all finite"
 
 
-@pytest.mark.parametrize("spoil", [_without, _of_another_shape, _not_finite])
+def _of_integers(arrays: dict[str, Any]) -> str:
+    key = "layer1.0.conv2.weight"
+    arrays[key] = arrays[key].astype(np.int32)
+    return r"layer1\.0\.conv2\.weight is I32 and not floating-point"
+
+
+def _of_negative_variance(arrays: dict[str, Any]) -> str:
+    arrays["layer1.0.bn1.running_var"] = np.full(64, -0.5, np.float32)
+    return r"layer1\.0\.bn1\.running_var has a variance below zero"
+
+
+@pytest.mark.parametrize(
+    "spoil", [_without, _of_another_shape, _not_finite, _of_integers, _of_negative_variance]
+)
 def test_other_networks_weights_are_refused(
     backbones_folder: Path, tmp_path: Path, spoil: Any
 ) -> None:

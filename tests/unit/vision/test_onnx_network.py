@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from patchbank.errors import MissingWeightsError, ParameterError, UnknownBackboneError, WeightsError
 from patchbank.inspection.backbones import add_network, list_backbones
@@ -219,3 +219,79 @@ def test_numbers_that_do_not_normalise(
 ) -> None:
     with pytest.raises(ParameterError, match=r"^(mean|std): give"):
         add(write_network(tmp_path / "model.onnx"), **how)
+
+
+def with_node(file: Path, node: onnx.NodeProto) -> Path:
+    """Write the small network with one node more."""
+    model = small_network()
+    model.graph.node.append(node)
+    onnx.save_model(model, file)
+    return file
+
+
+@pytest.mark.parametrize(
+    ("kind", "tolerance"),
+    [
+        (TensorProto.FLOAT16, 1e-3),
+        (TensorProto.BFLOAT16, 1e-2),
+        (TensorProto.DOUBLE, 1e-6),
+    ],
+)
+def test_outputs_of_other_precisions_become_float32(
+    backbones_folder: Path, tmp_path: Path, kind: int, tolerance: float
+) -> None:
+    cast = helper.make_node("Cast", ["a"], ["other"], to=kind)
+    add(with_node(tmp_path / "model.onnx", cast), ("a", "other"))
+    pixels = np.random.default_rng(1).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    extraction = Extractor(ExtractorSettings("mine", image_size=64)).extract([pixels])
+    assert extraction.patches.dtype == extraction.embeddings.dtype == np.float32
+    plain, other = extraction.patches[..., :4], extraction.patches[..., 4:]
+    assert np.allclose(plain, other, rtol=tolerance, atol=tolerance)
+    alone = Extractor(ExtractorSettings("mine", layers=("other",), image_size=64))
+    assert alone.extract([pixels]).patches.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [(TensorProto.INT64, "i64"), (TensorProto.BOOL, "boolean")]
+)
+def test_outputs_that_are_no_floating_point_numbers(
+    backbones_folder: Path, tmp_path: Path, kind: int, name: str
+) -> None:
+    cast = helper.make_node("Cast", ["a"], ["other"], to=kind)
+    with pytest.raises(ParameterError, match=f"other is {name}; name outputs of floating-point"):
+        add(with_node(tmp_path / "model.onnx", cast), ("a", "other"))
+    assert not backbones_folder.exists()
+
+
+@pytest.mark.parametrize("size", [-1, 0])
+def test_sizes_that_say_nothing_take_any(backbones_folder: Path, tmp_path: Path, size: int) -> None:
+    add(write_network(tmp_path / "model.onnx", shape=(1, 3, size, size)))
+    assert Extractor(ExtractorSettings("mine", image_size=64)).grid == (32, 32)
+
+
+def test_weights_that_are_not_numbers(backbones_folder: Path, tmp_path: Path) -> None:
+    model = small_network()
+    kernel = numpy_helper.to_array(model.graph.initializer[1]).copy()
+    kernel[2, 1, 0, 0] = np.nan
+    model.graph.initializer[1].CopyFrom(numpy_helper.from_array(kernel, "kernel_b"))
+    onnx.save_model(model, tmp_path / "model.onnx")
+    with pytest.raises(WeightsError, match=r"kernel_b has weights that are not numbers \(NaN\)"):
+        add(tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize(
+    ("node", "message"),
+    [
+        # The logarithm of what a rectifier has cut to zero.
+        (helper.make_node("Log", ["a"], ["odd"]), "odd is not all finite numbers"),
+        (helper.make_node("RandomNormalLike", ["a"], ["odd"]), "odd differs between two runs"),
+        (helper.make_node("RandomUniformLike", ["a"], ["odd"]), "odd differs between two runs"),
+    ],
+)
+def test_outputs_that_are_not_finite_or_not_the_same_twice(
+    backbones_folder: Path, tmp_path: Path, node: onnx.NodeProto, message: str
+) -> None:
+    with pytest.raises(WeightsError, match=message) as caught:
+        add(with_node(tmp_path / "model.onnx", node), ("a", "odd"))
+    assert "\n" not in str(caught.value)
+    assert not backbones_folder.exists()

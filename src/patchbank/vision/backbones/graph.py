@@ -63,6 +63,10 @@ class GraphWriter:
         self._constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
         return name
 
+    def to_float32(self, value: str) -> str:
+        """Add a cast."""
+        return self.node("Cast", [value], self._sides.get(value), to=TensorProto.FLOAT)
+
     def normalise(self, value: str, mean: Sequence[float], scale: Sequence[float]) -> str:
         """Add ``(value - mean) / scale``, each with one number a channel or one for all."""
         shape = (1, -1, 1, 1)

@@ -114,8 +114,14 @@ class KeptWeights:
         WeightsError
             It cannot be read, has another digest, or lacks an array or has another shape.
         """
-        arrays = self.translate(read_safetensors(path, sha256=sha256))
+        read, others = _read(path, sha256)
+        arrays = self.translate(read)
         for key, shape in self.shapes.items():
+            if key not in arrays and key in others:
+                raise WeightsError(
+                    f"{path}: {key} is {others[key]} and not floating-point; "
+                    f"bring {HUB_FILE} of https://huggingface.co/{self.repository}"
+                )
             if key not in arrays:
                 raise WeightsError(
                     f"{path}: not the weights of {self.name}: it has no {key}; "
@@ -128,6 +134,8 @@ class KeptWeights:
                 )
             if not np.isfinite(arrays[key]).all():
                 raise WeightsError(f"{path}: {key} is not all finite numbers; get the file again")
+            if key.endswith(".running_var") and arrays[key].min() < 0:
+                raise WeightsError(f"{path}: {key} has a variance below zero; get the file again")
         return {key: arrays[key] for key in self.shapes}
 
     def _kept(self) -> shelf.Kept:
@@ -154,6 +162,12 @@ def read_safetensors(path: Path, *, sha256: str | None = None) -> dict[str, Arra
     FileNotFoundError
         There is no such file.
     """
+    arrays, _ = _read(path, sha256)
+    return arrays
+
+
+def _read(path: Path, sha256: str | None) -> tuple[dict[str, Array], dict[str, str]]:
+    """Return the floating-point arrays, and what the others are."""
     # The library is a compiled one and not needed where the graph is cached.
     from safetensors import SafetensorError, deserialize
 
@@ -176,11 +190,12 @@ def read_safetensors(path: Path, *, sha256: str | None = None) -> dict[str, Arra
     except SafetensorError as error:
         reason = " ".join(str(error).split())
         raise WeightsError(f"{path}: not a safetensors file ({reason})") from error
-    return {
+    arrays = {
         name: _float32(entry["data"], entry["dtype"], tuple(entry["shape"]))
         for name, entry in entries
         if entry["dtype"] in _DTYPES
     }
+    return arrays, {name: str(entry["dtype"]) for name, entry in entries if name not in arrays}
 
 
 def _float32(data: bytes, kind: str, shape: tuple[int, ...]) -> Array:

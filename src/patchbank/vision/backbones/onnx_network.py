@@ -26,6 +26,8 @@ _OLDEST_OPSET: Final = 13
 _PROBE_SIDE: Final = 224
 _CHANNELS: Final = 3
 _WEIGHTS: Final = "model"
+_FLOAT32: Final = "f32"
+_CAST_TYPES: Final = frozenset({"f16", "bf16", "f64"})
 
 
 class OnnxNetwork(Backbone):
@@ -97,12 +99,12 @@ class OnnxNetwork(Backbone):
             )
 
     def check_runs(self) -> None:
-        """Compile the network and run it once.
+        """Compile the network and run it twice on the same image.
 
         Raises
         ------
         WeightsError
-            OpenVINO cannot.
+            OpenVINO cannot, or what it gives is not finite or not the same twice.
         """
         from patchbank.vision.backbones.features import write_layer_graph
         from patchbank.vision.runtime import compile_graph
@@ -117,13 +119,27 @@ class OnnxNetwork(Backbone):
                 streams=1,
                 cache_folder=None,
             )
-            with graph.run(np.zeros((side, side, _CHANNELS), np.uint8)):
-                pass
+            image = np.random.default_rng(0).integers(0, 256, (side, side, _CHANNELS), np.uint8)
+            runs = []
+            for _ in range(2):
+                with graph.run(image) as outputs:
+                    runs.append([output.copy() for output in outputs])
         except RuntimeError as error:
             # What OpenVINO raises for whatever it cannot do.
             raise WeightsError(
                 f"{self._file}: OpenVINO cannot run it ({_last_line(error)})"
             ) from error
+        for name, first, second in zip(self.default_layers, *runs, strict=True):
+            if not np.isfinite(first).all():
+                raise WeightsError(
+                    f"{self._file}: {name} is not all finite numbers for an image of noise; "
+                    "check its weights, --mean and --std"
+                )
+            if not np.array_equal(first, second):
+                raise WeightsError(
+                    f"{self._file}: {name} differs between two runs on the same image; "
+                    "export the network for inference, without random numbers"
+                )
 
     def write(
         self, graph: GraphWriter, weights: Mapping[str, npt.NDArray[Any]], layers: tuple[str, ...]
@@ -133,15 +149,18 @@ class OnnxNetwork(Backbone):
         expected = {name: self.side_at(self.layer(name), side) for name in layers}
         model = _parsed(weights[_WEIGHTS].tobytes(), self._file)
         taps = _include(graph, model, self._network.mean, self._network.std, expected)
-        shapes = _shapes_of(graph, taps, self._file)
+        described = _describe(graph, taps, self._file)
         for name, positions in expected.items():
             wanted = (1, self.layer(name).channels, positions, positions)
-            if shapes[name] != wanted:
+            shape, kind = described[name]
+            if shape != wanted:
                 raise ParameterError(
-                    f"{self.name} gives {shapes[name]} at {name} for images of {side} pixels, "
+                    f"{self.name} gives {shape} at {name} for images of {side} pixels, "
                     f"where {wanted} was expected; give a multiple of "
                     f"{math.lcm(*(layer.stride for layer in self.layers))} pixels"
                 )
+            if kind != _FLOAT32:
+                taps[name] = graph.to_float32(taps[name])
         return taps
 
 
@@ -177,12 +196,13 @@ def examine(
         raise ParameterError("outputs: name at least one, and each once")
     model = _parsed(_read(path), path)
     fixed = _fixed_side(model, path)
+    _check_weights(model, path)
     _check_outputs(model, path, outputs)
     side = fixed or _PROBE_SIDE
     graph = GraphWriter(side)
     taps = _include(graph, model, mean, std, dict.fromkeys(outputs))
-    shapes = _shapes_of(graph, taps, path)
-    layers = [_layer(path, name, shapes[name], side) for name in outputs]
+    described = _describe(graph, taps, path)
+    layers = [_layer(path, name, *described[name], side) for name in outputs]
     return shelf.Network(mean, std, tuple(sorted(layers, key=lambda one: one.stride)), fixed)
 
 
@@ -248,7 +268,8 @@ def _fixed_side(model: ModelProto, path: Path) -> int | None:
     if len(inputs) != 1:
         raise WeightsError(f"{path}: has {len(inputs)} inputs; give a network with one")
     tensor = inputs[0].type.tensor_type
-    sizes = [one.dim_value if one.HasField("dim_value") else None for one in tensor.shape.dim]
+    # Some exporters write 0 or -1 where any size will do.
+    sizes = [one.dim_value if one.dim_value > 0 else None for one in tensor.shape.dim]
     if (
         tensor.elem_type != TensorProto.FLOAT
         or len(sizes) != 4
@@ -263,6 +284,21 @@ def _fixed_side(model: ModelProto, path: Path) -> int | None:
             "give a network that takes float (1, 3, side, side), or any side"
         )
     return sizes[2]
+
+
+def _check_weights(model: ModelProto, path: Path) -> None:
+    """Refuse weights that are not numbers, which some operators hide; infinities mask."""
+    from onnx import TensorProto, numpy_helper
+
+    floating = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE}
+    for one in _tensors(model):
+        if one.data_type not in floating:
+            continue
+        if np.isnan(numpy_helper.to_array(one).astype(np.float64, copy=False)).any():
+            raise WeightsError(
+                f"{path}: {one.name or 'a constant'} has weights that are not numbers (NaN); "
+                "export the network again"
+            )
 
 
 def _check_outputs(model: ModelProto, path: Path, outputs: Sequence[str]) -> None:
@@ -288,26 +324,36 @@ def _include(
     return graph.include(model, pixels, sides)
 
 
-def _shapes_of(
+def _describe(
     graph: GraphWriter, taps: Mapping[str, str], path: Path
-) -> dict[str, tuple[int, ...]]:
-    from patchbank.vision.runtime import output_shapes
+) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Return shape and type of each value, as OpenVINO finds them."""
+    from patchbank.vision.runtime import describe_outputs
 
     written = graph.to_bytes({f"tap {n}": (tap, None) for n, tap in enumerate(taps.values())})
     try:
-        shapes = output_shapes(written)
+        described = describe_outputs(written)
     except RuntimeError as error:
         # What OpenVINO raises for whatever it does not know.
         raise WeightsError(f"{path}: OpenVINO cannot run it ({_last_line(error)})") from error
-    return dict(zip(taps, shapes, strict=True))
+    return dict(zip(taps, described, strict=True))
 
 
-def _layer(path: Path, name: str, shape: tuple[int, ...], side: int) -> shelf.NetworkLayer:
+def _layer(
+    path: Path, name: str, shape: tuple[int, ...], kind: str, side: int
+) -> shelf.NetworkLayer:
     if len(shape) != 4 or shape[0] != 1 or shape[2] != shape[3]:
         raise ParameterError(
             f"{path}: {name} is {shape} for an image of {side} pixels; "
             "name feature maps, (1, channels, rows, rows)"
         )
+    if min(shape) < 1:
+        raise ParameterError(
+            f"{path}: the size of {name} for an image of {side} pixels is not known; "
+            "name another output"
+        )
+    if kind != _FLOAT32 and kind not in _CAST_TYPES:
+        raise ParameterError(f"{path}: {name} is {kind}; name outputs of floating-point numbers")
     rows = shape[2]
     stride = max(round(side / rows), 1)
     if -(-side // stride) != rows:
