@@ -108,9 +108,27 @@ def test_a_network_of_ones_own_learns_and_judges(
     assert refused.code == 2
     assert "was made with other weights of mine" in refused.complaint
     assert patchbank("backbone", "remove", "mine").code == 0
-    assert (
-        "unknown backbone 'mine'" in patchbank("inspect", "brushed", surfaces.scratched).complaint
+    assert patchbank("inspect", "brushed", surfaces.scratched).complaint == (
+        "category 'brushed': bank version 1 was made with the network mine, which is not on this "
+        "machine; add it again, as it was, with: patchbank backbone add mine --onnx FILE "
+        "--outputs NAMES"
     )
+
+
+def test_the_list_shows_what_is_damaged_beside_the_others(
+    patchbank: Run, backbones_folder: Path
+) -> None:
+    for name in ("mine", "My Net"):
+        (backbones_folder / name).mkdir(parents=True)
+        (backbones_folder / name / "backbone.json").write_text("{}")
+    outcome = patchbank("backbone", "list")
+    assert outcome.code == 0
+    assert "68.88 M" in outcome.out
+    assert "mine: " in outcome.err
+    assert "the record is damaged" in outcome.err
+    assert "My Net: " in outcome.err
+    assert patchbank("backbone", "remove", "My Net").code == 0
+    assert not (backbones_folder / "My Net").exists()
 
 
 @pytest.mark.parametrize(

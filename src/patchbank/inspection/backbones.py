@@ -18,7 +18,6 @@ from patchbank.errors import (
 from patchbank.progress import Progress, silent
 from patchbank.vision.backbones import (
     Backbone,
-    available_backbones,
     get_backbone,
     known_backbones,
     shelf,
@@ -39,48 +38,67 @@ __all__ = [
 
 @dataclass(frozen=True)
 class BackboneListing:
-    """What is known of one backbone, and what is here of it."""
+    """What is known of one backbone, and what is here of it.
 
-    backbone: Backbone
+    Attributes
+    ----------
+    backbone
+        None where its record is damaged and nothing else is known of it.
+    size
+        Of the file in bytes, where there is one.
+    problem
+        Why what is here cannot be used.
+    """
+
+    name: str
+    backbone: Backbone | None
     size: int | None
+    problem: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object the command prints."""
         one = self.backbone
+        usable = None if self.problem else one
         return {
-            "backbone": one.name,
-            "here": one.weights_installed(),
-            "licence": one.licence,
-            "parameters": one.parameters,
+            "backbone": self.name,
+            "here": usable is not None and usable.weights_installed(),
+            "problem": self.problem,
+            "licence": None if one is None else one.licence,
+            "parameters": None if one is None else one.parameters,
             "file_bytes": self.size,
-            "from": one.origin,
-            "install": one.install,
+            "from": None if usable is None else usable.origin,
+            "install": None if one is None else one.install,
             "layers": [
                 {
                     "layer": layer.name,
                     "channels": layer.channels,
                     "stride": layer.stride,
-                    "default": layer.name in one.default_layers,
+                    "default": one is not None and layer.name in one.default_layers,
                 }
-                for layer in one.layers
+                for layer in (() if one is None else one.layers)
             ],
         }
 
 
 def list_backbones() -> list[BackboneListing]:
-    """Return all known backbones and the user's own.
+    """Return all known backbones and the user's own, those with a damaged record too."""
+    names = dict.fromkeys((*known_backbones(), *shelf.names()))
+    return [_listing(name) for name in names]
 
-    Raises
-    ------
-    WeightsError
-        A record of what is here is damaged.
-    """
-    listings = []
-    for name in available_backbones():
+
+def _listing(name: str) -> BackboneListing:
+    if not shelf.is_name(name):
+        place = shelf.folder() / name
+        return BackboneListing(
+            name, None, None, f"{place}: no backbone can be called so; rename or remove the folder"
+        )
+    backbone = None
+    try:
         backbone = get_backbone(name)
         path = backbone.weights_path()
-        listings.append(BackboneListing(backbone, None if path is None else path.stat().st_size))
-    return listings
+    except WeightsError as error:
+        return BackboneListing(name, backbone, None, str(error))
+    return BackboneListing(name, backbone, None if path is None else path.stat().st_size)
 
 
 def pull_backbone(
@@ -233,14 +251,16 @@ def add_network(
 
 
 def remove_backbone(name: str) -> None:
-    """Remove the weights or the network of that name from this machine.
+    """Remove the weights or the network of that name from this machine, damaged ones too.
 
     Raises
     ------
     ParameterError
         Nothing of that name was added or downloaded.
+    WeightsError
+        Its folder cannot be removed.
     """
-    if shelf.find(name) is None:
+    if name not in shelf.names():
         raise ParameterError(f"{name}: nothing of that name was added or downloaded")
     shelf.remove(name)
 

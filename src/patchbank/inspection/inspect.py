@@ -18,6 +18,7 @@ from patchbank.errors import (
     ImageError,
     NotCalibratedError,
     ParameterError,
+    UnknownBackboneError,
 )
 from patchbank.inspection.heatmaps import heatmap_path, write_heatmap
 from patchbank.inspection.in_database import DatabaseNeighbours
@@ -93,6 +94,8 @@ def matching_extractor(
 
     Raises
     ------
+    UnknownBackboneError
+        If it was made with a network of the user's that is not on this machine.
     ExtractorMismatchError
         If this installation computes other features than those in the bank, or the bank's quantised
         graph is not the one that made them.
@@ -100,9 +103,16 @@ def matching_extractor(
     if isinstance(stored, StoredBank):
         name = name or f"category {stored.category!r}: bank version {stored.version}"
     known = {one.name for one in fields(ExtractorSettings)}
-    settings = ExtractorSettings.from_json(
-        {name: value for name, value in stored.extractor.items() if name in known}
-    )
+    try:
+        settings = ExtractorSettings.from_json(
+            {name: value for name, value in stored.extractor.items() if name in known}
+        )
+    except UnknownBackboneError as error:
+        backbone = stored.extractor["backbone"]
+        raise UnknownBackboneError(
+            f"{name} was made with the network {backbone}, which is not on this machine; add it "
+            f"again, as it was, with: patchbank backbone add {backbone} --onnx FILE --outputs NAMES"
+        ) from error
     content = stored.quantised_graph
     quantised = None if content is None else QuantisedGraph.from_bytes(content)
     graph_sha256 = None if quantised is None else quantised.sha256

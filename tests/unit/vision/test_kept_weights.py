@@ -24,7 +24,7 @@ from patchbank.inspection.backbones import (
     pull_backbone,
     remove_backbone,
 )
-from patchbank.vision.backbones import get_backbone, shelf
+from patchbank.vision.backbones import available_backbones, get_backbone, shelf
 from patchbank.vision.backbones.kept_weights import read_safetensors
 from patchbank.vision.extractor_settings import ExtractorSettings
 from tests.fixtures.hub import COMMIT, Hub
@@ -69,7 +69,7 @@ def test_weights_are_added_checked_and_read(backbones_folder: Path, weights_file
     arrays = get_backbone(NAME).read_weights()
     for key, value in random_weights(NAME).items():
         assert np.array_equal(arrays[key], value.astype(np.float32))
-    (listed,) = [one.to_json() for one in list_backbones() if one.backbone.name == NAME]
+    (listed,) = [one.to_json() for one in list_backbones() if one.name == NAME]
     assert listed["here"]
     assert listed["file_bytes"] == weights_file.stat().st_size
     assert listed["from"] == f"file {weights_file}"
@@ -187,8 +187,37 @@ def test_a_file_changed_afterwards_is_refused(backbones_folder: Path, weights_fi
         get_backbone(NAME).read_weights()
     # Adding the right one again mends it.
     (backbones_folder / NAME / "backbone.json").write_text("{}")
-    with pytest.raises(WeightsError, match="the record is damaged; remove the folder"):
+    with pytest.raises(WeightsError, match="the record is damaged; remove it with"):
         get_backbone(NAME).read_weights()
+
+
+def test_damaged_records_and_odd_names_are_listed_and_removed(
+    backbones_folder: Path, weights_file: Path
+) -> None:
+    add_weights(NAME, weights_file)
+    (backbones_folder / NAME / "backbone.json").write_text("{")
+    for name in ("mine", "My Net"):
+        (backbones_folder / name).mkdir()
+        (backbones_folder / name / "backbone.json").write_text("{}")
+    (backbones_folder / "folder" / "backbone.json").mkdir(parents=True)
+    assert "My Net" not in available_backbones()
+    listed = {one.name: one.to_json() for one in list_backbones()}
+    assert listed["efficientnet-lite0"]["here"]
+    assert listed["efficientnet-lite0"]["problem"] is None
+    damaged = {
+        NAME: "the record is damaged",
+        "mine": "the record is damaged",
+        "My Net": "no backbone can be called so",
+        "folder": "cannot read the record",
+    }
+    for name, problem in damaged.items():
+        assert problem in listed[name]["problem"]
+        assert not listed[name]["here"]
+        remove_backbone(name)
+    assert list(backbones_folder.iterdir()) == []
+    for name in ("..", ".", "", "/", "mine"):
+        with pytest.raises(ParameterError, match="nothing of that name"):
+            remove_backbone(name)
 
 
 def test_weights_of_packages_are_not_added(backbones_folder: Path, weights_file: Path) -> None:

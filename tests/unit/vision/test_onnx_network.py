@@ -58,7 +58,7 @@ def test_layers_and_features_are_the_networks(
     only_deep = ExtractorSettings("mine", layers=("b",), image_size=64, pooling=1)
     features = Extractor(only_deep).extract([pixels]).patches[0]
     assert np.allclose(features, deep.transpose(1, 2, 0), rtol=1e-4, atol=1e-4)
-    (listed,) = [one.to_json() for one in list_backbones() if one.backbone.name == "mine"]
+    (listed,) = [one.to_json() for one in list_backbones() if one.name == "mine"]
     assert listed["here"]
     assert listed["from"] == f"file {tmp_path / 'model.onnx'}"
 

@@ -40,7 +40,8 @@ def known_backbones() -> tuple[str, ...]:
 
 def available_backbones() -> tuple[str, ...]:
     """Return the names of all backbones, the user's own too, whether or not they have weights."""
-    return (*_BY_NAME, *(name for name in shelf.names() if name not in _BY_NAME))
+    own = (name for name in shelf.names() if name not in _BY_NAME and shelf.is_name(name))
+    return (*_BY_NAME, *own)
 
 
 def get_backbone(name: str) -> Backbone:

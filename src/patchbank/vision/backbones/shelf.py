@@ -138,8 +138,13 @@ def folder() -> Path:
 
 
 def names() -> list[str]:
-    """Return the names of all that have a record."""
+    """Return the names of all folders that have a record, damaged ones and odd names too."""
     return sorted(path.parent.name for path in folder().glob(f"*/{_RECORD}"))
+
+
+def is_name(name: str) -> bool:
+    """Return whether a backbone may be called so."""
+    return _NAME.fullmatch(name) is not None
 
 
 def find(name: str) -> Kept | None:
@@ -150,19 +155,20 @@ def find(name: str) -> Kept | None:
     WeightsError
         The record is damaged.
     """
-    if _NAME.fullmatch(name) is None:
+    if not is_name(name):
         return None
     path = folder() / name / _RECORD
     try:
         kept = _KEPT.validate_json(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise WeightsError(f"{path}: cannot read the record ({reason}); {_remedy(name)}") from error
     except ValidationError as error:
-        raise WeightsError(
-            f"{path}: the record is damaged; remove the folder {path.parent} and get {name} again"
-        ) from error
+        raise WeightsError(f"{path}: the record is damaged; {_remedy(name)}") from error
     if kept.name != name or re.fullmatch(r"[0-9a-f]{64}", kept.sha256) is None:
-        raise WeightsError(f"{path}: the record is of another backbone; remove the folder")
+        raise WeightsError(f"{path}: the record is of another backbone; {_remedy(name)}")
     return kept
 
 
@@ -174,7 +180,7 @@ def check_name(name: str) -> None:
     ParameterError
         It is none.
     """
-    if _NAME.fullmatch(name) is None:
+    if not is_name(name):
         raise ParameterError(
             f"backbone name {name!r}: give up to 64 small letters, digits, '.', '_' or '-', "
             "a letter or digit first"
@@ -207,8 +213,22 @@ def keep(kept: Kept, file: Path, *, move: bool = False) -> Path:
 
 
 def remove(name: str) -> None:
-    """Remove a file and its record."""
-    shutil.rmtree(folder() / name)
+    """Remove a file and its record, whatever the record says.
+
+    Raises
+    ------
+    WeightsError
+        The folder cannot be removed.
+    """
+    place = folder() / name
+    try:
+        if place.is_symlink():
+            place.unlink()
+        else:
+            shutil.rmtree(place)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise WeightsError(f"{place}: cannot be removed ({reason})") from error
 
 
 @contextlib.contextmanager
@@ -252,6 +272,10 @@ def digest_of(sha256: str, mean: Sequence[float], std: Sequence[float]) -> str:
     """Return a hex SHA-256 that stands for a network's file and how its input is normalised."""
     content = {"onnx": sha256, "mean": list(mean), "std": list(std)}
     return digest_of_bytes(json.dumps(content, sort_keys=True).encode())
+
+
+def _remedy(name: str) -> str:
+    return f"remove it with: patchbank backbone remove {name}, and get it again"
 
 
 @contextlib.contextmanager
