@@ -61,9 +61,10 @@ def test_search_uses_an_index_and_says_so(patchbank: Run, name: str) -> None:
     found = patchbank("search", "brushed", "--name", patch)
     assert found.out.split()[:2] == ["1.0000", patch]
     assert "found by HNSW index of vector" in found.err
+    assert f"recall {document['recall_at_10']:.4f} when built" in found.err
     scanned = patchbank("search", "brushed", "--name", patch, "--exact")
     assert (scanned.out, scanned.err) == (found.out, "")
-    text = patchbank("index", "brushed", "--type", "halfvec").out
+    text = patchbank("index", "brushed", "--type", "halfvec", "--ef-search", "200").out
     assert "24 images as halfvec of 608 dimensions" in text
     assert "recall 1.0000 of the ten nearest" in text
     dropped = patchbank("index", "brushed", "--drop", "--json").document["dropped"]

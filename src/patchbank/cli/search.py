@@ -21,6 +21,7 @@ from patchbank.inspection.defects import (
 from patchbank.inspection.index import build_index, drop_indexes
 from patchbank.inspection.search import SearchResult, search
 from patchbank.inspection.workspace import Workspace
+from patchbank.store.indexes import DEFAULT_EF_SEARCH
 
 _On = Annotated[
     str | None, typer.Option(help="What to index: images or patches.  \\[default: images]")
@@ -96,6 +97,12 @@ def index_command(
         ),
     ] = None,
     metric: _Metric = "cosine",
+    ef_search: Annotated[
+        int,
+        typer.Option(
+            help="Candidates that searches keep at least, 1 to 1000: more find more of the nearest."
+        ),
+    ] = DEFAULT_EF_SEARCH,
     drop: Annotated[
         bool, typer.Option("--drop", help="Remove the category's indexes instead.")
     ] = False,
@@ -119,8 +126,11 @@ def index_command(
             on=on or "images",
             type_=type,
             metric=metric,
+            ef_search=ef_search,
             progress=progress,
         )
+    if report.warning is not None:
+        talk().print(f"patchbank: {report.warning}", markup=False, style="yellow")
     if json:
         print_json(report.to_json())
         return 0
@@ -131,6 +141,9 @@ def index_command(
         f"dimensions, {report.size_bytes / 1e6:,.1f} MB, in {report.seconds:.1f} s",
         markup=False,
     )
+    if report.recall is None:
+        console.print("recall not measured: no other vector to look for", markup=False)
+        return 0
     console.print(
         f"recall {report.recall:.4f} of the ten nearest, against the exact scan, for "
         f"{report.queries} stored {index.on}, each without itself",

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from patchbank.errors import BankGoneError, ParameterError
+from patchbank.errors import BankGoneError, NotFittedError, ParameterError
 from patchbank.inspection.timing import Stopwatch
 from patchbank.inspection.workspace import Workspace
 from patchbank.progress import Progress, silent
 from patchbank.store.banks import StoredBank
-from patchbank.store.indexes import HnswIndex, Indexed, Metric, VectorType, fitting_type
+from patchbank.store.indexes import (
+    DEFAULT_EF_SEARCH,
+    MAX_EF_SEARCH,
+    HnswIndex,
+    Indexed,
+    Metric,
+    VectorType,
+    fitting_type,
+)
 
 _NEIGHBOURS = 10
 _SAMPLE = 100
+_POOR_RECALL = 0.95
 # Of the distance to the tenth neighbour: what float32 cannot tell apart.
 _TIE = 1e-6
 
@@ -33,7 +42,7 @@ class IndexReport:
         On the server's disk.
     recall
         Mean share of the ten exact neighbours that the index finds, of `queries` stored vectors
-        spread over the bank, each without itself.
+        spread over the bank, each without itself; None where there was nothing to ask for.
     seconds
         The build's time, without the measurement.
     """
@@ -42,9 +51,22 @@ class IndexReport:
     index: HnswIndex
     rows: int
     size_bytes: int
-    recall: float
+    recall: float | None
     queries: int
     seconds: float
+
+    @property
+    def warning(self) -> str | None:
+        """What to do about a poor recall, None where it is good or unknown."""
+        if self.recall is None or self.recall >= _POOR_RECALL:
+            return None
+        ef_search = self.index.least_ef_search
+        more = min(MAX_EF_SEARCH, 4 * ef_search)
+        raise_it = f"build it again with --ef-search {more}, or " if more > ef_search else ""
+        return (
+            f"the index finds {self.recall:.0%} of the nearest only: {raise_it}remove it with "
+            "--drop, then searches are exact"
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object the commands print."""
@@ -58,8 +80,10 @@ class IndexReport:
             "name": self.index.name,
             "rows": self.rows,
             "size_megabytes": round(self.size_bytes / 1e6, 1),
-            "recall_at_10": round(self.recall, 4),
+            "recall_at_10": None if self.recall is None else round(self.recall, 4),
             "recall_queries": self.queries,
+            "ef_search": self.index.least_ef_search,
+            "warning": self.warning,
             "seconds": round(self.seconds, 2),
         }
 
@@ -71,6 +95,7 @@ def build_index(
     on: str = "images",
     type_: str | None = None,
     metric: str = "cosine",
+    ef_search: int = DEFAULT_EF_SEARCH,
     progress: Progress = silent,
 ) -> IndexReport:
     """Build an HNSW index over a category's active bank while others work, and measure its recall.
@@ -83,6 +108,9 @@ def build_index(
         ``"vector"`` or ``"halfvec"``; by default the first that can hold vectors of that length.
     metric
         ``"cosine"`` or ``"l2"``.
+    ef_search
+        How many candidates searches keep at least, 1 to 1,000, stored with the index: more find
+        more of the nearest, and take longer.
 
     Raises
     ------
@@ -91,7 +119,7 @@ def build_index(
     PgvectorMissingError
         If the server's pgvector is older than 0.8.4.
     UnknownCategoryError, NotFittedError
-        If there is no bank.
+        If there is no bank, or nothing in it to index.
     BankGoneError
         If a fit replaced the bank meanwhile; then no index is left.
     """
@@ -100,11 +128,18 @@ def build_index(
         raise ParameterError(f"metric {metric!r}: must be cosine or l2")
     if type_ is not None and type_ not in get_args(VectorType):
         raise ParameterError(f"type {type_!r}: must be vector or halfvec")
+    if not 1 <= ef_search <= MAX_EF_SEARCH:
+        raise ParameterError(f"ef_search {ef_search}: must be 1 to {MAX_EF_SEARCH}")
     bank = workspace.database.banks.active(category, patches=False)
     if target == "images":
         rows, dimensions = bank.embeddings.shape
     else:
         rows, dimensions = bank.patch_count, bank.features.shape[1]
+    if not rows:
+        raise NotFittedError(
+            f"category {category!r} has no {target} to index: its bank was imported without; "
+            f"patchbank calibrate {category} GOOD_IMAGES... adds them, or index --on patches"
+        )
     chosen = fitting_type(dimensions) if type_ is None else type_
     index = HnswIndex(
         on=target,
@@ -113,6 +148,7 @@ def build_index(
         type="halfvec" if chosen == "halfvec" else "vector",
         dimensions=dimensions,
         metric="l2" if metric == "l2" else "cosine",
+        least_ef_search=ef_search,
     )
     watch = Stopwatch()
     with watch.stage("build"):
@@ -126,6 +162,8 @@ def build_index(
             "was built; build it again"
         )
     recall, queries = _recall(workspace, bank, index, rows, progress)
+    index = replace(index, recall=recall)
+    workspace.database.indexes.record(index)
     stored = workspace.database.indexes.of_category(bank.category_id)
     return IndexReport(
         category=category,
@@ -158,15 +196,15 @@ def _checked_on(on: str) -> Indexed:
 
 def _recall(
     workspace: Workspace, bank: StoredBank, index: HnswIndex, rows: int, progress: Progress
-) -> tuple[float, int]:
-    """Return the mean recall of the ten nearest, and of how many queries.
+) -> tuple[float | None, int]:
+    """Return the mean recall of the ten nearest (None without a query), and of how many queries.
 
     The index does not hold vectors of zeros where it is one by cosine: these are no queries.
     """
     database, key = workspace.database, (bank.category_id, bank.version)
     places = np.unique(np.linspace(0, rows - 1, min(rows, _SAMPLE)).astype(int)).tolist()
     source = database.images if index.on == "images" else database.patches
-    sample = [(name, vector) for name, vector in source.sample(*key, places) if vector.any()]
+    sample = [one for one in source.sample(*key, places) if index.can_find(one[1])]
 
     def ask(vector: NDArray[np.float32], by: HnswIndex | None) -> list[tuple[str, float]]:
         found = source.similar(*key, vector, top=_NEIGHBOURS + 1, metric=index.metric, index=by)
@@ -182,4 +220,4 @@ def _recall(
             limit = exact[-1][1] + _TIE * max(1.0, exact[-1][1])
             shares.append(sum(distance <= limit for _, distance in found) / len(exact))
         progress("recall", done, len(sample))
-    return (float(np.mean(shares)) if shares else 1.0), len(shares)
+    return (float(np.mean(shares)) if shares else None), len(shares)

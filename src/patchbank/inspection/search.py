@@ -19,6 +19,7 @@ from patchbank.vision.images import ImageSource
 
 Among = Literal["normals", "defects"]
 
+_EXACT = "exact scan"
 _PATCH_NAME = re.compile(r"(.+)#r(\d{1,5})c(\d{1,5})", re.DOTALL)
 # Of a patch whose image the bank does not know.
 _ORDINAL = re.compile(r"#(\d{1,9})")
@@ -69,7 +70,7 @@ class SearchResult:
     matches
         Best first.
     method
-        How it was found: ``exact scan``, or by which index.
+        How it was found: ``exact scan`` (and why, where an index could not), or by which index.
     threshold, normal
         Of the similarity rule, where it was asked for: whether any normal reaches the threshold.
     remarks
@@ -168,6 +169,11 @@ def search(
     else:
         assert image is not None
         query = _new_query(workspace, bank, image)
+    if threshold is not None and query.is_patch:
+        raise ParameterError(
+            f"{query.name}: the similarity rule of --threshold is about whole images; give an "
+            "image's name, or leave out --threshold"
+        )
     if chosen == "defects":
         return _among_defects(workspace, bank, query, way, top)
     if not (query.is_patch or bank.references):
@@ -180,13 +186,13 @@ def search(
         index = workspace.database.indexes.find(
             bank.category_id, bank.version, "patches" if query.is_patch else "images", way
         )
-    matches = _among_normals(workspace, bank, query, way, top, index)
+    matches, method = _among_normals(workspace, bank, query, way, top, index)
     return SearchResult(
         query=query.name,
         category=category,
         among=chosen,
         metric=way,
-        method=_described(index, top),
+        method=method,
         matches=matches,
         threshold=threshold,
         # By cosine, so that the first is the most similar.
@@ -284,11 +290,21 @@ def _among_normals(
     metric: Metric,
     top: int,
     index: HnswIndex | None,
-) -> tuple[Match, ...]:
-    key = bank.category_id, bank.version
-    source = workspace.database.patches if query.is_patch else workspace.database.images
+) -> tuple[tuple[Match, ...], str]:
+    """Return the matches and how they were found: exactly where the index cannot do as much."""
+    database, key = workspace.database, (bank.category_id, bank.version)
+    source = database.patches if query.is_patch else database.images
+    stored = bank.patch_count if query.is_patch else len(bank.references)
+    method = _described(index, top)
+    if index is not None and not index.can_find(query.vector):
+        index, method = None, f"{_EXACT}, because the index cannot hold such a vector"
     found = source.similar(*key, query.vector, top=top, metric=metric, index=index)
-    return tuple(Match(one.name, one.similarity, one.distance, "good") for one in found)
+    if index is not None and len(found) < min(top, stored):
+        # pgvector leaves vectors of zeros out of an index by cosine, and a search may end early.
+        method = f"{_EXACT}, because the index found {len(found)} only"
+        found = source.similar(*key, query.vector, top=top, metric=metric)
+    matches = tuple(Match(one.name, one.similarity, one.distance, "good") for one in found)
+    return matches, method
 
 
 def _among_defects(
@@ -322,5 +338,9 @@ def _among_defects(
 
 def _described(index: HnswIndex | None, top: int) -> str:
     if index is None:
-        return "exact scan"
-    return f"HNSW index of {index.type} ({index.metric}, ef_search {index.ef_search(top)})"
+        return _EXACT
+    recall = "not measured" if index.recall is None else f"{index.recall:.4f} when built"
+    return (
+        f"HNSW index of {index.type} ({index.metric}, ef_search {index.ef_search(top)}, "
+        f"recall {recall})"
+    )

@@ -85,7 +85,8 @@ class Images:
         metric
             What most similar means.
         index
-            Search by this index, approximately; without it the scan is exact.
+            Search by this index, approximately, which can find fewer than there are, or none;
+            without it the scan is exact.
 
         Raises
         ------
@@ -115,6 +116,7 @@ class Images:
             key = {"category_id": category_id, "version": version}
             expected = (
                 bool(rows)
+                or index is not None
                 or connection.execute(self._queries["never_had_references"], key).fetchone()
             )
         if not expected:

@@ -7,10 +7,13 @@ import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+import numpy.typing as npt
 import psycopg
+from psycopg import errors
 
 from patchbank.errors import DatabaseError, ParameterError, PgvectorMissingError
 from patchbank.progress import Progress, silent
@@ -29,12 +32,15 @@ OPERATORS: dict[Metric, str] = {"cosine": "<=>", "l2": "<->"}
 MAX_DIMENSIONS: dict[VectorType, int] = {"vector": 2_000, "halfvec": 4_000}
 # Older ones can lose rows or read beyond an index's end.
 MINIMUM_PGVECTOR = (0, 8, 4)
+DEFAULT_EF_SEARCH = 100
+MAX_EF_SEARCH = 1_000
 
 _COLUMNS: dict[Indexed, tuple[str, str]] = {
     "images": ("reference", "embedding"),
     "patches": ("patch", "feature"),
 }
 _NAME = re.compile(r"hnsw_(images|patches)_(\d+)_(\d+)_(vector|halfvec)(\d+)_(cosine|l2)")
+_DESCRIPTION = re.compile(r"ef_search (\d+), recall (\d+|unknown) of 10000")
 _POLL_SECONDS = 0.2
 # A fit does not wait longer for what only tidies up.
 _TIDYING_TIMEOUT = "2s"
@@ -42,7 +48,10 @@ _TIDYING_TIMEOUT = "2s"
 
 @dataclass(frozen=True)
 class HnswIndex:
-    """An index over the embeddings or the features of one bank."""
+    """An index over the embeddings or the features of one bank.
+
+    `least_ef_search` and the measured `recall` (None where there is none) tell no two apart.
+    """
 
     on: Indexed
     category_id: int
@@ -50,6 +59,8 @@ class HnswIndex:
     type: VectorType
     dimensions: int
     metric: Metric
+    least_ef_search: int = field(default=DEFAULT_EF_SEARCH, compare=False)
+    recall: float | None = field(default=None, compare=False)
 
     @property
     def name(self) -> str:
@@ -65,7 +76,20 @@ class HnswIndex:
 
     def ef_search(self, top: int) -> int:
         """Return how many candidates pgvector keeps while it searches."""
-        return min(1_000, max(100, 4 * top))
+        return min(MAX_EF_SEARCH, max(self.least_ef_search, 4 * top))
+
+    def can_find(self, vector: npt.NDArray[np.floating]) -> bool:
+        """Return whether it can be searched for a vector.
+
+        By cosine it holds no vectors of zeros; half precision ends at 65,504.
+        """
+        if self.metric == "cosine" and not np.any(vector):
+            return False
+        if self.type == "vector":
+            return True
+        with np.errstate(over="ignore"):
+            half = np.asarray(vector, np.float32).astype(np.float16)
+        return bool(np.isfinite(half).all()) and (self.metric == "l2" or bool(half.any()))
 
     def prepare(self, connection: Connection, top: int) -> None:
         """Have this transaction search by the index."""
@@ -144,6 +168,16 @@ class Indexes:
                     self._drop(connection, other)
             with _session(connection, maintenance_work_mem=f"{memory}MB"):
                 self._create(connection, index, rows, progress)
+            self._describe(connection, index)
+
+    def record(self, index: HnswIndex) -> None:
+        """Keep the recall that was measured with the index, if it is still there."""
+        # Where a fit dropped it meanwhile there is nothing to describe.
+        with (
+            self._database.statement() as connection,
+            contextlib.suppress(errors.UndefinedTable),
+        ):
+            self._describe(connection, index)
 
     def drop(self, category_id: int, on: Indexed | None = None) -> list[HnswIndex]:
         """Remove a category's indexes and return which."""
@@ -178,12 +212,23 @@ class Indexes:
         rows = connection.execute(
             self._queries["list"], {"pattern": rf"hnsw\_%\_{category_id}\_%"}
         ).fetchall()
-        found = [(_parsed(name), valid, size) for name, valid, size in rows]
+        found = [(_parsed(name), valid, size, text) for name, valid, size, text in rows]
         return [
-            StoredIndex(index, valid, size)
-            for index, valid, size in found
+            StoredIndex(_described(index, text), valid, size)
+            for index, valid, size, text in found
             if index is not None and index.category_id == category_id
         ]
+
+    def _describe(self, connection: Connection, index: HnswIndex) -> None:
+        recall = "unknown" if index.recall is None else round(index.recall * 10_000)
+        connection.execute(
+            queries.compose(
+                self._queries["describe"],
+                name=index.name,
+                ef_search=index.least_ef_search,
+                recall=recall,
+            )
+        )
 
     def _drop(self, connection: Connection, index: HnswIndex) -> None:
         connection.execute(queries.compose(self._queries["drop"], name=index.name))
@@ -212,6 +257,9 @@ class Indexes:
                     progress(stage, min(self._tuples_done(pid), rows), rows)
                     time.sleep(_POLL_SECONDS)
                 building.result()
+            except errors.NumericValueOutOfRange as error:
+                self._drop(connection, index)
+                raise ParameterError(_out_of_range(index)) from error
             except BaseException:
                 # Interrupted or failed: PostgreSQL leaves an unfinished index.
                 while not building.done():
@@ -256,6 +304,15 @@ def check_dimensions(type_: VectorType, dimensions: int) -> None:
         f"vectors of {dimensions} dimensions are too long for an HNSW index of type {type_}, whose "
         f"limit is {MAX_DIMENSIONS[type_]}; {remedy}"
     )
+
+
+def _out_of_range(index: HnswIndex) -> str:
+    remedy = (
+        "use --type vector"
+        if index.dimensions <= MAX_DIMENSIONS["vector"]
+        else "search without an index, which is exact"
+    )
+    return f"the bank has values beyond 65,504, the largest that halfvec can hold; {remedy}"
 
 
 def fitting_type(dimensions: int) -> VectorType:
@@ -318,3 +375,12 @@ def _parsed(name: str) -> HnswIndex | None:
         dimensions=int(dimensions),
         metric="cosine" if metric == "cosine" else "l2",
     )
+
+
+def _described(index: HnswIndex, text: str) -> HnswIndex:
+    """Return the index with what its comment in the database says of it."""
+    match = _DESCRIPTION.fullmatch(text)
+    if match is None:
+        return index
+    recall = None if match[2] == "unknown" else int(match[2]) / 10_000
+    return replace(index, least_ef_search=int(match[1]), recall=recall)

@@ -118,7 +118,8 @@ class Patches:
         metric
             What nearest means.
         index
-            Search by this index, approximately; without it the scan is exact.
+            Search by this index, approximately, which can find fewer than there are, or none;
+            without it the scan is exact.
 
         Raises
         ------
@@ -145,7 +146,7 @@ class Patches:
                     "candidates": None if index is None else index.candidates(top),
                 },
             ).fetchall()
-        if not rows:
+        if not rows and index is None:
             raise BankGoneError
         return [SimilarPatch(*row) for row in rows]
 

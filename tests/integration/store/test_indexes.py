@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -188,6 +189,56 @@ def test_the_type_fits_the_dimensions(filled: Database) -> None:
         filled.indexes.build(_index(filled, dimensions=2001), 1500)
     with pytest.raises(ParameterError, match="limit is 4000; search without an index"):
         fitting_type(4001)
+
+
+def test_what_is_known_of_an_index_is_kept_with_it(filled: Database) -> None:
+    index = _index(filled, least_ef_search=400)
+    key = index.category_id, index.version
+    filled.indexes.build(index, 1500)
+    found = filled.indexes.find(*key, "patches", "l2")
+    assert found is not None
+    assert (found.least_ef_search, found.recall, found.ef_search(10)) == (400, None, 400)
+    filled.indexes.record(replace(found, recall=0.98765))
+    found = filled.indexes.find(*key, "patches", "l2")
+    assert found is not None
+    assert (found.least_ef_search, found.recall) == (400, 0.9876)
+    filled.indexes.drop(index.category_id)
+    # A fit may have been faster.
+    filled.indexes.record(found)
+
+
+def test_an_index_made_before_recall_was_kept_is_used(filled: Database) -> None:
+    index = _index(filled)
+    filled.indexes.build(index, 1500)
+    with filled.connection() as connection:
+        connection.execute(f"comment on index patchbank.{index.name} is 'mine'".encode())
+    found = filled.indexes.find(index.category_id, index.version, "patches", "l2")
+    assert found == index
+    assert (found.least_ef_search, found.recall) == (100, None)
+
+
+@pytest.mark.parametrize("dimensions", [16, 2500])
+def test_values_beyond_half_precision_are_said(database: Database, dimensions: int) -> None:
+    bank = make_bank(dimensions=dimensions)
+    features = bank.features.copy()
+    features[7, 3] = 1e5
+    database.banks.save("tile", replace(bank, features=features))
+    remedy = "use --type vector" if dimensions == 16 else "search without an index"
+    with pytest.raises(ParameterError, match=f"beyond 65,504.*; {remedy}") as raised:
+        database.indexes.build(_index(database, type="halfvec", dimensions=dimensions), 60)
+    assert "\n" not in str(raised.value)
+    assert _names(database) == []
+
+
+def test_an_index_knows_what_it_cannot_find(filled: Database) -> None:
+    ones, zeros = np.ones(16, np.float32), np.zeros(16, np.float32)
+    for type_ in ("vector", "halfvec"):
+        for metric in ("cosine", "l2"):
+            index = _index(filled, type=type_, metric=metric)
+            assert index.can_find(ones)
+            assert index.can_find(zeros) == (metric == "l2")
+            assert index.can_find(ones * 1e5) == (type_ == "vector")
+            assert index.can_find(ones * 1e-9) == (type_ == "vector" or metric == "l2")
 
 
 def test_an_old_pgvector_has_no_indexes(filled: Database) -> None:

@@ -1,7 +1,9 @@
 HNSW indexes of single banks.
 
 -- list --
-select relname, indisvalid and indisready, pg_relation_size(indexrelid)
+select
+    relname, indisvalid and indisready, pg_relation_size(indexrelid),
+    coalesce(obj_description(indexrelid, 'pg_class'), '')
 from pg_index join pg_class on pg_class.oid = indexrelid
 where relnamespace = 'patchbank'::regnamespace and relname like %(pattern)s
 
@@ -15,6 +17,10 @@ select pg_advisory_unlock(1885434483, %(key)s)
 create index concurrently {name} on {table}
 using hnsw (({column}::{type}({dimensions})) {operators})
 where category_id = {category_id} and version = {version}
+
+-- describe --
+-- How it is searched, and how well that did.
+comment on index patchbank.{name} is 'ef_search {ef_search}, recall {recall} of 10000'
 
 -- drop --
 drop index concurrently if exists patchbank.{name}
