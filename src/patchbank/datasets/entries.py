@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from patchbank.datasets.layout import held_out
+from patchbank.datasets.layout import held_out, require_file
 from patchbank.datasets.samples import GOOD, CategorySamples, Label, Mask, Sample, Split
 from patchbank.errors import DatasetError
 
@@ -55,6 +55,7 @@ def samples_of(
             raise DatasetError(f"{where}: {name} is there {count} times; name each image once")
     for entry in entries:
         _require_files(entry)
+    _refuse_same_files(entries)
     unsplit = [entry for entry in entries if entry.split is None]
     if unsplit and len(unsplit) < len(entries):
         raise DatasetError(
@@ -85,11 +86,21 @@ def samples_of(
     return CategorySamples(category, tuple(train), tuple(test), tuple(warnings))
 
 
+def _refuse_same_files(entries: Sequence[Entry]) -> None:
+    """Refuse two spellings of one path: an image would be learned from and judged."""
+    seen: dict[Path, Entry] = {}
+    for entry in entries:
+        first = seen.setdefault(entry.path.resolve(), entry)
+        if first is not entry:
+            raise DatasetError(
+                f"{entry.where}: {entry.name} is the same file as {first.name} in line "
+                f"{first.where.rpartition(', line ')[2]}; name each image once"
+            )
+
+
 def _require_files(entry: Entry) -> None:
-    if not entry.path.is_file():
-        raise DatasetError(f"{entry.where}: image {entry.path} does not exist")
+    require_file(entry.where, "image", entry.path)
     for path in entry.mask.paths if entry.mask else ():
-        if not path.is_file():
-            raise DatasetError(f"{entry.where}: mask {path} does not exist")
+        require_file(entry.where, "mask", path)
     if entry.mask and entry.label == GOOD:
         raise DatasetError(f"{entry.where}: {entry.name} is good but has a mask; remove the mask")

@@ -21,6 +21,11 @@ from patchbank.errors import DatasetError
 GOOD_NAMES = frozenset({"good", "ok", "normal", "goods", "defect_free", "nodefect", "no_defect"})
 TEST_SHARE = 0.2
 _SHOWN = 5
+_LONGEST_SHOWN = 300
+# What people call the folder of masks, small and without signs.
+_MASK_FOLDERS = frozenset(
+    {"groundtruth", "groundtruths", "gt", "mask", "masks", "segmentation", "segmentations"}
+)
 
 
 def subfolders(folder: Path) -> list[Path]:
@@ -45,6 +50,48 @@ def some(names: Sequence[str]) -> str:
 def name_below(root: Path, image: Path) -> str:
     """Return an image's name: its POSIX path from the data set's root."""
     return image.relative_to(root).as_posix()
+
+
+def require_file(where: str, what: str, path: Path) -> None:
+    """Refuse a path that a list names and that is no file.
+
+    Raises
+    ------
+    DatasetError
+        If it is none, or cannot be looked at; `where` is the line that names it, `what` it is.
+    """
+    problem = problem_of(path)
+    if problem is not None:
+        raise DatasetError(f"{where}: {what} {shown(path)} {problem}")
+
+
+def problem_of(path: Path) -> str | None:
+    """Say why a path is no file, None where it is one."""
+    try:
+        return None if path.is_file() else "does not exist"
+    except OSError as error:  # a name that is too long, a folder that may not be searched
+        return f"cannot be read ({(error.strerror or str(error)).lower()})"
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a path is a folder; no where it cannot be looked at."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def shown(path: str | Path) -> str:
+    """Return a path for a message, the middle of a very long one left out."""
+    text = str(path)
+    half = _LONGEST_SHOWN // 2
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:half]}…{text[-half:]}"
+
+
+def looks_like_masks(folder: Path) -> bool:
+    """Whether a folder is called as folders of masks are, and holds images."""
+    name = folder.name.lower().replace("_", "").replace("-", "").replace(" ", "")
+    return name in _MASK_FOLDERS and bool(images_below(folder))
 
 
 def require_folder(root: Path, expected: str) -> None:
@@ -182,5 +229,10 @@ def held_out(names: Sequence[str]) -> set[str]:
     but the names: neither on their order nor on the machine. One is always left to learn from.
     """
     count = min(max(1, round(TEST_SHARE * len(names))), len(names) - 1)
-    ranked = sorted(names, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
+    ranked = sorted(names, key=lambda name: _digest(name))
     return set(ranked[:count])
+
+
+def _digest(name: str) -> str:
+    # A name that is not UTF-8 has its bytes as surrogates.
+    return hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()

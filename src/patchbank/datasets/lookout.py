@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from patchbank.datasets.entries import Entry
-from patchbank.datasets.layout import subfolders
+from patchbank.datasets.layout import problem_of, shown, subfolders
 from patchbank.datasets.samples import GOOD, Label, Mask, Split
 from patchbank.errors import DatasetError
 
@@ -136,9 +136,9 @@ def _local(folder: Path, where: str, source: str) -> Path:
         raise DatasetError(f"{where}: {source} leads out of its folder")
     for dropped in range(len(parts)):
         path = folder.joinpath(*parts[dropped:])
-        if path.is_file():
+        if problem_of(path) is None:
             return path
     raise DatasetError(
-        f"{where}: {source} is not below {folder}; expected it there as {'/'.join(parts)}, or with "
-        "leading folders left out"
+        f"{where}: {shown(source)} is not below {folder}; expected it there as "
+        f"{shown('/'.join(parts))}, or with leading folders left out"
     )

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -104,6 +105,12 @@ def _csv_lines(file: Path) -> Iterator[Line]:
             reader = csv.DictReader(text, strict=True)
             names = reader.fieldnames or []
             _check_keys(str(file), names)
+            repeated = [name for name, count in Counter(names).items() if count > 1]
+            if repeated:
+                raise DatasetError(
+                    f"{file}: the header has the column {some(repeated)} more than once; "
+                    "name each once"
+                )
             for values in reader:
                 where = f"{file}, line {reader.line_num}"
                 if None in values or None in values.values():
@@ -125,7 +132,8 @@ def json_lines(file: Path) -> Iterator[Line]:
         If a line is no JSON object.
     """
     try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
+        # Not `splitlines`: it takes U+2028 and others that may stand in a path for line ends.
+        lines = file.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as exc:
         raise DatasetError(f"{file} is not a text in UTF-8: {exc}") from exc
     for number, line in enumerate(lines, start=1):
@@ -138,6 +146,11 @@ def json_lines(file: Path) -> Iterator[Line]:
             raise DatasetError(
                 f"{where}: not JSON ({exc.msg}); expected one object a line"
             ) from exc
+        except RecursionError as exc:
+            raise DatasetError(f"{where}: nested too deeply; expected one object a line") from exc
+        except ValueError as exc:
+            # Python's limit for the digits of a number.
+            raise DatasetError(f"{where}: a number has too many digits; expected texts") from exc
         if not isinstance(values, dict):
             raise DatasetError(f"{where}: not a JSON object; expected one object a line")
         yield where, values

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
-from patchbank.datasets.folders import describe_content, images_below
+from patchbank.datasets.folders import (
+    describe_content,
+    images_below,
+    is_image_name,
+    natural_key,
+)
 from patchbank.datasets.layout import (
     found,
     has_images,
+    looks_like_masks,
     masks_by_stem,
     name_below,
     pair_masks,
@@ -78,6 +85,7 @@ class Tree:
         categories = [folder.name for folder in subfolders(root) if self._is_category(folder)]
         if categories:
             return categories
+        self._refuse_inner_folder(root)
         for folder in subfolders(root):
             inner = [below.name for below in subfolders(folder) if self._is_category(below)]
             if inner:
@@ -126,6 +134,7 @@ class Tree:
         if not test.is_dir():
             raise DatasetError(f"expected {test} with a folder per kind; {found(folder)}")
         truth = folder / self.ground_truth
+        self._refuse_other_masks(folder, test, truth)
         kinds = [kind for kind in subfolders(test) if kind != truth]
         if not kinds:
             raise DatasetError(f"expected {test / self.good} and {test}/KIND; {found(test)}")
@@ -154,6 +163,8 @@ class Tree:
                 samples += self._anomalous(root, kind, images, truth, warnings)
         if not samples:
             raise DatasetError(f"{test} holds no image; {found(test)}")
+        if truth.is_dir():
+            self._report_unread_masks(truth, names, samples, warnings)
         return samples
 
     def _anomalous(
@@ -168,6 +179,33 @@ class Tree:
             Sample(image, name_below(root, image), "anomalous", kind.name, "test", mask)
             for image, mask in zip(images, masks, strict=True)
         ]
+
+    def _refuse_other_masks(self, folder: Path, test: Path, truth: Path) -> None:
+        """Refuse masks in a folder of another name or place, which would be passed over."""
+        if truth.is_dir():
+            return
+        for place in dict.fromkeys((folder, test, truth.parent)):
+            for other in subfolders(place):
+                if looks_like_masks(other):
+                    raise DatasetError(
+                        f"expected masks in {truth}, found {other}; rename it, or move it away "
+                        "to do without masks"
+                    )
+
+    def _report_unread_masks(
+        self, truth: Path, kinds: list[str], samples: list[Sample], warnings: list[str]
+    ) -> None:
+        """Record what lies among the masks and belongs to no kind; refuse it where all does."""
+        unread = [below.name for below in subfolders(truth) if below.name not in kinds]
+        unread += [entry.name for entry in truth.iterdir() if is_image_name(entry.name)]
+        unread = sorted(set(unread), key=natural_key)
+        if not unread:
+            return
+        wanted = [kind for kind in kinds if kind != self.good]
+        problem = f"{truth}/KIND/{self.mask_name} for {some(wanted)}, found {some(unread)}"
+        if wanted and all(sample.mask is None for sample in samples):
+            raise DatasetError(f"no image has a mask: expected {problem}")
+        warnings.append(f"{truth}: not all is read: expected {problem}")
 
     def _load_unlabelled(self, root: Path, folder: Path) -> list[Sample]:
         return [
@@ -185,6 +223,17 @@ class Tree:
             refuse_other_good_name(split, self.good)
         what = found(split if split.is_dir() else split.parent)
         raise DatasetError(f"expected {good} with the good images to learn from; {what}")
+
+    def _refuse_inner_folder(self, root: Path) -> None:
+        """Refuse a folder inside a category: its train, say."""
+        full = root.resolve()
+        splits = {Path(part).parts[0] for part in (self.train, self.test, self.ground_truth)}
+        for inner, category in pairwise((full, *full.parents)):
+            if inner.name in splits and self._is_category(category):
+                raise DatasetError(
+                    f"{root} is inside a category; give {category.parent} "
+                    f"and --category {category.name}"
+                )
 
     def _is_category(self, folder: Path) -> bool:
         return (folder / self.train).is_dir() or (folder / self.test).is_dir()

@@ -15,7 +15,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from patchbank.datasets.layout import found, require_category, require_folder, some, subfolders
+from patchbank.datasets.layout import (
+    found,
+    is_folder,
+    problem_of,
+    require_category,
+    require_folder,
+    shown,
+    some,
+    subfolders,
+)
 from patchbank.datasets.samples import GOOD, CategorySamples, Mask, Sample
 from patchbank.errors import DatasetError
 
@@ -103,21 +112,18 @@ def _sample(root: Path, row: _Row) -> Sample:
     if row.label not in (_NORMAL, ANOMALY):
         raise DatasetError(f"{row.where}: label is {row.label!r}; expected {_NORMAL} or {ANOMALY}")
     image = root / row.image
-    if not row.image or not image.is_file():
-        raise DatasetError(f"{row.where}: image {image} does not exist; {_nearest(image)}")
+    if not row.image or problem_of(image) is not None:
+        raise DatasetError(f"{row.where}: image {shown(image)} {_absence(image)}")
     name = Path(row.image).as_posix()
     split = "train" if row.split == "train" else "test"
     if row.label == _NORMAL:
         return Sample(image, name, "good", GOOD, "train" if split == "train" else "test")
     if split == "train":
         raise DatasetError(f"{row.where}: {row.image} is anomalous; only normal images are learned")
-    if row.mask and not (root / row.mask).is_file():
-        raise DatasetError(
-            f"{row.where}: mask {root / row.mask} does not exist; {_nearest(root / row.mask)}"
-        )
-    return Sample(
-        image, name, "anomalous", ANOMALY, "test", Mask((root / row.mask,)) if row.mask else None
-    )
+    mask = root / row.mask
+    if row.mask and problem_of(mask) is not None:
+        raise DatasetError(f"{row.where}: mask {shown(mask)} {_absence(mask)}")
+    return Sample(image, name, "anomalous", ANOMALY, "test", Mask((mask,)) if row.mask else None)
 
 
 def _explain_missing(root: Path) -> str:
@@ -131,7 +137,7 @@ def _explain_missing(root: Path) -> str:
     return f"{expected}; {found(root)}"
 
 
-def _nearest(path: Path) -> str:
-    """Say what the nearest folder that exists holds."""
-    folder = next(parent for parent in path.parents if parent.is_dir())
-    return found(folder)
+def _absence(path: Path) -> str:
+    """Say what is wrong with a path and what the nearest folder that exists holds."""
+    folder = next(parent for parent in path.parents if is_folder(parent))
+    return f"{problem_of(path) or 'does not exist'}; {found(folder)}"

@@ -183,6 +183,36 @@ MISTAKES: list[tuple[str, str, Mistake, str]] = [
     ("mvtec", "..", nothing, r"holds no category, but .*set does \(tile\); give that"),
     ("mvtec", "tile", nothing, "is itself a category; give its parent .*set and --category tile"),
     ("mvtec", ".", rename("tile/train/good", "tile/train/OK"), "expected .*good, found .*OK; ren"),
+    ("mvtec", "tile/train", nothing, "is inside a category; give .*set and --category tile"),
+    ("mvtec", "tile/test/crack", nothing, "inside a category; give .*set and --category tile"),
+    *(
+        (
+            "mvtec",
+            ".",
+            rename("tile/ground_truth", f"tile/{other}"),
+            f"expected masks in .*tile/ground_truth, found .*tile/{other}; rename it",
+        )
+        for other in ("groundtruth", "Ground_Truth", "masks", "test/ground_truth")
+    ),
+    (
+        "mvtec",
+        ".",
+        rename("tile/ground_truth/crack", "tile/ground_truth/Crack"),
+        "no image has a mask: expected .*KIND/STEM_mask.png for crack, found Crack",
+    ),
+    (
+        "mvtec",
+        ".",
+        rename("tile/ground_truth/crack/000_mask.png", "tile/ground_truth/0_mask.png"),
+        "no image has a mask: expected .*KIND/STEM_mask.png for crack, found 0_mask.png",
+    ),
+    (
+        "mvtec-ad2",
+        ".",
+        rename("can/test_public/ground_truth", "can/ground_truth"),
+        "expected masks in .*can/test_public/ground_truth, found .*can/ground_truth; rename it",
+    ),
+    ("btad", ".", rename("01/ground_truth", "01/GT"), "expected masks in .*01/ground_truth, found"),
     ("mvtec", ".", remove("tile/test"), r"expected .*tile/test with a folder per kind; found"),
     ("mvtec", ".", empty("tile/train/good"), "train/good holds no image; it holds nothing"),
     (
@@ -237,6 +267,12 @@ MISTAKES: list[tuple[str, str, Mistake, str]] = [
     ("visa", ".", remove("split_csv"), r"expected .*1cls.csv.*found 1 folder in .*\(candle\)"),
     ("visa", ".", split_file("label,image", "class,image"), "has no column label: expected object"),
     ("visa", ".", split_file("Normal/0001", "Normal/9"), "line 3: image .*9.JPG does not exist; f"),
+    (
+        "visa",
+        ".",
+        split_file("Normal/0001", "N" * 5000),
+        r"N\.JPG cannot be read \(file name too long",
+    ),
     ("visa", ".", split_file("Masks/Anomaly/000", "Masks/7"), "line 4: mask .* does not exist; fo"),
     (
         "visa",
@@ -301,6 +337,19 @@ def test_a_typical_mistake_is_explained(
 def test_each_layout_has_five_mistakes_explained() -> None:
     for name in CATEGORIES:
         assert len([mistake for mistake in MISTAKES if mistake[0] == name]) >= 5
+
+
+def test_a_data_set_below_a_folder_called_train_is_no_part_of_a_category(tmp_path: Path) -> None:
+    assert loaded("mvtec", make_dataset("mvtec", tmp_path / "parts" / "train")).train
+
+
+def test_masks_of_no_kind_are_recorded_beside_those_that_are_read(tmp_path: Path) -> None:
+    root = make_dataset("mvtec", tmp_path)
+    make(root, "tile/ground_truth/cut/0_mask.png", "tile/ground_truth/0_mask.png")
+    samples = loaded("mvtec", root)
+    assert samples.has_masks
+    (warning,) = samples.warnings
+    assert warning.endswith("KIND/STEM_mask.png for crack, found 0_mask.png, cut")
 
 
 def test_a_black_mask_everywhere_and_nowhere(tmp_path: Path) -> None:

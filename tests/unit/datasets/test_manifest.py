@@ -129,6 +129,28 @@ def test_several_masks_and_categories(tmp_path: Path) -> None:
             "line 3: mask .*9.png does not exist",
         ),
         ("parts.csv", "path,label,mask\na/1.png,good,masks/3.png\n", "is good but has a mask"),
+        (
+            "parts.csv",
+            "path,label,split\na/1.png,good,train\na/../a/1.png,good,test\n",
+            r"line 3: a/\.\./a/1.png is the same file as a/1.png in line 2; name each",
+        ),
+        (
+            "parts.csv",
+            f"path,label\na/1.png,good\n{'n' * 5000}.png,good\n",
+            r"line 3: image .* cannot be read \(file name too long\)",
+        ),
+        (
+            "parts.csv",
+            f"path,label,mask\na/1.png,good,\na/2.png,anomalous,{'n' * 5000}\n",
+            r"line 3: mask .* cannot be read \(file name too long\)",
+        ),
+        ("parts.csv", "path,label,path\na/1.png,good,x\n", "has the column path more than once"),
+        (
+            "parts.jsonl",
+            '{"path": "a/1.png", "label": "good"}\n' + "[" * 100_000 + "\n",
+            "line 2: nested too deeply",
+        ),
+        ("parts.jsonl", '{"path": ' + "9" * 5000 + "}", "line 1: a number has too many digits"),
         ("parts.csv", "path,label\na/1.png,good\na/1.png,good\n", "line 3: a/1.png is there 2 tim"),
         ("parts.csv", "path,label\na/1.png,good\n", "no image of parts to judge"),
         ("parts.csv", "path,label\nb/3.png,anomalous\n", "no good image of parts to learn from"),
@@ -146,6 +168,23 @@ def test_a_mistake_is_explained(tmp_path: Path, name: str, text: str, message: s
     with pytest.raises(DatasetError, match=message) as error:
         loaded(file)
     assert "\n" not in str(error.value)
+
+
+def test_one_file_beside_itself_by_its_full_path(tmp_path: Path) -> None:
+    rows = f"path,label,split\na/1.png,good,train\n{tmp_path / 'a/1.png'},good,test\n"
+    with pytest.raises(DatasetError, match=r"1\.png is the same file as a/1\.png in line 2"):
+        loaded(written(tmp_path, rows))
+
+
+@pytest.mark.parametrize("odd", ["\u2028", "\u2029", "\x85", "\x0c"])
+def test_what_looks_like_a_line_end_may_stand_in_a_path(tmp_path: Path, odd: str) -> None:
+    name = f"a/1{odd}2.png"
+    make(tmp_path, name)
+    rows = [{"path": one, "label": "good"} for one in (name, "a/1.png", "a/2.png")]
+    # A form feed is a control character, which JSON wants escaped.
+    lines = [json.dumps(row, ensure_ascii=odd == "\x0c") for row in rows]
+    samples = loaded(written(tmp_path, "\r\n".join(lines), "parts.jsonl"))
+    assert name in {sample.name for sample in (*samples.train, *samples.test)}
 
 
 def test_a_wrong_path_is_explained(tmp_path: Path) -> None:

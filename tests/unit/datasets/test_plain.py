@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,13 @@ def test_the_split_depends_on_names_alone(tmp_path: Path) -> None:
     # Part of what published figures rest on: another choice would change them.
     assert [sample.name for sample in here.test] == ["good/0.png", "good/6.png"]
     assert [sample.name for sample in there.test] == [sample.name for sample in here.test]
+
+
+def test_names_that_are_not_utf_8(tmp_path: Path) -> None:
+    root = make(tmp_path / "bracket", *GOOD)
+    (root / "good/0.png").rename(root / "good" / os.fsdecode(b"\xff0.png"))
+    samples = FOLDER.load(root, "bracket")
+    assert (len(samples.train), len(samples.test)) == (8, 2)
 
 
 def test_good_and_bad_with_kinds_and_masks(tmp_path: Path) -> None:
