@@ -33,6 +33,7 @@ CATEGORY = "kolektorsdd2"
 DEFECT = "defect"
 LAYOUT = "ROOT/train and ROOT/test with NNNNN.png and NNNNN_GT.png"
 _MASK = "_GT"
+_OTHER_MASKS = frozenset({"gt", "mask", "label", "seg"})
 
 
 def list_categories(root: str | Path) -> list[str]:
@@ -91,6 +92,13 @@ def _load_split(root: Path, split: Split, warnings: list[str], progress: Progres
     if not images:
         raise DatasetError(f"{folder} holds no image: expected NNNNN.png; {found(folder)}")
     without = [image.name for image in images if image.with_suffix("") not in masks]
+    stems = {image.with_suffix("") for image in images}
+    misnamed = [image.name for image in images if _plain_stem(image) in stems]
+    if misnamed:
+        raise DatasetError(
+            f"{folder}: masks have other names: expected NNNNN_GT.png, found {some(misnamed)}; "
+            "rename them"
+        )
     if without:
         raise DatasetError(
             f"{folder}: {len(without)} of {len(images)} images have no mask, so that nothing tells "
@@ -110,6 +118,15 @@ def _load_split(root: Path, split: Split, warnings: list[str], progress: Progres
         unused = [mask.name for mask in masks.values()]
         warnings.append(f"{folder}: {len(unused)} files are the mask of no image: {some(unused)}")
     return samples
+
+
+def _plain_stem(file: Path) -> Path | None:
+    """Return the path without suffix of the image a file is the mask of by another data set's name.
+
+    None where it is not called like a mask.
+    """
+    stem, underscore, ending = file.stem.rpartition("_")
+    return file.with_name(stem) if underscore and ending.lower() in _OTHER_MASKS else None
 
 
 def _is_mask(file: Path) -> bool:

@@ -310,8 +310,15 @@ MISTAKES: list[tuple[str, str, Mistake, str]] = [
         "kolektorsdd2",
         ".",
         rename("test/20001_GT.png", "test/20001_mask.png"),
-        "2 of 3 images have no mask.*expected NNNNN_GT.png beside 20001.png, 20001_mask.png",
+        "masks have other names: expected NNNNN_GT.png, found 20001_mask.png; rename them",
     ),
+    (
+        "kolektorsdd2",
+        ".",
+        rename("train/10000_GT.png", "train/10000_gt.png"),
+        "masks have other names: expected NNNNN_GT.png, found 10000_gt.png; rename them",
+    ),
+    ("kolektorsdd2", ".", remove("test/20001_GT.png"), "1 of 2 images have no mask.* 20001.png"),
     ("kolektorsdd2", ".", empty("test"), "test holds no image: expected NNNNN.png; found nothing"),
     (
         "kolektorsdd2",
