@@ -24,10 +24,10 @@ from patchbank.datasets.layout import (
     some,
     subfolders,
 )
+from patchbank.datasets.masks import marked_pixels
 from patchbank.datasets.samples import GOOD, CategorySamples, Mask, Sample, Split
 from patchbank.errors import DatasetError
 from patchbank.progress import Progress, silent
-from patchbank.vision.images import decode
 
 CATEGORY = "kolektorsdd2"
 DEFECT = "defect"
@@ -109,7 +109,7 @@ def _load_split(root: Path, split: Split, warnings: list[str], progress: Progres
         progress(f"masks of {split}", done, len(images))
         mask = masks.pop(image.with_suffix(""))
         name = name_below(root, image)
-        if decode(mask).pixels.any():
+        if marked_pixels(mask).any():
             samples.append(Sample(image, name, "anomalous", DEFECT, split, Mask((mask,))))
         else:
             samples.append(Sample(image, name, "good", GOOD, split))

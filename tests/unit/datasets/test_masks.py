@@ -17,7 +17,15 @@ EXPECTED[1:4, 2:17] = True
 
 
 @pytest.mark.parametrize(
-    ("mode", "value"), [("1", 1), ("L", 255), ("L", 1), ("RGB", 255), ("I;16", 65535), ("P", 1)]
+    ("mode", "value"),
+    [
+        ("1", 1),
+        *(("L", value) for value in (255, 1)),
+        *(("I;16", value) for value in (65535, 255, 1)),
+        *(("I", value) for value in (65535, 1)),
+        ("RGB", 255),
+        ("P", 1),
+    ],
 )
 def test_what_is_not_black_is_anomalous(tmp_path: Path, mode: str, value: int) -> None:
     numbers = EXPECTED * value
@@ -25,13 +33,15 @@ def test_what_is_not_black_is_anomalous(tmp_path: Path, mode: str, value: int) -
         image = Image.fromarray(np.repeat(numbers.astype(np.uint8)[..., None], 3, axis=2))
     elif mode == "I;16":
         image = Image.fromarray(numbers.astype(np.uint16))
+    elif mode == "I":
+        image = Image.fromarray(numbers.astype(np.int32))
     elif mode == "1":
         image = Image.fromarray(EXPECTED)
     else:
         image = Image.fromarray(numbers.astype(np.uint8))
     if mode == "P":
         image.putpalette([0, 0, 0, 200, 0, 0])
-    path = tmp_path / "000_mask.png"
+    path = tmp_path / ("000_mask.tiff" if mode == "I" else "000_mask.png")
     image.save(path)
     np.testing.assert_array_equal(read_mask(Mask((path,)), 12, 18), EXPECTED)
 
@@ -67,3 +77,23 @@ def test_the_background_may_have_another_colour(tmp_path: Path) -> None:
     Image.fromarray(pixels).save(path)
     mask = Mask((path,), background=(255, 255, 255))
     np.testing.assert_array_equal(read_mask(mask, 12, 18), EXPECTED)
+
+
+@pytest.mark.parametrize("kind", ["black", "several", "transparent"])
+def test_a_mask_that_marks_nothing_is_refused(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "000_mask.png"
+    image = Image.fromarray(np.zeros_like(EXPECTED))
+    if kind == "transparent":
+        image = Image.fromarray(np.zeros((12, 18, 4), dtype=np.uint8))
+        image.putalpha(Image.fromarray(np.where(EXPECTED, 255, 0).astype(np.uint8)))
+    image.save(path)
+    with pytest.raises(DatasetError, match=r"000_mask\.png marks no pixel; mark the anomaly"):
+        read_mask(Mask((path, path) if kind == "several" else (path,)), 12, 18)
+
+
+def test_a_jpeg_mask_is_taken_at_half(tmp_path: Path) -> None:
+    pixels = np.zeros((64, 64), dtype=np.uint8)
+    pixels[13:41, 22:50] = 255
+    path = tmp_path / "000_mask.jpg"
+    Image.fromarray(pixels).save(path, quality=75)
+    np.testing.assert_array_equal(read_mask(Mask((path,)), 64, 64), pixels == 255)
