@@ -55,8 +55,8 @@ def benchmark_command(
 
     Each category is kept in the folder when it is done: an interrupted benchmark goes on where it
     was, as long as settings, files and versions are the same. Images without a label get a score
-    map below FOLDER/maps. A category that cannot be evaluated is reported, the others are done, and
-    the exit code is 2.
+    map in the category's folder. A category that cannot be evaluated is reported, the others are
+    done, and the exit code is 2.
     """
     from patchbank.inspection.benchmark import Benchmark
 
@@ -121,7 +121,8 @@ def _print(report: BenchmarkReport) -> None:
     maps = sum(one.score_maps for one in report.results)
     if maps:
         console.print(
-            f"{maps:,} score maps of images without a label below {report.folder / 'maps'}",
+            f"{maps:,} score maps of images without a label below "
+            f"{report.folder / 'categories'}, in maps of each category",
             markup=False,
         )
     console.print(f"report: {report.page}", markup=False)

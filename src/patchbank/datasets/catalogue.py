@@ -69,9 +69,9 @@ class DataSet:
         self._refuse_another(Path(root))
         return self._load(Path(root), category, progress)
 
-    def is_synthetic(self, root: str | Path) -> bool:
-        """Whether the images were made by code (`patchbank make-surfaces`), not by a camera."""
-        return is_synthetic(Path(root))
+    def is_synthetic(self, root: str | Path, samples: CategorySamples) -> bool:
+        """Whether images judged were made by code (`patchbank make-surfaces`), not by a camera."""
+        return is_synthetic(Path(root), (sample.path for sample in samples.test))
 
     def _refuse_another(self, root: Path) -> None:
         """Refuse a root that has the layout of another data set: it would load wrongly or not."""

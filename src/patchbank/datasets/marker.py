@@ -1,19 +1,47 @@
-"""The file that marks a folder as made by code, so that its figures are labelled synthetic."""
+"""What marks images as made by code, so that their figures are labelled synthetic.
+
+A folder is marked by a file in it. Images are marked, too: the file stays behind when a category is
+copied or a manifest names its images.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+from PIL.PngImagePlugin import PngInfo
 
 MARKER = "patchbank-surfaces.json"
+_KEYWORD: Final = "Software"
+_MAKER: Final = "patchbank make-surfaces"
+_PNG: Final = b"\x89PNG\r\n\x1a\n"
+# A PNG's text stands before its pixels, within this many bytes.
+_HEAD: Final = 4096
 
 
-def is_synthetic(root: Path) -> bool:
-    """Whether `patchbank make-surfaces` made the folder."""
-    return (root / MARKER).is_file()
+def is_synthetic(root: Path, images: Iterable[Path] = ()) -> bool:
+    """Whether `patchbank make-surfaces` made the folder or any of the images."""
+    return (root / MARKER).is_file() or any(_is_marked(image) for image in images)
 
 
 def write_marker(root: Path, content: dict[str, Any]) -> None:
     """Mark a folder as made by code, with what made it."""
     (root / MARKER).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def image_marker() -> PngInfo:
+    """Return the text that marks a PNG file as made by code; its pixels are as without."""
+    text = PngInfo()
+    text.add_text(_KEYWORD, f"{_MAKER}, synthetic")
+    return text
+
+
+def _is_marked(image: Path) -> bool:
+    try:
+        with image.open("rb") as file:
+            head = file.read(_HEAD)
+    except OSError:
+        return False  # reported when it is decoded
+    return head.startswith(_PNG) and f"{_KEYWORD}\0{_MAKER}".encode() in head

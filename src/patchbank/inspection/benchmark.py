@@ -26,7 +26,7 @@ from patchbank.inspection.evaluate import (
 )
 from patchbank.inspection.extremes import JudgedCase
 from patchbank.inspection.figures import Evaluation, Failed
-from patchbank.inspection.kept_results import KeptResults, identity
+from patchbank.inspection.kept_results import KeptResults, identity, map_files
 from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.scoring import place
@@ -94,7 +94,6 @@ class Benchmark:
         self.report = BenchmarkReport(
             root=Path(root),
             dataset=found,
-            synthetic=found.is_synthetic(root),
             settings=settings,
             aupro_limit=checked_aupro_limit(aupro_limit, found),
             folder=folder,
@@ -112,7 +111,16 @@ class Benchmark:
         """Do and yield one category after the other; the report is up to date after each.
 
         A category whose images cannot be used is yielded as failed, and the others are done.
+
+        Raises
+        ------
+        DiskFullError, ReportError
+            If the folder cannot be written, or another benchmark is writing there.
         """
+        with self._kept.locked():
+            yield from self._run()
+
+    def _run(self) -> Iterator[CategoryResult | Failed]:
         for samples in self._samples:
             try:
                 result = self._category(samples)
@@ -130,25 +138,22 @@ class Benchmark:
 
     def _category(self, samples: CategorySamples) -> CategoryResult:
         category = samples.category
+        synthetic = self.report.dataset.is_synthetic(self.report.root, samples)
         wanted = identity(
             samples,
             self.report.dataset.name,
             self.report.settings,
             self._fingerprint,
             self.report.aupro_limit,
+            synthetic,
         )
-        unlabelled = [sample for sample in samples.test if sample.label == "unknown"]
-        document, again = (
-            (None, "") if self._restart else self._kept.find(category, wanted, unlabelled)
-        )
+        document, again = (None, "") if self._restart else self._kept.find(category, wanted)
         kept = document is not None
         if document is None:
-            document = self._done(samples, wanted)
+            document = self._done(samples, wanted, synthetic)
         return CategoryResult(
             evaluation=Evaluation(**document["evaluation"]),
-            published=()
-            if self.report.synthetic
-            else published_for(self.report.dataset.name, category),
+            published=() if synthetic else published_for(self.report.dataset.name, category),
             kept=kept,
             again=again,
             score_maps=document["score_maps"],
@@ -156,50 +161,58 @@ class Benchmark:
             page=document["page"],
         )
 
-    def _done(self, samples: CategorySamples, wanted: dict[str, Any]) -> dict[str, Any]:
+    def _done(
+        self, samples: CategorySamples, wanted: dict[str, Any], synthetic: bool
+    ) -> dict[str, Any]:
         """Fit and judge a category and keep what came of it; return the document that is kept."""
-        maps = 0
-
-        def write_map(sample: Sample, anomaly_map: npt.NDArray[np.float32]) -> None:
-            nonlocal maps
-            maps += 1
-            file = self._kept.map_file(sample)
-            with writing_report(self.report.folder):
-                file.parent.mkdir(parents=True, exist_ok=True)
-                Image.fromarray(anomaly_map).save(file, compression="tiff_adobe_deflate")
-
-        found = evaluate_category(
-            self._workspace,
-            samples,
-            self.report.settings,
-            aupro_limit=self.report.aupro_limit,
-            synthetic=self.report.synthetic,
-            cases=_CASES,
-            write_map=write_map,
-            progress=self._progress,
-        )
+        maps = map_files(sample for sample in samples.test if sample.label == "unknown")
+        written: list[Path] = []
         with self._kept.keeping(samples.category) as (folder, document):
-            map_threshold = found.map_threshold
-            charts = write_evaluation_charts(
-                folder,
-                found.image,
-                found.rates,
-                found.pixels,
-                found.scores("good"),
-                found.scores("anomalous"),
+
+            def write_map(sample: Sample, anomaly_map: npt.NDArray[np.float32]) -> None:
+                file = folder / maps[sample.name]
+                with writing_report(self.report.folder):
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    Image.fromarray(anomaly_map).save(file, compression="tiff_adobe_deflate")
+                written.append(file)
+
+            found = evaluate_category(
+                self._workspace,
+                samples,
+                self.report.settings,
+                aupro_limit=self.report.aupro_limit,
+                synthetic=synthetic,
+                cases=_CASES,
+                write_map=write_map,
+                progress=self._progress,
             )
-            replace_text(folder / "images.csv", images_csv(found))
+            with writing_report(self.report.folder):
+                page = _write_pictures(folder, found)
+                replace_text(folder / "images.csv", images_csv(found))
             document.update(
                 identity=wanted,
                 evaluation=asdict(found.summary()),
-                score_maps=maps,
-                page={
-                    "map_threshold": map_threshold,
-                    "charts": charts_to_json(charts),
-                    "galleries": write_galleries(folder, _galleries(found), map_threshold),
-                },
+                score_maps=len(written),
+                page=page,
             )
         return document
+
+
+def _write_pictures(folder: Path, found: CategoryEvaluation) -> dict[str, Any]:
+    """Write a category's charts and galleries; return what the page shows of them."""
+    charts = write_evaluation_charts(
+        folder,
+        found.image,
+        found.rates,
+        found.pixels,
+        found.scores("good"),
+        found.scores("anomalous"),
+    )
+    return {
+        "map_threshold": found.map_threshold,
+        "charts": charts_to_json(charts),
+        "galleries": write_galleries(folder, _galleries(found), found.map_threshold),
+    }
 
 
 def _galleries(found: CategoryEvaluation) -> Iterator[Gallery]:

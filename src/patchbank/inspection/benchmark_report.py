@@ -29,9 +29,9 @@ from patchbank.reports.writing import replace_text, writing_report
 from patchbank.settings import usable_cores
 
 _SYNTHETIC = (
-    "The images were drawn by code (patchbank make-surfaces). The figures show that the path works "
-    "and compare settings; they say nothing about real surfaces, and are not to be read beside "
-    "figures of MVTec AD, whose category names they share."
+    "The images of categories marked synthetic were drawn by code (patchbank make-surfaces). Their "
+    "figures show that the path works and compare settings; they say nothing about real surfaces, "
+    "and are not to be read beside figures of MVTec AD, whose category names they share."
 )
 
 
@@ -82,8 +82,8 @@ class BenchmarkReport:
 
     Attributes
     ----------
-    root, dataset, synthetic
-        What was measured, and whether its images were made by code.
+    root, dataset
+        What was measured.
     settings, aupro_limit
         How.
     folder
@@ -94,7 +94,6 @@ class BenchmarkReport:
 
     root: Path
     dataset: DataSet
-    synthetic: bool
     settings: FitSettings
     aupro_limit: float
     folder: Path
@@ -105,6 +104,11 @@ class BenchmarkReport:
     def page(self) -> Path:
         """The page."""
         return self.folder / PAGE_NAME
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether images of a category that is done were made by code."""
+        return any(one.evaluation.synthetic for one in self.results)
 
     def average(self) -> Evaluation:
         """Return the mean of each figure over the categories that are done."""
@@ -131,13 +135,12 @@ class BenchmarkReport:
 
     def _csv(self) -> str:
         rows: list[list[Any]] = [["category", "source", *(figure.key for figure in FIGURES)]]
-        own = "patchbank, synthetic images" if self.synthetic else "patchbank"
         for one in self.results:
-            rows.append([one.evaluation.category, own, *_values(one.evaluation.values)])
+            rows.append(_csv_row(one.evaluation))
             for source, figures in one.published:
                 rows.append([one.evaluation.category, source.title, *_values(figures)])
         if self.results:
-            rows.append(["average", own, *_values(self.average().values)])
+            rows.append(_csv_row(self.average()))
         return _csv_text(rows)
 
     def _page(self) -> BenchmarkPage:
@@ -159,8 +162,9 @@ class BenchmarkReport:
         if self.results:
             rows.append(_row(self.average()))
         extractor = self.settings.extractor
+        drawn = self.synthetic and all(one.evaluation.synthetic for one in self.results)
         return BenchmarkPage(
-            title=f"Benchmark: {'synthetic surfaces' if self.synthetic else self.dataset.title}",
+            title=f"Benchmark: {'synthetic surfaces' if drawn else self.dataset.title}",
             lead=(
                 "Patchbank learned each category from its good train images alone and judged its "
                 "test images. No threshold and no setting was chosen on the test images."
@@ -177,7 +181,7 @@ class BenchmarkReport:
                 (
                     "Data set",
                     f"synthetic surfaces, laid out as {self.dataset.title}"
-                    if self.synthetic
+                    if drawn
                     else self.dataset.title,
                 ),
                 ("Folder", str(self.root)),
@@ -211,7 +215,9 @@ class BenchmarkReport:
             ("Recall", _share(one.evaluation, "recall", "recall_interval")),
         ]
         if one.score_maps:
-            shown.append(("Score maps", f"{one.score_maps} images without a label, below maps"))
+            shown.append(
+                ("Score maps", f"{one.score_maps} images without a label, below {one.place}/maps")
+            )
         return CategorySection(
             name=one.evaluation.label,
             anchor=_anchor(one),
@@ -231,6 +237,11 @@ def images_csv(found: CategoryEvaluation) -> str:
         sample = one.sample
         rows.append([sample.name, sample.label, sample.kind, one.score, one.p_value, one.verdict])
     return _csv_text(rows)
+
+
+def _csv_row(evaluation: Evaluation) -> list[Any]:
+    own = "patchbank, synthetic images" if evaluation.synthetic else "patchbank"
+    return [evaluation.category, own, *_values(evaluation.values)]
 
 
 def _csv_text(rows: Sequence[Sequence[Any]]) -> str:

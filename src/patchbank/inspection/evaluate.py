@@ -167,7 +167,6 @@ def evaluate(
     """
     found = find_dataset(dataset)
     limit = checked_aupro_limit(aupro_limit, found)
-    synthetic = found.is_synthetic(root)
     all_samples = load_categories(found, root, categories, progress=progress)
     check_extractor(workspace, settings.extractor)
     summaries = []
@@ -178,7 +177,7 @@ def evaluate(
                 samples,
                 settings,
                 aupro_limit=limit,
-                synthetic=synthetic,
+                synthetic=found.is_synthetic(root, samples),
                 progress=progress,
             ).summary()
         except PatchbankError as error:

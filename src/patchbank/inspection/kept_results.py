@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
+import os
 import platform
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib import metadata
@@ -13,14 +16,21 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from patchbank.datasets.samples import CategorySamples, Sample
+from patchbank.errors import ReportError
 from patchbank.inspection.settings import FitSettings
-from patchbank.reports.writing import replace_text, replaced_folder, writing_report
+from patchbank.reports.writing import (
+    remove_partial,
+    replace_text,
+    replaced_folder,
+    writing_report,
+)
 
 # Raised when what is kept changes its form.
-_FORMAT = 1
+_FORMAT = 2
 _RESULT = "result.json"
 _CATEGORIES = "categories"
 _MAPS = "maps"
+_LOCK = ".benchmark.lock"
 # What computes the figures.
 _PACKAGES = ("patchbank", "numpy", "openvino", "numba", "scipy", "scikit-learn", "pillow")
 
@@ -38,6 +48,7 @@ def identity(
     settings: FitSettings,
     fingerprint: str,
     aupro_limit: float,
+    synthetic: bool,
 ) -> dict[str, Any]:
     """Return all that a category's figures depend on, in JSON's types.
 
@@ -57,6 +68,7 @@ def identity(
         "settings": {**settings.to_json(), **settings.extractor.to_json()},
         "fingerprint": fingerprint,
         "AUPRO limit": aupro_limit,
+        "synthetic": synthetic,
         "versions": versions(),
     }
 
@@ -70,12 +82,11 @@ def _state(path: Path) -> list[int] | None:
 
 
 class KeptResults:
-    """The folder of a benchmark: a folder for each category that is done, and score maps."""
+    """The folder of a benchmark, with a folder for each category that is done."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.categories = folder / _CATEGORIES
-        self.maps = folder / _MAPS
 
     def place(self, category: str) -> str:
         """Return a category's folder relative to the benchmark's; any name makes a safe one."""
@@ -83,19 +94,44 @@ class KeptResults:
         digest = hashlib.sha256(category.encode("utf-8", "surrogateescape")).hexdigest()
         return f"{_CATEGORIES}/{words}-{digest[:8]}"
 
-    def find(
-        self, category: str, wanted: dict[str, Any], maps: Iterable[Sample]
-    ) -> tuple[dict[str, Any] | None, str]:
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other benchmarks out of the folder; the kernel lets go when the process ends.
+
+        What a killed one left half-written is removed.
+
+        Raises
+        ------
+        ReportError
+            If another one is writing there.
+        """
+        with writing_report(self.folder):
+            descriptor = os.open(self.folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            with writing_report(self.folder):
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    raise ReportError(
+                        f"another benchmark is writing to {self.folder}; "
+                        "wait for its end, or give another folder"
+                    ) from None
+            remove_partial(self.categories)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def find(self, category: str, wanted: dict[str, Any]) -> tuple[dict[str, Any] | None, str]:
         """Return what is kept of a category, or None and why it has to be done again.
 
         The reason is empty where nothing was kept. What is kept counts if it is whole and was made
-        with the `wanted` identity, and the score maps of the samples are there.
+        with the `wanted` identity.
         """
         folder = self.folder / self.place(category)
         try:
             document = json.loads((folder / _RESULT).read_text(encoding="utf-8"))
             known = document["identity"]
-            files = document["files"]
+            files = dict(document["files"])
         except FileNotFoundError:
             return None, ""
         except (OSError, ValueError, KeyError, TypeError):
@@ -103,10 +139,9 @@ class KeptResults:
         changed = [name for name in wanted if known.get(name) != wanted[name]]
         if changed:
             return None, f"changed since it was kept: {', '.join(changed)}"
-        if not all((folder / name).is_file() for name in files):
-            return None, "pictures that were kept of it are gone"
-        if not all(self.map_file(sample).is_file() for sample in maps):
-            return None, "score maps that were kept of it are gone"
+        present = _sizes(folder)
+        if any(present.get(name) != size for name, size in files.items()):
+            return None, "files that were kept of it are gone or changed"
         return document, ""
 
     @contextmanager
@@ -116,16 +151,42 @@ class KeptResults:
         They take the place of what was kept before in one step, so an interrupt leaves either.
         """
         document: dict[str, Any] = {}
-        with (
-            writing_report(self.folder),
-            replaced_folder(self.folder / self.place(category)) as new,
-        ):
+        with replaced_folder(self.folder / self.place(category)) as new:
             yield new, document
-            document["files"] = sorted(path.name for path in new.iterdir())
-            text = json.dumps(document, ensure_ascii=False, allow_nan=False, indent=1)
-            replace_text(new / _RESULT, text)
+            with writing_report(self.folder):
+                document["files"] = _sizes(new)
+                text = json.dumps(document, ensure_ascii=False, allow_nan=False, indent=1)
+                replace_text(new / _RESULT, text)
 
-    def map_file(self, sample: Sample) -> Path:
-        """Return where the score map of a sample lies: its own name below `maps`, as TIFF."""
-        parts = [part for part in PurePosixPath(sample.name).parts if part not in ("..", "/")]
-        return self.maps.joinpath(*parts).with_suffix(".tiff")
+
+def _sizes(folder: Path) -> dict[str, int]:
+    """Return the size in bytes of each file below a folder, by its name from there."""
+    return {
+        file.relative_to(folder).as_posix(): file.stat().st_size
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+    }
+
+
+def map_files(samples: Iterable[Sample]) -> dict[str, Path]:
+    """Return where the score map of each sample lies in its category's folder, by its name.
+
+    That is the sample's own name, as TIFF. Where this is not one of its own or would leave the
+    folder, a digest of the name tells it from the others.
+    """
+    names = [sample.name for sample in samples]
+    plain = {name: _plain_map(name) for name in names}
+    # Some file systems take capital letters for small ones.
+    counts = Counter(str(file).casefold() for file in plain.values())
+    files = {}
+    for name, file in plain.items():
+        if counts[str(file).casefold()] > 1 or ".." in PurePosixPath(name).parts:
+            digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()
+            file = file.with_name(f"{PurePosixPath(name).name}-{digest[:8]}.tiff")
+        files[name] = file
+    return files
+
+
+def _plain_map(name: str) -> Path:
+    parts = [part for part in PurePosixPath(name).parts if part not in ("..", "/")]
+    return Path(_MAPS, *parts).with_suffix(".tiff")

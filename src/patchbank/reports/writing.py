@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import re
 import secrets
 import shutil
 import tempfile
@@ -13,6 +14,7 @@ from pathlib import Path
 from patchbank.errors import DiskFullError, MissingExtraError, ReportError
 
 _REPORT_PACKAGES = ("jinja2", "matplotlib")
+_PARTIAL = re.compile(r"\..+\.[0-9a-f]{8}\.(partial|old)")
 
 
 def check_report_packages(extra: str = "report") -> None:
@@ -56,6 +58,11 @@ def make_writable(folder: Path, *inner: Path, page: Path) -> None:
     """
     with writing_report(folder):
         for one in (folder, *inner):
+            if one.is_file():
+                raise ReportError(
+                    f"the report cannot be written to {folder}: "
+                    f"{'it' if one == folder else one.name} is a file; give another folder"
+                )
             one.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=one) as probe:
                 probe.write(b"probe")
@@ -80,16 +87,31 @@ def replace_text(path: Path, text: str) -> None:
 
 @contextlib.contextmanager
 def replaced_folder(target: Path) -> Iterator[Path]:
-    """Yield a folder to write to; it takes the place of `target` when all went well."""
+    """Yield a folder to write to; it takes the place of `target` when all went well.
+
+    Raises
+    ------
+    DiskFullError, ReportError
+        If the folder cannot be made or moved.
+    """
     token = secrets.token_hex(4)
     partial = target.with_name(f".{target.name}.{token}.partial")
     old = target.with_name(f".{target.name}.{token}.old")
     try:
-        partial.mkdir(parents=True)
+        with writing_report(target.parent):
+            partial.mkdir(parents=True)
         yield partial
-        if target.exists():
-            target.rename(old)
-        partial.rename(target)
+        with writing_report(target.parent):
+            if target.exists():
+                target.rename(old)
+            partial.rename(target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def remove_partial(parent: Path) -> None:
+    """Remove what `replaced_folder` left in a folder when its process was killed."""
+    for left in parent.glob(".*.*"):
+        if _PARTIAL.fullmatch(left.name):
+            shutil.rmtree(left, ignore_errors=True)

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from patchbank.datasets.marker import write_marker
+from patchbank.datasets.marker import image_marker, write_marker
 from patchbank.datasets.samples import CategorySamples, Sample
-from patchbank.errors import DatasetError, ParameterError
+from patchbank.errors import DatasetError, ParameterError, ReportError
 from patchbank.inspection import benchmark as module
 from patchbank.inspection.benchmark import Benchmark
 from patchbank.inspection.benchmark_report import CategoryResult
@@ -211,6 +211,115 @@ def test_synthetic_images_are_labelled_and_have_no_published_figures(
     csv_text = (made.report.folder / "results.csv").read_text("utf-8")
     assert "PatchCore" not in csv_text
     assert csv_text.count("synthetic images") == 2
+
+
+def test_a_synthetic_category_beside_a_real_one_has_no_published_figures(
+    workspace: Workspace, root: Path, tmp_path: Path
+) -> None:
+    """Copied from its set, it is known by its images."""
+    for name in ("tile", "wood"):
+        shutil.copytree(root / "tile", tmp_path / "set" / name)
+    for file in (tmp_path / "set" / "wood" / "test").rglob("0*.png"):
+        Image.open(file).save(file, pnginfo=image_marker())
+    made = make(workspace, tmp_path / "set", tmp_path / "out")
+    tile, wood = made.run()
+    assert isinstance(tile, CategoryResult)
+    assert isinstance(wood, CategoryResult)
+    assert [one.evaluation.label for one in (tile, wood)] == ["tile", "wood (synthetic)"]
+    assert len(tile.published) == 3
+    assert wood.published == ()
+    with (tmp_path / "out" / "results.csv").open(encoding="utf-8", newline="") as file_:
+        sources = [row["source"] for row in csv.DictReader(file_) if row["category"] == "wood"]
+    assert sources == ["patchbank, synthetic images"]
+
+
+@pytest.fixture
+def private(surfaces: Surfaces, tmp_path: Path) -> Path:
+    """A manifest with images that have no label, whose names differ by little."""
+    folder = tmp_path / "set"
+    shutil.copytree(surfaces.train, folder / "train")
+    for number, name in enumerate(("test/000.png", "test/000.tif", "../test/000.png")):
+        (folder / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(brushed(100 + number)).save(folder / name)
+    lines = [f"train/{file.name},good,train" for file in sorted((folder / "train").iterdir())]
+    lines += ["test/000.png,unknown,test", "test/000.tif,unknown,test"]
+    lines += ["../test/000.png,unknown,test"]
+    (folder / "can.csv").write_text("\n".join(["path,label,split", *lines]) + "\n")
+    return folder / "can.csv"
+
+
+def private_benchmark(
+    workspace: Workspace, private: Path, folder: Path, **options: Any
+) -> Benchmark:
+    settings = make_fit_settings(image_size=96, **options)
+    return Benchmark(workspace, private, None, settings, folder, dataset="manifest")
+
+
+def test_each_image_without_a_label_has_a_map_of_its_own(
+    workspace: Workspace, private: Path, tmp_path: Path
+) -> None:
+    (result,) = private_benchmark(workspace, private, tmp_path / "out").run()
+    assert isinstance(result, CategoryResult)
+    assert result.score_maps == 3
+    maps = sorted((tmp_path / "out").rglob("*.tiff"))
+    assert len(maps) == 3
+    assert len({np.asarray(Image.open(path)).tobytes() for path in maps}) == 3
+    assert all(path.is_relative_to(tmp_path / "out" / result.place / "maps") for path in maps)
+
+
+def test_an_interrupt_leaves_the_maps_that_were_kept(
+    workspace: Workspace, private: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The maps of other settings are not taken for those of the settings kept."""
+    out = tmp_path / "out"
+    list(private_benchmark(workspace, private, out).run())
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+
+    def interrupted(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "write_galleries", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        list(private_benchmark(workspace, private, out, coreset_ratio=0.02).run())
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    monkeypatch.undo()
+    (result,) = private_benchmark(workspace, private, out).run()
+    assert isinstance(result, CategoryResult)
+    assert result.kept
+
+
+def test_two_benchmarks_do_not_write_to_one_folder(
+    workspace: Workspace, root: Path, copied: Path
+) -> None:
+    left = copied / "categories" / ".tile-0.0123abcd.partial"
+    left.mkdir()
+    first = make(workspace, root, copied, "tile", HOSTILE).run()
+    next(first)
+    assert not left.exists()
+    with pytest.raises(ReportError, match=r"another benchmark is writing to .*; wait for its end"):
+        next(make(workspace, root, copied, "tile").run())
+    list(first)
+    (result,) = make(workspace, root, copied, "tile").run()
+    assert isinstance(result, CategoryResult)
+
+
+def test_a_mask_that_marks_nothing_is_a_remark(
+    workspace: Workspace, root: Path, tmp_path: Path
+) -> None:
+    """Its image would count as good pixels, and the defect in it as false alarms."""
+    shutil.copytree(root / "tile", tmp_path / "set" / "tile")
+    mask = tmp_path / "set" / "tile" / "ground_truth" / "scratch" / "003_mask.png"
+    Image.fromarray(np.zeros((96, 96), dtype=np.uint8)).save(mask)
+    (black,) = make(workspace, tmp_path / "set", tmp_path / "out").run()
+    assert isinstance(black, CategoryResult)
+    (remark,) = [one for one in black.evaluation.remarks if "003_mask.png" in one]
+    assert remark.startswith("tile/test/scratch/003.png does not count in the pixel figures: mask")
+    (tmp_path / "set" / "tile" / "test" / "scratch" / "003.png").unlink()
+    mask.unlink()
+    (without,) = make(workspace, tmp_path / "set", tmp_path / "out").run()
+    assert isinstance(without, CategoryResult)
+    for figure in ("pixel_auroc", "aupro"):
+        assert black.evaluation.value(figure) == without.evaluation.value(figure)
 
 
 def test_images_without_a_label_get_a_map(workspace: Workspace, tmp_path: Path) -> None:

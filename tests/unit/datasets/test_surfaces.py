@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -106,10 +107,10 @@ def test_the_set_loads_as_mvtec_ad(tmp_path: Path) -> None:
     assert steps[-1] == (made, made)
     dataset = DATASETS["mvtec"]
     assert dataset.list_categories(tmp_path / "surfaces") == list(CATEGORIES)
-    assert dataset.is_synthetic(tmp_path / "surfaces")
     for category, kinds in CATEGORIES.items():
         samples = dataset.load(tmp_path / "surfaces", category)
         assert samples.warnings == ()
+        assert dataset.is_synthetic(tmp_path / "surfaces", samples)
         assert len(samples.train) == 3
         assert samples.kinds == {"good": 2, **dict.fromkeys(sorted(kinds), 1)}
         for sample in samples.test:
@@ -121,6 +122,27 @@ def test_the_set_loads_as_mvtec_ad(tmp_path: Path) -> None:
     assert "synthetic" in note
     assert "seed 0" in note
     assert sorted(path.name for path in tmp_path.iterdir()) == ["surfaces"]
+
+
+@pytest.mark.usefixtures("few")
+def test_images_are_known_as_synthetic_without_their_folder(tmp_path: Path) -> None:
+    """A category copied elsewhere, and a manifest in the folder or anywhere."""
+    make_surfaces(tmp_path / "surfaces", image_size=64)
+    shutil.copytree(tmp_path / "surfaces" / "tile", tmp_path / "copied" / "tile")
+    copied = DATASETS["mvtec"].load(tmp_path / "copied", "tile")
+    assert DATASETS["mvtec"].is_synthetic(tmp_path / "copied", copied)
+    for folder in (tmp_path / "surfaces", tmp_path / "copied"):
+        listed = folder / "tile.csv"
+        lines = [f"tile/train/good/{number:03}.png,good,train" for number in range(3)]
+        lines.append("tile/test/crack/000.png,anomalous,test")
+        listed.write_text("\n".join(["path,label,split", *lines]) + "\n")
+        samples = DATASETS["manifest"].load(listed, "tile")
+        assert DATASETS["manifest"].is_synthetic(listed, samples)
+    # What looks at the pixels alone, as a camera's images do, is not labelled.
+    for file in (tmp_path / "copied" / "tile" / "test").rglob("*.png"):
+        with Image.open(file) as image:
+            Image.fromarray(np.asarray(image)).save(file)
+    assert not DATASETS["mvtec"].is_synthetic(tmp_path / "copied", copied)
 
 
 @pytest.mark.usefixtures("few")

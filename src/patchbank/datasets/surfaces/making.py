@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from patchbank.datasets.marker import write_marker
+from patchbank.datasets.marker import image_marker, write_marker
 from patchbank.datasets.new_folder import new_folder, refuse_filled
 from patchbank.datasets.samples import GOOD
 from patchbank.datasets.surfaces.defects import DEFECTS
@@ -137,7 +137,8 @@ def _tasks(seed: int) -> Iterator[_Task]:
 def _write(root: Path, task: _Task, side: int) -> None:
     drawing = draw(task.category, None if task.kind == GOOD else task.kind, task.key, side)
     # Grain does not compress: more effort takes a third of the time and saves a twentieth.
-    Image.fromarray(drawing.image).save(root / _image_name(task), compress_level=1)
+    image = Image.fromarray(drawing.image)
+    image.save(root / _image_name(task), compress_level=1, pnginfo=image_marker())
     if task.kind != GOOD:
         mask = np.where(drawing.mask, 255, 0).astype(np.uint8)
         Image.fromarray(mask).save(root / _mask_name(task))
