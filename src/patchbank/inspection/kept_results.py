@@ -106,7 +106,7 @@ class KeptResults:
             If another one is writing there.
         """
         with writing_report(self.folder):
-            descriptor = os.open(self.folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = os.open(self.folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
             with writing_report(self.folder):
                 try:
