@@ -72,6 +72,35 @@ def test_search_uses_an_index_and_says_so(patchbank: Run, name: str) -> None:
     assert "there was none" in patchbank("index", "brushed", "--drop").out
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("inspect", "b\udcffd", "IMAGE"),
+        ("search", "b\udcffd", "IMAGE"),
+        ("show", "b\udcffd"),
+        ("forget", "b\udcffd", "--yes"),
+        ("fit", "b\udcffd", "IMAGE"),
+        ("export", "b\udcffd", "FILE"),
+        ("index", "b\udcffd"),
+        ("defects", "list", "b\udcffd"),
+        ("defects", "remove", "brushed", "b\udcffd"),
+        ("defects", "add", "brushed", "IMAGE", "--label", "b\udcffd"),
+        ("search", "brushed", "--name", "b\udcffd.png"),
+        ("search", "brushed", "--name", "b\0d.png"),
+        ("search", "b\0d", "--name", "good.png"),
+    ],
+)
+def test_text_that_cannot_be_stored(
+    patchbank: Run, surfaces: Surfaces, tmp_path: Path, name: str, arguments: tuple[str, ...]
+) -> None:
+    image = str(sorted(surfaces.train.iterdir())[0])
+    places = {"IMAGE": image, "FILE": str(tmp_path / "x.bank")}
+    outcome = patchbank(*(places.get(one, one) for one in arguments))
+    assert outcome.code == 2
+    assert outcome.complaint.isprintable()
+    assert not list(tmp_path.iterdir())
+
+
 def test_defects(patchbank: Run, name: str, surfaces: Surfaces, tmp_path: Path) -> None:
     assert "No defect recorded" in patchbank("defects", "list", "brushed").err
     scratch = surfaces.scratched / "000.png"

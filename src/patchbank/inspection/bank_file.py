@@ -7,6 +7,7 @@ has the numbers, bit for bit; ``thumbnails/`` and, if asked for, ``images/`` the
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import secrets
@@ -32,6 +33,8 @@ _DOCUMENT: Final = "bank.json"
 _NUMBERS: Final = "bank.safetensors"
 _MOST_DOCUMENT_BYTES: Final = 256_000_000
 _ENCRYPTED: Final = 1
+# What an integer of the database holds.
+_LARGEST_SIDE: Final = 2**31 - 1
 # The same bank gives the same bytes, whenever it is written.
 _NO_DATE: Final = (1980, 1, 1, 0, 0, 0)
 # Parts that a bank may have or not, by the name of `NewBank`'s field; each is bytes.
@@ -85,6 +88,16 @@ class BankContent:
     image_files: Mapping[int, bytes] = field(default_factory=dict)
 
 
+def check_target(path: Path, *, force: bool = False) -> None:
+    """Raise BankFileError unless a bank's file can go there, before any work is done."""
+    if path.is_dir():
+        raise BankFileError(f"{path}: is a folder; give the name of a file")
+    if not path.parent.is_dir():
+        raise BankFileError(f"{path}: there is no folder {path.parent}; make it first")
+    if path.exists() and not force:
+        raise BankFileError(f"{path}: is there already; give another name, or --force")
+
+
 def write_bank_file(path: Path, content: BankContent, *, force: bool = False) -> int:
     """Write a bank's file, whole or not at all; return its size in bytes.
 
@@ -93,8 +106,7 @@ def write_bank_file(path: Path, content: BankContent, *, force: bool = False) ->
     BankFileError
         If it is there already and `force` was not asked for, or cannot be written.
     """
-    if path.exists() and not force:
-        raise BankFileError(f"{path}: is there already; give another name, or --force")
+    check_target(path, force=force)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         with draft.open("xb") as file:
@@ -104,8 +116,15 @@ def write_bank_file(path: Path, content: BankContent, *, force: bool = False) ->
             os.fsync(file.fileno())
         size = draft.stat().st_size
         draft.replace(path)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        reason = (error.strerror or str(error)).lower()
+        raise BankFileError(f"{path}: cannot be written: {reason}") from error
     finally:
-        draft.unlink(missing_ok=True)
+        # Where it could not even be made there is nothing to remove, perhaps not even a folder.
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
     return size
 
 
@@ -205,6 +224,7 @@ def _read(archive: zipfile.ZipFile, path: Path, *, with_images: bool) -> BankCon
             raise BankFileError(f"{path}: is damaged (its part {name!r} differs); export again")
         return data
 
+    _check_description(document)
     numbers = load(part(_NUMBERS))
     scores, radius = numbers.pop("scores"), numbers.pop("covering_radius")
     optional: dict[str, Any] = {
@@ -217,7 +237,7 @@ def _read(archive: zipfile.ZipFile, path: Path, *, with_images: bool) -> BankCon
         settings=document.settings,
         calibration=document.calibration,
         coreset_ratio=document.coreset_ratio,
-        covering_radius=float(radius[0]),
+        covering_radius=_radius(radius),
         images=[
             NewImage(
                 name=one.name,
@@ -225,9 +245,9 @@ def _read(archive: zipfile.ZipFile, path: Path, *, with_images: bool) -> BankCon
                 width=one.width,
                 height=one.height,
                 thumbnail=part(one.thumbnail),
-                label=one.label,
+                label=_good(one.label),
                 origin=one.origin,
-                score=float(score),
+                score=_not_infinite("a score", score),
             )
             for one, score in zip(document.images, scores, strict=True)
         ],
@@ -239,6 +259,47 @@ def _read(archive: zipfile.ZipFile, path: Path, *, with_images: bool) -> BankCon
                 raise BankFileError(f"{path}: holds no images; export it again with --with-images")
             files[index] = part(one.file)
     return BankContent(document.category, document.bank_version, bank, files)
+
+
+def _check_description(document: _Document) -> None:
+    """Raise ValueError for what digests cannot tell: values that make no sense."""
+    if not 0 < document.coreset_ratio <= 1:
+        raise ValueError(f"coreset_ratio is {document.coreset_ratio}, expected above 0, at most 1")
+    grid = document.extractor.get("grid")
+    if grid is not None and not (
+        isinstance(grid, list)
+        and len(grid) == 2
+        and all(type(side) is int and side > 0 for side in grid)
+    ):
+        raise ValueError(f"the extractor's grid is {grid!r}, expected two positive whole numbers")
+    held_out = (document.calibration or {}).get("held_out", 0)
+    if type(held_out) is not int or not 0 <= held_out <= len(document.images):
+        raise ValueError(
+            f"held_out is {held_out!r}, expected a whole number up to {len(document.images)}, "
+            "the number of images"
+        )
+    for image in document.images:
+        if max(image.width, image.height) > _LARGEST_SIDE:
+            raise ValueError(f"size is {image.width} x {image.height}, beyond {_LARGEST_SIDE}")
+
+
+def _good(label: str) -> str:
+    if label != "good":
+        raise ValueError(f"label is {label!r}, expected good: banks are made of good images")
+    return label
+
+
+def _not_infinite(name: str, value: float) -> float:
+    """Return a number that may be NaN, which stands for none."""
+    if np.isinf(value):
+        raise ValueError(f"{name} is {value}, expected a finite number")
+    return float(value)
+
+
+def _radius(values: NDArray[Any]) -> float:
+    if values.shape != (1,) or values[0] < 0:
+        raise ValueError(f"covering_radius is {values.tolist()}, expected one number, 0 or more")
+    return _not_infinite("covering_radius", values[0])
 
 
 def _document(path: Path, text: bytes) -> _Document:

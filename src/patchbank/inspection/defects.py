@@ -14,7 +14,7 @@ from patchbank.datasets.folders import find_images
 from patchbank.errors import ImageError, ParameterError
 from patchbank.inspection.gather import THUMBNAIL_SIDE
 from patchbank.inspection.inspect import matching_extractor
-from patchbank.inspection.sources import readable, source_name
+from patchbank.inspection.sources import checked_name, file_at, readable, source_name
 from patchbank.inspection.verdicts import Refused
 from patchbank.inspection.workspace import Workspace
 from patchbank.progress import Progress, silent
@@ -152,6 +152,7 @@ def remove_defects(
     """
     if not names and not synthetic:
         raise ParameterError("defects remove: name the defects, or give --synthetic for all those")
+    names = [checked_name(name) for name in names]
     return workspace.database.defects.remove(category, names, synthetic=synthetic)
 
 
@@ -172,11 +173,13 @@ def defect_to_json(defect: StoredDefect) -> dict[str, Any]:
 def _check_label(label: str | None) -> None:
     if label is not None and (not label.strip() or "\0" in label):
         raise ParameterError("label: give text that is not empty, for example crack")
+    if label is not None and readable(label) != label:
+        raise ParameterError(f"label {label!r}: is not UTF-8; give text, for example crack")
 
 
 def _files(bank: StoredBank, random: np.random.Generator) -> list[Path]:
     """Return the files of reference images that are still there, shuffled."""
-    origins = [Path(one.origin) for one in bank.references if one.origin is not None]
+    origins = [file_at(one.origin) for one in bank.references if one.origin is not None]
     there = [path for path in origins if path.is_file()]
     if not there:
         where = f"; they were {origins[0]} and others" if origins else ""

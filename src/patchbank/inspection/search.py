@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from patchbank.errors import ImageError, NotFittedError, ParameterError
 from patchbank.inspection.inspect import DEFAULT_TOP, matching_extractor
-from patchbank.inspection.sources import source_name
+from patchbank.inspection.sources import checked_name, source_name
 from patchbank.inspection.workspace import Workspace
 from patchbank.store.banks import StoredBank
 from patchbank.store.indexes import HnswIndex, Metric
@@ -165,6 +165,7 @@ def search(
     chosen, way = _checked(among, metric, threshold, top, image is None, name is None)
     bank = workspace.database.banks.active(category, patches=False)
     if name is not None:
+        name = checked_name(name)
         query = _stored_query(workspace, bank, name)
     else:
         assert image is not None

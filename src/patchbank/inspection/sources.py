@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,6 +12,8 @@ from PIL import Image
 
 from patchbank.errors import ParameterError
 from patchbank.vision.images import ImageSource
+
+_ESCAPED_BYTE = re.compile(rb"\\x([89a-f][0-9a-f])")
 
 
 def checked_sources(images: Iterable[ImageSource]) -> list[ImageSource]:
@@ -54,10 +56,10 @@ def checked_names(sources: Sequence[ImageSource], names: Sequence[str] | None) -
 
 
 def checked_name(name: str) -> str:
-    """Return an image's name, or raise `ParameterError`: a record cannot hold every text."""
+    """Return an image's name as it is stored, or raise `ParameterError`: see `readable`."""
     if not name or "\0" in name:
         raise ParameterError(f"{name!r} is no name for an image; give text that is not empty")
-    return name
+    return readable(name)
 
 
 def source_name(source: ImageSource, index: int = 0) -> str:
@@ -71,5 +73,29 @@ def source_name(source: ImageSource, index: int = 0) -> str:
 
 
 def readable(path: str) -> str:
-    """Return a path as text that can be stored and printed."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    r"""Return a path as text that can be stored and printed: ``\xff`` for what is not UTF-8.
+
+    Raises
+    ------
+    ParameterError
+        If it is no path that a file system gave.
+    """
+    try:
+        return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:
+        raise ParameterError(f"{path!r} is not text that can be stored; give another") from None
+
+
+def file_at(origin: str) -> Path:
+    """Return the path of a file whose `readable` path was stored."""
+    path = Path()
+    for part in Path(origin).parts:
+        # A name may have the escape's characters themselves.
+        path = path / part if (path / part).exists() else path / _unescaped(part)
+    return path if path.exists() else Path(origin)
+
+
+def _unescaped(part: str) -> str:
+    # Bytes that are not UTF-8 are 0x80 and above.
+    content = _ESCAPED_BYTE.sub(lambda match: bytes([int(match[1], 16)]), part.encode())
+    return content.decode("utf-8", "surrogateescape")

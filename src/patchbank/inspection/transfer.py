@@ -19,9 +19,15 @@ from patchbank.errors import (
     UnknownBackboneError,
     UnknownLayerError,
 )
-from patchbank.inspection.bank_file import BankContent, read_bank_file, write_bank_file
+from patchbank.inspection.bank_file import (
+    BankContent,
+    check_target,
+    read_bank_file,
+    write_bank_file,
+)
 from patchbank.inspection.inspect import matching_extractor
 from patchbank.inspection.settings import FitSettings
+from patchbank.inspection.sources import file_at
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.calibration import Calibration
 from patchbank.progress import Progress, silent
@@ -69,10 +75,9 @@ def export_bank(
     UnknownCategoryError, NotFittedError
         If there is no such category or it has no bank.
     BankFileError
-        If the file is there, or an image's file is not, or has changed.
+        If the file is there, its folder is not, or an image's file is not, or has changed.
     """
-    if path.exists() and not force:
-        raise BankFileError(f"{path}: is there already; give another name, or --force")
+    check_target(path, force=force)
     stored, images = workspace.database.banks.active_with_images(category)
     kept = {one.name: getattr(stored, one.name) for one in fields(NewBank) if one.name != "images"}
     files = {}
@@ -157,7 +162,7 @@ def _file_of(image: NewImage) -> bytes:
     if image.origin is None:
         raise BankFileError(f"{image.name}: came from no file; export without --with-images")
     try:
-        content = Path(image.origin).read_bytes()
+        content = file_at(image.origin).read_bytes()
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise BankFileError(f"{image.origin}: {reason}; {remedy}") from error

@@ -34,6 +34,8 @@ from patchbank.store.patches import Patches
 # A server that is starting up or short of connections gets this long.
 _PATIENCE_SECONDS = 10.0
 _CONNECT_SECONDS = 10
+# Whatever the database's encoding is, it then understands all that it can store.
+_SESSION: dict[str, Any] = {"application_name": "patchbank", "client_encoding": "utf8"}
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ class Database:
         self._pool: ConnectionPool[Connection] = ConnectionPool(
             url or "",
             connection_class=_embedded_connection(place.server) if place.server else Connection,
-            kwargs={"application_name": "patchbank"},
+            kwargs=_SESSION,
             configure=self._configure,
             check=_prepare_to_lend,
             # One connection stays: the embedded server sees that it is still wanted.
@@ -283,16 +285,14 @@ def _connect(place: Place, url: str | None, *, autocommit: bool = False) -> Conn
         try:
             if place.server is not None:
                 return place.server.connect(
-                    lambda conninfo: psycopg.connect(
-                        conninfo, autocommit=autocommit, application_name="patchbank"
-                    )
+                    lambda conninfo: psycopg.connect(conninfo, autocommit=autocommit, **_SESSION)
                 )
             given = psycopg.conninfo.conninfo_to_dict(url or "")
             timeout = given.get("connect_timeout", _CONNECT_SECONDS)
             return psycopg.connect(
                 url or "",
                 autocommit=autocommit,
-                application_name="patchbank",
+                **_SESSION,
                 connect_timeout=timeout,
             )
         except psycopg.OperationalError as error:

@@ -123,6 +123,11 @@ def explained(place: Place) -> Iterator[None]:
         yield
     except (psycopg.Error, PoolTimeout, PoolClosed) as error:
         raise explain(error, place) from error
+    except UnicodeEncodeError as error:
+        # Text as Linux gives it for a name that is not UTF-8.
+        raise ParameterError(
+            f"{error.object!r} is not UTF-8, and no database can store it; give other text"
+        ) from error
 
 
 def explain(error: Exception, place: Place) -> PatchbankError:
@@ -138,6 +143,13 @@ def explain(error: Exception, place: Place) -> PatchbankError:
         return _disk_full(place)
     if isinstance(error, PoolClosed):
         return DatabaseError(f"{place} was closed; open it again")
+    if isinstance(error, psycopg.DataError) and "NUL (0x00)" in reason:
+        return ParameterError("a name or label has a NUL byte in it, which no database can store")
+    if isinstance(error, errors.UntranslatableCharacter):
+        return ParameterError(
+            f"{place} cannot store a character: {reason}; use plainer names, or a database made "
+            "with `createdb --encoding=UTF8 --template=template0`"
+        )
     if isinstance(error, errors.InsufficientPrivilege | errors.ReadOnlySqlTransaction):
         return DatabaseError(
             f"{place} refused: {reason}; patchbank needs a role that may create and write tables"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 from psycopg import errors, sql
@@ -34,25 +34,31 @@ def prepare(connection: Connection, place: Place) -> str:
     """
     statements = queries.load("database")
     with connection.transaction():
-        server, available, installed, schema, migrated = _look(connection)
-    if server // 10000 < MINIMUM_SERVER:
+        looked = _look(connection)
+    if looked.server // 10000 < MINIMUM_SERVER:
         raise DatabaseError(
-            f"{place} is PostgreSQL {server // 10000}; "
+            f"{place} is PostgreSQL {looked.server // 10000}; "
             f"patchbank needs {MINIMUM_SERVER} or newer, upgrade the server"
         )
-    if installed is None:
-        _create_extension(connection, place, available)
+    if looked.installed is None:
+        _create_extension(connection, place, looked.available)
         with connection.transaction():
-            _, _, installed, schema, _ = _look(connection)
-    if _version(installed) < MINIMUM_PGVECTOR:
+            looked = _look(connection)
+    schema = looked.schema or "public"
+    if looked.usable is False:
+        raise DatabaseError(
+            f"{place}: this user may not use pgvector, which is in the schema {schema}; have its "
+            f"owner run `grant usage on schema {_quote(schema)} to {_quote(looked.user)}`"
+        )
+    if _version(looked.installed) < MINIMUM_PGVECTOR:
         raise PgvectorMissingError(
-            f"{place} has pgvector {installed}; patchbank needs 0.8 or newer: install it on the "
-            "server and run `alter extension vector update`"
+            f"{place} has pgvector {looked.installed}; patchbank needs 0.8 or newer: install "
+            "it on the server and run `alter extension vector update`"
         )
     path = search_path(schema)
     known = migrations()
     applied: set[str] = set()
-    if migrated:
+    if looked.migrated:
         with connection.transaction():
             applied = {name for (name,) in connection.execute(statements["migrations"])}
     _refuse_newer(applied, known, place)
@@ -92,11 +98,22 @@ def _quote(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _look(connection: Connection) -> tuple[int, str | None, str | None, str, bool]:
+class _Looked(NamedTuple):
+    """The server's version, and of pgvector: versions, where it is, whether it may be used."""
+
+    server: int
+    available: str | None
+    installed: str | None
+    schema: str | None
+    usable: bool | None
+    user: str
+    migrated: bool
+
+
+def _look(connection: Connection) -> _Looked:
     row = connection.execute(queries.load("database")["look"]).fetchone()
     assert row is not None
-    server, available, installed, schema, migrated = row
-    return server, available, installed, schema or "public", migrated
+    return _Looked(*row)
 
 
 def _create_extension(connection: Connection, place: Place, available: str | None) -> None:

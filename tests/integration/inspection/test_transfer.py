@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
+import os
 import shutil
 import zipfile
 from collections.abc import Callable
@@ -12,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import load, save
 
 import patchbank
 from patchbank.errors import BankFileError, CategoryExistsError
@@ -141,6 +144,54 @@ def rewritten(content: bytes, **documents: Any) -> bytes:
     return buffer.getvalue()
 
 
+def with_image(content: bytes, **changes: Any) -> bytes:
+    """Return a bank's file with entries of its first image replaced."""
+    first, *others = json.loads(zipfile.ZipFile(io.BytesIO(content)).read("bank.json"))["images"]
+    return rewritten(content, images=[first | changes, *others])
+
+
+def with_numbers(content: bytes, **arrays: np.ndarray[Any, Any]) -> bytes:
+    """Return a bank's file with some of its numbers replaced, their digest being right."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as before, zipfile.ZipFile(buffer, "w") as after:
+        numbers = save(load(before.read("bank.safetensors")) | arrays)
+        for name in before.namelist():
+            after.writestr(name, numbers if name == "bank.safetensors" else before.read(name))
+        parts = json.loads(before.read("bank.json"))["parts"]
+    digest = hashlib.sha256(numbers).hexdigest()
+    return rewritten(buffer.getvalue(), parts=parts | {"bank.safetensors": digest})
+
+
+def test_where_no_file_can_be_is_said_by_its_name(bank: Bank, tmp_path: Path) -> None:
+    with pytest.raises(BankFileError) as raised:
+        bank.export(tmp_path / "none" / "brushed.bank")
+    folder = tmp_path / "none"
+    assert str(raised.value) == f"{folder}/brushed.bank: there is no folder {folder}; make it first"
+    for force in (False, True):
+        with pytest.raises(BankFileError, match="images: is a folder; give the name of a file"):
+            bank.export(tmp_path / "images", force=force)
+    with pytest.raises(BankFileError, match="bank: cannot be written: file name too long"):
+        bank.export(tmp_path / f"{'x' * 240}.bank")
+    assert [one.name for one in tmp_path.iterdir()] == ["images"]
+
+
+def test_a_name_that_is_not_utf_8_is_found_again(
+    bank: Bank, take_in: Callable[..., Bank], tmp_path: Path
+) -> None:
+    images = tmp_path / os.fsdecode(b"odd\xfe")
+    (tmp_path / "images").rename(images)
+    (images / "003.png").rename(images / os.fsdecode(b"bad\xff.png"))
+    bank.fit(images, image_size=64)
+    file = tmp_path / "brushed.bank"
+    assert bank.export(file, with_images=True).image_files == 24
+    # So does a file whose name has those characters themselves.
+    (images / "004.png").rename(images / r"literal\xff.png")
+    bank.fit(images, image_size=64)
+    assert bank.export(file, force=True, with_images=True).image_files == 24
+    found = bank.search(name=str(images / os.fsdecode(b"bad\xff.png")))
+    assert found.matches[0].name.endswith(r"odd\xfe/bad\xff.png")
+
+
 def test_damaged_and_foreign_files_are_refused_in_one_line(
     bank: Bank, take_in: Callable[..., Bank], tmp_path: Path
 ) -> None:
@@ -192,6 +243,48 @@ def test_damaged_and_foreign_files_are_refused_in_one_line(
     with pytest.raises(BankFileError, match="holds no images; export it again with --with-images"):
         take_in(file, images=tmp_path / "unpacked")
     assert not take_in(file).inspect(tmp_path / "images" / "000.png").heatmap
+
+
+def test_values_that_make_no_sense_are_damage_whatever_the_digests(
+    bank: Bank, take_in: Callable[..., Bank], tmp_path: Path
+) -> None:
+    file = tmp_path / "brushed.bank"
+    bank.export(file)
+    good = file.read_bytes()
+    _, extractor = _extractor_of(good)
+    cases = {
+        "damaged (coreset_ratio is 0.0,": rewritten(good, coreset_ratio=0.0),
+        "damaged (coreset_ratio is 1.5,": rewritten(good, coreset_ratio=1.5),
+        "damaged (coreset_ratio is nan": rewritten(good, coreset_ratio=float("nan")),
+        "damaged (the extractor's grid is [8]": rewritten(
+            good, extractor={**extractor, "grid": [8]}
+        ),
+        "damaged (the extractor's grid is [8, 0]": rewritten(
+            good, extractor={**extractor, "grid": [8, 0]}
+        ),
+        "damaged (the extractor's grid is 'x'": rewritten(
+            good, extractor={**extractor, "grid": "x"}
+        ),
+        "damaged (held_out is 'many'": rewritten(good, calibration={"held_out": "many"}),
+        "damaged (held_out is 25": rewritten(good, calibration={"held_out": 25}),
+        "damaged (held_out is -1": rewritten(good, calibration={"held_out": -1}),
+        "damaged (label is 'anomalous'": with_image(good, label="anomalous"),
+        "damaged (size is 0 x": with_image(good, width=0),
+        "damaged (size is 64 x 99999999999": with_image(good, width=64, height=99999999999),
+        "damaged (a score is inf": with_numbers(good, scores=np.full(24, np.inf)),
+        "damaged (covering_radius is [-1.0]": with_numbers(good, covering_radius=np.array([-1.0])),
+        "damaged (covering_radius is inf": with_numbers(good, covering_radius=np.array([np.inf])),
+    }
+    for message, content in cases.items():
+        file.write_bytes(content)
+        with pytest.raises(BankFileError) as caught:
+            take_in(file)
+        said = str(caught.value)
+        assert message in said
+        assert said.startswith(f"{file}: ")
+        assert "\n" not in said
+    file.write_bytes(with_numbers(good, covering_radius=np.array([np.nan])))
+    take_in(file)
 
 
 def _extractor_of(content: bytes) -> tuple[str, dict[str, Any]]:

@@ -230,6 +230,50 @@ def test_an_old_pgvector(empty_database_url: str, tmp_path: Path) -> None:
     _refused(empty_database_url, tmp_path, PgvectorMissingError, "0.7.4", "0.8 or newer")
 
 
+def test_a_user_who_may_not_use_pgvectors_schema(
+    network_server: NetworkServer, network_url: str, tmp_path: Path
+) -> None:
+    _execute(
+        network_url,
+        'create schema "My Tools"',
+        'create extension vector schema "My Tools"',
+        "drop role if exists worker",
+        f"create role worker login password '{network_server.password}'",
+        "grant all on database parts to worker",
+    )
+    url = network_server.url("parts", user="worker")
+    try:
+        _refused(url, tmp_path, DatabaseError, 'grant usage on schema "My Tools" to "worker"')
+        _execute(network_url, 'grant usage on schema "My Tools" to worker')
+        open_database(url, tmp_path).close()
+    finally:
+        _execute(network_url, "drop owned by worker cascade", "drop role worker")
+
+
+def test_a_database_of_another_encoding(
+    network_server: NetworkServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What the user's own programs speak is no concern of ours.
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN9")
+    _execute(
+        network_server.url(),
+        "create database latin encoding latin1 locale 'C' template template0",
+    )
+    try:
+        with open_database(network_server.url("latin"), tmp_path) as database:
+            assert database.banks.save("tölö", make_bank()) == 1
+            assert [one.name for one in database.categories.list()] == ["tölö"]
+            with pytest.raises(ParameterError, match=r"LATIN1.*createdb --encoding=UTF8") as raised:
+                database.banks.save("手", make_bank())
+            assert "\n" not in str(raised.value)
+            with pytest.raises(ParameterError, match="is not UTF-8"):
+                database.categories.get("b\udcffd")
+            with pytest.raises(ParameterError, match="NUL byte"):
+                database.categories.get("b\0d")
+    finally:
+        _execute(network_server.url(), "drop database latin with (force)")
+
+
 def test_pgvector_may_be_installed_anywhere(empty_database_url: str, tmp_path: Path) -> None:
     _execute(
         empty_database_url, 'create schema "My Tools"', 'create extension vector schema "My Tools"'

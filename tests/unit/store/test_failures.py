@@ -56,7 +56,7 @@ def test_no_url_at_all_is_refused_without_repeating_it(url: str) -> None:
 )
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres"])
 def test_a_password_that_is_not_encoded_is_not_shown(scheme: str, password: str) -> None:
-    with pytest.raises(ParameterError, match="must be percent-encoded .@ is %40") as raised:
+    with pytest.raises(ParameterError, match=r"must be percent-encoded \(@ is %40") as raised:
         Place(f"{scheme}://anna:{password}@127.0.0.1:5432/parts")
     assert "ter2" not in str(raised.value)
 
@@ -94,6 +94,11 @@ def test_what_the_driver_understands_as_it_was_meant_is_accepted(url: str) -> No
             "server closed",
         ),
         (errors.InsufficientPrivilege("permission denied"), DatabaseError, "role that may create"),
+        (
+            psycopg.DataError("PostgreSQL text fields cannot contain NUL (0x00) bytes"),
+            ParameterError,
+            "NUL byte",
+        ),
         (errors.UndefinedTable("relation missing\nLINE 1"), DatabaseError, "relation missing"),
     ],
 )

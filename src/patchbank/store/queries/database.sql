@@ -10,6 +10,11 @@ select
         select nspname from pg_extension join pg_namespace on pg_namespace.oid = extnamespace
         where extname = 'vector'
     ),
+    (
+        select has_schema_privilege(extnamespace, 'usage') from pg_extension
+        where extname = 'vector'
+    ),
+    current_user,
     to_regclass('patchbank.migration') is not null
 
 -- create_extension --
