@@ -222,7 +222,7 @@ def test_damaged_and_foreign_files_are_refused_in_one_line(
         "was made with other weights of efficientnet-lite0": rewritten(
             good, extractor_fingerprint="0" * 64, extractor={**extractor, "weights_sha256": "0"}
         ),
-        "cannot be used here: unknown backbone 'resnet2000'": rewritten(
+        "add it again, as it was, with: patchbank backbone add resnet2000": rewritten(
             good, extractor={**extractor, "backbone": "resnet2000"}
         ),
         "is of a newer patchbank": rewritten(good, settings={"patience": 3}),
