@@ -22,6 +22,7 @@ def test_from_weights_to_a_verdict(
     surfaces: Surfaces,
     tmp_path: Path,
     database_url: str,
+    graphs_home: Path,
 ) -> None:
     fit = ("fit", "brushed", str(surfaces.train), "--backbone", NAME, *SIZES)
     layers = ("--layers", "layer2,layer3", "--coreset-ratio", "0.1")
@@ -57,5 +58,6 @@ def test_from_weights_to_a_verdict(
     assert bank.extractor_fingerprint == settings.fingerprint()
     # The bank's rows are patches of the images it learned, bit for bit.
     kept = {row.tobytes() for row in bank.features}
-    learned_patches = Extractor(settings).extract([brushed(number) for number in range(24)]).patches
+    extractor = Extractor(settings, cache_folder=graphs_home / "graphs")
+    learned_patches = extractor.extract([brushed(number) for number in range(24)]).patches
     assert kept <= {row.tobytes() for row in learned_patches.reshape(-1, 1536)}
