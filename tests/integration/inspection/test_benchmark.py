@@ -402,7 +402,7 @@ def opened(request: Any, done: Benchmark, browser: Browser) -> Iterator[tuple[An
     )
     tab.goto(done.report.page.as_uri())
     tab.evaluate("for (const image of document.images) image.loading = 'eager'")
-    # Not `wait_for_function`, which has the page evaluate text when it must wait: its policy forbids.
+    # `wait_for_function` has the page evaluate text when it must wait, which its policy forbids.
     tab.evaluate(
         "Promise.all([...document.images].map(image => image.complete || "
         "new Promise(done => { image.onload = image.onerror = done; })))"

@@ -138,7 +138,11 @@ def opened(request: Any, written: Path, browser: Browser) -> Iterator[tuple[Any,
     )
     tab.goto(written.as_uri())
     tab.evaluate("for (const image of document.images) image.loading = 'eager'")
-    tab.wait_for_function("[...document.images].every(image => image.complete)")
+    # `wait_for_function` has the page evaluate text when it must wait, which its policy forbids.
+    tab.evaluate(
+        "Promise.all([...document.images].map(image => image.complete || "
+        "new Promise(done => { image.onload = image.onerror = done; })))"
+    )
     yield tab, problems
     context.close()
 
