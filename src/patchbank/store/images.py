@@ -13,7 +13,7 @@ import numpy.typing as npt
 from patchbank.errors import BankGoneError, ImageError, ParameterError
 from patchbank.store import queries
 from patchbank.store.categories import find_category
-from patchbank.store.indexes import OPERATORS, HnswIndex, Metric
+from patchbank.store.indexes import HnswIndex, Metric, nearest_rows
 
 if TYPE_CHECKING:
     from patchbank.store.connection import Database
@@ -97,23 +97,10 @@ class Images:
         """
         if top < 1:
             raise ParameterError(f"top is {top}; ask for at least 1 similar image")
+        key = {"category_id": category_id, "version": version}
+        parameters = {**key, "embedding": np.asarray(embedding, np.float32).tolist()}
         with self._database.connection() as connection:
-            if index is None:
-                statement = queries.compose(self._queries["similar"], operator=OPERATORS[metric])
-            else:
-                index.prepare(connection, top)
-                statement = index.query(self._queries["similar_by_index"])
-            rows = connection.execute(
-                statement,
-                {
-                    "category_id": category_id,
-                    "version": version,
-                    "embedding": np.asarray(embedding, np.float32).tolist(),
-                    "top": top,
-                    "candidates": None if index is None else index.candidates(top),
-                },
-            ).fetchall()
-            key = {"category_id": category_id, "version": version}
+            rows = nearest_rows(connection, self._queries, metric, index, parameters, top)
             expected = (
                 bool(rows)
                 or index is not None

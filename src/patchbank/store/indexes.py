@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -107,6 +107,28 @@ class HnswIndex:
             dimensions=self.dimensions,
             operator=OPERATORS[self.metric],
         )
+
+
+def nearest_rows(
+    connection: Connection,
+    statements: Mapping[str, bytes],
+    metric: Metric,
+    index: HnswIndex | None,
+    parameters: Mapping[str, object],
+    top: int,
+) -> list[tuple[Any, ...]]:
+    """Run ``similar``, or ``similar_by_index`` where there is one, for the `top` nearest rows.
+
+    By an index fewer can be found than there are, or none.
+    """
+    if index is None:
+        statement = queries.compose(statements["similar"], operator=OPERATORS[metric])
+        return connection.execute(statement, {**parameters, "top": top}).fetchall()
+    index.prepare(connection, top)
+    return connection.execute(
+        index.query(statements["similar_by_index"]),
+        {**parameters, "top": top, "candidates": index.candidates(top)},
+    ).fetchall()
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from patchbank.errors import BankGoneError, ParameterError
 from patchbank.store import queries
 from patchbank.store.copying import RowLayout
-from patchbank.store.indexes import OPERATORS, HnswIndex, Metric
+from patchbank.store.indexes import HnswIndex, Metric, nearest_rows
 
 if TYPE_CHECKING:
     from patchbank.store.connection import Database
@@ -130,22 +130,13 @@ class Patches:
         """
         if top < 1:
             raise ParameterError(f"top is {top}; ask for at least 1 similar patch")
+        parameters = {
+            "category_id": category_id,
+            "version": version,
+            "feature": np.asarray(feature, np.float32).tolist(),
+        }
         with self._database.connection() as connection:
-            if index is None:
-                statement = queries.compose(self._queries["similar"], operator=OPERATORS[metric])
-            else:
-                index.prepare(connection, top)
-                statement = index.query(self._queries["similar_by_index"])
-            rows = connection.execute(
-                statement,
-                {
-                    "category_id": category_id,
-                    "version": version,
-                    "feature": np.asarray(feature, np.float32).tolist(),
-                    "top": top,
-                    "candidates": None if index is None else index.candidates(top),
-                },
-            ).fetchall()
+            rows = nearest_rows(connection, self._queries, metric, index, parameters, top)
         if not rows and index is None:
             raise BankGoneError
         return [SimilarPatch(*row) for row in rows]
