@@ -24,6 +24,7 @@ from patchbank.inspection.evaluate import evaluate_category
 from patchbank.inspection.figures import FIGURES, Failed
 from patchbank.inspection.settings import make_fit_settings
 from patchbank.inspection.workspace import Workspace
+from tests.fixtures.browser import opened_page
 from tests.fixtures.surfaces import Surfaces, brushed
 
 if TYPE_CHECKING:
@@ -386,29 +387,8 @@ def test_mistakes_are_found_before_anything_is_written(
 def opened(request: Any, done: Benchmark, browser: Browser) -> Iterator[tuple[Any, list[str]]]:
     """The page at a width and a colour scheme, and what went wrong while it loaded."""
     width, scheme = request.param
-    context = browser.new_context(
-        viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True
-    )
-    tab = context.new_page()
-    problems: list[str] = []
-    tab.on("console", lambda message: problems.append(f"console: {message.text}"))
-    tab.on("pageerror", lambda error: problems.append(f"error: {error}"))
-    tab.on("requestfailed", lambda asked: problems.append(f"failed: {asked.url}"))
-    tab.on(
-        "request",
-        lambda asked: (
-            None if asked.url.startswith(("file:", "data:")) else problems.append(asked.url)
-        ),
-    )
-    tab.goto(done.report.page.as_uri())
-    tab.evaluate("for (const image of document.images) image.loading = 'eager'")
-    # `wait_for_function` has the page evaluate text when it must wait, which its policy forbids.
-    tab.evaluate(
-        "Promise.all([...document.images].map(image => image.complete || "
-        "new Promise(done => { image.onload = image.onerror = done; })))"
-    )
-    yield tab, problems
-    context.close()
+    with opened_page(browser, done.report.page, width, scheme) as lent:
+        yield lent
 
 
 def test_the_page_loads_whole_and_fits(opened: tuple[Any, list[str]], done: Benchmark) -> None:

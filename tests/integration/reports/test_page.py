@@ -22,6 +22,7 @@ from patchbank.errors import DiskFullError, MissingExtraError, ReportError
 from patchbank.metrics import PixelScores, image_metrics, rates_at
 from patchbank.reports.page import Case, EvaluationPage, PassEvidence, write_evaluation_page
 from patchbank.reports.pictures import SimilarImage, heatmap_picture
+from tests.fixtures.browser import opened_page
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -122,29 +123,8 @@ def written(page: EvaluationPage, tmp_path_factory: pytest.TempPathFactory) -> P
 def opened(request: Any, written: Path, browser: Browser) -> Iterator[tuple[Any, list[str]]]:
     """The page at a width and a colour scheme, and what went wrong while it loaded."""
     width, scheme = request.param
-    context = browser.new_context(
-        viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True
-    )
-    tab = context.new_page()
-    problems: list[str] = []
-    tab.on("console", lambda message: problems.append(f"console: {message.text}"))
-    tab.on("pageerror", lambda error: problems.append(f"error: {error}"))
-    tab.on("requestfailed", lambda asked: problems.append(f"failed: {asked.url}"))
-    tab.on(
-        "request",
-        lambda asked: (
-            None if asked.url.startswith(("file:", "data:")) else problems.append(asked.url)
-        ),
-    )
-    tab.goto(written.as_uri())
-    tab.evaluate("for (const image of document.images) image.loading = 'eager'")
-    # `wait_for_function` has the page evaluate text when it must wait, which its policy forbids.
-    tab.evaluate(
-        "Promise.all([...document.images].map(image => image.complete || "
-        "new Promise(done => { image.onload = image.onerror = done; })))"
-    )
-    yield tab, problems
-    context.close()
+    with opened_page(browser, written, width, scheme) as lent:
+        yield lent
 
 
 def test_the_page_loads_whole(opened: tuple[Any, list[str]], page: EvaluationPage) -> None:
