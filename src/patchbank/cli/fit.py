@@ -61,6 +61,8 @@ def fit_command(
     document = report.to_json()
     for refused in report.bank.refused:
         talk().print(f"refused  {refused.reason}", markup=False, style="yellow")
+    for remark in report.bank.remarks:
+        talk().print(f"remark   {remark}", markup=False, style="yellow")
     if json:
         print_json(document)
     else:

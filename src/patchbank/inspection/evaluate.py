@@ -105,8 +105,7 @@ class CategoryEvaluation:
         remarks = [*self.samples.warnings]
         remarks += [one.reason for one in (*self.bank.refused, *self.refused)]
         remarks += self.unread_masks
-        if not self.bank.threshold.sufficient:
-            remarks.append(self.bank.threshold.describe())
+        remarks += self.bank.remarks
         return Evaluation(
             category=self.samples.category,
             values={

@@ -41,6 +41,7 @@ class FitReport:
             "bank_version": self.bank_version,
             "images": len(bank.images),
             "refused": [one.to_json() for one in bank.refused],
+            "remarks": list(bank.remarks),
             "patches": len(bank.images) * rows * columns,
             "dimension": bank.features.shape[1],
             "bank_size": len(bank.features),

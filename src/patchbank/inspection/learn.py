@@ -13,9 +13,10 @@ from patchbank.inspection.calibration_scores import CalibrationScores
 from patchbank.inspection.gather import THUMBNAIL_SIDE, ReferenceImage, References
 from patchbank.inspection.memory_limit import checked_limit, plan_fit
 from patchbank.inspection.quantise import quantised_graph
+from patchbank.inspection.remarks import remarks_of
 from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.sources import checked_names
-from patchbank.inspection.streamed import Streaming, learn_streamed
+from patchbank.inspection.streamed import StreamedFit, Streaming, learn_streamed
 from patchbank.inspection.timing import Stopwatch
 from patchbank.inspection.verdicts import Refused
 from patchbank.inspection.workspace import Workspace
@@ -51,6 +52,8 @@ class LearnedBank:
         The extractor's graph where it was made of these images: with precision int8.
     streaming
         How the fit was streamed; None where all patches fitted into memory, and it is exact.
+    remarks
+        What a person should know although nothing failed, each one line.
     """
 
     settings: FitSettings
@@ -70,6 +73,7 @@ class LearnedBank:
     quantised: QuantisedGraph | None = None
     streaming: Streaming | None = None
     refused: tuple[Refused, ...] = ()
+    remarks: tuple[str, ...] = ()
     timings_s: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -126,10 +130,19 @@ def learn(
     with watch.stage("features"):
         parts = plan_fit(extractor, sources, settings.coreset_ratio, limit, workspace.limits)
     if parts is None:
-        return _learn_whole(workspace, extractor, sources, names, settings, watch, progress)
-    streamed = learn_streamed(
-        workspace, extractor, sources, names, settings, parts, watch, progress
-    )
+        bank = _learn_whole(workspace, extractor, sources, names, settings, watch, progress)
+    else:
+        streamed = learn_streamed(
+            workspace, extractor, sources, names, settings, parts, watch, progress
+        )
+        bank = _bank_of(streamed, extractor, settings, watch)
+    return replace(bank, remarks=remarks_of(bank))
+
+
+def _bank_of(
+    streamed: StreamedFit, extractor: Extractor, settings: FitSettings, watch: Stopwatch
+) -> LearnedBank:
+    """Return the bank that was learned in parts."""
     mean = streamed.embeddings.mean(axis=0)
     row, column = np.divmod(streamed.position, extractor.grid[1])
     return LearnedBank(
@@ -147,7 +160,7 @@ def learn(
         scores=streamed.scores,
         covering_radius=streamed.covering_radius,
         calibration=streamed.calibration,
-        quantised=quantised,
+        quantised=extractor.quantised,
         streaming=streamed.streaming,
         refused=streamed.references.refused,
         timings_s=watch.seconds,

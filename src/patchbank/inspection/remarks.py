@@ -1,0 +1,28 @@
+"""What a person should know of a bank that was just learned, although nothing failed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from patchbank.memory.calibration import images_needed
+
+if TYPE_CHECKING:
+    from patchbank.inspection.learn import LearnedBank
+
+
+def remarks_of(bank: LearnedBank) -> tuple[str, ...]:
+    """Return the remarks on a learned bank, each one line, the gravest first."""
+    return tuple(_too_few_images(bank))
+
+
+def _too_few_images(bank: LearnedBank) -> list[str]:
+    threshold = bank.threshold
+    if threshold.sufficient:
+        return []
+    count = threshold.sample_size
+    missing = images_needed(threshold.requested_rate) - count
+    return [
+        f"{count} reference images cannot keep a false-alarm rate of "
+        f"{100 * threshold.requested_rate:.3g} %: expect up to "
+        f"{100 * threshold.guaranteed_rate:.3g} %; add {missing} more good images"
+    ]
