@@ -35,6 +35,7 @@ from patchbank.store._files import complains_of_disk, make_private, read_number,
 from patchbank.store._locks import FileLock
 from patchbank.store._processes import spawn_detached
 from patchbank.store._programs import SETTINGS, find_programs, initialise
+from patchbank.store._room import Room, room_of
 from patchbank.store._socket import PORT, SocketFolder
 
 ROLE = "patchbank"
@@ -170,6 +171,20 @@ class EmbeddedServer:
             folder=self.folder,
             size_bytes=size,
         )
+
+    def room(self) -> Room:
+        """Return what is free on the server's disk, and how much of that its log needs.
+
+        Nothing is started or made: a fit asks this before it begins, and what it saves may take
+        ``free - reserve`` bytes.
+
+        Raises
+        ------
+        EmbeddedServerError
+            When the disk cannot be asked.
+        """
+        with self._explained():
+            return room_of(self.data, self.data / "pg_wal")
 
     def log_says_disk_full(self) -> bool:
         """Say whether the end of the server's log complains about a full disk."""

@@ -1,0 +1,65 @@
+"""The room on the embedded server's disk: what is free, and what its log may yet take of that."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+SEGMENT_BYTES = 16 * 2**20
+# A large save shall not wait for checkpoints where there is room; PostgreSQL's least is 2 segments.
+_MOST_LOG_BYTES = 2 * 2**30
+_LEAST_LOG_BYTES = 2 * SEGMENT_BYTES
+# Of the room there is, the log may take one part in eight.
+_PARTS = 8
+
+
+@dataclass(frozen=True)
+class Room:
+    """The room on the disk of the embedded server.
+
+    Attributes
+    ----------
+    free
+        Bytes that the server's account may yet write there.
+    reserve
+        How many of these the server's log needs to stay free: what is saved may take
+        ``free - reserve``.
+    """
+
+    free: int
+    reserve: int
+
+
+def room_of(folder: Path, log: Path) -> Room:
+    """Return the room on the disk of `folder` (or of where it will be) for a server with `log`.
+
+    Raises
+    ------
+    OSError
+        When the disk cannot be asked.
+    """
+    while not folder.exists():
+        folder = folder.parent
+    found = os.statvfs(folder)
+    free = found.f_bavail * found.f_frsize
+    written = log_bytes(log)
+    # The limit is soft: a log that is written faster than it is let go of gets one segment beyond.
+    return Room(free, max(log_limit(free, written) - written, 0) + SEGMENT_BYTES)
+
+
+def log_limit(free: int, written: int) -> int:
+    """Return how large a log of `written` bytes may become on a disk with `free` bytes."""
+    segments = (free + written) // _PARTS // SEGMENT_BYTES
+    return min(max(segments * SEGMENT_BYTES, _LEAST_LOG_BYTES), _MOST_LOG_BYTES)
+
+
+def log_bytes(log: Path) -> int:
+    """Return the bytes of the server's log of changes (``pg_wal``), 0 where there is none."""
+    try:
+        with os.scandir(log) as entries:
+            return sum(
+                SEGMENT_BYTES for entry in entries if entry.name.strip("0123456789ABCDEF") == ""
+            )
+    except FileNotFoundError:
+        return 0
