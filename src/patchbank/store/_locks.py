@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from types import TracebackType
 
+from patchbank.descriptors import above_standard
+
 
 class FileLock:
     """An exclusive lock on a file (``flock``).
@@ -42,8 +44,8 @@ class FileLock:
         if self._descriptor is not None:
             raise RuntimeError(f"the lock {self.path} is held already")
         # A link planted in a folder of the server's account must not lead root elsewhere.
-        descriptor = os.open(
-            self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+        descriptor = above_standard(
+            os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         )
         try:
             if self._owner is not None and os.fstat(descriptor).st_uid != self._owner[0]:

@@ -93,6 +93,7 @@ def initialise(
     ]  # fmt: skip
     return subprocess.run(
         command,
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         errors="replace",

@@ -17,6 +17,7 @@ from typing import Any
 import psycopg
 from psycopg_pool import ConnectionPool, PoolTimeout
 
+from patchbank.descriptors import fill_standard_descriptors
 from patchbank.errors import DatabaseUnreachableError, EmbeddedServerError
 from patchbank.store import queries
 from patchbank.store.banks import Banks
@@ -245,6 +246,8 @@ def open_database(
     PgvectorMissingError, DatabaseTooNewError, DatabaseError, DiskFullError
         When the database cannot be used.
     """
+    # A connection with such a number would be sent whatever a library prints.
+    fill_standard_descriptors()
     server = EmbeddedServer(home, idle_minutes=idle_minutes) if url is None else None
     place = Place(url, server)
     with contextlib.closing(_connect(place, url)) as connection, explained(place):
