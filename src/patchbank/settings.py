@@ -85,6 +85,12 @@ class Settings(BaseSettings):
     max_image_megabytes: float = Field(
         default=256.0, gt=0, description="Largest image file that is read, in millions of bytes."
     )
+    max_bank_file_gigabytes: float = Field(
+        default=8.0,
+        gt=0,
+        description="Largest bank's file, or file of Anomalib's, that is read, in billions of "
+        "bytes.",
+    )
     threads: int = Field(
         default=0, ge=0, description="Threads for numeric work; 0 means all cores this process has."
     )

@@ -106,7 +106,7 @@ def test_saved_tensors(tmp_path: Path, zip_format: bool, dtype: torch.dtype, for
     path = tmp_path / "bank.pt"
     saved = nn.Parameter(bank) if form == "parameter" else bank
     torch.save(saved, path, _use_new_zipfile_serialization=zip_format)
-    found = read_anomalib_file(path)
+    found = read_anomalib_file(path, 1_000_000_000)
     expected = bank.float() if dtype == torch.bfloat16 else bank
     assert np.array_equal(found.file.array(found.memory_bank), expected.numpy())
 
@@ -119,7 +119,7 @@ def test_an_exported_module(tmp_path: Path, zip_format: bool) -> None:
     root = Patchcore(bank)
     path = tmp_path / "model.pt"
     torch.save({"model": root}, path, _use_new_zipfile_serialization=zip_format)
-    found = read_anomalib_file(path)
+    found = read_anomalib_file(path, 1_000_000_000)
     assert np.array_equal(found.file.array(found.memory_bank), bank.numpy())
     assert found.settings == SETTINGS
     inner = root.model.feature_extractor.feature_extractor.state_dict()
@@ -157,7 +157,7 @@ def test_a_checkpoint(tmp_path: Path) -> None:
     }
     path = tmp_path / "model.ckpt"
     torch.save(content, path)
-    found = read_anomalib_file(path)
+    found = read_anomalib_file(path, 1_000_000_000)
     assert found.kind == "Lightning checkpoint"
     assert found.settings == SETTINGS
     assert np.array_equal(found.file.array(found.memory_bank), bank.numpy())

@@ -50,8 +50,8 @@ class AnomalibFile:
     network: dict[str, Tensor] = field(default_factory=dict)
 
 
-def read_anomalib_file(path: Path) -> AnomalibFile:
-    """Read a file without running anything of it.
+def read_anomalib_file(path: Path, limit: int) -> AnomalibFile:
+    """Read a file of at most `limit` bytes without running anything of it.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def read_anomalib_file(path: Path) -> AnomalibFile:
         It holds no memory bank of a PatchCore, or one that was made in a way that cannot be
         reproduced here.
     """
-    file = read_torch_file(path, inert=True)
+    file = read_torch_file(path, inert=True, limit=limit)
     try:
         return _found(file)
     except BankFileError as error:

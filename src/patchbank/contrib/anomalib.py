@@ -121,7 +121,7 @@ def import_anomalib_file(
         If the category has a bank and it is not to be replaced.
     """
     check_category_name(category)
-    found = read_anomalib_file(path)
+    found = read_anomalib_file(path, workspace.largest_bank_file)
     given = {
         "backbone": backbone,
         "layers": None if layers is None else parse_layers(layers),

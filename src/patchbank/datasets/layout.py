@@ -16,12 +16,15 @@ from patchbank.datasets.folders import (
 )
 from patchbank.datasets.samples import Mask
 from patchbank.errors import DatasetError
+from patchbank.files import read_regular
 
 # What people call the good images where a layout has another name for them.
 GOOD_NAMES = frozenset({"good", "ok", "normal", "goods", "defect_free", "nodefect", "no_defect"})
 TEST_SHARE = 0.2
 _SHOWN = 5
 _LONGEST_SHOWN = 300
+# In bytes: some millions of lines.
+_LARGEST_LIST = 256_000_000
 # What people call the folder of masks, small and without signs.
 _MASK_FOLDERS = frozenset(
     {"groundtruth", "groundtruths", "gt", "mask", "masks", "segmentation", "segmentations"}
@@ -68,9 +71,27 @@ def require_file(where: str, what: str, path: Path) -> None:
 def problem_of(path: Path) -> str | None:
     """Say why a path is no file, None where it is one."""
     try:
-        return None if path.is_file() else "does not exist"
+        if path.is_file():
+            return None
+        return "is no file" if path.exists() else "does not exist"
     except OSError as error:  # a name that is too long, a folder that may not be searched
         return f"cannot be read ({(error.strerror or str(error)).lower()})"
+
+
+def read_list(file: Path) -> str:
+    """Return the text of a list of images, its line ends as they are.
+
+    Raises
+    ------
+    DatasetError
+        It cannot be read, or is larger than any list.
+    UnicodeDecodeError
+        It is no text in UTF-8.
+    """
+    try:
+        return read_regular(file, _LARGEST_LIST).decode("utf-8-sig")
+    except OSError as error:
+        raise DatasetError(f"{file}: {(error.strerror or str(error)).lower()}") from error
 
 
 def is_folder(path: Path) -> bool:

@@ -15,6 +15,7 @@ of another kind, see `lookout`.
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections import Counter
 from collections.abc import Collection, Iterator
@@ -23,7 +24,7 @@ from typing import Any, cast, get_args
 
 from patchbank.datasets import lookout
 from patchbank.datasets.entries import Entry, samples_of
-from patchbank.datasets.layout import found, require_category, some
+from patchbank.datasets.layout import found, read_list, require_category, some
 from patchbank.datasets.samples import GOOD, CategorySamples, Label, Mask, Split
 from patchbank.errors import DatasetError
 
@@ -68,7 +69,7 @@ def load(root: str | Path, category: str) -> CategorySamples:
 def _read(root: Path) -> tuple[list[Entry], list[str]]:
     if root.is_dir():
         return lookout.read(root, _lookout_files(root), category=root.resolve().name)
-    if not root.is_file():
+    if not root.exists():
         raise DatasetError(f"{root} does not exist; give {LAYOUT}")
     if root.suffix.lower() not in SUFFIXES:
         raise DatasetError(
@@ -101,7 +102,7 @@ def _lookout_files(folder: Path) -> dict[Split | None, tuple[Path, list[Line]]]:
 
 def _csv_lines(file: Path) -> Iterator[Line]:
     try:
-        with file.open(encoding="utf-8-sig", newline="") as text:
+        with io.StringIO(read_list(file), newline="") as text:
             reader = csv.DictReader(text, strict=True)
             names = reader.fieldnames or []
             _check_keys(str(file), names)
@@ -133,7 +134,7 @@ def json_lines(file: Path) -> Iterator[Line]:
     """
     try:
         # Not `splitlines`: it takes U+2028 and others that may stand in a path for line ends.
-        lines = file.read_text(encoding="utf-8-sig").split("\n")
+        lines = read_list(file).split("\n")
     except UnicodeDecodeError as exc:
         raise DatasetError(f"{file} is not a text in UTF-8: {exc}") from exc
     for number, line in enumerate(lines, start=1):

@@ -7,11 +7,14 @@ copied or a manifest names its images.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
 from PIL.PngImagePlugin import PngInfo
+
+from patchbank.files import open_regular
 
 MARKER = "patchbank-surfaces.json"
 _KEYWORD: Final = "Software"
@@ -40,7 +43,7 @@ def image_marker() -> PngInfo:
 
 def _is_marked(image: Path) -> bool:
     try:
-        with image.open("rb") as file:
+        with open_regular(image, sys.maxsize) as file:
             head = file.read(_HEAD)
     except OSError:
         return False  # reported when it is decoded

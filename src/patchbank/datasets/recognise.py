@@ -16,11 +16,9 @@ _LOCO_KINDS = ("logical_anomalies", "structural_anomalies")
 
 def recognise(root: Path) -> str | None:
     """Return the name of the data set that a root looks like, or None where nothing is clear."""
-    if root.is_file():
-        is_manifest = root.suffix.lower() in manifest.SUFFIXES
-        return "manifest" if is_manifest else None
     if not root.is_dir():
-        return None
+        is_manifest = root.exists() and root.suffix.lower() in manifest.SUFFIXES
+        return "manifest" if is_manifest else None
     if (root / visa.SPLIT_FILE).is_file():
         return "visa"
     if _has_kolektor_masks(root / "train"):

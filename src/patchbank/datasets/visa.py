@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from patchbank.datasets.layout import (
     found,
     is_folder,
     problem_of,
+    read_list,
     require_category,
     require_folder,
     shown,
@@ -84,10 +86,10 @@ def load(root: str | Path, category: str) -> CategorySamples:
 
 def _rows(root: Path) -> Iterator[_Row]:
     file = root / SPLIT_FILE
-    if not file.is_file():
+    if not file.exists():
         raise DatasetError(_explain_missing(root))
     try:
-        with file.open(encoding="utf-8-sig", newline="") as lines:
+        with io.StringIO(read_list(file), newline="") as lines:
             reader = csv.DictReader(lines, strict=True)
             missing = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
             if missing:

@@ -194,7 +194,6 @@ def add_weights(name: str, file: Path, *, replace: bool = False) -> Kept:
         Other weights are here, and `replace` is not given.
     """
     weights = _weights(name)
-    _check_file(file)
     kept = Kept(
         name=name,
         kind="weights",
@@ -236,7 +235,6 @@ def add_network(
     shelf.check_name(name)
     if name in known_backbones():
         raise ParameterError(f"{name} is the name of a known backbone; give your network another")
-    _check_file(file)
     kept = Kept(
         name=name,
         kind="network",
@@ -273,11 +271,6 @@ def _weights(name: str) -> KeptWeights:
     raise UnknownBackboneError(
         f"{name} is not one whose weights are downloaded or added; get it with: {backbone.install}"
     )
-
-
-def _check_file(file: Path) -> None:
-    if not file.is_file():
-        raise WeightsError(f"{file}: no such file")
 
 
 def _checked(weights: KeptWeights, file: Path, expected: str | None) -> str:

@@ -24,6 +24,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from patchbank.errors import BankFileError, ParameterError
+from patchbank.files import open_regular
 from patchbank.store.new_bank import NewBank, NewImage
 
 FORMAT: Final = "patchbank bank"
@@ -128,8 +129,8 @@ def write_bank_file(path: Path, content: BankContent, *, force: bool = False) ->
     return size
 
 
-def read_bank_file(path: Path, *, with_images: bool = False) -> BankContent:
-    """Read a bank's file; every part is checked against its digest.
+def read_bank_file(path: Path, limit: int, *, with_images: bool = False) -> BankContent:
+    """Read a bank's file of at most `limit` bytes; every part is checked against its digest.
 
     Raises
     ------
@@ -137,7 +138,7 @@ def read_bank_file(path: Path, *, with_images: bool = False) -> BankContent:
         If it is none, damaged, or of a newer patchbank.
     """
     try:
-        with path.open("rb") as file, _damage(path), zipfile.ZipFile(file) as archive:
+        with open_regular(path, limit) as file, _damage(path), zipfile.ZipFile(file) as archive:
             return _read(archive, path, with_images=with_images)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()

@@ -19,6 +19,7 @@ from patchbank.errors import (
     UnknownBackboneError,
     UnknownLayerError,
 )
+from patchbank.files import read_regular
 from patchbank.inspection.bank_file import (
     BankContent,
     check_target,
@@ -83,7 +84,7 @@ def export_bank(
     files = {}
     if with_images:
         for index, image in enumerate(images):
-            files[index] = _file_of(image)
+            files[index] = _file_of(image, workspace.limits.max_bytes)
             progress("images", index + 1, len(images))
     content = BankContent(category, stored.version, NewBank(**kept, images=images), files)
     size = write_bank_file(path, content, force=force)
@@ -120,7 +121,7 @@ def import_bank_file(
     """
     if category is not None:
         check_category_name(category)
-    content = read_bank_file(path, with_images=images is not None)
+    content = read_bank_file(path, workspace.largest_bank_file, with_images=images is not None)
     category = content.category if category is None else category
     bank = content.bank
     try:
@@ -156,13 +157,13 @@ def _report(
     )
 
 
-def _file_of(image: NewImage) -> bytes:
+def _file_of(image: NewImage, limit: int) -> bytes:
     """Return the file of a reference image as it was when the bank learned it."""
     remedy = "put it back, or export without --with-images"
     if image.origin is None:
         raise BankFileError(f"{image.name}: came from no file; export without --with-images")
     try:
-        content = file_at(image.origin).read_bytes()
+        content = read_regular(file_at(image.origin), limit)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise BankFileError(f"{image.origin}: {reason}; {remedy}") from error

@@ -44,6 +44,11 @@ class Workspace:
         self._extractors: dict[tuple[ExtractorSettings, str | None], Extractor] = {}
 
     @property
+    def largest_bank_file(self) -> int:
+        """The largest bank's file that is read, in bytes."""
+        return int(self.settings.max_bank_file_gigabytes * 1e9)
+
+    @property
     def database(self) -> Database:
         """The open database; opened, and its server started, at the first use."""
         from patchbank.store.connection import open_database

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
-import stat
 import struct
 import zlib
 from dataclasses import dataclass, field
@@ -25,6 +25,7 @@ from PIL import (
 )
 
 from patchbank.errors import ImageError
+from patchbank.files import UnfitFileError, read_regular
 from patchbank.vision._colours import array_to_rgb, image_to_rgb
 from patchbank.vision._orientation import orientation_of, upright
 
@@ -208,18 +209,16 @@ def _read(path: Path, limits: ImageLimits) -> bytes:
     """Return a regular file's bytes; anything else is not opened: a pipe would block for ever."""
     shown = _shown(str(path))
     try:
-        status = path.stat()
-        if stat.S_ISDIR(status.st_mode):
-            raise _folder_given(path, shown)
-        if not stat.S_ISREG(status.st_mode):
-            raise ImageError(f"{shown}: is a device or a pipe; give an image file")
-        if status.st_size == 0:
-            raise ImageError(f"{shown}: is empty (0 bytes); write the image again")
-        if status.st_size > limits.max_bytes:
-            raise _too_many_bytes(shown, status.st_size, limits)
-        with path.open("rb") as file:
-            # One byte more than allowed shows a file that grew meanwhile.
-            content = file.read(limits.max_bytes + 1)
+        content = read_regular(path, limits.max_bytes)
+    except IsADirectoryError as error:
+        raise _folder_given(path, shown) from error
+    except UnfitFileError as error:
+        if error.errno == errno.EFBIG:
+            raise ImageError(
+                f"{shown}: {error.strerror}; use a smaller file or raise "
+                "PATCHBANK_MAX_IMAGE_MEGABYTES"
+            ) from error
+        raise ImageError(f"{shown}: {error.strerror}") from error
     except FileNotFoundError as error:
         raise ImageError(f"{shown}: does not exist; check the path") from error
     except PermissionError as error:
@@ -229,8 +228,8 @@ def _read(path: Path, limits: ImageLimits) -> bytes:
             os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
         )
         raise ImageError(f"{shown}: cannot be read ({reason}); check the path") from error
-    if len(content) > limits.max_bytes:
-        raise _too_many_bytes(shown, len(content), limits)
+    if not content:
+        raise ImageError(f"{shown}: is empty (0 bytes); write the image again")
     return content
 
 

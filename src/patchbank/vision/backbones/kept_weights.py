@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from patchbank.errors import MissingWeightsError, WeightsError
+from patchbank.files import LARGEST_WEIGHTS, read_regular
 from patchbank.vision.backbones import shelf
 
 Array = npt.NDArray[Any]
@@ -24,7 +25,6 @@ IMAGENET_STD: Final = (0.229, 0.224, 0.225)
 
 HUB_FILE: Final = "model.safetensors"
 # The largest network here has 0.35 GB.
-_LARGEST_BYTES: Final = 4_000_000_000
 # NumPy has no bfloat16: the bits are read as integers and widened to float32.
 _BFLOAT16: Final = "BF16"
 _DTYPES: Final[Mapping[str, str]] = {
@@ -172,9 +172,7 @@ def _read(path: Path, sha256: str | None) -> tuple[dict[str, Array], dict[str, s
     from safetensors import SafetensorError, deserialize
 
     try:
-        if path.stat().st_size > _LARGEST_BYTES:
-            raise WeightsError(f"{path}: larger than 4 GB, which no known network is")
-        content = path.read_bytes()
+        content = read_regular(path, LARGEST_WEIGHTS)
     except FileNotFoundError:
         raise
     except OSError as error:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from patchbank.errors import MissingWeightsError, ParameterError, WeightsError
+from patchbank.files import read_regular
 from patchbank.vision.backbones import shelf
 from patchbank.vision.backbones.base import Backbone, Layer
 
@@ -208,9 +209,7 @@ def examine(
 
 def _read(path: Path) -> bytes:
     try:
-        if path.stat().st_size > _LARGEST_BYTES:
-            raise WeightsError(f"{path}: larger than 2 GB, which no single ONNX file can be")
-        return path.read_bytes()
+        return read_regular(path, _LARGEST_BYTES)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise WeightsError(f"{path}: cannot read the ONNX file ({reason})") from error

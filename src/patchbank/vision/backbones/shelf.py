@@ -17,6 +17,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -24,11 +25,13 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from patchbank.errors import ParameterError, WeightsError
+from patchbank.files import LARGEST_WEIGHTS, open_regular, read_regular
 from patchbank.settings import get_settings
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _RECORD: Final = "backbone.json"
 _LOCK: Final = ".lock"
+_LARGEST_RECORD: Final = 1_000_000
 _CHUNK_BYTES: Final = 1 << 20
 
 
@@ -159,7 +162,7 @@ def find(name: str) -> Kept | None:
         return None
     path = folder() / name / _RECORD
     try:
-        kept = _KEPT.validate_json(path.read_bytes())
+        kept = _KEPT.validate_json(read_regular(path, _LARGEST_RECORD))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
@@ -258,8 +261,14 @@ def now() -> datetime:
 
 
 def digest(path: Path) -> str:
-    """Return the hex SHA-256 of a file."""
-    with path.open("rb") as file:
+    """Return the hex SHA-256 of a file.
+
+    Raises
+    ------
+    WeightsError
+        It cannot be read, or is none of the size of weights.
+    """
+    with _readable(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -292,9 +301,19 @@ def _new_file(target: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[BufferedReader]:
+    with contextlib.ExitStack() as stack:
+        try:
+            file = stack.enter_context(open_regular(path, LARGEST_WEIGHTS))
+        except OSError as error:
+            raise WeightsError(f"{path}: {(error.strerror or str(error)).lower()}") from error
+        yield file
+
+
 def _copy(source: Path, target: Path) -> str:
     state = hashlib.sha256()
-    with source.open("rb") as reader, target.open("wb") as writer:
+    with _readable(source) as reader, target.open("wb") as writer:
         while chunk := reader.read(_CHUNK_BYTES):
             state.update(chunk)
             writer.write(chunk)

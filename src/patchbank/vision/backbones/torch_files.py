@@ -19,6 +19,7 @@ from typing import Final
 import numpy as np
 
 from patchbank.errors import WeightsError
+from patchbank.files import LARGEST_WEIGHTS, read_regular
 from patchbank.vision.backbones._pickles import Inert, PickleReader, Vocabulary
 from patchbank.vision.backbones._tensors import (
     PLAIN,
@@ -110,7 +111,13 @@ class TorchFile:
             return tensor.array(self.stored(tensor.storage) if stored is None else stored)
 
 
-def read_torch_file(path: Path, *, sha256: str | None = None, inert: bool = False) -> TorchFile:
+def read_torch_file(
+    path: Path,
+    *,
+    sha256: str | None = None,
+    inert: bool = False,
+    limit: int = LARGEST_WEIGHTS,
+) -> TorchFile:
     """Read a file that ``torch.save`` wrote; elements of tensors are read when asked for.
 
     Parameters
@@ -122,6 +129,8 @@ def read_torch_file(path: Path, *, sha256: str | None = None, inert: bool = Fals
     inert : bool
         Whether objects of unknown classes may be in it, which come as `Inert`; without it, a file
         with anything but tensors and plain values is refused.
+    limit : int
+        The largest file that is read, in bytes.
 
     Raises
     ------
@@ -129,7 +138,7 @@ def read_torch_file(path: Path, *, sha256: str | None = None, inert: bool = Fals
         The file cannot be read, has another digest, is damaged, or holds what it must not.
     """
     try:
-        content = path.read_bytes()
+        content = read_regular(path, limit)
     except OSError as error:
         raise WeightsError(f"{path}: cannot read the weights file ({error.strerror})") from error
     actual = hashlib.sha256(content).hexdigest()

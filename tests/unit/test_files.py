@@ -1,0 +1,157 @@
+"""Only regular files of a stated size are read, wherever somebody names one."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from patchbank.contrib.anomalib import import_anomalib_file
+from patchbank.datasets import manifest, visa
+from patchbank.datasets.marker import is_synthetic
+from patchbank.errors import PatchbankError
+from patchbank.files import UnfitFileError, open_regular, read_regular
+from patchbank.inspection.backbones import add_network, add_weights
+from patchbank.inspection.transfer import import_bank_file
+from patchbank.inspection.workspace import Workspace
+from patchbank.settings import get_settings
+from patchbank.vision.backbones.weights import read_state_dict
+from patchbank.vision.images import ImageLimits, decode
+
+ZERO, ONE = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+
+
+def device(folder: Path) -> Path:
+    return Path("/dev/zero")
+
+
+def link_to_a_device(folder: Path) -> Path:
+    (folder / "innocent.png").symlink_to("/dev/zero")
+    return folder / "innocent.png"
+
+
+def pipe(folder: Path) -> Path:
+    os.mkfifo(folder / "pipe.png")
+    return folder / "pipe.png"
+
+
+def unix_socket(folder: Path) -> Path:
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(folder / "socket.png"))
+    return folder / "socket.png"
+
+
+def large(folder: Path) -> Path:
+    path = folder / "large.png"
+    with path.open("wb") as file:
+        file.truncate(10_000_000_000)  # without taking space
+    return path
+
+
+def growing(folder: Path) -> Path:
+    # Its size is said to be 0, and there is more to read.
+    return Path("/proc/self/maps")
+
+
+@pytest.mark.parametrize("make", [device, link_to_a_device, pipe, unix_socket, large, growing])
+def test_what_is_no_regular_file_of_a_stated_size_is_not_read(
+    tmp_path: Path, make: Callable[[Path], Path]
+) -> None:
+    with pytest.raises(UnfitFileError):
+        read_regular(make(tmp_path), 1_000_000)
+
+
+def test_a_pipe_that_took_the_files_place_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = pipe(tmp_path)
+    regular = tmp_path / "regular"
+    regular.touch()
+    status = regular.stat()
+    monkeypatch.setattr(Path, "stat", lambda _: status)
+    with pytest.raises(UnfitFileError), open_regular(path, 10):
+        pass
+
+
+def test_a_regular_file_is_read_whole_to_the_limit(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"0123456789")
+    assert read_regular(path, 10) == b"0123456789"
+    with pytest.raises(UnfitFileError):
+        read_regular(path, 9)
+
+
+def import_bank(path: Path) -> object:
+    with Workspace(home=Path("/nowhere")) as workspace:
+        return import_bank_file(workspace, path)
+
+
+def import_anomalib(path: Path) -> object:
+    with Workspace(home=Path("/nowhere")) as workspace:
+        return import_anomalib_file(workspace, path, "leather")
+
+
+def with_suffix(suffix: str, read: Callable[[Path], object]) -> Callable[[Path], object]:
+    """Return a reader of a link of the right name to what is given."""
+
+    def through_a_link(path: Path) -> object:
+        link = path.parent / f"link{suffix}"
+        if not os.access(path.parent, os.W_OK) or path.parent == Path("/dev"):
+            pytest.skip("no link can be made there")
+        link.symlink_to(path)
+        return read(link)
+
+    return through_a_link
+
+
+def visa_split(path: Path) -> object:
+    root = path.parent / "visa"
+    (root / "split_csv").mkdir(parents=True)
+    (root / visa.SPLIT_FILE).symlink_to(path)
+    return visa.list_categories(root)
+
+
+READERS: dict[str, Callable[[Path], object]] = {
+    "a bank's file": import_bank,
+    "Anomalib's": import_anomalib,
+    "weights": lambda path: add_weights("resnet18", path),
+    "a network": lambda path: add_network("mine", path, ["x"], ZERO, ONE),
+    "a state dictionary": read_state_dict,
+    "an image": lambda path: decode(path, limits=ImageLimits(max_bytes=1_000_000)),
+    "a list in CSV": with_suffix(".csv", manifest.list_categories),
+    "a list in JSON": with_suffix(".jsonl", manifest.list_categories),
+    "VisA's list": visa_split,
+}
+
+
+@pytest.mark.parametrize("make", [link_to_a_device, pipe, large])
+@pytest.mark.parametrize("reader", READERS)
+def test_every_reader_refuses_in_one_line(
+    tmp_path: Path, backbones_folder: Path, make: Callable[[Path], Path], reader: str
+) -> None:
+    path = make(tmp_path)
+    with pytest.raises(PatchbankError) as raised:
+        READERS[reader](path)
+    said = str(raised.value)
+    assert "\n" not in said
+    assert "does not exist" not in said
+    assert "no such file" not in said
+    assert said.startswith(str(tmp_path))
+
+
+def test_the_limit_of_banks_is_a_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "x.bank"
+    path.write_bytes(bytes(2000))
+    monkeypatch.setenv("PATCHBANK_MAX_BANK_FILE_GIGABYTES", "1e-6")
+    get_settings.cache_clear()
+    for read in (import_bank, import_anomalib):
+        with pytest.raises(PatchbankError, match=r"more than the limit of 0\.001 million"):
+            read(path)
+    get_settings.cache_clear()
+
+
+def test_a_pipe_among_images_is_not_waited_for(tmp_path: Path) -> None:
+    assert not is_synthetic(tmp_path, [pipe(tmp_path)])
