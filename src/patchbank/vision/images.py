@@ -27,6 +27,7 @@ from PIL import (
 from patchbank.errors import ImageError
 from patchbank.files import UnfitFileError, read_regular
 from patchbank.vision._colours import array_to_rgb, image_to_rgb
+from patchbank.vision._damage import check_png, check_png_rows
 from patchbank.vision._orientation import orientation_of, upright
 
 if TYPE_CHECKING:
@@ -137,7 +138,8 @@ def decode(
     """Decode an image file, its bytes, a Pillow image or an array into RGB of eight bits.
 
     Formats are PNG, JPEG, BMP, TIFF and WebP, recognised by content. Of several frames the first is
-    taken. EXIF's orientation is applied. Colours become RGB like this:
+    taken. EXIF's orientation is applied. A file that is damaged as far as its format can tell is
+    refused, though a viewer may show it. Colours become RGB like this:
 
     - grey, palette, one bit: their grey or colour; CMYK and YCbCr: Pillow's conversion, no profile;
     - transparency: composited on black;
@@ -252,7 +254,11 @@ def _decode_bytes(content: bytes, name: str, limits: ImageLimits) -> DecodedImag
         with _open(kind, content) as image:
             _check_size(image.size, label, limits)
             mode = image.mode
+            if kind == "PNG":
+                check_png(content)
             image.load()
+            if kind == "PNG":
+                check_png_rows(content, image)
             pixels = _upright_rgb(image, label)
     except ImageError:
         raise

@@ -1,0 +1,142 @@
+"""Files that are damaged in ways a viewer does not mind."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image, ImageFilter
+
+from patchbank.errors import ImageError
+from patchbank.vision.images import decode
+
+GREY = np.asarray(
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 80), np.uint8)).filter(
+        ImageFilter.GaussianBlur(1)
+    )
+)
+ROWS = b"".join(b"\0" + row.tobytes() for row in GREY)
+
+
+def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    check = struct.pack(">I", zlib.crc32(kind + content))
+    return struct.pack(">I", len(content)) + kind + content + check
+
+
+def png(*data: bytes, end: bytes = chunk(b"IEND", b""), interlaced: bool = False) -> bytes:
+    height, width = GREY.shape
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, interlaced)
+    body = b"".join(chunk(b"IDAT", one) for one in data)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + body + end
+
+
+def interlaced_rows(values: npt.NDArray[np.uint8]) -> bytes:
+    """The rows of Adam7's seven passes, not compressed."""
+    passes = ["0:8,0:8", "0:8,4:8", "4:8,0:4", "0:4,2:4", "2:4,0:2", "0:2,1:2", "1:2,0:1"]
+    found = b""
+    for one in passes:
+        (row, down), (column, right) = (map(int, part.split(":")) for part in one.split(","))
+        found += b"".join(b"\0" + line.tobytes() for line in values[row::down, column::right])
+    return found
+
+
+def test_a_whole_png_is_taken() -> None:
+    data = zlib.compress(ROWS)
+    for content in (
+        png(data),
+        png(data[:100], data[100:]),
+        png(zlib.compress(interlaced_rows(GREY)), interlaced=True),
+        png(data, end=chunk(b"tEXt", b"Title\0x") + chunk(b"IEND", b"")),
+        png(data) + b"what a program left behind",
+    ):
+        assert np.array_equal(decode(content).pixels[:, :, 0], GREY)
+
+
+def test_a_png_with_black_last_rows_is_taken() -> None:
+    dark = GREY.copy()
+    dark[-5:] = 0
+    for kind in ({}, {"bits": 4}):
+        image = Image.fromarray(dark)
+        image = image.quantize(16) if kind else image
+        expected = np.asarray(image.convert("RGB"))
+        assert np.array_equal(decode(encoded(image, "PNG", **kind)).pixels, expected)
+    rows = interlaced_rows(dark)
+    content = png(zlib.compress(rows), interlaced=True)
+    assert np.array_equal(decode(content).pixels[:, :, 0], dark)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (png(zlib.compress(ROWS), end=b""), "end chunk is missing"),
+        (png(zlib.compress(ROWS), end=chunk(b"IEND", b"")[:-1]), "truncated"),
+        (png(zlib.compress(ROWS), end=chunk(b"IEND", b"")[:-4] + b"1234"), "checksum of its IEND"),
+        (
+            png(zlib.compress(ROWS), end=chunk(b"tEXt", b"x")[:-1] + b"?" + chunk(b"IEND", b"")),
+            "checksum of its tEXt",
+        ),
+        (png(zlib.compress(ROWS[:-81])), "rows are missing"),
+        (png(zlib.compress(ROWS[: len(ROWS) // 2])), "rows are missing"),
+        (png(zlib.compress(interlaced_rows(GREY)[:-162]), interlaced=True), "rows are missing"),
+        (png(zlib.compress(ROWS)[:-300]), "truncated"),
+    ],
+)
+def test_a_png_that_is_not_whole_is_refused(content: bytes, words: str) -> None:
+    with pytest.raises(ImageError, match=rf"x\.png: is damaged .*{words}.*; save it again"):
+        decode(content, name="x.png")
+
+
+def test_any_changed_byte_of_a_png_is_noticed() -> None:
+    content = png(zlib.compress(ROWS))
+    for place in range(8, len(content), 7):
+        changed = bytearray(content)
+        changed[place] ^= 0x10
+        with pytest.raises(ImageError):
+            decode(bytes(changed))
+
+
+def cut(content: bytes) -> bytes:
+    return content[:-20]
+
+
+def zeroed(content: bytes) -> bytes:
+    """The file with a fiftieth of its bytes at zero, as after an interrupted copy."""
+    middle, length = len(content) // 2, max(1, len(content) // 50)
+    return content[:middle] + bytes(length) + content[middle + length :]
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "damage"),
+    [
+        ("PNG", {}, zeroed),
+        ("PNG", {}, cut),
+        ("BMP", {}, cut),
+        ("TIFF", {}, cut),
+        ("TIFF", {"compression": "tiff_lzw"}, cut),
+        ("TIFF", {"compression": "tiff_adobe_deflate"}, cut),
+        ("WebP", {}, cut),
+        ("WebP", {"lossless": True}, cut),
+    ],
+)
+def test_damaged_files_are_refused(
+    kind: str, options: dict[str, Any], damage: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
+    content = encoded(Image.fromarray(GREY).convert("RGB"), kind, **options)
+    assert decode(content).height == len(GREY)
+    path = tmp_path / "part.img"
+    path.write_bytes(damage(content))
+    with pytest.raises(ImageError, match=r"part\.img: is damaged .*save it again"):
+        decode(path)
