@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,8 @@ from patchbank.errors import (
 if TYPE_CHECKING:
     from patchbank.store.embedded import EmbeddedServer
 
+# The pool logs what then comes as an error of ours: Python's handler of last resort would show it.
+logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 # What the server or the network says when nobody gets in, and what to do; docs/server.md has more.
 _REMEDIES = (

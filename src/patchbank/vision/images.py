@@ -29,9 +29,12 @@ from patchbank.files import UnfitFileError, read_regular
 from patchbank.vision._colours import array_to_rgb, image_to_rgb
 from patchbank.vision._damage import check_png, check_png_rows
 from patchbank.vision._orientation import orientation_of, upright
+from patchbank.vision._quiet import quiet_decoders
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
+
+quiet_decoders()
 
 Pixels = npt.NDArray[np.uint8]
 ImageSource = str | Path | bytes | Image.Image | npt.NDArray[Any]
