@@ -112,5 +112,9 @@ class DiskFullError(PatchbankError):
     """There is no space left on the disk; nothing was changed."""
 
 
+class OutputError(PatchbankError):
+    """Standard output cannot be written."""
+
+
 class MissingExtraError(PatchbankError):
     """An optional part of patchbank is not installed."""

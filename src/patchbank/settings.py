@@ -99,6 +99,10 @@ class Settings(BaseSettings):
         gt=0,
         description="Memory a fit may take, such as 4GB; without it, half of what is free.",
     )
+    debug: bool = Field(
+        default=False,
+        description="Show the trace of an error, and what libraries log, as `--debug` does.",
+    )
 
 
 @cache

@@ -2,20 +2,56 @@
 
 from __future__ import annotations
 
+import io
 import sys
+import threading
 
 from patchbank.descriptors import fill_standard_descriptors
 
 
 def main() -> None:
-    """Run the command line; an interrupt while it is still being loaded is quiet too."""
+    """Run the command line: whatever happens ends in one line and an exit code, never in a trace.
+
+    An interrupt while it is still being loaded is quiet too.
+    """
     fill_standard_descriptors()
+    for stream in (sys.stdout, sys.stderr):
+        # What the terminal's encoding lacks is escaped: a name must not end a command.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        sys.exit(_run())
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _run() -> int | str | None:
+    from patchbank.cli.guard import complain, crashed, debugging
+    from patchbank.cli.output import take_messages, writing_output
+    from patchbank.errors import OutputError
+
+    threading.excepthook = _thread_crashed
+    take_messages(show=debugging())
     try:
         from patchbank.cli.app import app
 
-        app()
-    except KeyboardInterrupt:
-        sys.exit(130)
+        # Commands see to their own errors; what else there is to write is help.
+        with writing_output():
+            app()
+    except SystemExit as end:
+        return end.code
+    except OutputError as error:
+        return complain(str(error))
+    except Exception as error:  # noqa: BLE001 - the outermost door: a crash has a code of its own
+        return crashed(error)
+    return 0
+
+
+def _thread_crashed(details: threading.ExceptHookArgs) -> None:
+    from patchbank.cli.guard import crashed
+
+    if isinstance(details.exc_value, Exception):
+        crashed(details.exc_value)
 
 
 __all__ = ["main"]

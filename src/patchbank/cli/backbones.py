@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from patchbank.cli import options
 from patchbank.cli.guard import guarded
-from patchbank.cli.output import answer, print_json, show_progress, talk
+from patchbank.cli.output import answer, print_json, print_table, show_progress, talk
 from patchbank.errors import ParameterError
 from patchbank.inspection import backbones
 from patchbank.inspection.settings import parse_layers
@@ -42,24 +40,24 @@ def list_command(json: options.Json = False) -> int:
         for document in documents:
             print_json(document)
         return 0
-    table = Table(box=None, pad_edge=False)
-    for title in ("backbone", "here", "MB", "parameters", "licence"):
-        table.add_column(title, justify="right" if title in {"MB", "parameters"} else "left")
-    for title in ("layers: channels/stride", "default", "from"):
-        table.add_column(title, overflow="fold")
+    rows = []
     for document in documents:
         size, count = document["file_bytes"], document["parameters"]
-        table.add_row(
-            Text(document["backbone"]),
-            "yes" if document["here"] else "no",
-            "-" if size is None else f"{size / 1e6:,.1f}",
-            "-" if count is None else f"{count / 1e6:.2f} M",
-            document["licence"] or "-",
-            Text(_layers(document["layers"])),
-            Text(", ".join(one["layer"] for one in document["layers"] if one["default"])),
-            Text(document["from"] or "damaged"),
+        rows.append(
+            (
+                document["backbone"],
+                "yes" if document["here"] else "no",
+                "-" if size is None else f"{size / 1e6:,.1f}",
+                "-" if count is None else f"{count / 1e6:.2f} M",
+                document["licence"] or "-",
+                _layers(document["layers"]),
+                ", ".join(one["layer"] for one in document["layers"] if one["default"]),
+                document["from"] or "damaged",
+            )
         )
-    answer().print(table)
+    columns = [("backbone", "left"), ("here", "left"), ("MB", "right"), ("parameters", "right")]
+    columns += [("licence", "left"), ("layers: channels/stride", "fold"), ("default", "fold")]
+    print_table([*columns, ("from", "fold")], rows)
     for document in documents:
         if document["problem"]:
             talk().print(f"{document['backbone']}: {document['problem']}", markup=False)

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import errno
 import functools
-import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from types import FrameType
 from typing import ParamSpec
 
 import typer
 
-from patchbank.cli.output import talk
-from patchbank.errors import DiskFullError, PatchbankError
+from patchbank.cli.output import give_output_away, talk, writing_output
+from patchbank.errors import DiskFullError, ParameterError, PatchbankError
+from patchbank.settings import get_settings
 
 EXIT_FAILED = 1
 EXIT_ERROR = 2
+# EX_SOFTWARE of sysexits.h: a defect of ours, never a word about an image.
+EXIT_CRASHED = 70
 # 128 + the signal's number, as shells report it.
 EXIT_INTERRUPTED = 130
 EXIT_NO_READER = 141
+
+_LONGEST_REASON = 500
 
 Arguments = ParamSpec("Arguments")
 
@@ -29,7 +34,7 @@ def guarded(command: Callable[Arguments, int | None]) -> Callable[Arguments, Non
     """Wrap a command so that a user's mistake prints one line; its result is the exit code.
 
     Only patchbank's own errors, an interrupt, a closed pipe and a refusal of the operating system
-    are caught: anything else is a defect of ours, and its traceback is wanted.
+    are caught: anything else is a defect of ours, which `crashed` reports at the outermost door.
     """
 
     @functools.wraps(command)
@@ -39,9 +44,17 @@ def guarded(command: Callable[Arguments, int | None]) -> Callable[Arguments, Non
         previous = signal.signal(signal.SIGTERM, _terminate)
         try:
             code = command(*args, **kwargs) or 0
-            sys.stdout.flush()
+            with writing_output():
+                sys.stdout.flush()
         except PatchbankError as error:
             code = complain(str(error))
+            _show_trace(error)
+        except MemoryError as error:
+            code = complain(
+                "there is not enough memory; give smaller or fewer images, a smaller image size or "
+                "--memory-limit, or free some"
+            )
+            _show_trace(error)
         except (KeyboardInterrupt, typer.Abort):
             # A second Ctrl-C would only cut the clearing up short.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -49,9 +62,8 @@ def guarded(command: Callable[Arguments, int | None]) -> Callable[Arguments, Non
             talk().print("patchbank: interrupted; every active bank is as it was.", markup=False)
         except BrokenPipeError:
             # The reader of our output has gone (`| head`): nothing more to say, and no verdict on
-            # the images, so neither 0 nor 1. The interpreter would complain when it flushes at
-            # exit, so standard output is given away.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            # the images, so neither 0 nor 1.
+            give_output_away()
             code = EXIT_NO_READER
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -59,7 +71,7 @@ def guarded(command: Callable[Arguments, int | None]) -> Callable[Arguments, Non
             elif error.filename is not None:
                 code = complain(f"{error.filename}: {(error.strerror or str(error)).lower()}.")
             else:
-                raise
+                code = crashed(error)
         finally:
             signal.signal(signal.SIGTERM, previous)
         if code:
@@ -73,6 +85,35 @@ def complain(message: str) -> int:
     one_line = " ".join(message.split())
     talk().print(f"patchbank: {one_line}", markup=False, style="red")
     return EXIT_ERROR
+
+
+def crashed(error: Exception) -> int:
+    """Print an unexpected exception as one line on standard error and return its exit code."""
+    _show_trace(error)
+    reason = " ".join(str(error).split())[:_LONGEST_REASON]
+    advice = "" if debugging() else "run again with --debug for the trace, and "
+    complain(
+        f"internal error: {type(error).__name__}{f': {reason}' if reason else ''}; this is a "
+        f"defect of patchbank: {advice}report it"
+    )
+    return EXIT_CRASHED
+
+
+def _show_trace(error: Exception) -> None:
+    if debugging():
+        for text in traceback.format_exception(error):
+            for line in text.rstrip("\n").split("\n"):
+                talk().print(line, markup=False)
+
+
+def debugging() -> bool:
+    """Return whether traces are wanted, by ``--debug`` or by the setting."""
+    if "--debug" in sys.argv[1:]:
+        return True
+    try:
+        return get_settings().debug
+    except ParameterError:
+        return False
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:

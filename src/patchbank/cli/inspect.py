@@ -71,7 +71,7 @@ def inspect_command(
 def _print(inspection: Inspection) -> None:
     console = answer()
     heading = Text(f"{inspection.verdict.upper():<6}", style=f"{_STYLES[inspection.verdict]} bold")
-    console.print(heading.append(f" {inspection.image}", style="not bold default"))
+    console.print(heading, inspection.image, markup=False)
     console.print(
         f"  score {inspection.score:.4f}, threshold {inspection.threshold:.4f}; "
         f"a good part scores this high with p = {inspection.p_value:.3g}",

@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from patchbank.cli import options
 from patchbank.cli.guard import EXIT_ERROR, guarded
-from patchbank.cli.output import answer, print_json, talk
+from patchbank.cli.output import answer, print_json, print_table, talk
 from patchbank.errors import ParameterError
 from patchbank.inspection.manage import forget_category, list_categories, show_category
 from patchbank.inspection.workspace import Workspace
+from patchbank.printable import printable
 
 
 def register(app: typer.Typer) -> None:
@@ -35,18 +34,25 @@ def categories_command(json: options.Json = False) -> int:
     if not documents:
         talk().print("Nothing learned yet; start with: patchbank fit CATEGORY PATH...")
         return 0
-    table = Table(box=None, pad_edge=False)
-    for title in ("category", "version", "images", "bank size", "inspections", "learned"):
-        table.add_column(title, justify="left" if title in {"category", "learned"} else "right")
-    for document in documents:
-        table.add_row(
-            Text(document["category"]),
-            *(
+    print_table(
+        (
+            ("category", "left"),
+            ("version", "right"),
+            ("images", "right"),
+            ("bank size", "right"),
+            ("inspections", "right"),
+            ("learned", "left"),
+        ),
+        [
+            [
                 "-" if document[key] is None else str(document[key])
-                for key in ("bank_version", "images", "bank_size", "inspections", "learned_at")
-            ),
-        )
-    answer().print(table)
+                for key in (
+                    "category", "bank_version", "images", "bank_size", "inspections", "learned_at",
+                )
+            ]
+            for document in documents
+        ],
+    )  # fmt: skip
     return 0
 
 
@@ -84,7 +90,8 @@ def forget_command(
                     f"forget {category}: this cannot be undone; confirm it with --yes."
                 )
             typer.confirm(
-                f"Forget {category} with {document['images']} images and all its inspections?",
+                f"Forget {printable(category)} with {document['images']} images and all its "
+                "inspections?",
                 abort=True,
                 err=True,
             )

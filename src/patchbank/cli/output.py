@@ -1,10 +1,17 @@
-"""What the commands print: documents on standard output, talk and progress on standard error."""
+"""What the commands print: documents on standard output, talk and progress on standard error.
+
+The one door to the terminal: text is escaped here, whoever it came from.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
+import math
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,18 +27,59 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.table import Table
 from rich.text import Text
 
+from patchbank.errors import OutputError
+from patchbank.printable import printable
 from patchbank.progress import Progress as ProgressCallback
 from patchbank.progress import silent
 
 
 class _Console(Console):
-    """A console that leaves a closed pipe to `guarded`, and takes text as it is."""
+    """A console that escapes text, and leaves a closed pipe to `guarded`."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print as Rich does; a string is one line, whatever is in it.
+
+        Raises
+        ------
+        OutputError
+            If standard output does not take it. What standard error does not take is lost: the
+            exit code still says how it went.
+        """
+        texts = [printable(one) if isinstance(one, str) else one for one in objects]
+        if not self.stderr:
+            with writing_output():
+                super().print(*texts, **options)
+            return
+        with contextlib.suppress(OSError):
+            super().print(*texts, **options)
 
     def on_broken_pipe(self) -> None:
         # Rich calls this while it handles the error, and would end the process itself.
         raise
+
+
+@contextmanager
+def writing_output() -> Iterator[None]:
+    """Turn what keeps standard output from being written, but a closed pipe, into `OutputError`."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        give_output_away()
+        raise OutputError(
+            f"standard output cannot be written: {(error.strerror or str(error)).lower()}; what "
+            "was to be printed is lost"
+        ) from error
+
+
+def give_output_away() -> None:
+    """Let what is still to be written vanish: the interpreter would complain when it ends."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 _showing: list[Console] = []
@@ -54,12 +102,73 @@ def answer() -> Console:
     return _Console(highlight=False, soft_wrap=True, width=width, emoji=False)
 
 
+def print_table(columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table on standard output.
+
+    Parameters
+    ----------
+    columns
+        Titles, and how they are laid out: ``"left"``, ``"right"`` or ``"fold"``, which is left and
+        broken where it is too long.
+    rows
+        A text for each column.
+    """
+    table = Table(box=None, pad_edge=False)
+    for title, layout in columns:
+        if layout == "fold":
+            table.add_column(title, overflow="fold")
+        else:
+            table.add_column(title, justify="right" if layout == "right" else "left")
+    for row in rows:
+        table.add_row(*(Text(printable(cell)) for cell in row))
+    answer().print(table)
+
+
 def print_json(document: dict[str, Any]) -> None:
-    """Write one JSON document as one line on standard output."""
-    text = json.dumps(document, ensure_ascii=False, allow_nan=False)
-    # A path that is not valid UTF-8 holds what cannot be encoded.
-    sys.stdout.write(text.encode("utf-8", "backslashreplace").decode() + "\n")
-    sys.stdout.flush()
+    """Write one JSON document as one line on standard output.
+
+    A number that is none (infinite, not a number) is null. The line is ASCII where standard output
+    is not UTF-8.
+    """
+    universal = (sys.stdout.encoding or "utf-8").lower().startswith("utf")
+    try:
+        text = json.dumps(document, ensure_ascii=not universal, allow_nan=False)
+    except ValueError:
+        text = json.dumps(_finite(document), ensure_ascii=not universal, allow_nan=False)
+    with writing_output():
+        sys.stdout.write(printable(text, _as_in_json) + "\n")
+        sys.stdout.flush()
+
+
+def _as_in_json(character: str) -> str:
+    return json.dumps(character)[1:-1] if character != "\x7f" else "\\u007f"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return value
+
+
+class _Messages(logging.Handler):
+    """Shows what libraries log, and warn of, as talk."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        for line in self.format(record).split("\n"):
+            talk().print(line, markup=False, style="dim")
+
+
+def take_messages(*, show: bool) -> None:
+    """Keep what libraries log, and warn of, from standard error, or show it there line by line.
+
+    What a user should know of it is in our own words: the driver's and the decoders' are not.
+    """
+    logging.captureWarnings(True)
+    logging.getLogger().addHandler(_Messages() if show else logging.NullHandler())
 
 
 class _RateColumn(ProgressColumn):
@@ -85,7 +194,8 @@ def show_progress(*, results_appear: bool = False) -> Iterator[ProgressCallback]
         yield silent
         return
     with Progress(
-        SpinnerColumn(),
+        # The usual spinner is of Braille characters.
+        SpinnerColumn("line" if console.options.ascii_only else "dots"),
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
@@ -101,7 +211,7 @@ def show_progress(*, results_appear: bool = False) -> Iterator[ProgressCallback]
 
         def report(stage: str, done: int, total: int) -> None:
             if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=total)
+                tasks[stage] = bars.add_task(printable(stage), total=total)
             bars.update(tasks[stage], completed=done, total=total)
 
         _showing.append(console)

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from rich.table import Table
-from rich.text import Text
-
-from patchbank.cli.output import answer
+from patchbank.cli.output import print_table
 from patchbank.inspection.figures import FIGURES
 
 Values = Mapping[str, float | None]
@@ -20,11 +17,15 @@ def print_figures(rows: Sequence[tuple[str, Values]], *, aupro_limit: float | No
         for figure in FIGURES
         if any(values.get(figure.key) is not None for _, values in rows)
     ]
-    table = Table(box=None, pad_edge=False)
-    table.add_column("category")
-    for figure in shown:
-        limit = f" {aupro_limit:g}" if figure.key == "aupro" and aupro_limit else ""
-        table.add_column(figure.title + limit, justify="right")
-    for name, values in rows:
-        table.add_row(Text(name), *[figure.text(values.get(figure.key)) for figure in shown])
-    answer().print(table)
+    titles = [
+        figure.title + (f" {aupro_limit:g}" if figure.key == "aupro" and aupro_limit else "")
+        for figure in shown
+    ]
+    columns = [("category", "left"), *((title, "right") for title in titles)]
+    print_table(
+        columns,
+        [
+            (name, *(figure.text(values.get(figure.key)) for figure in shown))
+            for name, values in rows
+        ],
+    )

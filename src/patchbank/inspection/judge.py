@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from patchbank.errors import ParameterError
 from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.timing import Stopwatch
 from patchbank.inspection.verdicts import Verdict
@@ -104,6 +106,10 @@ class Judge:
                 )
             else:
                 score = image_score(distances, self.settings.image_score)
+            if not math.isfinite(score):
+                raise ParameterError(
+                    "the bank holds features too large to compare with; fit the category again"
+                )
             preprocessing = self.settings.extractor.preprocessing
             box = whole_pixels(preprocessing.inspected_box(width, height), width, height)
             anomaly = anomaly_map(distances, preprocessing.side, self.settings.smoothing_sigma)

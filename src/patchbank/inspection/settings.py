@@ -18,6 +18,8 @@ DEFAULT_SCORE: ScoreMethod = "top1percent"
 # Pixels of the network's input, as in PatchCore's published code.
 SMOOTHING_SIGMA = 4.0
 
+_LARGEST_SIGMA = 1000
+
 
 @dataclass(frozen=True)
 class FitSettings:
@@ -56,8 +58,9 @@ class FitSettings:
         check_false_alarm_rate(self.false_alarm_rate)
         if type(self.seed) is not int or self.seed < 0:
             raise ParameterError(f"seed {self.seed!r}: must be a whole number, 0 or more")
-        if self.smoothing_sigma < 0:
-            raise ParameterError(f"smoothing_sigma must be 0 or more, got {self.smoothing_sigma}")
+        # Of pixels of the network's input; a bank's file may name any number.
+        if not 0 <= self.smoothing_sigma <= _LARGEST_SIGMA:
+            raise ParameterError(f"smoothing_sigma must be a number from 0 to {_LARGEST_SIGMA}")
 
     def to_json(self) -> dict[str, Any]:
         """Return everything but the extractor, which a bank stores on its own."""
@@ -71,8 +74,14 @@ class FitSettings:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any], extractor: ExtractorSettings) -> FitSettings:
-        """Return the settings a bank was stored with."""
-        return cls(extractor=extractor, **document)
+        """Return the settings a bank was stored with; raises `ParameterError` for others."""
+        try:
+            return cls(extractor=extractor, **document)
+        except TypeError as error:
+            raise ParameterError(
+                f"the bank's settings are not of this version of patchbank ({error}); fit the "
+                "category again"
+            ) from error
 
 
 def make_fit_settings(

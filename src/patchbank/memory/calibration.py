@@ -205,5 +205,5 @@ class Calibration:
                 tuple(document["map_maxima"]),
                 str(document["score_method"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, OverflowError, TypeError, ValueError) as error:
             raise ParameterError(f"calibration: not what to_json writes ({error!r})") from error

@@ -17,6 +17,7 @@ from PIL import Image
 
 from patchbank.errors import MissingExtraError
 from patchbank.metrics import ImageMetrics, PixelMetrics, Rates
+from patchbank.printable import printable
 from patchbank.reports.evaluation_charts import write_evaluation_charts
 from patchbank.reports.explain import explain
 from patchbank.reports.pictures import SimilarImage
@@ -164,6 +165,8 @@ def template(name: str) -> Template:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        # Markup is a string of another class.
+        finalize=lambda value: printable(value) if type(value) is str else value,
     )
     return environment.get_template(name)
 

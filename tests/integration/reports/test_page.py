@@ -208,6 +208,13 @@ def test_a_test_without_anomalies_makes_a_page(tmp_path: Path) -> None:
     assert text.count("<picture>") == 1
 
 
+def test_names_cannot_turn_the_page_s_text(small: EvaluationPage, tmp_path: Path) -> None:
+    turned = replace(small, title="\u202egnp.ssap\n", warnings=("a\u2028b <b>",))
+    text = write_evaluation_page(tmp_path, turned).read_text(encoding="utf-8")
+    assert "<title>\\u202egnp.ssap\\n</title>" in text
+    assert "a\\u2028b &lt;b&gt;" in text
+
+
 def test_a_page_is_replaced_and_other_files_stay(small: EvaluationPage, tmp_path: Path) -> None:
     (tmp_path / "heatmaps").mkdir()
     (tmp_path / "heatmaps" / "mine.png").write_bytes(b"mine")

@@ -1,0 +1,30 @@
+"""Text of others made safe to show: names of files, of categories, of a database."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable
+
+# Control characters (a terminal obeys them), format characters (they turn the order of writing or
+# cannot be seen), halves of surrogate pairs (nothing can encode them), separators of lines.
+_ESCAPED = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+
+
+def _as_in_python(character: str) -> str:
+    return character.encode("unicode_escape").decode()
+
+
+def printable(text: str, escape: Callable[[str], str] = _as_in_python) -> str:
+    r"""Return text on one line, with ``\x1b`` or ``\u202e`` for what is not to be shown as it is.
+
+    Parameters
+    ----------
+    escape
+        What to write for such a character.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        escape(character) if unicodedata.category(character) in _ESCAPED else character
+        for character in text
+    )

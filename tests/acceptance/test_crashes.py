@@ -1,0 +1,216 @@
+"""How commands end when what must not happen does: a line and a code, never a trace."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.fixtures.commands import Run, finish, start
+from tests.fixtures.surfaces import Surfaces
+
+SMALL = ("--image-size", "96")
+
+# Replaces a piece of the program by one that fails, as a defect would.
+DEFECT = """
+import sys
+import patchbank.cli.backbones as module
+def fail():
+    {body}
+module.backbones.list_backbones = fail
+from patchbank.cli import main
+main()
+"""
+
+
+def run_with_defect(body: str, *arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PATCHBANK_")}
+    return subprocess.run(
+        [sys.executable, "-c", DEFECT.format(body=body), "backbone", "list", *arguments],
+        env=environment | {"PATCHBANK_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "said"),
+    [
+        ("raise ValueError('odd\\x1b[2J')", 70, "ValueError: odd\\x1b[2J"),
+        ("raise ValueError('on\\ntwo lines')", 70, "ValueError: on two lines"),
+        ("fail()", 70, "RecursionError"),
+        ("raise ConnectionResetError", 70, "ConnectionResetError"),
+        ("assert False", 70, "AssertionError"),
+        ("raise MemoryError", 2, "not enough memory"),
+    ],
+)
+def test_a_defect_of_ours_is_a_line_and_a_code_of_its_own(
+    body: str, code: int, said: str, tmp_path: Path
+) -> None:
+    done = run_with_defect(body, home=tmp_path)
+    assert done.returncode == code
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("patchbank: ")
+    assert said in line
+    assert ("--debug" in line) == (code == 70)
+
+
+def test_the_trace_is_shown_where_it_is_asked_for(tmp_path: Path) -> None:
+    done = run_with_defect("raise ValueError('odd\\x1b[2J')", "--debug", home=tmp_path)
+    assert done.returncode == 70
+    assert "Traceback" in done.stderr
+    assert "in fail" in done.stderr
+    assert "\x1b" not in done.stderr
+
+
+def test_a_defect_in_a_thread_is_a_line(tmp_path: Path) -> None:
+    body = (
+        "import threading; thread = threading.Thread(target=lambda: 1 / 0); thread.start(); "
+        "thread.join(); return []"
+    )
+    done = run_with_defect(body, home=tmp_path)
+    (line,) = done.stderr.splitlines()
+    assert "internal error: ZeroDivisionError" in line
+
+
+def test_what_libraries_log_and_warn_of_is_shown_by_debug_alone(tmp_path: Path) -> None:
+    body = (
+        "import logging, warnings; logging.getLogger('psycopg.pool').warning('error connecting'); "
+        "warnings.warn('Corrupt EXIF data'); return []"
+    )
+    assert run_with_defect(body, home=tmp_path).stderr == ""
+    shown = run_with_defect(body, "--debug", home=tmp_path).stderr
+    assert "error connecting" in shown
+    assert "Corrupt EXIF data" in shown
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--help",), ("--version",), ("backbone", "list"), ("backbone", "list", "--json")]
+)
+def test_a_full_disk_under_the_output_is_a_line(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "patchbank", *arguments],
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60,
+            env=os.environ | {"PATCHBANK_HOME": str(tmp_path)},
+        )  # fmt: skip
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("patchbank: standard output cannot be written: no space left on device")
+
+
+def test_messages_that_cannot_be_written_change_no_result(tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "patchbank", "inspect", "nothing", tmp_path / "none"],
+            stdout=subprocess.PIPE, stderr=full, check=False, timeout=60,
+            env=os.environ | {"PATCHBANK_HOME": str(tmp_path)},
+        )  # fmt: skip
+    assert done.returncode == 2
+
+
+@pytest.fixture
+def fitted(patchbank: Run, surfaces: Surfaces) -> None:
+    assert patchbank("fit", "brushed", surfaces.train, *SMALL).code == 0
+
+
+@pytest.fixture
+def odd_names(patchbank: Run, surfaces: Surfaces, tmp_path: Path) -> list[str]:
+    """A category, and images of it whose names a terminal would obey; returns those."""
+    assert patchbank("fit", "bürste", surfaces.train, *SMALL).code == 0
+    names = ["\x1b[2Jfail.png", "\u202egnp.liaf.png", "a\u2028b\x9b.png", "部品\u200b.png"]
+    for name in names:
+        (tmp_path / name).write_bytes((surfaces.scratched / "000.png").read_bytes())
+    return names
+
+
+def test_output_that_is_not_utf_8_is_escaped(
+    odd_names: list[str], graphs_home: Path, database_url: str, tmp_path: Path
+) -> None:
+    def run(encoding: str, *arguments: str | Path) -> tuple[int, str]:
+        process = subprocess.run(
+            [sys.executable, "-m", "patchbank", *arguments],
+            capture_output=True,
+            check=False,
+            timeout=60,
+            env=os.environ
+            | {
+                "PATCHBANK_HOME": str(graphs_home),
+                "PATCHBANK_DATABASE_URL": database_url,
+                "PYTHONIOENCODING": encoding,
+            },
+        )
+        assert process.stderr == b""
+        return process.returncode, process.stdout.decode(encoding.partition(":")[0])
+
+    for encoding in ("ascii", "cp1252:strict", "utf-8"):
+        code, shown = run(encoding, "inspect", "bürste", tmp_path, "--top", "1")
+        assert code == 1
+        assert r"\u202egnp.liaf" in shown
+        assert "FAIL   " in shown
+        assert all(character.isprintable() or character == "\n" for character in shown)
+    for encoding in ("ascii", "utf-8"):
+        code, found = run(encoding, "inspect", "bürste", tmp_path, "--json")
+        assert code == 1
+        assert found.isascii() == (encoding == "ascii")
+        assert all(character.isprintable() or character == "\n" for character in found)
+        documents = [json.loads(line) for line in found.splitlines()]
+        assert {one["image"].rpartition("/")[2] for one in documents} == set(odd_names)
+    assert r"b\xfcrste" in run("ascii", "categories")[1]
+
+
+def test_names_in_lists_are_escaped(odd_names: list[str], patchbank: Run, tmp_path: Path) -> None:
+    # As `printable` would write them.
+    shown = [r"\x1b[2Jfail.png", r"\u202egnp.liaf.png", r"a\u2028b\x9b.png", r"部品\u200b.png"]
+    added = patchbank("defects", "add", "bürste", tmp_path, "--label", "cr\u202eack\x1b[0m")
+    listed = patchbank("defects", "list", "bürste")
+    found = patchbank(
+        "search", "bürste", tmp_path / odd_names[0], "--among", "defects", "--metric", "l2"
+    )
+    for outcome in (added, listed, found):
+        assert outcome.code == 0
+        assert all(character.isprintable() or character == "\n" for character in outcome.out)
+        for name in shown:
+            assert name in outcome.out
+    assert r"cr\u202eack\x1b[0m" in listed.out
+
+
+def test_an_option_called_like_an_escape_is_shown_escaped(graphs_home: Path) -> None:
+    said = finish(start("inspect", "x", "--\x1b]0;owned\x07", home=graphs_home))
+    assert said.code == 2
+    assert r"--\x1b]0;owned\x07" in said.complaint
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "settings = jsonb_set(settings, '{smoothing_sigma}', '1e308')",
+        """settings = settings || '{"unheard_of": 1}'""",
+        "calibration = jsonb_set(calibration, '{scores,0}', '1e400')",
+        "calibration = '{}'",
+    ],
+)
+def test_a_bank_with_values_that_cannot_be_is_a_line(
+    fitted: None, patchbank: Run, surfaces: Surfaces, database_url: str, change: str
+) -> None:
+    with psycopg.connect(database_url) as connection:
+        connection.execute(f"update patchbank.bank set {change}".encode())
+    refused = patchbank("inspect", "brushed", surfaces.scratched)
+    assert refused.code == 2
+    assert len(refused.complaint) < 200
+
+
+def test_an_infinite_radius_is_null_in_json(
+    fitted: None, patchbank: Run, database_url: str
+) -> None:
+    with psycopg.connect(database_url) as connection:
+        connection.execute(b"update patchbank.bank set covering_radius = 'infinity'")
+    assert patchbank("show", "brushed", "--json").document["covering_radius"] is None

@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import pytest
+
+from patchbank.printable import printable
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("part\x1b[31mred.png", r"part\x1b[31mred.png"),
+        ("\u202egnp.liaf", r"\u202egnp.liaf"),
+        ("\u2066a\u2069\u200b\ufeff\u061c", r"\u2066a\u2069\u200b\ufeff\u061c"),
+        ("two\nlines\r\t\x00\x7f\x9b", r"two\nlines\r\t\x00\x7f\x9b"),
+        ("a\u2028b\u2029", r"a\u2028b\u2029"),
+        ("caf\udce9", r"caf\udce9"),
+        ("tag\U000e0041", r"tag\U000e0041"),
+    ],
+)
+def test_what_a_terminal_obeys_or_hides_is_escaped(text: str, shown: str) -> None:
+    assert printable(text) == shown
+
+
+@pytest.mark.parametrize("text", ["", "ünïcode 部品.png", "נייר", "back\\slash", "a\u00a0b", "🔩"])
+def test_all_else_is_as_it_was(text: str) -> None:
+    assert printable(text) == text
