@@ -106,12 +106,20 @@ def import_anomalib_command(
         typer.Option(help="Side in pixels images were resized to.  \\[default: the file's]"),
     ] = None,
     center_crop: Annotated[
-        int | None, typer.Option(help="Side in pixels of its crop.  \\[default: the file's]")
+        int | None,
+        typer.Option(help="Side in pixels of its crop, 0 for none.  \\[default: the file's]"),
     ] = None,
     score: Annotated[
         str | None,
         typer.Option(help="Patch distances to image score.  \\[default: Anomalib's]"),
     ] = None,
+    assume_defaults: Annotated[
+        bool,
+        typer.Option(
+            "--assume-defaults",
+            help="Take Anomalib's defaults for what neither the file nor an option says.",
+        ),
+    ] = False,
     replace: Replace = False,
     json: options.Json = False,
 ) -> int:
@@ -132,10 +140,11 @@ def import_anomalib_command(
             image_size=image_size,
             center_crop=center_crop,
             image_score=score,
+            assume_defaults=assume_defaults,
             replace=replace,
         )
     for remark in report.remarks:
-        talk().print(f"note  {remark}", markup=False, style="yellow")
+        talk().print(f"remark   {remark}", markup=False, style="yellow")
     if json:
         print_json(report.to_json())
         return 0

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchbank.contrib._anomalib_files import AnomalibFile, read_anomalib_file
-from patchbank.errors import BankFileError, ExtractorMismatchError, ParameterError
+from patchbank.contrib._anomalib_settings import Setting, known_name, settle
+from patchbank.errors import BankFileError, ExtractorMismatchError
 from patchbank.inspection.settings import DEFAULT_FALSE_ALARM_RATE, FitSettings, parse_layers
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.scoring import checked_score_method
@@ -26,32 +27,9 @@ from patchbank.vision.backbones import get_backbone
 from patchbank.vision.extractor import Extractor
 from patchbank.vision.extractor_settings import ExtractorSettings
 
-# What Anomalib 2 does unless it is told otherwise.
-_DEFAULTS: Final[Mapping[str, Any]] = {
-    "backbone": "wide_resnet50_2",
-    "layers": ("layer2", "layer3"),
-    "image_size": 256,
-    "center_crop": None,
-    "coreset_ratio": 0.1,
-    "num_neighbors": 9,
-}
 # Neighbours in the re-weighted score, here as in the paper.
 _NEIGHBOURS: Final = 9
 _OWN_WEIGHTS: Final = "efficientnet-lite"
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What the bank was made with, and who says so: ``file``, ``option`` or ``default``."""
-
-    name: str
-    value: Any
-    source: str
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the JSON object the command prints."""
-        value = list(self.value) if isinstance(self.value, tuple) else self.value
-        return {"setting": self.name, "value": value, "source": self.source}
 
 
 @dataclass(frozen=True)
@@ -94,6 +72,7 @@ def import_anomalib_file(
     image_size: int | None = None,
     center_crop: int | None = None,
     image_score: str | None = None,
+    assume_defaults: bool = False,
     replace: bool = False,
 ) -> ImportReport:
     """Make an Anomalib file's memory bank the bank of a category.
@@ -103,9 +82,11 @@ def import_anomalib_file(
     path
         A ``torch.save``d memory bank, a Lightning checkpoint, or a model exported to torch.
     backbone, layers, image_size, center_crop
-        What made the bank, where the file does not say; by default what Anomalib 2 does.
+        What made the bank, where the file does not say; a `center_crop` of 0 is none.
     image_score
         ``"max"``, ``"top1percent"`` or ``"reweighted"``; by default Anomalib's own.
+    assume_defaults
+        Whether what neither the file nor an option says is what Anomalib does by default.
     replace
         Whether a category that has a bank gets this one as its next version.
 
@@ -114,7 +95,7 @@ def import_anomalib_file(
     WeightsError, BankFileError
         If the file is damaged or hostile, or holds no bank, or one that cannot be reproduced.
     ParameterError
-        If the file says otherwise than an option.
+        If the file says otherwise than an option, or neither says what made the bank.
     ExtractorMismatchError
         If this installation computes other features than those in the bank.
     CategoryExistsError
@@ -122,14 +103,16 @@ def import_anomalib_file(
     """
     check_category_name(category)
     found = read_anomalib_file(path, workspace.largest_bank_file)
+    features = _features(found)
     given = {
         "backbone": backbone,
         "layers": None if layers is None else parse_layers(layers),
         "image_size": image_size,
         "center_crop": center_crop,
     }
-    settings = {one.name: one for one in _settled(path, found.settings, given)}
-    features = _features(found)
+    options = {name: value for name, value in given.items() if value is not None}
+    settled = settle(found, options, assume_defaults=assume_defaults)
+    settings = {one.name: one for one in settled}
     extractor_settings = _extractor_settings(path, settings, features.shape[1])
     remarks = _remarks(found, settings)
     score = checked_score_method(image_score or _score(settings["num_neighbors"].value, remarks))
@@ -170,6 +153,7 @@ def import_anomalib(
     image_size: int | None = None,
     center_crop: int | None = None,
     image_score: str | None = None,
+    assume_defaults: bool = False,
     replace: bool = False,
     home: str | Path | None = None,
     database_url: str | None = None,
@@ -195,39 +179,9 @@ def import_anomalib(
             image_size=image_size,
             center_crop=center_crop,
             image_score=image_score,
+            assume_defaults=assume_defaults,
             replace=replace,
         )
-
-
-def _settled(path: Path, found: Mapping[str, Any], given: Mapping[str, Any]) -> list[Setting]:
-    settled = []
-    for name, default in _DEFAULTS.items():
-        option = given.get(name)
-        if name in found:
-            value = found[name]
-            same = option is None or option == value
-            if name == "backbone":
-                same = option is None or _known_name(option) == _known_name(value)
-            if not same:
-                raise ParameterError(
-                    f"{path}: was made with {name} {_text(value)}, and the option says "
-                    f"{_text(option)}; leave the option out"
-                )
-            settled.append(Setting(name, value, "file"))
-        elif option is not None:
-            settled.append(Setting(name, option, "option"))
-        else:
-            settled.append(Setting(name, default, "default"))
-    return settled
-
-
-def _known_name(backbone: str) -> str:
-    """Return timm's name without what names its weights."""
-    return backbone.partition(".")[0]
-
-
-def _text(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _features(found: AnomalibFile) -> NDArray[np.float32]:
@@ -240,7 +194,9 @@ def _features(found: AnomalibFile) -> NDArray[np.float32]:
     array = found.file.array(tensor)
     if array.dtype.kind != "f":
         raise BankFileError(f"{path}: its memory bank is of {array.dtype}, expected floats")
-    features = np.ascontiguousarray(array, dtype=np.float32)
+    # What is too large for float32 becomes infinite.
+    with np.errstate(over="ignore"):
+        features = np.ascontiguousarray(array, dtype=np.float32)
     if not np.isfinite(features).all():
         raise BankFileError(f"{path}: its memory bank has values that are not finite")
     return features
@@ -250,18 +206,26 @@ def _extractor_settings(
     path: Path, settings: Mapping[str, Setting], dimension: int
 ) -> ExtractorSettings:
     backbone, layers = settings["backbone"], settings["layers"].value
-    name = _known_name(backbone.value)
+    name = known_name(backbone.value)
     if backbone.source == "file" and name.replace("_", "-").startswith(_OWN_WEIGHTS):
         raise ExtractorMismatchError(
             f"{path}: was made with timm's {backbone.value}, whose weights and normalisation are "
             "others than those of patchbank's network of that name; fit the category again from "
             "its good images"
         )
+    image_size, center_crop = settings["image_size"].value, settings["center_crop"].value
+    surplus = image_size - (image_size if center_crop is None else center_crop)
+    # Torchvision rounds half a pixel to the even number.
+    if surplus > 0 and round(surplus / 2) != surplus // 2:
+        raise ExtractorMismatchError(
+            f"{path}: was made by a crop of {image_size} pixels to {center_crop}, off the centre "
+            "by one, which patchbank does not do; fit the category again from its good images"
+        )
     made = ExtractorSettings(
         backbone=name,
         layers=layers,
-        image_size=settings["image_size"].value,
-        center_crop=settings["center_crop"].value,
+        image_size=image_size,
+        center_crop=center_crop,
         # Anomalib resizes images of floats.
         resize_precision="float32",
     )
@@ -282,8 +246,7 @@ def _extractor_settings(
 
 def _remarks(found: AnomalibFile, settings: Mapping[str, Setting]) -> list[str]:
     remarks = []
-    assumed = [one.name for one in settings.values() if one.source == "default"]
-    assumed = [name for name in assumed if name not in ("coreset_ratio", "num_neighbors")]
+    assumed = [one.name for one in settings.values() if one.assumed]
     if assumed:
         remarks.append(
             f"the file does not say {', '.join(assumed)}: Anomalib's defaults are assumed, and "
@@ -294,7 +257,7 @@ def _remarks(found: AnomalibFile, settings: Mapping[str, Setting]) -> list[str]:
             "the file does not hold the network's weights: that they are those installed here "
             "could not be checked"
         )
-    if _known_name(settings["backbone"].value).startswith(_OWN_WEIGHTS):
+    if known_name(settings["backbone"].value).startswith(_OWN_WEIGHTS):
         remarks.append(
             "this network normalises images as (x - 127) / 128, not by ImageNet's mean and "
             "deviation as Anomalib does: distances are right only if the bank was made so"

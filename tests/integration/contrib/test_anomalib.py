@@ -36,10 +36,14 @@ from tests.fixtures.surfaces import Surfaces
 from tests.fixtures.torch_files import Call, Global, Object, Raw, pickled, storage, zipped
 
 LITE0 = ("--backbone", "efficientnet-lite0")
-OPTIONS = (*LITE0, "--layers", "blocks.4,blocks.10", "--image-size", "64")
+MADE_WITH = ("--layers", "blocks.4,blocks.10", "--image-size", "64", "--center-crop", "0")
+OPTIONS = (*LITE0, *MADE_WITH)
 SETTINGS = ExtractorSettings(image_size=64, resize_precision="float32")
 LAYERS = ["blocks.4", "blocks.10"]
 TRANSFORM = compose(resize(80), crop(64), normalise())
+
+BICUBIC = Call(Global("torchvision.transforms.functional", "InterpolationMode"), "bicubic")
+TO_BYTES = Object(Global("torchvision.transforms.v2", "ToDtype"), dtype=Global("torch", "uint8"))
 
 Bank = npt.NDArray[np.float32]
 
@@ -72,12 +76,11 @@ def test_a_saved_tensor_becomes_a_bank_that_judges(
         "backbone": "option",
         "layers": "option",
         "image_size": "option",
-        "center_crop": "default",
+        "center_crop": "option",
         "coreset_ratio": "default",
         "num_neighbors": "default",
     }
-    assert "the file does not say center_crop" in document["remarks"][0]
-    assert "could not be checked" in document["remarks"][1]
+    assert "could not be checked" in document["remarks"][0]
     assert document["image_score"] == "reweighted"
 
     shown = patchbank("show", "brushed", "--json").document
@@ -112,7 +115,7 @@ def test_from_python(
     surfaces: Surfaces, bank: Bank, tmp_path: Path, database_url: str, graphs_home: Path
 ) -> None:
     where = {"home": graphs_home, "database_url": database_url}
-    path = write(tmp_path, checkpoint_file(bank, transform=TRANSFORM, layers=LAYERS))
+    path = write(tmp_path, checkpoint_file(bank, says={"transform": TRANSFORM}, layers=LAYERS))
     backbone = "efficientnet-lite0"
     report = patchbank_api.import_anomalib(path, "brushed", backbone=backbone, **where)  # type: ignore[arg-type]
     assert report.bank_size == len(bank)
@@ -143,7 +146,11 @@ def test_a_bank_without_calibration_goes_along_in_a_file(
 
 def test_a_checkpoint_says_what_made_it(patchbank: Run, bank: Bank, tmp_path: Path) -> None:
     content = checkpoint_file(
-        bank, transform=TRANSFORM, layers=LAYERS, coreset_sampling_ratio=0.3, num_neighbors=1
+        bank,
+        says={"transform": TRANSFORM},
+        layers=LAYERS,
+        coreset_sampling_ratio=0.3,
+        num_neighbors=1,
     )
     path = write(tmp_path, content, "model.ckpt")
     done = patchbank("import-anomalib", path, "--category", "brushed", *LITE0)
@@ -182,12 +189,21 @@ def test_an_exported_model_says_what_made_it(
     assert done.document["kind"] == "exported model"
 
 
-def test_anomalib_1_crops_by_default(patchbank: Run, bank: Bank, tmp_path: Path) -> None:
-    path = write(tmp_path, checkpoint_file(bank, transform=None, layers=LAYERS))
-    document = patchbank(
-        "import-anomalib", path, "--category", "brushed", *LITE0, "--json"
-    ).document
-    assert {"setting": "center_crop", "value": 224, "source": "file"} in document["settings"]
+def test_defaults_are_assumed_where_that_is_asked_for(
+    patchbank: Run, bank: Bank, tmp_path: Path
+) -> None:
+    path = write(tmp_path, checkpoint_file(bank, says={"transform": None}, layers=LAYERS))
+    command = ("import-anomalib", path, "--category", "brushed", *LITE0)
+    refusal = patchbank(*command)
+    assert refusal.code == 2
+    assert "give --image-size, --center-crop (0 for none), or --assume-defaults" in refusal.err
+    done = patchbank(*command, "--assume-defaults", "--json")
+    assert done.code == 0
+    # Anomalib 1 crops.
+    assert {"setting": "center_crop", "value": 224, "source": "default"} in done.document[
+        "settings"
+    ]
+    assert "does not say image_size, center_crop: Anomalib's defaults are assumed" in done.err
 
 
 def test_the_network_in_the_file_must_be_the_one_installed(
@@ -202,7 +218,7 @@ def test_the_network_in_the_file_must_be_the_one_installed(
     }
     bank = np.random.default_rng(0).random((20, 128 + 256), np.float32)
     said: dict[str, Any] = {"backbone": "resnet18", "layers": ["layer2", "layer3"]}
-    said["transform"] = TRANSFORM
+    said["says"] = {"transform": TRANSFORM}
     path = write(tmp_path, checkpoint_file(bank, network=network, **said))
     command = ("import-anomalib", path, "--category", "brushed")
     done = patchbank(*command, "--json")
@@ -230,7 +246,7 @@ def refused(path: Path, *options: str) -> str:
     assert not (home / "postgres").exists()
     said = str(caught.value)
     assert "\n" not in said
-    assert said.startswith((f"{path}: ", "wide_resnet50_2 has no layer")), said
+    assert said.startswith((f"{path}: ", "resnet18 has no layer")), said
     return said
 
 
@@ -240,13 +256,17 @@ def refused(path: Path, *options: str) -> str:
         ((*LITE0, "--layers", "blocks.4"), "was made with layers blocks.4, blocks.10, and the"),
         ((*LITE0, "--image-size", "81"), "was made with image_size 80, and the option says 81"),
         ((*LITE0, "--center-crop", "32"), "was made with center_crop 64, and the option says 32"),
-        ((), "wide_resnet50_2 has no layer 'blocks.4'"),
+        (
+            (),
+            "does not say backbone, and with others than made it all scores are wrong; give --back",
+        ),
+        (("--backbone", "resnet18"), "resnet18 has no layer 'blocks.4'"),
     ],
 )
 def test_an_option_that_contradicts_the_file_is_refused(
     bank: Bank, tmp_path: Path, options: tuple[str, ...], message: str
 ) -> None:
-    path = write(tmp_path, checkpoint_file(bank, transform=TRANSFORM, layers=LAYERS))
+    path = write(tmp_path, checkpoint_file(bank, says={"transform": TRANSFORM}, layers=LAYERS))
     assert message in refused(path, *options)
 
 
@@ -257,6 +277,15 @@ def test_an_option_that_contradicts_the_file_is_refused(
         (compose(resize(80, size=[80]), normalise()), {}, "resize is [80]"),
         (compose(resize(80, antialias=False), normalise()), {}, "without antialiasing"),
         (compose(resize(80), crop(77), normalise()), {}, "off the centre by one"),
+        (compose(resize(80, antialias=None), normalise()), {}, "without antialiasing"),
+        (compose(resize(80, interpolation="nearest"), normalise()), {}, "resize bilinearly"),
+        (compose(resize(80, interpolation=0), normalise()), {}, "resize bilinearly"),
+        (compose(resize(80, interpolation=BICUBIC), normalise()), {}, "resize bilinearly"),
+        (compose(resize(96), resize(80), normalise()), {}, "with Resize"),
+        (compose(resize(80), crop(72), crop(64), normalise()), {}, "with ExportableCenterCrop"),
+        (compose(resize(80), crop(88), normalise()), {}, "adds a border"),
+        (compose(resize(80), normalise(), normalise()), {}, "with Normalize"),
+        (compose(resize(80), TO_BYTES, normalise()), {}, "with ToDtype"),
         (compose(resize(80), normalise([0.5, 0.5, 0.5])), {}, "another mean than ImageNet's"),
         (compose(resize(80)), {}, "does not resize images and normalise them"),
         (compose(resize(80), Object(Global("kornia", "Blur")), normalise()), {}, "with Blur"),
