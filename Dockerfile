@@ -15,8 +15,7 @@ RUN pip install --no-cache-dir ".[${EXTRAS}]" && rm -rf /src/*
 USER 10001
 WORKDIR /work
 # Backbones, compiled graphs and numeric code are kept there; the bank is in PostgreSQL.
-ENV PATCHBANK_HOME=/var/lib/patchbank \
-    NUMBA_CACHE_DIR=/var/lib/patchbank/numba
+ENV PATCHBANK_HOME=/var/lib/patchbank
 VOLUME /var/lib/patchbank
 
 HEALTHCHECK --interval=60s --timeout=30s --start-period=30s \

@@ -81,6 +81,8 @@ def _names() -> list[str]:
 def _run_apart(name: str) -> int:
     """Run one measurement in a fresh process and return its exit code."""
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    # Kernels are compiled once, not once for every home that a measurement makes.
+    environment.setdefault("NUMBA_CACHE_DIR", str(ROOT / "build" / "numba"))
     # Measured is the embedded database in a temporary folder, never anybody's own.
     environment.pop("PATCHBANK_DATABASE_URL", None)
     code = _CODE.format(name=name, interrupted=INTERRUPTED)

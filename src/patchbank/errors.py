@@ -118,3 +118,11 @@ class OutputError(PatchbankError):
 
 class MissingExtraError(PatchbankError):
     """An optional part of patchbank is not installed."""
+
+
+class TrialError(PatchbankError):
+    """The inspection of made pictures went wrong; install patchbank anew."""
+
+
+class CacheWarning(RuntimeWarning):
+    """Something made once cannot be kept, so that it is made again in every process."""

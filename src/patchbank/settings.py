@@ -49,6 +49,14 @@ def _bytes_or_none(value: object) -> object:
         raise ValueError(str(error)) from error
 
 
+def _default_home() -> Path:
+    try:
+        return platformdirs.user_data_path("patchbank")
+    except RuntimeError:
+        # An account without a home may still be given one; who needs this one says that it is none.
+        return Path("~/patchbank")
+
+
 class Settings(BaseSettings):
     """Settings of this process, read from the environment."""
 
@@ -61,8 +69,8 @@ class Settings(BaseSettings):
     )
 
     home: Path = Field(
-        default_factory=lambda: platformdirs.user_data_path("patchbank"),
-        description="Folder of the embedded database and of compiled graphs.",
+        default_factory=_default_home,
+        description="Folder of the embedded database and of what is compiled.",
     )
     backbones: Path | None = Field(
         default=None,

@@ -7,14 +7,15 @@ import functools
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Callable
 from types import FrameType
-from typing import ParamSpec
+from typing import Any, ParamSpec
 
 import typer
 
 from patchbank.cli.output import give_output_away, talk, writing_output
-from patchbank.errors import DiskFullError, ParameterError, PatchbankError
+from patchbank.errors import CacheWarning, DiskFullError, ParameterError, PatchbankError
 from patchbank.settings import get_settings
 
 EXIT_FAILED = 1
@@ -42,6 +43,8 @@ def guarded(command: Callable[Arguments, int | None]) -> Callable[Arguments, Non
         if sys.stdout is None:
             raise typer.Exit(complain("standard output is closed; redirect it instead"))
         previous = signal.signal(signal.SIGTERM, _terminate)
+        show = warnings.showwarning
+        warnings.showwarning = _remarking(show)
         try:
             code = command(*args, **kwargs) or 0
             with writing_output():
@@ -73,6 +76,7 @@ def guarded(command: Callable[Arguments, int | None]) -> Callable[Arguments, Non
             else:
                 code = crashed(error)
         finally:
+            warnings.showwarning = show
             signal.signal(signal.SIGTERM, previous)
         if code:
             raise typer.Exit(code)
@@ -114,6 +118,18 @@ def debugging() -> bool:
         return get_settings().debug
     except ParameterError:
         return False
+
+
+def _remarking(show: Callable[..., None]) -> Callable[..., None]:
+    """Return what shows a warning of ours as a remark, and leaves others to `show`."""
+
+    def remark(message: Warning | str, category: type[Warning], *origin: Any) -> None:
+        if issubclass(category, CacheWarning):
+            talk().print(f"remark   {message}", markup=False, style="yellow")
+        else:
+            show(message, category, *origin)
+
+    return remark
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:

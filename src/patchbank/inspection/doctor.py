@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from patchbank.caches import cache_folder, refusal_of
 from patchbank.errors import PatchbankError
 from patchbank.inspection.workspace import Workspace
 from patchbank.settings import usable_cores
@@ -47,7 +48,8 @@ def diagnose(workspace: Workspace) -> list[Finding]:
         *_extras(),
         _checked("processor", _processor),
         _weights(),
-        _checked("network", lambda: _network(workspace)),
+        *_trials(workspace),
+        _checked("caches", lambda: _caches(workspace)),
         _checked("database", lambda: _database(workspace)),
         _disk(workspace.home),
     ]
@@ -108,6 +110,10 @@ def _checked(name: str, check: Callable[[], str]) -> Finding:
     except ImportError as error:
         # The very thing to find out here: a package that is not there, or damaged.
         return Finding(name, False, f"{error}; install it with: pip install {error.name}")
+    except (OSError, RuntimeError) as error:
+        # So the libraries say that they cannot work on this machine, or for this account.
+        reason = " ".join(str(error).split())
+        return Finding(name, False, f"{reason}; put that right, or install patchbank anew")
 
 
 def _weights() -> Finding:
@@ -133,6 +139,31 @@ def _network(workspace: Workspace) -> str:
     extractor = workspace.extractor(ExtractorSettings())
     patches = extractor.extract([np.zeros((64, 64, 3), dtype=np.uint8)]).patches
     return f"{extractor.settings.backbone} computes {patches.shape[1:]} features"
+
+
+def _trials(workspace: Workspace) -> Iterator[Finding]:
+    network = _checked("network", lambda: _network(workspace))
+    yield network
+    if network.healthy:
+        from patchbank.inspection.trial import try_inspection
+
+        yield _checked("inspection", lambda: try_inspection(workspace))
+
+
+def _caches(workspace: Workspace) -> str:
+    """Say where what was compiled is kept; without a folder all works, but begins slowly."""
+    from patchbank.compiled import kernel_folder
+
+    folders = {"kernels": kernel_folder(), "graphs": cache_folder("graphs", workspace.home)}
+    kept = ", ".join(f"{name} in {folder}" for name, folder in folders.items() if folder)
+    if all(folders.values()):
+        return kept
+    missing = " and ".join(name for name, folder in folders.items() if not folder)
+    return (
+        f"{kept + '; ' if kept else ''}{missing} cannot be kept and are compiled anew by every "
+        f"process, which takes seconds: {refusal_of(workspace.home / 'graphs')}; set "
+        "PATCHBANK_HOME to a folder of this account"
+    )
 
 
 def _database(workspace: Workspace) -> str:

@@ -7,6 +7,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from patchbank.caches import cache_folder, use_home
+from patchbank.errors import ParameterError
 from patchbank.settings import get_settings
 from patchbank.vision.images import ImageLimits
 
@@ -33,7 +35,8 @@ class Workspace:
     def __init__(self, *, home: Path | None = None, database_url: str | None = None) -> None:
         settings = get_settings()
         self.settings = settings
-        self.home = (home or settings.home).expanduser()
+        self.home = _without_tilde(home or settings.home)
+        use_home(self.home)
         self.database_url = database_url or settings.database_url
         self.limits = ImageLimits(
             max_bytes=int(settings.max_image_megabytes * 1e6),
@@ -76,7 +79,7 @@ class Workspace:
                     settings,
                     quantised=quantised,
                     threads=self.settings.threads,
-                    cache_folder=self.home / "graphs",
+                    cache_folder=cache_folder("graphs", self.home),
                 )
             self._extractors[key] = extractor
             if len(self._extractors) > _MOST_EXTRACTORS:
@@ -101,3 +104,13 @@ class Workspace:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _without_tilde(home: Path) -> Path:
+    """Return a path without ``~``, which stands for nothing where an account has no home."""
+    try:
+        return home.expanduser()
+    except RuntimeError as error:
+        raise ParameterError(
+            f"home folder {home}: this account has no home; set PATCHBANK_HOME to a folder of its"
+        ) from error

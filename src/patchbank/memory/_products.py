@@ -16,14 +16,15 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import llvmlite.binding
-import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
+
+from patchbank import compiled as kernels
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -32,9 +33,8 @@ _SUMS_MAY_BE_REORDERED = {"reassoc", "contract", "nsz"}
 
 
 def compiled(function: Function) -> Function:
-    """Compile a kernel on first use, keep it on disk and let other threads run beside it."""
-    decorator = numba.njit(nogil=True, cache=True, fastmath=_SUMS_MAY_BE_REORDERED)
-    return cast(Function, decorator(function))
+    """Compile a kernel whose sums may be reordered."""
+    return kernels.compiled(function, fastmath=_SUMS_MAY_BE_REORDERED)
 
 
 def _register_shape() -> tuple[int, int]:

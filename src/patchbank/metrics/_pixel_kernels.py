@@ -7,31 +7,30 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
+
+from patchbank.compiled import compiled
 
 # A page holds all values that share the upper half of their bits.
 PAGE = PAGES = 1 << 16
 _LOWER = np.uint32(PAGE - 1)
 
-_compiled = numba.njit(cache=True, nogil=True)
 
-
-@_compiled
+@compiled
 def _rank(bits: Any) -> Any:
     """Return the place of a float32, given by its bits, among all float32 from low to high."""
     signed = bits ^ ((bits >> 31) & np.int32(0x7FFFFFFF))
     return np.uint32(signed) ^ np.uint32(0x80000000)
 
 
-@_compiled
+@compiled
 def count_pages(bits: Any, pages: Any) -> None:
     """Add to ``pages[page]`` the number of values that lie in the page."""
     for one in bits:
         pages[_rank(one) >> 16] += 1
 
 
-@_compiled
+@compiled
 def tally(
     bits: Any, weights: Any, slots: Any, counts: Any, weighed: Any, loose: Any, loose_weights: Any
 ) -> None:
@@ -56,7 +55,7 @@ def tally(
             written += 1
 
 
-@_compiled
+@compiled
 def _open_page(
     page: int, slots: Any, table: Any, loose: Any, end: int, values: Any, loose_values: Any
 ) -> int:
@@ -73,7 +72,7 @@ def _open_page(
     return end
 
 
-@_compiled
+@compiled
 def walk(good: Any, anomalous: Any, totals: Any, limit: float, curve: Any) -> Any:
     """Go through all scores from high to low; return ROC area, average precision, PRO area, points.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
+from patchbank.caches import cache_folder, has_own_settings
 from patchbank.errors import MissingExtraError
 from patchbank.metrics import Curve
 
@@ -196,6 +198,18 @@ def _unit_square(axes: Axes, x_label: str, y_label: str) -> None:
     axes.set_ylabel(y_label)
 
 
+def _give_a_home() -> None:
+    """Let Matplotlib keep its list of fonts where the account has no home of its own.
+
+    It would look through all fonts in every process, and complain.
+    """
+    if "MPLCONFIGDIR" in os.environ or has_own_settings():
+        return
+    folder = cache_folder("matplotlib")
+    if folder is not None:
+        os.environ["MPLCONFIGDIR"] = str(folder)
+
+
 def _rendered(
     draw: Callable[[Axes], None],
     size: tuple[float, float],
@@ -203,6 +217,7 @@ def _rendered(
     file_format: ChartFormat,
     legend: LegendPlace,
 ) -> bytes:
+    _give_a_home()
     try:
         import matplotlib as mpl
         from matplotlib.backends.backend_agg import FigureCanvasAgg
