@@ -28,6 +28,10 @@ class NoImagesError(PatchbankError):
     """No image was found; give a folder with images, an image or a glob."""
 
 
+class IndistinctImagesError(PatchbankError):
+    """The images cannot be told apart; give photographs of different good parts."""
+
+
 class DatasetError(PatchbankError):
     """A data set's folder does not have the expected layout."""
 

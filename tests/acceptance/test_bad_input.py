@@ -42,6 +42,7 @@ BAD_IMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "empty.png": (lambda path: path.touch(), "empty"),
     "tiny.png": (lambda path: Image.new("RGB", (1, 1)).save(path), "1 x 1"),
     "bomb.png": (bomb, "pixels"),
+    "black.png": (lambda path: Image.new("L", (96, 96)).save(path), "shows nothing"),
 }
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from patchbank.contrib._anomalib_files import AnomalibFile, read_anomalib_file
 from patchbank.contrib._anomalib_settings import Setting, known_name, settle
 from patchbank.errors import BankFileError, ExtractorMismatchError
+from patchbank.inspection.indistinct import why_useless
 from patchbank.inspection.settings import DEFAULT_FALSE_ALARM_RATE, FitSettings, parse_layers
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.scoring import checked_score_method
@@ -199,6 +200,8 @@ def _features(found: AnomalibFile) -> NDArray[np.float32]:
         features = np.ascontiguousarray(array, dtype=np.float32)
     if not np.isfinite(features).all():
         raise BankFileError(f"{path}: its memory bank has values that are not finite")
+    if (reason := why_useless(features)) is not None:
+        raise BankFileError(f"{path}: its bank cannot judge: {reason}; train it again")
     return features
 
 

@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchbank.datasets.folders import find_images
+from patchbank.errors import IndistinctImagesError
 from patchbank.inspection.calibration_scores import CalibrationScores
 from patchbank.inspection.gather import THUMBNAIL_SIDE, References
+from patchbank.inspection.indistinct import why_useless
 from patchbank.inspection.inspect import matching_extractor
 from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.sources import checked_names
@@ -124,6 +126,8 @@ def calibrate(
         If there is no such category or it has no bank.
     NoImagesError
         If fewer than two images can be used.
+    IndistinctImagesError
+        If the threshold would be 0.
     ExtractorMismatchError
         If this installation computes other features than those in the bank.
     BankGoneError
@@ -142,6 +146,13 @@ def calibrate(
     scores = CalibrationScores(settings, NeighbourIndex(stored.features))
     found = _score(workspace, extractor, references, sources, names, scores, progress)
     calibration = scores.calibration()
+    threshold = calibration.threshold(settings.false_alarm_rate)
+    reason = why_useless(stored.features, threshold=threshold.value)
+    if reason is not None:
+        raise IndistinctImagesError(
+            f"category {category!r}: the bank would be of no use ({reason}); nothing was changed: "
+            "give good images that the bank was not made of"
+        )
     bank = _calibrated(stored, learned, references, found, calibration, settings)
     version = workspace.database.banks.save(
         category, bank, cause="calibrate", replaces=(stored.category_id, stored.version)
@@ -151,7 +162,7 @@ def calibrate(
         bank_version=version,
         images=len(references),
         refused=references.refused,
-        threshold=calibration.threshold(settings.false_alarm_rate),
+        threshold=threshold,
         provenance_known=bool((stored.patch_image >= 0).all()),
         seconds=watch.total(),
     )

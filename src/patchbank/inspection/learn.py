@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from patchbank.errors import IndistinctImagesError
 from patchbank.inspection.calibration_scores import CalibrationScores
 from patchbank.inspection.gather import THUMBNAIL_SIDE, ReferenceImage, References
+from patchbank.inspection.indistinct import why_useless
 from patchbank.inspection.memory_limit import checked_limit, plan_fit
 from patchbank.inspection.quantise import quantised_graph
 from patchbank.inspection.remarks import remarks_of
@@ -110,6 +112,8 @@ def learn(
     ------
     NoImagesError
         If fewer than two images can be used: the calibration leaves one out.
+    IndistinctImagesError
+        If they all look the same to the network.
     ParameterError
         If the memory limit is none, or too little for the bank.
     MissingExtraError, QuantisationError
@@ -136,7 +140,25 @@ def learn(
             workspace, extractor, sources, names, settings, parts, watch, progress
         )
         bank = _bank_of(streamed, extractor, settings, watch)
+    _check_distinct(bank)
     return replace(bank, remarks=remarks_of(bank))
+
+
+def _check_distinct(bank: LearnedBank) -> None:
+    """Raise `IndistinctImagesError` for a bank that would pass or fail whatever comes."""
+    reason = why_useless(
+        bank.features,
+        threshold=bank.threshold.value,
+        coreset_ratio=bank.settings.coreset_ratio,
+        covering_radius=bank.covering_radius,
+        embeddings=bank.embeddings,
+        embedding_mean=bank.embedding_mean,
+    )
+    if reason is not None:
+        raise IndistinctImagesError(
+            f"the {len(bank.images)} images look the same to the network ({reason}): nothing was "
+            "learned; give photographs of different good parts"
+        )
 
 
 def _bank_of(

@@ -12,6 +12,7 @@ from patchbank.errors import ImageError, NoImagesError
 from patchbank.inspection.workspace import Workspace
 from patchbank.progress import Progress
 from patchbank.settings import usable_cores
+from patchbank.vision.content import check_content
 from patchbank.vision.extractor_settings import ExtractorSettings
 from patchbank.vision.images import ImageSource, decode
 from patchbank.vision.quantise import check_can_quantise, quantise
@@ -53,10 +54,12 @@ def quantised_graph(
     def prepared(number: int) -> NDArray[np.uint8] | None:
         try:
             image = decode(sources[number], limits=workspace.limits, name=names[number])
+            square = settings.preprocessing.apply(image.pixels, grey=image.grey)
+            check_content(image, square, names[number])
         except ImageError as error:
             problems.append(str(error))
             return None
-        return np.asarray(settings.preprocessing.apply(image.pixels, grey=image.grey), np.uint8)
+        return np.asarray(square, np.uint8)
 
     squares: list[NDArray[np.uint8]] = []
     workers = ThreadPoolExecutor(threads, "patchbank-quantise")

@@ -26,6 +26,7 @@ from patchbank.inspection.bank_file import (
     read_bank_file,
     write_bank_file,
 )
+from patchbank.inspection.indistinct import why_useless
 from patchbank.inspection.inspect import matching_extractor
 from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.sources import file_at
@@ -126,9 +127,11 @@ def import_bank_file(
     bank = content.bank
     try:
         extractor = matching_extractor(workspace, bank, f"{path}: its bank")
-        FitSettings.from_json(bank.settings, extractor.settings)
+        settings = FitSettings.from_json(bank.settings, extractor.settings)
+        threshold = None
         if bank.calibration is not None:
-            Calibration.from_json(json.dumps(bank.calibration))
+            calibration = Calibration.from_json(json.dumps(bank.calibration))
+            threshold = calibration.threshold(settings.false_alarm_rate).value
     except (UnknownBackboneError, UnknownLayerError, ParameterError) as error:
         raise ExtractorMismatchError(f"{path}: cannot be used here: {error}") from error
     except TypeError as error:
@@ -136,6 +139,16 @@ def import_bank_file(
     expected = (extractor.dimension, extractor.embedding_dimension)
     if (bank.features.shape[1], bank.embeddings.shape[1]) != expected:
         raise BankFileError(f"{path}: is damaged (its features are not its extractor's)")
+    reason = why_useless(
+        bank.features,
+        threshold=threshold,
+        coreset_ratio=bank.coreset_ratio,
+        covering_radius=bank.covering_radius,
+        embeddings=bank.embeddings,
+        embedding_mean=bank.embedding_mean,
+    )
+    if reason is not None:
+        raise BankFileError(f"{path}: its bank cannot judge: {reason}; fit the category again")
     with _unpacked(bank, content.image_files, images) as unpacked:
         version = workspace.database.banks.save(
             category, unpacked, cause="import", only_new=not replace_bank

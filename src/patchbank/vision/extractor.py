@@ -22,6 +22,7 @@ from patchbank.progress import Progress, silent
 from patchbank.settings import usable_cores
 from patchbank.vision.backbones import get_backbone
 from patchbank.vision.backbones.features import FeatureShape, feature_shape, write_feature_graph
+from patchbank.vision.content import check_content
 from patchbank.vision.extractor_settings import ExtractorSettings
 from patchbank.vision.images import (
     DEFAULT_LIMITS,
@@ -364,6 +365,10 @@ class Extractor:
             return Refusal(source, error)
         decoded = time.perf_counter()
         square = np.ascontiguousarray(self.preprocessing.apply(image.pixels, grey=image.grey))
+        try:
+            check_content(image, square, name)
+        except ImageError as error:
+            return Refusal(source, error)
         prepared = time.perf_counter()
         with graph.run(square) as (patches, embedding):
             copies = patches[0].copy(), embedding[0].copy()
