@@ -8,11 +8,15 @@ from typing import Annotated
 import typer
 
 from patchbank.errors import ParameterError
+from patchbank.store.categories import composed
 
 Json = Annotated[
     bool, typer.Option("--json", help="One JSON document per line on standard output.")
 ]
-Category = Annotated[str, typer.Argument(help="What is inspected, for example leather.")]
+# As it is stored, and so as it is shown again.
+Category = Annotated[
+    str, typer.Argument(help="What is inspected, for example leather.", callback=composed)
+]
 Paths = Annotated[
     list[str],
     typer.Argument(metavar="PATH...", help="Folders, images or globs.", show_default=False),

@@ -22,7 +22,7 @@ from patchbank.inspection.indistinct import why_useless
 from patchbank.inspection.settings import DEFAULT_FALSE_ALARM_RATE, FitSettings, parse_layers
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.scoring import checked_score_method
-from patchbank.store.categories import check_category_name
+from patchbank.store.categories import checked_category_name
 from patchbank.store.new_bank import NewBank
 from patchbank.vision.backbones import get_backbone
 from patchbank.vision.extractor import Extractor
@@ -102,7 +102,7 @@ def import_anomalib_file(
     CategoryExistsError
         If the category has a bank and it is not to be replaced.
     """
-    check_category_name(category)
+    category = checked_category_name(category)
     found = read_anomalib_file(path, workspace.largest_bank_file)
     features = _features(found)
     given = {

@@ -70,7 +70,7 @@ def load(
         If a mask cannot be decoded.
     """
     root = Path(root)
-    require_category(root, category, list_categories(root))
+    category = require_category(root, category, list_categories(root))
     warnings: list[str] = []
     train = _load_split(root, "train", warnings, progress)
     good = tuple(sample for sample in train if sample.label == "good")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -128,18 +129,22 @@ def require_folder(root: Path, expected: str) -> None:
         raise DatasetError(f"{root} {problem}; give the folder that holds {expected}")
 
 
-def require_category(root: Path, category: str, categories: Sequence[str]) -> None:
-    """Refuse a category that is not among those there are.
+def require_category(root: Path, category: str, categories: Sequence[str]) -> str:
+    """Return a category as the data set spells it: composed (NFC) or decomposed (NFD).
 
     Raises
     ------
     DatasetError
-        If it is not; the message says which was probably meant.
+        If it is not among those there are; the message says which was probably meant.
     """
     if category in categories:
-        return
-    close = difflib.get_close_matches(category.lower(), [c.lower() for c in categories], n=1)
-    original = {c.lower(): c for c in categories}
+        return category
+    spelled = {unicodedata.normalize("NFC", c): c for c in categories}
+    composed = unicodedata.normalize("NFC", category)
+    if composed in spelled:
+        return spelled[composed]
+    original = {name.lower(): spelling for name, spelling in spelled.items()}
+    close = difflib.get_close_matches(composed.lower(), original, n=1)
     meant = f", did you mean {original[close[0]]}?" if close else ";"
     raise DatasetError(f"{root} has no category {category!r}{meant} it has {some(categories)}")
 

@@ -62,7 +62,9 @@ def load(root: str | Path, category: str) -> CategorySamples:
         If the manifest cannot be read, or what it says of an image cannot be used.
     """
     entries, warnings = _read(Path(root))
-    require_category(Path(root), category, list(dict.fromkeys(e.category for e in entries)))
+    category = require_category(
+        Path(root), category, list(dict.fromkeys(e.category for e in entries))
+    )
     return samples_of(category, [e for e in entries if e.category == category], warnings)
 
 

@@ -73,7 +73,7 @@ def load(root: str | Path, category: str) -> CategorySamples:
         If it is not there, has fewer than two good images, or its masks have other names.
     """
     root = Path(root)
-    require_category(root, category, list_categories(root))
+    category = require_category(root, category, list_categories(root))
     folder = root if (root / GOOD).is_dir() else root / category
     warnings: list[str] = []
     good = required_images(folder / GOOD)

@@ -113,7 +113,7 @@ class Tree:
             its masks have other names.
         """
         root = Path(root)
-        require_category(root, category, self.list_categories(root))
+        category = require_category(root, category, self.list_categories(root))
         folder = root / category
         warnings: list[str] = []
         train = self._load_train(root, folder, warnings)

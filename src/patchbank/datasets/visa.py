@@ -71,7 +71,7 @@ def load(root: str | Path, category: str) -> CategorySamples:
     root = Path(root)
     require_folder(root, LAYOUT)
     rows = list(_rows(root))
-    require_category(root, category, list(dict.fromkeys(row.category for row in rows)))
+    category = require_category(root, category, list(dict.fromkeys(row.category for row in rows)))
     samples = [_sample(root, row) for row in rows if row.category == category]
     train = tuple(sample for sample in samples if sample.split == "train")
     test = tuple(sample for sample in samples if sample.split == "test")

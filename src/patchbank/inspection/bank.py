@@ -23,7 +23,7 @@ from patchbank.inspection.transfer import TransferReport, export_bank, import_ba
 from patchbank.inspection.verdicts import Inspection, Refused
 from patchbank.inspection.workspace import Workspace
 from patchbank.progress import Progress, silent
-from patchbank.store.categories import check_category_name
+from patchbank.store.categories import checked_category_name
 from patchbank.vision.images import ImageSource
 
 
@@ -35,8 +35,7 @@ class Bank:
     """
 
     def __init__(self, workspace: Workspace, category: str) -> None:
-        check_category_name(category)
-        self.category = category
+        self.category = checked_category_name(category)
         self.last_fit: FitReport | None = None
         self._workspace = workspace
         self._inspectors: dict[bool, Inspector] = {}

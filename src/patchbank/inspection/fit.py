@@ -16,7 +16,7 @@ from patchbank.inspection.sources import checked_names
 from patchbank.inspection.timing import Stopwatch
 from patchbank.inspection.workspace import Workspace
 from patchbank.progress import Progress, silent
-from patchbank.store.categories import check_category_name
+from patchbank.store.categories import checked_category_name
 from patchbank.store.new_bank import NewBank, NewImage
 from patchbank.vision.backbones import get_backbone
 from patchbank.vision.images import ImageSource
@@ -106,7 +106,7 @@ def fit(
     watch = Stopwatch()
     with watch.stage("database"):
         # Opened first: an unreachable database or a wrong name is said before the work, not after.
-        check_category_name(category)
+        category = checked_category_name(category)
         # Missing weights likewise, before a database is started.
         _ = get_backbone(settings.extractor.backbone).weights_sha256
         checked_limit(memory_limit)

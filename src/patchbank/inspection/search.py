@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -234,11 +235,13 @@ def _stored_query(workspace: Workspace, bank: StoredBank, name: str) -> _Query:
     """Return the vector stored under a name; images come before defects, these before patches."""
     key = bank.category_id, bank.version
     database = workspace.database
-    vector = database.images.embedding(*key, name)
-    if vector is None:
-        vector = database.defects.embedding(*key, name)
-    if vector is not None:
-        return _Query(name, vector)
+    # The name as given, then in the two ways Unicode spells it.
+    for spelled in dict.fromkeys([name, *(unicodedata.normalize(f, name) for f in ("NFC", "NFD"))]):
+        vector = database.images.embedding(*key, spelled)
+        if vector is None:
+            vector = database.defects.embedding(*key, spelled)
+        if vector is not None:
+            return _Query(spelled, vector)
     if (match := _ORDINAL.fullmatch(name)) is not None:
         vector = database.patches.feature_at(*key, int(match[1]))
         if vector is None:

@@ -79,7 +79,7 @@ class FitSettings:
             return cls(extractor=extractor, **document)
         except TypeError as error:
             raise ParameterError(
-                f"the bank's settings are not of this version of patchbank ({error}); fit the "
+                f"the bank is of a newer patchbank ({error}); upgrade this one, or fit the "
                 "category again"
             ) from error
 

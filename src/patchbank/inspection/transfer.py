@@ -33,7 +33,7 @@ from patchbank.inspection.sources import file_at
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.calibration import Calibration
 from patchbank.progress import Progress, silent
-from patchbank.store.categories import check_category_name
+from patchbank.store.categories import checked_category_name
 from patchbank.store.new_bank import NewBank, NewImage
 
 
@@ -121,7 +121,7 @@ def import_bank_file(
         If the category has a bank and it is not to be replaced.
     """
     if category is not None:
-        check_category_name(category)
+        category = checked_category_name(category)
     content = read_bank_file(path, workspace.largest_bank_file, with_images=images is not None)
     category = content.category if category is None else category
     bank = content.bank

@@ -18,7 +18,8 @@ from patchbank.store import queries
 from patchbank.store._bank_copies import copy_patches_in, copy_references_in
 from patchbank.store.categories import (
     add_event,
-    check_category_name,
+    checked_category_name,
+    composed,
     find_category,
     lock_category,
     unknown_category,
@@ -149,7 +150,7 @@ class Banks:
         DiskFullError, DatabaseError
             When it could not be saved; then nothing was changed.
         """
-        check_category_name(category)
+        category = checked_category_name(category)
         with self._database.connection() as connection:
             category_id = lock_category(connection, category)
             key = {"category_id": category_id}
@@ -368,10 +369,10 @@ def active_bank(connection: Connection, category: str) -> tuple[int, int]:
         When there is no such category, or no bank in it.
     """
     row = connection.execute(
-        queries.load("banks")["active_version"], {"category": category}
+        queries.load("banks")["active_version"], {"category": composed(category)}
     ).fetchone()
     if row is None:
-        raise unknown_category(category)
+        raise unknown_category(connection, category)
     category_id, version = row
     if version is None:
         raise NotFittedError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import getpass
 import unicodedata
 from dataclasses import dataclass
@@ -67,9 +68,9 @@ class Categories:
             When it does not exist.
         """
         with self._database.connection() as connection:
-            row = connection.execute(self._queries["list"], {"name": name}).fetchone()
-        if row is None:
-            raise unknown_category(name)
+            row = connection.execute(self._queries["list"], {"name": composed(name)}).fetchone()
+            if row is None:
+                raise unknown_category(connection, name)
         return _category(row)
 
     def forget(self, name: str) -> Forgotten:
@@ -81,9 +82,10 @@ class Categories:
             When it does not exist.
         """
         with self._database.connection() as connection:
+            name = composed(name)
             found = connection.execute(self._queries["lock_to_forget"], {"name": name}).fetchone()
             if found is None:
-                raise unknown_category(name)
+                raise unknown_category(connection, name)
             # Children before parents.
             removed = {
                 table: connection.execute(
@@ -105,8 +107,17 @@ class Categories:
         )
 
 
-def check_category_name(name: str) -> None:
-    """Raise ParameterError unless `name` may name a category."""
+def composed(name: str) -> str:
+    """Return a category's name as it is stored: in Unicode's composed form, NFC.
+
+    macOS gives the names of folders decomposed (NFD): the same name in other characters.
+    """
+    return unicodedata.normalize("NFC", name)
+
+
+def checked_category_name(name: str) -> str:
+    """Return a category's name as it is stored, or raise ParameterError: see `composed`."""
+    name = composed(name)
     if not name.strip():
         raise ParameterError("a category's name must not be empty")
     if name != name.strip():
@@ -121,10 +132,12 @@ def check_category_name(name: str) -> None:
         raise ParameterError(f"the category name {name!r} must not contain a slash or be a dot")
     if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in name):
         raise ParameterError(f"the category name {name!r} must not contain control characters")
+    return name
 
 
 def lock_category(connection: Connection, name: str) -> int:
     """Return the category's id, made when missing, and keep others from changing its banks."""
+    name = composed(name)
     statements = queries.load("categories")
     while True:
         connection.execute(statements["ensure"], {"name": name})
@@ -136,9 +149,11 @@ def lock_category(connection: Connection, name: str) -> int:
 
 def find_category(connection: Connection, name: str) -> int:
     """Return the category's id or raise UnknownCategoryError."""
-    row = connection.execute(queries.load("categories")["find"], {"name": name}).fetchone()
+    row = connection.execute(
+        queries.load("categories")["find"], {"name": composed(name)}
+    ).fetchone()
     if row is None:
-        raise unknown_category(name)
+        raise unknown_category(connection, name)
     return int(row[0])
 
 
@@ -155,10 +170,14 @@ def add_event(connection: Connection, category_id: int, kind: str, detail: dict[
     )
 
 
-def unknown_category(name: str) -> UnknownCategoryError:
-    """Return the error that says that a category does not exist."""
+def unknown_category(connection: Connection, name: str) -> UnknownCategoryError:
+    """Return the error that says that a category does not exist, and which was probably meant."""
+    rows = connection.execute(queries.load("categories")["names"]).fetchall()
+    original = {stored.lower(): stored for (stored,) in rows}
+    close = difflib.get_close_matches(composed(name).lower(), original, n=1)
+    meant = f"; did you mean {original[close[0]]!r}?" if close else ";"
     return UnknownCategoryError(
-        f"there is no category {name!r}; `patchbank categories` lists those there are"
+        f"there is no category {name!r}{meant} `patchbank categories` lists those there are"
     )
 
 

@@ -333,3 +333,32 @@ def test_the_same_image_is_kept_once(database: Database) -> None:
     assert database.images.thumbnail("tile", after.image_id) == b"new"
     with database.connection() as connection:
         assert connection.execute("select count(*) from image").fetchone() == (12,)
+
+
+def test_a_category_is_one_composed_or_not(database: Database) -> None:
+    composed, decomposed = "B\u00fcrste", "Bu\u0308rste"
+    assert database.banks.save(decomposed, make_bank()) == 1
+    assert database.banks.save(composed, make_bank()) == 2
+    assert [category.name for category in database.categories.list()] == [composed]
+    for name in (composed, decomposed):
+        assert database.banks.active(name).version == 2
+        assert database.categories.get(name).bank_version == 2
+        assert len(database.banks.history(name)) == 2
+    assert database.categories.forget(decomposed).banks == 2
+
+
+def test_an_unknown_category_names_the_one_meant(database: Database) -> None:
+    for name in ("bottle", "Cell Mono"):
+        database.banks.save(name, make_bank())
+    for wrong, meant in (("botle", "bottle"), ("cell-mono", "Cell Mono"), ("BOTTLE", "bottle")):
+        for ask in (
+            database.banks.active,
+            database.banks.active_key,
+            database.banks.history,
+            database.categories.get,
+            database.categories.forget,
+        ):
+            with pytest.raises(UnknownCategoryError, match=f"did you mean '{meant}'"):
+                ask(wrong)
+    with pytest.raises(UnknownCategoryError, match="no category 'zipper'; `patchbank categories`"):
+        database.banks.active("zipper")

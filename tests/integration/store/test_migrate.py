@@ -44,6 +44,33 @@ def test_migrations_are_dated_and_in_order() -> None:
         assert re.fullmatch(r"\d{4}-\d{2}-\d{2}-\d{2}-[a-z0-9-]+", name)
 
 
+def test_names_stored_decomposed_become_composed(database_url: str) -> None:
+    # As a patchbank of before stored them: one decomposed, one both ways, one twice decomposed.
+    names = [
+        "Ku\u0308rbis",
+        "B\u00fcrste",
+        "Bu\u0308rste",
+        "a\u0323\u0307",
+        "a\u0307\u0323",
+        "tile",
+    ]
+    (migration,) = (
+        text for name, text in migrate.migrations().items() if name.endswith("composed-names")
+    )
+    with psycopg.connect(database_url) as connection:
+        connection.execute("set search_path to patchbank")
+        for name in names:
+            connection.execute("insert into category (name) values (%s)", [name])
+        connection.execute(migration)
+        rows = connection.execute("select name from category order by category_id").fetchall()
+        ids = connection.execute("select category_id from category order by 1").fetchall()
+    stored = [name for (name,) in rows]
+    assert stored == [
+        "K\u00fcrbis", "B\u00fcrste", f"B\u00fcrste ({ids[2][0]})", "\u1ea1\u0307",
+        f"\u1ea1\u0307 ({ids[4][0]})", "tile",
+    ]  # fmt: skip
+
+
 def test_category_id_leads_every_primary_key(database_url: str) -> None:
     with psycopg.connect(database_url) as connection:
         rows = connection.execute("""

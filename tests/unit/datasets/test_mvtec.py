@@ -108,6 +108,16 @@ def test_a_wrong_root_is_explained(
     assert "\n" not in str(error.value)
 
 
+def test_a_category_is_found_however_its_folder_is_spelled(tmp_path: Path) -> None:
+    # Composed (NFC), as one types it, and decomposed (NFD), as macOS names folders.
+    make(tmp_path, "Bu\u0308rste/train/good/1.png", "Bu\u0308rste/test/good/1.png")
+    make(tmp_path, "K\u00fcrbis/train/good/1.png", "K\u00fcrbis/test/good/1.png")
+    for category in ("B\u00fcrste", "Ku\u0308rbis"):
+        assert len(mvtec.load(tmp_path, category).train) == 1
+    with pytest.raises(DatasetError, match="no category 'Burste', did you mean Bu"):
+        mvtec.load(tmp_path, "Burste")
+
+
 @pytest.mark.parametrize(
     ("names", "category", "message"),
     [

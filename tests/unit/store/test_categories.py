@@ -3,14 +3,18 @@ from __future__ import annotations
 import pytest
 
 from patchbank.errors import ParameterError
-from patchbank.store.categories import check_category_name
+from patchbank.store.categories import checked_category_name
 
 
 @pytest.mark.parametrize(
     "name", ["leather", "cell mono", "Zellen-Ä", "瓷砖", "a" * 100, "50%_'x\""]
 )
 def test_names_that_are_fine(name: str) -> None:
-    check_category_name(name)
+    assert checked_category_name(name) == name
+
+
+def test_a_name_is_the_same_composed_or_not() -> None:
+    assert checked_category_name("Bu\u0308rste") == "B\u00fcrste"
 
 
 @pytest.mark.parametrize(
@@ -33,5 +37,5 @@ def test_names_that_are_fine(name: str) -> None:
 )
 def test_names_that_are_not(name: str, message: str) -> None:
     with pytest.raises(ParameterError, match=message) as raised:
-        check_category_name(name)
+        checked_category_name(name)
     assert "\n" not in str(raised.value)

@@ -10,6 +10,9 @@ left join bank on bank.category_id = category.category_id and bank.state = 'acti
 where %(name)s::text is null or category.name = %(name)s
 order by category.name
 
+-- names --
+select name from category order by name
+
 -- ensure --
 insert into category (name) values (%(name)s) on conflict (name) do nothing
 
