@@ -112,6 +112,10 @@ class BankGoneError(DatabaseError):
     """The bank was forgotten or replaced while it was in use; try again."""
 
 
+class UnsafePathError(PatchbankError):
+    """A path leads through a link that somebody else may have laid."""
+
+
 class DiskFullError(PatchbankError):
     """There is no space left on the disk; nothing was changed."""
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from patchbank.errors import EmbeddedServerError
+from patchbank.links import account_name, open_folder
 
 SYSTEM_ACCOUNT = "patchbank"
 
@@ -41,8 +42,17 @@ class Account:
         return (self.uid, self.gid) if self.switch else None
 
 
-def account_for(folder: Path, home: Path) -> Account:
-    """Return the account that runs the server of `folder`, which may not exist yet, under `home`.
+def account_for(
+    home: Path, *, folder: os.stat_result | None = None, above: os.stat_result | None = None
+) -> Account:
+    """Return the account that runs the server of a home.
+
+    Parameters
+    ----------
+    home
+        The home, for people.
+    folder, above
+        What is known of the server's folder and of the home, as far as they exist.
 
     Raises
     ------
@@ -51,16 +61,16 @@ def account_for(folder: Path, home: Path) -> Account:
     """
     uid = os.geteuid()
     if uid != 0:
-        owner = folder.stat().st_uid if folder.exists() else uid
-        if owner != uid:
+        if folder is not None and folder.st_uid != uid:
             raise EmbeddedServerError(
-                f"the embedded database in {home} belongs to {_name(owner)}, not to {_name(uid)}; "
-                "run patchbank as that user or set PATCHBANK_HOME to a folder of your own"
+                f"the embedded database in {home} belongs to {account_name(folder.st_uid)}, not to "
+                f"{account_name(uid)}; run patchbank as that user or set PATCHBANK_HOME to a "
+                "folder of your own"
             )
         return Account(uid, os.getegid(), switch=False)
     # What exists decides: a container made anew may number its accounts differently.
-    for existing in (folder, home):
-        if existing.exists() and (found := existing.stat()).st_uid != 0:
+    for found in (folder, above):
+        if found is not None and found.st_uid != 0:
             return Account(found.st_uid, found.st_gid, switch=True)
     entry = _system_account()
     return Account(entry.pw_uid, entry.pw_gid, switch=True)
@@ -88,8 +98,8 @@ def let_reach(account: Account, paths: list[Path]) -> None:
                 _open_for_passing(parent, account.uid)
         if not _reaches(account, path):
             raise EmbeddedServerError(
-                f"the account {_name(account.uid)!r}, which runs the embedded database for root, "
-                f"cannot reach {path}; give it access or run patchbank as an ordinary user"
+                f"the account {account_name(account.uid)!r}, which runs the embedded database for "
+                f"root, cannot reach {path}; give it access or run patchbank as an ordinary user"
             )
 
 
@@ -102,13 +112,6 @@ def name_of_current(folder: Path, account: Account) -> str:
     """
     current = "/proc/self/cwd"
     return current if account.switch and os.path.lexists(current) else str(folder)
-
-
-def _name(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"user {uid}"
 
 
 def _system_account() -> pwd.struct_passwd:
@@ -151,18 +154,27 @@ def _reaches(account: Account, path: Path) -> bool:
 
 
 def _open_for_passing(folder: Path, uid: int) -> None:
-    mode = stat.S_IMODE(folder.stat().st_mode)
+    # Whoever owns a folder above may exchange this one for a link to another.
+    passing = open_folder(folder)
     try:
-        if hasattr(os, "setxattr"):
-            os.setxattr(folder, _ACL, _acl_with(uid, _read_acl(folder, mode)))
-            return
-    except OSError:
-        # No access control lists on this file system.
-        pass
-    folder.chmod(mode | stat.S_IXOTH)
+        descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=passing)
+    finally:
+        os.close(passing)
+    try:
+        mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
+        try:
+            if hasattr(os, "setxattr"):
+                os.setxattr(descriptor, _ACL, _acl_with(uid, _read_acl(descriptor, mode)))
+                return
+        except OSError:
+            # No access control lists on this file system.
+            pass
+        os.fchmod(descriptor, mode | stat.S_IXOTH)
+    finally:
+        os.close(descriptor)
 
 
-def _read_acl(folder: Path, mode: int) -> list[tuple[int, int, int]]:
+def _read_acl(folder: int, mode: int) -> list[tuple[int, int, int]]:
     """Return entries (tag, permissions, id); the mode as a list where the folder has none."""
     try:
         raw = os.getxattr(folder, _ACL)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import stat
 import time
 from pathlib import Path
 from types import TracebackType
 
 from patchbank.descriptors import above_standard
+from patchbank.errors import UnsafePathError
+from patchbank.links import account_name, refuse_link
 
 
 class FileLock:
@@ -25,11 +29,16 @@ class FileLock:
         The file; it is created when missing and never removed.
     owner
         User and group id the file shall belong to; used by root, who works for another account.
+    within
+        The descriptor of the open folder that the file is in; by its path otherwise.
     """
 
-    def __init__(self, path: Path, *, owner: tuple[int, int] | None = None) -> None:
+    def __init__(
+        self, path: Path, *, owner: tuple[int, int] | None = None, within: int | None = None
+    ) -> None:
         self.path = path
         self._owner = owner
+        self._within = within
         self._descriptor: int | None = None
 
     @property
@@ -43,13 +52,9 @@ class FileLock:
         """Take the lock if nobody holds it; say whether it was taken."""
         if self._descriptor is not None:
             raise RuntimeError(f"the lock {self.path} is held already")
-        # A link planted in a folder of the server's account must not lead root elsewhere.
-        descriptor = above_standard(
-            os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        )
+        descriptor = above_standard(self._open())
         try:
-            if self._owner is not None and os.fstat(descriptor).st_uid != self._owner[0]:
-                os.fchown(descriptor, *self._owner)
+            self._check(descriptor)
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(descriptor)
@@ -87,12 +92,43 @@ class FileLock:
         """Say whether any process holds the lock (also when it is this one)."""
         if self._descriptor is not None:
             return True
-        if not self.path.exists():
+        try:
+            os.stat(self._name, dir_fd=self._within, follow_symlinks=False)
+        except FileNotFoundError:
             return False
         if self.try_acquire():
             self.release()
             return False
         return True
+
+    @property
+    def _name(self) -> str | Path:
+        return self.path if self._within is None else self.path.name
+
+    def _open(self) -> int:
+        # A link planted in a folder of the server's account must not lead root elsewhere.
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            return os.open(self._name, flags, 0o600, dir_fd=self._within)
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise refuse_link(self.path) from error
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
+
+    def _check(self, descriptor: int) -> None:
+        """Give the file to its owner if we have just made it, and refuse what is another's."""
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise UnsafePathError(f"{self.path} is no ordinary file; remove it")
+        if self._owner is None or found.st_uid == self._owner[0]:
+            return
+        # A second name would be a file of root's that the account has linked to here.
+        if found.st_uid != os.geteuid() or found.st_nlink != 1 or found.st_size:
+            raise UnsafePathError(
+                f"{self.path} belongs to {account_name(found.st_uid)}, "
+                f"not to {account_name(self._owner[0])}; remove it"
+            )
+        os.fchown(descriptor, *self._owner)
 
     def __enter__(self) -> FileLock:
         self.acquire()

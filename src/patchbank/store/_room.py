@@ -48,6 +48,11 @@ def room_of(folder: Path, log: Path) -> Room:
     return Room(free, max(log_limit(free, written) - written, 0) + SEGMENT_BYTES)
 
 
+def complains_of_disk(text: str) -> bool:
+    """Say whether a server's words are about a full disk."""
+    return "No space left on device" in text or "Disk quota exceeded" in text
+
+
 def log_limit(free: int, written: int) -> int:
     """Return how large a log of `written` bytes may become on a disk with `free` bytes."""
     segments = (free + written) // _PARTS // SEGMENT_BYTES

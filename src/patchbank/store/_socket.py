@@ -6,13 +6,12 @@ import contextlib
 import hashlib
 import os
 import re
-import shutil
 import tempfile
 from pathlib import Path
 
 from patchbank.errors import EmbeddedServerError
-from patchbank.store._accounts import Account
-from patchbank.store._files import make_private
+from patchbank.links import refuse_link
+from patchbank.store._site import Site
 
 PORT = 5432
 
@@ -28,10 +27,10 @@ class SocketFolder:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def renew(self, account: Account) -> None:
+    def renew(self, site: Site) -> None:
         """Make the folder anew, and empty."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-        make_private(self.folder, account)
+        site.folder.remove_folder(self.folder.name, site.account)
+        site.folder.make(self.folder.name, site.account).close()
 
     def has_socket(self) -> bool:
         """Say whether a server's socket is there, alive or not."""
@@ -44,7 +43,11 @@ class SocketFolder:
         ------
         EmbeddedServerError
             When something of another's is where the link should be.
+        UnsafePathError
+            When the folder itself is a link.
         """
+        if self.folder.is_symlink():
+            raise refuse_link(self.folder)
         link = self._link()
         if link is None:
             return str(self.folder)

@@ -17,7 +17,6 @@ import contextlib
 import errno
 import os
 import re
-import shutil
 import signal
 import sys
 import time
@@ -30,12 +29,12 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from patchbank.errors import DiskFullError, EmbeddedServerError
-from patchbank.store._accounts import Account, account_for, let_reach, name_of_current
-from patchbank.store._files import complains_of_disk, make_private, read_number, size_of, tail
-from patchbank.store._locks import FileLock
+from patchbank.links import resolve_trusted
+from patchbank.store._accounts import Account, let_reach, name_of_current
 from patchbank.store._processes import spawn_detached
 from patchbank.store._programs import SETTINGS, find_programs, initialise
-from patchbank.store._room import Room, room_of
+from patchbank.store._room import Room, complains_of_disk, room_of
+from patchbank.store._site import DATA, FOLDER, LOG, Site, open_site
 from patchbank.store._socket import PORT, SocketFolder
 
 ROLE = "patchbank"
@@ -45,6 +44,7 @@ KEEPER_APPLICATION = "patchbank keeper"
 # Crash recovery replays at most max_wal_size, which a slow disk may take minutes for.
 _START_SECONDS = 300.0
 _STOP_SECONDS = 120.0
+_UNFINISHED = "data.new"
 _MAX_LOG_BYTES = 5_000_000
 
 T = TypeVar("T")
@@ -86,10 +86,11 @@ class EmbeddedServer:
     """
 
     def __init__(self, home: Path, *, idle_minutes: float = 10.0) -> None:
-        self.home = home.expanduser().resolve()
-        self.folder = self.home / "postgres"
-        self.data = self.folder / "data"
-        self.log = self.folder / "server.log"
+        with self._explained(home):
+            self.home = resolve_trusted(home.expanduser())
+        self.folder = self.home / FOLDER
+        self.data = self.folder / DATA
+        self.log = self.folder / LOG
         self._socket = SocketFolder(self.folder / "socket")
         self._idle_minutes = idle_minutes
 
@@ -106,12 +107,13 @@ class EmbeddedServer:
         DiskFullError
             When there is no space for the database.
         """
-        with self._explained():
-            account = self._prepare()
-            with self._lock("start.lock", account):
-                connection = self._connect(connect, account)
-                self._ensure_keeper(account)
-                return connection
+        with self._site_made() as site, site.lock("start.lock"):
+            # Before there is a connection, which a refused lock would leave open.
+            kept = site.lock("keeper.lock").is_held()
+            connection = self._connect(connect, site)
+            if not kept:
+                self._ensure_keeper(site)
+            return connection
 
     def stop(self) -> bool:
         """Stop the server, clients or not; say whether one was running.
@@ -121,32 +123,30 @@ class EmbeddedServer:
         EmbeddedServerError
             When it belongs to another user or does not stop.
         """
-        if not self.folder.exists():
-            return False
-        with self._explained():
-            account = account_for(self.folder, self.home)
-            with self._lock("start.lock", account):
-                stopped = self._stop(account)
+        with self._site() as site:
+            if site is None:
+                return False
+            with site.lock("start.lock"):
+                stopped = self._stop(site)
             # It notices by itself; waiting makes "stopped" mean that nothing is left.
             with contextlib.suppress(TimeoutError):
-                keeper = self._lock("keeper.lock", account)
+                keeper = site.lock("keeper.lock")
                 keeper.acquire(timeout=5.0)
                 keeper.release()
             return stopped
 
     def stop_if(self, idle: Callable[[], bool]) -> bool:
         """Stop the server if `idle` still says so once nobody can come in; say whether it did."""
-        with self._explained():
-            account = account_for(self.folder, self.home)
-            with self._lock("start.lock", account):
-                return idle() and self._stop(account)
+        with self._site() as site:
+            if site is None:
+                return False
+            with site.lock("start.lock"):
+                return idle() and self._stop(site)
 
     def is_running(self) -> bool:
         """Say whether a process of the server lives."""
-        if not self.folder.exists():
-            return False
-        with self._explained():
-            return self._lock("server.lock", account_for(self.folder, self.home)).is_held()
+        with self._site() as site:
+            return site is not None and site.lock("server.lock").is_held()
 
     def status(self) -> EmbeddedStatus:
         """Return what is known without starting anything.
@@ -156,17 +156,18 @@ class EmbeddedServer:
         EmbeddedServerError
             When the folder belongs to another user.
         """
-        running = self.is_running()
-        keeper_pid = None
+        running = False
+        pid = keeper_pid = None
         size = 0
-        if self.folder.exists():
-            with self._explained():
-                if self._lock("keeper.lock", account_for(self.folder, self.home)).is_held():
-                    keeper_pid = read_number(self.folder / "keeper.lock")
-                size = size_of(self.data)
+        with self._site() as site:
+            if site is not None:
+                running = site.lock("server.lock").is_held()
+                pid = site.pid() if running else None
+                keeper_pid = site.keeper_pid()
+                size = site.size()
         return EmbeddedStatus(
             running=running,
-            pid=self._pid() if running else None,
+            pid=pid,
             keeper_pid=keeper_pid,
             folder=self.folder,
             size_bytes=size,
@@ -183,27 +184,34 @@ class EmbeddedServer:
         EmbeddedServerError
             When the disk cannot be asked.
         """
-        with self._explained():
+        with self._explained(self.home):
             return room_of(self.data, self.data / "pg_wal")
 
     def log_says_disk_full(self) -> bool:
         """Say whether the end of the server's log complains about a full disk."""
-        return complains_of_disk(tail(self.log))
+        with self._site() as site:
+            return site is not None and complains_of_disk(site.log_since())
 
     def conninfo(self) -> str:
-        """Return how to connect to a running server."""
+        """Return how to connect to a running server.
+
+        Raises
+        ------
+        EmbeddedServerError, UnsafePathError
+            When something of another's is where its socket should be.
+        """
         return make_conninfo(
             host=self._socket.address(), port=PORT, user=ROLE, dbname=DATABASE, sslmode="disable"
         )
 
     # What follows runs under start.lock.
 
-    def _connect(self, connect: Callable[[str], T], account: Account) -> T:
+    def _connect(self, connect: Callable[[str], T], site: Site) -> T:
         deadline = time.monotonic() + _START_SECONDS
-        alive = self._lock("server.lock", account)
+        alive = site.lock("server.lock")
         while True:
             if not alive.is_held():
-                self._start(account)
+                self._start(site)
             try:
                 return connect(self.conninfo())
             except psycopg.OperationalError as error:
@@ -216,77 +224,76 @@ class EmbeddedServer:
                         f"the embedded database in {self.home} does not answer; "
                         f"see {self.log}, or end it with `patchbank database stop`"
                     ) from error
-                if not self._socket.has_socket() and self._is_ready():
+                if not self._socket.has_socket() and site.is_ready():
                     # It serves those who are connected, but nobody can reach it any more.
-                    self._stop(account)
+                    self._stop(site)
             time.sleep(0.01)
 
-    def _start(self, account: Account) -> None:
-        if not (self.data / "PG_VERSION").exists():
-            self._create(account)
-        programs = find_programs(int((self.data / "PG_VERSION").read_text().strip()), self.home)
+    def _start(self, site: Site) -> None:
+        if (version := site.version()) is None:
+            self._create(site)
+            version = site.version()
+        account = site.account
+        programs = find_programs(version, self.home)
         let_reach(account, [programs / "postgres", *self._by_path(account)])
-        alive = self._lock("server.lock", account)
+        alive = site.lock("server.lock")
         if not alive.try_acquire():
             return
         try:
-            self._clear_leftovers(account)
-            if self.log.exists() and self.log.stat().st_size > _MAX_LOG_BYTES:
-                self.log.unlink()
-            position = self.log.stat().st_size if self.log.exists() else 0
+            self._clear_leftovers(site)
+            if site.log_size() > _MAX_LOG_BYTES:
+                site.folder.remove(LOG)
+            position = site.log_size()
             command = [str(programs / "postgres"), "-D", name_of_current(self.data, account)]
             command += [f"--{name}={value}" for name, value in SETTINGS.items()]
-            spawn_detached(
-                command,
-                log="../server.log",
-                account=account,
-                descriptors=[alive.descriptor],
-                folder=self.data,
-            )
+            with site.data() as data:
+                spawn_detached(
+                    command,
+                    log=f"../{LOG}",
+                    account=account,
+                    descriptors=[alive.descriptor],
+                    folder=data.name_for_children,
+                )
         finally:
             alive.release()
         deadline = time.monotonic() + _START_SECONDS
-        while not self._is_ready():
+        while not site.is_ready():
             if not alive.is_held():
-                self._explain_end(tail(self.log, position), "the embedded database did not start")
+                self._explain_end(site.log_since(position), "the embedded database did not start")
             if time.monotonic() > deadline:
                 raise EmbeddedServerError(
                     f"the embedded database in {self.home} is still starting; see {self.log}"
                 )
             time.sleep(0.003)
 
-    def _create(self, account: Account) -> None:
+    def _create(self, site: Site) -> None:
         """Make an empty database; a half-made one never gets the name that counts."""
+        account = site.account
         programs = find_programs(None, self.home)
         let_reach(account, [programs / "initdb", *self._by_path(account)])
-        unfinished = self.folder / "data.new"
-        shutil.rmtree(unfinished, ignore_errors=True)
-        make_private(unfinished, account)
-        made = initialise(programs, unfinished, role=ROLE, account=account)
+        site.folder.remove_folder(_UNFINISHED, account)
+        with site.folder.make(_UNFINISHED, account) as unfinished:
+            made = initialise(programs, unfinished.name_for_children, role=ROLE, account=account)
         if made.returncode != 0:
-            shutil.rmtree(unfinished, ignore_errors=True)
+            site.folder.remove_folder(_UNFINISHED, account)
             self._explain_end(made.stderr, "the embedded database could not be made")
-        unfinished.rename(self.data)
-        descriptor = os.open(self.folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        site.folder.rename(_UNFINISHED, DATA)
 
-    def _clear_leftovers(self, account: Account) -> None:
+    def _clear_leftovers(self, site: Site) -> None:
         """Remove what a killed server left; we hold server.lock, so none of its processes lives."""
-        self._socket.renew(account)
-        pid = self._pid()
+        self._socket.renew(site)
+        pid = site.pid()
         if pid is not None and not self._is_our_server(pid):
             # The number may by now be another process's, which PostgreSQL takes for a server.
-            (self.data / "postmaster.pid").unlink()
+            with site.data() as data:
+                data.remove("postmaster.pid")
 
-    def _stop(self, account: Account) -> bool:
-        alive = self._lock("server.lock", account)
+    def _stop(self, site: Site) -> bool:
+        alive = site.lock("server.lock")
         if not alive.is_held():
             return False
         deadline = time.monotonic() + _STOP_SECONDS
-        pid = self._pid()
+        pid = site.pid()
         if pid is not None and self._is_our_server(pid):
             # "Fast": roll back, write a checkpoint, end.
             os.kill(pid, signal.SIGINT)
@@ -300,8 +307,8 @@ class EmbeddedServer:
         self._socket.remove_link()
         return True
 
-    def _ensure_keeper(self, account: Account) -> None:
-        lock = self._lock("keeper.lock", account)
+    def _ensure_keeper(self, site: Site) -> None:
+        lock = site.lock("keeper.lock")
         if not sys.executable or not lock.try_acquire():
             return
         try:
@@ -312,7 +319,7 @@ class EmbeddedServer:
                  repr(60.0 * self._idle_minutes), str(lock.descriptor)],
                 log=os.devnull,
                 # As ourselves: it must reach the installation and this folder, as we do.
-                account=Account(account.uid, account.gid, switch=False),
+                account=Account(site.account.uid, site.account.gid, switch=False),
                 descriptors=[lock.descriptor],
                 folder=Path("/"),
             )  # fmt: skip
@@ -324,19 +331,18 @@ class EmbeddedServer:
         named = name_of_current(self.data, account)
         return [self.folder] if named == str(self.data) else []
 
-    def _prepare(self) -> Account:
-        """Make the folders and return the account; cheap when all is there."""
-        account = account_for(self.folder, self.home)
-        if not self.folder.exists():
-            self.home.mkdir(parents=True, exist_ok=True)
-            make_private(self.folder, account)
-        return account
+    @contextlib.contextmanager
+    def _site(self) -> Iterator[Site | None]:
+        """Lend the server's folder, None where there is none."""
+        with self._explained(self.home), open_site(self.home, make=False) as site:
+            yield site
 
-    def _lock(self, name: str, account: Account) -> FileLock:
-        return FileLock(self.folder / name, owner=account.owner)
-
-    def _pid(self) -> int | None:
-        return read_number(self.data / "postmaster.pid")
+    @contextlib.contextmanager
+    def _site_made(self) -> Iterator[Site]:
+        """Lend the server's folder, made if need be."""
+        with self._explained(self.home), open_site(self.home, make=True) as site:
+            assert site is not None
+            yield site
 
     def _is_our_server(self, pid: int) -> bool:
         import psutil
@@ -349,16 +355,9 @@ class EmbeddedServer:
         except psutil.AccessDenied:
             return True
 
-    def _is_ready(self) -> bool:
-        try:
-            lines = (self.data / "postmaster.pid").read_text().splitlines()
-        except FileNotFoundError:
-            return False
-        return len(lines) > 7 and lines[7].strip() == "ready"
-
     def _explain_end(self, output: str, what: str) -> None:
         if complains_of_disk(output):
-            raise self._disk_full(what)
+            raise _disk_full(self.home, what)
         telling = [
             line.strip()
             for line in output.splitlines()
@@ -367,21 +366,22 @@ class EmbeddedServer:
         reason = telling[-1] if telling else "it ended without a word"
         raise EmbeddedServerError(f"{what} in {self.home}: {reason} (log: {self.log})")
 
-    def _disk_full(self, what: str) -> DiskFullError:
-        return DiskFullError(
-            f"no space left on the disk of {self.home}: {what}; free some space there "
-            "or set PATCHBANK_HOME to another disk"
-        )
-
     @contextlib.contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _explained(self, home: Path) -> Iterator[None]:
         """Turn the operating system's refusals into errors that say what to do."""
         try:
             yield
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise self._disk_full("the embedded database cannot be used") from error
+                raise _disk_full(home, "the embedded database cannot be used") from error
             raise EmbeddedServerError(
-                f"the embedded database in {self.home} cannot be used: {error.strerror or error} "
-                f"({error.filename or self.folder}); check it or set another PATCHBANK_HOME"
+                f"the embedded database in {home} cannot be used: {error.strerror or error} "
+                f"({error.filename or home}); check it or set another PATCHBANK_HOME"
             ) from error
+
+
+def _disk_full(home: Path, what: str) -> DiskFullError:
+    return DiskFullError(
+        f"no space left on the disk of {home}: {what}; free some space there "
+        "or set PATCHBANK_HOME to another disk"
+    )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from patchbank.errors import UnsafePathError
 from patchbank.store._locks import FileLock
 
 HOLD = """
@@ -71,6 +72,6 @@ def test_a_child_that_inherits_it_holds_it_on(tmp_path: Path) -> None:
 
 def test_a_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "lock").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(OSError, match="symbolic link"):
+    with pytest.raises(UnsafePathError, match="lock is a link"):
         FileLock(tmp_path / "lock").acquire()
     assert not (tmp_path / "elsewhere").exists()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pwd
 import struct
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from patchbank.errors import (
     MissingWeightsError,
     ParameterError,
     UnknownBackboneError,
+    UnsafePathError,
     WeightsError,
 )
 from patchbank.inspection.backbones import (
@@ -218,6 +221,35 @@ def test_damaged_records_and_odd_names_are_listed_and_removed(
     for name in ("..", ".", "", "/", "mine"):
         with pytest.raises(ParameterError, match="nothing of that name"):
             remove_backbone(name)
+
+
+def test_a_link_in_a_locks_place_empties_no_other_file(
+    backbones_folder: Path, weights_file: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "other").write_text("other")
+    (backbones_folder / NAME).mkdir(parents=True)
+    (backbones_folder / NAME / ".lock").symlink_to(tmp_path / "other")
+    with pytest.raises(OSError, match="symbolic link"):
+        add_weights(NAME, weights_file)
+    assert (tmp_path / "other").read_text() == "other"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root works in other accounts' folders")
+@pytest.mark.parametrize("planted", ["", NAME])
+def test_root_keeps_nothing_behind_another_accounts_link(
+    backbones_folder: Path, weights_file: Path, tmp_path: Path, planted: str
+) -> None:
+    nobody = pwd.getpwnam("nobody")
+    (tmp_path / "ours").mkdir()
+    link = backbones_folder / planted
+    link.parent.mkdir(parents=True, exist_ok=True)
+    if not planted and backbones_folder.exists():
+        backbones_folder.rmdir()
+    link.symlink_to(tmp_path / "ours")
+    os.chown(link, nobody.pw_uid, nobody.pw_gid, follow_symlinks=False)
+    with pytest.raises(UnsafePathError, match=f"{link} is a link that nobody made"):
+        add_weights(NAME, weights_file)
+    assert list((tmp_path / "ours").iterdir()) == []
 
 
 def test_weights_of_packages_are_not_added(backbones_folder: Path, weights_file: Path) -> None:

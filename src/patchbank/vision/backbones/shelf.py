@@ -26,6 +26,7 @@ from pydantic.dataclasses import dataclass
 
 from patchbank.errors import ParameterError, WeightsError
 from patchbank.files import LARGEST_WEIGHTS, open_regular, read_regular
+from patchbank.links import opened_folder, resolve_trusted
 from patchbank.settings import get_settings
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -112,7 +113,7 @@ class Kept:
     def path(self) -> Path:
         """Where the file is, or should be."""
         suffix = "safetensors" if self.kind == "weights" else "onnx"
-        return folder() / self.name / f"{self.sha256[:16]}.{suffix}"
+        return resolve_trusted(folder() / self.name) / f"{self.sha256[:16]}.{suffix}"
 
     def to_json(self) -> dict[str, Any]:
         """Return the record and where its file is, in JSON's types."""
@@ -135,9 +136,15 @@ _KEPT: Final = TypeAdapter(Kept)
 
 
 def folder() -> Path:
-    """Return the folder of all of them."""
+    """Return the folder of all of them.
+
+    Raises
+    ------
+    UnsafePathError
+        Where a link that root must not follow leads there.
+    """
     settings = get_settings()
-    return (settings.backbones or settings.home / "backbones").expanduser()
+    return resolve_trusted((settings.backbones or settings.home / "backbones").expanduser())
 
 
 def names() -> list[str]:
@@ -243,9 +250,12 @@ def locked(name: str) -> Iterator[Path]:
     ParameterError
         Another process has it.
     """
-    place = folder() / name
-    place.mkdir(parents=True, exist_ok=True)
-    with (place / _LOCK).open("wb") as lock:
+    place = resolve_trusted(folder() / name)
+    with opened_folder(place, make=True) as opened:
+        # A link in its place must not have another file made or emptied.
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(opened / _LOCK, flags, 0o644)
+    with os.fdopen(descriptor, "wb") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
