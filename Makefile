@@ -3,15 +3,16 @@
 PYTHON ?= python3
 VENV := .venv
 PARITY := .venv-parity
+ANOMALIB := .venv-parity-anomalib
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
 # pip 25.1 and newer know dependency groups.
 PIP := -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo test lint parity bench clean
+.PHONY: help demo test lint parity parity-anomalib bench clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
 
 $(STAMPS)/pip:
 	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) not found; install Python 3.11 or newer, or set PYTHON" >&2; exit 1; }
@@ -37,6 +38,12 @@ $(PARITY)/.stamp: pyproject.toml
 	$(PARITY)/bin/python $(PIP) install --editable '.[lite1,lite2,demo]' --group parity
 	@touch $@
 
+$(ANOMALIB)/.stamp: pyproject.toml
+	$(PYTHON) -m venv $(ANOMALIB)
+	$(ANOMALIB)/bin/python $(PIP) install 'pip>=25.1'
+	$(ANOMALIB)/bin/python $(PIP) install --editable . --group parity-anomalib
+	@touch $@
+
 # Measured beside PyTorch, which only that environment has.
 $(PARITY)/.bench: $(PARITY)/.stamp
 	$(PARITY)/bin/python $(PIP) install --group bench
@@ -59,8 +66,11 @@ lint: $(STAMPS)/lint ## style, types and layers
 parity: $(PARITY)/.stamp ## compare with the PyTorch reference implementations
 	$(PARITY)/bin/python -m pytest tests/parity
 
+parity-anomalib: $(ANOMALIB)/.stamp ## compare with banks that the real Anomalib makes: 6 GB on disk
+	$(ANOMALIB)/bin/python -m pytest tests/parity_anomalib -W ignore -s
+
 bench: $(PARITY)/.bench ## measure speed: twenty minutes; figures go to build/bench and docs/performance.md
 	$(PARITY)/bin/python -m benchmarks
 
 clean: ## remove the environments and caches
-	rm -rf $(VENV) $(PARITY) .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(PARITY) $(ANOMALIB) .mypy_cache .ruff_cache .pytest_cache
