@@ -47,6 +47,7 @@ class _Image(BaseModel):
 
     name: str
     sha256: str
+    pixels_sha256: str | None = None
     width: int
     height: int
     label: str
@@ -163,6 +164,7 @@ def _write(archive: zipfile.ZipFile, content: BankContent) -> None:
             _Image(
                 name=image.name,
                 sha256=image.sha256,
+                pixels_sha256=image.pixels_sha256,
                 width=image.width,
                 height=image.height,
                 label=image.label,
@@ -243,6 +245,7 @@ def _read(archive: zipfile.ZipFile, path: Path, *, with_images: bool) -> BankCon
             NewImage(
                 name=one.name,
                 sha256=one.sha256,
+                pixels_sha256=one.pixels_sha256,
                 width=one.width,
                 height=one.height,
                 thumbnail=part(one.thumbnail),

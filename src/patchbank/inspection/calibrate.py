@@ -142,7 +142,7 @@ def calibrate(
         settings = replace(settings, false_alarm_rate=false_alarm_rate)
     held_out = 0 if stored.calibration is None else int(stored.calibration.get(_HELD_OUT, 0))
     learned = images[: len(images) - held_out]
-    references = References(sources, names, {one.name: one.sha256 for one in learned})
+    references = References(sources, names, known=learned)
     scores = CalibrationScores(settings, NeighbourIndex(stored.features))
     found = _score(workspace, extractor, references, sources, names, scores, progress)
     calibration = scores.calibration()
@@ -221,6 +221,7 @@ def _calibrated(
         NewImage(
             name=image.name,
             sha256=image.sha256,
+            pixels_sha256=image.pixels_sha256,
             width=image.width,
             height=image.height,
             thumbnail=image.thumbnail,

@@ -23,6 +23,7 @@ from patchbank.inspection.extremes import Extremes
 from patchbank.inspection.figures import Evaluation, Failed, average
 from patchbank.inspection.judge import Judge
 from patchbank.inspection.learn import LearnedBank, learn
+from patchbank.inspection.repeats import Repeats
 from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.verdicts import Refused, Verdict
 from patchbank.inspection.workspace import Workspace
@@ -68,6 +69,8 @@ class CategoryEvaluation:
     ----------
     extremes
         The best and the worst cases, with their maps.
+    repeats
+        Test images that count in no figure, or once.
     unread_masks
         Why a mask could not be used, for each; its image does not count in `pixels`.
     fit_seconds
@@ -80,6 +83,7 @@ class CategoryEvaluation:
     bank: LearnedBank
     judged: tuple[Judged, ...]
     refused: tuple[Refused, ...]
+    repeats: Repeats
     image: ImageMetrics
     rates: Rates
     pixels: PixelMetrics | None
@@ -104,6 +108,7 @@ class CategoryEvaluation:
         false_alarms, recall = self.rates.false_alarm_rate, self.rates.recall
         remarks = [*self.samples.warnings]
         remarks += [one.reason for one in (*self.bank.refused, *self.refused)]
+        remarks += self.repeats.remarks()
         remarks += self.unread_masks
         remarks += self.bank.remarks
         return Evaluation(
@@ -132,6 +137,7 @@ class CategoryEvaluation:
                 "test_good": self.image.good,
                 "test_anomalous": self.image.anomalous,
                 "test_unlabelled": sum(one.sample.label == "unknown" for one in self.judged),
+                "test_left_out": len(self.repeats),
                 "refused": len(self.bank.refused) + len(self.refused),
                 "bank_size": len(self.bank.features),
                 "center_crop": self.bank.settings.extractor.center_crop,
@@ -287,6 +293,7 @@ def evaluate_category(
     milliseconds = _milliseconds_per_image(judge, extractor, samples.test, workspace.limits)
     pixels = PixelScores() if samples.has_masks else None
     extremes = Extremes(cases)
+    repeats = Repeats(bank.images)
     judged: list[Judged] = []
     refused: list[Refused] = []
     unread_masks: list[str] = []
@@ -300,6 +307,8 @@ def evaluate_category(
     for sample, result in zip(samples.test, stream, strict=True):
         if isinstance(result, Refusal):
             refused.append(Refused(sample.name, str(result.error)))
+            continue
+        if not repeats.counts(sample, result.image):
             continue
         width, height = result.image.width, result.image.height
         judgement = judge(result.patches, width, height)
@@ -320,9 +329,10 @@ def evaluate_category(
                 continue
             pixels.add(full, mask)
     if not judged:
+        reasons = [*repeats.remarks(), *(one.reason for one in refused)]
         raise DatasetError(
             f"none of the {len(samples.test)} test images could be judged; "
-            f"{refused[0].reason if refused else 'put images below its test folder.'}"
+            f"{reasons[0] if reasons else 'put images below its test folder.'}"
         )
     labelled = [one for one in judged if one.sample.label != "unknown"]
     anomalous = np.array([one.sample.label == "anomalous" for one in labelled])
@@ -333,6 +343,7 @@ def evaluate_category(
         bank=bank,
         judged=tuple(judged),
         refused=tuple(refused),
+        repeats=repeats,
         image=image_metrics(anomalous, scores) if labelled else NO_IMAGE_METRICS,
         rates=rates_at(anomalous, scores, threshold) if labelled else Rates(threshold, None, None),
         pixels=None if pixels is None else pixels.metrics(aupro_limit),

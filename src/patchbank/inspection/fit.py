@@ -143,6 +143,7 @@ def save(workspace: Workspace, category: str, bank: LearnedBank) -> int:
                 NewImage(
                     name=image.name,
                     sha256=image.sha256,
+                    pixels_sha256=image.pixels_sha256,
                     width=image.width,
                     height=image.height,
                     label="good",

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
 
 from patchbank.errors import NoImagesError
 from patchbank.inspection.sources import readable
 from patchbank.inspection.verdicts import Refused
+from patchbank.store.new_bank import NewImage
 from patchbank.vision.extractor import Extraction, Refusal
 from patchbank.vision.images import ImageSource
 
@@ -26,21 +26,23 @@ class ReferenceImage:
     name: str
     origin: str | None
     sha256: str
+    pixels_sha256: str
     width: int
     height: int
     thumbnail: bytes
 
 
 class References:
-    """Admits images in any order, each content once, under the first name it was given with.
+    """Admits images in any order, each picture once, under the first name it was given with.
+
+    Pictures are the same if their decoded pixels are, whatever their files say besides.
 
     Parameters
     ----------
     sources, names
         The images asked for.
     known
-        Names and contents (SHA-256 in hexadecimal) of images that the bank was made of: such an
-        image is refused.
+        Images that the bank was made of: what has the name or the content of one is refused.
 
     Attributes
     ----------
@@ -54,10 +56,14 @@ class References:
         self,
         sources: Sequence[ImageSource],
         names: Sequence[str],
-        known: Mapping[str, str] = MappingProxyType({}),
+        known: Sequence[NewImage] = (),
     ) -> None:
         self._sources, self._names = sources, names
-        self._known_names, self._known_contents = set(known), set(known.values())
+        self._known_names = {one.name for one in known}
+        # Images learned before the digest of pixels was kept are known by their files.
+        self._known_contents: set[str | None] = {
+            digest for one in known for digest in (one.sha256, one.pixels_sha256)
+        }
         self._seen: dict[str, int] = {}
         self._refused: dict[int, str] = {}
         self.images: list[ReferenceImage] = []
@@ -79,23 +85,24 @@ class References:
             self._refused[number] = str(result.error)
             return False
         image, name = result.image, self._names[number]
-        if image.sha256 in self._known_contents:
+        if not self._known_contents.isdisjoint((image.sha256, image.pixels_sha256)):
             self._refused[number] = f"{name}: the bank was made of this picture; left out."
             return False
         if name in self._known_names:
             self._refused[number] = f"{name}: the bank has another picture of this name; left out."
             return False
-        slot = self._seen.setdefault(image.sha256, len(self.images))
+        slot = self._seen.setdefault(image.pixels_sha256, len(self.images))
         if slot < len(self.images):
             # An image that is there twice would vouch for itself in the calibration.
             first, second = sorted((number, self.numbers[slot]))
             self._refused[second] = (
                 f"{self._names[second]}: the same picture as {self._names[first]}; used once."
             )
-            self.numbers[slot] = first
-            self.images[slot] = replace(
-                self.images[slot], name=self._names[first], origin=self._origin(first)
-            )
+            if first == number:
+                self.numbers[slot] = first
+                self.images[slot] = replace(
+                    self.images[slot], name=name, origin=self._origin(first), sha256=image.sha256
+                )
             return False
         self.numbers.append(number)
         self.images.append(
@@ -103,6 +110,7 @@ class References:
                 name=self._names[number],
                 origin=self._origin(number),
                 sha256=image.sha256,
+                pixels_sha256=image.pixels_sha256,
                 width=image.width,
                 height=image.height,
                 thumbnail=result.thumbnail,

@@ -34,8 +34,9 @@ def why_useless(
     embeddings, embedding_mean
         Of its images, centred, (n, e); their mean, (e,).
     """
-    rounding = _ROUNDING * float(np.linalg.norm(features[:1024], axis=1).max())
-    if len(features) > 1 and float(np.abs(features - features[0]).max()) <= rounding:
+    least, most = features.min(axis=0).astype(np.float64), features.max(axis=0).astype(np.float64)
+    rounding = _ROUNDING * float(max(-least.min(), most.max()))
+    if len(features) > 1 and float((most - least).max()) <= rounding:
         return "all its patches are the same"
     if embeddings is not None and embedding_mean is not None and len(embeddings) > 1:
         largest = float(np.abs(embedding_mean).max())

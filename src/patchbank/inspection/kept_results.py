@@ -26,7 +26,7 @@ from patchbank.reports.writing import (
 )
 
 # Raised when what is kept changes its form.
-_FORMAT = 2
+_FORMAT = 3
 _RESULT = "result.json"
 _CATEGORIES = "categories"
 _MAPS = "maps"

@@ -391,6 +391,10 @@ def _upsert_images(
             "category_id": category_id,
             "names": [image.name for image in bank.images],
             "sha256s": [bytes.fromhex(image.sha256) for image in bank.images],
+            "pixels_sha256s": [
+                None if image.pixels_sha256 is None else bytes.fromhex(image.pixels_sha256)
+                for image in bank.images
+            ],
             "widths": [image.width for image in bank.images],
             "heights": [image.height for image in bank.images],
             "labels": [image.label for image in bank.images],

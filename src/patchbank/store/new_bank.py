@@ -37,6 +37,8 @@ class NewImage:
         Where it came from: an absolute path, if any.
     score
         Its anomaly score against the bank without its own patches; NaN where not computed.
+    pixels_sha256
+        Of what is seen, in hexadecimal; None where the bank was made before that was kept.
     """
 
     name: str
@@ -47,12 +49,14 @@ class NewImage:
     label: str = "good"
     origin: str | None = None
     score: float = float("nan")
+    pixels_sha256: str | None = None
 
     def __post_init__(self) -> None:
         if not self.name or "\0" in self.name:
             raise ValueError(f"an image's name is {self.name!r}, expected text")
-        if len(bytes.fromhex(self.sha256)) != 32:
-            raise ValueError(f"sha256 is {self.sha256!r}, expected 64 hexadecimal digits")
+        for digest in (self.sha256, self.pixels_sha256):
+            if digest is not None and len(bytes.fromhex(digest)) != 32:
+                raise ValueError(f"sha256 is {digest!r}, expected 64 hexadecimal digits")
         if self.width < 1 or self.height < 1:
             raise ValueError(f"size is {self.width} x {self.height}, expected at least 1 x 1")
         if self.label not in LABELS:

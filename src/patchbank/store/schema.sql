@@ -52,6 +52,9 @@ create table image (
     origin text,
     thumbnail bytea not null,
     added_at timestamptz not null default now(),
+    -- Of its decoded pixels: the same picture has the same, however its file is written. Null for
+    -- images learned before it was kept.
+    pixels_sha256 bytea,
     primary key (category_id, image_id),
     unique (category_id, name)
 );

@@ -70,7 +70,9 @@ where category_id = %(category_id)s and version = %(version)s
 select version from bank where category_id = %(category_id)s and state = 'active'
 
 -- whole_images --
-select name, encode(sha256, 'hex'), width, height, thumbnail, label, origin, score
+select
+    name, encode(sha256, 'hex'), width, height, thumbnail, label, origin, score,
+    encode(pixels_sha256, 'hex')
 from reference join image using (category_id, image_id)
 where category_id = %(category_id)s and version = %(version)s
 order by position

@@ -2,15 +2,18 @@ Images: what the bank has seen.
 
 -- upsert --
 -- An image of the same name is the same image, seen again.
-insert into image (category_id, name, sha256, width, height, label, origin, thumbnail)
+insert into image (
+    category_id, name, sha256, width, height, label, origin, thumbnail, pixels_sha256
+)
 select %(category_id)s, row.*
 from unnest(
     %(names)s::text[], %(sha256s)s::bytea[], %(widths)s::integer[], %(heights)s::integer[],
-    %(labels)s::text[], %(origins)s::text[], %(thumbnails)s::bytea[]
-) as row (name, sha256, width, height, label, origin, thumbnail)
+    %(labels)s::text[], %(origins)s::text[], %(thumbnails)s::bytea[], %(pixels_sha256s)s::bytea[]
+) as row (name, sha256, width, height, label, origin, thumbnail, pixels_sha256)
 on conflict (category_id, name) do update set
     sha256 = excluded.sha256, width = excluded.width, height = excluded.height,
-    label = excluded.label, origin = excluded.origin, thumbnail = excluded.thumbnail
+    label = excluded.label, origin = excluded.origin, thumbnail = excluded.thumbnail,
+    pixels_sha256 = excluded.pixels_sha256
 returning name, image_id
 
 -- get --

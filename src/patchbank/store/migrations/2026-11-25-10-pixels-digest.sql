@@ -1,0 +1,3 @@
+-- Of an image's decoded pixels: the same picture has the same, however its file is written. Null for
+-- images learned before it was kept.
+alter table image add column pixels_sha256 bytea;
