@@ -21,7 +21,6 @@ import numpy as np
 import numpy.typing as npt
 
 from patchbank.errors import ParameterError
-from patchbank.links import opened_folder
 from patchbank.vision.preprocess import Square
 
 _DIGEST_BYTES: Final = hashlib.sha256().digest_size
@@ -218,42 +217,35 @@ def compile_graph(
 def _cached_file(folder: Path, key: str, precision: str) -> Path:
     machine = repr((openvino_version(), precision, sorted(_capabilities())))
     digest = hashlib.sha256(f"{key} {machine}".encode()).hexdigest()
-    # Root does not use what others wrote, nor do they what root did: each has files of its own.
-    return folder / f"{digest[:32]}{'.root' if os.geteuid() == 0 else ''}.graph"
+    return folder / f"{digest[:32]}.graph"
 
 
 def _read_cached(path: Path) -> bytes | None:
     """Return the compiled graph, or None where there is none or it is damaged."""
     try:
-        with opened_folder(path.parent) as folder:
-            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-            descriptor = os.open(folder / path.name, flags)
-        with os.fdopen(descriptor, "rb") as file:
-            if os.geteuid() == 0 and os.fstat(descriptor).st_uid != 0:
-                return None
-            content = file.read()
-            with contextlib.suppress(OSError):
-                os.utime(descriptor)  # it is in use
+        content = path.read_bytes()
     except OSError:
         return None
     digest, blob = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
+    with contextlib.suppress(OSError):
+        os.utime(path)  # it is in use
     # OpenVINO trusts what it reads: a cut-off file could crash the process.
     return blob if hashlib.sha256(blob).digest() == digest else None
 
 
 def _write_cached(path: Path, blob: bytes) -> None:
-    # The cache only saves time: a full or read-only disk must not stop an inspection.
-    with contextlib.suppress(OSError), opened_folder(path.parent, make=True) as folder:
-        _remove_leftovers(folder)
-        temporary: Path | None = None
-        try:
-            with tempfile.NamedTemporaryFile(dir=folder, suffix=".part", delete=False) as file:
-                temporary = Path(file.name)
-                file.write(hashlib.sha256(blob).digest() + blob)
-            temporary.replace(folder / path.name)
-        except OSError:
-            if temporary is not None:
-                temporary.unlink(missing_ok=True)
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(path.parent)
+        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
+            temporary = Path(file.name)
+            file.write(hashlib.sha256(blob).digest() + blob)
+        temporary.replace(path)
+    except OSError:
+        # The cache only saves time: a full or read-only disk must not stop an inspection.
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
 
 
 def _remove_leftovers(folder: Path) -> None:
