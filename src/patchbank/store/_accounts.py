@@ -76,6 +76,26 @@ def account_for(
     return Account(entry.pw_uid, entry.pw_gid, switch=True)
 
 
+def check_entry(account: Account) -> None:
+    """Check that the system knows the account by a name, without which initdb does not work.
+
+    A server runs without one: a database that is there already can be used.
+
+    Raises
+    ------
+    EmbeddedServerError
+        When there is none.
+    """
+    try:
+        pwd.getpwuid(account.uid)
+    except KeyError:
+        raise EmbeddedServerError(
+            f"user id {account.uid} has no account on this machine, and PostgreSQL makes no "
+            f"database without: add one to /etc/passwd (`useradd --uid {account.uid} NAME`; in a "
+            "container, in its image), run as a user that has one, or set PATCHBANK_DATABASE_URL"
+        ) from None
+
+
 def let_reach(account: Account, paths: list[Path]) -> None:
     """Make sure that the account can enter or execute each path, loosening as little as possible.
 

@@ -7,12 +7,17 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Final
 
 from patchbank.errors import EmbeddedServerError
 from patchbank.store._accounts import Account, name_of_current
 from patchbank.store._processes import server_environment
 
-SETTINGS = {
+# Not in /dev/shm, of which a container gets 64 MB or less: building an index takes more than that.
+# PostgreSQL needs some of this kind in any case; macOS has very little of it.
+_MEMORY = {"dynamic_shared_memory_type": "sysv"} if sys.platform == "linux" else {}
+
+SETTINGS: Final = {
     # The socket's folder is the access control; nothing listens on the network.
     "listen_addresses": "",
     # From the data folder, where the server works: short, and whatever the parents' rights.
@@ -33,6 +38,7 @@ SETTINGS = {
     # Queries are short and the cores are busy with images: neither compiling nor helpers pay.
     "jit": "off",
     "max_parallel_workers_per_gather": "0",
+    **_MEMORY,
     # Our own text, whatever the machine speaks.
     "timezone": "UTC",
     "log_timezone": "UTC",
@@ -91,6 +97,7 @@ def initialise(
         # As safe as syncing file by file, and a third faster.
         "--sync-method", "syncfs" if sys.platform == "linux" else "fsync",
     ]  # fmt: skip
+    command += [f"--set={name}={value}" for name, value in _MEMORY.items()]
     return subprocess.run(
         command,
         stdin=subprocess.DEVNULL,

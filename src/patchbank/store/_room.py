@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,11 @@ SEGMENT_BYTES = 16 * 2**20
 # A large save shall not wait for checkpoints where there is room; PostgreSQL's least is 2 segments.
 _MOST_LOG_BYTES = 2 * 2**30
 _LEAST_LOG_BYTES = 2 * SEGMENT_BYTES
+# Whose sum an administrator may raise, and what programs leave behind may use up.
+LIMITS_OF_SHARED_MEMORY = (
+    "see `ipcs -m` for who has it; kernel.shmmni, kernel.shmall and the memory limit of a "
+    "container bound it"
+)
 # Of the room there is, the log may take one part in eight.
 _PARTS = 8
 
@@ -49,8 +55,20 @@ def room_of(folder: Path, log: Path) -> Room:
 
 
 def complains_of_disk(text: str) -> bool:
-    """Say whether a server's words are about a full disk."""
-    return "No space left on device" in text or "Disk quota exceeded" in text
+    """Say whether a server's words are about a full disk.
+
+    Shared memory runs out with the same words.
+    """
+    return any(
+        ("No space left on device" in line and not complains_of_memory(line))
+        or "Disk quota exceeded" in line
+        for line in text.splitlines()
+    )
+
+
+def complains_of_memory(text: str) -> bool:
+    """Say whether a server's words are about shared memory that it did not get."""
+    return re.search(r"could not (create|get|resize|map|attach).*shared memory", text) is not None
 
 
 def log_limit(free: int, written: int) -> int:

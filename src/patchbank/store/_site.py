@@ -76,8 +76,9 @@ class Site:
         return 0 if found is None else found.st_size
 
     def log_since(self, position: int | None = None) -> str:
-        """Return the end of what the server said, or what it said after a position."""
-        return (self.folder.read(LOG, start=position) or b"").decode(errors="replace")
+        """Return what the server said after a position, or the last 8 kB of what it said."""
+        said = self.folder.read(LOG, start=position) or b""
+        return (said if position is not None else said[-8192:]).decode(errors="replace")
 
     def _number(self, name: str) -> int | None:
         try:

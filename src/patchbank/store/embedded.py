@@ -30,10 +30,16 @@ from psycopg.conninfo import make_conninfo
 
 from patchbank.errors import DiskFullError, EmbeddedServerError
 from patchbank.links import resolve_trusted
-from patchbank.store._accounts import Account, let_reach, name_of_current
+from patchbank.store._accounts import Account, check_entry, let_reach, name_of_current
 from patchbank.store._processes import spawn_detached
 from patchbank.store._programs import SETTINGS, find_programs, initialise
-from patchbank.store._room import Room, complains_of_disk, room_of
+from patchbank.store._room import (
+    LIMITS_OF_SHARED_MEMORY,
+    Room,
+    complains_of_disk,
+    complains_of_memory,
+    room_of,
+)
 from patchbank.store._site import DATA, FOLDER, LOG, Site, open_site
 from patchbank.store._socket import PORT, SocketFolder
 
@@ -270,6 +276,7 @@ class EmbeddedServer:
         """Make an empty database; a half-made one never gets the name that counts."""
         account = site.account
         programs = find_programs(None, self.home)
+        check_entry(account)
         let_reach(account, [programs / "initdb", *self._by_path(account)])
         site.folder.remove_folder(_UNFINISHED, account)
         with site.folder.make(_UNFINISHED, account) as unfinished:
@@ -363,7 +370,9 @@ class EmbeddedServer:
             for line in output.splitlines()
             if re.search(r"FATAL|PANIC|error:|could not", line)
         ]
-        reason = telling[-1] if telling else "it ended without a word"
+        if memory := [line for line in telling if complains_of_memory(line)]:
+            what += f" for want of shared memory ({LIMITS_OF_SHARED_MEMORY})"
+        reason = (memory or telling or ["it ended without a word"])[-1]
         raise EmbeddedServerError(f"{what} in {self.home}: {reason} (log: {self.log})")
 
     @contextlib.contextmanager

@@ -19,6 +19,7 @@ from patchbank.errors import (
     ParameterError,
     PatchbankError,
 )
+from patchbank.store._room import LIMITS_OF_SHARED_MEMORY
 
 if TYPE_CHECKING:
     from patchbank.store.embedded import EmbeddedServer
@@ -138,10 +139,10 @@ def explain(error: Exception, place: Place) -> PatchbankError:
     reason = first_line(error)
     if "shared memory segment" in reason:
         # Said as a full disk, and is /dev/shm: 64 MB in a container, for parallel index builds.
-        return DatabaseError(
-            f"{place} has too little shared memory: {reason}; give the server a larger /dev/shm "
-            "(shm_size in compose.yaml)"
-        )
+        remedy = "give the server a larger /dev/shm (shm_size in compose.yaml)"
+        if place.server is not None:
+            remedy = LIMITS_OF_SHARED_MEMORY
+        return DatabaseError(f"{place} has too little shared memory: {reason}; {remedy}")
     if isinstance(error, errors.DiskFull) or "No space left on device" in str(error):
         return _disk_full(place)
     if isinstance(error, PoolClosed):

@@ -5,7 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from patchbank.store._room import SEGMENT_BYTES, log_limit, room_of
+from patchbank.store._room import (
+    SEGMENT_BYTES,
+    complains_of_disk,
+    complains_of_memory,
+    log_limit,
+    room_of,
+)
 from patchbank.store.embedded import EmbeddedServer
 
 GB = 10**9
@@ -42,3 +48,20 @@ def test_what_the_log_has_already_is_not_reserved_again(tmp_path: Path) -> None:
         (log / f"{number:024X}").touch()
     (log / "archive_status").mkdir()
     assert before - room_of(tmp_path, log).reserve == pytest.approx(3 * SEGMENT_BYTES, abs=2**25)
+
+
+@pytest.mark.parametrize(
+    ("line", "disk", "memory"),
+    [
+        ('FATAL:  could not write "postmaster.pid": No space left on device', True, False),
+        ('ERROR:  could not extend file "base/5/16384": Disk quota exceeded', True, False),
+        ('FATAL:  could not resize shared memory segment "/PostgreSQL.7" to 1048576 bytes: '
+         "No space left on device", False, True),
+        ("FATAL:  could not create shared memory segment: No space left on device", False, True),
+        ("ERROR:  could not get shared memory segment: No space left on device", False, True),
+        ("LOG:  database system is ready to accept connections", False, False),
+    ],
+)  # fmt: skip
+def test_memory_that_ran_out_is_no_full_disk(line: str, disk: bool, memory: bool) -> None:
+    assert (complains_of_disk(line), complains_of_memory(line)) == (disk, memory)
+    assert complains_of_disk(f"{line}\nPANIC:  could not write: No space left on device")
