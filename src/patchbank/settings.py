@@ -93,6 +93,12 @@ class Settings(BaseSettings):
     max_image_megabytes: float = Field(
         default=256.0, gt=0, description="Largest image file that is read, in millions of bytes."
     )
+    trial_seconds: float = Field(
+        default=120.0,
+        gt=0,
+        description="Seconds that a network of somebody else's may take to be tried before it is "
+        "added.",
+    )
     max_bank_file_gigabytes: float = Field(
         default=8.0,
         gt=0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -214,7 +215,7 @@ def add_network(
     *,
     replace: bool = False,
 ) -> Kept:
-    """Keep a user's own ONNX network, having run it once.
+    """Keep a user's own ONNX network, having tried it in a process of its own.
 
     Parameters
     ----------
@@ -228,9 +229,10 @@ def add_network(
     ParameterError
         The name is a known backbone's or taken, or an output is no feature map.
     WeightsError
-        The file is no network that can be run.
+        The file is no network that can be run, or one that takes too long or too much memory.
     """
-    from patchbank.vision.backbones.onnx_network import OnnxNetwork, examine
+    from patchbank.inspection.memory_limit import trial_limit
+    from patchbank.vision.trial import try_network
 
     shelf.check_name(name)
     if name in known_backbones():
@@ -242,10 +244,9 @@ def add_network(
         size=file.stat().st_size,
         source=Source(str(file.absolute())),
         added_at=shelf.now(),
-        network=examine(file, outputs, mean, std),
     )
-    OnnxNetwork(kept, file).check_runs()
-    return _keep(kept, file, replace=replace)
+    network = try_network(kept, file, outputs, mean, std, memory=trial_limit())
+    return _keep(dataclasses.replace(kept, network=network), file, replace=replace)
 
 
 def remove_backbone(name: str) -> None:

@@ -90,7 +90,14 @@ class _ReadyBank:
 def matching_extractor(
     workspace: Workspace, stored: StoredBank | NewBank, name: str | None = None
 ) -> Extractor:
-    """Return the extractor that made a bank; `name` is what messages call the bank.
+    """Return the extractor that made a bank; see `matching_settings`."""
+    return workspace.extractor(*matching_settings(stored, name))
+
+
+def matching_settings(
+    stored: StoredBank | NewBank, name: str | None = None
+) -> tuple[ExtractorSettings, QuantisedGraph | None]:
+    """Return what the extractor of a bank is made of; `name` is what messages call the bank.
 
     Raises
     ------
@@ -132,7 +139,7 @@ def matching_extractor(
             f"{name} was made with {what} of {settings.backbone} than this installation has; "
             "fit the category again"
         )
-    return workspace.extractor(settings, quantised)
+    return settings, quantised
 
 
 def not_calibrated(category: str) -> NotCalibratedError:

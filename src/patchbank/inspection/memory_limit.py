@@ -21,6 +21,8 @@ from patchbank.vision.images import ImageLimits, ImageSource
 # What the process takes is rounded up to this, so that a few bytes more or less do not move the
 # border of a part: the same limit gives the same bank.
 _STEP = 64_000_000
+# A process with OpenVINO in it, and a small network.
+_LEAST_TRIAL = 1_000_000_000
 # Where a limit for containers is read; version 2 of control groups, then version 1.
 _GROUP_FILES = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
@@ -55,6 +57,11 @@ def checked_limit(limit: int | str | None) -> int | None:
 def default_limit() -> int:
     """Return what this process takes and half of the memory that is free."""
     return resident_bytes() + free_bytes() // 2
+
+
+def trial_limit() -> int:
+    """Return the most that trying somebody else's network may take: the setting, or half of all."""
+    return get_settings().memory_limit or max(_LEAST_TRIAL, free_bytes() // 2)
 
 
 def resident_bytes() -> int:

@@ -27,7 +27,8 @@ from patchbank.inspection.bank_file import (
     write_bank_file,
 )
 from patchbank.inspection.indistinct import why_useless
-from patchbank.inspection.inspect import matching_extractor
+from patchbank.inspection.inspect import matching_settings
+from patchbank.inspection.memory_limit import trial_limit
 from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.sources import file_at
 from patchbank.inspection.workspace import Workspace
@@ -35,6 +36,7 @@ from patchbank.memory.calibration import Calibration
 from patchbank.progress import Progress, silent
 from patchbank.store.categories import checked_category_name
 from patchbank.store.new_bank import NewBank, NewImage
+from patchbank.vision.trial import try_graph
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,8 @@ def import_bank_file(
     ------
     BankFileError
         If the file is none, damaged or of a newer patchbank.
+    WeightsError
+        If it holds an int8 graph that cannot be run in the limits of a trial.
     ExtractorMismatchError
         If this installation computes other features than those in the bank.
     CategoryExistsError
@@ -126,7 +130,10 @@ def import_bank_file(
     category = content.category if category is None else category
     bank = content.bank
     try:
-        extractor = matching_extractor(workspace, bank, f"{path}: its bank")
+        made_by, graph = matching_settings(bank, f"{path}: its bank")
+        if graph is not None:
+            try_graph(f"{path}: its int8 graph", made_by, graph, memory=trial_limit())
+        extractor = workspace.extractor(made_by, graph)
         settings = FitSettings.from_json(bank.settings, extractor.settings)
         threshold = None
         if bank.calibration is not None:

@@ -19,6 +19,8 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from patchbank.vision._workers import take_standard_output
+
 # Averaging, enlarging and joining the finished maps costs little in f32. With their inputs
 # quantised, OpenVINO 2026.4 gives features that have little to do with those in f32: relative error
 # 1.0 for blocks.4 (0.3 for the same graph where OpenVINO's own optimisations of int8 are off).
@@ -27,8 +29,7 @@ _KEPT_IN_F32 = ("AvgPool", "Interpolate", "Concat")
 
 def main() -> None:
     """Answer the one request on standard input."""
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    answers = take_standard_output()
     request = json.loads(sys.stdin.buffer.readline())
     onnx = sys.stdin.buffer.read(request["onnx"])
     shape = request["images"]

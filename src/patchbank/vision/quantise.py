@@ -9,25 +9,22 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from typing import IO, Any, Final
+from contextlib import suppress
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from patchbank.errors import MissingExtraError, QuantisationError
 from patchbank.progress import Progress, silent
+from patchbank.vision._workers import last_line, worker
 from patchbank.vision.backbones import get_backbone
 from patchbank.vision.backbones.features import write_feature_graph
 from patchbank.vision.extractor_settings import ExtractorSettings
 from patchbank.vision.quantised import QuantisedGraph
 
 _WORKER: Final = "patchbank.vision._quantise_worker"
-_LONGEST_REASON: Final = 300
 
 
 def check_can_quantise() -> None:
@@ -83,7 +80,7 @@ def quantise(
         settings.pooling,
     )
     request = {"onnx": len(onnx), "images": images.shape, "threads": threads}
-    with tempfile.TemporaryFile() as talk, _worker(talk) as process:
+    with tempfile.TemporaryFile() as talk, worker(_WORKER, talk) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         # Where it dies before it has read all, what it said is found below.
@@ -105,34 +102,5 @@ def quantise(
         code = process.wait()
         raise QuantisationError(
             f"the network {settings.backbone} could not be quantised: "
-            f"{_last_line(talk) or f'the process ended with code {code}'}; fit with precision f32"
+            f"{last_line(talk) or f'the process ended with code {code}'}; fit with precision f32"
         )
-
-
-@contextmanager
-def _worker(talk: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
-    """Lend the process that quantises; whatever happens, it has ended afterwards."""
-    process: subprocess.Popen[Any] = subprocess.Popen(
-        [sys.executable, "-P", "-m", _WORKER],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=talk,
-        # Ctrl-C is for us, who end it.
-        start_new_session=True,
-    )
-    with process:
-        try:
-            yield process
-        finally:
-            process.kill()
-            with suppress(BrokenPipeError):
-                # Nobody reads what is not written yet.
-                assert process.stdin is not None
-                process.stdin.close()
-
-
-def _last_line(talk: IO[bytes]) -> str:
-    """Return the last line somebody wrote, where Python puts the reason for its end."""
-    talk.seek(0)
-    lines = talk.read().decode(errors="replace").split("\n")
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")[:_LONGEST_REASON]
