@@ -8,7 +8,7 @@ import typer
 
 from patchbank.cli import options
 from patchbank.cli.guard import guarded
-from patchbank.cli.output import answer, print_json, show_progress, talk
+from patchbank.cli.output import answer, print_json, print_remarks, show_progress, talk
 from patchbank.inspection.calibrate import calibrate_paths
 from patchbank.inspection.workspace import Workspace
 
@@ -40,6 +40,7 @@ def calibrate_command(
         )
     for refused in report.refused:
         talk().print(f"refused  {refused.reason}", markup=False, style="yellow")
+    print_remarks(report.remarks)
     if report.warning is not None:
         talk().print(f"note  {report.warning}", markup=False, style="yellow")
     if json:

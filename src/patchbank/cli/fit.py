@@ -8,7 +8,7 @@ import typer
 
 from patchbank.cli import options
 from patchbank.cli.guard import guarded
-from patchbank.cli.output import answer, print_json, show_progress, talk
+from patchbank.cli.output import answer, print_json, print_remarks, show_progress, talk
 from patchbank.inspection.fit import fit_paths
 from patchbank.inspection.settings import (
     DEFAULT_CORESET_RATIO,
@@ -61,8 +61,7 @@ def fit_command(
     document = report.to_json()
     for refused in report.bank.refused:
         talk().print(f"refused  {refused.reason}", markup=False, style="yellow")
-    for remark in report.bank.remarks:
-        talk().print(f"remark   {remark}", markup=False, style="yellow")
+    print_remarks(report.bank.remarks)
     if json:
         print_json(document)
     else:

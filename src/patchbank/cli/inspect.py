@@ -10,7 +10,7 @@ from rich.text import Text
 
 from patchbank.cli import options
 from patchbank.cli.guard import EXIT_ERROR, EXIT_FAILED, guarded
-from patchbank.cli.output import answer, print_json, show_progress, talk
+from patchbank.cli.output import answer, print_json, print_remarks, show_progress, talk
 from patchbank.inspection.inspect import inspect_paths
 from patchbank.inspection.verdicts import Inspection, Refused, Similar
 from patchbank.inspection.workspace import Workspace
@@ -51,6 +51,7 @@ def inspect_command(
             top=top,
             heatmaps=heatmaps,
             in_database=in_database,
+            on_remarks=print_remarks,
             progress=progress,
         ):
             if isinstance(result, Refused):

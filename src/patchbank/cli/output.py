@@ -124,6 +124,12 @@ def print_table(columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[str]
     answer().print(table)
 
 
+def print_remarks(remarks: Iterable[str]) -> None:
+    """Write what a person should know though nothing failed, a line each, on standard error."""
+    for remark in remarks:
+        talk().print(f"remark   {remark}", markup=False, style="yellow")
+
+
 def print_json(document: dict[str, Any]) -> None:
     """Write one JSON document as one line on standard output.
 

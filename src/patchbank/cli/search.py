@@ -8,7 +8,7 @@ import typer
 
 from patchbank.cli import options
 from patchbank.cli.guard import EXIT_ERROR, guarded
-from patchbank.cli.output import answer, print_json, show_progress, talk
+from patchbank.cli.output import answer, print_json, print_remarks, show_progress, talk
 from patchbank.errors import ParameterError
 from patchbank.inspection.defects import (
     DefectsAdded,
@@ -247,6 +247,7 @@ def _print_result(result: SearchResult) -> None:
 
 
 def _print_added(category: str, added: DefectsAdded, json: bool) -> int:
+    print_remarks(added.remarks)
     for refused in added.refused:
         talk().print(f"patchbank: {refused.reason}", markup=False, style="red")
     if json:
@@ -256,6 +257,7 @@ def _print_added(category: str, added: DefectsAdded, json: bool) -> int:
                 "added": list(added.names),
                 "synthetic": added.synthetic,
                 "refused": [one.to_json() for one in added.refused],
+                "remarks": list(added.remarks),
             }
         )
     else:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import fnmatch
+import itertools
 import os
 import re
 import stat
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from patchbank.errors import NoImagesError
@@ -15,6 +17,36 @@ from patchbank.vision.images import IMAGE_SUFFIXES
 
 _MAGIC = re.compile(r"[*?[]")
 _DIGITS = re.compile(r"(\d+)")
+# What systems put into folders of their own accord, beside what is hidden by a leading point:
+# small copies of pictures, deleted ones, earlier ones.
+_SYSTEM_NAMES = frozenset(
+    {
+        "#recycle", "#snapshot", "$recycle.bin", "@__thumb", "@eadir", "@recently-snapshot",
+        "@recycle", "@sharebin", "@tmp", "__macosx", "desktop.ini", "found.000", "lost+found",
+        "network trash folder", "recycler", "system volume information", "temporary items",
+        "thumbs.db", "~snapshot",
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a path given stands for.
+
+    Attributes
+    ----------
+    base
+        The folder that was looked through, of a glob the part before its signs; None for a file
+        that was named itself.
+    images
+        Files that are images by their names.
+    unread
+        Files that are none by their names.
+    """
+
+    base: Path | None
+    images: list[Path] = field(default_factory=list)
+    unread: list[Path] = field(default_factory=list)
 
 
 def natural_key(path: str | Path) -> tuple[tuple[tuple[int, int, str], ...], ...]:
@@ -56,13 +88,35 @@ def find_images(paths: Sequence[str | Path]) -> list[Path]:
         If a given path is missing or cannot be read, a folder holds no image or a glob matches
         none.
     """
+    return [image for found in find_each(paths) for image in found.images]
+
+
+def find_each(paths: Sequence[str | Path]) -> list[Found]:
+    """Return what each path stands for, as `find_images` does all together.
+
+    Raises
+    ------
+    NoImagesError
+        As `find_images` does.
+    """
     if not paths:
         raise NoImagesError()
-    found: dict[Path, Path] = {}
+    seen: set[Path] = set()
+    each = []
     for given in paths:
-        for image in _images_of(given):
-            found.setdefault(_resolved(image), image)
-    return list(found.values())
+        found = _found(given)
+        resolved = {image: resolved_path(image) for image in found.images}
+        each.append(Found(found.base, [], found.unread))
+        for image, real in resolved.items():
+            if real not in seen:
+                seen.add(real)
+                each[-1].images.append(image)
+    return each
+
+
+def is_left_out(name: str) -> bool:
+    """Whether a file or folder is hidden, or put there by a system (``@eaDir``, ``__MACOSX``)."""
+    return name.startswith(".") or name.casefold() in _SYSTEM_NAMES
 
 
 def images_below(folder: Path) -> list[Path]:
@@ -76,13 +130,26 @@ def images_below(folder: Path) -> list[Path]:
     NoImagesError
         If the folder itself cannot be read.
     """
-    images: list[Path] = []
+    return look_below(folder).images
+
+
+def look_below(folder: Path) -> Found:
+    """Return the images below a folder, as `images_below` does, and the other files.
+
+    Raises
+    ------
+    NoImagesError
+        If the folder itself cannot be read.
+    """
+    found = Found(folder)
     for inner, entries in _walk_folders(folder):
         if entries is None:
-            images.append(inner)
-        else:
-            images += [file for file in _files(entries) if is_image_name(file)]
-    return sorted(images, key=natural_key)
+            found.images.append(inner)
+            continue
+        for file in _files(entries):
+            (found.images if is_image_name(file) else found.unread).append(file)
+    found.images.sort(key=natural_key)
+    return found
 
 
 def walk_files(folder: Path) -> Iterator[Path]:
@@ -108,7 +175,7 @@ def describe_content(folder: Path) -> str:
     files: Counter[str] = Counter()
     folders = 0
     for entry in _entries(folder):
-        if entry.name.startswith("."):
+        if is_left_out(entry.name):
             continue
         if _is_folder(entry):
             folders += 1
@@ -128,51 +195,55 @@ def describe_content(folder: Path) -> str:
     return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
 
 
-def _images_of(given: str | Path) -> list[Path]:
+def _found(given: str | Path) -> Found:
     path = Path(given).expanduser()
     if not _exists(path):
         if _MAGIC.search(str(path)):
-            return _images_of_glob(path)
+            return _found_by_glob(path)
         raise NoImagesError(
             f"{given} does not exist; give a folder with images, an image or a glob"
         )
     if path.is_dir():
-        return _images_of_folder(path)
+        return _found_in_folder(path)
     if not path.is_file():
         raise NoImagesError(f"{given} is neither a file nor a folder; give an image file")
-    return [path]
+    return Found(None, [path])
 
 
-def _images_of_folder(folder: Path) -> list[Path]:
-    images = images_below(folder)
-    if not images:
+def _found_in_folder(folder: Path) -> Found:
+    found = look_below(folder)
+    if not found.images:
         raise NoImagesError(
             f"folder {folder} holds no image ({accepted_suffixes()}); "
             f"it holds {describe_content(folder)}"
         )
-    return images
+    return found
 
 
-def _images_of_glob(pattern: Path) -> list[Path]:
+def _found_by_glob(pattern: Path) -> Found:
     matches = sorted(_expand(pattern), key=natural_key)
     if not matches:
         raise NoImagesError(f"nothing matches {pattern}; check the folder and the pattern")
-    images: list[Path] = []
+    plain = itertools.takewhile(lambda part: not _MAGIC.search(part), pattern.parts)
+    found = Found(Path(*plain))
     for match in matches:
         if _is_folder(match):
             try:
-                images += images_below(match)
+                below = look_below(match)
             except NoImagesError:
                 # One of many: it is refused when it is decoded, and the others are taken.
-                images.append(match)
-        elif is_image_name(match) and _is_file(match):
-            images.append(match)
-    if not images:
+                found.images.append(match)
+            else:
+                found.images.extend(below.images)
+                found.unread.extend(below.unread)
+        elif _is_file(match):
+            (found.images if is_image_name(match) else found.unread).append(match)
+    if not found.images:
         raise NoImagesError(
             f"{pattern} matches {len(matches)} path{'s' if len(matches) != 1 else ''} "
             f"but no image ({accepted_suffixes()})"
         )
-    return images
+    return found
 
 
 def _expand(pattern: Path) -> list[Path]:
@@ -211,7 +282,7 @@ def _expand(pattern: Path) -> list[Path]:
 
 def _children(folder: Path, pattern: str) -> Iterator[Path]:
     for entry in _entries(folder):
-        if entry.name.startswith(".") and not pattern.startswith("."):
+        if is_left_out(entry.name) and not (entry.name[0] == pattern[0] == "."):
             continue
         if fnmatch.fnmatchcase(entry.name, pattern):
             yield folder / entry.name
@@ -240,7 +311,7 @@ def _walk_folders(folder: Path) -> Iterator[tuple[Path, list[os.DirEntry[str]] |
             continue
         yield current, entries
         # Links come last, so that a file reached both ways is listed where it really lies.
-        below = [e for e in entries if not e.name.startswith(".") and _is_folder(e)]
+        below = [e for e in entries if not is_left_out(e.name) and _is_folder(e)]
         links = [current / e.name for e in below if e.is_symlink()]
         waiting[:0] = sorted(links, key=natural_key)
         waiting += [current / e.name for e in below if not e.is_symlink()]
@@ -248,7 +319,7 @@ def _walk_folders(folder: Path) -> Iterator[tuple[Path, list[os.DirEntry[str]] |
 
 def _files(entries: list[os.DirEntry[str]]) -> Iterator[Path]:
     for entry in entries:
-        if not entry.name.startswith(".") and _is_file(entry):
+        if not is_left_out(entry.name) and _is_file(entry):
             yield Path(entry.path)
 
 
@@ -289,7 +360,8 @@ def _exists(path: Path) -> bool:
         return False
 
 
-def _resolved(path: Path) -> Path:
+def resolved_path(path: Path) -> Path:
+    """Return where a path leads, or the path where that cannot be told."""
     try:
         return path.resolve()
     except (OSError, RuntimeError):

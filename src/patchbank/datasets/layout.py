@@ -12,6 +12,7 @@ from patchbank.datasets.folders import (
     describe_content,
     images_below,
     is_image_name,
+    is_left_out,
     natural_key,
     walk_files,
 )
@@ -19,23 +20,34 @@ from patchbank.datasets.samples import Mask
 from patchbank.errors import DatasetError
 from patchbank.files import read_regular
 
-# What people call the good images where a layout has another name for them.
-GOOD_NAMES = frozenset({"good", "ok", "normal", "goods", "defect_free", "nodefect", "no_defect"})
+# What people call good images and defective ones where a layout has another name for them; see
+# `plain_name`.
+GOOD_NAMES = frozenset({"good", "ok", "normal", "goods", "defectfree", "nodefect", "nodefects"})
+BAD_NAMES = frozenset(
+    {"bad", "ng", "ko", "nok", "nio", "notok", "notgood", "nogood", "faulty", "fail", "failed"}
+    | {"defect", "defects", "defective", "anomaly", "anomalies", "anomalous", "abnormal", "scrap"}
+    | {"reject", "rejects", "rejected", "logicalanomalies", "structuralanomalies"}
+)
 TEST_SHARE = 0.2
 _SHOWN = 5
 _LONGEST_SHOWN = 300
 # In bytes: some millions of lines.
 _LARGEST_LIST = 256_000_000
-# What people call the folder of masks, small and without signs.
+# What people call the folder of masks.
 _MASK_FOLDERS = frozenset(
     {"groundtruth", "groundtruths", "gt", "mask", "masks", "segmentation", "segmentations"}
 )
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """Return the folders in a folder, in natural order, hidden ones left out."""
+    """Return the folders in a folder, in natural order, hidden and system ones left out."""
     below = (entry for entry in folder.iterdir() if entry.is_dir())
-    return sorted((entry for entry in below if not entry.name.startswith(".")), key=natural_key)
+    return sorted((entry for entry in below if not is_left_out(entry.name)), key=natural_key)
+
+
+def plain_name(name: str) -> str:
+    """Return a folder's name for comparing: small, without signs between words."""
+    return name.lower().replace("_", "").replace("-", "").replace(" ", "")
 
 
 def found(folder: Path) -> str:
@@ -112,8 +124,7 @@ def shown(path: str | Path) -> str:
 
 def looks_like_masks(folder: Path) -> bool:
     """Whether a folder is called as folders of masks are, and holds images."""
-    name = folder.name.lower().replace("_", "").replace("-", "").replace(" ", "")
-    return name in _MASK_FOLDERS and bool(images_below(folder))
+    return plain_name(folder.name) in _MASK_FOLDERS and bool(images_below(folder))
 
 
 def require_folder(root: Path, expected: str) -> None:
@@ -149,20 +160,6 @@ def require_category(root: Path, category: str, categories: Sequence[str]) -> st
     raise DatasetError(f"{root} has no category {category!r}{meant} it has {some(categories)}")
 
 
-def required_images(folder: Path) -> list[Path]:
-    """Return the images below a folder that must have some.
-
-    Raises
-    ------
-    DatasetError
-        If it holds none.
-    """
-    images = images_below(folder)
-    if not images:
-        raise DatasetError(f"{folder} holds no image; it holds {describe_content(folder)}")
-    return images
-
-
 def has_images(folder: Path) -> bool:
     """Whether images lie directly in a folder."""
     return any(is_image_name(entry.name) for entry in folder.iterdir() if entry.is_file())
@@ -177,7 +174,7 @@ def refuse_other_good_name(split: Path, good: str) -> None:
         If a folder has such a name.
     """
     for folder in subfolders(split):
-        if folder.name != good and folder.name.lower().replace("-", "_") in GOOD_NAMES:
+        if folder.name != good and plain_name(folder.name) in GOOD_NAMES:
             raise DatasetError(f"expected {split / good}, found {folder}; rename it to {good}")
 
 

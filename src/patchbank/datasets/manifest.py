@@ -68,6 +68,17 @@ def load(root: str | Path, category: str) -> CategorySamples:
     return samples_of(category, [e for e in entries if e.category == category], warnings)
 
 
+def entries_of(file: Path, folder: Path) -> list[Entry]:
+    """Return what one manifest lists; Lookout for Vision's images are looked for below a folder.
+
+    Raises
+    ------
+    DatasetError
+        If it is no manifest, or cannot be used.
+    """
+    return _read_file(file, folder)[0]
+
+
 def _read(root: Path) -> tuple[list[Entry], list[str]]:
     if root.is_dir():
         return lookout.read(root, _lookout_files(root), category=root.resolve().name)
@@ -77,15 +88,19 @@ def _read(root: Path) -> tuple[list[Entry], list[str]]:
         raise DatasetError(
             f"{root} is no manifest by its name: expected {', '.join(SUFFIXES)}; give {LAYOUT}"
         )
-    if root.suffix.lower() == ".csv":
-        lines = list(_csv_lines(root))
+    return _read_file(root, root.parent)
+
+
+def _read_file(file: Path, folder: Path) -> tuple[list[Entry], list[str]]:
+    if file.suffix.lower() == ".csv":
+        lines = list(_csv_lines(file))
     else:
-        lines = list(json_lines(root))
+        lines = list(json_lines(file))
         if lines and "source-ref" in lines[0][1]:
-            return lookout.read(root.parent, {None: (root, lines)}, category=root.stem)
+            return lookout.read(folder, {None: (file, lines)}, category=file.stem)
     if not lines:
-        raise DatasetError(f"{root} names no image; give {LAYOUT}")
-    return [_entry(root, where, values) for where, values in lines], []
+        raise DatasetError(f"{file} names no image; give {LAYOUT}")
+    return [_entry(file, where, values) for where, values in lines], []
 
 
 def _lookout_files(folder: Path) -> dict[Split | None, tuple[Path, list[Line]]]:

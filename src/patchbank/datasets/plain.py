@@ -17,8 +17,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from patchbank.datasets.folders import describe_content, images_below
+from patchbank.datasets.collect import parts_below, required_images
+from patchbank.datasets.folders import describe_content
 from patchbank.datasets.layout import (
+    BAD_NAMES,
     GOOD_NAMES,
     found,
     has_images,
@@ -26,9 +28,9 @@ from patchbank.datasets.layout import (
     masks_by_stem,
     name_below,
     pair_masks,
+    plain_name,
     require_category,
     require_folder,
-    required_images,
     some,
     subfolders,
 )
@@ -38,7 +40,6 @@ from patchbank.errors import DatasetError
 LAYOUT = "ROOT/good, perhaps ROOT/bad and ROOT/masks"
 BAD = "bad"
 MASKS = "masks"
-_BAD_NAMES = frozenset({"bad", "ng", "ko", "defect", "defects", "defective", "anomaly", "abnormal"})
 
 
 def list_categories(root: str | Path) -> list[str]:
@@ -59,7 +60,7 @@ def list_categories(root: str | Path) -> list[str]:
     if root.name == GOOD and has_images(root):
         raise DatasetError(f"{root} is the folder of good images; give its parent")
     for folder in subfolders(root):
-        if folder.name.lower().replace("-", "_") in GOOD_NAMES:
+        if plain_name(folder.name) in GOOD_NAMES:
             raise DatasetError(f"expected {root / GOOD}, found {folder}; rename it to {GOOD}")
     raise DatasetError(f"expected {root / GOOD} with the good images; {found(root)}")
 
@@ -76,7 +77,7 @@ def load(root: str | Path, category: str) -> CategorySamples:
     category = require_category(root, category, list_categories(root))
     folder = root if (root / GOOD).is_dir() else root / category
     warnings: list[str] = []
-    good = required_images(folder / GOOD)
+    good = required_images(folder / GOOD, warnings)
     if len(good) < 2:
         raise DatasetError(
             f"{folder / GOOD} holds one image; at least two are needed, to learn from and to judge"
@@ -102,7 +103,7 @@ def _load_bad(root: Path, folder: Path, warnings: list[str]) -> list[Sample]:
             raise DatasetError(f"{folder / MASKS} holds masks, but there is no {bad} for them")
         warnings.append(f"{folder} has {GOOD} images only: nothing tells how anomalies are judged")
         return []
-    images = images_below(bad)
+    images = parts_below(bad, warnings)
     if not images:
         raise DatasetError(f"{bad} holds no image; it holds {describe_content(bad)}")
     masks: list[Mask | None] = [None] * len(images)
@@ -127,7 +128,7 @@ def _refuse_other_folders(folder: Path) -> None:
     """Refuse `ng` or `defects` beside `good`, which would otherwise be left out in silence."""
     others = [one.name for one in subfolders(folder) if one.name not in (GOOD, BAD, MASKS)]
     for other in others:
-        if other.lower() in _BAD_NAMES:
+        if plain_name(other) in BAD_NAMES:
             raise DatasetError(
                 f"expected {folder / BAD}, found {folder / other}; rename it to {BAD}"
             )

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+from patchbank.datasets.collect import parts_below, required_images
 from patchbank.datasets.folders import (
     describe_content,
-    images_below,
     is_image_name,
     natural_key,
 )
@@ -23,7 +23,6 @@ from patchbank.datasets.layout import (
     refuse_other_good_name,
     require_category,
     require_folder,
-    required_images,
     some,
     subfolders,
 )
@@ -118,12 +117,12 @@ class Tree:
         warnings: list[str] = []
         train = self._load_train(root, folder, warnings)
         test = self._load_test(root, folder, warnings)
-        test += self._load_unlabelled(root, folder)
+        test += self._load_unlabelled(root, folder, warnings)
         return CategorySamples(category, tuple(train), tuple(test), tuple(warnings))
 
     def _load_train(self, root: Path, folder: Path, warnings: list[str]) -> list[Sample]:
         split = folder / self.train
-        images = required_images(self._required_good(split))
+        images = required_images(self._required_good(split), warnings)
         ignored = [below.name for below in subfolders(split) if below.name != self.good]
         if ignored:
             warnings.append(f"{split}: not read, only {self.good} is: {some(ignored)}")
@@ -152,7 +151,7 @@ class Tree:
             )
         samples: list[Sample] = []
         for kind in kinds:
-            images = images_below(kind)
+            images = parts_below(kind, warnings)
             if not images:
                 warnings.append(f"{kind} holds no image; it holds {describe_content(kind)}")
             elif kind.name == self.good:
@@ -207,12 +206,12 @@ class Tree:
             raise DatasetError(f"no image has a mask: expected {problem}")
         warnings.append(f"{truth}: not all is read: expected {problem}")
 
-    def _load_unlabelled(self, root: Path, folder: Path) -> list[Sample]:
+    def _load_unlabelled(self, root: Path, folder: Path, warnings: list[str]) -> list[Sample]:
         return [
             Sample(image, name_below(root, image), "unknown", split, "test")
             for split in self.unlabelled
             if (folder / split).is_dir()
-            for image in images_below(folder / split)
+            for image in parts_below(folder / split, warnings)
         ]
 
     def _required_good(self, split: Path) -> Path:

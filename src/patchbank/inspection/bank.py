@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from patchbank.datasets.folders import find_images
+from patchbank.datasets.collect import collect, remarks_on_named
 from patchbank.errors import NotFittedError, UnknownCategoryError
 from patchbank.inspection.calibrate import CalibrationReport, calibrate
 from patchbank.inspection.fit import FitReport, fit
@@ -37,6 +37,7 @@ class Bank:
     def __init__(self, workspace: Workspace, category: str) -> None:
         self.category = checked_category_name(category)
         self.last_fit: FitReport | None = None
+        self.remarks: tuple[str, ...] = ()
         self._workspace = workspace
         self._inspectors: dict[bool, Inspector] = {}
 
@@ -98,13 +99,14 @@ class Bank:
             seed=seed,
             false_alarm_rate=false_alarm_rate,
         )
-        sources = _sources(images)
+        sources, found = _sources(images, good_only=True)
         self.last_fit = fit(
             self._workspace,
             self.category,
             sources,
             settings,
             names=names,
+            found=found,
             memory_limit=memory_limit,
             progress=progress,
         )
@@ -133,12 +135,13 @@ class Bank:
             If there is no bank, too few images can be used, or the bank cannot be stored; then
             the bank before still answers.
         """
-        sources = _sources(images)
+        sources, found = _sources(images, good_only=True)
         return calibrate(
             self._workspace,
             self.category,
             sources,
             names=names,
+            found=found,
             false_alarm_rate=false_alarm_rate,
             progress=progress,
         )
@@ -224,8 +227,11 @@ class Bank:
         in_database: bool = False,
         progress: Progress = silent,
     ) -> Iterator[Inspection | Refused]:
-        """Judge images in their order, several at once; one that cannot be used is `Refused`."""
-        sources = _sources(images)
+        """Judge images in their order, several at once; one that cannot be used is `Refused`.
+
+        `remarks` says what was left out of a folder.
+        """
+        sources, self.remarks = _sources(images)
         folder = None if heatmaps is None else Path(heatmaps)
         return self._ready(in_database).inspect_many(
             sources, top=top, heatmaps=folder, progress=progress
@@ -278,10 +284,15 @@ class Bank:
         return self._inspectors[in_database]
 
 
-def _sources(images: str | Path | Iterable[ImageSource]) -> list[ImageSource]:
+def _sources(
+    images: str | Path | Iterable[ImageSource], *, good_only: bool = False
+) -> tuple[Sequence[ImageSource], tuple[str, ...]]:
+    """Return images, and remarks on how they were found."""
     if isinstance(images, str | Path):
-        return list(find_images([images]))
-    return checked_sources(images)
+        found = collect([images], good_only=good_only)
+        return found.images, found.remarks
+    sources = checked_sources(images)
+    return sources, tuple(remarks_on_named(sources))
 
 
 def open_bank(

@@ -40,6 +40,7 @@ from patchbank.reports.writing import (
     writing_report,
 )
 from patchbank.vision.images import decode
+from patchbank.vision.own_pictures import own_mark
 
 # Best and worst cases shown, of each kind.
 _CASES = 4
@@ -173,7 +174,9 @@ class Benchmark:
                 file = folder / maps[sample.name]
                 with writing_report(self.report.folder):
                     file.parent.mkdir(parents=True, exist_ok=True)
-                    Image.fromarray(anomaly_map).save(file, compression="tiff_adobe_deflate")
+                    Image.fromarray(anomaly_map).save(
+                        file, compression="tiff_adobe_deflate", **own_mark(file.suffix)
+                    )
                 written.append(file)
 
             found = evaluate_category(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from patchbank.datasets.folders import find_images
+from patchbank.datasets.collect import collect
 from patchbank.errors import IndistinctImagesError
 from patchbank.inspection.calibration_scores import CalibrationScores
 from patchbank.inspection.gather import THUMBNAIL_SIDE, References
@@ -52,6 +52,7 @@ class CalibrationReport:
     threshold: Threshold
     provenance_known: bool
     seconds: float
+    remarks: tuple[str, ...] = ()
 
     @property
     def warning(self) -> str | None:
@@ -81,6 +82,7 @@ class CalibrationReport:
             },
             "provenance_known": self.provenance_known,
             "warning": self.warning,
+            "remarks": list(self.remarks),
             "seconds": round(self.seconds, 3),
         }
 
@@ -94,9 +96,14 @@ def calibrate_paths(
     progress: Progress = silent,
 ) -> CalibrationReport:
     """Calibrate by the images found at paths, each a folder, an image or a glob."""
-    images = find_images(paths)
+    found = collect(paths, good_only=True)
     return calibrate(
-        workspace, category, images, false_alarm_rate=false_alarm_rate, progress=progress
+        workspace,
+        category,
+        found.images,
+        found=found.remarks,
+        false_alarm_rate=false_alarm_rate,
+        progress=progress,
     )
 
 
@@ -106,6 +113,7 @@ def calibrate(
     sources: Sequence[ImageSource],
     *,
     names: Sequence[str] | None = None,
+    found: Sequence[str] = (),
     false_alarm_rate: float | None = None,
     progress: Progress = silent,
 ) -> CalibrationReport:
@@ -117,6 +125,8 @@ def calibrate(
 
     Parameters
     ----------
+    found
+        Remarks on how the images were found, for the report.
     false_alarm_rate
         Share of good images that may fail, in (0, 1); by default what the bank has.
 
@@ -144,7 +154,7 @@ def calibrate(
     learned = images[: len(images) - held_out]
     references = References(sources, names, known=learned)
     scores = CalibrationScores(settings, NeighbourIndex(stored.features))
-    found = _score(workspace, extractor, references, sources, names, scores, progress)
+    scored = _score(workspace, extractor, references, sources, names, scores, progress)
     calibration = scores.calibration()
     threshold = calibration.threshold(settings.false_alarm_rate)
     reason = why_useless(stored.features, threshold=threshold.value)
@@ -153,7 +163,7 @@ def calibrate(
             f"category {category!r}: the bank would be of no use ({reason}); nothing was changed: "
             "give good images that the bank was not made of"
         )
-    bank = _calibrated(stored, learned, references, found, calibration, settings)
+    bank = _calibrated(stored, learned, references, scored, calibration, settings)
     version = workspace.database.banks.save(
         category, bank, cause="calibrate", replaces=(stored.category_id, stored.version)
     )
@@ -165,6 +175,7 @@ def calibrate(
         threshold=threshold,
         provenance_known=bool((stored.patch_image >= 0).all()),
         seconds=watch.total(),
+        remarks=tuple(found),
     )
 
 

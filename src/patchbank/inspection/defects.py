@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from patchbank.datasets.folders import find_images
+from patchbank.datasets.collect import collect
 from patchbank.errors import ImageError, ParameterError
 from patchbank.inspection.gather import THUMBNAIL_SIDE
 from patchbank.inspection.inspect import matching_extractor
@@ -37,6 +37,7 @@ class DefectsAdded:
     names: tuple[str, ...]
     synthetic: bool
     refused: tuple[Refused, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 def add_defects(
@@ -58,19 +59,19 @@ def add_defects(
     UnknownCategoryError, NotFittedError, ExtractorMismatchError
         If there is no bank, or this installation cannot use it.
     """
-    images = find_images(paths)
+    found = collect(paths)
     _check_label(label)
     bank = workspace.database.banks.active(category, patches=False)
     extractor = matching_extractor(workspace, bank)
     defects, refused = [], []
     stream = extractor.extract_many(
-        images,
+        found.images,
         limits=workspace.limits,
         thumbnail_side=THUMBNAIL_SIDE,
         stage=_STAGE,
         progress=progress,
     )
-    for path, result in zip(images, stream, strict=True):
+    for path, result in zip(found.images, stream, strict=True):
         name = source_name(path)
         if isinstance(result, Extraction):
             origin = readable(str(Path(path).absolute()))
@@ -79,7 +80,7 @@ def add_defects(
             refused.append(Refused(name, str(result.error)))
     if defects:
         workspace.database.defects.add(category, extractor.fingerprint, defects)
-    return DefectsAdded(tuple(one.name for one in defects), False, tuple(refused))
+    return DefectsAdded(tuple(one.name for one in defects), False, tuple(refused), found.remarks)
 
 
 def add_synthetic_defects(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from patchbank.datasets.folders import find_images
+from patchbank.datasets.collect import collect
 from patchbank.inspection.learn import LearnedBank, learn
 from patchbank.inspection.memory_limit import checked_limit
 from patchbank.inspection.settings import FitSettings
@@ -73,8 +73,16 @@ def fit_paths(
 ) -> FitReport:
     """Fit the images found at paths, each a folder, an image or a glob; see `fit`."""
     # The command line's names are the paths as they were given: what the user can open again.
-    images = find_images(paths)
-    return fit(workspace, category, images, settings, memory_limit=memory_limit, progress=progress)
+    found = collect(paths, good_only=True)
+    return fit(
+        workspace,
+        category,
+        found.images,
+        settings,
+        found=found.remarks,
+        memory_limit=memory_limit,
+        progress=progress,
+    )
 
 
 def fit(
@@ -84,6 +92,7 @@ def fit(
     settings: FitSettings,
     *,
     names: Sequence[str] | None = None,
+    found: Sequence[str] = (),
     memory_limit: int | str | None = None,
     progress: Progress = silent,
 ) -> FitReport:
@@ -94,6 +103,8 @@ def fit(
 
     Parameters
     ----------
+    found
+        Remarks on how the images were found, for the report.
     memory_limit
         What this process may take, as `learn` has it. The database server is another process.
 
@@ -115,6 +126,7 @@ def fit(
     bank = learn(
         workspace, sources, settings, names=names, memory_limit=memory_limit, progress=progress
     )
+    bank = replace(bank, remarks=(*found, *bank.remarks))
     with watch.stage("database"):
         version = save(workspace, category, bank)
     timings = {**bank.timings_s, **watch.seconds, "total": watch.total()}

@@ -14,6 +14,7 @@ from PIL import Image
 
 from patchbank.errors import DiskFullError, ReportError
 from patchbank.inspection.verdicts import Inspection
+from patchbank.vision.own_pictures import own_mark
 
 # Bytes; file systems allow 255 for a name.
 _LONGEST_STEM = 200
@@ -42,7 +43,7 @@ def write_heatmap(path: Path, pixels: NDArray[np.uint8], inspection: Inspection)
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(partial, format="PNG", compress_level=1)
+        picture.save(partial, format="PNG", compress_level=1, **own_mark(".png"))
         partial.replace(path)
     except OSError as error:
         with contextlib.suppress(OSError):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from patchbank.datasets.folders import find_images
+from patchbank.datasets.collect import collect
 from patchbank.errors import (
     BankGoneError,
     ExtractorMismatchError,
@@ -416,9 +416,14 @@ def inspect_paths(
     top: int = DEFAULT_TOP,
     heatmaps: Path | None = None,
     in_database: bool = False,
+    on_remarks: Callable[[Sequence[str]], None] = lambda _: None,
     progress: Progress = silent,
 ) -> Iterator[Inspection | Refused]:
-    """Judge the images found at paths, each a folder, an image or a glob; see `Inspector`."""
-    images = find_images(paths)
+    """Judge the images found at paths, each a folder, an image or a glob; see `Inspector`.
+
+    `on_remarks` is called first, with remarks on how the images were found.
+    """
+    found = collect(paths)
+    on_remarks(found.remarks)
     inspector = Inspector(workspace, category, in_database=in_database)
-    yield from inspector.inspect_many(images, top=top, heatmaps=heatmaps, progress=progress)
+    yield from inspector.inspect_many(found.images, top=top, heatmaps=heatmaps, progress=progress)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from patchbank.caches import cache_folder, has_own_settings
 from patchbank.errors import MissingExtraError
 from patchbank.metrics import Curve
+from patchbank.vision.own_pictures import MAKER
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -256,6 +257,6 @@ def _rendered(
         draw(axes)
         axes.legend(loc=legend)
         target = io.BytesIO()
-        metadata = {"Date": None} if file_format == "svg" else None
+        metadata = {"Date": None} if file_format == "svg" else {"Software": MAKER}
         figure.savefig(target, format=file_format, metadata=metadata, dpi=120)
     return target.getvalue()

@@ -22,6 +22,7 @@ from patchbank.reports.evaluation_charts import write_evaluation_charts
 from patchbank.reports.explain import explain
 from patchbank.reports.pictures import SimilarImage
 from patchbank.reports.writing import writing_report
+from patchbank.vision.own_pictures import own_mark
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -263,7 +264,7 @@ class _Writer:
 
     def _save(self, stem: str, picture: Image.Image) -> str:
         file = self._folder / f"{stem}.png"
-        picture.save(file, compress_level=4)
+        picture.save(file, compress_level=4, **own_mark(".png"))
         return self._link(file)
 
     def _link(self, file: Path) -> str:

@@ -11,6 +11,7 @@ from PIL import Image
 
 from patchbank.reports.colours import ColourScale
 from patchbank.reports.pictures import Pixels, overlay_picture
+from patchbank.vision.own_pictures import own_mark
 
 _MAX_SIDE = 400
 # What was not inspected, in the map; the overlay hatches it.
@@ -69,8 +70,9 @@ def write_panels(
         pictures["mask"] = share.resize(size, Image.Resampling.BOX)
     files = {}
     for kind, picture in pictures.items():
-        files[kind] = f"{stem}-{kind}.{'png' if kind == 'mask' else 'jpg'}"
-        picture.save(folder / files[kind], quality=88)
+        suffix = ".png" if kind == "mask" else ".jpg"
+        files[kind] = f"{stem}-{kind}{suffix}"
+        picture.save(folder / files[kind], quality=88, **own_mark(suffix))
     return PanelFiles(
         files["image"], files.get("mask"), files["map"], files["overlay"], size[0], size[1]
     )
