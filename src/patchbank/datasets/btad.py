@@ -10,12 +10,12 @@
 
 from __future__ import annotations
 
-from patchbank.datasets.layout import masks_by_stem
+from patchbank.datasets.pairing import masks_by_name
 from patchbank.datasets.tree import Tree
 
 BTAD = Tree(
     "ROOT/01/train/ok and ROOT/01/test/ok and ko",
     good="ok",
-    masks=masks_by_stem,
+    masks=masks_by_name,
     mask_name="STEM.png",
 )

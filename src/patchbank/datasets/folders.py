@@ -152,24 +152,6 @@ def look_below(folder: Path) -> Found:
     return found
 
 
-def walk_files(folder: Path) -> Iterator[Path]:
-    """Yield the files below a folder; hidden ones are left out, symlink loops end.
-
-    What cannot be looked at, a folder or a link that leads to itself, is yielded as if it were a
-    file: opening it tells why.
-
-    Raises
-    ------
-    NoImagesError
-        If the folder itself cannot be read.
-    """
-    for inner, entries in _walk_folders(folder):
-        if entries is None:
-            yield inner
-        else:
-            yield from _files(entries)
-
-
 def describe_content(folder: Path) -> str:
     """Say in a few words what a folder holds, for a message: ``3 .txt files and 1 folder``."""
     files: Counter[str] = Counter()

@@ -25,7 +25,8 @@ from patchbank.datasets.layout import (
     subfolders,
 )
 from patchbank.datasets.masks import marked_pixels
-from patchbank.datasets.samples import GOOD, CategorySamples, Mask, Sample, Split
+from patchbank.datasets.pairing import named_mask, paired
+from patchbank.datasets.samples import GOOD, CategorySamples, Sample, Split
 from patchbank.errors import DatasetError
 from patchbank.progress import Progress, silent
 
@@ -85,13 +86,12 @@ def load(
 def _load_split(root: Path, split: Split, warnings: list[str], progress: Progress) -> list[Sample]:
     folder = root / split
     files = images_below(folder)
-    masks = {
-        file.with_name(file.stem.removesuffix(_MASK)): file for file in files if _is_mask(file)
-    }
     images = [file for file in files if not _is_mask(file)]
     if not images:
         raise DatasetError(f"{folder} holds no image: expected NNNNN.png; {found(folder)}")
-    without = [image.name for image in images if image.with_suffix("") not in masks]
+    named = [named_mask(file, folder, (_MASK,)) for file in files if _is_mask(file)]
+    masks = paired([name_below(folder, image) for image in images], named)
+    without = [image.name for number, image in enumerate(images) if number not in masks]
     stems = {image.with_suffix("") for image in images}
     misnamed = [image.name for image in images if _plain_stem(image) in stems]
     if misnamed:
@@ -107,15 +107,15 @@ def _load_split(root: Path, split: Split, warnings: list[str], progress: Progres
     samples = []
     for done, image in enumerate(images):
         progress(f"masks of {split}", done, len(images))
-        mask = masks.pop(image.with_suffix(""))
+        mask = masks[done].mask
         name = name_below(root, image)
-        if marked_pixels(mask).any():
-            samples.append(Sample(image, name, "anomalous", DEFECT, split, Mask((mask,))))
+        if marked_pixels(mask.paths[0]).any():
+            samples.append(Sample(image, name, "anomalous", DEFECT, split, mask))
         else:
             samples.append(Sample(image, name, "good", GOOD, split))
     progress(f"masks of {split}", len(images), len(images))
-    if masks:
-        unused = [mask.name for mask in masks.values()]
+    unused = [one.mask.paths[0].name for one in named if one not in masks.values()]
+    if unused:
         warnings.append(f"{folder}: {len(unused)} files are the mask of no image: {some(unused)}")
     return samples
 

@@ -1,11 +1,11 @@
-"""What readers of folders share: names for messages, masks by name, a split where there is none."""
+"""What readers of folders share: names for messages, a split where there is none."""
 
 from __future__ import annotations
 
 import difflib
 import hashlib
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from patchbank.datasets.folders import (
@@ -14,9 +14,7 @@ from patchbank.datasets.folders import (
     is_image_name,
     is_left_out,
     natural_key,
-    walk_files,
 )
-from patchbank.datasets.samples import Mask
 from patchbank.errors import DatasetError
 from patchbank.files import read_regular
 
@@ -176,73 +174,6 @@ def refuse_other_good_name(split: Path, good: str) -> None:
     for folder in subfolders(split):
         if folder.name != good and plain_name(folder.name) in GOOD_NAMES:
             raise DatasetError(f"expected {split / good}, found {folder}; rename it to {good}")
-
-
-def masks_by_stem(truth: Path, *, suffixes: Sequence[str] = ("",)) -> dict[str, Mask]:
-    """Return the masks below a folder by the path below it, without suffix, of their image.
-
-    `suffixes` are what a mask's stem may end in after that of its image.
-    """
-    masks: dict[str, Mask] = {}
-    if truth.is_dir():
-        for file in sorted(walk_files(truth), key=natural_key):
-            stem = file.relative_to(truth).with_suffix("").as_posix()
-            for suffix in suffixes:
-                if stem.endswith(suffix):
-                    masks.setdefault(stem.removesuffix(suffix), Mask((file,)))
-                    break
-            else:
-                masks.setdefault(stem + "\0", Mask((file,)))  # that of no image
-    return masks
-
-
-def masks_by_folder(truth: Path) -> dict[str, Mask]:
-    """Return the masks below a folder by their image's stem, which is the name of their folder."""
-    if not truth.is_dir():
-        return {}
-    files = {folder.name: images_below(folder) for folder in subfolders(truth)}
-    masks = {stem: Mask(tuple(inside)) for stem, inside in files.items() if inside}
-    # Files beside the folders, as other layouts have them, are the masks of no image here.
-    for file in sorted(truth.iterdir(), key=natural_key):
-        if file.is_file() and is_image_name(file):
-            masks[file.name + "\0"] = Mask((file,))
-    return masks
-
-
-def pair_masks(
-    images: Sequence[Path],
-    kind: Path,
-    truth: Path,
-    masks: Mapping[str, Mask],
-    expected: str,
-    warnings: list[str],
-) -> list[Mask | None]:
-    """Return the mask of each image below a kind's folder, and record what does not pair up.
-
-    Raises
-    ------
-    DatasetError
-        If there are masks but not one is that of an image, so that their names are wrong.
-    """
-    left = dict(masks)
-    paired = [
-        left.pop(image.relative_to(kind).with_suffix("").as_posix(), None) for image in images
-    ]
-    unused = [mask.paths[0].name for mask in left.values()]
-    without = [image.name for image, mask in zip(images, paired, strict=True) if mask is None]
-    if unused and len(without) == len(images):
-        raise DatasetError(
-            f"none of the {len(images)} images in {kind} has a mask: expected {truth}/{expected}, "
-            f"found {some(unused)}"
-        )
-    if without:
-        warnings.append(
-            f"{kind}: {len(without)} of {len(images)} images have no mask "
-            f"{truth}/{expected}: {some(without)}"
-        )
-    if unused:
-        warnings.append(f"{truth}: {len(unused)} files are the mask of no image: {some(unused)}")
-    return paired
 
 
 def held_out(names: Sequence[str]) -> set[str]:

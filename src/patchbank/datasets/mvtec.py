@@ -31,7 +31,7 @@ and learning from them too would make figures that nobody else's compare with.
 
 from __future__ import annotations
 
-from patchbank.datasets.layout import masks_by_folder
+from patchbank.datasets.pairing import masks_by_folder
 from patchbank.datasets.tree import Tree
 
 MVTEC_AD = Tree("ROOT/NAME/train/good and ROOT/NAME/test/KIND")

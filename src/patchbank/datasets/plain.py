@@ -25,15 +25,14 @@ from patchbank.datasets.layout import (
     found,
     has_images,
     held_out,
-    masks_by_stem,
     name_below,
-    pair_masks,
     plain_name,
     require_category,
     require_folder,
     some,
     subfolders,
 )
+from patchbank.datasets.pairing import masks_by_name, pair_masks
 from patchbank.datasets.samples import GOOD, CategorySamples, Mask, Sample
 from patchbank.errors import DatasetError
 
@@ -109,7 +108,7 @@ def _load_bad(root: Path, folder: Path, warnings: list[str]) -> list[Sample]:
     masks: list[Mask | None] = [None] * len(images)
     truth = folder / MASKS
     if truth.is_dir():
-        named = masks_by_stem(truth, suffixes=("_mask", ""))
+        named = masks_by_name(truth, warnings, suffixes=("_mask", ""))
         masks = pair_masks(images, bad, truth, named, "STEM.png or STEM_mask.png", warnings)
     return [
         Sample(image, name_below(root, image), "anomalous", _kind(bad, image), "test", mask)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -17,21 +16,20 @@ from patchbank.datasets.layout import (
     found,
     has_images,
     looks_like_masks,
-    masks_by_stem,
     name_below,
-    pair_masks,
     refuse_other_good_name,
     require_category,
     require_folder,
     some,
     subfolders,
 )
+from patchbank.datasets.pairing import MaskFinder, NamedMask, masks_by_name, pair_masks
 from patchbank.datasets.samples import GOOD, CategorySamples, Mask, Sample
 from patchbank.errors import DatasetError
 
 
-def _masks_with_suffix(truth: Path) -> dict[str, Mask]:
-    return masks_by_stem(truth, suffixes=("_mask",))
+def _masks_with_suffix(truth: Path, remarks: list[str]) -> list[NamedMask]:
+    return masks_by_name(truth, remarks, suffixes=("_mask",))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +47,7 @@ class Tree:
     ground_truth
         The folder of masks, from the category.
     masks
-        Returns the masks of one kind by their image's stem.
+        Returns the masks of one kind.
     mask_name
         How a mask is called, for messages.
     unlabelled
@@ -61,7 +59,7 @@ class Tree:
     train: str = "train"
     test: str = "test"
     ground_truth: str = "ground_truth"
-    masks: Callable[[Path], dict[str, Mask]] = _masks_with_suffix
+    masks: MaskFinder = _masks_with_suffix
     mask_name: str = "STEM_mask.png"
     unlabelled: tuple[str, ...] = ()
 
@@ -172,7 +170,7 @@ class Tree:
         masks: list[Mask | None] = [None] * len(images)
         if truth.is_dir():
             inside = truth / kind.name
-            named = self.masks(inside)
+            named = self.masks(inside, warnings)
             masks = pair_masks(images, kind, inside, named, self.mask_name, warnings)
         return [
             Sample(image, name_below(root, image), "anomalous", kind.name, "test", mask)

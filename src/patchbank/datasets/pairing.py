@@ -1,0 +1,147 @@
+"""Which mask is that of which image, by their names.
+
+The full name decides first: ``000.png`` and ``000.png.tif`` are masks of ``000.png``, not of a
+``000.jpg`` beside it. What is left pairs up by names without suffix, where these leave no doubt.
+Only pictures are masks.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from patchbank.datasets.collect import remark_on_unread
+from patchbank.datasets.folders import images_below, is_image_name, look_below, natural_key
+from patchbank.datasets.layout import some, subfolders
+from patchbank.datasets.samples import Mask
+from patchbank.errors import DatasetError
+
+
+@dataclass(frozen=True, slots=True)
+class NamedMask:
+    """A mask and the images it may belong to by its name.
+
+    Attributes
+    ----------
+    names
+        Full names of images, as paths below their folder, the likeliest first.
+    stem
+        The same without suffix; None where it is called like the mask of no image.
+    """
+
+    mask: Mask
+    names: tuple[str, ...] = ()
+    stem: str | None = None
+
+
+# Takes a folder of masks and a list that gets remarks.
+MaskFinder = Callable[[Path, list[str]], list[NamedMask]]
+
+
+def named_mask(file: Path, folder: Path, suffixes: Sequence[str] = ("",)) -> NamedMask:
+    """Return a mask with the names of its images; see `masks_by_name`."""
+    relative = file.relative_to(folder).as_posix()
+    stem = relative.removesuffix(file.suffix)
+    for suffix in suffixes:
+        if stem.endswith(suffix):
+            image = stem.removesuffix(suffix)
+            full = (image,) if is_image_name(image) else ()
+            return NamedMask(Mask((file,)), (*full, image + file.suffix), image)
+    return NamedMask(Mask((file,)))
+
+
+def masks_by_name(
+    truth: Path, remarks: list[str], *, suffixes: Sequence[str] = ("",)
+) -> list[NamedMask]:
+    """Return the masks below a folder.
+
+    `suffixes` are what a mask's stem may end in after that of its image.
+    """
+    if not truth.is_dir():
+        return []
+    found = look_below(truth)
+    if found.unread:
+        remarks.append(f"{truth}: {remark_on_unread(found.unread)}")
+    return [named_mask(file, truth, suffixes) for file in found.images]
+
+
+def masks_by_folder(truth: Path, remarks: list[str]) -> list[NamedMask]:
+    """Return the masks below a folder, each image's in a folder of its name."""
+    if not truth.is_dir():
+        return []
+    masks = [
+        NamedMask(Mask(tuple(inside)), (folder.name,), folder.name)
+        for folder in subfolders(truth)
+        if (inside := images_below(folder))
+    ]
+    # Files beside the folders, as other layouts have them, are the masks of no image here.
+    beside = [file for file in truth.iterdir() if file.is_file() and is_image_name(file)]
+    return masks + [NamedMask(Mask((file,))) for file in sorted(beside, key=natural_key)]
+
+
+def paired(images: Sequence[str], masks: Sequence[NamedMask]) -> dict[int, NamedMask]:
+    """Return the masks of images, given by their paths below their folder, by their numbers."""
+    free = {name: number for number, name in enumerate(images)}
+    found: dict[int, NamedMask] = {}
+    left = []
+    for mask in masks:
+        name = next((name for name in mask.names if name in free), None)
+        if name is None:
+            left.append(mask)
+        else:
+            found[free.pop(name)] = mask
+    by_stem: dict[str | None, list[int]] = defaultdict(list)
+    for name, number in free.items():
+        by_stem[_stem(name)].append(number)
+    for mask in left:
+        if len(by_stem[mask.stem]) == 1:
+            found[by_stem[mask.stem].pop()] = mask
+    return found
+
+
+def pair_masks(
+    images: Sequence[Path],
+    kind: Path,
+    truth: Path,
+    masks: Sequence[NamedMask],
+    expected: str,
+    warnings: list[str],
+) -> list[Mask | None]:
+    """Return the mask of each image below a kind's folder, and record what does not pair up.
+
+    Raises
+    ------
+    DatasetError
+        If there are masks but not one is that of an image, so that their names are wrong.
+    """
+    found = paired([image.relative_to(kind).as_posix() for image in images], masks)
+    used = {mask.mask.paths for mask in found.values()}
+    left = [mask for mask in masks if mask.mask.paths not in used]
+    stems = {_stem(image.relative_to(kind).as_posix()) for image in images}
+    unused = [mask.mask.paths[0].name for mask in left if mask.stem not in stems]
+    unclear = [mask.mask.paths[0].name for mask in left if mask.stem in stems]
+    without = [image.name for number, image in enumerate(images) if number not in found]
+    if left and not found:
+        raise DatasetError(
+            f"none of the {len(images)} images in {kind} has a mask: expected {truth}/{expected}, "
+            f"found {some([*unused, *unclear])}"
+        )
+    if without:
+        warnings.append(
+            f"{kind}: {len(without)} of {len(images)} images have no mask "
+            f"{truth}/{expected}: {some(without)}"
+        )
+    if unused:
+        warnings.append(f"{truth}: {len(unused)} files are the mask of no image: {some(unused)}")
+    if unclear:
+        warnings.append(
+            f"{truth}: {some(unclear)} may be the mask of several images; call it after the full "
+            "name of one, as 000.jpg.png"
+        )
+    return [found[number].mask if number in found else None for number in range(len(images))]
+
+
+def _stem(name: str) -> str:
+    return name.removesuffix(Path(name).suffix)
