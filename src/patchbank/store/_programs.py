@@ -28,8 +28,6 @@ SETTINGS: Final = {
     "max_connections": "100",
     # A bank of 15,680 x 1,536 is 96 MB: it should fit with room, and memory not used costs nothing.
     "shared_buffers": "256MB",
-    # Saving a large bank should not have to wait for checkpoints.
-    "max_wal_size": "2GB",
     "checkpoint_timeout": "15min",
     # No replicas: less log for bulk loads, no processes waiting for them.
     "wal_level": "minimal",

@@ -16,6 +16,8 @@ LIMITS_OF_SHARED_MEMORY = (
     "see `ipcs -m` for who has it; kernel.shmmni, kernel.shmall and the memory limit of a "
     "container bound it"
 )
+# PostgreSQL's own default: the segments that are kept to be written again.
+_KEPT_LOG_BYTES = 5 * SEGMENT_BYTES
 # Of the room there is, the log may take one part in eight.
 _PARTS = 8
 
@@ -47,11 +49,23 @@ def room_of(folder: Path, log: Path) -> Room:
     """
     while not folder.exists():
         folder = folder.parent
-    found = os.statvfs(folder)
-    free = found.f_bavail * found.f_frsize
+    free = free_bytes(folder)
     written = log_bytes(log)
     # The limit is soft: a log that is written faster than it is let go of gets one segment beyond.
     return Room(free, max(log_limit(free, written) - written, 0) + SEGMENT_BYTES)
+
+
+def free_bytes(folder: Path | int) -> int:
+    """Return the bytes that an ordinary account may yet write on a folder's disk."""
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize
+
+
+def log_settings(free: int, written: int) -> dict[str, str]:
+    """Return the server's settings for a log of `written` bytes on a disk with `free` bytes."""
+    limit = log_limit(free, written)
+    kept = min(limit, _KEPT_LOG_BYTES)
+    return {"max_wal_size": f"{limit >> 20}MB", "min_wal_size": f"{kept >> 20}MB"}
 
 
 def complains_of_disk(text: str) -> bool:

@@ -21,6 +21,8 @@ class Site:
     def __init__(self, folder: Folder, account: Account) -> None:
         self.folder = folder
         self.account = account
+        # Whether the reserve was given away, so that what is there must be tidied up first.
+        self.is_short = False
 
     def lock(self, name: str) -> FileLock:
         """Return one of the server's locks."""

@@ -18,7 +18,12 @@ import psycopg
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from patchbank.descriptors import fill_standard_descriptors
-from patchbank.errors import DatabaseUnreachableError, EmbeddedServerError
+from patchbank.errors import (
+    DatabaseError,
+    DatabaseUnreachableError,
+    DiskFullError,
+    EmbeddedServerError,
+)
 from patchbank.store import queries
 from patchbank.store.banks import Banks
 from patchbank.store.categories import Categories
@@ -148,8 +153,15 @@ class Database:
         DatabaseError
             For whatever the driver raises inside; DiskFullError when the disk is full.
         """
-        with explained(self._place), self._pool.connection() as connection:
-            yield connection
+        try:
+            with explained(self._place), self._pool.connection() as connection:
+                yield connection
+        except DiskFullError:
+            if self._place.server is not None:
+                # Should it not work either, that the disk is full is still what is to be said.
+                with contextlib.suppress(DatabaseError, DiskFullError, psycopg.Error):
+                    self._place.server.make_room()
+            raise
 
     @contextlib.contextmanager
     def statement(self) -> Iterator[Connection]:

@@ -8,6 +8,7 @@ Everything lies in ``<home>/postgres``:
 - ``server.lock``: held by the server's processes themselves, so that it tells truly whether one of
   them lives, after any kill and across containers;
 - ``keeper.lock``: held by the keeper, the small process that stops an idle server, and its number;
+- ``reserve``: room on the disk for a start after the disk was full;
 - ``server.log``.
 """
 
@@ -33,11 +34,15 @@ from patchbank.links import resolve_trusted
 from patchbank.store._accounts import Account, check_entry, let_reach, name_of_current
 from patchbank.store._processes import spawn_detached
 from patchbank.store._programs import SETTINGS, find_programs, initialise
+from patchbank.store._reserve import LEAST_RESERVE_BYTES, lay_aside, release, tidy_up
 from patchbank.store._room import (
     LIMITS_OF_SHARED_MEMORY,
     Room,
     complains_of_disk,
     complains_of_memory,
+    free_bytes,
+    log_bytes,
+    log_settings,
     room_of,
 )
 from patchbank.store._site import DATA, FOLDER, LOG, Site, open_site
@@ -50,6 +55,8 @@ KEEPER_APPLICATION = "patchbank keeper"
 # Crash recovery replays at most max_wal_size, which a slow disk may take minutes for.
 _START_SECONDS = 300.0
 _STOP_SECONDS = 120.0
+# What initdb writes, the first tables, and a log of two segments.
+_NEW_DATABASE_BYTES = 62 * 2**20
 _UNFINISHED = "data.new"
 _MAX_LOG_BYTES = 5_000_000
 
@@ -113,13 +120,30 @@ class EmbeddedServer:
         DiskFullError
             When there is no space for the database.
         """
-        with self._site_made() as site, site.lock("start.lock"):
-            # Before there is a connection, which a refused lock would leave open.
-            kept = site.lock("keeper.lock").is_held()
-            connection = self._connect(connect, site)
-            if not kept:
-                self._ensure_keeper(site)
+        with self._site_made() as site:
+            with site.lock("start.lock"):
+                # Before there is a connection, which a refused lock would leave open.
+                kept = site.lock("keeper.lock").is_held()
+                connection = self._connect(connect, site)
+                if not kept:
+                    self._ensure_keeper(site)
+            if site.is_short:
+                self._tidy_up(site)
             return connection
+
+    def make_room(self) -> None:
+        """Give the disk back what a transaction wrote that failed because the disk was full.
+
+        The reserve is lent to this, and taken again if there is room then.
+        """
+        with self._site() as site:
+            if site is None:
+                return
+            release(site)
+            site.is_short = True
+            with site.lock("start.lock"):
+                self._connect(lambda address: psycopg.connect(address), site).close()
+            self._tidy_up(site)
 
     def stop(self) -> bool:
         """Stop the server, clients or not; say whether one was running.
@@ -210,6 +234,10 @@ class EmbeddedServer:
             host=self._socket.address(), port=PORT, user=ROLE, dbname=DATABASE, sslmode="disable"
         )
 
+    def _tidy_up(self, site: Site) -> None:
+        tidy_up(self.conninfo())
+        lay_aside(site)
+
     # What follows runs under start.lock.
 
     def _connect(self, connect: Callable[[str], T], site: Site) -> T:
@@ -218,6 +246,8 @@ class EmbeddedServer:
         while True:
             if not alive.is_held():
                 self._start(site)
+                if not site.is_short:
+                    lay_aside(site)
             try:
                 return connect(self.conninfo())
             except psycopg.OperationalError as error:
@@ -236,6 +266,15 @@ class EmbeddedServer:
             time.sleep(0.01)
 
     def _start(self, site: Site) -> None:
+        try:
+            self._start_once(site)
+        except DiskFullError:
+            if not release(site):
+                raise
+            site.is_short = True
+            self._start_once(site)
+
+    def _start_once(self, site: Site) -> None:
         if (version := site.version()) is None:
             self._create(site)
             version = site.version()
@@ -251,8 +290,10 @@ class EmbeddedServer:
                 site.folder.remove(LOG)
             position = site.log_size()
             command = [str(programs / "postgres"), "-D", name_of_current(self.data, account)]
-            command += [f"--{name}={value}" for name, value in SETTINGS.items()]
             with site.data() as data:
+                written = log_bytes(data.name_for_children / "pg_wal")
+                settings = SETTINGS | log_settings(free_bytes(data.descriptor), written)
+                command += [f"--{name}={value}" for name, value in settings.items()]
                 spawn_detached(
                     command,
                     log=f"../{LOG}",
@@ -277,6 +318,12 @@ class EmbeddedServer:
         account = site.account
         programs = find_programs(None, self.home)
         check_entry(account)
+        if free_bytes(site.folder.descriptor) < _NEW_DATABASE_BYTES + LEAST_RESERVE_BYTES:
+            raise _disk_full(
+                self.home,
+                "an embedded database takes "
+                f"{(_NEW_DATABASE_BYTES + LEAST_RESERVE_BYTES) / 1e6:.0f} MB to begin with",
+            )
         let_reach(account, [programs / "initdb", *self._by_path(account)])
         site.folder.remove_folder(_UNFINISHED, account)
         with site.folder.make(_UNFINISHED, account) as unfinished:

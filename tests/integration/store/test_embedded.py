@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from patchbank.errors import DiskFullError, EmbeddedServerError
+from patchbank.errors import EmbeddedServerError
 from patchbank.store._accounts import Account, account_for, let_reach
 from patchbank.store._programs import find_programs
 from patchbank.store.connection import open_database
@@ -391,52 +391,6 @@ def test_a_home_that_cannot_be_is_refused(ordinary: tuple[Account, Path], place:
     assert output.startswith(f"EmbeddedServerError the embedded database in {place}")
     assert "PATCHBANK_HOME" in output
     assert output.count("\n") == 1
-
-
-def _can_mount() -> bool:
-    if not ROOT:
-        return False
-    with tempfile.TemporaryDirectory() as folder:
-        command = ["mount", "-t", "tmpfs", "-o", "size=1m", "none", folder]
-        if subprocess.run(command, capture_output=True, check=False).returncode != 0:
-            return False
-        subprocess.run(["umount", folder], check=True)
-        return True
-
-
-# A disk can be made small only by those who may mount one; what the server's own complaint becomes
-# is tested everywhere else.
-if _can_mount():
-
-    @pytest.fixture
-    def small_disk() -> Iterator[Callable[[int], Path]]:
-        with tempfile.TemporaryDirectory(prefix="patchbank-disk-") as folder:
-
-            def mount(megabytes: int) -> Path:
-                options = f"size={megabytes}m,mode=0755"
-                subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", folder], check=True)
-                return Path(folder) / "home"
-
-            yield mount
-            EmbeddedServer(Path(folder) / "home").stop()
-            subprocess.run(["umount", folder], check=True)
-
-    def test_no_room_for_a_database(small_disk: Callable[[int], Path]) -> None:
-        home = small_disk(20)
-        with pytest.raises(DiskFullError, match=r"no space left.*PATCHBANK_HOME"):
-            open_database(None, home)
-        assert not (home / "postgres" / "data").exists()
-        assert not (home / "postgres" / "data.new").exists()
-
-    def test_no_room_for_a_bank(small_disk: Callable[[int], Path]) -> None:
-        home = small_disk(75)
-        with open_database(None, home, idle_minutes=60) as database:
-            database.banks.save("tile", make_bank())
-            with pytest.raises(DiskFullError, match="no space left"):
-                database.banks.save("tile", make_bank(patches=30_000, dimensions=512))
-        with open_database(None, home, idle_minutes=60) as database:
-            assert database.banks.active("tile").version == 1
-            assert database.banks.save("tile", make_bank()) == 2
 
 
 def test_the_log_is_kept_small(server: EmbeddedServer) -> None:
