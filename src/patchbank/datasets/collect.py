@@ -18,6 +18,7 @@ from patchbank.datasets.mask_like import (
     masks_among,
 )
 from patchbank.errors import DatasetError, NoImagesError
+from patchbank.vision.heif import remedy_for
 from patchbank.vision.own_pictures import is_own_picture
 
 
@@ -131,7 +132,10 @@ def remark_on_unread(files: Sequence[Path]) -> str:
         suffix if len(suffixes) == 1 else f"{count} {suffix}"
         for suffix, count in suffixes.most_common()
     )
-    return f"{_counted(files, 'file', 'files')} not read: {listed}"
+    remedy = remedy_for(suffixes)
+    return f"{_counted(files, 'file', 'files')} not read: {listed}" + (
+        f"; `{remedy}`" if remedy else ""
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from patchbank.errors import NoImagesError
-from patchbank.vision.images import IMAGE_SUFFIXES
+from patchbank.vision.heif import remedy_for
+from patchbank.vision.images import image_suffixes
 
 _MAGIC = re.compile(r"[*?[]")
 _DIGITS = re.compile(r"(\d+)")
@@ -63,12 +64,12 @@ def natural_key(path: str | Path) -> tuple[tuple[tuple[int, int, str], ...], ...
 
 def is_image_name(name: str | Path) -> bool:
     """Whether a file's name ends in a suffix of the accepted image formats."""
-    return Path(name).suffix.lower() in IMAGE_SUFFIXES
+    return Path(name).suffix.lower() in image_suffixes()
 
 
 def accepted_suffixes() -> str:
     """Return the accepted suffixes for a message."""
-    return ", ".join(sorted(IMAGE_SUFFIXES))
+    return ", ".join(sorted(image_suffixes()))
 
 
 def find_images(paths: Sequence[str | Path]) -> list[Path]:
@@ -195,9 +196,10 @@ def _found(given: str | Path) -> Found:
 def _found_in_folder(folder: Path) -> Found:
     found = look_below(folder)
     if not found.images:
+        remedy = remedy_for({file.suffix.lower() for file in found.unread})
         raise NoImagesError(
             f"folder {folder} holds no image ({accepted_suffixes()}); "
-            f"it holds {describe_content(folder)}"
+            f"it holds {describe_content(folder)}{f'; {remedy}' if remedy else ''}"
         )
     return found
 
@@ -221,9 +223,10 @@ def _found_by_glob(pattern: Path) -> Found:
         elif _is_file(match):
             (found.images if is_image_name(match) else found.unread).append(match)
     if not found.images:
+        remedy = remedy_for({file.suffix.lower() for file in found.unread})
         raise NoImagesError(
             f"{pattern} matches {len(matches)} path{'s' if len(matches) != 1 else ''} "
-            f"but no image ({accepted_suffixes()})"
+            f"but no image ({accepted_suffixes()}){f'; {remedy}' if remedy else ''}"
         )
     return found
 

@@ -31,6 +31,7 @@ from patchbank.vision._colours import array_to_rgb, image_to_rgb
 from patchbank.vision._damage import check_png, check_png_rows
 from patchbank.vision._orientation import orientation_of, upright
 from patchbank.vision._quiet import quiet_decoders
+from patchbank.vision.heif import heif_format, heif_suffixes, open_heif
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
@@ -40,7 +41,7 @@ quiet_decoders()
 Pixels = npt.NDArray[np.uint8]
 ImageSource = str | Path | bytes | Image.Image | npt.NDArray[Any]
 
-IMAGE_SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
+_SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".tif", ".tiff", ".webp"})
 
 # A network's input is 32 pixels or more; below this, every pixel seen would be made up by resizing.
 MINIMUM_SIDE: Final = 8
@@ -144,14 +145,19 @@ class DecodedImage:
         return int(self.pixels.shape[0])
 
 
+def image_suffixes() -> frozenset[str]:
+    """Return the suffixes of the formats that can be read here."""
+    return _SUFFIXES | heif_suffixes()
+
+
 def decode(
     source: ImageSource, *, limits: ImageLimits = DEFAULT_LIMITS, name: str = ""
 ) -> DecodedImage:
     """Decode an image file, its bytes, a Pillow image or an array into RGB of eight bits.
 
-    Formats are PNG, JPEG, BMP, TIFF and WebP, recognised by content. Of several frames the first is
-    taken. EXIF's orientation is applied. A file that is damaged as far as its format can tell is
-    refused, though a viewer may show it. Colours become RGB like this:
+    Formats are PNG, JPEG, BMP, TIFF, WebP, AVIF and, by an extra, HEIC, recognised by content. Of
+    several frames the first is taken. EXIF's orientation is applied. A file that is damaged as far
+    as its format can tell is refused, though a viewer may show it. Colours become RGB like this:
 
     - grey, palette, one bit: their grey or colour; CMYK and YCbCr: Pillow's conversion, no profile;
     - transparency: composited on black;
@@ -263,7 +269,7 @@ def _decode_bytes(content: bytes, name: str, limits: ImageLimits) -> DecodedImag
     if kind is None:
         raise ImageError(f"{label}: is not an image of a known format; give one of {_FORMATS}")
     try:
-        with _open(kind, content) as image:
+        with _open(kind, content, label) as image:
             _check_size(image.size, label, limits)
             mode = image.mode
             if kind == "PNG":
@@ -349,10 +355,12 @@ def _format_of(content: bytes) -> str | None:
         return "TIFF"
     if content.startswith(b"RIFF") and content[8:12] == b"WEBP":
         return "WebP"
-    return None
+    return heif_format(content)
 
 
-def _open(kind: str, content: bytes) -> ImageFile:
+def _open(kind: str, content: bytes, label: str) -> ImageFile:
+    if kind in ("HEIC", "AVIF"):
+        return open_heif(kind, content, label)
     file = io.BytesIO(content)
     if kind == "PNG":
         return PngImagePlugin.PngImageFile(file)

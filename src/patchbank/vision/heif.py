@@ -1,0 +1,86 @@
+"""HEIC, which telephones write, by the extra `heic`; AVIF by Pillow, where it was built with it."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import io
+from collections.abc import Iterable
+from functools import cache
+from typing import TYPE_CHECKING, Final
+
+from PIL import features
+
+from patchbank.errors import ImageError
+
+if TYPE_CHECKING:
+    from PIL.ImageFile import ImageFile
+
+_HEIC_SUFFIXES: Final = frozenset({".heic", ".heif", ".hif"})
+_AVIF_SUFFIXES: Final = frozenset({".avif"})
+# What a file says it is made of, at its beginning, for still images.
+_HEIC_BRANDS: Final = frozenset({b"heic", b"heix", b"heim", b"heis", b"mif1", b"hevc", b"hevx"})
+_AVIF_BRANDS: Final = frozenset({b"avif", b"avis"})
+_INSTALL: Final = "pip install 'patchbank[heic]'"
+
+
+@cache
+def can_read_heic() -> bool:
+    """Whether the extra is installed."""
+    return importlib.util.find_spec("pillow_heif") is not None
+
+
+@cache
+def can_read_avif() -> bool:
+    """Whether Pillow can decode AVIF."""
+    return "avif" in features.modules and features.check_module("avif")
+
+
+def heif_suffixes() -> frozenset[str]:
+    """Return the suffixes of what can be read here."""
+    heic = _HEIC_SUFFIXES if can_read_heic() else frozenset()
+    return heic | (_AVIF_SUFFIXES if can_read_avif() else frozenset())
+
+
+def remedy_for(suffixes: Iterable[str]) -> str | None:
+    """Return what to run so that files of these suffixes can be read; None where nothing helps."""
+    present = set(suffixes)
+    if present & _HEIC_SUFFIXES and not can_read_heic():
+        return _INSTALL
+    if present & _AVIF_SUFFIXES and not can_read_avif():
+        return "pip install --upgrade pillow"
+    return None
+
+
+def heif_format(content: bytes) -> str | None:
+    """Return ``"HEIC"`` or ``"AVIF"`` by a file's signature, None for anything else."""
+    if content[4:8] != b"ftyp":
+        return None
+    size = min(int.from_bytes(content[:4]), 256)
+    # The main brand, a version that says nothing, and those it is compatible with.
+    brands = {content[8:12], *(content[at : at + 4] for at in range(16, size, 4))}
+    if brands & _AVIF_BRANDS:
+        return "AVIF"
+    return "HEIC" if brands & _HEIC_BRANDS else None
+
+
+def open_heif(kind: str, content: bytes, name: str) -> ImageFile:
+    """Open an image of `heif_format`; it turns itself upright.
+
+    Raises
+    ------
+    ImageError
+        If there is no decoder for it.
+    """
+    if kind == "AVIF":
+        if not can_read_avif():
+            raise ImageError(f"{name}: is AVIF, which this Pillow cannot read; save it as PNG")
+        from PIL.AvifImagePlugin import AvifImageFile
+
+        return AvifImageFile(io.BytesIO(content))
+    if not can_read_heic():
+        raise ImageError(f"{name}: is HEIC, which needs another package; run: {_INSTALL}")
+    image: ImageFile = importlib.import_module("pillow_heif").HeifImageFile(io.BytesIO(content))
+    # Its decoder has applied the turn that the file prescribes, which goes before EXIF's.
+    image.info.pop("exif", None)
+    return image
