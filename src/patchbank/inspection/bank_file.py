@@ -15,16 +15,30 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from patchbank.errors import BankFileError, ParameterError
 from patchbank.files import open_regular
+from patchbank.inspection.bank_checks import (
+    check_count,
+    check_description,
+    check_grid,
+    check_held_out,
+    check_share,
+    check_size,
+    checked_label,
+    checked_radius,
+    checked_score,
+    checked_text,
+    checked_thumbnail,
+)
+from patchbank.store.categories import checked_category_name
 from patchbank.store.new_bank import NewBank, NewImage
 
 FORMAT: Final = "patchbank bank"
@@ -34,20 +48,21 @@ _DOCUMENT: Final = "bank.json"
 _NUMBERS: Final = "bank.safetensors"
 _MOST_DOCUMENT_BYTES: Final = 256_000_000
 _ENCRYPTED: Final = 1
-# What an integer of the database holds.
-_LARGEST_SIDE: Final = 2**31 - 1
 # The same bank gives the same bytes, whenever it is written.
 _NO_DATE: Final = (1980, 1, 1, 0, 0, 0)
 # Parts that a bank may have or not, by the name of `NewBank`'s field; each is bytes.
 _OPTIONAL_PARTS: Final[Mapping[str, str]] = {"quantised_graph": "quantised-graph.bin"}
 
 
+_Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
 class _Image(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
 
     name: str
-    sha256: str
-    pixels_sha256: str | None = None
+    sha256: _Digest
+    pixels_sha256: _Digest | None = None
     width: int
     height: int
     label: str
@@ -62,14 +77,14 @@ class _Document(BaseModel):
     format: Literal["patchbank bank"]
     format_version: Literal[1]
     category: str
-    bank_version: int
-    extractor_fingerprint: str
+    bank_version: Annotated[int, Field(ge=1)]
+    extractor_fingerprint: _Digest
     extractor: dict[str, Any]
     settings: dict[str, Any]
     calibration: dict[str, Any] | None
     coreset_ratio: float
     images: list[_Image]
-    parts: dict[str, str]
+    parts: dict[str, _Digest]
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,8 +233,13 @@ def _read(archive: zipfile.ZipFile, path: Path, *, with_images: bool) -> BankCon
     if entries[_DOCUMENT].file_size > _MOST_DOCUMENT_BYTES:
         raise BankFileError(f"{path}: is damaged (its {_DOCUMENT} is too large)")
     document = _document(path, archive.read(_DOCUMENT))
+    read = set()
 
     def part(name: str) -> bytes:
+        # One part under many names would take memory without end.
+        if name in read:
+            raise BankFileError(f"{path}: is damaged (its part {name!r} is named twice)")
+        read.add(name)
         if name not in entries or name not in document.parts:
             raise BankFileError(f"{path}: is damaged (its part {name!r} is missing); export again")
         data = archive.read(name)
@@ -227,7 +247,7 @@ def _read(archive: zipfile.ZipFile, path: Path, *, with_images: bool) -> BankCon
             raise BankFileError(f"{path}: is damaged (its part {name!r} differs); export again")
         return data
 
-    _check_description(document)
+    _check(document)
     numbers = load(part(_NUMBERS))
     scores, radius = numbers.pop("scores"), numbers.pop("covering_radius")
     optional: dict[str, Any] = {
@@ -240,7 +260,7 @@ def _read(archive: zipfile.ZipFile, path: Path, *, with_images: bool) -> BankCon
         settings=document.settings,
         calibration=document.calibration,
         coreset_ratio=document.coreset_ratio,
-        covering_radius=_radius(radius),
+        covering_radius=checked_radius(radius),
         images=[
             NewImage(
                 name=one.name,
@@ -248,10 +268,10 @@ def _read(archive: zipfile.ZipFile, path: Path, *, with_images: bool) -> BankCon
                 pixels_sha256=one.pixels_sha256,
                 width=one.width,
                 height=one.height,
-                thumbnail=part(one.thumbnail),
-                label=_good(one.label),
+                thumbnail=checked_thumbnail(part(one.thumbnail)),
+                label=checked_label(one.label),
                 origin=one.origin,
-                score=_not_infinite("a score", score),
+                score=checked_score("a score", score),
             )
             for one, score in zip(document.images, scores, strict=True)
         ],
@@ -265,48 +285,22 @@ def _read(archive: zipfile.ZipFile, path: Path, *, with_images: bool) -> BankCon
     return BankContent(document.category, document.bank_version, bank, files)
 
 
-def _check_description(document: _Document) -> None:
+def _check(document: _Document) -> None:
     """Raise ValueError for what digests cannot tell: values that make no sense."""
-    if not 0 < document.coreset_ratio <= 1:
-        raise ValueError(f"coreset_ratio is {document.coreset_ratio}, expected above 0, at most 1")
-    grid = document.extractor.get("grid")
-    if grid is not None and not (
-        isinstance(grid, list)
-        and len(grid) == 2
-        and all(type(side) is int and side > 0 for side in grid)
-    ):
-        raise ValueError(f"the extractor's grid is {grid!r}, expected two positive whole numbers")
-    held_out = (document.calibration or {}).get("held_out", 0)
-    if type(held_out) is not int or not 0 <= held_out <= len(document.images):
-        raise ValueError(
-            f"held_out is {held_out!r}, expected a whole number up to {len(document.images)}, "
-            "the number of images"
-        )
+    checked_category_name(document.category)
+    check_share("coreset_ratio", document.coreset_ratio)
+    for name in ("extractor", "settings", "calibration"):
+        check_description(name, getattr(document, name))
+    check_grid(document.extractor.get("grid"))
+    check_held_out(document.calibration, len(document.images))
     for image in document.images:
-        if max(image.width, image.height) > _LARGEST_SIDE:
-            raise ValueError(f"size is {image.width} x {image.height}, beyond {_LARGEST_SIDE}")
-
-
-def _good(label: str) -> str:
-    if label != "good":
-        raise ValueError(f"label is {label!r}, expected good: banks are made of good images")
-    return label
-
-
-def _not_infinite(name: str, value: float) -> float:
-    """Return a number that may be NaN, which stands for none."""
-    if np.isinf(value):
-        raise ValueError(f"{name} is {value}, expected a finite number")
-    return float(value)
-
-
-def _radius(values: NDArray[Any]) -> float:
-    if values.shape != (1,) or values[0] < 0:
-        raise ValueError(f"covering_radius is {values.tolist()}, expected one number, 0 or more")
-    return _not_infinite("covering_radius", values[0])
+        check_size(image.width, image.height)
+        checked_text("a name", image.name)
+        checked_text("an origin", image.origin or "")
 
 
 def _document(path: Path, text: bytes) -> _Document:
+    check_count(text)
     try:
         return _Document.model_validate_json(text)
     except ValidationError as error:

@@ -20,6 +20,7 @@ from patchbank.errors import (
     UnknownLayerError,
 )
 from patchbank.files import read_regular
+from patchbank.inspection.bank_checks import check_calibration, check_positions
 from patchbank.inspection.bank_file import (
     BankContent,
     check_target,
@@ -134,15 +135,19 @@ def import_bank_file(
         if graph is not None:
             try_graph(f"{path}: its int8 graph", made_by, graph, memory=trial_limit())
         extractor = workspace.extractor(made_by, graph)
+        check_positions(bank, extractor.grid)
         settings = FitSettings.from_json(bank.settings, extractor.settings)
         threshold = None
         if bank.calibration is not None:
             calibration = Calibration.from_json(json.dumps(bank.calibration))
+            check_calibration(calibration, settings)
             threshold = calibration.threshold(settings.false_alarm_rate).value
     except (UnknownBackboneError, UnknownLayerError, ParameterError) as error:
         raise ExtractorMismatchError(f"{path}: cannot be used here: {error}") from error
     except TypeError as error:
         raise BankFileError(f"{path}: is of a newer patchbank ({error}); upgrade this") from error
+    except (ValueError, ArithmeticError) as error:
+        raise BankFileError(f"{path}: is damaged ({error}); export again") from error
     expected = (extractor.dimension, extractor.embedding_dimension)
     if (bank.features.shape[1], bank.embeddings.shape[1]) != expected:
         raise BankFileError(f"{path}: is damaged (its features are not its extractor's)")

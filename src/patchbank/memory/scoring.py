@@ -144,7 +144,8 @@ def _upsampling_and_smoothing(count: int, side: int, sigma: float) -> npt.NDArra
     matrix = np.zeros((side, count))
     matrix[np.arange(side), left] += 1.0 - fraction
     matrix[np.arange(side), np.minimum(left + 1, count - 1)] += fraction
-    if sigma > 0.0:
+    # Below, the smoothing has the pixel itself alone, and SciPy divides by a square that may be 0.
+    if _TRUNCATE * sigma >= 0.5:
         from scipy.ndimage import gaussian_filter1d
 
         matrix = gaussian_filter1d(matrix, sigma, axis=0, mode="reflect", truncate=_TRUNCATE)

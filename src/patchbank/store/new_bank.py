@@ -13,6 +13,8 @@ from patchbank.errors import ParameterError
 
 LABELS = ("good", "anomalous", "unknown")
 
+# Squares of differences, summed over all dimensions, stay in the range of float32.
+_LARGEST_VALUE = 1e15
 # pgvector's limit for `vector`.
 MAX_DIMENSIONS = 16_000
 
@@ -128,6 +130,13 @@ class NewBank:
         for name in ("features", "embeddings", "embedding_mean"):
             if not bool(np.isfinite(getattr(self, name)).all()):
                 raise ValueError(f"{name} has values that are not finite")
+            array = getattr(self, name)
+            largest = float(max(array.max(initial=0.0), -array.min(initial=0.0)))
+            if largest > _LARGEST_VALUE:
+                raise ParameterError(
+                    f"{name} reach {largest:.2g}, too large for distances in float32; choose "
+                    "another network or other layers"
+                )
         if self.patch_image.min() < -1 or self.patch_image.max() >= images:
             raise ValueError(f"patch_image names an image outside 0..{images - 1}")
         unknown = self.patch_image < 0

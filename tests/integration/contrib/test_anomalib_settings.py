@@ -31,7 +31,7 @@ from tests.fixtures.anomalib import (
 )
 from tests.fixtures.torch_files import Call, Global, Object, zipped
 
-BANK = np.zeros((4, 152), np.float32)
+BANK = np.random.default_rng(0).random((4, 152), np.float32)
 MADE_WITH: dict[str, Any] = {"backbone": "efficientnet-lite0", "layers": ("blocks.4", "blocks.10")}
 CROP = plain("CenterCrop", size=[64, 64])
 

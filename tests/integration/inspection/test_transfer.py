@@ -14,11 +14,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from safetensors.numpy import load, save
 
 import patchbank
 from patchbank.errors import BankFileError, CategoryExistsError
 from patchbank.inspection.bank import Bank
+from patchbank.vision.extractor_settings import ExtractorSettings
+from patchbank.vision.quantised import QuantisedGraph
+from tests.fixtures.bank_files import rewritten, with_image, with_numbers
 from tests.fixtures.surfaces import Surfaces
 
 
@@ -76,6 +78,32 @@ def test_a_quantised_graph_goes_along(
         assert (mine.score, mine.p_value) == (theirs.score, theirs.p_value)
 
 
+@pytest.mark.parametrize("graph", [b"", b"nonsense", bytes(8) + b"<net>"])
+def test_a_hostile_int8_graph_is_refused_in_one_line(
+    bank: Bank, take_in: Callable[..., Bank], tmp_path: Path, graph: bytes
+) -> None:
+    file = tmp_path / "brushed.bank"
+    bank.export(file)
+    content = file.read_bytes()
+    _, extractor = _extractor_of(content)
+    digest = QuantisedGraph.from_bytes(graph).sha256
+    settings = ExtractorSettings(image_size=64, precision="int8")
+    extractor |= {**settings.to_json(), "graph_sha256": digest}
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        parts = json.loads(archive.read("bank.json"))["parts"]
+    parts["quantised-graph.bin"] = hashlib.sha256(graph).hexdigest()
+    fingerprint = settings.fingerprint(digest)
+    forged = rewritten(content, extractor=extractor, extractor_fingerprint=fingerprint, parts=parts)
+    file.write_bytes(forged)
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.writestr("quantised-graph.bin", graph)
+    with pytest.raises(patchbank.PatchbankError) as caught:
+        take_in(file)
+    said = str(caught.value)
+    assert said.startswith(f"{file}: its int8 graph: cannot be run")
+    assert "\n" not in said
+
+
 def test_a_file_that_is_there_is_left_alone(bank: Bank, tmp_path: Path) -> None:
     file = tmp_path / "brushed.bank"
     file.write_text("mine")
@@ -130,36 +158,6 @@ def test_images_that_are_gone_or_changed_cannot_go_along(bank: Bank, tmp_path: P
     with pytest.raises(BankFileError, match=r"003\.png: no such file or directory; put it back"):
         bank.export(file, with_images=True)
     assert not file.exists()
-
-
-def rewritten(content: bytes, **documents: Any) -> bytes:
-    """Return a bank's file with entries of its document replaced."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(content)) as before, zipfile.ZipFile(buffer, "w") as after:
-        for name in before.namelist():
-            data = before.read(name)
-            if name == "bank.json":
-                data = json.dumps(json.loads(data) | documents).encode()
-            after.writestr(name, data)
-    return buffer.getvalue()
-
-
-def with_image(content: bytes, **changes: Any) -> bytes:
-    """Return a bank's file with entries of its first image replaced."""
-    first, *others = json.loads(zipfile.ZipFile(io.BytesIO(content)).read("bank.json"))["images"]
-    return rewritten(content, images=[first | changes, *others])
-
-
-def with_numbers(content: bytes, **arrays: np.ndarray[Any, Any]) -> bytes:
-    """Return a bank's file with some of its numbers replaced, their digest being right."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(content)) as before, zipfile.ZipFile(buffer, "w") as after:
-        numbers = save(load(before.read("bank.safetensors")) | arrays)
-        for name in before.namelist():
-            after.writestr(name, numbers if name == "bank.safetensors" else before.read(name))
-        parts = json.loads(before.read("bank.json"))["parts"]
-    digest = hashlib.sha256(numbers).hexdigest()
-    return rewritten(buffer.getvalue(), parts=parts | {"bank.safetensors": digest})
 
 
 def test_where_no_file_can_be_is_said_by_its_name(bank: Bank, tmp_path: Path) -> None:
@@ -272,7 +270,7 @@ def test_values_that_make_no_sense_are_damage_whatever_the_digests(
         "damaged (size is 0 x": with_image(good, width=0),
         "damaged (size is 64 x 99999999999": with_image(good, width=64, height=99999999999),
         "damaged (a score is inf": with_numbers(good, scores=np.full(24, np.inf)),
-        "damaged (covering_radius is [-1.0]": with_numbers(good, covering_radius=np.array([-1.0])),
+        "damaged (covering_radius is -1.0": with_numbers(good, covering_radius=np.array([-1.0])),
         "damaged (covering_radius is inf": with_numbers(good, covering_radius=np.array([np.inf])),
     }
     for message, content in cases.items():

@@ -264,3 +264,9 @@ def test_a_map_in_pieces_is_the_whole_product(shape: tuple[int, ...], side: int)
     rows, columns = (scoring._upsampling_and_smoothing(n, side, 2.0) for n in shape[-2:])
     expected = rows.astype(np.float64) @ distances.astype(np.float64) @ columns.T
     assert np.allclose(anomaly_map(distances, side, 2.0), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_tiny_sigma_is_none() -> None:
+    distances = np.random.default_rng(0).random((8, 8), np.float32)
+    for sigma in (5e-324, 1e-200, 0.1):
+        assert np.array_equal(anomaly_map(distances, 64, sigma), anomaly_map(distances, 64, 0.0))
