@@ -25,6 +25,7 @@ pytest_plugins = [
     "tests.fixtures.database",
     "tests.fixtures.hub",
     "tests.fixtures.networks",
+    "tests.fixtures.pgbouncer",
     "tests.fixtures.quantised",
     "tests.fixtures.surfaces",
 ]

@@ -87,6 +87,18 @@ class Settings(BaseSettings):
         gt=0,
         description="Minutes without a client after which the embedded PostgreSQL stops by itself.",
     )
+    database_connect_seconds: int = Field(
+        default=10,
+        ge=2,
+        description="Seconds in which PostgreSQL must let a connection in, and be back after one "
+        "was lost.",
+    )
+    database_answer_seconds: float = Field(
+        default=30.0,
+        gt=0,
+        description="Seconds that PostgreSQL may be silent while a question is open; what takes "
+        "long, as saving a bank, ends only when it does not answer others either.",
+    )
     max_image_megapixels: float = Field(
         default=100.0, gt=0, description="Largest image that is decoded, in millions of pixels."
     )

@@ -50,7 +50,7 @@ def diagnose(workspace: Workspace) -> list[Finding]:
         _weights(),
         *_trials(workspace),
         _checked("caches", lambda: _caches(workspace)),
-        _checked("database", lambda: _database(workspace)),
+        _database(workspace),
         _disk(workspace.home),
     ]
 
@@ -166,14 +166,32 @@ def _caches(workspace: Workspace) -> str:
     )
 
 
-def _database(workspace: Workspace) -> str:
-    status = workspace.database.status()
+def _database(workspace: Workspace) -> Finding:
+    try:
+        status = workspace.database.status()
+    except PatchbankError as error:
+        return Finding("database", False, str(error))
     where = "embedded" if status.embedded else status.url
     process = f", process {status.pid}" if status.pid else ""
-    return (
+    pooler = ", through a pooler" if status.pooled else ""
+    text = (
         f"{where}: PostgreSQL {status.server_version}, pgvector {status.pgvector_version}, "
-        f"{status.size_bytes / 1e6:,.1f} MB{process}, up {_duration(status.uptime_seconds)}"
+        f"{status.size_bytes / 1e6:,.1f} MB{process}, up {_duration(status.uptime_seconds)}{pooler}"
     )
+    if status.read_only:
+        reason = (
+            "it is a standby; name the primary"
+            if status.standby
+            else "default_transaction_read_only is on for this role, database or server"
+        )
+        problem = f"nothing can be recorded or learned: {reason}, or inspect with --no-record"
+        return Finding("database", False, f"{text}; {problem}")
+    if not status.may_record:
+        problem = "this role may not record: grant insert on patchbank.inspection to it"
+        return Finding("database", False, f"{text}; {problem}, or inspect with --no-record")
+    if not status.may_learn:
+        text += "; this role may inspect, not learn"
+    return Finding("database", True, text)
 
 
 def _duration(seconds: float) -> str:

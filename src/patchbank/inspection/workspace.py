@@ -54,7 +54,7 @@ class Workspace:
     @property
     def database(self) -> Database:
         """The open database; opened, and its server started, at the first use."""
-        from patchbank.store.connection import open_database
+        from patchbank.store.connection import Limits, open_database
 
         with self._lock:
             if self._database is None:
@@ -62,6 +62,10 @@ class Workspace:
                     self.database_url,
                     self.home,
                     idle_minutes=self.settings.database_idle_minutes,
+                    limits=Limits(
+                        connect=self.settings.database_connect_seconds,
+                        answer=self.settings.database_answer_seconds,
+                    ),
                 )
             return self._database
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -151,7 +149,7 @@ class Banks:
             When it could not be saved; then nothing was changed.
         """
         category = checked_category_name(category)
-        with self._database.connection() as connection:
+        with self._database.connection(long=True) as connection:
             category_id = lock_category(connection, category)
             key = {"category_id": category_id}
             active = connection.execute(self._queries["active_of"], key).fetchone()
@@ -200,7 +198,7 @@ class Banks:
         UnknownCategoryError, NotFittedError
             When there is no such category, or no bank in it.
         """
-        with self._snapshot() as connection:
+        with self._database.connection(long=True, snapshot=True) as connection:
             category_id, version = active_bank(connection, category)
             return self._read(connection, category, category_id, version, patches)
 
@@ -212,7 +210,7 @@ class Banks:
         UnknownCategoryError, NotFittedError
             When there is no such category, or no bank in it.
         """
-        with self._snapshot() as connection:
+        with self._database.connection(long=True, snapshot=True) as connection:
             category_id, version = active_bank(connection, category)
             stored = self._read(connection, category, category_id, version, patches=True)
             key = {"category_id": category_id, "version": version}
@@ -257,13 +255,6 @@ class Banks:
                 self._queries["history"], {"category_id": find_category(connection, category)}
             ).fetchall()
         return [BankVersion(*row) for row in rows]
-
-    @contextlib.contextmanager
-    def _snapshot(self) -> Iterator[Connection]:
-        """Lend a connection on which several statements see one state of the database."""
-        with self._database.connection() as connection:
-            connection.execute(b"set transaction isolation level repeatable read, read only")
-            yield connection
 
     def _insert(self, connection: Connection, key: dict[str, int], bank: NewBank) -> None:
         connection.execute(

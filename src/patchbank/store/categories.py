@@ -81,11 +81,12 @@ class Categories:
         UnknownCategoryError
             When it does not exist.
         """
-        with self._database.connection() as connection:
+        with self._database.connection(long=True) as connection:
             name = composed(name)
             found = connection.execute(self._queries["lock_to_forget"], {"name": name}).fetchone()
             if found is None:
                 raise unknown_category(connection, name)
+            connection.execute(self._queries["lock_banks_to_forget"], {"category_id": found[0]})
             # Children before parents.
             removed = {
                 table: connection.execute(

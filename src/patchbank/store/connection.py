@@ -4,44 +4,34 @@ from __future__ import annotations
 
 import contextlib
 import json
-import select
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import psycopg
-from psycopg_pool import ConnectionPool, PoolTimeout
 
 from patchbank.descriptors import fill_standard_descriptors
-from patchbank.errors import (
-    DatabaseError,
-    DatabaseUnreachableError,
-    DiskFullError,
-    EmbeddedServerError,
-)
+from patchbank.errors import DatabaseError, DiskFullError
 from patchbank.store import queries
 from patchbank.store.banks import Banks
 from patchbank.store.categories import Categories
 from patchbank.store.defects import Defects
 from patchbank.store.embedded import EmbeddedServer
-from patchbank.store.failures import Place, explain_connecting, explained, first_line
+from patchbank.store.failures import Place, explain_connecting, explained
 from patchbank.store.images import Images
 from patchbank.store.indexes import Indexes
 from patchbank.store.inspections import Inspections
-from patchbank.store.migrate import Connection, prepare, set_search_path
+from patchbank.store.migrate import Connection, Prepared, lift_limits, prepare, search_path
 from patchbank.store.notices import CHANNEL
 from patchbank.store.patches import Patches
+from patchbank.store.pool import LimitedConnection, Pool
 
-# A server that is starting up or short of connections gets this long.
-_PATIENCE_SECONDS = 10.0
-_CONNECT_SECONDS = 10
-# Whatever the database's encoding is, it then understands all that it can store.
-_SESSION: dict[str, Any] = {"application_name": "patchbank", "client_encoding": "utf8"}
+_RETRY_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
@@ -62,6 +52,13 @@ class DatabaseStatus:
         Process id of the embedded server, else None.
     started_at, uptime_seconds
         Since when the server runs.
+    standby, read_only
+        Whether it only follows another server; whether nothing can be written, for that or another
+        reason.
+    may_record, may_learn
+        Whether this role may record inspections, and save banks.
+    pooled
+        Whether it is reached through a pooler such as PgBouncer.
     """
 
     url: str
@@ -72,6 +69,11 @@ class DatabaseStatus:
     pid: int | None
     started_at: datetime
     uptime_seconds: float
+    standby: bool
+    read_only: bool
+    may_record: bool
+    may_learn: bool
+    pooled: bool
 
 
 @dataclass(frozen=True)
@@ -82,32 +84,54 @@ class BankChange:
     version: int | None
 
 
+@dataclass(frozen=True)
+class Limits:
+    """How long a database may take, in seconds.
+
+    Attributes
+    ----------
+    connect
+        To let a connection in, and to be back after it was lost.
+    answer
+        Without a word while a question is open.
+    """
+
+    connect: int = 10
+    answer: float = 30.0
+
+
 class Database:
     """An open database; made by `open_database`, used as a context manager, safe for threads."""
 
-    def __init__(self, place: Place, url: str | None, path: str, *, max_connections: int) -> None:
+    def __init__(
+        self,
+        place: Place,
+        first: LimitedConnection,
+        prepared: Prepared,
+        limits: Limits,
+        *,
+        max_connections: int,
+    ) -> None:
         self._place = place
-        self._url = url
-        self._path = path
-        self._pool: ConnectionPool[Connection] = ConnectionPool(
-            url or "",
-            connection_class=_embedded_connection(place.server) if place.server else Connection,
-            kwargs=_SESSION,
-            configure=self._configure,
-            check=_prepare_to_lend,
-            # One connection stays: the embedded server sees that it is still wanted.
-            min_size=1,
-            max_size=max_connections,
-            timeout=_CONNECT_SECONDS,
-            reconnect_timeout=_PATIENCE_SECONDS,
-            open=False,
-        )
-        self._pool.open()
+        self._prepared = prepared
+        self._limits = limits
+        # One connection stays: the embedded server sees that it is still wanted.
+        self._pool = Pool(self._reconnect, first, size=max_connections)
 
     @property
     def search_path(self) -> str:
         """Where names are looked up: our schema, and that of pgvector's operators."""
-        return self._path
+        return search_path(self._prepared.extension_schema)
+
+    @property
+    def extension_schema(self) -> str:
+        """The schema of pgvector's types and operators."""
+        return self._prepared.extension_schema
+
+    @property
+    def pooled(self) -> bool:
+        """Whether a pooler is in between, so that no two statements need meet the same session."""
+        return self._prepared.pooled
 
     @cached_property
     def categories(self) -> Categories:
@@ -145,50 +169,71 @@ class Database:
         return Inspections(self)
 
     @contextlib.contextmanager
-    def connection(self) -> Iterator[Connection]:
-        """Lend a connection: committed at the end, rolled back when an error passes.
+    def connection(self, *, long: bool = False, snapshot: bool = False) -> Iterator[Connection]:
+        """Lend a connection in a transaction: committed at the end, rolled back on an error.
+
+        Whatever is set is set for this transaction alone: a pooler gives the session to others.
+
+        Parameters
+        ----------
+        long
+            For what may take its time: no limit of the server's on statements counts, and ours
+            only where the server does not answer others either.
+        snapshot
+            Several statements that see one state of the database, and change nothing.
 
         Raises
         ------
         DatabaseError
             For whatever the driver raises inside; DiskFullError when the disk is full.
         """
-        try:
-            with explained(self._place), self._pool.connection() as connection:
-                yield connection
-        except DiskFullError:
-            if self._place.server is not None:
-                # Should it not work either, that the disk is full is still what is to be said.
-                with contextlib.suppress(DatabaseError, DiskFullError, psycopg.Error):
-                    self._place.server.make_room()
-            raise
+        begin = b"begin isolation level repeatable read, read only" if snapshot else b"begin"
+        begin += b"; set local search_path to " + self.search_path.encode()
+        with self._explained(), self._pool.lend(begin) as connection:
+            connection.lives = partial(_lives, self._place, self._limits) if long else None
+            if long:
+                lift_limits(connection)
+            yield connection
+            connection.commit()
 
     @contextlib.contextmanager
-    def statement(self) -> Iterator[Connection]:
+    def statement(self, *, long: bool = False) -> Iterator[Connection]:
         """Lend a connection on which every statement is a transaction of its own.
 
-        For a single statement that takes one round trip to the server instead of three.
+        For a single statement that takes one round trip to the server instead of three. It names
+        the schema of what it uses: the search path is the server's own. For `long` see
+        `connection`; the server's limits count.
 
         Raises
         ------
         DatabaseError
             For whatever the driver raises inside; DiskFullError when the disk is full.
         """
-        with self.connection() as connection:
-            # Undone when the connection is lent the next time: here, an interruption could prevent
-            # it, or be replaced by the error of a connection that is still at work.
-            connection.autocommit = True
+        with self._explained(), self._pool.lend() as connection:
+            connection.lives = partial(_lives, self._place, self._limits) if long else None
             yield connection
 
     def changes(self, *, timeout: float | None = None) -> Iterator[BankChange]:
         """Yield changes of banks as they are committed, for `timeout` seconds (None: for ever).
 
         It listens on a connection of its own, and it listens from the first ``next`` on.
+
+        Raises
+        ------
+        DatabaseError
+            Where a pooler is in between, which passes no notices on.
         """
+        if self.pooled:
+            raise DatabaseError(
+                f"{self._place} is reached through a pooler, which passes no notices on; "
+                "give the server's own address to hear of changes"
+            )
         with (
             explained(self._place),
-            _connect(self._place, self._url, autocommit=True) as connection,
+            contextlib.closing(_connect(self._place, self._limits)) as connection,
         ):
+            # Nothing happens for hours, and that is no silence.
+            connection.limit = None
             connection.execute(f"listen {CHANNEL}".encode())
             for notice in connection.notifies(timeout=timeout):
                 change = json.loads(notice.payload)
@@ -209,6 +254,11 @@ class Database:
             pid=server.status().pid if server else None,
             started_at=row[3],
             uptime_seconds=row[4],
+            standby=row[5],
+            read_only=row[6],
+            may_record=row[7],
+            may_learn=row[8],
+            pooled=self.pooled,
         )
 
     def close(self) -> None:
@@ -226,13 +276,30 @@ class Database:
     ) -> None:
         self.close()
 
-    def _configure(self, connection: Connection) -> None:
-        connection.execute(set_search_path(self._path))
-        connection.commit()
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn errors of the driver into ours, and see to it that a full disk can be written to."""
+        try:
+            with explained(self._place):
+                yield
+        except DiskFullError:
+            if self._place.server is not None:
+                # Should it not work either, that the disk is full is still what is to be said.
+                with contextlib.suppress(DatabaseError, DiskFullError, psycopg.Error):
+                    self._place.server.make_room()
+            raise
+
+    def _reconnect(self) -> LimitedConnection:
+        return _connect(self._place, self._limits, patient=True)
 
 
 def open_database(
-    url: str | None, home: Path, *, idle_minutes: float = 10.0, max_connections: int = 8
+    url: str | None,
+    home: Path,
+    *,
+    idle_minutes: float = 10.0,
+    max_connections: int = 8,
+    limits: Limits = Limits(),
 ) -> Database:
     """Open the database, started and brought to the current schema if need be.
 
@@ -246,6 +313,8 @@ def open_database(
         Minutes without a client after which the embedded server stops by itself.
     max_connections
         The most connections this process opens.
+    limits
+        How long the server may take to let us in, and to answer.
 
     Raises
     ------
@@ -262,72 +331,64 @@ def open_database(
     fill_standard_descriptors()
     server = EmbeddedServer(home, idle_minutes=idle_minutes) if url is None else None
     place = Place(url, server)
-    with contextlib.closing(_connect(place, url)) as connection, explained(place):
-        path = prepare(connection, place)
-        database = Database(place, url, path, max_connections=max_connections)
-        try:
-            # Only then is the first connection closed: the embedded server must not look idle.
-            database._pool.wait(timeout=_PATIENCE_SECONDS)
-        except PoolTimeout as error:
-            database.close()
-            raise DatabaseUnreachableError(
-                f"{place} gave one connection but not a second; it may be out of connections"
-            ) from error
-        except BaseException:
-            database.close()
-            raise
-    return database
+    connection = _connect(place, limits)
+    # Others may be at work on the schema.
+    connection.lives = partial(_lives, place, limits)
+    try:
+        with explained(place):
+            prepared = prepare(connection, place)
+    except BaseException:
+        connection.close()
+        raise
+    return Database(place, connection, prepared, limits, max_connections=max_connections)
 
 
-def _prepare_to_lend(connection: Connection) -> None:
-    """Make an ordinary connection of one that the pool kept; raise if its server has gone.
+def _connect(place: Place, limits: Limits, *, patient: bool = False) -> LimitedConnection:
+    """Connect, waiting a little for a server that is just starting.
 
-    The server is not asked every time. When it ends it closes the connection, which can then be
-    read from; so it can after other news, hence the question.
+    If `patient`, for one that is away too: it was there before.
     """
-    if connection.autocommit:
-        connection.autocommit = False
-    waiting = select.poll()
-    waiting.register(connection.fileno(), select.POLLIN)
-    if waiting.poll(0):
-        ConnectionPool.check_connection(connection)
-
-
-def _connect(place: Place, url: str | None, *, autocommit: bool = False) -> Connection:
-    """Connect, waiting a little for a server that is just starting."""
-    deadline = time.monotonic() + _PATIENCE_SECONDS
+    deadline = time.monotonic() + limits.connect
     while True:
         try:
             if place.server is not None:
-                return place.server.connect(
-                    lambda conninfo: psycopg.connect(conninfo, autocommit=autocommit, **_SESSION)
-                )
-            given = psycopg.conninfo.conninfo_to_dict(url or "")
-            timeout = given.get("connect_timeout", _CONNECT_SECONDS)
-            return psycopg.connect(
-                url or "",
-                autocommit=autocommit,
-                **_SESSION,
-                connect_timeout=timeout,
-            )
+                return place.server.connect(lambda conninfo: _new(conninfo, limits))
+            return _new(place.conninfo, limits)
         except psycopg.OperationalError as error:
             starting = "the database system is" in str(error)
-            if not starting or time.monotonic() > deadline:
+            if not (starting or patient) or time.monotonic() > deadline:
                 raise explain_connecting(error, place) from error
-        time.sleep(0.1)
+        time.sleep(_RETRY_SECONDS)
 
 
-def _embedded_connection(server: EmbeddedServer) -> type[Connection]:
-    """Return a class whose `connect` starts the embedded server when it is down."""
+def _new(conninfo: str, limits: Limits) -> LimitedConnection:
+    """Make a connection of which the server may say nothing for so long."""
+    ours: dict[str, Any] = {
+        "application_name": "patchbank",
+        "connect_timeout": limits.connect,
+        # What is sent and not even received: the other end, or the way to it, is gone.
+        "tcp_user_timeout": round(1e3 * limits.answer),
+    }
+    given = psycopg.conninfo.conninfo_to_dict(conninfo)
+    connection = LimitedConnection.connect(
+        conninfo,
+        autocommit=True,
+        # A pooler gives the next statement to another session, which knows none of this one's.
+        prepare_threshold=None,
+        # Whatever the database's encoding is, it then understands all that it can store.
+        client_encoding="utf8",
+        **{name: value for name, value in ours.items() if given.get(name) is None},
+    )
+    connection.limit = limits.answer
+    return connection
 
-    class EmbeddedConnection(psycopg.Connection[tuple[Any, ...]]):
-        @classmethod
-        def connect(cls, conninfo: str = "", **kwargs: Any) -> Any:
-            connect = super().connect
-            try:
-                return server.connect(lambda address: connect(address, **kwargs))
-            except EmbeddedServerError as error:
-                # The pool tries again after the driver's errors only.
-                raise psycopg.OperationalError(first_line(error)) from error
 
-    return EmbeddedConnection
+def _lives(place: Place, limits: Limits) -> bool:
+    """Return whether the server answers others, while one of us waits for it."""
+    conninfo = place.server.conninfo() if place.server else place.conninfo
+    try:
+        with contextlib.closing(_new(conninfo, limits)) as connection:
+            connection.execute(b"select 1")
+    except psycopg.OperationalError:
+        return False
+    return True

@@ -184,7 +184,7 @@ class Defects:
         ParameterError
             When another extractor than the bank's has made it.
         """
-        with self._database.statement() as connection:
+        with self._database.connection() as connection:
             row = connection.execute(
                 self._queries["embedding"],
                 {"category_id": category_id, "version": version, "name": name},

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
-from psycopg import conninfo, errors, pq
-from psycopg_pool import PoolClosed, PoolTimeout
+from psycopg import errors
 
 from patchbank.errors import (
     DatabaseError,
@@ -20,6 +19,7 @@ from patchbank.errors import (
     PatchbankError,
 )
 from patchbank.store._room import LIMITS_OF_SHARED_MEMORY
+from patchbank.store.address import as_url, for_driver, in_use
 
 if TYPE_CHECKING:
     from patchbank.store.embedded import EmbeddedServer
@@ -38,6 +38,13 @@ _REMEDIES = (
     ("permission denied", "have its owner `grant connect on database` to this user"),
     ("database", "create it with `createdb`, or correct the URL"),
     ("role", "create it with `createuser`, or correct the URL"),
+    (
+        "unsupported startup parameter",
+        "leave it out of the URL and the environment (PGOPTIONS), or "
+        "name it in PgBouncer's ignore_startup_parameters",
+    ),
+    ("no such database", "name it in PgBouncer's [databases], or correct the URL"),
+    ("no such user", "name it in PgBouncer's auth_file, or correct the URL"),
     ("clients already", "raise the server's max_connections, or end some of its clients"),
     ("connection slots", "raise the server's max_connections, or end some of its clients"),
 )
@@ -63,30 +70,18 @@ class Place:
     def __init__(self, url: str | None, server: EmbeddedServer | None = None) -> None:
         self.server = server
         self.url = "embedded"
+        # What the driver is given, password and all; whether the URL says that PgBouncer is there.
+        self.conninfo, self.pgbouncer = "", False
         self._words = "the embedded database"
         if url is None:
             return
-        _check_userinfo(url)
-        try:
-            given = conninfo.conninfo_to_dict(url)
-        except psycopg.ProgrammingError:
-            # The driver's message may quote the URL, password and all: it is not passed on.
-            raise ParameterError(
-                "PATCHBANK_DATABASE_URL is no database URL; "
-                "write it as postgresql://user:password@host:port/database, special characters of "
-                "the password percent-encoded (@ is %40)"
-            ) from None
-        values = {
-            option.keyword.decode(): option.val.decode()
-            for option in pq.Conninfo.get_defaults()
-            if option.val is not None
-        }
-        values |= {name: str(value) for name, value in given.items() if value is not None}
+        self.conninfo, self.pgbouncer = for_driver(url)
+        values = in_use(self.conninfo)
         host = values.get("host") or values.get("hostaddr") or "the local socket"
         port = values.get("port", "5432")
         user = values.get("user", "")
         name = values.get("dbname") or user
-        self.url = f"postgresql://{user}@{host}:{port}/{name}"
+        self.url = as_url(values)
         self._words = f"the database {name!r} on {host}, port {port}, as user {user!r}"
 
     def __str__(self) -> str:
@@ -98,34 +93,12 @@ class Place:
         return self.server.home if self.server else None
 
 
-def _check_userinfo(url: str) -> None:
-    """Raise ParameterError where a URL's password ends elsewhere for the driver than was meant.
-
-    At the first ``@``, or at a ``/`` before it: the rest would pass for a host, a port or a
-    database, and be shown as that, by us or in the driver's own messages.
-    """
-    scheme, separator, rest = url.partition("://")
-    if not separator or scheme not in ("postgresql", "postgres"):
-        return
-    authority, _, path = rest.partition("/")
-    _, _, hosts = authority.rpartition("@")
-    # An address of version 6 has colons of its own, in brackets.
-    ports = [host.rpartition("]")[2].partition(":")[2] for host in hosts.split(",")]
-    odd = any(port.partition("?")[0].strip("0123456789") for port in ports)
-    if authority.count("@") > 1 or "@" in path.partition("?")[0] or odd:
-        raise ParameterError(
-            "PATCHBANK_DATABASE_URL cannot be told apart: special characters of a password must "
-            "be percent-encoded (@ is %40, / is %2F, # is %23, ? is %3F, % is %25), and a port is "
-            "a number"
-        )
-
-
 @contextlib.contextmanager
 def explained(place: Place) -> Iterator[None]:
     """Turn errors of the driver into errors with a remedy."""
     try:
         yield
-    except (psycopg.Error, PoolTimeout, PoolClosed) as error:
+    except psycopg.Error as error:
         raise explain(error, place) from error
     except UnicodeEncodeError as error:
         # Text as Linux gives it for a name that is not UTF-8.
@@ -145,8 +118,6 @@ def explain(error: Exception, place: Place) -> PatchbankError:
         return DatabaseError(f"{place} has too little shared memory: {reason}; {remedy}")
     if isinstance(error, errors.DiskFull) or "No space left on device" in str(error):
         return _disk_full(place)
-    if isinstance(error, PoolClosed):
-        return DatabaseError(f"{place} was closed; open it again")
     if isinstance(error, psycopg.DataError) and "NUL (0x00)" in reason:
         return ParameterError("a name or label has a NUL byte in it, which no database can store")
     if isinstance(error, errors.UntranslatableCharacter):
@@ -158,7 +129,7 @@ def explain(error: Exception, place: Place) -> PatchbankError:
         return DatabaseError(
             f"{place} refused: {reason}; patchbank needs a role that may create and write tables"
         )
-    lost = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout)
+    lost = (psycopg.OperationalError, psycopg.InterfaceError)
     if isinstance(error, lost) and getattr(error, "sqlstate", None) in (None, "57P01", "57P02"):
         # A log that cannot grow takes the whole server down; the cause is in its own words only.
         if place.server is not None and place.server.log_says_disk_full():

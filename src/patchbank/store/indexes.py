@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
@@ -18,6 +17,7 @@ from psycopg import errors
 from patchbank.errors import DatabaseError, ParameterError, PgvectorMissingError
 from patchbank.progress import Progress, silent
 from patchbank.store import queries
+from patchbank.store.migrate import quoted
 
 if TYPE_CHECKING:
     from patchbank.store.connection import Database
@@ -163,7 +163,9 @@ class Indexes:
     def build(self, index: HnswIndex, rows: int, *, progress: Progress = silent) -> None:
         """Build an index while others read and write; one of another type is replaced.
 
-        Interrupted, it leaves nothing behind; what a killed process left unfinished is removed.
+        Through a pooler others read, and those who save a bank wait: what builds beside them needs
+        a session of its own. Interrupted, it leaves nothing behind; what a killed process left
+        unfinished is removed.
 
         Parameters
         ----------
@@ -181,15 +183,14 @@ class Indexes:
         """
         check_dimensions(index.type, index.dimensions)
         memory = _memory_megabytes(index, rows)
-        with self._database.statement() as connection, self._alone(connection, index.category_id):
+        with self._alone(index.category_id, maintenance_work_mem=f"{memory}MB") as connection:
             check_pgvector(connection)
             for stored in self._list(connection, index.category_id):
                 other = stored.index
                 same = (other.on, other.metric) == (index.on, index.metric)
                 if not stored.valid or (same and other.version == index.version):
                     self._drop(connection, other)
-            with _session(connection, maintenance_work_mem=f"{memory}MB"):
-                self._create(connection, index, rows, progress)
+            self._create(connection, index, rows, progress)
             self._describe(connection, index)
 
     def record(self, index: HnswIndex) -> None:
@@ -203,7 +204,7 @@ class Indexes:
 
     def drop(self, category_id: int, on: Indexed | None = None) -> list[HnswIndex]:
         """Remove a category's indexes and return which."""
-        with self._database.statement() as connection, self._alone(connection, category_id):
+        with self._alone(category_id) as connection:
             found = [
                 stored.index
                 for stored in self._list(connection, category_id)
@@ -219,14 +220,14 @@ class Indexes:
         What is in use is left, and goes with the next bank or index.
         """
         # What retired them is saved already: nothing here may look like its failure.
-        with contextlib.suppress(DatabaseError), self._database.statement() as connection:
+        with contextlib.suppress(DatabaseError):
             retired = [
                 stored.index
-                for stored in self._list(connection, category_id)
+                for stored in self.of_category(category_id)
                 if stored.index.version != active
             ]
             if retired:
-                with _session(connection, lock_timeout=_TIDYING_TIMEOUT):
+                with self._outside(lock_timeout=_TIDYING_TIMEOUT) as connection:
                     for index in retired:
                         self._drop(connection, index)
 
@@ -253,7 +254,9 @@ class Indexes:
         )
 
     def _drop(self, connection: Connection, index: HnswIndex) -> None:
-        connection.execute(queries.compose(self._queries["drop"], name=index.name))
+        connection.execute(
+            queries.compose(self._queries["drop"], name=index.name, concurrently=self._concurrently)
+        )
 
     def _create(
         self, connection: Connection, index: HnswIndex, rows: int, progress: Progress
@@ -261,6 +264,8 @@ class Indexes:
         table, column = _COLUMNS[index.on]
         statement = queries.compose(
             self._queries["create"],
+            concurrently=self._concurrently,
+            extension=quoted(self._database.extension_schema),
             name=index.name,
             table=table,
             column=column,
@@ -277,40 +282,76 @@ class Indexes:
             try:
                 while not building.done():
                     progress(stage, min(self._tuples_done(pid), rows), rows)
-                    time.sleep(_POLL_SECONDS)
+                    wait([building], timeout=_POLL_SECONDS)
                 building.result()
             except errors.NumericValueOutOfRange as error:
-                self._drop(connection, index)
+                if not self._database.pooled:
+                    self._drop(connection, index)
                 raise ParameterError(_out_of_range(index)) from error
             except BaseException:
-                # Interrupted or failed: PostgreSQL leaves an unfinished index.
                 while not building.done():
                     connection.cancel_safe()
                     wait([building], timeout=_POLL_SECONDS)
-                with contextlib.suppress(psycopg.OperationalError):
-                    self._drop(connection, index)
+                if not self._database.pooled:
+                    # Outside a transaction PostgreSQL leaves an unfinished index.
+                    with contextlib.suppress(psycopg.OperationalError):
+                        self._drop(connection, index)
                 raise
         progress(stage, rows, rows)
 
     def _tuples_done(self, pid: int) -> int:
+        if self._database.pooled:
+            # Asking would take another of the pooler's sessions, which are few.
+            return 0
         with self._database.statement() as connection:
             row = connection.execute(self._queries["progress"], {"pid": pid}).fetchone()
         return 0 if row is None else int(row[0])
 
+    @property
+    def _concurrently(self) -> str:
+        return "" if self._database.pooled else "concurrently"
+
     @contextlib.contextmanager
-    def _alone(self, connection: Connection, category_id: int) -> Iterator[None]:
+    def _alone(self, category_id: int, **settings: str) -> Iterator[Connection]:
         """Keep others from the category's indexes: an index being built looks like a broken one."""
+        pooled = self._database.pooled
         key = {"key": category_id % 2**31}
-        row = connection.execute(self._queries["lock"], key).fetchone()
-        if row is None or not row[0]:
-            raise DatabaseError(
-                "another process is at work on this category's indexes; wait until it is done"
-            )
-        try:
-            yield
-        finally:
-            if not connection.broken:
-                connection.execute(self._queries["unlock"], key)
+        with self._outside(**settings) as connection:
+            lock = self._queries["lock_in_transaction" if pooled else "lock"]
+            row = connection.execute(lock, key).fetchone()
+            if row is None or not row[0]:
+                raise DatabaseError(
+                    "another process is at work on this category's indexes; wait until it is done"
+                )
+            try:
+                yield connection
+            finally:
+                if not (pooled or connection.closed):
+                    connection.execute(self._queries["unlock"], key)
+
+    @contextlib.contextmanager
+    def _outside(self, **settings: str) -> Iterator[Connection]:
+        """Lend a connection for what takes its time, outside a transaction where that is possible.
+
+        Building beside others cannot be part of a transaction, so the session is set, and given
+        back as it was. A pooler's sessions are not ours to set: there it is one transaction.
+        """
+        if self._database.pooled:
+            with self._database.connection(long=True) as connection:
+                for name, value in settings.items():
+                    connection.execute("select set_config(%s, %s, true)", [name, value])
+                yield connection
+            return
+        settings = {"statement_timeout": "0", "lock_timeout": "0", **settings}
+        with self._database.statement(long=True) as connection:
+            for name, value in settings.items():
+                connection.execute("select set_config(%s, %s, false)", [name, value])
+            try:
+                yield connection
+            finally:
+                if not connection.closed:
+                    for name in settings:
+                        connection.execute(f"reset {name}".encode())
 
 
 def check_dimensions(type_: VectorType, dimensions: int) -> None:
@@ -361,19 +402,6 @@ def check_pgvector(connection: Connection) -> None:
             f"the server has pgvector {version}; HNSW indexes need {needed} or newer: install it "
             "on the server and run `alter extension vector update` (searches without an index work)"
         )
-
-
-@contextlib.contextmanager
-def _session(connection: Connection, **settings: str) -> Iterator[None]:
-    """Change settings of an autocommit connection, which goes back to the pool as it was."""
-    for name, value in settings.items():
-        connection.execute("select set_config(%s, %s, false)", [name, value])
-    try:
-        yield
-    finally:
-        if not connection.broken:
-            for name in settings:
-                connection.execute(f"reset {name}".encode())
 
 
 def _memory_megabytes(index: HnswIndex, rows: int) -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from psycopg import errors
 from psycopg.types.json import Jsonb
 
 from patchbank.errors import BankGoneError
@@ -107,7 +108,11 @@ class Inspections:
             "timings": [Jsonb(i.timings_ms) for i in inspections],
         }
         with self._database.statement() as connection:
-            recorded = connection.execute(self._queries["record"], parameters).rowcount
+            try:
+                recorded = connection.execute(self._queries["record"], parameters).rowcount
+            except errors.ForeignKeyViolation as error:
+                # It was being forgotten just then.
+                raise BankGoneError from error
             if recorded != len(inspections):
                 raise BankGoneError
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import psycopg
-from psycopg import errors, sql
+from psycopg import errors
 
 from patchbank.errors import DatabaseError, DatabaseTooNewError, PgvectorMissingError
 from patchbank.store import queries
@@ -14,14 +14,22 @@ from patchbank.store.failures import Place
 
 MINIMUM_SERVER = 15
 MINIMUM_PGVECTOR = (0, 8)
+_TRANSACTION_TIMEOUT_SINCE = 170_000
 
 _FOLDER = Path(__file__).parent / "migrations"
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 
-def prepare(connection: Connection, place: Place) -> str:
-    """Check versions, apply what is missing, and return the search path to use.
+class Prepared(NamedTuple):
+    """What is known of a ready database: pgvector's schema, and whether a pooler is before it."""
+
+    extension_schema: str
+    pooled: bool
+
+
+def prepare(connection: Connection, place: Place) -> Prepared:
+    """Check versions, apply what is missing, and return what is found out.
 
     Raises
     ------
@@ -48,14 +56,13 @@ def prepare(connection: Connection, place: Place) -> str:
     if looked.usable is False:
         raise DatabaseError(
             f"{place}: this user may not use pgvector, which is in the schema {schema}; have its "
-            f"owner run `grant usage on schema {_quote(schema)} to {_quote(looked.user)}`"
+            f"owner run `grant usage on schema {quoted(schema)} to {quoted(looked.user)}`"
         )
     if _version(looked.installed) < MINIMUM_PGVECTOR:
         raise PgvectorMissingError(
             f"{place} has pgvector {looked.installed}; patchbank needs 0.8 or newer: install "
             "it on the server and run `alter extension vector update`"
         )
-    path = search_path(schema)
     known = migrations()
     applied: set[str] = set()
     if looked.migrated:
@@ -64,6 +71,7 @@ def prepare(connection: Connection, place: Place) -> str:
     _refuse_newer(applied, known, place)
     if applied != set(known):
         with connection.transaction():
+            lift_limits(connection)
             connection.execute(statements["lock_migrations"])
             connection.execute(statements["catch_up"])
             connection.execute(statements["create_schema"])
@@ -71,12 +79,14 @@ def prepare(connection: Connection, place: Place) -> str:
             # Another process may have been faster.
             applied = {name for (name,) in connection.execute(statements["migrations"])}
             _refuse_newer(applied, known, place)
-            connection.execute(set_search_path(path, local=True))
+            connection.execute(b"set local search_path to " + search_path(schema).encode())
             for name, text in known.items():
                 if name not in applied:
                     connection.execute(text)
                     connection.execute(statements["add_migration"], {"name": name})
-    return path
+    # A pooler makes up a number of its own, for clients to cancel by.
+    pooled = place.pgbouncer or looked.pid != connection.info.backend_pid
+    return Prepared(schema, pooled)
 
 
 def migrations() -> dict[str, bytes]:
@@ -86,15 +96,19 @@ def migrations() -> dict[str, bytes]:
 
 def search_path(extension_schema: str) -> str:
     """Return the search path: our schema, and that of pgvector's operators."""
-    return f"patchbank, {_quote(extension_schema)}"
+    return f"patchbank, {quoted(extension_schema)}"
 
 
-def set_search_path(path: str, *, local: bool = False) -> sql.Composed:
-    """Return the statement that sets the search path, for this transaction alone if `local`."""
-    return sql.SQL("select set_config('search_path', {}, {})").format(path, local)
+def lift_limits(connection: Connection) -> None:
+    """Let this transaction take the time it needs, whatever limits the role or the database has."""
+    names = ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"]
+    if connection.info.server_version >= _TRANSACTION_TIMEOUT_SINCE:
+        names.append("transaction_timeout")
+    connection.execute("; ".join(f"set local {name} to 0" for name in names).encode())
 
 
-def _quote(name: str) -> str:
+def quoted(name: str) -> str:
+    """Return a name as SQL takes it."""
     return '"' + name.replace('"', '""') + '"'
 
 
@@ -108,6 +122,7 @@ class _Looked(NamedTuple):
     usable: bool | None
     user: str
     migrated: bool
+    pid: int
 
 
 def _look(connection: Connection) -> _Looked:
@@ -124,6 +139,7 @@ def _create_extension(connection: Connection, place: Place, available: str | Non
     try:
         with connection.transaction():
             # Two processes creating it at once would collide in the catalog.
+            lift_limits(connection)
             for name in ("lock_migrations", "catch_up", "create_extension"):
                 connection.execute(queries.load("database")[name])
     except errors.InsufficientPrivilege as error:

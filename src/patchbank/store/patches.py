@@ -166,7 +166,7 @@ class Patches:
             "position": np.arange(len(features)),
             "feature": features,
         }
-        with self._database.connection() as connection:
+        with self._database.connection(long=True) as connection:
             connection.execute(self._queries["make_queries"])
             with connection.cursor().copy(self._queries["copy_queries_in"]) as copy:
                 for block in layout.encode(columns):

@@ -10,6 +10,7 @@ from psycopg import conninfo, pq
 
 from patchbank.errors import EmbeddedServerError
 from patchbank.store._programs import find_programs
+from patchbank.store.address import as_url, for_driver
 from patchbank.store.connection import open_database
 from patchbank.store.embedded import EmbeddedServer
 
@@ -32,20 +33,23 @@ def psql_command(
         When the database cannot be used.
     """
     with open_database(url, home, idle_minutes=idle_minutes) as database:
-        path = database.search_path
-    address = url if url is not None else EmbeddedServer(home).conninfo()
+        path, pooled = database.search_path, database.pooled
+    address = EmbeddedServer(home).conninfo() if url is None else for_driver(url)[0]
     environment = {name: value for name, value in os.environ.items() if name not in _CLEARED}
     environment |= _as_variables(address)
     # Spaces and backslashes separate options here, and are kept by a backslash.
     escaped = path.replace("\\", "\\\\").replace(" ", "\\ ")
-    environment["PGOPTIONS"] = f"-c search_path={escaped}"
+    if not pooled:
+        # PgBouncer refuses options of a session.
+        environment["PGOPTIONS"] = f"-c search_path={escaped}"
     return [_program(url, home)], environment
 
 
 def database_url(url: str | None, home: Path, *, idle_minutes: float) -> str:
     """Return a URL of the database for other programs, the server started if need be.
 
-    Without the password of a server of one's own: it would end up on a screen.
+    All of its hosts and parameters, without the password of a server of one's own: it would end up
+    on a screen.
 
     Raises
     ------
@@ -56,8 +60,7 @@ def database_url(url: str | None, home: Path, *, idle_minutes: float) -> str:
         if url is not None:
             return database.status().url
     given = conninfo.conninfo_to_dict(EmbeddedServer(home).conninfo())
-    host = str(given["host"]).replace("/", "%2F")
-    return f"postgresql://{given['user']}@/{given['dbname']}?host={host}&port={given['port']}"
+    return as_url({name: str(value) for name, value in given.items()})
 
 
 def _as_variables(address: str) -> dict[str, str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import psycopg
 import pytest
+from psycopg.pq import TransactionStatus
 
 from patchbank.errors import (
     DatabaseError,
@@ -341,24 +342,26 @@ def test_no_more_connections_than_asked_for(database_url: str, tmp_path: Path) -
 
 def test_a_single_statement_is_a_transaction_of_its_own(database: Database) -> None:
     with database.statement() as connection:
-        connection.execute("create table kept (number integer)")
+        connection.execute("create table patchbank.kept (number integer)")
         with pytest.raises(psycopg.errors.DivisionByZero):
-            connection.execute("insert into kept select 1 / (2 - n) from generate_series(1, 2) n")
-        connection.execute("insert into kept values (7)")
+            connection.execute(
+                "insert into patchbank.kept select 1 / (2 - n) from generate_series(1, 2) n"
+            )
+        connection.execute("insert into patchbank.kept values (7)")
     with database.connection() as connection:
-        # The connection is the ordinary one again: what is not committed is not kept.
-        assert not connection.autocommit
+        # It is in a transaction again: what is not committed is not kept.
+        assert connection.info.transaction_status == TransactionStatus.INTRANS
         assert connection.execute("select number from kept").fetchall() == [(7,)]
         connection.execute("drop table kept")
 
 
-def test_a_connection_that_was_cut_is_replaced(database: Database) -> None:
+def test_a_connection_that_was_cut_is_replaced(database: Database, database_url: str) -> None:
     with database.connection() as connection:
         first = connection.info.backend_pid
     with database.connection() as connection:
         assert connection.info.backend_pid == first
         others = [first]
-    with psycopg.connect(database._url or "", autocommit=True) as outside:
+    with psycopg.connect(database_url, autocommit=True) as outside:
         for pid in others:
             outside.execute("select pg_terminate_backend(%s, 5000)", [pid])
     with database.statement() as connection:
@@ -379,15 +382,4 @@ def test_an_interrupted_statement_passes_on_and_leaves_ordinary_connections(
         interrupted()
     for _ in range(3):
         with database.connection() as connection:
-            assert not connection.autocommit
             assert connection.execute("select 1").fetchone() == (1,)
-
-
-def test_a_connection_left_in_autocommit_is_lent_as_an_ordinary_one(database: Database) -> None:
-    with database.connection() as connection:
-        first = connection.info.backend_pid
-        connection.commit()
-        connection.autocommit = True
-    with database.connection() as connection:
-        assert connection.info.backend_pid == first
-        assert not connection.autocommit

@@ -138,10 +138,10 @@ def _halt_recording(connection: psycopg.Connection[Any]) -> None:
     connection.execute("""
         create function wait() returns trigger language plpgsql as $$
         begin perform pg_advisory_xact_lock(1); return new; end $$;
-        create trigger wait before insert on inspection for each row execute function wait();
+        create trigger wait after insert on inspection for each row execute function wait();
     """)
     connection.commit()
-    connection.execute("select pg_advisory_xact_lock(1)")
+    connection.execute("begin; select pg_advisory_xact_lock(1)")
 
 
 def _wait_for_waiting(database: Database, count: int) -> None:

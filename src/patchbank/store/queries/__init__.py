@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 _HEADING = re.compile(r"^-- (\w+) --$", re.MULTILINE)
-_PART = re.compile(r"\w+|[<=>-]+")
+_PART = re.compile(r'\w*|[<=>-]+|"(?:[^"]|"")+"')
 
 
 @cache
@@ -26,9 +26,9 @@ def load(subject: str) -> dict[str, bytes]:
 def compose(statement: bytes, **parts: int | str) -> bytes:
     """Return a statement with its ``{parts}`` put in: what cannot be a parameter, as an operator.
 
-    Parts are the program's own words and numbers, never a user's text.
+    Parts are the program's own words and numbers, or a name in quotes; never a user's text.
     """
     for name, part in parts.items():
         if not _PART.fullmatch(str(part)):
-            raise ValueError(f"{name} is {part!r}, which is no word, number or operator")
+            raise ValueError(f"{name} is {part!r}, which is no word, number, operator or name")
     return statement.decode().format(**parts).encode()

@@ -53,8 +53,8 @@ copy patch (category_id, version, ordinal, feature) from stdin (format binary)
 
 -- active_version --
 select category.category_id, bank.version
-from category
-left join bank on bank.category_id = category.category_id and bank.state = 'active'
+from patchbank.category
+left join patchbank.bank on bank.category_id = category.category_id and bank.state = 'active'
 where category.name = %(category)s
 
 -- read --

@@ -11,7 +11,7 @@ where %(name)s::text is null or category.name = %(name)s
 order by category.name
 
 -- names --
-select name from category order by name
+select name from patchbank.category order by name
 
 -- ensure --
 insert into category (name) values (%(name)s) on conflict (name) do nothing
@@ -25,6 +25,10 @@ select category_id from category where name = %(name)s for no key update
 
 -- lock_to_forget --
 select category_id from category where name = %(name)s for update
+
+-- lock_banks_to_forget --
+-- Waits for what is being recorded, which holds its bank by its foreign key.
+select from bank where category_id = %(category_id)s for update
 
 -- forget_patches --
 delete from patch where category_id = %(category_id)s

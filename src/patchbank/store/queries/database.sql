@@ -15,7 +15,8 @@ select
         where extname = 'vector'
     ),
     current_user,
-    to_regclass('patchbank.migration') is not null
+    to_regclass('patchbank.migration') is not null,
+    pg_backend_pid()
 
 -- create_extension --
 create extension if not exists vector
@@ -50,7 +51,11 @@ select
     (select extversion from pg_extension where extname = 'vector'),
     pg_database_size(current_database()),
     pg_postmaster_start_time(),
-    extract(epoch from now() - pg_postmaster_start_time())::double precision
+    extract(epoch from now() - pg_postmaster_start_time())::double precision,
+    pg_is_in_recovery(),
+    current_setting('transaction_read_only')::boolean,
+    has_table_privilege('patchbank.inspection', 'insert'),
+    has_table_privilege('patchbank.patch', 'insert')
 
 -- notify --
 select pg_notify(%(channel)s, %(payload)s)

@@ -65,5 +65,5 @@ limit %(top)s
 select
     count(*),
     count(*) filter (where defect.extractor_fingerprint = bank.extractor_fingerprint)
-from defect join bank using (category_id)
+from patchbank.defect join patchbank.bank using (category_id)
 where category_id = %(category_id)s and version = %(version)s

@@ -31,7 +31,7 @@ where category_id = %(category_id)s and version = %(version)s and image_count = 
 
 -- names_like --
 -- By the end of the name: the same file, given by another path.
-select name from reference join image using (category_id, image_id)
+select name from patchbank.reference join patchbank.image using (category_id, image_id)
 where category_id = %(category_id)s and version = %(version)s
     and right(name, length(%(ending)s)) = %(ending)s
 order by name
@@ -39,12 +39,12 @@ limit 3
 
 -- embedding --
 select embedding::real[]
-from reference join image using (category_id, image_id)
+from patchbank.reference join patchbank.image using (category_id, image_id)
 where category_id = %(category_id)s and version = %(version)s and name = %(name)s
 
 -- sample --
 select name, embedding::real[]
-from reference join image using (category_id, image_id)
+from patchbank.reference join patchbank.image using (category_id, image_id)
 where category_id = %(category_id)s and version = %(version)s
     and position = any(%(positions)s::integer[])
 order by position

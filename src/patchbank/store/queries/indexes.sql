@@ -10,12 +10,15 @@ where relnamespace = 'patchbank'::regnamespace and relname like %(pattern)s
 -- lock --
 select pg_try_advisory_lock(1885434483, %(key)s)
 
+-- lock_in_transaction --
+select pg_try_advisory_xact_lock(1885434483, %(key)s)
+
 -- unlock --
 select pg_advisory_unlock(1885434483, %(key)s)
 
 -- create --
-create index concurrently {name} on {table}
-using hnsw (({column}::{type}({dimensions})) {operators})
+create index {concurrently} {name} on patchbank.{table}
+using hnsw (({column}::{extension}.{type}({dimensions})) {extension}.{operators})
 where category_id = {category_id} and version = {version}
 
 -- describe --
@@ -23,7 +26,7 @@ where category_id = {category_id} and version = {version}
 comment on index patchbank.{name} is 'ef_search {ef_search}, recall {recall} of 10000'
 
 -- drop --
-drop index concurrently if exists patchbank.{name}
+drop index {concurrently} if exists patchbank.{name}
 
 -- progress --
 select coalesce(tuples_done, 0) from pg_stat_progress_create_index where pid = %(pid)s

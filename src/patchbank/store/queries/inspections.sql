@@ -1,17 +1,10 @@
 Inspections: what was judged, by which bank.
 
 -- record --
--- A category that is being forgotten is waited for, and then not there; one that is held here is
--- forgotten afterwards, with these inspections. Its banks go only with it. In the order of their
--- ids, so that nobody waits in a circle.
-with held as materialized (
-    select category_id from category
-    where category_id = any(%(category_ids)s::bigint[])
-    order by category_id
-    for key share
-),
--- All of them or none: the statement is a transaction of its own.
-known as materialized (
+-- The foreign key holds a bank until these inspections are committed, and they are forgotten with
+-- it afterwards; of a bank that is being forgotten nothing is recorded. All of them or none: the
+-- statement is a transaction of its own.
+with known as materialized (
     select bank.category_id, bank.version, row.image_name, row.sha256, row.verdict, row.score,
         row.threshold, row.p_value, row.regions, row.similar_images, row.timings_ms, row.position
     from unnest(
@@ -23,10 +16,9 @@ known as materialized (
         category_id, version, image_name, sha256, verdict, score, threshold, p_value, regions,
         similar_images, timings_ms, position
     )
-    join held using (category_id)
-    join bank using (category_id, version)
+    join patchbank.bank using (category_id, version)
 )
-insert into inspection (
+insert into patchbank.inspection (
     category_id, version, image_name, sha256, verdict, score, threshold, p_value, regions,
     similar_images, timings_ms
 )

@@ -2,24 +2,24 @@ Patches: single entries of a bank, and which of them look alike.
 
 -- find --
 select ordinal, feature::real[]
-from patch join image using (category_id, image_id)
+from patchbank.patch join patchbank.image using (category_id, image_id)
 where category_id = %(category_id)s and version = %(version)s and image.name = %(image)s
     and patch_row = %(row)s and patch_column = %(column)s
 
 -- at --
 select feature::real[]
-from patch
+from patchbank.patch
 where category_id = %(category_id)s and version = %(version)s and ordinal = %(ordinal)s
 
 -- positions --
 select patch_row, patch_column
-from patch join image using (category_id, image_id)
+from patchbank.patch join patchbank.image using (category_id, image_id)
 where category_id = %(category_id)s and version = %(version)s and image.name = %(image)s
 order by patch_row, patch_column
 
 -- sample --
-select patch_name(image.name, patch_row, patch_column, ordinal), feature::real[]
-from patch left join image using (category_id, image_id)
+select patchbank.patch_name(image.name, patch_row, patch_column, ordinal), feature::real[]
+from patchbank.patch left join patchbank.image using (category_id, image_id)
 where category_id = %(category_id)s and version = %(version)s
     and ordinal = any(%(ordinals)s::integer[])
 order by ordinal
@@ -62,10 +62,10 @@ order by coalesce(nullif(patch.feature {operator} query.feature, 'NaN'), 1), ord
 limit %(top)s
 
 -- make_queries --
--- Of this session alone; a transaction's end empties it.
-create temporary table if not exists patchbank_query (
+-- Of this transaction alone: a pooler gives the session to others.
+create temporary table patchbank_query (
     position integer not null, feature vector not null
-) on commit delete rows
+) on commit drop
 
 -- copy_queries_in --
 copy patchbank_query (position, feature) from stdin (format binary)
@@ -99,6 +99,6 @@ order by position, distance, ordinal
 
 -- features --
 select feature::real[]
-from patch
+from patchbank.patch
 where category_id = %(category_id)s and version = %(version)s and ordinal = any(%(ordinals)s::integer[])
 order by array_position(%(ordinals)s::integer[], ordinal)

@@ -1,0 +1,197 @@
+"""Connections that are kept between questions, and that do not wait for ever for an answer."""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg import capabilities
+from psycopg.pq import TransactionStatus
+
+from patchbank.errors import DatabaseError
+
+# Beyond the first, those that nobody used for as long are given back to the server.
+_IDLE_SECONDS = 600.0
+_CANCEL_SECONDS = 1.0
+
+T = TypeVar("T")
+
+
+class LimitedConnection(psycopg.Connection[tuple[Any, ...]]):
+    """A connection that ends when the server says nothing for too long.
+
+    A time limit of the server's own is of no use where the server, or the network, is silent.
+
+    Attributes
+    ----------
+    limit
+        Seconds without a word from the server after which it is taken for lost; None for ever.
+    lives
+        Asked when they have passed: whether to wait as long again, for what may take its time.
+    """
+
+    limit: float | None = None
+    lives: Callable[[], bool] | None = None
+
+    def wait(self, gen: Generator[Any, Any, T], *args: Any, **kwargs: Any) -> T:
+        """Run one of the driver's generators, within the limit."""
+        return super().wait(self._within_limit(gen), *args, **kwargs)
+
+    def _within_limit(self, generator: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
+        try:
+            state = next(generator)
+            heard = time.monotonic()
+            while True:
+                ready = yield state
+                now = time.monotonic()
+                if ready:
+                    heard = now
+                elif self.limit is not None and now - heard > self.limit:
+                    if self.lives is None or not self.lives():
+                        raise self._lost()
+                    heard = time.monotonic()
+                state = generator.send(ready)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    def _lost(self) -> psycopg.OperationalError:
+        """Give the connection up and return the error that says so."""
+        if capabilities.has_cancel_safe():
+            # A server that is only slow would go on with what nobody waits for any more.
+            with contextlib.suppress(psycopg.Error):
+                self.cancel_safe(timeout=_CANCEL_SECONDS)
+        self.close()
+        return psycopg.OperationalError(f"the server did not answer within {self.limit:g} s")
+
+
+class Pool:
+    """The connections of one process, every statement on them a transaction unless one was begun.
+
+    Parameters
+    ----------
+    connect
+        Makes a connection; what it raises passes on to whoever wanted one.
+    first
+        One that is there already.
+    size
+        How many there may be at once.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], LimitedConnection],
+        first: LimitedConnection,
+        *,
+        size: int,
+    ) -> None:
+        self._connect = connect
+        self._lock = threading.Lock()
+        self._room = threading.BoundedSemaphore(size)
+        # Those used last are at the end, and lent first.
+        self._free = [(time.monotonic(), first)]
+        self._closed = False
+
+    @contextlib.contextmanager
+    def lend(self, begin: bytes | None = None) -> Iterator[LimitedConnection]:
+        """Lend a connection; what it left uncommitted is rolled back.
+
+        Parameters
+        ----------
+        begin
+            What is executed first, and again on another connection where one was lost meanwhile.
+        """
+        with self._room:
+            connection = self._take(begin)
+            try:
+                yield connection
+            finally:
+                self._give_back(connection)
+
+    def close(self) -> None:
+        """Close all that are not lent, and those that are when they come back."""
+        with self._lock:
+            self._closed = True
+        self._empty()
+
+    def _take(self, begin: bytes | None) -> LimitedConnection:
+        if self._closed:
+            raise PoolClosedError
+        with self._lock:
+            connection = self._free.pop()[1] if self._free else None
+        if connection is not None:
+            try:
+                if _is_there(connection, begin):
+                    return connection
+            except BaseException:
+                connection.close()
+                raise
+            connection.close()
+            # What ended this one has most likely ended the others too.
+            self._empty()
+        connection = self._connect()
+        try:
+            if begin is not None:
+                connection.execute(begin)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _give_back(self, connection: LimitedConnection) -> None:
+        if connection.info.transaction_status in (
+            TransactionStatus.INTRANS, TransactionStatus.INERROR
+        ):  # fmt: skip
+            with contextlib.suppress(psycopg.Error):
+                connection.rollback()
+        if connection.closed:
+            self._empty()
+        elif connection.info.transaction_status != TransactionStatus.IDLE:
+            # Interrupted while the server was at work: it would get the answer of another question.
+            connection.close()
+        else:
+            self._keep(connection)
+
+    def _keep(self, connection: LimitedConnection) -> None:
+        now = time.monotonic()
+        with self._lock:
+            if self._closed:
+                connection.close()
+                return
+            self._free.append((now, connection))
+            while len(self._free) > 1 and now - self._free[0][0] > _IDLE_SECONDS:
+                self._free.pop(0)[1].close()
+
+    def _empty(self) -> None:
+        with self._lock:
+            free, self._free = self._free, []
+        for _, connection in free:
+            connection.close()
+
+
+class PoolClosedError(DatabaseError):
+    """The database was closed; open it again."""
+
+
+def _is_there(connection: LimitedConnection, begin: bytes | None) -> bool:
+    """Return whether the server is still at the other end; if so, what begins has begun.
+
+    It is not asked every time. When it ends it closes the connection, which can then be read from;
+    so it can after other news, hence the question.
+    """
+    waiting = select.poll()
+    waiting.register(connection.fileno(), select.POLLIN)
+    try:
+        if begin is not None:
+            connection.execute(begin)
+        elif waiting.poll(0):
+            connection.execute(b"select 1")
+    except psycopg.OperationalError:
+        # If it is none of this connection alone, another one will say so.
+        return False
+    return True
