@@ -267,7 +267,8 @@ class EmbeddedServer:
 
     def _start(self, site: Site) -> None:
         try:
-            self._start_once(site)
+            with self._explained(self.home):
+                self._start_once(site)
         except DiskFullError:
             if not release(site):
                 raise
