@@ -179,7 +179,7 @@ def _refuse_listed(base: Path, images: Sequence[Path]) -> None:
                 continue
             entries = _entries(base, file)
             listed = [(entry, resolved_path(entry.path)) for entry in entries]
-            bad = [entry for entry, real in listed if entry.label != "good" and real in given]
+            bad = [entry for entry, real in listed if entry.label == "anomalous" and real in given]
             if not bad:
                 continue
             spoilt = {entry.path.parent for entry in entries if entry.label != "good"}
@@ -192,7 +192,7 @@ def _refuse_listed(base: Path, images: Sequence[Path]) -> None:
             )
             raise DatasetError(
                 f"{base} is a data set, not a folder of good images: {shown(file)} lists "
-                f"{len(bad)} images there that are not good ({some([e.name for e in bad])}); "
+                f"{len(bad)} images there that are anomalous ({some([e.name for e in bad])}); "
                 f"{remedy}"
             )
 

@@ -2,7 +2,9 @@
 
 Each line is a JSON object: `source-ref` is the image's place in S3, `anomaly-label-metadata` holds
 the `class-name` normal or anomaly, and `anomaly-mask-ref`, where there is one, a picture with a
-colour for each kind of anomaly on a background whose colour its metadata tell.
+colour for each kind of anomaly on a background whose colour its metadata tell. Users may choose
+other keys than `anomaly-label` and `anomaly-mask-ref`: the `type` in their metadata tells what they
+are.
 
 The images are looked for below the folder that was given, or that of the manifest: of
 `s3://bucket/a/b/1.jpg`, that is `bucket/a/b/1.jpg`, else `a/b/1.jpg`, else `b/1.jpg`, else `1.jpg`.
@@ -11,17 +13,21 @@ The images are looked for below the folder that was given, or that of the manife
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from patchbank.datasets.entries import Entry
-from patchbank.datasets.layout import problem_of, shown, subfolders
+from patchbank.datasets.layout import problem_of, shown, some, subfolders
 from patchbank.datasets.samples import GOOD, Label, Mask, Split
 from patchbank.errors import DatasetError
 
 ANOMALY = "anomaly"
 _LABELS: dict[str, Label] = {"normal": "good", "anomaly": "anomalous"}
+# The type in a key's metadata, and the key where metadata have none.
+_CLASSIFICATION = ("image-classification", "anomaly-label")
+_SEGMENTATION = ("semantic-segmentation", "anomaly-mask-ref")
 _WHITE = "#ffffff"
 _HEX = re.compile(r"#[0-9a-fA-F]{6}")
 
@@ -60,6 +66,7 @@ def read(
         if not lines:
             raise DatasetError(f"{file} names no image; expected a JSON object a line")
         read_ = [_entry(folder, where, values, category, split) for where, values in lines]
+        warnings += _remarks_on_labels(file, [values for _, values in lines])
         moved = [e for e in read_ if split == "train" and e.split == "test"]
         if moved:
             warnings.append(
@@ -77,7 +84,7 @@ def _entry(
     if not isinstance(source, str):
         raise DatasetError(f"{where}: no source-ref; expected a manifest of Lookout for Vision")
     path = _local(folder, where, source)
-    label = _label(where, values)
+    label = _label(values)
     kind, mask = GOOD, None
     if label == "anomalous":
         kind, mask = _anomaly(folder, where, values)
@@ -89,29 +96,73 @@ def _entry(
     return Entry(where, path, name, category, label, kind, split, mask)
 
 
-def _label(where: str, values: dict[str, Any]) -> Label:
-    metadata = values.get("anomaly-label-metadata")
-    if metadata is None:
-        return "unknown"
-    name = metadata.get("class-name") if isinstance(metadata, dict) else None
-    if name not in _LABELS:
-        raise DatasetError(
-            f"{where}: class-name in anomaly-label-metadata is {name!r}; expected normal or anomaly"
+def _label(values: dict[str, Any]) -> Label:
+    """Return what a line says of its image; unknown where nothing, or no one thing."""
+    labels = {_LABELS[name] for name in map(str.lower, _class_names(values)) if name in _LABELS}
+    return labels.pop() if len(labels) == 1 else "unknown"
+
+
+def _class_names(values: dict[str, Any]) -> list[str]:
+    return [
+        str(values[f"{key}-metadata"].get("class-name")) for key in _keys(values, *_CLASSIFICATION)
+    ]
+
+
+def _keys(values: dict[str, Any], wanted: str, default: str) -> list[str]:
+    """Return the keys whose metadata have a type, the usual key first."""
+    keys = []
+    for name, metadata in values.items():
+        key = name.removesuffix("-metadata")
+        if key == name or not isinstance(metadata, dict):
+            continue
+        if wanted in str(metadata.get("type", wanted if key == default else "")):
+            keys.append(key)
+    return sorted(keys, key=lambda key: key != default)
+
+
+def _remarks_on_labels(file: Path, lines: Sequence[dict[str, Any]]) -> list[str]:
+    """Say which labels of a manifest are none of those expected."""
+    unclear: Counter[str] = Counter()
+    other_types: Counter[str] = Counter()
+    for values in lines:
+        if _label(values) != "unknown":
+            continue
+        names = _class_names(values)
+        if names:
+            unclear[" and ".join(names)] += 1
+        else:
+            types = (
+                str(metadata.get("type"))
+                for name, metadata in values.items()
+                if name.endswith("-metadata") and isinstance(metadata, dict)
+            )
+            other_types.update(dict.fromkeys(types, 1))
+    remarks = []
+    if unclear:
+        listed = some([f"{name!r} ({count})" for name, count in unclear.most_common()])
+        remarks.append(
+            f"{file}: {unclear.total()} of {len(lines)} images are unknown by their class names "
+            f"{listed}; expected normal or anomaly"
         )
-    return _LABELS[name]
+    if other_types:
+        listed = some([f"{name} ({count})" for name, count in other_types.most_common()])
+        remarks.append(
+            f"{file}: images without a label of the type groundtruth/image-classification are "
+            f"unknown; they have {listed}"
+        )
+    return remarks
 
 
 def _anomaly(folder: Path, where: str, values: dict[str, Any]) -> tuple[str, Mask | None]:
     """Return an anomaly's kind, if its mask has just one, and the mask."""
-    source = values.get("anomaly-mask-ref")
+    keys = _keys(values, *_SEGMENTATION) or [_SEGMENTATION[1]]
+    source = values.get(keys[0])
     if source is None:
         return ANOMALY, None
-    metadata = values.get("anomaly-mask-ref-metadata")
+    metadata = values.get(f"{keys[0]}-metadata")
     colours = metadata.get("internal-color-map") if isinstance(metadata, dict) else None
     if not isinstance(source, str) or not isinstance(colours, dict):
-        raise DatasetError(
-            f"{where}: anomaly-mask-ref without the internal-color-map of its metadata"
-        )
+        raise DatasetError(f"{where}: {keys[0]} without the internal-color-map of its metadata")
     background, kinds = _WHITE, []
     for colour in colours.values():
         name = str(colour.get("class-name")) if isinstance(colour, dict) else ""

@@ -153,7 +153,7 @@ def test_a_manifest_in_the_folder_that_lists_anomalies_refuses_it(
                 for name, label in ((good, "normal"), (bad, "anomaly"))
             )
         )
-    with pytest.raises(DatasetError, match="lists 1 image") as error:
+    with pytest.raises(DatasetError, match="lists 1 images there that are anomalous") as error:
         collect([tmp_path], good_only=True)
     remedy = f"its good images, {tmp_path / 'images/a'}" if pure else "folder of their own"
     assert str(error.value).endswith(remedy)

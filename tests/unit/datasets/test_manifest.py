@@ -284,7 +284,6 @@ def test_one_manifest_of_lookout_for_vision_is_split(tmp_path: Path) -> None:
         ({"source-ref": "a/1.png"}, "a/1.png is no place in S3; expected s3://BUCKET/KEY"),
         ({"source-ref": "s3://bucket/../a/1.png"}, "leads out of its folder"),
         ({"source-ref": 7}, "line 2: no source-ref"),
-        ({"anomaly-label-metadata": {"class-name": "bad"}}, "is 'bad'; expected normal or anomaly"),
         ({"anomaly-mask-ref-metadata": {}}, "without the internal-color-map of its metadata"),
         ({"anomaly-mask-ref": "s3://bucket/9.png"}, "9.png is not below"),
         (
@@ -306,3 +305,66 @@ def test_a_mistake_in_a_line_of_lookout_is_explained(
     with pytest.raises(DatasetError, match=message) as error:
         loaded(file)
     assert "\n" not in str(error.value)
+
+
+CHOSEN = {
+    "anomaly-label": "kontrolle",
+    "anomaly-label-metadata": "kontrolle-metadata",
+    "anomaly-mask-ref": "kratzer-ref",
+    "anomaly-mask-ref-metadata": "kratzer-ref-metadata",
+}
+
+
+def with_keys(line: dict[str, Any], keys: dict[str, str]) -> dict[str, Any]:
+    return {keys.get(key, key): value for key, value in line.items()}
+
+
+def test_keys_of_lookout_that_a_user_chose_are_found_by_their_type(tmp_path: Path) -> None:
+    make(tmp_path, *IMAGES)
+    lines = [
+        lookout_line("a/1.png", "normal"),
+        lookout_line("a/2.png", "normal"),
+        lookout_line("b/3.png", "anomaly", "masks/3.png"),
+    ]
+    usual = loaded(write_lines(tmp_path / "all.manifest", *lines))
+    # Another labelling job said something else of the images.
+    line = {"line": 0, "line-metadata": {"class-name": "A", "type": TYPE}}
+    renamed = [line | with_keys(one, CHOSEN) for one in lines]
+    chosen = loaded(write_lines(tmp_path / "all.manifest", *renamed))
+    assert chosen == usual
+    assert [sample.label for sample in usual.test] == ["good", "anomalous"]
+    assert usual.test[1].kind == "scratch"
+    assert usual.test[1].mask is not None
+
+
+TYPE = "groundtruth/image-classification"
+
+
+def test_other_class_names_are_unknown_with_a_remark(tmp_path: Path) -> None:
+    make(tmp_path, *IMAGES)
+    file = write_lines(
+        tmp_path / "all.manifest",
+        lookout_line("a/1.png", "Normal"),
+        lookout_line("a/2.png", "normal"),
+        lookout_line("b/3.png", "blurred"),
+        lookout_line("masks/3.png", "anomaly")
+        | {"second": 1, "second-metadata": {"class-name": "normal", "type": TYPE}},
+    )
+    samples = loaded(file)
+    labels = [sample.label for sample in (*samples.train, *samples.test)]
+    assert labels == ["good", "good", "unknown", "unknown"]
+    (remark,) = samples.warnings
+    assert "2 of 4 images are unknown" in remark
+    assert "'blurred' (1), 'anomaly and normal' (1); expected normal or anomaly" in remark
+
+
+def test_labels_of_other_words_or_types_are_named_where_nothing_is_good(tmp_path: Path) -> None:
+    make(tmp_path, *IMAGES)
+    names = ("a/1.png", "a/2.png")
+    file = write_lines(tmp_path / "all.manifest", *(lookout_line(name, "ok") for name in names))
+    with pytest.raises(DatasetError, match=r"no good image.*'ok' \(2\); expected normal"):
+        loaded(file)
+    boxes = {"boxes": {}, "boxes-metadata": {"type": "groundtruth/object-detection"}}
+    write_lines(file, *(lookout_line(name, None) | boxes for name in names))
+    with pytest.raises(DatasetError, match=r"no good image.*object-detection \(2\)"):
+        loaded(file)
