@@ -43,6 +43,13 @@ Precision = Annotated[
         "is learned with 'patchbank\\[int8]'.  \\[default: f32]"
     ),
 ]
+BitDepth = Annotated[
+    int | None,
+    typer.Option(
+        help="How many bits of 16 hold values, 8 to 16, such as 12.  "
+        "\\[default: found out from the images]"
+    ),
+]
 Score = Annotated[
     str, typer.Option(help="Patch distances to image score: max, top1percent or reweighted.")
 ]

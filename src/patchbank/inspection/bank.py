@@ -51,6 +51,7 @@ class Bank:
         image_size: int | None = None,
         center_crop: int | None = None,
         precision: str | None = None,
+        bit_depth: int | None = None,
         coreset_ratio: float = DEFAULT_CORESET_RATIO,
         image_score: str = DEFAULT_SCORE,
         seed: int = 0,
@@ -68,6 +69,9 @@ class Bank:
             Names of the images, unique; paths name themselves.
         backbone, layers, image_size, center_crop, precision
             The extractor; None for the defaults.
+        bit_depth
+            How many bits of 16 hold values, 8 to 16, such as 12; by default found out from the
+            images, with a remark. Arrays of uint16 and files of 16 bits alike.
         coreset_ratio
             Share of the patches kept, in (0, 1].
         image_score
@@ -94,6 +98,7 @@ class Bank:
             image_size=image_size,
             center_crop=center_crop,
             precision=precision,
+            bit_depth=bit_depth,
             coreset_ratio=coreset_ratio,
             image_score=image_score,
             seed=seed,

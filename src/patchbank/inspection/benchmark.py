@@ -220,30 +220,31 @@ def _write_pictures(folder: Path, found: CategoryEvaluation) -> dict[str, Any]:
 
 def _galleries(found: CategoryEvaluation) -> Iterator[Gallery]:
     extremes = found.extremes
+    bit_depth = found.bank.settings.extractor.bit_depth
     yield Gallery(
         "worst",
         "Hardest to find",
         "The anomalous images with the lowest scores.",
-        _shown(extremes.lowest_anomalous),
+        _shown(extremes.lowest_anomalous, bit_depth),
     )
     yield Gallery(
         "good",
         "Nearest to a false alarm",
         "The good images with the highest scores.",
-        _shown(extremes.highest_good),
+        _shown(extremes.highest_good, bit_depth),
     )
     yield Gallery(
         "best",
         "Clearest finds",
         "The anomalous images with the highest scores.",
-        _shown(extremes.highest_anomalous),
+        _shown(extremes.highest_anomalous, bit_depth),
     )
 
 
-def _shown(cases: Sequence[JudgedCase]) -> Iterator[ShownCase]:
+def _shown(cases: Sequence[JudgedCase], bit_depth: int | None) -> Iterator[ShownCase]:
     for case in cases:
         sample, judgement = case.sample, case.judgement
-        pixels = decode(sample.path).pixels
+        pixels = decode(sample.path, bit_depth=bit_depth).pixels
         height, width = pixels.shape[:2]
         try:
             mask = None if sample.mask is None else read_mask(sample.mask, height, width)

@@ -198,7 +198,7 @@ def _synthetic(
     origin: Path,
     random: np.random.Generator,
 ) -> NewDefect:
-    good = decode(origin, limits=workspace.limits)
+    good = decode(origin, limits=workspace.limits, bit_depth=extractor.settings.bit_depth)
     extraction = extractor.extract_one(
         cut_paste(good.pixels, random), name=name, thumbnail_side=THUMBNAIL_SIDE
     )

@@ -141,6 +141,7 @@ class CategoryEvaluation:
                 "refused": len(self.bank.refused) + len(self.refused),
                 "bank_size": len(self.bank.features),
                 "center_crop": self.bank.settings.extractor.center_crop,
+                "bit_depth": self.bank.settings.extractor.bit_depth,
             },
             remarks=tuple(remarks),
             synthetic=self.synthetic,
@@ -288,8 +289,8 @@ def evaluate_category(
         progress=in_category,
     )
     fit_seconds = time.perf_counter() - began
-    judge = Judge(bank.features, settings, bank.calibration)
-    extractor = workspace.extractor(settings.extractor, bank.quantised)
+    judge = Judge(bank.features, bank.settings, bank.calibration)
+    extractor = workspace.extractor(bank.settings.extractor, bank.quantised)
     milliseconds = _milliseconds_per_image(judge, extractor, samples.test, workspace.limits)
     pixels = PixelScores() if samples.has_masks else None
     extremes = Extremes(cases)

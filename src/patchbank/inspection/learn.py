@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchbank.errors import IndistinctImagesError
+from patchbank.inspection.bit_depth import settled_bit_depth
 from patchbank.inspection.calibration_scores import CalibrationScores
 from patchbank.inspection.gather import THUMBNAIL_SIDE, ReferenceImage, References
 from patchbank.inspection.indistinct import why_useless
@@ -122,6 +123,8 @@ def learn(
     watch = Stopwatch()
     limit = checked_limit(memory_limit)
     names = checked_names(sources, names)
+    with watch.stage("features"):
+        settings, remarks = settled_bit_depth(workspace, sources, names, settings, progress)
     quantised = None
     if settings.extractor.is_quantised:
         # Too little memory is said before the work; in f32 the network takes about as much.
@@ -141,7 +144,7 @@ def learn(
         )
         bank = _bank_of(streamed, extractor, settings, watch)
     _check_distinct(bank)
-    return replace(bank, remarks=remarks_of(bank))
+    return replace(bank, remarks=(*remarks, *remarks_of(bank)))
 
 
 def _check_distinct(bank: LearnedBank) -> None:

@@ -53,7 +53,12 @@ def quantised_graph(
 
     def prepared(number: int) -> NDArray[np.uint8] | None:
         try:
-            image = decode(sources[number], limits=workspace.limits, name=names[number])
+            image = decode(
+                sources[number],
+                limits=workspace.limits,
+                name=names[number],
+                bit_depth=settings.bit_depth,
+            )
             square = settings.preprocessing.apply(image.pixels, grey=image.grey)
             check_content(image, square, names[number])
         except ImageError as error:

@@ -91,6 +91,7 @@ def make_fit_settings(
     image_size: int | None = None,
     center_crop: int | None = None,
     precision: str | None = None,
+    bit_depth: int | None = None,
     coreset_ratio: float = DEFAULT_CORESET_RATIO,
     image_score: str = DEFAULT_SCORE,
     seed: int = 0,
@@ -109,6 +110,7 @@ def make_fit_settings(
         "image_size": image_size,
         "center_crop": center_crop,
         "precision": precision,
+        "bit_depth": bit_depth,
     }
     return FitSettings(
         extractor=ExtractorSettings(

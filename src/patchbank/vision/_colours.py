@@ -14,7 +14,7 @@ _DIRECT: Final = frozenset({"1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "HSV"
 _WITH_ALPHA: Final = frozenset({"LA", "PA", "RGBA", "La", "RGBa"})
 
 
-def image_to_rgb(image: Image.Image, name: str) -> Image.Image:
+def image_to_rgb(image: Image.Image, name: str, bit_depth: int | None = None) -> Image.Image:
     """Return a loaded Pillow image as mode RGB.
 
     Raises
@@ -26,7 +26,7 @@ def image_to_rgb(image: Image.Image, name: str) -> Image.Image:
     if mode == "RGB" and "transparency" not in image.info:
         return image
     if mode.startswith(("I", "F")):
-        return Image.fromarray(array_to_rgb(np.asarray(image), name))
+        return Image.fromarray(array_to_rgb(np.asarray(image), name, bit_depth))
     if mode in _WITH_ALPHA or (mode in _DIRECT and "transparency" in image.info):
         # Pillow converts premultiplied grey ("La") by way of "LA" only.
         rgba = (image.convert("LA") if mode == "La" else image).convert("RGBA")
@@ -38,15 +38,19 @@ def image_to_rgb(image: Image.Image, name: str) -> Image.Image:
     raise ImageError(f"{name}: colour mode {mode} is not supported; save it as RGB or grey")
 
 
-def array_to_rgb(array: npt.NDArray[Any], name: str) -> npt.NDArray[np.uint8]:
+def array_to_rgb(
+    array: npt.NDArray[Any], name: str, bit_depth: int | None = None
+) -> npt.NDArray[np.uint8]:
     """Return an array (height, width) or (height, width, 1 | 3 | 4) as RGB of its own memory.
+
+    `bit_depth` is the number of bits of 16 that hold values; all without it.
 
     Raises
     ------
     ImageError
         Its type has no stated scale, or its values are outside it.
     """
-    eight = _to_eight_bits(array, name)
+    eight = _to_eight_bits(array, name, bit_depth or 16)
     if eight.ndim == 2:
         eight = eight[:, :, None]
     channels = eight.shape[2]
@@ -59,7 +63,7 @@ def array_to_rgb(array: npt.NDArray[Any], name: str) -> npt.NDArray[np.uint8]:
     return np.array(eight, order="C")
 
 
-def _to_eight_bits(array: npt.NDArray[Any], name: str) -> npt.NDArray[np.uint8]:
+def _to_eight_bits(array: npt.NDArray[Any], name: str, bit_depth: int) -> npt.NDArray[np.uint8]:
     kind = array.dtype
     if kind == np.uint8:
         return array
@@ -70,9 +74,9 @@ def _to_eight_bits(array: npt.NDArray[Any], name: str) -> npt.NDArray[np.uint8]:
             raise ImageError(
                 f"{name}: has integers from {array.min()} to {array.max()}; scale them to 0..65535"
             )
-        return ((array + 128) // 257).astype(np.uint8)
+        return _sixteen_to_eight(array, name, bit_depth)
     if kind.kind == "u" and kind.itemsize == 2:
-        return ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)
+        return _sixteen_to_eight(array, name, bit_depth)
     if kind.kind == "f":
         # NaN fails both comparisons, hence their form.
         if not (array.min() >= 0 and array.max() <= 1):
@@ -83,3 +87,26 @@ def _to_eight_bits(array: npt.NDArray[Any], name: str) -> npt.NDArray[np.uint8]:
     raise ImageError(
         f"{name}: has type {kind}; give uint8, uint16, bool, int32 in 0..65535 or floats in 0..1"
     )
+
+
+def _sixteen_to_eight(array: npt.NDArray[Any], name: str, bit_depth: int) -> npt.NDArray[np.uint8]:
+    top = 2**bit_depth - 1
+    colours = array[..., :3] if array.ndim == 3 else array
+    if colours.max() > top:
+        raise ImageError(
+            f"{name}: has values up to {colours.max()}, and the bit depth set for these images, "
+            f"{bit_depth}, ends at {top}; give images of the same camera mode, or fit with "
+            "--bit-depth 16"
+        )
+    eight = _scaled(array, top)
+    if array.ndim == 3 and array.shape[2] == 4 and array[:, :, 3].max() > top:
+        # Transparency may have a scale of its own.
+        eight[:, :, 3] = _scaled(array[:, :, 3], 65535)
+    return eight
+
+
+def _scaled(array: npt.NDArray[Any], top: int) -> npt.NDArray[np.uint8]:
+    """Return values of 0 to `top` as 0 to 255, rounded."""
+    if top == 65535:
+        return ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    return ((array.astype(np.uint32) * 255 + top // 2) // top).astype(np.uint8)

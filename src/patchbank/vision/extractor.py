@@ -360,7 +360,7 @@ class Extractor:
     ) -> Extraction | Refusal:
         start = time.perf_counter()
         try:
-            image = decode(source, limits=limits, name=name)
+            image = decode(source, limits=limits, name=name, bit_depth=self.settings.bit_depth)
         except ImageError as error:
             return Refusal(source, error)
         decoded = time.perf_counter()

@@ -44,6 +44,9 @@ class ExtractorSettings:
     resize_precision : str
         ``"uint8"`` or ``"float32"``: whether values are rounded after the resize (`Preprocessing`);
         int8 needs the former.
+    bit_depth : int, optional
+        How many bits of an image of 16 hold values, 8 to 16; without it, and with 16, 65535 is
+        white.
 
     Raises
     ------
@@ -58,6 +61,7 @@ class ExtractorSettings:
     pooling: int = 3
     precision: str = "f32"
     resize_precision: str = "uint8"
+    bit_depth: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", check_layers(self.backbone, tuple(self.layers)))
@@ -69,6 +73,10 @@ class ExtractorSettings:
             raise ParameterError(
                 f"pooling is {self.pooling}; give an odd number from 1 to {_LARGEST_POOLING}"
             )
+        if self.bit_depth is not None and (
+            type(self.bit_depth) is not int or not 8 <= self.bit_depth <= 16
+        ):
+            raise ParameterError(f"bit depth is {self.bit_depth!r}; give 8 to 16, such as 12")
         if self.precision not in PRECISIONS:
             raise ParameterError(
                 f"precision is {self.precision!r}; give one of {', '.join(PRECISIONS)}"
@@ -105,6 +113,8 @@ class ExtractorSettings:
         if self.resize_precision == "uint8":
             # The setting came later: banks made before it keep their fingerprint.
             del content["resize_precision"]
+        if self.bit_depth in (None, 16):
+            del content["bit_depth"]
         if graph_sha256 is not None:
             content["graph"] = graph_sha256
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

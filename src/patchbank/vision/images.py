@@ -8,27 +8,27 @@ import io
 import os
 import struct
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from PIL import (
-    BmpImagePlugin,
-    Image,
-    JpegImagePlugin,
-    PngImagePlugin,
-    TiffImagePlugin,
-    UnidentifiedImageError,
-    WebPImagePlugin,
-)
+from PIL import Image, UnidentifiedImageError
 
 from patchbank.errors import ImageError
-from patchbank.files import UnfitFileError, read_regular
+from patchbank.files import UnfitFileError, open_regular, read_regular
 from patchbank.vision._colours import array_to_rgb, image_to_rgb
 from patchbank.vision._damage import check_png, check_png_rows
+from patchbank.vision._formats import (
+    format_of,
+    has_sixteen_bits,
+    may_have_sixteen_bits,
+    open_image,
+    sixteen_bit_values,
+)
 from patchbank.vision._orientation import orientation_of, upright
 from patchbank.vision._quiet import quiet_decoders
 from patchbank.vision.heif import heif_format, heif_suffixes, open_heif
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 quiet_decoders()
 
+Result = TypeVar("Result")
 Pixels = npt.NDArray[np.uint8]
 ImageSource = str | Path | bytes | Image.Image | npt.NDArray[Any]
 
@@ -151,7 +152,11 @@ def image_suffixes() -> frozenset[str]:
 
 
 def decode(
-    source: ImageSource, *, limits: ImageLimits = DEFAULT_LIMITS, name: str = ""
+    source: ImageSource,
+    *,
+    limits: ImageLimits = DEFAULT_LIMITS,
+    name: str = "",
+    bit_depth: int | None = None,
 ) -> DecodedImage:
     """Decode an image file, its bytes, a Pillow image or an array into RGB of eight bits.
 
@@ -175,6 +180,9 @@ def decode(
         Larger images are refused before they are decoded.
     name : str
         What an image that has no path is called in messages.
+    bit_depth : int, optional
+        How many bits of 16 hold values, 8 to 16: with 12, 4095 becomes 255, and a value above is an
+        error. Without it all 16 do.
 
     Returns
     -------
@@ -187,21 +195,54 @@ def decode(
     """
     if isinstance(source, str | Path):
         path = Path(source)
-        return _decode_bytes(_read(path, limits), str(path), limits)
+        return _decode_bytes(_read(path, limits), str(path), limits, bit_depth)
     if isinstance(source, bytes):
         if not source:
             raise ImageError(f"{_shown(name) or _UNNAMED}: is empty (0 bytes); give an image")
         if len(source) > limits.max_bytes:
             raise _too_many_bytes(_shown(name) or _UNNAMED, len(source), limits)
-        return _decode_bytes(source, name, limits)
+        return _decode_bytes(source, name, limits, bit_depth)
     if isinstance(source, Image.Image):
-        return _decode_pillow(source, name, limits)
+        return _decode_pillow(source, name, limits, bit_depth)
     if isinstance(source, np.ndarray):
-        return _decode_array(source, name, limits)
+        return _decode_array(source, name, limits, bit_depth)
     raise ImageError(
         f"{_shown(name) or _UNNAMED}: cannot use {type(source).__name__}; "
         "give a path, bytes, a Pillow image or an array"
     )
+
+
+def largest_value(
+    source: ImageSource, *, limits: ImageLimits = DEFAULT_LIMITS, name: str = ""
+) -> int | None:
+    """Return the largest value of an image of 16 bits; None for any other, or one not usable.
+
+    Only of those is more than the header read.
+    """
+    try:
+        if isinstance(source, str | Path):
+            path = Path(source)
+            with open_regular(path, limits.max_bytes) as file:
+                if not may_have_sixteen_bits(file):
+                    return None
+            source, name = _read(path, limits), str(path)
+        if isinstance(source, bytes):
+            if not may_have_sixteen_bits(io.BytesIO(source)):
+                return None
+            content = source
+            values, _, _ = _read_as(
+                lambda image, _: sixteen_bit_values(image, content), content, name, limits
+            )
+        elif isinstance(source, Image.Image) and source.mode.startswith("I"):
+            values = np.asarray(source)
+        elif isinstance(source, np.ndarray) and source.dtype.name in ("uint16", "int32"):
+            values = source
+        else:
+            return None
+    except (ImageError, *_DAMAGE):
+        return None  # refused, with the reason, when it is decoded to be learned
+    colours = values[..., :3] if values.ndim == 3 else values
+    return int(colours.max()) if colours.size and colours.min() >= 0 else None
 
 
 def thumbnail(pixels: Pixels, side: int = 128) -> bytes:
@@ -263,8 +304,11 @@ def _folder_given(path: Path, shown: str) -> ImageError:
     return ImageError(f"{shown}: is a folder; give an image file")
 
 
-def _decode_bytes(content: bytes, name: str, limits: ImageLimits) -> DecodedImage:
-    kind = _format_of(content)
+def _read_as(
+    use: Callable[[ImageFile, str], Result], content: bytes, name: str, limits: ImageLimits
+) -> tuple[Result, str, str]:
+    """Return what `use` makes of a file's image and label, the file's format and mode."""
+    kind = format_of(content) or heif_format(content)
     label = _shown(name) or _UNNAMED
     if kind is None:
         raise ImageError(f"{label}: is not an image of a known format; give one of {_FORMATS}")
@@ -274,10 +318,9 @@ def _decode_bytes(content: bytes, name: str, limits: ImageLimits) -> DecodedImag
             mode = image.mode
             if kind == "PNG":
                 check_png(content)
-            image.load()
+            result = use(image, label)
             if kind == "PNG":
                 check_png_rows(content, image)
-            pixels = _upright_rgb(image, label)
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
@@ -290,15 +333,33 @@ def _decode_bytes(content: bytes, name: str, limits: ImageLimits) -> DecodedImag
             f"{label}: is damaged or of an unsupported kind of {kind} ({_reason(error)}); "
             "save it again"
         ) from error
+    return result, kind, mode
+
+
+def _decode_bytes(
+    content: bytes, name: str, limits: ImageLimits, bit_depth: int | None
+) -> DecodedImage:
+    def pixels_of(image: ImageFile, label: str) -> Pixels:
+        # At full depth the high byte of colours is all that is kept.
+        if bit_depth in (None, 16) or not has_sixteen_bits(image):
+            image.load()
+            return _upright_rgb(image, label)
+        values = sixteen_bit_values(image, content)
+        rgb = Image.fromarray(array_to_rgb(values, label, bit_depth))
+        return np.asarray(upright(rgb, orientation_of(image)))
+
+    pixels, kind, mode = _read_as(pixels_of, content, name, limits)
     return DecodedImage(pixels, hashlib.sha256(content).hexdigest(), name, kind, mode)
 
 
-def _decode_pillow(image: Image.Image, name: str, limits: ImageLimits) -> DecodedImage:
+def _decode_pillow(
+    image: Image.Image, name: str, limits: ImageLimits, bit_depth: int | None
+) -> DecodedImage:
     label = _shown(name) or _UNNAMED
     _check_size(image.size, label, limits)
     try:
         image.load()
-        pixels = _upright_rgb(image, label)
+        pixels = _upright_rgb(image, label, bit_depth)
     except ImageError:
         raise
     except MemoryError as error:
@@ -311,7 +372,9 @@ def _decode_pillow(image: Image.Image, name: str, limits: ImageLimits) -> Decode
     return DecodedImage(pixels, _digest(pixels), name, image.format or "Pillow", image.mode)
 
 
-def _decode_array(array: npt.NDArray[Any], name: str, limits: ImageLimits) -> DecodedImage:
+def _decode_array(
+    array: npt.NDArray[Any], name: str, limits: ImageLimits, bit_depth: int | None
+) -> DecodedImage:
     label = _shown(name) or _UNNAMED
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
         raise ImageError(
@@ -319,7 +382,7 @@ def _decode_array(array: npt.NDArray[Any], name: str, limits: ImageLimits) -> De
         )
     height, width = array.shape[:2]
     _check_size((width, height), label, limits)
-    pixels = array_to_rgb(array, label)
+    pixels = array_to_rgb(array, label, bit_depth)
     return DecodedImage(pixels, _digest(array), name, "array", str(array.dtype))
 
 
@@ -339,38 +402,10 @@ def _shown(name: str) -> str:
     return name if name.isprintable() else ascii(name)
 
 
-def _format_of(content: bytes) -> str | None:
-    """Return the format by its signature.
-
-    Pillow's own `Image.open` would do, but it warns of large images by a limit that belongs to the
-    whole process; our own limit is checked instead.
-    """
-    if content.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "PNG"
-    if content.startswith(b"\xff\xd8\xff"):
-        return "JPEG"
-    if content.startswith(b"BM"):
-        return "BMP"
-    if content.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
-        return "TIFF"
-    if content.startswith(b"RIFF") and content[8:12] == b"WEBP":
-        return "WebP"
-    return heif_format(content)
-
-
 def _open(kind: str, content: bytes, label: str) -> ImageFile:
     if kind in ("HEIC", "AVIF"):
         return open_heif(kind, content, label)
-    file = io.BytesIO(content)
-    if kind == "PNG":
-        return PngImagePlugin.PngImageFile(file)
-    if kind == "JPEG":
-        return JpegImagePlugin.JpegImageFile(file)
-    if kind == "BMP":
-        return BmpImagePlugin.BmpImageFile(file)
-    if kind == "TIFF":
-        return TiffImagePlugin.TiffImageFile(file)
-    return WebPImagePlugin.WebPImageFile(file)
+    return open_image(kind, io.BytesIO(content))
 
 
 def _check_size(size: tuple[int, int], name: str, limits: ImageLimits) -> None:
@@ -402,5 +437,5 @@ def _reason(error: BaseException) -> str:
     return " ".join(str(error).split())[:120] or type(error).__name__
 
 
-def _upright_rgb(image: Image.Image, name: str) -> Pixels:
-    return np.asarray(upright(image_to_rgb(image, name), orientation_of(image)))
+def _upright_rgb(image: Image.Image, name: str, bit_depth: int | None = None) -> Pixels:
+    return np.asarray(upright(image_to_rgb(image, name, bit_depth), orientation_of(image)))
