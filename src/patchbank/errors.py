@@ -100,6 +100,10 @@ class DatabaseTooNewError(DatabaseError):
     """The database was made by a newer patchbank; upgrade this one."""
 
 
+class DatabaseReadOnlyError(DatabaseError):
+    """Nothing can be written to the database; name the primary server."""
+
+
 class PgvectorMissingError(DatabaseError):
     """The database has no pgvector extension of version 0.8 or newer; install it on the server."""
 

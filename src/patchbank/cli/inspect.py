@@ -36,6 +36,16 @@ def inspect_command(
             "--in-database", help="Find nearest patches in SQL instead of memory: far slower."
         ),
     ] = False,
+    no_record: Annotated[
+        bool, typer.Option("--no-record", help="Keep no record of it in the database.")
+    ] = False,
+    on_database_loss: Annotated[
+        str,
+        typer.Option(
+            help="When the database goes away meanwhile: raise its error, or judge on without "
+            "recording."
+        ),
+    ] = "raise",
     json: options.Json = False,
 ) -> int:
     """Judge images: pass, or fail with where and how strongly.
@@ -43,6 +53,7 @@ def inspect_command(
     Exits 0 when all pass, 1 when any fails, 2 when an image could not be judged.
     """
     code = 0
+    told: tuple[str, ...] = ()
     with Workspace() as workspace, show_progress(results_appear=True) as progress:
         for result in inspect_paths(
             workspace,
@@ -51,6 +62,8 @@ def inspect_command(
             top=top,
             heatmaps=heatmaps,
             in_database=in_database,
+            record=not no_record,
+            on_database_loss=on_database_loss,
             on_remarks=print_remarks,
             progress=progress,
         ):
@@ -60,6 +73,9 @@ def inspect_command(
                 if json:
                     print_json({"category": category, **result.to_json()})
                 continue
+            if result.remarks and result.remarks != told:
+                told = result.remarks
+                print_remarks(told)
             if not result.passed and code == 0:
                 code = EXIT_FAILED
             if json:

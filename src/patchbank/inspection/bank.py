@@ -39,7 +39,7 @@ class Bank:
         self.last_fit: FitReport | None = None
         self.remarks: tuple[str, ...] = ()
         self._workspace = workspace
-        self._inspectors: dict[bool, Inspector] = {}
+        self._inspectors: dict[tuple[bool, bool, str], Inspector] = {}
 
     def fit(
         self,
@@ -199,6 +199,8 @@ class Bank:
         top: int = DEFAULT_TOP,
         heatmaps: str | Path | None = None,
         in_database: bool = False,
+        record: bool = True,
+        on_database_loss: str = "raise",
     ) -> Inspection:
         """Judge one image.
 
@@ -212,6 +214,11 @@ class Bank:
             Folder to write a heatmap picture to.
         in_database
             Find nearest neighbours in SQL instead of memory: the same verdicts, far slower.
+        record
+            Whether the database is to keep the inspection.
+        on_database_loss
+            ``"judge"`` to judge by the bank in memory while the database is away, and say so in
+            the inspection's `recorded` and `remarks`; ``"raise"`` to raise its error.
 
         Raises
         ------
@@ -221,7 +228,8 @@ class Bank:
             If there is no bank to judge by, or this installation cannot.
         """
         folder = None if heatmaps is None else Path(heatmaps)
-        return self._ready(in_database).inspect(image, name=name, top=top, heatmaps=folder)
+        inspector = self._ready(in_database, record, on_database_loss)
+        return inspector.inspect(image, name=name, top=top, heatmaps=folder)
 
     def inspect_many(
         self,
@@ -230,6 +238,8 @@ class Bank:
         top: int = DEFAULT_TOP,
         heatmaps: str | Path | None = None,
         in_database: bool = False,
+        record: bool = True,
+        on_database_loss: str = "raise",
         progress: Progress = silent,
     ) -> Iterator[Inspection | Refused]:
         """Judge images in their order, several at once; one that cannot be used is `Refused`.
@@ -238,9 +248,8 @@ class Bank:
         """
         sources, self.remarks = _sources(images)
         folder = None if heatmaps is None else Path(heatmaps)
-        return self._ready(in_database).inspect_many(
-            sources, top=top, heatmaps=folder, progress=progress
-        )
+        inspector = self._ready(in_database, record, on_database_loss)
+        return inspector.inspect_many(sources, top=top, heatmaps=folder, progress=progress)
 
     def search(
         self,
@@ -281,12 +290,17 @@ class Bank:
     ) -> None:
         self.close()
 
-    def _ready(self, in_database: bool) -> Inspector:
-        if in_database not in self._inspectors:
-            self._inspectors[in_database] = Inspector(
-                self._workspace, self.category, in_database=in_database
+    def _ready(self, in_database: bool, record: bool, on_database_loss: str) -> Inspector:
+        key = in_database, record, on_database_loss
+        if key not in self._inspectors:
+            self._inspectors[key] = Inspector(
+                self._workspace,
+                self.category,
+                in_database=in_database,
+                record=record,
+                on_database_loss=on_database_loss,
             )
-        return self._inspectors[in_database]
+        return self._inspectors[key]
 
 
 def _sources(

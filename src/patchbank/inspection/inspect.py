@@ -23,6 +23,7 @@ from patchbank.errors import (
 from patchbank.inspection.heatmaps import heatmap_path, write_heatmap
 from patchbank.inspection.in_database import DatabaseNeighbours
 from patchbank.inspection.judge import Judge
+from patchbank.inspection.recording import LOSSES, Absence, check_on_database_loss
 from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.sources import checked_name, checked_names, source_name
 from patchbank.inspection.timing import Stopwatch
@@ -161,6 +162,12 @@ class Inspector:
     in_database
         Leave the bank in PostgreSQL and find nearest neighbours there: the same verdicts, scores
         equal to float32 rounding, and hundreds of times the time.
+    record
+        Whether the database is to keep what was judged.
+    on_database_loss
+        ``"judge"`` to go on with the bank in memory while the database is away: such inspections
+        say that they were not recorded. It is asked for in the background, and used again from
+        then on. ``"raise"`` to raise its error.
 
     Raises
     ------
@@ -172,7 +179,18 @@ class Inspector:
         When it is asked to judge and the bank has no calibration.
     """
 
-    def __init__(self, workspace: Workspace, category: str, *, in_database: bool = False) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        category: str,
+        *,
+        in_database: bool = False,
+        record: bool = True,
+        on_database_loss: str = "raise",
+    ) -> None:
+        check_on_database_loss(on_database_loss, in_database=in_database)
+        self._wanted = record
+        self._absence = Absence(self._key) if on_database_loss == "judge" else None
         self.workspace = workspace
         self.category = category
         self._in_database = in_database
@@ -261,8 +279,22 @@ class Inspector:
                         # A fit came between: on with the bank it made.
                         break
 
+    def _key(self) -> tuple[int, int]:
+        return self.workspace.database.banks.active_key(self.category)
+
     def _current(self) -> _ReadyBank:
-        key = self.workspace.database.banks.active_key(self.category)
+        if self._absence is None:
+            return self._newest()
+        if self._absence.reason is None:
+            try:
+                with self.workspace.database.at_once():
+                    return self._newest()
+            except LOSSES as error:
+                self._absence.begin(error)
+        return self._bank
+
+    def _newest(self) -> _ReadyBank:
+        key = self._key()
         with self._lock:
             if key != (self._bank.stored.category_id, self._bank.stored.version):
                 self._bank = _ReadyBank(self.workspace, self.category, self._in_database)
@@ -278,8 +310,8 @@ class Inspector:
         extraction = bank.extractor.extract_one(source, name=name, limits=self.workspace.limits)
         judged = self._judge(bank, top, heatmaps, name, extraction, watch)
         with watch.stage("record"):
-            self._record([judged])
-        return judged.inspection(watch.milliseconds())
+            missed = self._record([judged])
+        return self._answer(judged, watch.milliseconds(), missed)
 
     def _inspect_or_refuse(
         self, source: ImageSource, name: str, top: int, heatmaps: Path | None
@@ -315,7 +347,7 @@ class Inspector:
         watch = Stopwatch()
         try:
             with watch.stage("record"):
-                self._record(judged)
+                missed = self._record(judged)
         except BankGoneError:
             # Rare: the bank that judged them is no more. They are judged anew, singly.
             for source, name in retry:
@@ -327,7 +359,7 @@ class Inspector:
                 yield one
             else:
                 stages = {**one.timings_ms, "record": each}
-                yield one.inspection({**stages, "total": sum(stages.values())})
+                yield self._answer(one, {**stages, "total": sum(stages.values())}, missed)
 
     def _judge(
         self,
@@ -368,8 +400,33 @@ class Inspector:
         stages = {stage: 1e3 * seconds for stage, seconds in watch.seconds.items()}
         return _Judged(unrecorded, bank.stored.category_id, image.sha256, stages)
 
-    def _record(self, judged: Sequence[_Judged]) -> None:
-        self.workspace.database.inspections.record_many([one.record() for one in judged])
+    def _record(self, judged: Sequence[_Judged]) -> str | None:
+        """Record what was judged; return why not, where the database is away."""
+        if not self._wanted:
+            return None
+        records = [one.record() for one in judged]
+        if self._absence is None:
+            self.workspace.database.inspections.record_many(records)
+            return None
+        if self._absence.reason is not None:
+            return self._absence.reason
+        try:
+            with self.workspace.database.at_once():
+                self.workspace.database.inspections.record_many(records)
+        except LOSSES as error:
+            return self._absence.begin(error)
+        return None
+
+    def _answer(
+        self, judged: _Judged, timings_ms: dict[str, float], missed: str | None
+    ) -> Inspection:
+        """Return an inspection with its final timings, and whether it was recorded."""
+        return replace(
+            judged.unrecorded,
+            timings_ms=timings_ms,
+            recorded=self._wanted and missed is None,
+            remarks=() if missed is None else (f"not recorded: {missed}",),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -380,10 +437,6 @@ class _Judged:
     category_id: int
     sha256: str
     timings_ms: dict[str, float]
-
-    def inspection(self, timings_ms: dict[str, float]) -> Inspection:
-        """Return the inspection with its final timings."""
-        return replace(self.unrecorded, timings_ms=timings_ms)
 
     def record(self) -> NewInspection:
         """Return what the database keeps."""
@@ -416,6 +469,8 @@ def inspect_paths(
     top: int = DEFAULT_TOP,
     heatmaps: Path | None = None,
     in_database: bool = False,
+    record: bool = True,
+    on_database_loss: str = "raise",
     on_remarks: Callable[[Sequence[str]], None] = lambda _: None,
     progress: Progress = silent,
 ) -> Iterator[Inspection | Refused]:
@@ -425,5 +480,11 @@ def inspect_paths(
     """
     found = collect(paths)
     on_remarks(found.remarks)
-    inspector = Inspector(workspace, category, in_database=in_database)
+    inspector = Inspector(
+        workspace,
+        category,
+        in_database=in_database,
+        record=record,
+        on_database_loss=on_database_loss,
+    )
     yield from inspector.inspect_many(found.images, top=top, heatmaps=heatmaps, progress=progress)

@@ -64,6 +64,10 @@ class Inspection:
         That part as (x0, y0, x1, y1) in pixels of the original image.
     timings_ms
         Milliseconds each stage took, and their ``total``.
+    recorded
+        Whether the database has it.
+    remarks
+        What one should know of it, as why it was not recorded though it should have been.
     """
 
     image: str
@@ -82,6 +86,8 @@ class Inspection:
     map_threshold: float
     heatmap: Path | None = None
     timings_ms: dict[str, float] = field(default_factory=dict)
+    recorded: bool = False
+    remarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.verdict not in VERDICTS:
@@ -116,6 +122,8 @@ class Inspection:
             "bank_version": self.bank_version,
             "heatmap": None if self.heatmap is None else str(self.heatmap),
             "timings_ms": {name: round(value, 3) for name, value in self.timings_ms.items()},
+            "recorded": self.recorded,
+            "remarks": list(self.remarks),
         }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -115,6 +116,7 @@ class Database:
         self._place = place
         self._prepared = prepared
         self._limits = limits
+        self._hurry = threading.local()
         # One connection stays: the embedded server sees that it is still wanted.
         self._pool = Pool(self._reconnect, first, size=max_connections)
 
@@ -290,7 +292,17 @@ class Database:
             raise
 
     def _reconnect(self) -> LimitedConnection:
-        return _connect(self._place, self._limits, patient=True)
+        patient = not getattr(self._hurry, "set", False)
+        return _connect(self._place, self._limits, patient=patient)
+
+    @contextlib.contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Let this thread not wait for a server that is away."""
+        self._hurry.set = True
+        try:
+            yield
+        finally:
+            self._hurry.set = False
 
 
 def open_database(

@@ -13,6 +13,7 @@ from psycopg import errors
 
 from patchbank.errors import (
     DatabaseError,
+    DatabaseReadOnlyError,
     DatabaseUnreachableError,
     DiskFullError,
     ParameterError,
@@ -125,9 +126,14 @@ def explain(error: Exception, place: Place) -> PatchbankError:
             f"{place} cannot store a character: {reason}; use plainer names, or a database made "
             "with `createdb --encoding=UTF8 --template=template0`"
         )
-    if isinstance(error, errors.InsufficientPrivilege | errors.ReadOnlySqlTransaction):
+    if isinstance(error, errors.ReadOnlySqlTransaction):
+        return DatabaseReadOnlyError(
+            f"{place} is read-only: {reason}; name the primary server, or inspect with --no-record"
+        )
+    if isinstance(error, errors.InsufficientPrivilege):
         return DatabaseError(
-            f"{place} refused: {reason}; patchbank needs a role that may create and write tables"
+            f"{place} refused: {reason}; this needs a role that may create and write tables "
+            "(docs/server.md has what a role needs that may inspect only)"
         )
     lost = (psycopg.OperationalError, psycopg.InterfaceError)
     if isinstance(error, lost) and getattr(error, "sqlstate", None) in (None, "57P01", "57P02"):

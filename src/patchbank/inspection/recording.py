@@ -1,0 +1,73 @@
+"""Whether what was judged is recorded, and what happens while the database is away."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from patchbank.errors import (
+    DatabaseReadOnlyError,
+    DatabaseUnreachableError,
+    DiskFullError,
+    EmbeddedServerError,
+    ParameterError,
+    PatchbankError,
+)
+
+# What passes by itself, or once somebody has seen to the server.
+LOSSES = (DatabaseUnreachableError, DatabaseReadOnlyError, DiskFullError, EmbeddedServerError)
+_ASK_SECONDS = 0.5
+
+
+class Absence:
+    """Whether the database is away: found out by who needs it, ended by a thread that asks for it.
+
+    Parameters
+    ----------
+    ask
+        Asks the database something; raises one of `LOSSES` while it is away.
+    """
+
+    def __init__(self, ask: Callable[[], object]) -> None:
+        self._ask = ask
+        self._lock = threading.Lock()
+        self._reason: str | None = None
+
+    @property
+    def reason(self) -> str | None:
+        """Why the database is away; None while it is there."""
+        return self._reason
+
+    def begin(self, error: PatchbankError) -> str:
+        """Take the database for away, until it answers; return why."""
+        reason = str(error)
+        with self._lock:
+            if self._reason is None:
+                threading.Thread(target=self._wait, name="patchbank-absence", daemon=True).start()
+            self._reason = reason
+        return reason
+
+    def _wait(self) -> None:
+        while True:
+            time.sleep(_ASK_SECONDS)
+            try:
+                self._ask()
+            except LOSSES:
+                continue
+            except PatchbankError:
+                # It answers, if not as one would wish: whoever asks next hears it.
+                pass
+            with self._lock:
+                self._reason = None
+            return
+
+
+def check_on_database_loss(value: str, *, in_database: bool) -> None:
+    """Raise ParameterError where an inspector cannot do that when the database is away."""
+    if value not in ("raise", "judge"):
+        raise ParameterError(f"on_database_loss {value!r}: must be raise or judge")
+    if value == "judge" and in_database:
+        raise ParameterError(
+            "a bank that stays in the database cannot judge without it; leave in_database out"
+        )

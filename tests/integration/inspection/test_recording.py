@@ -1,0 +1,114 @@
+"""What is judged without being recorded: by wish, or while the database is away."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from patchbank.errors import DatabaseReadOnlyError, DatabaseUnreachableError, ParameterError
+from patchbank.inspection.fit import fit
+from patchbank.inspection.inspect import Inspector
+from patchbank.inspection.settings import make_fit_settings
+from patchbank.inspection.verdicts import Inspection
+from patchbank.inspection.workspace import Workspace
+from patchbank.store.embedded import EmbeddedServer
+from tests.fixtures.commands import Run
+from tests.fixtures.surfaces import Surfaces, brushed
+
+
+@pytest.fixture
+def workspace(database_url: str, graphs_home: Path, surfaces: Surfaces) -> Iterator[Workspace]:
+    with Workspace(home=graphs_home, database_url=database_url) as opened:
+        sources = sorted(surfaces.train.iterdir())
+        fit(opened, "brushed", sources, make_fit_settings(image_size=96))
+        yield opened
+
+
+def _recorded(workspace: Workspace) -> list[str]:
+    return [one.image_name for one in workspace.database.inspections.recent("brushed")]
+
+
+def test_what_is_not_to_be_recorded_is_not(workspace: Workspace, surfaces: Surfaces) -> None:
+    with_record = Inspector(workspace, "brushed").inspect(brushed(1), name="kept")
+    inspector = Inspector(workspace, "brushed", record=False)
+    without = inspector.inspect(brushed(1), name="not kept")
+    assert (with_record.recorded, without.recorded) == (True, False)
+    assert (without.score, without.remarks) == (with_record.score, ())
+    many = list(inspector.inspect_many(sorted(surfaces.good.iterdir())))
+    assert all(isinstance(one, Inspection) and not one.recorded for one in many)
+    assert _recorded(workspace) == ["kept"]
+
+
+def test_a_command_keeps_no_record(
+    workspace: Workspace, patchbank: Run, surfaces: Surfaces
+) -> None:
+    image = surfaces.good / "000.png"
+    outcome = patchbank("inspect", "brushed", image, "--no-record", "--json")
+    assert outcome.document["recorded"] is False
+    assert patchbank("inspect", "brushed", image, "--json").document["recorded"] is True
+    assert len(_recorded(workspace)) == 1
+    refused = patchbank("inspect", "brushed", image, "--on-database-loss", "shrug")
+    assert refused.code == 2
+    assert "must be raise or judge" in refused.complaint
+    refused = patchbank("inspect", "brushed", image, "--in-database", "--on-database-loss", "judge")
+    assert "cannot judge without it" in refused.complaint
+
+
+def test_an_inspector_judges_on_while_the_server_is_away(
+    graphs_home: Path, surfaces: Surfaces, tmp_path: Path
+) -> None:
+    server = EmbeddedServer(tmp_path / "home", idle_minutes=60)
+    server.connect(lambda conninfo: psycopg.connect(conninfo)).close()
+    url = server.conninfo()
+    try:
+        with Workspace(home=graphs_home, database_url=url) as workspace:
+            fit(
+                workspace, "brushed", sorted(surfaces.train.iterdir()),
+                make_fit_settings(image_size=96),
+            )  # fmt: skip
+            patient = Inspector(workspace, "brushed", on_database_loss="judge")
+            before = patient.inspect(brushed(1), name="before")
+            server.stop()
+            begun = time.monotonic()
+            during = patient.inspect(brushed(1), name="during")
+            many = list(patient.inspect_many(sorted(surfaces.good.iterdir())))
+            assert time.monotonic() - begun < 5
+            assert (during.recorded, during.score) == (False, before.score)
+            assert during.remarks[0].startswith("not recorded: cannot reach the database")
+            assert not any(isinstance(one, Inspection) and one.recorded for one in many)
+            server.connect(lambda conninfo: psycopg.connect(conninfo)).close()
+            begun = time.monotonic()
+            while not (after := patient.inspect(brushed(1), name="after")).recorded:
+                assert time.monotonic() - begun < 10
+                time.sleep(0.02)
+            assert (after.remarks, after.score) == ((), before.score)
+            assert _recorded(workspace) == ["after", "before"]
+            # Who did not ask for it hears of it.
+            usual = Inspector(workspace, "brushed")
+            with workspace.database.at_once():
+                server.stop()
+                with pytest.raises(DatabaseUnreachableError):
+                    usual.inspect(brushed(1), name="lost")
+    finally:
+        server.stop()
+
+
+def test_a_server_that_takes_nothing_is_said(workspace: Workspace, database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        name = connection.info.dbname
+        connection.execute(f"alter database {name} set default_transaction_read_only = on".encode())
+    workspace.close()
+    with pytest.raises(DatabaseReadOnlyError, match="--no-record"):
+        Inspector(workspace, "brushed").inspect(brushed(1), name="a")
+    assert Inspector(workspace, "brushed", record=False).inspect(brushed(1), name="a").score > 0
+    judged = Inspector(workspace, "brushed", on_database_loss="judge").inspect(brushed(1), name="a")
+    assert "read-only" in judged.remarks[0]
+
+
+def test_a_bank_in_the_database_cannot_judge_without_it(workspace: Workspace) -> None:
+    with pytest.raises(ParameterError, match="cannot judge without it"):
+        Inspector(workspace, "brushed", in_database=True, on_database_loss="judge")
