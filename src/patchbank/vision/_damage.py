@@ -8,7 +8,10 @@ from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
+
+from patchbank.vision._formats import format_of
 
 _SIGNATURE_BYTES: Final = 8
 _PNG_CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
@@ -82,6 +85,71 @@ def check_png_rows(content: bytes, image: Image.Image) -> None:
             data = stream.unconsumed_tail
     if found < expected:
         raise ValueError("truncated: its last rows are missing")
+
+
+def decode_jpeg(content: bytes, image: Image.Image) -> npt.NDArray[np.uint8] | None:
+    """Return the pixels of a JPEG, not turned upright, if its decoder has no warning.
+
+    Pillow's decoder is the same, libjpeg-turbo, and gives the same pixels; but it fills what is
+    missing with grey and keeps its warnings to itself.
+
+    Parameters
+    ----------
+    image
+        The file's, its header read: its size has been checked.
+
+    Returns
+    -------
+    ndarray of uint8 (height, width, 3), or None
+        None for four colours, whose conversion is Pillow's; the file is checked all the same.
+
+    Raises
+    ------
+    ValueError
+        The decoder's warning.
+    """
+    # Only who has JPEGs needs it.
+    import simplejpeg
+
+    # What is in the file decides how much memory is taken: both readers must see the same.
+    height, width = simplejpeg.decode_jpeg_header(content)[:2]
+    if (width, height) != image.size:
+        raise ValueError(f"its size is {image.width} x {image.height} or {width} x {height}")
+    try:
+        if image.mode in ("L", "RGB"):
+            pixels: npt.NDArray[np.uint8] = simplejpeg.decode_jpeg(content, "RGB")
+            return pixels
+        # Reduced eight times: all data is read, and that is what takes the least time.
+        simplejpeg.decode_jpeg(content, "GRAY", min_height=1, min_width=1, min_factor=8)
+    except ValueError as error:
+        if "Premature end of JPEG file" in str(error):
+            raise ValueError("truncated: its end is missing") from error
+        raise
+    return None
+
+
+def check_unread(image: Image.Image, most_bytes: int) -> None:
+    """Check the file of an image that Pillow has opened and not read yet; nobody can later.
+
+    Raises
+    ------
+    ValueError
+        What is wrong.
+    """
+    file = getattr(image, "fp", None)
+    if file is None or image.format not in ("PNG", "JPEG"):
+        return
+    place = file.tell()
+    file.seek(0)
+    content = file.read(most_bytes)
+    file.seek(place)
+    # One that is part of another file begins elsewhere.
+    if format_of(content) != image.format:
+        return
+    if image.format == "PNG":
+        check_png(content)
+    else:
+        decode_jpeg(content, image)
 
 
 def _chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:

@@ -21,7 +21,7 @@ from PIL import Image, UnidentifiedImageError
 from patchbank.errors import ImageError
 from patchbank.files import UnfitFileError, open_regular, read_regular
 from patchbank.vision._colours import array_to_rgb, image_to_rgb
-from patchbank.vision._damage import check_png, check_png_rows
+from patchbank.vision._damage import check_png, check_png_rows, check_unread, decode_jpeg
 from patchbank.vision._formats import (
     format_of,
     has_sixteen_bits,
@@ -340,10 +340,13 @@ def _decode_bytes(
     content: bytes, name: str, limits: ImageLimits, bit_depth: int | None
 ) -> DecodedImage:
     def pixels_of(image: ImageFile, label: str) -> Pixels:
-        # At full depth the high byte of colours is all that is kept.
+        if image.format == "JPEG" and (pixels := decode_jpeg(content, image)) is not None:
+            turn = orientation_of(image)
+            return pixels if turn == 1 else np.asarray(upright(Image.fromarray(pixels), turn))
         if bit_depth in (None, 16) or not has_sixteen_bits(image):
             image.load()
             return _upright_rgb(image, label)
+        # At full depth the high byte of colours is all that is kept.
         values = sixteen_bit_values(image, content)
         rgb = Image.fromarray(array_to_rgb(values, label, bit_depth))
         return np.asarray(upright(rgb, orientation_of(image)))
@@ -358,6 +361,7 @@ def _decode_pillow(
     label = _shown(name) or _UNNAMED
     _check_size(image.size, label, limits)
     try:
+        check_unread(image, limits.max_bytes)
         image.load()
         pixels = _upright_rgb(image, label, bit_depth)
     except ImageError:

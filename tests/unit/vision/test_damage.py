@@ -118,11 +118,21 @@ def zeroed(content: bytes) -> bytes:
     return content[:middle] + bytes(length) + content[middle + length :]
 
 
+def shortened(content: bytes) -> bytes:
+    """The first half of the file, with the end that its format asks for."""
+    return content[: len(content) // 2] + content[-2:]
+
+
 @pytest.mark.parametrize(
     ("kind", "options", "damage"),
     [
         ("PNG", {}, zeroed),
         ("PNG", {}, cut),
+        ("JPEG", {}, cut),
+        ("JPEG", {}, shortened),
+        ("JPEG", {"progressive": True}, shortened),
+        ("JPEG", {"restart_marker_rows": 1}, shortened),
+        ("JPEG", {"subsampling": 0, "quality": 95}, shortened),
         ("BMP", {}, cut),
         ("TIFF", {}, cut),
         ("TIFF", {"compression": "tiff_lzw"}, cut),
@@ -140,3 +150,54 @@ def test_damaged_files_are_refused(
     path.write_bytes(damage(content))
     with pytest.raises(ImageError, match=r"part\.img: is damaged .*save it again"):
         decode(path)
+    if kind in ("PNG", "JPEG"):
+        with Image.open(path) as opened, pytest.raises(ImageError, match="cannot be used"):
+            decode(opened)
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:2", "4:2:0", "4:1:1"])
+def test_a_whole_jpeg_has_the_pixels_that_pillow_gives(subsampling: str, progressive: bool) -> None:
+    """Banks that are stored were made of these."""
+    random = np.random.default_rng(1)
+    for height, width in ((8, 9), (33, 100), (64, 65)):
+        for mode in ("RGB", "L", "CMYK"):
+            channels = {"RGB": 3, "L": 1, "CMYK": 4}[mode]
+            values = random.integers(0, 256, (height, width, channels), np.uint8)
+            image = Image.fromarray(values[:, :, 0] if mode == "L" else values, mode)
+            options: dict[str, Any] = {} if mode != "RGB" else {"subsampling": subsampling}
+            content = encoded(image, "JPEG", progressive=progressive, **options)
+            with Image.open(io.BytesIO(content)) as opened:
+                expected = np.asarray(opened.convert("RGB"))
+            assert np.array_equal(decode(content).pixels, expected)
+            assert np.array_equal(decode(content + b"a trailer").pixels, expected)
+            with Image.open(io.BytesIO(content)) as opened:
+                assert np.array_equal(decode(opened).pixels, expected)
+
+
+def test_a_damaged_jpeg_of_four_colours_is_refused() -> None:
+    image = Image.fromarray(GREY).convert("CMYK")
+    with pytest.raises(ImageError, match="is damaged"):
+        decode(shortened(encoded(image, "JPEG")))
+
+
+def test_a_jpeg_is_turned_as_it_says() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    content = encoded(Image.fromarray(GREY), "JPEG", exif=exif.tobytes())
+    plain = decode(encoded(Image.fromarray(GREY), "JPEG")).pixels
+    assert np.array_equal(decode(content).pixels, np.rot90(plain, -1))
+
+
+def test_most_jpegs_with_zeros_in_the_middle_are_refused() -> None:
+    """What zeros stand for is up to the codes beside them: only the decoder's warnings can tell."""
+    random = np.random.default_rng(2)
+    refused = 0
+    for _ in range(20):
+        pixels = Image.fromarray(random.integers(0, 256, (200, 200, 3), np.uint8))
+        content = encoded(pixels.filter(ImageFilter.GaussianBlur(2)), "JPEG", quality=90)
+        try:
+            decode(zeroed(content))
+        except ImageError:
+            refused += 1
+    assert refused >= 15
