@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import io
-import os
 import struct
 import zlib
 from collections.abc import Callable
@@ -19,7 +17,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from patchbank.errors import ImageError
-from patchbank.files import UnfitFileError, open_regular, read_regular
+from patchbank.files import open_regular
 from patchbank.vision._colours import array_to_rgb, image_to_rgb
 from patchbank.vision._damage import check_png, check_png_rows, check_unread, decode_jpeg
 from patchbank.vision._formats import (
@@ -29,6 +27,7 @@ from patchbank.vision._formats import (
     open_image,
     sixteen_bit_values,
 )
+from patchbank.vision._image_files import read_image_file, shown_name
 from patchbank.vision._orientation import orientation_of, upright
 from patchbank.vision._quiet import quiet_decoders
 from patchbank.vision.heif import heif_format, heif_suffixes, open_heif
@@ -195,19 +194,19 @@ def decode(
     """
     if isinstance(source, str | Path):
         path = Path(source)
-        return _decode_bytes(_read(path, limits), str(path), limits, bit_depth)
+        return _decode_bytes(read_image_file(path, limits.max_bytes), str(path), limits, bit_depth)
     if isinstance(source, bytes):
         if not source:
-            raise ImageError(f"{_shown(name) or _UNNAMED}: is empty (0 bytes); give an image")
+            raise ImageError(f"{shown_name(name) or _UNNAMED}: is empty (0 bytes); give an image")
         if len(source) > limits.max_bytes:
-            raise _too_many_bytes(_shown(name) or _UNNAMED, len(source), limits)
+            raise _too_many_bytes(shown_name(name) or _UNNAMED, len(source), limits)
         return _decode_bytes(source, name, limits, bit_depth)
     if isinstance(source, Image.Image):
         return _decode_pillow(source, name, limits, bit_depth)
     if isinstance(source, np.ndarray):
         return _decode_array(source, name, limits, bit_depth)
     raise ImageError(
-        f"{_shown(name) or _UNNAMED}: cannot use {type(source).__name__}; "
+        f"{shown_name(name) or _UNNAMED}: cannot use {type(source).__name__}; "
         "give a path, bytes, a Pillow image or an array"
     )
 
@@ -225,7 +224,7 @@ def largest_value(
             with open_regular(path, limits.max_bytes) as file:
                 if not may_have_sixteen_bits(file):
                     return None
-            source, name = _read(path, limits), str(path)
+            source, name = read_image_file(path, limits.max_bytes), str(path)
         if isinstance(source, bytes):
             if not may_have_sixteen_bits(io.BytesIO(source)):
                 return None
@@ -266,50 +265,12 @@ def thumbnail(pixels: Pixels, side: int = 128) -> bytes:
     return buffer.getvalue()
 
 
-def _read(path: Path, limits: ImageLimits) -> bytes:
-    """Return a regular file's bytes; anything else is not opened: a pipe would block for ever."""
-    shown = _shown(str(path))
-    try:
-        content = read_regular(path, limits.max_bytes)
-    except IsADirectoryError as error:
-        raise _folder_given(path, shown) from error
-    except UnfitFileError as error:
-        if error.errno == errno.EFBIG:
-            raise ImageError(
-                f"{shown}: {error.strerror}; use a smaller file or raise "
-                "PATCHBANK_MAX_IMAGE_MEGABYTES"
-            ) from error
-        raise ImageError(f"{shown}: {error.strerror}") from error
-    except FileNotFoundError as error:
-        raise ImageError(f"{shown}: does not exist; check the path") from error
-    except PermissionError as error:
-        raise ImageError(f"{shown}: cannot be read; check its permissions") from error
-    except (OSError, ValueError) as error:  # ValueError: a path with a NUL
-        reason = (
-            os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
-        )
-        raise ImageError(f"{shown}: cannot be read ({reason}); check the path") from error
-    if not content:
-        raise ImageError(f"{shown}: is empty (0 bytes); write the image again")
-    return content
-
-
-def _folder_given(path: Path, shown: str) -> ImageError:
-    """Return the error for a folder; one found among images is there because it is unreadable."""
-    try:
-        os.scandir(path).close()
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        return ImageError(f"{shown}: is a folder that cannot be read ({reason}); check it")
-    return ImageError(f"{shown}: is a folder; give an image file")
-
-
 def _read_as(
     use: Callable[[ImageFile, str], Result], content: bytes, name: str, limits: ImageLimits
 ) -> tuple[Result, str, str]:
     """Return what `use` makes of a file's image and label, the file's format and mode."""
     kind = format_of(content) or heif_format(content)
-    label = _shown(name) or _UNNAMED
+    label = shown_name(name) or _UNNAMED
     if kind is None:
         raise ImageError(f"{label}: is not an image of a known format; give one of {_FORMATS}")
     try:
@@ -358,7 +319,7 @@ def _decode_bytes(
 def _decode_pillow(
     image: Image.Image, name: str, limits: ImageLimits, bit_depth: int | None
 ) -> DecodedImage:
-    label = _shown(name) or _UNNAMED
+    label = shown_name(name) or _UNNAMED
     _check_size(image.size, label, limits)
     try:
         check_unread(image, limits.max_bytes)
@@ -379,7 +340,7 @@ def _decode_pillow(
 def _decode_array(
     array: npt.NDArray[Any], name: str, limits: ImageLimits, bit_depth: int | None
 ) -> DecodedImage:
-    label = _shown(name) or _UNNAMED
+    label = shown_name(name) or _UNNAMED
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
         raise ImageError(
             f"{label}: has shape {array.shape}; give (height, width) or (height, width, 1, 3 or 4)"
@@ -399,11 +360,6 @@ def _digest(array: npt.NDArray[Any]) -> str:
     digest = hashlib.sha256(f"{array.dtype.str} {array.shape}".encode())
     digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
-
-
-def _shown(name: str) -> str:
-    """Return a name as messages show it: on one line, whatever characters it has."""
-    return name if name.isprintable() else ascii(name)
 
 
 def _open(kind: str, content: bytes, label: str) -> ImageFile:
