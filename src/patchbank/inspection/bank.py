@@ -366,7 +366,11 @@ def import_bank(
     """
     workspace = Workspace(home=None if home is None else Path(home), database_url=database_url)
     folder = None if images is None else Path(images)
-    report = import_bank_file(
-        workspace, Path(file), category=category, replace_bank=replace, images=folder
-    )
+    try:
+        report = import_bank_file(
+            workspace, Path(file), category=category, replace_bank=replace, images=folder
+        )
+    except BaseException:
+        workspace.close()
+        raise
     return Bank(workspace, report.category)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -29,8 +30,11 @@ Values = npt.NDArray[np.uint16]
 
 
 @pytest.fixture
-def opened(database_url: str, graphs_home: Path) -> Callable[[str], Bank]:
-    return lambda name: patchbank.open(name, home=graphs_home, database_url=database_url)
+def opened(database_url: str, graphs_home: Path) -> Iterator[Callable[[str], Bank]]:
+    with contextlib.ExitStack() as stack:
+        yield lambda name: stack.enter_context(
+            patchbank.open(name, home=graphs_home, database_url=database_url)
+        )
 
 
 def in_bits(pixels: npt.NDArray[np.uint8], depth: int) -> Values:
@@ -180,7 +184,8 @@ def test_in_parts_in_int8_and_by_a_file(
     other = patchbank.import_bank(
         tmp_path / "camera.bank", "other", home=graphs_home, database_url=database_url
     )
-    assert other.inspect(defect).score == expected.score
+    with other:
+        assert other.inspect(defect).score == expected.score
 
 
 def test_an_evaluation_uses_what_the_training_images_say(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -69,8 +69,9 @@ EMPTY: dict[str, Callable[[], Image.Image]] = {
 
 
 @pytest.fixture
-def bank(database_url: str, graphs_home: Path) -> Bank:
-    return patchbank.open("part", home=graphs_home, database_url=database_url)
+def bank(database_url: str, graphs_home: Path) -> Iterator[Bank]:
+    with patchbank.open("part", home=graphs_home, database_url=database_url) as opened:
+        yield opened
 
 
 @pytest.fixture
@@ -185,7 +186,8 @@ def test_a_file_with_a_bank_that_cannot_judge(
             patchbank.import_bank(file, home=graphs_home, database_url=database_url)
     good = tmp_path / "good.bank"
     write_bank_file(good, BankContent("good", 1, sound))
-    assert patchbank.import_bank(good, home=graphs_home, database_url=database_url).fitted
+    with patchbank.import_bank(good, home=graphs_home, database_url=database_url) as imported:
+        assert imported.fitted
 
 
 def test_images_without_content_count_in_no_figure(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +64,9 @@ AGAIN: dict[str, Callable[[Image.Image], bytes]] = {
 
 
 @pytest.fixture
-def bank(database_url: str, graphs_home: Path) -> Bank:
-    return patchbank.open("part", home=graphs_home, database_url=database_url)
+def bank(database_url: str, graphs_home: Path) -> Iterator[Bank]:
+    with patchbank.open("part", home=graphs_home, database_url=database_url) as opened:
+        yield opened
 
 
 def test_a_picture_is_known_by_its_pixels(surfaces: Surfaces) -> None:
@@ -139,7 +140,7 @@ def test_a_bank_made_before_pixels_were_kept_knows_its_files(
     bank.export(tmp_path / "old.bank")
     patchbank.import_bank(
         tmp_path / "old.bank", "again", home=graphs_home, database_url=database_url
-    )
+    ).close()
 
 
 def test_the_digest_goes_along_in_a_file(
@@ -151,7 +152,8 @@ def test_the_digest_goes_along_in_a_file(
         tmp_path / "part.bank", "again", home=graphs_home, database_url=database_url
     )
     copies = [again(Image.open(surfaces.train / "001.png")) for again in AGAIN.values()]
-    report = other.calibrate([*copies, *sorted(surfaces.good.iterdir())])
+    with other:
+        report = other.calibrate([*copies, *sorted(surfaces.good.iterdir())])
     assert len(report.refused) == len(copies)
 
 
