@@ -92,7 +92,10 @@ class Folder:
             If there is none, or it cannot be opened.
         """
         folder = self._open(name)
-        if account.switch and (owner := folder.owner) != account.uid:
+        owner = folder.owner
+        # An account may have moved any folder here. An empty one of root's is as good as new.
+        new = owner == os.geteuid() and folder.is_empty()
+        if account.switch and owner != account.uid and not new:
             folder.close()
             raise _not_theirs(folder.path, owner, account.uid)
         return folder
@@ -112,12 +115,8 @@ class Folder:
         # Another process may be making it at the same moment.
         with contextlib.suppress(FileExistsError), self._named(name):
             os.mkdir(name, mode=0o700, dir_fd=self.descriptor)
-        folder = self._open(name)
-        if account.owner is not None and (owner := folder.owner) != account.uid:
-            # An account may have moved any folder here. An empty one of root's is as good as new.
-            if owner != os.geteuid() or not folder.is_empty():
-                folder.close()
-                raise _not_theirs(folder.path, owner, account.uid)
+        folder = self.inner(name, account)
+        if account.owner is not None and folder.owner != account.uid:
             os.fchown(folder.descriptor, *account.owner)
         return folder
 

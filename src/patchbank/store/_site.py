@@ -123,4 +123,5 @@ def open_site(home: Path, *, make: bool) -> Iterator[Site | None]:
         account = account_for(home, folder=found, above=above.status)
         opened = above.make(FOLDER, account) if make else above.inner(FOLDER, account)
     with opened:
-        yield Site(opened, account)
+        # Nothing in it yet, and perhaps not given to the account: it is left as it is.
+        yield None if not make and opened.is_empty() else Site(opened, account)

@@ -200,3 +200,14 @@ def test_a_folder_that_becomes_a_link_meanwhile_is_not_followed(planted: Planted
     assert planted.seen() == before
     planted.home.unlink()
     planted.make(planted.home)
+
+
+@only_root
+def test_an_empty_folder_of_roots_is_as_good_as_new(planted: Planted) -> None:
+    # As a volume is that a container mounts there.
+    planted.postgres.mkdir()
+    server = EmbeddedServer(planted.home, idle_minutes=60)
+    assert not server.status().running
+    assert not server.stop()
+    _connect(planted.home)
+    assert planted.postgres.stat().st_uid == planted.uid
