@@ -15,6 +15,8 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Final
 
+#: The largest text of our own making, such as a result or a page, in bytes.
+LARGEST_TEXT: Final = 256_000_000
 #: The largest file of weights, in bytes: no known network has more.
 LARGEST_WEIGHTS: Final = 4_000_000_000
 

@@ -11,10 +11,12 @@ import pytest
 
 from patchbank.contrib.anomalib import import_anomalib_file
 from patchbank.datasets import manifest, visa
+from patchbank.datasets.demo import export_demo
 from patchbank.datasets.marker import is_synthetic
-from patchbank.errors import PatchbankError
+from patchbank.errors import DatasetError, PatchbankError
 from patchbank.files import UnfitFileError, open_regular, read_regular
 from patchbank.inspection.backbones import add_network, add_weights
+from patchbank.inspection.kept_results import KeptResults
 from patchbank.inspection.transfer import import_bank_file
 from patchbank.inspection.workspace import Workspace
 from patchbank.settings import get_settings
@@ -140,6 +142,22 @@ def test_every_reader_refuses_in_one_line(
     assert "does not exist" not in said
     assert "no such file" not in said
     assert said.startswith(str(tmp_path))
+
+
+@pytest.mark.parametrize("make", [link_to_a_device, pipe, large])
+def test_what_lies_in_folders_of_results_is_not_read_either(
+    tmp_path: Path, make: Callable[[Path], Path]
+) -> None:
+    path = make(tmp_path)
+    results = KeptResults(tmp_path / "benchmark")
+    result = results.folder / results.place("leather") / "result.json"
+    result.parent.mkdir(parents=True)
+    result.symlink_to(path)
+    assert results.find("leather", {}) == (None, "what was kept of it cannot be read")
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "patchbank-demo.json").symlink_to(path)
+    with pytest.raises(DatasetError, match="is not empty"):
+        export_demo(tmp_path / "demo")
 
 
 def test_the_limit_of_banks_is_a_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ import numpy as np
 from patchbank.datasets.new_folder import new_folder
 from patchbank.datasets.samples import GOOD, CategorySamples, Sample
 from patchbank.errors import DatasetError, MissingExtraError, ParameterError
+from patchbank.files import LARGEST_TEXT, read_regular
 from patchbank.progress import Progress, silent
 
 CellKind = Literal["mono", "poly"]
@@ -186,7 +187,7 @@ def _holds_export(target: Path, marker: dict[str, object]) -> bool:
     if not target.is_dir() or not any(target.iterdir()):
         return False
     try:
-        present = json.loads((target / _MARKER).read_text(encoding="utf-8"))
+        present = json.loads(read_regular(target / _MARKER, LARGEST_TEXT))
     except (OSError, ValueError):
         raise DatasetError(f"{target} is not empty; give a new or an empty folder") from None
     if present != marker:

@@ -16,7 +16,7 @@ from patchbank.datasets.folders import (
     natural_key,
 )
 from patchbank.errors import DatasetError
-from patchbank.files import read_regular
+from patchbank.files import LARGEST_TEXT, read_regular
 
 # What people call good images and defective ones where a layout has another name for them; see
 # `plain_name`.
@@ -29,8 +29,6 @@ BAD_NAMES = frozenset(
 TEST_SHARE = 0.2
 _SHOWN = 5
 _LONGEST_SHOWN = 300
-# In bytes: some millions of lines.
-_LARGEST_LIST = 256_000_000
 # What people call the folder of masks.
 _MASK_FOLDERS = frozenset(
     {"groundtruth", "groundtruths", "gt", "mask", "masks", "segmentation", "segmentations"}
@@ -100,7 +98,7 @@ def read_list(file: Path) -> str:
         It is no text in UTF-8.
     """
     try:
-        return read_regular(file, _LARGEST_LIST).decode("utf-8-sig")
+        return read_regular(file, LARGEST_TEXT).decode("utf-8-sig")
     except OSError as error:
         raise DatasetError(f"{file}: {(error.strerror or str(error)).lower()}") from error
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from patchbank.datasets.samples import CategorySamples, Sample
 from patchbank.errors import ReportError
+from patchbank.files import LARGEST_TEXT, read_regular
 from patchbank.inspection.settings import FitSettings
 from patchbank.reports.writing import (
     remove_partial,
@@ -129,7 +130,7 @@ class KeptResults:
         """
         folder = self.folder / self.place(category)
         try:
-            document = json.loads((folder / _RESULT).read_text(encoding="utf-8"))
+            document = json.loads(read_regular(folder / _RESULT, LARGEST_TEXT))
             known = document["identity"]
             files = dict(document["files"])
         except FileNotFoundError:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from patchbank.errors import MissingExtraError
+from patchbank.files import LARGEST_TEXT, read_regular
 from patchbank.metrics import ImageMetrics, PixelMetrics, Rates
 from patchbank.printable import printable
 from patchbank.reports.evaluation_charts import write_evaluation_charts
@@ -143,7 +144,8 @@ def _pictures_of(index: Path) -> set[str]:
     """Return the picture folders an earlier page of ours refers to."""
     if not index.is_file():
         return set()
-    return set(_PICTURES.findall(index.read_text(encoding="utf-8", errors="replace")))
+    text = read_regular(index, LARGEST_TEXT).decode("utf-8", "replace")
+    return set(_PICTURES.findall(text))
 
 
 def template(name: str) -> Template:

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from patchbank.errors import ParameterError
+from patchbank.files import LARGEST_WEIGHTS, read_regular
 from patchbank.vision.preprocess import Square
 
 _DIGEST_BYTES: Final = hashlib.sha256().digest_size
@@ -223,7 +224,7 @@ def _cached_file(folder: Path, key: str, precision: str) -> Path:
 def _read_cached(path: Path) -> bytes | None:
     """Return the compiled graph, or None where there is none or it is damaged."""
     try:
-        content = path.read_bytes()
+        content = read_regular(path, LARGEST_WEIGHTS)
     except OSError:
         return None
     digest, blob = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
