@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import difflib
 import hashlib
 import unicodedata
@@ -95,12 +96,15 @@ def read_list(file: Path) -> str:
     DatasetError
         It cannot be read, or is larger than any list.
     UnicodeDecodeError
-        It is no text in UTF-8.
+        It is no text in UTF-8, nor marked as UTF-16.
     """
     try:
-        return read_regular(file, LARGEST_TEXT).decode("utf-8-sig")
+        content = read_regular(file, LARGEST_TEXT)
     except OSError as error:
         raise DatasetError(f"{file}: {(error.strerror or str(error)).lower()}") from error
+    # Spreadsheets write "Unicode text" with the mark of UTF-16.
+    two_bytes = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return content.decode("utf-16" if two_bytes else "utf-8-sig")
 
 
 def is_folder(path: Path) -> bool:

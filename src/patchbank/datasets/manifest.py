@@ -14,10 +14,7 @@ of another kind, see `lookout`.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections import Counter
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -26,6 +23,7 @@ from patchbank.datasets import lookout
 from patchbank.datasets.entries import Entry, samples_of
 from patchbank.datasets.layout import found, read_list, require_category, some
 from patchbank.datasets.samples import GOOD, CategorySamples, Label, Mask, Split
+from patchbank.datasets.table import portable, read_table
 from patchbank.errors import DatasetError
 
 LAYOUT = "a CSV or JSON-lines file with path and label of each image"
@@ -118,27 +116,10 @@ def _lookout_files(folder: Path) -> dict[Split | None, tuple[Path, list[Line]]]:
 
 
 def _csv_lines(file: Path) -> Iterator[Line]:
-    try:
-        with io.StringIO(read_list(file), newline="") as text:
-            reader = csv.DictReader(text, strict=True)
-            names = reader.fieldnames or []
-            _check_keys(str(file), names)
-            repeated = [name for name, count in Counter(names).items() if count > 1]
-            if repeated:
-                raise DatasetError(
-                    f"{file}: the header has the column {some(repeated)} more than once; "
-                    "name each once"
-                )
-            for values in reader:
-                where = f"{file}, line {reader.line_num}"
-                if None in values or None in values.values():
-                    raise DatasetError(
-                        f"{where}: expected {len(names)} fields as in the header; "
-                        "put fields that hold a comma in quotes"
-                    )
-                yield where, {key: value.strip() for key, value in values.items()}
-    except (UnicodeDecodeError, csv.Error) as exc:
-        raise DatasetError(f"{file} is not a CSV file in UTF-8: {exc}") from exc
+    header, rows = read_table(file, _KEYS)
+    _check_keys(str(file), header)
+    for where, fields in rows:
+        yield where, dict(zip(header, fields, strict=True))
 
 
 def json_lines(file: Path) -> Iterator[Line]:
@@ -193,19 +174,20 @@ def _entry(file: Path, where: str, values: dict[str, Any]) -> Entry:
             raise DatasetError(f"{where}: {key} is {value!r}; expected a text")
     if not texts.get("path"):
         raise DatasetError(f"{where}: path is empty")
-    label = texts.get("label", "")
+    label = texts.get("label", "").lower()
     if label not in get_args(Label):
         raise DatasetError(f"{where}: label is {label!r}; expected good, anomalous or unknown")
     kind = texts.get("kind") or label
     if (kind == GOOD) != (label == GOOD):
         raise DatasetError(f"{where}: kind {kind!r} does not fit label {label!r}")
-    split = texts.get("split") or None
+    split = texts.get("split", "").lower() or None
     if split not in (None, *get_args(Split)):
         raise DatasetError(f"{where}: split is {split!r}; expected train or test")
+    path = portable(file.parent, texts["path"])
     return Entry(
         where=where,
-        path=file.parent / texts["path"],
-        name=Path(texts["path"]).as_posix(),
+        path=file.parent / path,
+        name=Path(path).as_posix(),
         category=texts.get("category") or file.stem,
         label=cast(Label, label),
         kind=kind,
@@ -221,4 +203,4 @@ def _mask(file: Path, where: str, value: object) -> Mask | None:
     names = [name for name in given if isinstance(name, str) and name]
     if len(names) < len(given):
         raise DatasetError(f"{where}: mask is {value!r}; expected a path")
-    return Mask(tuple(file.parent / name for name in names))
+    return Mask(tuple(file.parent / portable(file.parent, name) for name in names))

@@ -10,8 +10,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +18,6 @@ from patchbank.datasets.layout import (
     found,
     is_folder,
     problem_of,
-    read_list,
     require_category,
     require_folder,
     shown,
@@ -28,6 +25,7 @@ from patchbank.datasets.layout import (
     subfolders,
 )
 from patchbank.datasets.samples import GOOD, CategorySamples, Mask, Sample
+from patchbank.datasets.table import portable, read_table
 from patchbank.errors import DatasetError
 
 SPLIT_FILE = Path("split_csv") / "1cls.csv"
@@ -88,24 +86,20 @@ def _rows(root: Path) -> Iterator[_Row]:
     file = root / SPLIT_FILE
     if not file.exists():
         raise DatasetError(_explain_missing(root))
-    try:
-        with io.StringIO(read_list(file), newline="") as lines:
-            reader = csv.DictReader(lines, strict=True)
-            missing = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
-            if missing:
-                raise DatasetError(
-                    f"{file} has no column {some(missing)}: expected {','.join(_COLUMNS)}, "
-                    f"found {some(reader.fieldnames or ['nothing'])}"
-                )
-            empty = True
-            for values in reader:
-                empty = False
-                where = f"{file}, line {reader.line_num}"
-                yield _Row(where, *((values[name] or "").strip() for name in _COLUMNS))
-    except (UnicodeDecodeError, csv.Error) as exc:
-        raise DatasetError(f"{file} is not a CSV file in UTF-8: {exc}") from exc
-    if empty:
+    header, rows = read_table(file, _COLUMNS)
+    missing = [name for name in _COLUMNS if name not in header]
+    if missing:
+        raise DatasetError(
+            f"{file} has no column {some(missing)}: expected {','.join(_COLUMNS)}, "
+            f"found {some(header or ['nothing'])}"
+        )
+    if not rows:
         raise DatasetError(f"{file} names no image: expected a row for each after its header")
+    for where, fields in rows:
+        values = dict(zip(header, fields, strict=True))
+        for name in ("image", "mask"):
+            values[name] = portable(root, values[name])
+        yield _Row(where, *(values[name] for name in _COLUMNS))
 
 
 def _sample(root: Path, row: _Row) -> Sample:
