@@ -6,8 +6,9 @@ from that than we are.
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -70,14 +71,15 @@ def transform(crop: int | None, **resize: Any) -> Compose:
 
 
 @pytest.fixture
-def take_over(database_url: str, graphs_home: Path) -> Import:
+def take_over(database_url: str, graphs_home: Path) -> Iterator[Import]:
     where: dict[str, Any] = {"home": graphs_home, "database_url": database_url}
+    with contextlib.ExitStack() as stack:
 
-    def imported(file: Path, **options: Any) -> Any:
-        patchbank.import_anomalib(file, "made", **options, **where)
-        return patchbank.open("made", **where)
+        def imported(file: Path, **options: Any) -> Any:
+            patchbank.import_anomalib(file, "made", **options, **where)
+            return stack.enter_context(patchbank.open("made", **where))
 
-    return imported
+        yield imported
 
 
 @pytest.mark.parametrize("crop", [CROP, None], ids=["cropped", "whole"])

@@ -119,10 +119,10 @@ def test_from_python(
     backbone = "efficientnet-lite0"
     report = patchbank_api.import_anomalib(path, "brushed", backbone=backbone, **where)  # type: ignore[arg-type]
     assert report.bank_size == len(bank)
-    opened = patchbank_api.open("brushed", **where)  # type: ignore[arg-type]
-    calibrated = opened.calibrate(surfaces.good, false_alarm_rate=0.1)
-    assert calibrated.threshold.sample_size == 8
-    assert opened.inspect(next(surfaces.scratched.iterdir())).verdict == "fail"
+    with patchbank_api.open("brushed", **where) as opened:  # type: ignore[arg-type]
+        calibrated = opened.calibrate(surfaces.good, false_alarm_rate=0.1)
+        assert calibrated.threshold.sample_size == 8
+        assert opened.inspect(next(surfaces.scratched.iterdir())).verdict == "fail"
 
 
 def test_a_bank_without_calibration_goes_along_in_a_file(

@@ -44,9 +44,9 @@ def good(
 ) -> bytes:
     """The file of a small bank, fitted once."""
     if "good" not in made:
-        bank = patchbank.open("brushed", home=graphs_home, database_url=database_url)
-        bank.fit(surfaces.train, image_size=64)
-        bank.export(tmp_path / "good.bank")
+        with patchbank.open("brushed", home=graphs_home, database_url=database_url) as bank:
+            bank.fit(surfaces.train, image_size=64)
+            bank.export(tmp_path / "good.bank")
         made["good"] = (tmp_path / "good.bank").read_bytes()
     return made["good"]
 
@@ -84,8 +84,8 @@ def with_value(document: dict[str, Any], path: tuple[Any, ...], value: Any) -> d
 def outcome(take_in: Callable[[bytes], Bank], content: bytes, image: Path) -> str:
     """Take a bank in and judge an image by it; anything but one line or a verdict is an error."""
     try:
-        bank = take_in(content)
-        result = bank.inspect(image)
+        with take_in(content) as bank:
+            result = bank.inspect(image)
     except PatchbankError as error:
         said = str(error)
         assert "\n" not in said
@@ -207,7 +207,7 @@ def test_images_are_exported_from_regular_files_alone(
         file.truncate(10_000_000_000)
     for origin in ("/dev/zero", str(pipe), str(large), "/proc/self/maps", "/etc"):
         bank = take_in(with_image(good, origin=origin))
-        with pytest.raises(BankFileError) as raised:
+        with bank, pytest.raises(BankFileError) as raised:
             bank.export(tmp_path / "out.bank", with_images=True)
         assert str(raised.value).startswith(f"{origin}: ")
         assert not (tmp_path / "out.bank").exists()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
 import os
 import shutil
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,22 +26,28 @@ from tests.fixtures.surfaces import Surfaces
 
 
 @pytest.fixture
-def bank(database_url: str, graphs_home: Path, surfaces: Surfaces, tmp_path: Path) -> Bank:
+def bank(
+    database_url: str, graphs_home: Path, surfaces: Surfaces, tmp_path: Path
+) -> Iterator[Bank]:
     """A fitted bank whose images are files of this test alone."""
     images = tmp_path / "images"
     shutil.copytree(surfaces.train, images)
-    opened = patchbank.open("brushed", home=graphs_home, database_url=database_url)
-    return opened.fit(images, image_size=64, image_score="reweighted")
+    with patchbank.open("brushed", home=graphs_home, database_url=database_url) as opened:
+        yield opened.fit(images, image_size=64, image_score="reweighted")
 
 
 @pytest.fixture
-def take_in(database_url: str, graphs_home: Path) -> Callable[..., Bank]:
-    def imported(file: Path, category: str | None = "other", **options: Any) -> Bank:
-        return patchbank.import_bank(
-            file, category, home=graphs_home, database_url=database_url, **options
-        )
+def take_in(database_url: str, graphs_home: Path) -> Iterator[Callable[..., Bank]]:
+    with contextlib.ExitStack() as stack:
 
-    return imported
+        def imported(file: Path, category: str | None = "other", **options: Any) -> Bank:
+            return stack.enter_context(
+                patchbank.import_bank(
+                    file, category, home=graphs_home, database_url=database_url, **options
+                )
+            )
+
+        yield imported
 
 
 def test_an_imported_bank_judges_as_the_exported_one_to_the_bit(
