@@ -145,6 +145,7 @@ def calibrate(
     """
     watch = Stopwatch()
     names = checked_names(sources, names)
+    workspace.database.check_can_learn()
     stored, images = workspace.database.banks.active_with_images(category)
     extractor = matching_extractor(workspace, stored)
     settings = FitSettings.from_json(stored.settings, extractor.settings)

@@ -122,7 +122,7 @@ def fit(
         _ = get_backbone(settings.extractor.backbone).weights_sha256
         checked_limit(memory_limit)
         checked_names(sources, names)
-        workspace.database.status()
+        workspace.database.check_can_learn()
     bank = learn(
         workspace, sources, settings, names=names, memory_limit=memory_limit, progress=progress
     )

@@ -17,7 +17,7 @@ from typing import Any
 import psycopg
 
 from patchbank.descriptors import fill_standard_descriptors
-from patchbank.errors import DatabaseError, DiskFullError
+from patchbank.errors import DatabaseError, DatabaseReadOnlyError, DiskFullError
 from patchbank.store import queries
 from patchbank.store.banks import Banks
 from patchbank.store.categories import Categories
@@ -262,6 +262,28 @@ class Database:
             may_learn=row[8],
             pooled=self.pooled,
         )
+
+    def check_can_learn(self) -> None:
+        """Raise before the work, rather than after it, where no bank can be saved.
+
+        Raises
+        ------
+        DatabaseReadOnlyError
+            When nothing can be written, as on a standby.
+        DatabaseError
+            When this role may not.
+        """
+        status = self.status()
+        if status.read_only:
+            kind = "a standby" if status.standby else "read-only"
+            raise DatabaseReadOnlyError(
+                f"{self._place} is {kind}: no bank can be saved there; name the primary server"
+            )
+        if not status.may_learn:
+            raise DatabaseError(
+                f"{self._place}: this role may inspect, not save banks; learn as the role that "
+                "owns the tables"
+            )
 
     def close(self) -> None:
         """Give all connections back; the embedded server stays up for a while."""

@@ -17,7 +17,7 @@ from psycopg import errors
 from patchbank.errors import DatabaseError, ParameterError, PgvectorMissingError
 from patchbank.progress import Progress, silent
 from patchbank.store import queries
-from patchbank.store.migrate import quoted
+from patchbank.store.migrate import limits_of, quoted
 
 if TYPE_CHECKING:
     from patchbank.store.connection import Database
@@ -342,8 +342,8 @@ class Indexes:
                     connection.execute("select set_config(%s, %s, true)", [name, value])
                 yield connection
             return
-        settings = {"statement_timeout": "0", "lock_timeout": "0", **settings}
         with self._database.statement(long=True) as connection:
+            settings = dict.fromkeys(limits_of(connection), "0") | settings
             for name, value in settings.items():
                 connection.execute("select set_config(%s, %s, false)", [name, value])
             try:

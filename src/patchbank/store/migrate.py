@@ -101,10 +101,16 @@ def search_path(extension_schema: str) -> str:
 
 def lift_limits(connection: Connection) -> None:
     """Let this transaction take the time it needs, whatever limits the role or the database has."""
+    names = limits_of(connection)
+    connection.execute("; ".join(f"set local {name} to 0" for name in names).encode())
+
+
+def limits_of(connection: Connection) -> list[str]:
+    """Return the names of the server's settings that end what takes long."""
     names = ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"]
     if connection.info.server_version >= _TRANSACTION_TIMEOUT_SINCE:
         names.append("transaction_timeout")
-    connection.execute("; ".join(f"set local {name} to 0" for name in names).encode())
+    return names
 
 
 def quoted(name: str) -> str:

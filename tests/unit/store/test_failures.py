@@ -3,6 +3,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 from psycopg import errors
+from psycopg.conninfo import conninfo_to_dict
 
 from patchbank.errors import (
     DatabaseError,
@@ -109,3 +110,36 @@ def test_the_drivers_errors_become_one_line_with_a_remedy(
     assert type(explained) is kind
     assert words in str(explained)
     assert "\n" not in str(explained)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://anna:hunter2@db1:5432,db2:5433/parts?target_session_attrs=read-write",
+        "postgresql://anna:hunter2@[::1]:6543/parts?sslmode=verify-full&sslrootcert=%2Fetc%2Fca",
+        "postgresql://a%40b%3A%2F:hunter2@db/p%3F%23%25%20q?application_name=x%26y%3Dz",
+        "postgresql://anna:hunter2@/parts?host=%2Frun%2Fpostgresql&port=5433",
+        "host=/tmp/a,db2 port=5 user='x y@' password=hunter2 dbname='a b/c@?#%'",
+    ],
+)
+def test_a_shown_url_has_everything_but_the_password(url: str) -> None:
+    given = conninfo_to_dict(url)
+    shown = Place(url).url
+    assert "hunter2" not in shown
+    assert conninfo_to_dict(shown) == {
+        "port": "5432", **{name: value for name, value in given.items() if name != "password"}
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("parameters", ["pgbouncer=true", "sslmode=disable&pgbouncer=true&port=5"])
+def test_a_url_may_say_that_pgbouncer_is_there(parameters: str) -> None:
+    place = Place(f"postgresql://anna:hunter2@db/parts?{parameters}")
+    assert place.pgbouncer
+    assert "pgbouncer" not in place.conninfo
+    assert not Place("postgresql://db/parts?pgbouncer=false").pgbouncer
+
+
+@pytest.mark.parametrize("url", ["postgresql://db/parts?schema=x", "host=db schema=x"])
+def test_an_unknown_parameter_is_named(url: str) -> None:
+    with pytest.raises(ParameterError, match="parameter 'schema', which .* does not know; remove"):
+        Place(url)

@@ -1,0 +1,111 @@
+"""A role that may only inspect, with the grants that the documentation names; limits of a role."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from patchbank.errors import DatabaseReadOnlyError
+from patchbank.inspection.fit import fit
+from patchbank.inspection.settings import make_fit_settings
+from patchbank.inspection.workspace import Workspace
+from patchbank.store.connection import open_database
+from patchbank.store.indexes import HnswIndex
+from tests.fixtures.banks import make_bank
+from tests.fixtures.commands import Outcome, finish, start
+from tests.fixtures.database import NetworkServer
+from tests.fixtures.surfaces import Surfaces
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "server.md"
+
+
+@pytest.fixture
+def inspector_url(
+    network_server: NetworkServer, graphs_home: Path, surfaces: Surfaces
+) -> Iterator[str]:
+    """A database with a bank, as seen by the role of the documentation."""
+    admin = network_server.url()
+    with psycopg.connect(admin, autocommit=True) as connection:
+        connection.execute("create database roles")
+    with Workspace(home=graphs_home, database_url=network_server.url("roles")) as workspace:
+        sources = sorted(surfaces.train.iterdir())
+        fit(workspace, "brushed", sources, make_fit_settings(image_size=96))
+    grants = re.search(
+        r"## A role that may only inspect.*?```sql\n(.*?)```", DOCUMENT.read_text(), re.DOTALL
+    )
+    assert grants is not None
+    text = grants[1].replace("'...'", f"'{network_server.password}'")
+    with psycopg.connect(network_server.url("roles"), autocommit=True) as connection:
+        connection.execute(text.replace("for role patchbank", "for role owner").encode())
+    yield network_server.url("roles", user="inspector")
+    writing = network_server.url("roles") + "?options=-c%20default_transaction_read_only%3Doff"
+    with psycopg.connect(writing, autocommit=True) as connection:
+        connection.execute("drop owned by inspector; drop role inspector")
+    with psycopg.connect(admin, autocommit=True) as connection:
+        connection.execute("drop database roles with (force)")
+
+
+def test_a_role_with_the_documented_grants_inspects_and_no_more(
+    inspector_url: str, graphs_home: Path, surfaces: Surfaces
+) -> None:
+    def run(*arguments: str | Path) -> Outcome:
+        return finish(start(*arguments, home=graphs_home, url=inspector_url))
+
+    images = sorted(surfaces.good.iterdir())[:3]
+    inspected = run("inspect", "brushed", *images, "--json")
+    assert inspected.code in (0, 1), inspected.err
+    assert [one["recorded"] for one in inspected.documents] == [True] * 3
+    shown = run("show", "brushed", "--json")
+    assert shown.document["inspections"] == 3
+    found = run("search", "brushed", images[0], "--json")
+    assert found.code == 0, found.err
+    refused = run("fit", "other", surfaces.train, "--image-size", "96")
+    assert (refused.code, refused.out) == (2, "")
+    assert "this role may inspect, not save banks" in refused.complaint
+    doctor = run("doctor", "--json")
+    (database,) = (one for one in doctor.document["findings"] if one["name"] == "database")
+    assert database["healthy"]
+    assert "may inspect, not learn" in database["text"]
+
+
+def test_the_doctor_says_that_nothing_can_be_recorded(
+    network_server: NetworkServer, inspector_url: str, graphs_home: Path, surfaces: Surfaces
+) -> None:
+    with psycopg.connect(network_server.url("roles"), autocommit=True) as connection:
+        connection.execute("alter database roles set default_transaction_read_only = on")
+    doctor = finish(start("doctor", "--json", home=graphs_home, url=network_server.url("roles")))
+    (database,) = (one for one in doctor.document["findings"] if one["name"] == "database")
+    assert (doctor.code, database["healthy"]) == (2, False)
+    assert "nothing can be recorded or learned: default_transaction_read_only" in database["text"]
+    with (
+        Workspace(home=graphs_home, database_url=network_server.url("roles")) as workspace,
+        pytest.raises(DatabaseReadOnlyError, match="no bank can be saved there"),
+    ):
+        fit(workspace, "brushed", [], make_fit_settings(image_size=96))
+
+
+def test_limits_of_a_role_do_not_end_what_takes_long(
+    network_server: NetworkServer, tmp_path: Path
+) -> None:
+    with psycopg.connect(network_server.url(), autocommit=True) as connection:
+        connection.execute("create database hurried")
+        for name in ("statement_timeout", "transaction_timeout"):
+            connection.execute(f"alter database hurried set {name} = '30ms'".encode())
+    try:
+        # The schema, the extension and its functions take longer than that.
+        with open_database(network_server.url("hurried"), tmp_path) as database:
+            bank = make_bank(patches=4_000, dimensions=500)
+            assert database.banks.save("tile", bank) == 1
+            assert len(database.banks.active("tile").features) == 4_000
+            key = database.banks.active_key("tile")
+            index = HnswIndex("patches", *key, type="vector", dimensions=500, metric="l2")
+            database.indexes.build(index, 4_000)
+            assert database.indexes.find(*key, "patches", "l2") == index
+            database.categories.forget("tile")
+    finally:
+        with psycopg.connect(network_server.url(), autocommit=True) as connection:
+            connection.execute("drop database hurried with (force)")
