@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,13 @@ import numpy.typing as npt
 import psycopg
 from psycopg.types.json import Jsonb
 
-from patchbank.errors import BankGoneError, CategoryExistsError, DatabaseError, NotFittedError
+from patchbank.errors import (
+    BankGoneError,
+    CategoryExistsError,
+    DatabaseError,
+    DatabaseUnreachableError,
+    NotFittedError,
+)
 from patchbank.store import queries
 from patchbank.store._bank_copies import copy_patches_in, copy_references_in
 from patchbank.store.categories import (
@@ -29,6 +36,10 @@ from patchbank.store.notices import announce
 if TYPE_CHECKING:
     from patchbank.store.connection import Database
     from patchbank.store.migrate import Connection
+
+
+# A connection that is lost sooner was cut; later, the server was silent.
+_CUT_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -239,6 +250,14 @@ class Banks:
         UnknownCategoryError, NotFittedError
             When there is no such category, or no bank in it.
         """
+        begun = time.monotonic()
+        try:
+            with self._database.statement() as connection:
+                return active_bank(connection, category)
+        except DatabaseUnreachableError:
+            if time.monotonic() - begun > _CUT_SECONDS:
+                raise
+        # The server was ending just then: a question may be asked again, of the one that follows.
         with self._database.statement() as connection:
             return active_bank(connection, category)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from benchmarks import kills
 from patchbank.errors import DatabaseReadOnlyError, DatabaseUnreachableError, ParameterError
 from patchbank.inspection.fit import fit
 from patchbank.inspection.inspect import Inspector
@@ -112,3 +113,8 @@ def test_a_server_that_takes_nothing_is_said(workspace: Workspace, database_url:
 def test_a_bank_in_the_database_cannot_judge_without_it(workspace: Workspace) -> None:
     with pytest.raises(ParameterError, match="cannot judge without it"):
         Inspector(workspace, "brushed", in_database=True, on_database_loss="judge")
+
+
+def test_an_inspector_is_back_within_a_second_of_a_kill(tmp_path: Path) -> None:
+    seconds, _ = kills.measure(tmp_path / "home", 3)
+    assert max(seconds) < 3, "a second on a machine of one's own; tests share theirs"

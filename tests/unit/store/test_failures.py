@@ -141,5 +141,5 @@ def test_a_url_may_say_that_pgbouncer_is_there(parameters: str) -> None:
 
 @pytest.mark.parametrize("url", ["postgresql://db/parts?schema=x", "host=db schema=x"])
 def test_an_unknown_parameter_is_named(url: str) -> None:
-    with pytest.raises(ParameterError, match="parameter 'schema', which .* does not know; remove"):
+    with pytest.raises(ParameterError, match=r"parameter 'schema', which .* does not know; remove"):
         Place(url)
