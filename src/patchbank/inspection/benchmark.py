@@ -247,7 +247,11 @@ def _shown(cases: Sequence[JudgedCase], bit_depth: int | None) -> Iterator[Shown
         pixels = decode(sample.path, bit_depth=bit_depth).pixels
         height, width = pixels.shape[:2]
         try:
-            mask = None if sample.mask is None else read_mask(sample.mask, height, width)
+            mask = (
+                None
+                if sample.mask is None
+                else read_mask(sample.mask, height, width, image=sample.path)
+            )
         except (ImageError, DatasetError):
             mask = None  # a remark says so
         yield ShownCase(

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from patchbank.datasets.catalogue import DataSet, find_dataset
+from patchbank.datasets.layout import some
 from patchbank.datasets.masks import read_mask
 from patchbank.datasets.samples import CategorySamples, Sample
 from patchbank.errors import (
@@ -72,7 +74,8 @@ class CategoryEvaluation:
     repeats
         Test images that count in no figure, or once.
     unread_masks
-        Why a mask could not be used, for each; its image does not count in `pixels`.
+        Why a mask could not be used, for each, so that its image does not count in `pixels`; and
+        what was done to some so that they could.
     fit_seconds
         From the first train image to the calibrated bank.
     milliseconds_per_image
@@ -298,6 +301,7 @@ def evaluate_category(
     judged: list[Judged] = []
     refused: list[Refused] = []
     unread_masks: list[str] = []
+    changed_masks: dict[str, str] = {}
     stream = extractor.extract_many(
         [sample.path for sample in samples.test],
         names=[sample.name for sample in samples.test],
@@ -324,7 +328,17 @@ def evaluate_category(
             write_map(sample, full)
         if pixels is not None and counts:
             try:
-                mask = None if sample.mask is None else read_mask(sample.mask, height, width)
+                mask = (
+                    None
+                    if sample.mask is None
+                    else read_mask(
+                        sample.mask,
+                        height,
+                        width,
+                        image=sample.path,
+                        on_change=partial(changed_masks.setdefault, sample.name),
+                    )
+                )
             except (ImageError, DatasetError) as error:
                 unread_masks.append(f"{sample.name} does not count in the pixel figures: {error}")
                 continue
@@ -349,11 +363,23 @@ def evaluate_category(
         rates=rates_at(anomalous, scores, threshold) if labelled else Rates(threshold, None, None),
         pixels=None if pixels is None else pixels.metrics(aupro_limit),
         extremes=extremes,
-        unread_masks=tuple(unread_masks),
+        unread_masks=(*unread_masks, *_remarks_on_changed(changed_masks)),
         fit_seconds=fit_seconds,
         milliseconds_per_image=milliseconds,
         synthetic=synthetic,
     )
+
+
+def _remarks_on_changed(changed: Mapping[str, str]) -> list[str]:
+    remarks = []
+    for change, text in (
+        ("scaled", "of another size than their image were scaled to it, by the nearest pixel"),
+        ("turned", "that lie as their image is stored were turned upright with it"),
+    ):
+        names = [name for name, done in changed.items() if done == change]
+        if names:
+            remarks.append(f"{len(names)} masks {text}: {some(names)}")
+    return remarks
 
 
 def _milliseconds_per_image(

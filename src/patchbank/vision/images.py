@@ -244,6 +244,39 @@ def largest_value(
     return int(colours.max()) if colours.size and colours.min() >= 0 else None
 
 
+def wide_grey(path: Path, *, limits: ImageLimits = DEFAULT_LIMITS) -> npt.NDArray[Any] | None:
+    """Return the stored numbers of a grey image of more than eight bits or of floats, upright.
+
+    None for any other: `decode` loses nothing of it.
+
+    Raises
+    ------
+    ImageError
+        If it cannot be read.
+    """
+
+    def numbers_of(image: ImageFile, _: str) -> npt.NDArray[Any] | None:
+        if not image.mode.startswith(("I", "F")):
+            return None
+        image.load()
+        return np.asarray(upright(image, orientation_of(image)))
+
+    content = read_image_file(path, limits.max_bytes)
+    return _read_as(numbers_of, content, str(path), limits)[0]
+
+
+def stored_orientation(path: Path, *, limits: ImageLimits = DEFAULT_LIMITS) -> int:
+    """Return EXIF's orientation of an image, by which `decode` turned it upright: 1 to 8.
+
+    Raises
+    ------
+    ImageError
+        If it cannot be read.
+    """
+    content = read_image_file(path, limits.max_bytes)
+    return _read_as(lambda image, _: orientation_of(image), content, str(path), limits)[0]
+
+
 def thumbnail(pixels: Pixels, side: int = 128) -> bytes:
     """Return a small JPEG whose longer side is at most `side` pixels.
 

@@ -92,3 +92,22 @@ def test_the_python_interface_leaves_out_the_same(
         named = [cluttered / "2026-11-25" / "0.png", cluttered / "2026-11-25" / "1_mask.png"]
         assert len(list(bank.inspect_many(named))) == len(named)
         assert any("called like a mask" in remark for remark in bank.remarks)
+
+
+def test_an_evaluation_says_that_masks_were_scaled_and_pictures_left_out(
+    patchbank: Run, surfaces: Surfaces, tmp_path: Path
+) -> None:
+    root = tmp_path / "set"
+    shutil.copytree(surfaces.root, root)
+    masks = sorted((root / "brushed" / "ground_truth" / "scratch").iterdir())
+    for mask in masks:
+        picture = Image.open(mask)
+        picture.resize((2 * picture.width, 2 * picture.height), Image.Resampling.NEAREST).save(mask)
+    shutil.copy(masks[0], root / "brushed" / "test" / "scratch" / "000_mask.png")
+    outcome = patchbank("evaluate", root, *SMALL, "--json")
+    document = outcome.documents[0]
+    assert document["test_anomalous"] == len(masks)
+    assert document["pixel_auroc"] is not None
+    remarks = outcome.err.splitlines()
+    assert any(f"{len(masks)} masks of another size" in remark for remark in remarks)
+    assert any("1 mask left out" in remark for remark in remarks)

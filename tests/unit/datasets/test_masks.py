@@ -11,6 +11,7 @@ from PIL import Image
 from patchbank.datasets.masks import read_mask
 from patchbank.datasets.samples import Mask
 from patchbank.errors import DatasetError, ImageError
+from patchbank.vision.images import decode
 
 EXPECTED = np.zeros((12, 18), dtype=np.bool_)
 EXPECTED[1:4, 2:17] = True
@@ -49,7 +50,7 @@ def test_what_is_not_black_is_anomalous(tmp_path: Path, mode: str, value: int) -
 def test_a_mask_of_another_image_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "000_mask.png"
     Image.fromarray(EXPECTED).save(path)
-    with pytest.raises(DatasetError, match="18 x 12 pixels, but its image 12 x 18"):
+    with pytest.raises(DatasetError, match=r"18 x 12 pixels, but its image 12 x 18"):
         read_mask(Mask((path,)), 18, 12)
 
 
@@ -97,3 +98,72 @@ def test_a_jpeg_mask_is_taken_at_half(tmp_path: Path) -> None:
     path = tmp_path / "000_mask.jpg"
     Image.fromarray(pixels).save(path, quality=75)
     np.testing.assert_array_equal(read_mask(Mask((path,)), 64, 64), pixels == 255)
+
+
+@pytest.mark.parametrize("value", [255.0, 1.0, 65535.0, 3.0, 0.75])
+def test_a_mask_of_floats_is_taken_on_any_scale(tmp_path: Path, value: float) -> None:
+    path = tmp_path / "000_mask.tiff"
+    Image.fromarray(EXPECTED.astype(np.float32) * np.float32(value)).save(path)
+    np.testing.assert_array_equal(read_mask(Mask((path,)), 12, 18), EXPECTED)
+
+
+def test_a_mask_of_likelihoods_is_taken_at_half(tmp_path: Path) -> None:
+    path = tmp_path / "000_mask.tiff"
+    Image.fromarray(np.where(EXPECTED, 0.9, 0.1).astype(np.float32)).save(path)
+    np.testing.assert_array_equal(read_mask(Mask((path,)), 12, 18), EXPECTED)
+
+
+def test_a_mask_that_holds_no_number_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "000_mask.tiff"
+    Image.fromarray(np.where(EXPECTED, np.nan, 0).astype(np.float32)).save(path)
+    with pytest.raises(ImageError, match="values that are no number"):
+        read_mask(Mask((path,)), 12, 18)
+
+
+@pytest.mark.parametrize("factor", [2, 3, 0.5])
+def test_a_mask_of_the_same_shape_is_scaled_with_a_word(tmp_path: Path, factor: float) -> None:
+    path = tmp_path / "000_mask.png"
+    coarse = np.zeros((24, 36), dtype=np.bool_)
+    coarse[4:8, 8:24] = True
+    size = (round(36 * factor), round(24 * factor))
+    Image.fromarray(coarse).resize(size, Image.Resampling.NEAREST).save(path)
+    changes: list[str] = []
+    found = read_mask(Mask((path,)), 24, 36, on_change=changes.append)
+    np.testing.assert_array_equal(found, coarse)
+    assert changes == ["scaled"]
+
+
+@pytest.mark.parametrize("size", [(20, 12), (18, 13), (36, 30)])
+def test_a_mask_of_another_shape_belongs_to_another_image(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
+    path = tmp_path / "000_mask.png"
+    Image.new("L", size, 255).save(path)
+    with pytest.raises(DatasetError, match="belongs to another image"):
+        read_mask(Mask((path,)), 12, 18)
+
+
+@pytest.mark.parametrize("orientation", [5, 6, 7, 8])
+@pytest.mark.parametrize("scale", [1, 2])
+def test_a_mask_that_lies_as_its_image_is_stored_is_turned_with_it(
+    tmp_path: Path, orientation: int, scale: int
+) -> None:
+    stored = np.full((12, 18), 90, dtype=np.uint8)
+    stored[EXPECTED] = 200
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image, mask = tmp_path / "000.png", tmp_path / "000_mask.png"
+    Image.fromarray(stored).save(image, exif=exif)
+    Image.fromarray(EXPECTED).resize((18 * scale, 12 * scale)).save(mask)
+    changes: list[str] = []
+    found = read_mask(Mask((mask,)), 18, 12, image=image, on_change=changes.append)
+    np.testing.assert_array_equal(found, decode(image).pixels[..., 0] > 150)
+    assert changes == ["turned", "scaled"][:scale]
+
+
+def test_a_mask_on_its_side_is_refused_where_nothing_says_to_which(tmp_path: Path) -> None:
+    image, mask = tmp_path / "000.png", tmp_path / "000_mask.png"
+    Image.new("L", (12, 18), 90).save(image)
+    Image.fromarray(EXPECTED).save(mask)
+    with pytest.raises(DatasetError, match=r"18 x 12 pixels, but .* lies on its side.*turn it"):
+        read_mask(Mask((mask,)), 18, 12, image=image)
