@@ -372,12 +372,12 @@ def test_a_black_mask_everywhere_and_nowhere(tmp_path: Path) -> None:
         loaded("kolektorsdd2", root)
 
 
-def test_a_mask_of_another_size_is_explained(tmp_path: Path) -> None:
+def test_a_mask_of_another_shape_is_explained(tmp_path: Path) -> None:
     root = make_dataset("btad", tmp_path)
-    Image.new("L", (9, 9), 255).save(root / "01/ground_truth/ko/0000.png")
+    Image.new("L", (9, 12), 255).save(root / "01/ground_truth/ko/0000.png")
     mask = loaded("btad", root).test[0].mask
     assert mask is not None
-    with pytest.raises(DatasetError, match=r"0000.png has 9 x 9 pixels, but its image 8 x 8"):
+    with pytest.raises(DatasetError, match=r"0000.png has 9 x 12 pixels, but its image 8 x 8"):
         read_mask(mask, SIDE, SIDE)
 
 
