@@ -8,6 +8,7 @@ use, and where there is none the kernels are compiled in memory.
 from __future__ import annotations
 
 import hashlib
+import os
 import pickle
 import threading
 import warnings
@@ -18,6 +19,7 @@ from typing import Any, TypeVar, cast
 
 import numba
 from numba.core.caching import FunctionCache, NullCache
+from numba.core.compiler_lock import global_compiler_lock
 
 from patchbank.caches import cache_folder
 from patchbank.errors import CacheWarning
@@ -108,3 +110,12 @@ def _tell(reason: str) -> None:
         CacheWarning,
         stacklevel=1,
     )
+
+
+# A child forked while another thread compiles would wait for that thread, which it does not have.
+# Our own lock is only taken by who holds this one.
+os.register_at_fork(
+    before=global_compiler_lock.acquire,
+    after_in_parent=global_compiler_lock.release,
+    after_in_child=global_compiler_lock.release,
+)

@@ -132,6 +132,10 @@ class MissingExtraError(PatchbankError):
     """An optional part of patchbank is not installed."""
 
 
+class ForkedError(PatchbankError):
+    """It was opened before this process was forked; open it in this process."""
+
+
 class TrialError(PatchbankError):
     """The inspection of made pictures went wrong; install patchbank anew."""
 

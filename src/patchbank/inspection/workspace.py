@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from patchbank.caches import cache_folder, use_home
 from patchbank.errors import ParameterError
+from patchbank.forks import Opener
 from patchbank.settings import get_settings
 from patchbank.vision.images import ImageLimits
 
@@ -42,6 +43,7 @@ class Workspace:
             max_bytes=int(settings.max_image_megabytes * 1e6),
             max_pixels=int(settings.max_image_megapixels * 1e6),
         )
+        self._opener = Opener(f"the workspace of {self.home}")
         self._lock = threading.Lock()
         self._database: Database | None = None
         self._extractors: dict[tuple[ExtractorSettings, str | None], Extractor] = {}
@@ -56,6 +58,7 @@ class Workspace:
         """The open database; opened, and its server started, at the first use."""
         from patchbank.store.connection import Limits, open_database
 
+        self._opener.check()
         with self._lock:
             if self._database is None:
                 self._database = open_database(
@@ -75,6 +78,7 @@ class Workspace:
         """Return the extractor of these settings and this graph, compiled once per process."""
         from patchbank.vision.extractor import Extractor
 
+        self._opener.check()
         key = settings, None if quantised is None else quantised.sha256
         with self._lock:
             extractor = self._extractors.pop(key, None)
@@ -93,6 +97,8 @@ class Workspace:
 
     def close(self) -> None:
         """Close the database connections; the embedded server stays up for the next command."""
+        if not self._opener.is_this_process:
+            return  # they are the parent's
         with self._lock:
             if self._database is not None:
                 self._database.close()

@@ -7,6 +7,7 @@ a server do. BLAS is not used in tiles either: its threads and ours would fight 
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,10 @@ TileWorker = Callable[[int, int], None]
 @cache
 def _executor(workers: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=workers, thread_name_prefix="patchbank-memory")
+
+
+# Threads do not live on in a forked child; it starts its own.
+os.register_at_fork(after_in_child=_executor.cache_clear)
 
 
 def for_tiles(total: int, size: int, make_worker: Callable[[], TileWorker]) -> None:

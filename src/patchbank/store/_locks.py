@@ -9,10 +9,14 @@ import stat
 import time
 from pathlib import Path
 from types import TracebackType
+from weakref import WeakSet
 
 from patchbank.descriptors import above_standard
 from patchbank.errors import UnsafePathError
 from patchbank.links import account_name, refuse_link
+
+# Those that this process holds.
+_held: WeakSet[FileLock] = WeakSet()
 
 
 class FileLock:
@@ -63,6 +67,7 @@ class FileLock:
             os.close(descriptor)
             raise
         self._descriptor = descriptor
+        _held.add(self)
         return True
 
     def acquire(self, *, timeout: float | None = None) -> None:
@@ -141,3 +146,13 @@ class FileLock:
         trace: TracebackType | None,
     ) -> None:
         self.release()
+
+
+def _release_in_child() -> None:
+    # A forked copy of this process would hold the lock for as long as it lives. Programs that are
+    # started, which is how a lock is handed on, do not come here.
+    for lock in list(_held):
+        lock.release()
+
+
+os.register_at_fork(after_in_child=_release_in_child)

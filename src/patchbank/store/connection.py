@@ -18,7 +18,9 @@ import psycopg
 
 from patchbank.descriptors import fill_standard_descriptors
 from patchbank.errors import DatabaseError, DatabaseReadOnlyError, DiskFullError
+from patchbank.forks import Opener
 from patchbank.store import queries
+from patchbank.store._inherited import let_go_in_children
 from patchbank.store.banks import Banks
 from patchbank.store.categories import Categories
 from patchbank.store.defects import Defects
@@ -113,6 +115,7 @@ class Database:
         *,
         max_connections: int,
     ) -> None:
+        self._opener = Opener("the database")
         self._place = place
         self._prepared = prepared
         self._limits = limits
@@ -189,6 +192,7 @@ class Database:
         DatabaseError
             For whatever the driver raises inside; DiskFullError when the disk is full.
         """
+        self._opener.check()
         begin = b"begin isolation level repeatable read, read only" if snapshot else b"begin"
         begin += b"; set local search_path to " + self.search_path.encode()
         with self._explained(), self._pool.lend(begin) as connection:
@@ -211,6 +215,7 @@ class Database:
         DatabaseError
             For whatever the driver raises inside; DiskFullError when the disk is full.
         """
+        self._opener.check()
         with self._explained(), self._pool.lend() as connection:
             connection.lives = partial(_lives, self._place, self._limits) if long else None
             yield connection
@@ -225,6 +230,7 @@ class Database:
         DatabaseError
             Where a pooler is in between, which passes no notices on.
         """
+        self._opener.check()
         if self.pooled:
             raise DatabaseError(
                 f"{self._place} is reached through a pooler, which passes no notices on; "
@@ -287,7 +293,8 @@ class Database:
 
     def close(self) -> None:
         """Give all connections back; the embedded server stays up for a while."""
-        self._pool.close()
+        if self._opener.is_this_process:
+            self._pool.close()
 
     def __enter__(self) -> Database:
         return self
@@ -414,6 +421,7 @@ def _new(conninfo: str, limits: Limits) -> LimitedConnection:
         **{name: value for name, value in ours.items() if given.get(name) is None},
     )
     connection.limit = limits.answer
+    let_go_in_children(connection)
     return connection
 
 

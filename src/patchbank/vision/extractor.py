@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence, Sized
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain, repeat
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from patchbank.errors import ImageError, ParameterError
+from patchbank.forks import Opener
 from patchbank.progress import Progress, silent
 from patchbank.settings import usable_cores
 from patchbank.vision.backbones import get_backbone
@@ -157,6 +159,7 @@ class Extractor:
         self._shape: FeatureShape = feature_shape(
             self._backbone, self.settings.layers, self.preprocessing.side
         )
+        self._opener = Opener(f"the extractor {self.settings.backbone}")
         self._lock = threading.Lock()
         check_precision(self.settings.precision)
         self._single: CompiledGraph = self._compile(streams=1)
@@ -195,17 +198,7 @@ class Extractor:
 
     def write_graph(self) -> tuple[bytes, ...]:
         """Return the graph as `patchbank.vision.runtime.compile_graph` takes it."""
-        if self.quantised is not None:
-            return self.quantised.description, self.quantised.weights
-        settings = self.settings
-        graph = write_feature_graph(
-            self._backbone,
-            settings.layers,
-            self.preprocessing.side,
-            settings.pooling,
-            settings.resize_precision,
-        )
-        return (graph,)
+        return _write_graph(self.settings, self.quantised)
 
     def extract(self, batch: Sequence[Pixels]) -> Features:
         """Return the features of images, which may differ in size.
@@ -215,6 +208,7 @@ class Extractor:
         batch : sequence of ndarray of uint8 (height, width, 3)
             RGB; what `patchbank.vision.images.decode` gives as `pixels`.
         """
+        self._opener.check()
         rows, columns = self.grid
         features = Features(
             np.empty((len(batch), rows, columns, self.dimension), np.float32),
@@ -253,6 +247,7 @@ class Extractor:
         ImageError
             The image cannot be used.
         """
+        self._opener.check()
         result = self._one(source, name, self._single, limits, thumbnail_side)
         if isinstance(result, Refusal):
             raise result.error
@@ -314,6 +309,7 @@ class Extractor:
         none) and its features; what it raises is raised here. Results come in the images' order;
         the other parameters are as in `extract_many`.
         """
+        self._opener.check()
         graph, workers = self._many()
         window: deque[Future[Result]] = deque()
 
@@ -334,6 +330,8 @@ class Extractor:
 
     def close(self) -> None:
         """End the worker threads; the next call that needs them starts new ones."""
+        if not self._opener.is_this_process:
+            return  # they are the parent's
         with self._lock:
             workers, self._workers = self._workers, None
         if workers is not None:
@@ -395,13 +393,29 @@ class Extractor:
 
     def _compile(self, streams: int) -> CompiledGraph:
         return compile_graph(
-            self.write_graph,
+            # Not our own method: the graph must not keep us alive.
+            partial(_write_graph, self.settings, self.quantised),
             key=self.fingerprint,
             precision=self.settings.precision,
             threads=self._threads,
             streams=streams,
             cache_folder=self._cache_folder,
         )
+
+
+def _write_graph(
+    settings: ExtractorSettings, quantised: QuantisedGraph | None
+) -> tuple[bytes, ...]:
+    if quantised is not None:
+        return quantised.description, quantised.weights
+    graph = write_feature_graph(
+        get_backbone(settings.backbone),
+        settings.layers,
+        settings.preprocessing.side,
+        settings.pooling,
+        settings.resize_precision,
+    )
+    return (graph,)
 
 
 def _unchanged(name: str, result: Extraction | Refusal) -> Extraction | Refusal:

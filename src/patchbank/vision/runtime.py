@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
+from weakref import WeakSet
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +37,12 @@ _import_lock = threading.Lock()
 # until one inference is done.
 _first_inference_lock = threading.Lock()
 _first_inference_done = threading.Event()
+# Held while OpenVINO reads or compiles a graph, so that nobody forks meanwhile.
+_building = threading.RLock()
+# Held by who forks: one after the other.
+_forking = threading.RLock()
+# A fork waits this long for the images that are in the networks.
+_FORK_SECONDS: Final = 10.0
 
 
 def processor() -> tuple[str, list[str]]:
@@ -102,7 +109,9 @@ def describe_outputs(onnx: bytes) -> list[tuple[tuple[int, ...], str]]:
         OpenVINO does not know the graph.
     """
     described = []
-    for one in _core().read_model(onnx).outputs:
+    with _building:
+        outputs = _core().read_model(onnx).outputs
+    for one in outputs:
         sizes = one.get_partial_shape()
         known = sizes if sizes.rank.is_static else ()
         shape = tuple(size.get_length() if size.is_static else 0 for size in known)
@@ -121,17 +130,22 @@ class CompiledGraph:
 
     Parameters
     ----------
-    compiled : openvino.CompiledModel
-        With one input and any number of outputs.
+    build : callable returning openvino.CompiledModel
+        Compiles it, with one input and any number of outputs; called again after a fork.
     requests : int
         How many images it works on at once.
     """
 
-    def __init__(self, compiled: Any, requests: int) -> None:
-        self._compiled = compiled
+    def __init__(self, build: Callable[[], Any], requests: int) -> None:
+        self._build = build
+        self._compiled: Any = build()
+        self._requests = requests
+        self._halted: list[Any] = []
+        # None stands for a request that is still to be made.
         self._free: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for _ in range(requests):
-            self._free.put(compiled.create_infer_request())
+            self._free.put(None)
+        _graphs.add(self)
 
     @contextlib.contextmanager
     def run(self, image: Square) -> Iterator[list[npt.NDArray[np.float32]]]:
@@ -144,6 +158,8 @@ class CompiledGraph:
         """
         request = self._free.get()
         try:
+            if request is None:
+                request = self._new_request()
             if _first_inference_done.is_set():
                 yield _infer(request, image)
             else:
@@ -154,9 +170,75 @@ class CompiledGraph:
         finally:
             self._free.put(request)
 
-    def export(self) -> bytes:
-        """Return what `compile_graph` reads back in a fraction of the time."""
-        return bytes(self._compiled.export_model().getvalue())
+    def halt(self, deadline: float) -> None:
+        """Wait until nobody uses it and let nobody begin, until `put_away` is called.
+
+        The deadline is one of `time.monotonic`; after it, whoever uses it goes on.
+        """
+        with contextlib.suppress(queue.Empty):
+            while len(self._halted) < self._requests:
+                left = max(0.0, deadline - time.monotonic())
+                self._halted.append(self._free.get(timeout=left))
+
+    def put_away(self) -> None:
+        """Let go of all that OpenVINO made, unless somebody still uses it, until the next image."""
+        halted, self._halted = self._halted, []
+        if len(halted) == self._requests:
+            self._compiled = None
+            halted = [None] * self._requests
+        while halted:
+            self._free.put(halted.pop())
+
+    def _new_request(self) -> Any:
+        with _building:
+            if self._compiled is None:
+                self._compiled = self._build()
+            return self._compiled.create_infer_request()
+
+
+_graphs: WeakSet[CompiledGraph] = WeakSet()
+
+
+def _before_fork() -> None:
+    """Leave nothing of OpenVINO to a forked child.
+
+    Its threads do not live on there, but OpenVINO counts on them: new graphs, and even the end of
+    the child, would wait for them for ever. The parent reads its graphs again when it needs them.
+    """
+    _forking.acquire()
+    deadline = time.monotonic() + _FORK_SECONDS
+    graphs = set(_graphs)
+    for graph in graphs:
+        graph.halt(deadline)
+    _building.acquire()
+    for graph in set(_graphs) - graphs:  # made meanwhile
+        graph.halt(deadline)
+    for graph in set(_graphs):
+        graph.put_away()
+    if _core.cache_info().currsize:
+        # Otherwise the threads of its pool stay when nobody needs them any more.
+        _core().set_property({"FORCE_TBB_TERMINATE": True})
+        _core.cache_clear()
+
+
+def _after_fork() -> None:
+    _building.release()
+    _forking.release()
+
+
+def _after_fork_in_child() -> None:
+    global _first_inference_lock, _import_lock
+    _after_fork()
+    # The parent's, of which some may still have been in use.
+    _graphs.clear()
+    _first_inference_lock, _import_lock = threading.Lock(), threading.Lock()
+
+
+os.register_at_fork(
+    before=_before_fork,
+    after_in_parent=_after_fork,
+    after_in_child=_after_fork_in_child,
+)
 
 
 def _infer(request: Any, image: Square) -> list[npt.NDArray[np.float32]]:
@@ -180,7 +262,7 @@ def compile_graph(
     ----------
     write_graph : callable returning tuple of bytes
         Writes the graph, an ONNX model or the two parts of OpenVINO's own format; called only when
-        the cache has none.
+        the cache has none. It is kept, to be called again after a fork.
     key : str
         Stands for the graph's content.
     precision : str
@@ -194,8 +276,7 @@ def compile_graph(
         and moved there, and a damaged one is written anew.
     """
     check_precision(precision)
-    core = _core()
-    options = {
+    options: dict[str, Any] = {
         # Without this, OpenVINO takes bfloat16 by itself wherever the processor has it. A quantised
         # graph says itself what is computed in int8; all else is float32.
         "INFERENCE_PRECISION_HINT": "f32" if precision == "int8" else precision,
@@ -206,13 +287,18 @@ def compile_graph(
         "ENABLE_CPU_PINNING": False,
     }
     cached = None if cache_folder is None else _cached_file(cache_folder, key, precision)
-    if cached is not None and (blob := _read_cached(cached)) is not None:
-        return CompiledGraph(core.import_model(io.BytesIO(blob), "CPU", options), streams)
-    compiled = core.compile_model(core.read_model(*write_graph()), "CPU", options)
-    graph = CompiledGraph(compiled, streams)
-    if cached is not None:
-        _write_cached(cached, graph.export())
-    return graph
+
+    def build() -> Any:
+        with _building:
+            core = _core()
+            if cached is not None and (blob := _read_cached(cached)) is not None:
+                return core.import_model(io.BytesIO(blob), "CPU", options)
+            compiled = core.compile_model(core.read_model(*write_graph()), "CPU", options)
+            if cached is not None:
+                _write_cached(cached, bytes(compiled.export_model().getvalue()))
+            return compiled
+
+    return CompiledGraph(build, streams)
 
 
 def _cached_file(folder: Path, key: str, precision: str) -> Path:
