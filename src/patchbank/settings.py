@@ -7,6 +7,7 @@ bank and given at `fit`.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from functools import cache
@@ -17,6 +18,7 @@ import platformdirs
 from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from patchbank.control_groups import processor_share
 from patchbank.errors import ParameterError
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
@@ -118,7 +120,9 @@ class Settings(BaseSettings):
         "bytes.",
     )
     threads: int = Field(
-        default=0, ge=0, description="Threads for numeric work; 0 means all cores this process has."
+        default=0,
+        ge=0,
+        description="Threads for numeric work; 0 means all cores this process may use.",
     )
     memory_limit: Annotated[int | None, BeforeValidator(_bytes_or_none)] = Field(
         default=None,
@@ -155,6 +159,13 @@ def usable_cores() -> int:
     if chosen:
         return chosen
     # What the process was given, in a container or by taskset, may be less than the machine has.
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    has_affinity = hasattr(os, "sched_getaffinity")
+    cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+    share = _processor_share()
+    # A part of a processor's time lets one more thread run for a part of the time.
+    return cores if share is None else max(1, min(cores, math.ceil(share)))
+
+
+@cache
+def _processor_share() -> float | None:
+    return processor_share()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
 import sys
 import threading
 
@@ -30,6 +32,7 @@ def _run() -> int | str | None:
     from patchbank.cli.output import take_messages, writing_output
     from patchbank.errors import OutputError
 
+    _tell_blas()
     threading.excepthook = _thread_crashed
     take_messages(show=debugging())
     try:
@@ -45,6 +48,16 @@ def _run() -> int | str | None:
     except Exception as error:  # noqa: BLE001 - the outermost door: a crash has a code of its own
         return crashed(error)
     return 0
+
+
+def _tell_blas() -> None:
+    """Let NumPy's BLAS, which knows nothing of quotas, start as many threads as we may use."""
+    from patchbank.errors import ParameterError
+    from patchbank.settings import usable_cores
+
+    # A wrong setting is said where it is needed.
+    with contextlib.suppress(ParameterError):
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", str(usable_cores()))
 
 
 def _thread_crashed(details: threading.ExceptHookArgs) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import psutil
 
+from patchbank.control_groups import free_memory
 from patchbank.errors import ParameterError
 from patchbank.memory.budget import FitSize, Parts, largest_ratio, least_bytes, plan_parts
 from patchbank.memory.budget import whole_bytes as bytes_in_memory
@@ -23,14 +23,6 @@ from patchbank.vision.images import ImageLimits, ImageSource
 _STEP = 64_000_000
 # A process with OpenVINO in it, and a small network.
 _LEAST_TRIAL = 1_000_000_000
-# Where a limit for containers is read; version 2 of control groups, then version 1.
-_GROUP_FILES = (
-    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-    (
-        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-        "/sys/fs/cgroup/memory/memory.usage_in_bytes",
-    ),
-)
 
 
 def checked_limit(limit: int | str | None) -> int | None:
@@ -72,12 +64,9 @@ def resident_bytes() -> int:
 def free_bytes() -> int:
     """Return the memory this process may still take: of the machine, its container, its limits."""
     free = int(psutil.virtual_memory().available)
-    for most, used in _GROUP_FILES:
-        try:
-            # Files in the page cache count as used, but give way: this errs on the safe side.
-            free = min(free, int(Path(most).read_text()) - int(Path(used).read_text()))
-        except (OSError, ValueError):  # no control group, or no limit ("max")
-            continue
+    granted = free_memory()
+    if granted is not None:
+        free = min(free, granted)
     reserved = resource.getrlimit(resource.RLIMIT_AS)[0]
     if reserved != resource.RLIM_INFINITY:
         free = min(free, reserved - int(psutil.Process().memory_info().vms))

@@ -31,6 +31,7 @@ from psycopg.conninfo import make_conninfo
 
 from patchbank.errors import DiskFullError, EmbeddedServerError
 from patchbank.links import resolve_trusted
+from patchbank.settings import usable_cores
 from patchbank.store._accounts import Account, check_entry, let_reach, name_of_current
 from patchbank.store._processes import spawn_detached
 from patchbank.store._programs import SETTINGS, find_programs, initialise
@@ -294,6 +295,9 @@ class EmbeddedServer:
             with site.data() as data:
                 written = log_bytes(data.name_for_children / "pg_wal")
                 settings = SETTINGS | log_settings(free_bytes(data.descriptor), written)
+                # Beside the one who builds an index; PostgreSQL's own default is 2.
+                builders = min(2, usable_cores() - 1)
+                settings["max_parallel_maintenance_workers"] = str(builders)
                 command += [f"--{name}={value}" for name, value in settings.items()]
                 spawn_detached(
                     command,
