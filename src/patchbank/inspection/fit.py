@@ -15,11 +15,17 @@ from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.sources import checked_names
 from patchbank.inspection.timing import Stopwatch
 from patchbank.inspection.workspace import Workspace
+from patchbank.memory.coreset import coreset_size
 from patchbank.progress import Progress, silent
+from patchbank.store.bank_size import stored_bytes
 from patchbank.store.categories import checked_category_name
 from patchbank.store.new_bank import NewBank, NewImage
 from patchbank.vision.backbones import get_backbone
+from patchbank.vision.backbones.features import feature_shape
 from patchbank.vision.images import ImageSource
+
+# Of a thumbnail, a JPEG of 160 pixels at most.
+_THUMBNAIL_BYTES = 6000
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,6 +129,7 @@ def fit(
         checked_limit(memory_limit)
         checked_names(sources, names)
         workspace.database.check_can_learn()
+        workspace.database.check_room(_expected_bytes(settings, len(sources)))
     bank = learn(
         workspace, sources, settings, names=names, memory_limit=memory_limit, progress=progress
     )
@@ -131,6 +138,22 @@ def fit(
         version = save(workspace, category, bank)
     timings = {**bank.timings_s, **watch.seconds, "total": watch.total()}
     return FitReport(category, version, bank, timings)
+
+
+def _expected_bytes(settings: FitSettings, images: int) -> int:
+    """Return about what the bank of so many images will take in the database."""
+    extractor = settings.extractor
+    shape = feature_shape(
+        get_backbone(extractor.backbone), extractor.layers, extractor.preprocessing.side
+    )
+    rows, columns = shape.grid
+    return stored_bytes(
+        patches=coreset_size(max(1, images) * rows * columns, settings.coreset_ratio),
+        dimensions=shape.dimension,
+        images=images,
+        embedding_dimensions=shape.embedding_dimension,
+        thumbnail_bytes=images * _THUMBNAIL_BYTES,
+    )
 
 
 def save(workspace: Workspace, category: str, bank: LearnedBank) -> int:

@@ -21,6 +21,7 @@ from patchbank.errors import (
 )
 from patchbank.store import queries
 from patchbank.store._bank_copies import copy_patches_in, copy_references_in
+from patchbank.store.bank_size import bytes_of
 from patchbank.store.categories import (
     add_event,
     checked_category_name,
@@ -160,6 +161,7 @@ class Banks:
             When it could not be saved; then nothing was changed.
         """
         category = checked_category_name(category)
+        self._database.check_room(bytes_of(bank))
         with self._database.connection(long=True) as connection:
             category_id = lock_category(connection, category)
             key = {"category_id": category_id}

@@ -291,6 +291,29 @@ class Database:
                 "owns the tables"
             )
 
+    def check_room(self, needed: int) -> None:
+        """Raise where the embedded server's disk has not `needed` bytes for what is to be stored.
+
+        The disk of another server cannot be seen.
+
+        Raises
+        ------
+        DiskFullError
+            When there are fewer, or what is left would not do for the server's log.
+        """
+        server = self._place.server
+        if server is None:
+            return
+        room = server.room()
+        usable = max(0, room.free - room.reserve)
+        if needed > usable:
+            raise DiskFullError(
+                f"the bank needs about {_size(needed)} on the disk of {server.home}, of whose "
+                f"{_size(room.free)} free it may take {_size(usable)} (the rest is for the "
+                "database's log); free some space there, set PATCHBANK_HOME to another disk, or "
+                "learn fewer images or with a smaller coreset ratio"
+            )
+
     def close(self) -> None:
         """Give all connections back; the embedded server stays up for a while."""
         if self._opener.is_this_process:
@@ -332,6 +355,10 @@ class Database:
             yield
         finally:
             self._hurry.set = False
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.1f} MB"
 
 
 def open_database(

@@ -1,0 +1,78 @@
+"""How much of a database's disk a bank takes, from its numbers alone."""
+
+from __future__ import annotations
+
+from patchbank.store.new_bank import NewBank
+
+_PAGE_BYTES = 8192
+# What a page holds beside its head, and the longest row left whole (`toast_tuple_target`).
+_ROOM_OF_PAGE = 8160
+# What is longer is cut into pieces, of which four fill a page.
+_PIECE_BYTES = 1996
+# Of a row beside its vector: its head, its place in the page, its other columns, and indexes.
+_PATCH_BYTES, _REFERENCE_BYTES, _IMAGE_BYTES = 64, 64, 400
+_INDEX_BYTES = 44
+# Tables and indexes that are begun, and the rows of the bank and of what happened.
+_LEAST_BYTES = 30 * _PAGE_BYTES
+# Tables grow by more than a page at a time.
+_MARGIN = 1.15
+
+
+def stored_bytes(
+    *,
+    patches: int,
+    dimensions: int,
+    images: int,
+    embedding_dimensions: int,
+    thumbnail_bytes: int,
+    graph_bytes: int = 0,
+) -> int:
+    """Return about how many bytes a bank takes when it is stored, without the server's log.
+
+    Parameters
+    ----------
+    patches, dimensions
+        Of the bank.
+    images, embedding_dimensions
+        Its reference images, and the length of what describes one as a whole.
+    thumbnail_bytes
+        Of all thumbnails together.
+    graph_bytes
+        Of a quantised graph.
+    """
+    counted = (
+        _LEAST_BYTES
+        + _rows(patches, 4 * dimensions + 8, _PATCH_BYTES)
+        + _rows(images, 4 * embedding_dimensions + 8, _REFERENCE_BYTES)
+        + images * _IMAGE_BYTES
+        + _pieces(thumbnail_bytes)
+        + _pieces(graph_bytes)
+    )
+    return round(_MARGIN * counted)
+
+
+def bytes_of(bank: NewBank) -> int:
+    """Return about how many bytes a bank takes when it is stored."""
+    return stored_bytes(
+        patches=bank.features.shape[0],
+        dimensions=bank.features.shape[1],
+        images=len(bank.images),
+        embedding_dimensions=bank.embeddings.shape[1],
+        thumbnail_bytes=sum(len(image.thumbnail) for image in bank.images),
+        graph_bytes=len(bank.quantised_graph or b""),
+    )
+
+
+def _rows(count: int, vector: int, other: int) -> float:
+    """Return the bytes of rows with a vector each, and of the index that finds them."""
+    row = vector + other
+    if row <= _ROOM_OF_PAGE:
+        # A row is in one page: two of 5,000 bytes take two pages.
+        table = -(-count // (_ROOM_OF_PAGE // row)) * _PAGE_BYTES
+        return table + count * _INDEX_BYTES
+    return count * (other + _INDEX_BYTES) + count * _pieces(vector)
+
+
+def _pieces(length: int) -> float:
+    pieces = -(-length // _PIECE_BYTES)
+    return pieces * (_PAGE_BYTES / 4 + _INDEX_BYTES)
