@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from patchbank.inspection.bank import open_bank as open  # noqa: A004 - read as patchbank.open
     from patchbank.inspection.calibrate import CalibrationReport
     from patchbank.inspection.fit import FitReport
-    from patchbank.inspection.search import SearchResult
+    from patchbank.inspection.search_results import SearchResult
     from patchbank.inspection.transfer import TransferReport
     from patchbank.inspection.verdicts import Inspection, Refused, Similar
     from patchbank.memory.scoring import Region
@@ -50,7 +50,7 @@ _HOMES = {
     "Inspection": "patchbank.inspection.verdicts",
     "Refused": "patchbank.inspection.verdicts",
     "Region": "patchbank.memory.scoring",
-    "SearchResult": "patchbank.inspection.search",
+    "SearchResult": "patchbank.inspection.search_results",
     "Similar": "patchbank.inspection.verdicts",
     "TransferReport": "patchbank.inspection.transfer",
     "import_anomalib": "patchbank.contrib.anomalib",

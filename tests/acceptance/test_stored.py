@@ -23,11 +23,13 @@ def name(patchbank: Run, surfaces: Surfaces) -> str:
 
 
 def test_search_by_name(patchbank: Run, name: str) -> None:
-    outcome = patchbank("search", "brushed", "--name", name, "--threshold", "0.9")
+    outcome = patchbank("search", "brushed", "--name", name, "--threshold", "-0.9")
+    assert outcome.code == 0
     lines = outcome.out.splitlines()
     assert lines[0] == "Normal image: showing the top 10 similar normals"
-    assert lines[1].split() == ["1.0000", name]
-    assert len(lines) == 11
+    assert lines[1].startswith("  24 of 24 references reach -0.9 with another one; ")
+    assert lines[2].split() == ["1.0000", name, "(itself)"]
+    assert len(lines) == 12
     document = patchbank("search", "brushed", "--name", name, "--metric", "l2", "--json").document
     assert (document["metric"], document["method"]) == ("l2", "exact scan")
     distances = [one["distance"] for one in document["similar"]]
@@ -38,9 +40,35 @@ def test_search_by_name(patchbank: Run, name: str) -> None:
 def test_search_says_anomaly(patchbank: Run, name: str, surfaces: Surfaces) -> None:
     image = surfaces.scratched / "000.png"
     outcome = patchbank("search", "brushed", image, "--threshold", "0.9")
+    assert outcome.code == 1
     assert outcome.out.splitlines()[0] == "Anomaly: no stored normal reaches 0.9"
-    document = patchbank("search", "brushed", image, "--threshold", "0.9", "--json").document
+    outcome = patchbank("search", "brushed", image, "--threshold", "0.9", "--json")
+    assert outcome.code == 1
+    document = outcome.document
     assert (document["normal"], document["threshold"]) == (False, 0.9)
+    references = document["references"]
+    assert (references["count"], references["reaching"]) == (24, 0)
+    assert patchbank("search", "brushed", image, "--threshold", "none", "--json").code == 0
+    assert (
+        "such as 0.9, auto or none"
+        in patchbank("search", "brushed", image, "--threshold", "high").complaint
+    )
+
+
+def test_search_has_a_calibrated_rule_by_default(
+    patchbank: Run, name: str, surfaces: Surfaces
+) -> None:
+    outcome = patchbank("search", "brushed", surfaces.good / "000.png", "--json")
+    assert outcome.code == 0
+    document = outcome.document
+    assert document["normal"] is True
+    assert document["threshold"] == document["references"]["calibrated_threshold"]
+    raw = patchbank("search", "brushed", surfaces.good / "000.png", "--raw", "--json").document
+    assert raw["raw"] is True
+    assert raw["similar"][0]["similarity"] > document["similar"][0]["similarity"]
+    stored = patchbank("search", "brushed", surfaces.train / "012.png")
+    assert "calibrated for at most 4 % false alarms" in stored.out
+    assert stored.out.count("(itself)") == 1
 
 
 def test_a_name_that_is_not_stored(patchbank: Run, name: str) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from patchbank.cli import options
-from patchbank.cli.guard import EXIT_ERROR, guarded
+from patchbank.cli.guard import EXIT_ERROR, EXIT_FAILED, guarded
 from patchbank.cli.output import answer, print_json, print_remarks, show_progress, talk
 from patchbank.errors import ParameterError
 from patchbank.inspection.defects import (
@@ -19,7 +19,9 @@ from patchbank.inspection.defects import (
     remove_defects,
 )
 from patchbank.inspection.index import build_index, drop_indexes
-from patchbank.inspection.search import SearchResult, search
+from patchbank.inspection.search import search
+from patchbank.inspection.search_results import SearchResult
+from patchbank.inspection.similarity_rule import parse_threshold
 from patchbank.inspection.workspace import Workspace
 from patchbank.store.indexes import DEFAULT_EF_SEARCH
 
@@ -55,16 +57,26 @@ def search_command(
     among: Annotated[str, typer.Option(help="What to search: normals or defects.")] = "normals",
     metric: _Metric = "cosine",
     threshold: Annotated[
-        float | None,
-        typer.Option(help="Say whether the most similar normal has this similarity, as 0.9."),
-    ] = None,
+        str,
+        typer.Option(
+            help="Similarity that a normal image has to another normal, as 0.9; auto, which is "
+            "calibrated for the bank's false-alarm rate; or none."
+        ),
+    ] = "auto",
     top: options.Top = 10,
     exact: Annotated[
         bool, typer.Option("--exact", help="Scan even where there is an index.")
     ] = False,
+    raw: Annotated[
+        bool,
+        typer.Option("--raw", help="Compare embeddings as they are, not centred on their mean."),
+    ] = False,
     json: options.Json = False,
 ) -> int:
-    """Show what is most similar to an image, or to a stored image or patch."""
+    """Show what is most similar to an image, or to a stored image or patch.
+
+    Exits 1 for an anomaly: no normal reaches the threshold. It is no substitute for inspect.
+    """
     with Workspace() as workspace:
         result = search(
             workspace,
@@ -73,17 +85,17 @@ def search_command(
             name=name,
             among=among,
             metric=metric,
-            threshold=threshold,
+            threshold=parse_threshold(threshold),
             top=top,
             exact=exact,
+            raw=raw,
         )
-    for remark in result.remarks:
-        talk().print(remark, markup=False, style="yellow")
+    print_remarks(result.remarks)
     if json:
         print_json(result.to_json())
     else:
         _print_result(result)
-    return 0
+    return EXIT_FAILED if result.normal is False else 0
 
 
 def index_command(
@@ -226,15 +238,14 @@ def _print_result(result: SearchResult) -> None:
     console = answer()
     if result.verdict is not None:
         console.print(result.verdict, style="green" if result.normal else "red", markup=False)
-    if result.normal is False:
-        best = result.matches[0]
-        console.print(f"  nearest: {best.similarity:.4f}  {best.name}", markup=False)
-        return
+    if result.standing is not None and result.threshold is not None:
+        console.print(f"  {result.standing.describe(result.threshold)}", markup=False)
     for match in result.matches:
         distance = f"  distance {match.distance:.4f}" if result.metric == "l2" else ""
         remarks = []
         if result.among == "defects":
             remarks = [match.label or "no label", *(["synthetic"] if match.synthetic else [])]
+        remarks += ["itself"] if match.itself else []
         console.print(
             f"  {match.similarity:7.4f}{distance}  {match.name}"
             + (f"  ({', '.join(remarks)})" if remarks else ""),

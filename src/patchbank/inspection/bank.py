@@ -11,13 +11,15 @@ from patchbank.errors import NotFittedError, UnknownCategoryError
 from patchbank.inspection.calibrate import CalibrationReport, calibrate
 from patchbank.inspection.fit import FitReport, fit
 from patchbank.inspection.inspect import DEFAULT_TOP, Inspector
-from patchbank.inspection.search import SearchResult, search
+from patchbank.inspection.search import search
+from patchbank.inspection.search_results import SearchResult
 from patchbank.inspection.settings import (
     DEFAULT_CORESET_RATIO,
     DEFAULT_FALSE_ALARM_RATE,
     DEFAULT_SCORE,
     make_fit_settings,
 )
+from patchbank.inspection.similarity_rule import SimilarityThreshold
 from patchbank.inspection.sources import checked_sources
 from patchbank.inspection.transfer import TransferReport, export_bank, import_bank_file
 from patchbank.inspection.verdicts import Inspection, Refused
@@ -258,9 +260,10 @@ class Bank:
         name: str | None = None,
         among: str = "normals",
         metric: str = "cosine",
-        threshold: float | None = None,
+        threshold: SimilarityThreshold = "auto",
         top: int = DEFAULT_TOP,
         exact: bool = False,
+        raw: bool = False,
     ) -> SearchResult:
         """Return what is most similar to an image or to something stored; see `search`."""
         return search(
@@ -273,6 +276,7 @@ class Bank:
             threshold=threshold,
             top=top,
             exact=exact,
+            raw=raw,
         )
 
     def close(self) -> None:

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from patchbank.errors import ImageError, NotFittedError, ParameterError
 from patchbank.inspection.inspect import DEFAULT_TOP, matching_extractor
+from patchbank.inspection.search_results import Among, Match, SearchResult
+from patchbank.inspection.similarity_rule import (
+    SimilarityThreshold,
+    check_threshold,
+    reference_standing,
+)
 from patchbank.inspection.sources import checked_name, source_name
 from patchbank.inspection.workspace import Workspace
+from patchbank.memory.similarity import same_image
 from patchbank.store.banks import StoredBank
+from patchbank.store.images import SimilarImage
 from patchbank.store.indexes import HnswIndex, Metric
+from patchbank.store.patches import SimilarPatch
 from patchbank.vision.images import ImageSource
-
-Among = Literal["normals", "defects"]
 
 _EXACT = "exact scan"
 _PATCH_NAME = re.compile(r"(.+)#r(\d{1,5})c(\d{1,5})", re.DOTALL)
@@ -27,97 +35,16 @@ _ORDINAL = re.compile(r"#(\d{1,9})")
 
 
 @dataclass(frozen=True)
-class Match:
-    """A stored image, patch or defect that was found.
-
-    Attributes
-    ----------
-    similarity
-        1 - cosine distance, from -1 to 1: of the embeddings, centred on the bank's mean, for images
-        and defects; of the features for patches.
-    distance
-        Euclidean distance of the same vectors.
-    label
-        ``good``, or a defect's own.
-    synthetic
-        Whether it is a synthetic defect.
-    """
-
-    name: str
-    similarity: float
-    distance: float
-    label: str | None
-    synthetic: bool = False
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the JSON object the commands print."""
-        return {
-            "name": self.name,
-            "similarity": round(self.similarity, 6),
-            "distance": self.distance,
-            "label": self.label,
-            "synthetic": self.synthetic,
-        }
-
-
-@dataclass(frozen=True)
-class SearchResult:
-    """What was found.
-
-    Attributes
-    ----------
-    query
-        The name of what was searched for.
-    matches
-        Best first.
-    method
-        How it was found: ``exact scan`` (and why, where an index could not), or by which index.
-    threshold, normal
-        Of the similarity rule, where it was asked for: whether any normal reaches the threshold.
-    remarks
-        What a reader should know, a line each.
-    """
-
-    query: str
-    category: str
-    among: Among
-    metric: Metric
-    method: str
-    matches: tuple[Match, ...]
-    threshold: float | None = None
-    normal: bool | None = None
-    remarks: tuple[str, ...] = ()
-
-    @property
-    def verdict(self) -> str | None:
-        """The similarity rule's answer in words, None where it was not asked for."""
-        if self.normal is None:
-            return None
-        if self.normal:
-            return f"Normal image: showing the top {len(self.matches)} similar normals"
-        return f"Anomaly: no stored normal reaches {self.threshold:g}"
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the JSON object the commands print."""
-        return {
-            "image": self.query,
-            "category": self.category,
-            "among": self.among,
-            "metric": self.metric,
-            "method": self.method,
-            "threshold": self.threshold,
-            "normal": self.normal,
-            "similar": [match.to_json() for match in self.matches],
-        }
-
-
-@dataclass(frozen=True)
 class _Query:
-    """A vector to search with; that of a patch or of an image."""
+    """A vector to search with; that of a patch, or of an image, centred on the bank's mean.
+
+    `names` are those under which it is stored itself.
+    """
 
     name: str
     vector: NDArray[np.float32]
     is_patch: bool = False
+    names: frozenset[str] = field(default_factory=frozenset)
 
 
 def search(
@@ -128,9 +55,10 @@ def search(
     name: str | None = None,
     among: str = "normals",
     metric: str = "cosine",
-    threshold: float | None = None,
+    threshold: SimilarityThreshold = "auto",
     top: int = DEFAULT_TOP,
     exact: bool = False,
+    raw: bool = False,
 ) -> SearchResult:
     """Return what is most similar to an image, to a stored image, patch or defect, in pgvector.
 
@@ -147,12 +75,17 @@ def search(
     metric
         ``"cosine"`` or ``"l2"``: what orders the matches.
     threshold
-        Apply the similarity rule: normal where the most similar normal has at least this
-        similarity, an anomaly otherwise.
+        Of the similarity rule: normal where the most similar normal but the image itself has at
+        least this similarity, an anomaly otherwise. ``"auto"`` is the similarity that good images
+        fall short of at the bank's false-alarm rate, as its references tell, wherever the rule can
+        be about the search; None is no rule.
     top
         How many to return at most, at least 1.
     exact
         Scan even where there is an HNSW index.
+    raw
+        Compare the images' embeddings as the network gives them, not centred on the bank's mean:
+        those of one product then all are alike.
 
     Raises
     ------
@@ -171,39 +104,74 @@ def search(
     else:
         assert image is not None
         query = _new_query(workspace, bank, image)
-    if threshold is not None and query.is_patch:
-        raise ParameterError(
-            f"{query.name}: the similarity rule of --threshold is about whole images; give an "
-            "image's name, or leave out --threshold"
-        )
+    if query.is_patch:
+        _check_patch(query, threshold, raw)
     if chosen == "defects":
-        return _among_defects(workspace, bank, query, way, top)
+        return _among_defects(workspace, bank, query, way, top, raw)
     if not (query.is_patch or bank.references):
         raise NotFittedError(
             f"category {category!r} has no reference images to compare with: its bank was imported "
             f"without; patchbank calibrate {category} GOOD_IMAGES... adds them"
         )
     index = None
-    if not exact:
+    if not (exact or raw):
         index = workspace.database.indexes.find(
             bank.category_id, bank.version, "patches" if query.is_patch else "images", way
         )
-    matches, method = _among_normals(workspace, bank, query, way, top, index)
-    return SearchResult(
+    matches, method = _among_normals(workspace, bank, query, way, top, index, raw)
+    result = SearchResult(
         query=query.name,
         category=category,
         among=chosen,
         metric=way,
         method=method,
-        matches=matches,
-        threshold=threshold,
-        # By cosine, so that the first is the most similar.
-        normal=None if threshold is None else matches[0].similarity >= threshold,
+        matches=matches[:top],
+        raw=raw,
     )
+    if threshold is None or query.is_patch or way != "cosine":
+        return result
+    return _ruled(result, bank, threshold, matches)
+
+
+def _ruled(
+    result: SearchResult,
+    bank: StoredBank,
+    threshold: SimilarityThreshold,
+    matches: tuple[Match, ...],
+) -> SearchResult:
+    """Return the result with the similarity rule's answer, where there is another normal."""
+    # By cosine, so that the first is the most similar.
+    nearest = next((match.similarity for match in matches if not match.itself), None)
+    standing = reference_standing(bank, raw=result.raw)
+    if threshold == "auto":
+        threshold = None if standing is None else standing.calibrated_threshold
+    if nearest is None or threshold is None:
+        lacking = "the similarity rule does not apply: the bank has too few different references"
+        return replace(result, remarks=(lacking,))
+    # A number of NumPy's, say, is no value for JSON.
+    limit = float(threshold)
+    return replace(result, threshold=limit, normal=nearest >= limit, standing=standing)
+
+
+def _check_patch(query: _Query, threshold: SimilarityThreshold, raw: bool) -> None:
+    if threshold not in (None, "auto"):
+        raise ParameterError(
+            f"{query.name}: the similarity rule of --threshold is about whole images; give an "
+            "image's name, or leave out --threshold"
+        )
+    if raw:
+        raise ParameterError(
+            f"{query.name}: features of patches are never centred; leave out --raw"
+        )
 
 
 def _checked(
-    among: str, metric: str, threshold: float | None, top: int, no_image: bool, no_name: bool
+    among: str,
+    metric: str,
+    threshold: SimilarityThreshold,
+    top: int,
+    no_image: bool,
+    no_name: bool,
 ) -> tuple[Among, Metric]:
     if no_image == no_name:
         raise ParameterError("search: give an image to compare, or --name of a stored one")
@@ -213,14 +181,7 @@ def _checked(
         raise ParameterError(f"metric {metric!r}: must be cosine or l2")
     if top < 1:
         raise ParameterError(f"top is {top}; ask for at least 1 similar image")
-    if threshold is not None:
-        if not -1 <= threshold <= 1:
-            raise ParameterError(f"threshold {threshold:g}: a similarity lies between -1 and 1")
-        if metric != "cosine" or among != "normals":
-            raise ParameterError(
-                "threshold: the similarity rule is about the cosine similarity of normals; leave "
-                "out --metric and --among"
-            )
+    check_threshold(threshold, metric=metric, among=among)
     return ("defects" if among == "defects" else "normals"), ("l2" if metric == "l2" else "cosine")
 
 
@@ -228,7 +189,20 @@ def _new_query(workspace: Workspace, bank: StoredBank, image: ImageSource) -> _Q
     extractor = matching_extractor(workspace, bank)
     name = source_name(image)
     extraction = extractor.extract_one(image, name=name, limits=workspace.limits)
-    return _Query(name, extraction.embedding - bank.embedding_mean)
+    seen = extraction.image
+    known = workspace.database.images.names_of_content(
+        bank.category_id, bank.version, seen.sha256, seen.pixels_sha256
+    )
+    return _image_query(bank, name, extraction.embedding - bank.embedding_mean, known)
+
+
+def _image_query(
+    bank: StoredBank, name: str, vector: NDArray[np.float32], known: Iterable[str]
+) -> _Query:
+    """Return a query with all names of its image; `known` are some of them."""
+    same = same_image(bank.embeddings, vector)
+    found = (one.name for one, is_same in zip(bank.references, same, strict=True) if is_same)
+    return _Query(name, vector, names=frozenset(known).union(found))
 
 
 def _stored_query(workspace: Workspace, bank: StoredBank, name: str) -> _Query:
@@ -241,19 +215,19 @@ def _stored_query(workspace: Workspace, bank: StoredBank, name: str) -> _Query:
         if vector is None:
             vector = database.defects.embedding(*key, spelled)
         if vector is not None:
-            return _Query(spelled, vector)
+            return _image_query(bank, spelled, vector, [spelled])
     if (match := _ORDINAL.fullmatch(name)) is not None:
         vector = database.patches.feature_at(*key, int(match[1]))
         if vector is None:
             raise ImageError(f"{name}: the bank has patches #0 to #{bank.patch_count - 1}")
-        return _Query(name, vector, is_patch=True)
+        return _Query(name, vector, is_patch=True, names=frozenset([name]))
     match = _PATCH_NAME.fullmatch(name)
     if match is None:
         raise _no_image(workspace, bank, name)
     image, row, column = match[1], int(match[2]), int(match[3])
     vector = database.patches.feature(*key, image, row, column)
     if vector is not None:
-        return _Query(name, vector, is_patch=True)
+        return _Query(name, vector, is_patch=True, names=frozenset([name]))
     if database.images.embedding(*key, image) is None:
         raise _no_image(workspace, bank, image)
     positions = database.patches.positions(*key, image)
@@ -294,9 +268,21 @@ def _among_normals(
     metric: Metric,
     top: int,
     index: HnswIndex | None,
+    raw: bool,
 ) -> tuple[tuple[Match, ...], str]:
-    """Return the matches and how they were found: exactly where the index cannot do as much."""
+    """Return the matches and how they were found: exactly where the index cannot do as much.
+
+    They are as many more than `top` as the query itself is stored: the similarity rule leaves it
+    out.
+    """
     database, key = workspace.database, (bank.category_id, bank.version)
+    top += len(query.names)
+    if raw:
+        mean = bank.embedding_mean
+        rows = database.images.similar(
+            *key, query.vector + mean, top=top, metric=metric, offset=mean
+        )
+        return _matches(rows, query), f"{_EXACT} of uncentred embeddings"
     source = database.patches if query.is_patch else database.images
     stored = bank.patch_count if query.is_patch else len(bank.references)
     method = _described(index, top)
@@ -307,12 +293,18 @@ def _among_normals(
         # pgvector leaves vectors of zeros out of an index by cosine, and a search may end early.
         method = f"{_EXACT}, because the index found {len(found)} only"
         found = source.similar(*key, query.vector, top=top, metric=metric)
-    matches = tuple(Match(one.name, one.similarity, one.distance, "good") for one in found)
-    return matches, method
+    return _matches(found, query), method
+
+
+def _matches(found: Sequence[SimilarImage | SimilarPatch], query: _Query) -> tuple[Match, ...]:
+    return tuple(
+        Match(one.name, one.similarity, one.distance, "good", itself=one.name in query.names)
+        for one in found
+    )
 
 
 def _among_defects(
-    workspace: Workspace, bank: StoredBank, query: _Query, metric: Metric, top: int
+    workspace: Workspace, bank: StoredBank, query: _Query, metric: Metric, top: int, raw: bool
 ) -> SearchResult:
     if query.is_patch:
         raise ParameterError(
@@ -326,7 +318,15 @@ def _among_defects(
             f"{recorded - comparable} of {recorded} defects were recorded with another extractor "
             "and are left out; add them again",
         )
-    found = defects.similar(bank.category_id, bank.version, query.vector, top=top, metric=metric)
+    offset = bank.embedding_mean if raw else None
+    found = defects.similar(
+        bank.category_id,
+        bank.version,
+        query.vector if offset is None else query.vector + offset,
+        top=top,
+        metric=metric,
+        offset=offset,
+    )
     return SearchResult(
         query=query.name,
         category=bank.category,
@@ -334,8 +334,17 @@ def _among_defects(
         metric=metric,
         method=_described(None, top),
         matches=tuple(
-            Match(one.name, one.similarity, one.distance, one.label, one.synthetic) for one in found
+            Match(
+                one.name,
+                one.similarity,
+                one.distance,
+                one.label,
+                one.synthetic,
+                itself=one.name in query.names,
+            )
+            for one in found
         ),
+        raw=raw,
         remarks=remarks,
     )
 

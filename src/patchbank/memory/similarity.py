@@ -5,6 +5,13 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+# Embeddings this near, as a share of their length, are of one image: computed twice they differ by
+# rounding, and by less than the noise of a camera.
+_SAME_IMAGE = 1e-3
+# References whose nearest others are looked for: more would tell no more.
+_MOST_ASKED = 2_000
+_BLOCK = 4_096
+
 
 class SimilarityIndex:
     """Embeddings at hand to be compared with others. May be used by several threads.
@@ -48,3 +55,62 @@ class SimilarityIndex:
 def _lengths(embeddings: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     squares = np.einsum("ne,ne->n", embeddings, embeddings, dtype=np.float64)
     return np.asarray(np.sqrt(squares))
+
+
+def same_image(
+    embeddings: npt.NDArray[np.float32], query: npt.NDArray[np.float32]
+) -> npt.NDArray[np.bool_]:
+    """Return which embeddings are those of the query's own image, under whatever name.
+
+    Parameters
+    ----------
+    embeddings
+        float32 (n, e).
+    query
+        float32 (e,), centred as they are.
+    """
+    same = np.zeros(len(embeddings), np.bool_)
+    limit = _SAME_IMAGE * float(np.linalg.norm(query))
+    for start in range(0, len(embeddings), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        same[block] = _lengths(embeddings[block] - query) <= limit
+    return same
+
+
+def similarities_to_others(
+    embeddings: npt.NDArray[np.float32], offset: npt.NDArray[np.float32] | None = None
+) -> npt.NDArray[np.float64]:
+    """Return how similar embeddings are to the most similar of the others, float64.
+
+    One that is of the same image is no other; an embedding without others is left out. Of more than
+    2,000 embeddings so many are asked, evenly spread.
+
+    Parameters
+    ----------
+    embeddings
+        float32 (n, e).
+    offset
+        Added to each of them first, (e,).
+    """
+    count = len(embeddings)
+    asked = np.unique(np.linspace(0, count - 1, min(count, _MOST_ASKED)).astype(np.int64))
+    queries = _shifted(embeddings[asked], offset)
+    lengths = np.linalg.norm(queries, axis=1)
+    nearest = np.full(len(queries), -np.inf)
+    for start in range(0, count, _BLOCK):
+        others = _shifted(embeddings[start : start + _BLOCK], offset)
+        other_lengths = np.linalg.norm(others, axis=1)
+        products = queries @ others.T
+        squares = lengths[:, None] ** 2 + other_lengths**2 - 2 * products
+        scale = lengths[:, None] * other_lengths
+        similarity = np.divide(products, scale, out=np.zeros_like(products), where=scale > 0)
+        similarity[squares <= _SAME_IMAGE**2 * lengths[:, None] ** 2] = -np.inf
+        np.maximum(nearest, similarity.max(axis=1), out=nearest)
+    return np.asarray(np.clip(nearest[np.isfinite(nearest)], -1.0, 1.0))
+
+
+def _shifted(
+    embeddings: npt.NDArray[np.float32], offset: npt.NDArray[np.float32] | None
+) -> npt.NDArray[np.float64]:
+    wide = embeddings.astype(np.float64)
+    return wide if offset is None else wide + offset

@@ -224,18 +224,22 @@ class Defects:
         *,
         top: int = 10,
         metric: Metric = "cosine",
+        offset: npt.NDArray[np.float32] | None = None,
     ) -> list[SimilarDefect]:
         """Return the defects most similar to a centred embedding, best first, ties by name.
 
-        Only those that the bank's own extractor has seen.
+        Only those that the bank's own extractor has seen; `offset` is as in `Images.similar`.
         """
+        query = np.asarray(embedding, np.float32)
+        shift = np.zeros_like(query) if offset is None else offset
         with self._database.connection() as connection:
             rows = connection.execute(
                 queries.compose(self._queries["similar"], operator=OPERATORS[metric]),
                 {
                     "category_id": category_id,
                     "version": version,
-                    "embedding": np.asarray(embedding, np.float32).tolist(),
+                    "embedding": query.tolist(),
+                    "offset": shift.tolist(),
                     "top": top,
                 },
             ).fetchall()

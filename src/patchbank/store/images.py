@@ -69,6 +69,7 @@ class Images:
         top: int = 10,
         metric: Metric = "cosine",
         index: HnswIndex | None = None,
+        offset: npt.NDArray[np.float32] | None = None,
     ) -> list[SimilarImage]:
         """Return the reference images most similar to an embedding, best first, ties by name.
 
@@ -87,6 +88,9 @@ class Images:
         index
             Search by this index, approximately, which can find fewer than there are, or none;
             without it the scan is exact.
+        offset
+            Added to each stored embedding: the bank's mean, where they are to be compared
+            uncentred. An index knows the centred ones alone.
 
         Raises
         ------
@@ -98,7 +102,9 @@ class Images:
         if top < 1:
             raise ParameterError(f"top is {top}; ask for at least 1 similar image")
         key = {"category_id": category_id, "version": version}
-        parameters = {**key, "embedding": np.asarray(embedding, np.float32).tolist()}
+        query = np.asarray(embedding, np.float32)
+        shift = np.zeros_like(query) if offset is None else offset
+        parameters = {**key, "embedding": query.tolist(), "offset": shift.tolist()}
         with self._database.connection() as connection:
             rows = nearest_rows(connection, self._queries, metric, index, parameters, top)
             expected = (
@@ -121,6 +127,18 @@ class Images:
                 {"category_id": category_id, "version": version, "name": name},
             ).fetchone()
         return None if row is None else np.array(row[0], np.float32)
+
+    def names_of_content(
+        self, category_id: int, version: int, sha256: str, pixels_sha256: str
+    ) -> list[str]:
+        """Return the names of the reference images of the same file or the same pixels."""
+        with self._database.statement() as connection:
+            rows = connection.execute(
+                self._queries["names_of_content"],
+                {"category_id": category_id, "version": version, "sha256": sha256,
+                 "pixels_sha256": pixels_sha256},
+            ).fetchall()  # fmt: skip
+        return [name for (name,) in rows]
 
     def names_like(self, category_id: int, version: int, ending: str) -> list[str]:
         """Return names of up to three reference images that end like that."""

@@ -185,7 +185,8 @@ where bank.state = 'active';
 create view images with (security_barrier) as
 select
     category.name as category, image.name, image.label, reference.embedding, reference.score,
-    image.width, image.height, image.origin, image.added_at, category_id, version
+    image.width, image.height, image.origin, image.added_at, category_id, version,
+    reference.embedding + bank.embedding_mean as raw_embedding
 from category
 join bank using (category_id)
 join reference using (category_id, version)
@@ -208,7 +209,8 @@ create view defects with (security_barrier) as
 select
     category.name as category, defect.name, 'anomalous' as label, defect.label as defect_label,
     defect.synthetic, defect.embedding - bank.embedding_mean as embedding,
-    defect.width, defect.height, defect.origin, defect.added_at, category_id, bank.version
+    defect.width, defect.height, defect.origin, defect.added_at, category_id, bank.version,
+    defect.embedding as raw_embedding
 from category
 join bank using (category_id)
 join defect using (category_id, extractor_fingerprint)

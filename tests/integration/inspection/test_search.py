@@ -5,9 +5,12 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
+from PIL import Image
 
 from patchbank.errors import ImageError, NotFittedError, ParameterError
 from patchbank.inspection.defects import add_defects, add_synthetic_defects, remove_defects
@@ -198,8 +201,9 @@ def test_a_patch_that_was_not_chosen_is_explained(workspace: Workspace, surfaces
 def test_the_similarity_rule(workspace: Workspace, surfaces: Surfaces) -> None:
     with workspace:
         learn(workspace, surfaces)
-        result = search(workspace, "brushed", name="train/good/003.png", threshold=0.9, top=4)
+        result = search(workspace, "brushed", surfaces.good / "003.png", threshold=-0.5, top=4)
         assert result.verdict == "Normal image: showing the top 4 similar normals"
+        assert len(result.matches) == 4
         result = search(workspace, "brushed", surfaces.scratched / "000.png", threshold=0.9)
         assert result.normal is False
         assert result.matches[0].similarity < 0.9
@@ -207,6 +211,114 @@ def test_the_similarity_rule(workspace: Workspace, surfaces: Surfaces) -> None:
         exactly = result.matches[0].similarity
         at = search(workspace, "brushed", surfaces.scratched / "000.png", threshold=exactly)
         assert at.normal is True
+
+
+def test_an_image_is_no_evidence_for_itself(
+    workspace: Workspace, surfaces: Surfaces, tmp_path: Path
+) -> None:
+    source = surfaces.train / "003.png"
+    name = "train/good/003.png"
+    copied, saved_again = tmp_path / "copy.png", tmp_path / "again.tif"
+    shutil.copy(source, copied)
+    with Image.open(source) as picture:
+        picture.save(saved_again)
+    with workspace:
+        learn(workspace, surfaces)
+        bank = workspace.database.banks.active("brushed")
+        position = [one.name for one in bank.references].index(name)
+        similarity = _similarities(bank.embeddings)[position]
+        queries: list[dict[str, Any]] = [
+            {"image": source}, {"image": copied}, {"image": saved_again}, {"name": name},
+        ]  # fmt: skip
+        for query in queries:
+            result = search(workspace, "brushed", **query, top=1)
+            assert [(one.name, one.itself) for one in result.matches] == [(name, True)]
+            below = search(workspace, "brushed", **query, threshold=similarity - 1e-4)
+            assert below.normal is True
+            ruled = search(workspace, "brushed", **query, threshold=similarity + 1e-4)
+            assert ruled.normal is False
+            assert ruled.verdict == f"Anomaly: no other normal reaches {ruled.threshold:.4g}"
+            assert [one.itself for one in ruled.matches] == [True] + [False] * 9
+        # Without the digests of its pixels, as banks of before have it, the vector tells.
+        with workspace.database.connection() as connection:
+            connection.execute(b"update image set pixels_sha256 = null, sha256 = sha256(sha256)")
+        result = search(workspace, "brushed", saved_again)
+        assert [one.itself for one in result.matches] == [True] + [False] * 9
+
+
+def _similarities(embeddings: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """Return how similar each embedding is to its nearest other, the plain way."""
+    wide = embeddings.astype(np.float64)
+    unit = wide / np.linalg.norm(wide, axis=1, keepdims=True)
+    similarity = unit @ unit.T
+    np.fill_diagonal(similarity, -2)
+    return np.asarray(similarity.max(axis=1))
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_the_rule_is_calibrated_by_the_references(
+    workspace: Workspace, surfaces: Surfaces, raw: bool
+) -> None:
+    with workspace:
+        learn(workspace, surfaces, false_alarm_rate=0.1)
+        bank = workspace.database.banks.active("brushed")
+        expected = np.sort(
+            _similarities(bank.embeddings + (bank.embedding_mean if raw else np.float32(0)))
+        )
+        result = search(workspace, "brushed", surfaces.good / "000.png", raw=raw)
+        assert result.standing is not None
+        assert result.threshold is not None
+        np.testing.assert_allclose(result.standing.similarities, expected, atol=1e-6)
+        # Of 24, floor(0.1 x 25) = 2 may fail: the second lowest is the threshold.
+        assert result.threshold == pytest.approx(expected[1], abs=1e-6)
+        assert result.standing.guaranteed_rate == pytest.approx(2 / 25)
+        assert result.standing.reaching(result.threshold) == 23
+        document = result.to_json()["references"]
+        assert (document["count"], document["reaching"]) == (24, 23)
+        assert document["lowest"] == pytest.approx(expected[0], abs=1e-6)
+        good = [
+            search(workspace, "brushed", path, raw=raw).normal
+            for path in sorted(surfaces.good.iterdir())
+        ]
+        assert sum(good) >= len(good) - 2  # type: ignore[arg-type]
+
+
+def test_uncentred_embeddings_are_those_of_the_view(
+    workspace: Workspace, surfaces: Surfaces
+) -> None:
+    scratch = surfaces.scratched / "000.png"
+    with workspace:
+        learn(workspace, surfaces)
+        add_defects(workspace, "brushed", [scratch], label="scratch")
+        build_index(workspace, "brushed")
+        result = search(workspace, "brushed", name="train/good/007.png", raw=True, top=24)
+        assert result.method == "exact scan of uncentred embeddings"
+        with workspace.database.connection() as connection:
+            rows = connection.execute(
+                b"select one.name, 1 - (one.raw_embedding <=> other.raw_embedding) as similarity "
+                b"from images as one, images as other where other.name = 'train/good/007.png' "
+                b"order by similarity desc"
+            ).fetchall()
+        assert [one.name for one in result.matches] == [name for name, _ in rows]
+        np.testing.assert_allclose(
+            [one.similarity for one in result.matches], [one for _, one in rows], atol=1e-6
+        )
+        (defect,) = search(workspace, "brushed", scratch, among="defects", raw=True).matches
+        assert defect.similarity == pytest.approx(1, abs=1e-5)
+        patch = workspace.database.patches.sample(
+            *workspace.database.banks.active_key("brushed"), [5]
+        )[0][0]
+        with pytest.raises(ParameterError, match="never centred; leave out --raw"):
+            search(workspace, "brushed", name=patch, raw=True)
+
+
+def test_without_another_reference_there_is_no_rule(workspace: Workspace) -> None:
+    bank = make_bank(image_count=1)
+    with workspace:
+        workspace.database.banks.save("tile", bank)
+        result = search(workspace, "tile", name=bank.images[0].name)
+    assert (result.normal, result.threshold, result.verdict) == (None, None, None)
+    assert "too few different references" in result.remarks[0]
 
 
 @pytest.mark.parametrize(

@@ -46,12 +46,14 @@ from defect join bank using (category_id)
 where category_id = %(category_id)s and version = %(version)s and defect.name = %(name)s
 
 -- similar --
-with query as materialized (select %(embedding)s::real[]::vector as embedding),
+with query as materialized (
+    select %(embedding)s::real[]::vector as embedding, %(offset)s::real[]::vector as shift
+),
 -- Those of another extractor may be of another length: they never meet the query.
 comparable as materialized (
     select defect.name, label, synthetic, defect.origin,
-        defect.embedding - bank.embedding_mean as embedding
-    from bank join defect using (category_id, extractor_fingerprint)
+        defect.embedding - bank.embedding_mean + shift as embedding
+    from bank join defect using (category_id, extractor_fingerprint), query
     where category_id = %(category_id)s and version = %(version)s
 )
 select

@@ -49,16 +49,24 @@ where category_id = %(category_id)s and version = %(version)s
     and position = any(%(positions)s::integer[])
 order by position
 
+-- names_of_content --
+select name from reference join image using (category_id, image_id)
+where category_id = %(category_id)s and version = %(version)s
+    and (sha256 = decode(%(sha256)s, 'hex') or pixels_sha256 = decode(%(pixels_sha256)s, 'hex'))
+
 -- similar --
 -- An image whose embedding is all zeros has no direction: it is similar to nothing (pgvector says
 -- NaN, which would sort before everything when descending).
 -- The query is converted once (materialized), not once a row; names are looked up for the nearest
 -- alone, among them all that tie with the last.
-with query as materialized (select %(embedding)s::real[]::vector as embedding),
+with query as materialized (
+    select %(embedding)s::real[]::vector as embedding, %(offset)s::real[]::vector as shift
+),
 measured as (
     select
         position,
-        coalesce(nullif(reference.embedding {operator} query.embedding, 'NaN'), 1) as distance
+        coalesce(nullif((reference.embedding + shift) {operator} query.embedding, 'NaN'), 1)
+            as distance
     from reference, query
     where category_id = %(category_id)s and version = %(version)s
 ),
@@ -68,8 +76,8 @@ nearest as materialized (
     fetch first %(top)s rows with ties
 )
 select
-    name, 1 - coalesce(nullif(reference.embedding <=> query.embedding, 'NaN'), 1),
-    reference.embedding <-> query.embedding, origin, image_id
+    name, 1 - coalesce(nullif((reference.embedding + shift) <=> query.embedding, 'NaN'), 1),
+    (reference.embedding + shift) <-> query.embedding, origin, image_id
 from nearest join reference using (position) join image using (category_id, image_id), query
 where reference.category_id = %(category_id)s and reference.version = %(version)s
 order by nearest.distance, name

@@ -1,0 +1,127 @@
+"""The similarity rule: an image is normal where another normal is similar enough to it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from patchbank.errors import ParameterError
+from patchbank.inspection.settings import DEFAULT_FALSE_ALARM_RATE
+from patchbank.memory.calibration import conformal_threshold
+from patchbank.memory.similarity import similarities_to_others
+from patchbank.store.banks import StoredBank
+
+# "auto" is the calibrated threshold, None no rule.
+SimilarityThreshold = float | Literal["auto"] | None
+
+
+def parse_threshold(text: str) -> SimilarityThreshold:
+    """Return the threshold that was typed: a similarity, ``auto`` or ``none``.
+
+    Raises
+    ------
+    ParameterError
+        If it is none of these.
+    """
+    if text == "auto":
+        return "auto"
+    if text == "none":
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise ParameterError(
+            f"threshold {text!r}: give a similarity such as 0.9, auto or none"
+        ) from None
+
+
+def check_threshold(threshold: SimilarityThreshold, *, metric: str, among: str) -> None:
+    """Raise ParameterError unless a rule of that threshold can be about such a search."""
+    if threshold is None or threshold == "auto":
+        return
+    if not -1 <= threshold <= 1:
+        raise ParameterError(f"threshold {threshold:g}: a similarity lies between -1 and 1")
+    if metric != "cosine" or among != "normals":
+        raise ParameterError(
+            "threshold: the similarity rule is about the cosine similarity of normals; leave "
+            "out --metric and --among"
+        )
+
+
+@dataclass(frozen=True)
+class ReferenceStanding:
+    """How similar each reference image of a bank is to the most similar other one.
+
+    Attributes
+    ----------
+    similarities
+        Sorted, of up to 2,000 references spread over the bank. An image that was learned twice
+        counts as one: it is not the other of itself.
+    requested_rate
+        The bank's false-alarm rate.
+    calibrated_threshold
+        The similarity that a good image falls short of with a probability of at most
+        `guaranteed_rate`, by the split-conformal rule.
+    """
+
+    similarities: tuple[float, ...]
+    requested_rate: float
+    calibrated_threshold: float
+    guaranteed_rate: float
+
+    @property
+    def lowest_four_digits(self) -> float:
+        """A threshold that all of them reach, cut to four digits."""
+        return math.floor(self.similarities[0] * 1e4) / 1e4
+
+    def reaching(self, threshold: float) -> int:
+        """Return how many of them reach a threshold."""
+        return sum(similarity >= threshold for similarity in self.similarities)
+
+    def describe(self, threshold: float) -> str:
+        """Return one line for people."""
+        text = (
+            f"{self.reaching(threshold)} of {len(self.similarities)} references reach "
+            f"{threshold:.4g} with another one; {self.lowest_four_digits:.4g} would pass all"
+        )
+        rates = f"at most {100 * self.guaranteed_rate:.3g} % false alarms"
+        if threshold == self.calibrated_threshold:
+            return f"{text}; calibrated for {rates} on average"
+        return f"{text}, auto is {self.calibrated_threshold:.4g} for {rates} on average"
+
+    def to_json(self, threshold: float) -> dict[str, Any]:
+        """Return the JSON object the commands print."""
+        return {
+            "count": len(self.similarities),
+            "reaching": self.reaching(threshold),
+            "lowest": self.similarities[0],
+            "median": float(np.median(self.similarities)),
+            "calibrated_threshold": self.calibrated_threshold,
+            "false_alarm_rate": self.requested_rate,
+            "guaranteed_rate": self.guaranteed_rate,
+        }
+
+
+def reference_standing(bank: StoredBank, *, raw: bool = False) -> ReferenceStanding | None:
+    """Return how a bank's reference images stand to one another; None where none has another.
+
+    Parameters
+    ----------
+    raw
+        By the embeddings as the network gives them, not centred on the bank's mean.
+    """
+    found = similarities_to_others(bank.embeddings, bank.embedding_mean if raw else None)
+    if not len(found):
+        return None
+    # The less similar, the more anomalous.
+    rate = bank.settings.get("false_alarm_rate", DEFAULT_FALSE_ALARM_RATE)
+    threshold = conformal_threshold(-found, rate)
+    return ReferenceStanding(
+        similarities=tuple(np.sort(found).tolist()),
+        requested_rate=threshold.requested_rate,
+        calibrated_threshold=-threshold.value,
+        guaranteed_rate=threshold.guaranteed_rate,
+    )
