@@ -32,6 +32,10 @@ class IndistinctImagesError(PatchbankError):
     """The images cannot be told apart; give photographs of different good parts."""
 
 
+class TooManyRefusedError(PatchbankError):
+    """Too many of the images cannot be used; mend them or leave them out."""
+
+
 class DatasetError(PatchbankError):
     """A data set's folder does not have the expected layout."""
 

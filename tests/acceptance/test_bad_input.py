@@ -135,7 +135,10 @@ def test_there_must_be_images(patchbank: Run, tmp_path: Path, database_url: str)
 def test_one_image_is_too_few(patchbank: Run, surfaces: Surfaces, database_url: str) -> None:
     outcome = patchbank("fit", "brushed", surfaces.train / "000.png", *SMALL)
     assert outcome.code == 2
-    assert "at least 2 good images" in outcome.complaint
+    assert "at least 5 good images are needed; add 4 more, or --force" in outcome.complaint
+    outcome = patchbank("fit", "brushed", surfaces.train / "000.png", *SMALL, "--force")
+    assert outcome.code == 2
+    assert "at least 2 good images are needed; add 1 more" in outcome.complaint
     assert stored(database_url) == 0
 
 

@@ -117,6 +117,6 @@ def test_mistakes_of_names_are_said_before_any_work(
             bank.fit(wrong)  # type: ignore[arg-type]
     assert not bank.fitted
     # One path given twice is one image.
-    report = bank.fit([*images, images[0]], image_size=96).last_fit
+    report = bank.fit([*images, images[0]], image_size=96, force=True).last_fit
     assert report is not None
     assert len(report.bank.images) == 3

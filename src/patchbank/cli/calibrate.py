@@ -10,6 +10,7 @@ from patchbank.cli import options
 from patchbank.cli.guard import guarded
 from patchbank.cli.output import answer, print_json, print_remarks, show_progress, talk
 from patchbank.inspection.calibrate import calibrate_paths
+from patchbank.inspection.demands import DEFAULT_MAX_REFUSED
 from patchbank.inspection.workspace import Workspace
 
 
@@ -27,6 +28,14 @@ def calibrate_command(
             help="Share of good images that may fail, in (0, 1).  \\[default: the bank's own]"
         ),
     ] = None,
+    max_refused: options.MaxRefused = DEFAULT_MAX_REFUSED,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force",
+            help="Calibrate by fewer images than the present calibration rests on, or than five.",
+        ),
+    ] = False,
     json: options.Json = False,
 ) -> int:
     """Take a bank's thresholds from good images that it was not made of.
@@ -36,13 +45,17 @@ def calibrate_command(
     """
     with Workspace() as workspace, show_progress() as progress:
         report = calibrate_paths(
-            workspace, category, paths, false_alarm_rate=false_alarm_rate, progress=progress
+            workspace,
+            category,
+            paths,
+            false_alarm_rate=false_alarm_rate,
+            force=force,
+            max_refused=max_refused,
+            progress=progress,
         )
     for refused in report.refused:
         talk().print(f"refused  {refused.reason}", markup=False, style="yellow")
     print_remarks(report.remarks)
-    if report.warning is not None:
-        talk().print(f"note  {report.warning}", markup=False, style="yellow")
     if json:
         print_json(report.to_json())
     else:

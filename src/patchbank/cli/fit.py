@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
 from patchbank.cli import options
 from patchbank.cli.guard import guarded
 from patchbank.cli.output import answer, print_json, print_remarks, show_progress, talk
+from patchbank.inspection.demands import DEFAULT_MAX_REFUSED
 from patchbank.inspection.fit import fit_paths
 from patchbank.inspection.settings import (
     DEFAULT_CORESET_RATIO,
@@ -38,6 +39,10 @@ def fit_command(
     seed: options.Seed = 0,
     false_alarm_rate: options.FalseAlarmRate = DEFAULT_FALSE_ALARM_RATE,
     memory_limit: options.MemoryLimit = None,
+    max_refused: options.MaxRefused = DEFAULT_MAX_REFUSED,
+    force: Annotated[
+        bool, typer.Option("--force", help="Learn from fewer than five images: two or more.")
+    ] = False,
     json: options.Json = False,
 ) -> int:
     """Learn what good looks like from images of good parts.
@@ -58,7 +63,14 @@ def fit_command(
     )
     with Workspace() as workspace, show_progress() as progress:
         report = fit_paths(
-            workspace, category, paths, settings, memory_limit=memory_limit, progress=progress
+            workspace,
+            category,
+            paths,
+            settings,
+            memory_limit=memory_limit,
+            force=force,
+            max_refused=max_refused,
+            progress=progress,
         )
     document = report.to_json()
     for refused in report.bank.refused:

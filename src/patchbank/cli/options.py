@@ -67,6 +67,13 @@ MemoryLimit = Annotated[
         "\\[default: half of what is free]"
     ),
 ]
+MaxRefused = Annotated[
+    str,
+    typer.Option(
+        metavar="N|PERCENT",
+        help="Images that may be refused, such as 20 or 10%; with more, nothing is stored.",
+    ),
+]
 Folder = Annotated[Path, typer.Argument(help="Folder to write.")]
 # Written out, since reading the catalogue would slow every command; a test compares.
 DataSetName = Annotated[

@@ -9,6 +9,7 @@ from types import TracebackType
 from patchbank.datasets.collect import collect, remarks_on_named
 from patchbank.errors import NotFittedError, UnknownCategoryError
 from patchbank.inspection.calibrate import CalibrationReport, calibrate
+from patchbank.inspection.demands import DEFAULT_MAX_REFUSED
 from patchbank.inspection.fit import FitReport, fit
 from patchbank.inspection.inspect import DEFAULT_TOP, Inspector
 from patchbank.inspection.search import search
@@ -59,6 +60,8 @@ class Bank:
         seed: int = 0,
         false_alarm_rate: float = DEFAULT_FALSE_ALARM_RATE,
         memory_limit: int | str | None = None,
+        force: bool = False,
+        max_refused: int | str = DEFAULT_MAX_REFUSED,
         progress: Progress = silent,
     ) -> Bank:
         """Learn from good images and return this bank; `last_fit` says what was done.
@@ -85,14 +88,19 @@ class Bank:
         memory_limit
             What this process may take, in bytes or as ``"4GB"``; by default what it takes and half
             of what is free. Images that do not fit are learned in parts: `last_fit` says so.
+        force
+            Whether fewer than five images will do; two are needed in any case.
+        max_refused
+            How many images may be refused, repeats among them: a number, or a share such as
+            ``"50%"``.
         progress
             Called as the work advances.
 
         Raises
         ------
         PatchbankError
-            If a setting is wrong, too few images can be used, or the bank cannot be stored; then
-            the bank before, if any, still answers.
+            If a setting is wrong, too few images can be used, too many are refused, or the bank
+            cannot be stored; then the bank before, if any, still answers.
         """
         settings = make_fit_settings(
             backbone=backbone,
@@ -115,6 +123,8 @@ class Bank:
             names=names,
             found=found,
             memory_limit=memory_limit,
+            force=force,
+            max_refused=max_refused,
             progress=progress,
         )
         return self
@@ -125,6 +135,8 @@ class Bank:
         *,
         names: Sequence[str] | None = None,
         false_alarm_rate: float | None = None,
+        force: bool = False,
+        max_refused: int | str = DEFAULT_MAX_REFUSED,
         progress: Progress = silent,
     ) -> CalibrationReport:
         """Take the thresholds from good images that the bank was not made of.
@@ -135,12 +147,16 @@ class Bank:
             As in `fit`.
         false_alarm_rate
             Share of good images that may fail, in (0, 1); by default what the bank has.
+        force
+            Whether fewer images will do than the present calibration rests on, or than five.
+        max_refused
+            As in `fit`.
 
         Raises
         ------
         PatchbankError
-            If there is no bank, too few images can be used, or the bank cannot be stored; then
-            the bank before still answers.
+            If there is no bank, too few images can be used, too many are refused, or the bank
+            cannot be stored; then the bank before still answers.
         """
         sources, found = _sources(images, good_only=True)
         return calibrate(
@@ -150,6 +166,8 @@ class Bank:
             names=names,
             found=found,
             false_alarm_rate=false_alarm_rate,
+            force=force,
+            max_refused=max_refused,
             progress=progress,
         )
 

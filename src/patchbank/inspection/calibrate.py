@@ -14,9 +14,16 @@ from numpy.typing import NDArray
 from patchbank.datasets.collect import collect
 from patchbank.errors import IndistinctImagesError
 from patchbank.inspection.calibration_scores import CalibrationScores
+from patchbank.inspection.demands import (
+    DEFAULT_MAX_REFUSED,
+    Demands,
+    demands_of,
+    refused_remark,
+)
 from patchbank.inspection.gather import THUMBNAIL_SIDE, References
 from patchbank.inspection.indistinct import why_useless
 from patchbank.inspection.inspect import matching_extractor
+from patchbank.inspection.remarks import too_few_images
 from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.sources import checked_names
 from patchbank.inspection.timing import Stopwatch
@@ -93,6 +100,8 @@ def calibrate_paths(
     paths: Sequence[str | Path],
     *,
     false_alarm_rate: float | None = None,
+    force: bool = False,
+    max_refused: int | str = DEFAULT_MAX_REFUSED,
     progress: Progress = silent,
 ) -> CalibrationReport:
     """Calibrate by the images found at paths, each a folder, an image or a glob."""
@@ -103,6 +112,8 @@ def calibrate_paths(
         found.images,
         found=found.remarks,
         false_alarm_rate=false_alarm_rate,
+        force=force,
+        max_refused=max_refused,
         progress=progress,
     )
 
@@ -115,6 +126,8 @@ def calibrate(
     names: Sequence[str] | None = None,
     found: Sequence[str] = (),
     false_alarm_rate: float | None = None,
+    force: bool = False,
+    max_refused: int | str = DEFAULT_MAX_REFUSED,
     progress: Progress = silent,
 ) -> CalibrationReport:
     """Make a version of the active bank whose thresholds come from these good images.
@@ -129,13 +142,18 @@ def calibrate(
         Remarks on how the images were found, for the report.
     false_alarm_rate
         Share of good images that may fail, in (0, 1); by default what the bank has.
+    force
+        Whether fewer images will do than the present calibration rests on, or than five; two are
+        needed in any case.
+    max_refused
+        How many images may be refused, as in `fit`.
 
     Raises
     ------
     UnknownCategoryError, NotFittedError
         If there is no such category or it has no bank.
-    NoImagesError
-        If fewer than two images can be used.
+    NoImagesError, TooManyRefusedError
+        If too few images can be used, or too many are refused.
     IndistinctImagesError
         If the threshold would be 0.
     ExtractorMismatchError
@@ -146,16 +164,19 @@ def calibrate(
     watch = Stopwatch()
     names = checked_names(sources, names)
     workspace.database.check_can_learn()
+    demands = demands_of(force=force, max_refused=max_refused)
     stored, images = workspace.database.banks.active_with_images(category)
     extractor = matching_extractor(workspace, stored)
     settings = FitSettings.from_json(stored.settings, extractor.settings)
     if false_alarm_rate is not None:
         settings = replace(settings, false_alarm_rate=false_alarm_rate)
+    if not force:
+        demands = _as_many_as_before(stored, demands)
     held_out = 0 if stored.calibration is None else int(stored.calibration.get(_HELD_OUT, 0))
     learned = images[: len(images) - held_out]
     references = References(sources, names, known=learned)
     scores = CalibrationScores(settings, NeighbourIndex(stored.features))
-    scored = _score(workspace, extractor, references, sources, names, scores, progress)
+    scored = _score(workspace, extractor, references, sources, names, scores, demands, progress)
     calibration = scores.calibration()
     threshold = calibration.threshold(settings.false_alarm_rate)
     reason = why_useless(stored.features, threshold=threshold.value)
@@ -168,16 +189,29 @@ def calibrate(
     version = workspace.database.banks.save(
         category, bank, cause="calibrate", replaces=(stored.category_id, stored.version)
     )
-    return CalibrationReport(
+    refused = references.refused
+    report = CalibrationReport(
         category=category,
         bank_version=version,
         images=len(references),
-        refused=references.refused,
+        refused=refused,
         threshold=threshold,
         provenance_known=bool((stored.patch_image >= 0).all()),
         seconds=watch.total(),
-        remarks=tuple(found),
     )
+    remarks = [*found] if report.warning is None else [*found, report.warning]
+    remarks += too_few_images(threshold)
+    remarks += refused_remark(len(refused), len(sources))
+    return replace(report, remarks=tuple(remarks))
+
+
+def _as_many_as_before(stored: StoredBank, demands: Demands) -> Demands:
+    """Demand as many images as the present calibration rests on, if it does on more."""
+    before = 0 if stored.calibration is None else len(stored.calibration["scores"])
+    if before <= demands.fewest:
+        return demands
+    reason = f"the present calibration rests on {before}, and fewer make a worse threshold"
+    return replace(demands, fewest=before, because=reason)
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,6 +229,7 @@ def _score(
     sources: Sequence[ImageSource],
     names: Sequence[str],
     scores: CalibrationScores,
+    demands: Demands,
     progress: Progress,
 ) -> _Scored:
     embeddings, image_scores = [], []
@@ -215,7 +250,7 @@ def _score(
             indices = nearest.indices[:, 0].reshape(rows, columns)
             image_scores.append(scores.add(None, patches, distances, indices))
             embeddings.append(result.embedding)
-    references.check()
+    references.check(demands)
     return _Scored(np.stack(embeddings), image_scores)
 
 

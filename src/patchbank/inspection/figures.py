@@ -96,7 +96,13 @@ class Evaluation:
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object the command prints."""
         synthetic = {"synthetic": True} if self.synthetic else {}
-        return {"category": self.category, **synthetic, **self.values, **self.facts}
+        return {
+            "category": self.category,
+            **synthetic,
+            **self.values,
+            **self.facts,
+            "remarks": list(self.remarks),
+        }
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from patchbank.datasets.collect import collect
+from patchbank.inspection.demands import DEFAULT_MAX_REFUSED, demands_of
 from patchbank.inspection.learn import LearnedBank, learn
 from patchbank.inspection.memory_limit import checked_limit
 from patchbank.inspection.settings import FitSettings
@@ -75,6 +76,8 @@ def fit_paths(
     settings: FitSettings,
     *,
     memory_limit: int | str | None = None,
+    force: bool = False,
+    max_refused: int | str = DEFAULT_MAX_REFUSED,
     progress: Progress = silent,
 ) -> FitReport:
     """Fit the images found at paths, each a folder, an image or a glob; see `fit`."""
@@ -87,6 +90,8 @@ def fit_paths(
         settings,
         found=found.remarks,
         memory_limit=memory_limit,
+        force=force,
+        max_refused=max_refused,
         progress=progress,
     )
 
@@ -100,6 +105,8 @@ def fit(
     names: Sequence[str] | None = None,
     found: Sequence[str] = (),
     memory_limit: int | str | None = None,
+    force: bool = False,
+    max_refused: int | str = DEFAULT_MAX_REFUSED,
     progress: Progress = silent,
 ) -> FitReport:
     """Learn from good images and activate the bank in one transaction.
@@ -113,11 +120,17 @@ def fit(
         Remarks on how the images were found, for the report.
     memory_limit
         What this process may take, as `learn` has it. The database server is another process.
+    force
+        Whether fewer than five images will do; two are needed in any case.
+    max_refused
+        How many images may be refused, repeats among them: a number, or a share such as ``"50%"``.
 
     Raises
     ------
-    ParameterError, NoImagesError, MissingWeightsError, DatabaseError, DiskFullError
-        If a name or setting is wrong, too few images can be used, the backbone's weights are not
+    NoImagesError, TooManyRefusedError
+        If too few images can be used, or too many are refused.
+    ParameterError, MissingWeightsError, DatabaseError, DiskFullError
+        If a name or setting is wrong, the backbone's weights are not
         here, or it cannot be stored.
     """
     watch = Stopwatch()
@@ -127,11 +140,18 @@ def fit(
         # Missing weights likewise, before a database is started.
         _ = get_backbone(settings.extractor.backbone).weights_sha256
         checked_limit(memory_limit)
+        demands = demands_of(force=force, max_refused=max_refused)
         checked_names(sources, names)
         workspace.database.check_can_learn()
         workspace.database.check_room(_expected_bytes(settings, len(sources)))
     bank = learn(
-        workspace, sources, settings, names=names, memory_limit=memory_limit, progress=progress
+        workspace,
+        sources,
+        settings,
+        names=names,
+        memory_limit=memory_limit,
+        demands=demands,
+        progress=progress,
     )
     bank = replace(bank, remarks=(*found, *bank.remarks))
     with watch.stage("database"):

@@ -6,15 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from patchbank.errors import NoImagesError
+from patchbank.inspection.demands import Demands
 from patchbank.inspection.sources import readable
 from patchbank.inspection.verdicts import Refused
 from patchbank.store.new_bank import NewImage
 from patchbank.vision.extractor import Extraction, Refusal
 from patchbank.vision.images import ImageSource
 
-# The calibration leaves one image out, and something must remain.
-FEWEST_IMAGES = 2
 # Pixels of the longer side: what a gallery shows.
 THUMBNAIL_SIDE = 160
 
@@ -118,14 +116,9 @@ class References:
         )
         return True
 
-    def check(self) -> None:
-        """Raise `NoImagesError` if too few were admitted."""
-        if len(self.images) < FEWEST_IMAGES:
-            found = "; ".join(one.reason for one in self.refused[:3])
-            raise NoImagesError(
-                f"{len(self.images)} usable image(s) of {len(self._sources)} given; "
-                f"at least {FEWEST_IMAGES} good images are needed{': ' + found if found else '.'}"
-            )
+    def check(self, demands: Demands) -> None:
+        """Raise `NoImagesError` if too few were admitted, `TooManyRefusedError` accordingly."""
+        demands.check(len(self.images), self.refused, len(self._sources))
 
     def _origin(self, number: int) -> str | None:
         source = self._sources[number]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from patchbank.errors import IndistinctImagesError
 from patchbank.inspection.bit_depth import settled_bit_depth
 from patchbank.inspection.calibration_scores import CalibrationScores
+from patchbank.inspection.demands import Demands
 from patchbank.inspection.gather import THUMBNAIL_SIDE, ReferenceImage, References
 from patchbank.inspection.indistinct import why_useless
 from patchbank.inspection.memory_limit import checked_limit, plan_fit
@@ -92,6 +93,7 @@ def learn(
     *,
     names: Sequence[str] | None = None,
     memory_limit: int | str | None = None,
+    demands: Demands | None = None,
     progress: Progress = silent,
 ) -> LearnedBank:
     """Learn a memory bank from good images.
@@ -108,11 +110,13 @@ def learn(
     memory_limit
         What this process may take, in bytes or as ``"4GB"``; by default the setting's, else what it
         takes and half of what is free. Images whose patches do not fit are learned in parts.
+    demands
+        How few images may be used, and how many refused; by default what cannot be done without.
 
     Raises
     ------
-    NoImagesError
-        If fewer than two images can be used: the calibration leaves one out.
+    NoImagesError, TooManyRefusedError
+        If the images do not meet the demands: two at least, since the calibration leaves one out.
     IndistinctImagesError
         If they all look the same to the network.
     ParameterError
@@ -122,6 +126,7 @@ def learn(
     """
     watch = Stopwatch()
     limit = checked_limit(memory_limit)
+    demands = demands or Demands()
     names = checked_names(sources, names)
     with watch.stage("features"):
         settings, remarks = settled_bit_depth(workspace, sources, names, settings, progress)
@@ -137,10 +142,12 @@ def learn(
     with watch.stage("features"):
         parts = plan_fit(extractor, sources, settings.coreset_ratio, limit, workspace.limits)
     if parts is None:
-        bank = _learn_whole(workspace, extractor, sources, names, settings, watch, progress)
+        bank = _learn_whole(
+            workspace, extractor, sources, names, settings, demands, watch, progress
+        )
     else:
         streamed = learn_streamed(
-            workspace, extractor, sources, names, settings, parts, watch, progress
+            workspace, extractor, sources, names, settings, parts, demands, watch, progress
         )
         bank = _bank_of(streamed, extractor, settings, watch)
     _check_distinct(bank)
@@ -198,12 +205,13 @@ def _learn_whole(
     sources: Sequence[ImageSource],
     names: Sequence[str],
     settings: FitSettings,
+    demands: Demands,
     watch: Stopwatch,
     progress: Progress,
 ) -> LearnedBank:
     """Learn with all patches in memory: the exact coreset."""
     with watch.stage("features"):
-        gathered = _gather(workspace, extractor, sources, names, progress)
+        gathered = _gather(workspace, extractor, sources, names, demands, progress)
     patches = gathered.patches
     height, width, dimension = patches.shape[1:]
     rows = patches.reshape(-1, dimension)
@@ -268,6 +276,7 @@ def _gather(
     extractor: Extractor,
     sources: Sequence[ImageSource],
     names: Sequence[str],
+    demands: Demands,
     progress: Progress,
 ) -> _Gathered:
     """Decode every image and take its features; patches land in one array made beforehand."""
@@ -285,6 +294,6 @@ def _gather(
         if references.admit(number, result) and not isinstance(result, Refusal):
             index = len(references) - 1
             patches[index], embeddings[index] = result.patches, result.embedding
-    references.check()
+    references.check(demands)
     used = len(references)
     return _Gathered(references, patches[:used], embeddings[:used])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from patchbank.memory.calibration import images_needed
+from patchbank.inspection.demands import refused_remark
+from patchbank.memory.calibration import Threshold, images_needed
 
 if TYPE_CHECKING:
     from patchbank.inspection.learn import LearnedBank
@@ -12,11 +13,12 @@ if TYPE_CHECKING:
 
 def remarks_of(bank: LearnedBank) -> tuple[str, ...]:
     """Return the remarks on a learned bank, each one line, the gravest first."""
-    return tuple(_too_few_images(bank))
+    given = len(bank.images) + len(bank.refused)
+    return (*too_few_images(bank.threshold), *refused_remark(len(bank.refused), given))
 
 
-def _too_few_images(bank: LearnedBank) -> list[str]:
-    threshold = bank.threshold
+def too_few_images(threshold: Threshold) -> list[str]:
+    """Return a remark where a threshold cannot keep the rate asked for."""
     if threshold.sufficient:
         return []
     count = threshold.sample_size

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchbank.inspection.calibration_scores import CalibrationScores
+from patchbank.inspection.demands import Demands
 from patchbank.inspection.gather import THUMBNAIL_SIDE, References
 from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.timing import Stopwatch
@@ -96,6 +97,7 @@ def learn_streamed(
     names: Sequence[str],
     settings: FitSettings,
     parts: Parts,
+    demands: Demands,
     watch: Stopwatch,
     progress: Progress,
 ) -> StreamedFit:
@@ -108,7 +110,7 @@ def learn_streamed(
     reader = _Reader(workspace, extractor, sources, names, progress)
     references = References(sources, names)
     embeddings = np.empty((len(sources), extractor.embedding_dimension), np.float32)
-    merged = _merged(reader, references, embeddings, settings, parts, watch, progress)
+    merged = _merged(reader, references, embeddings, settings, parts, demands, watch, progress)
     with watch.stage("calibration"):
         in_turn = StreamedLeaveOneOut(merged, progress=progress)
         scores, calibration, radius_seen = _calibrate(
@@ -178,6 +180,7 @@ def _merged(
     embeddings: NDArray[np.float32],
     settings: FitSettings,
     parts: Parts,
+    demands: Demands,
     watch: Stopwatch,
     progress: Progress,
 ) -> MergedCoreset:
@@ -211,7 +214,7 @@ def _merged(
         del part
     # The parts' coresets were made while the clock of the features ran.
     watch.add("features", before - watch.seconds.get("coreset", 0.0))
-    references.check()
+    references.check(demands)
     with watch.stage("coreset"):
         count = coreset_size(len(references) * per_image, settings.coreset_ratio)
         return coresets.merge(count, progress=progress)

@@ -8,7 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from patchbank.errors import ImageError, NoImagesError, NotCalibratedError, NotFittedError
+from patchbank.errors import (
+    ImageError,
+    NoImagesError,
+    NotCalibratedError,
+    NotFittedError,
+    TooManyRefusedError,
+)
 from patchbank.inspection.calibrate import calibrate
 from patchbank.inspection.fit import fit
 from patchbank.inspection.inspect import Inspector
@@ -60,7 +66,7 @@ def test_the_threshold_is_what_the_held_out_images_score(
         learn(workspace, surfaces, score)
         before = workspace.database.banks.active("brushed")
         scored = [one.score for one in Inspector(workspace, "brushed").inspect_many(good)]  # type: ignore[union-attr]
-        report = calibrate(workspace, "brushed", good, false_alarm_rate=0.2)
+        report = calibrate(workspace, "brushed", good, false_alarm_rate=0.2, force=True)
         after = workspace.database.banks.active("brushed")
         assert (report.bank_version, report.images, report.refused) == (2, 8, ())
         assert report.provenance_known
@@ -85,17 +91,18 @@ def test_images_of_the_bank_are_left_out(workspace: Workspace, surfaces: Surface
     learned, good = sorted(surfaces.train.iterdir())[:16], sorted(surfaces.good.iterdir())
     with workspace:
         learn(workspace, surfaces)
-        report = calibrate(workspace, "brushed", [learned[3], *good[:3]])
+        report = calibrate(workspace, "brushed", [learned[3], *good[:3]], force=True)
         assert report.images == 3
         assert [one.reason for one in report.refused] == [
             f"{learned[3]}: the bank was made of this picture; left out."
         ]
-        report = calibrate(workspace, "brushed", good[:3], names=[str(learned[0]), "b", "c"])
+        names = [str(learned[0]), "b", "c"]
+        report = calibrate(workspace, "brushed", good[:3], names=names, force=True)
         assert [one.reason for one in report.refused] == [
             f"{learned[0]}: the bank has another picture of this name; left out."
         ]
         with pytest.raises(NoImagesError, match=r"0 usable image\(s\) of 16 given"):
-            calibrate(workspace, "brushed", learned)
+            calibrate(workspace, "brushed", learned, force=True)
         assert workspace.database.banks.active_version("brushed") == 3
 
 
@@ -105,8 +112,8 @@ def test_another_calibration_takes_the_place_of_the_one_before(
     good = sorted(surfaces.good.iterdir())
     with workspace:
         learn(workspace, surfaces)
-        calibrate(workspace, "brushed", good)
-        report = calibrate(workspace, "brushed", good[:4])
+        calibrate(workspace, "brushed", good, force=True)
+        report = calibrate(workspace, "brushed", good[:4], force=True)
         assert (report.bank_version, report.images, report.refused) == (3, 4, ())
         stored = workspace.database.banks.active("brushed")
         assert len(stored.references) == 16 + 4
@@ -172,5 +179,53 @@ def test_the_commands_say_what_is_missing(
     assert done.code == 0
     assert done.document["images"] == 8
     assert done.document["bank_version"] == 3
-    assert "note  the bank does not say which images" in done.err
+    assert "remark   the bank does not say which images" in done.err
     assert patchbank("inspect", "brushed", surfaces.good).code in (0, 1)
+
+
+def test_fewer_images_than_the_present_calibration_rests_on_take_its_place_only_by_force(
+    patchbank: Run, surfaces: Surfaces, workspace: Workspace
+) -> None:
+    with workspace:
+        learn(workspace, surfaces)
+    before = patchbank("show", "brushed", "--json").document
+    refused = patchbank("calibrate", "brushed", surfaces.good)
+    assert refused.code == 2
+    assert refused.complaint == (
+        "8 usable image(s) of 8 given; the present calibration rests on 16, and fewer make a worse "
+        "threshold; add 8 more, or --force."
+    )
+    assert patchbank("show", "brushed", "--json").document == before
+    done = patchbank("calibrate", "brushed", surfaces.good, "--force", "--json")
+    assert done.code == 0
+    (remark,) = done.document["remarks"]
+    assert remark.endswith("expect up to 11.1 %; add 91 more good images")
+    assert f"remark   {remark}" in done.err
+    # As many as before need no force.
+    assert patchbank("calibrate", "brushed", surfaces.good).code == 0
+
+
+def test_a_first_calibration_by_fewer_than_five_images_takes_force(
+    workspace: Workspace, surfaces: Surfaces
+) -> None:
+    good = sorted(surfaces.good.iterdir())
+    with workspace:
+        learn(workspace, surfaces)
+        strip(workspace)
+        with pytest.raises(NoImagesError, match=r"at least 5 good images are needed; add 1 more"):
+            calibrate(workspace, "brushed", good[:4])
+        assert workspace.database.banks.active_version("brushed") == 2
+        assert calibrate(workspace, "brushed", good[:4], force=True).images == 4
+
+
+def test_a_calibration_of_which_too_many_images_are_refused_changes_nothing(
+    workspace: Workspace, surfaces: Surfaces
+) -> None:
+    good, learned = sorted(surfaces.good.iterdir()), sorted(surfaces.train.iterdir())[:16]
+    with workspace:
+        learn(workspace, surfaces)
+        with pytest.raises(TooManyRefusedError, match=r"16 of 24 images were refused, and 50% may"):
+            calibrate(workspace, "brushed", [*good, *learned], force=True)
+        assert workspace.database.banks.active_version("brushed") == 1
+        report = calibrate(workspace, "brushed", [*good, *learned], force=True, max_refused=16)
+        assert "16 of 24 images were refused" in report.remarks

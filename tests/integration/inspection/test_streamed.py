@@ -17,6 +17,7 @@ from PIL import Image
 
 from patchbank.errors import NoImagesError
 from patchbank.inspection import streamed
+from patchbank.inspection.demands import Demands
 from patchbank.inspection.fit import save
 from patchbank.inspection.gather import References
 from patchbank.inspection.inspect import Inspector
@@ -48,7 +49,7 @@ def in_parts(
     extractor = workspace.extractor(SETTINGS.extractor)
     names = checked_names(paths, None)
     return learn_streamed(
-        workspace, extractor, paths, names, SETTINGS, parts, Stopwatch(), progress
+        workspace, extractor, paths, names, SETTINGS, parts, Demands(), Stopwatch(), progress
     )
 
 
