@@ -85,7 +85,7 @@ def search(
         Scan even where there is an HNSW index.
     raw
         Compare the images' embeddings as the network gives them, not centred on the bank's mean:
-        those of one product then all are alike.
+        similarities are then near 1 for all images of one product.
 
     Raises
     ------
