@@ -124,6 +124,10 @@ class UnsafePathError(PatchbankError):
     """A path leads through a link that somebody else may have laid."""
 
 
+class SuspiciousImagesError(PatchbankError):
+    """Some reference images stand apart from the others; look at them, or exclude them."""
+
+
 class DiskFullError(PatchbankError):
     """There is no space left on the disk; nothing was changed."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -43,6 +44,18 @@ def fit_command(
     force: Annotated[
         bool, typer.Option("--force", help="Learn from fewer than five images: two or more.")
     ] = False,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option("--exclude", metavar="NAME", help="An image not to learn from; repeatable."),
+    ] = None,
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="Store nothing where images stand apart from the others."),
+    ] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Keep pictures of images that stand apart there."),
+    ] = None,
     json: options.Json = False,
 ) -> int:
     """Learn what good looks like from images of good parts.
@@ -62,7 +75,7 @@ def fit_command(
         false_alarm_rate=false_alarm_rate,
     )
     with Workspace() as workspace, show_progress() as progress:
-        report = fit_paths(
+        fitted = fit_paths(
             workspace,
             category,
             paths,
@@ -70,12 +83,15 @@ def fit_command(
             memory_limit=memory_limit,
             force=force,
             max_refused=max_refused,
+            exclude=exclude or (),
+            strict=strict,
+            report=report,
             progress=progress,
         )
-    document = report.to_json()
-    for refused in report.bank.refused:
+    document = fitted.to_json()
+    for refused in fitted.bank.refused:
         talk().print(f"refused  {refused.reason}", markup=False, style="yellow")
-    print_remarks(report.bank.remarks)
+    print_remarks(fitted.bank.remarks)
     if json:
         print_json(document)
     else:
@@ -114,5 +130,6 @@ def _print(document: dict[str, Any]) -> None:
         ("memory", memory),
         ("seconds", stages),
         ("calibration", document["calibration"]["text"]),
+        *(("picture", path) for path in document["pictures"]),
     ):
         console.print(f"{name:<12} {text}", markup=False)

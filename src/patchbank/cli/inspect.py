@@ -12,7 +12,7 @@ from patchbank.cli import options
 from patchbank.cli.guard import EXIT_ERROR, EXIT_FAILED, guarded
 from patchbank.cli.output import answer, print_json, print_remarks, show_progress, talk
 from patchbank.inspection.inspect import inspect_paths
-from patchbank.inspection.verdicts import Inspection, Refused, Similar
+from patchbank.inspection.verdicts import PASSES_WITH_REGION, Inspection, Refused, Similar
 from patchbank.inspection.workspace import Workspace
 
 _STYLES = {"pass": "green", "review": "yellow", "fail": "red"}
@@ -73,8 +73,9 @@ def inspect_command(
                 if json:
                     print_json({"category": category, **result.to_json()})
                 continue
-            if result.remarks and result.remarks != told:
-                told = result.remarks
+            remarks = tuple(text for text in result.remarks if text != PASSES_WITH_REGION)
+            if remarks and remarks != told:
+                told = remarks
                 print_remarks(told)
             if not result.passed and code == 0:
                 code = EXIT_FAILED
@@ -101,6 +102,8 @@ def _print(inspection: Inspection) -> None:
             f"({region.area_percent:.2f} %), peak {region.peak_score:.4f}",
             markup=False,
         )
+    if PASSES_WITH_REGION in inspection.remarks:
+        console.print(f"  {PASSES_WITH_REGION}", markup=False)
     if inspection.heatmap is not None:
         console.print(f"  heatmap {inspection.heatmap}", markup=False)
     _print_similar(inspection.similar)

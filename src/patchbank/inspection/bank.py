@@ -62,6 +62,9 @@ class Bank:
         memory_limit: int | str | None = None,
         force: bool = False,
         max_refused: int | str = DEFAULT_MAX_REFUSED,
+        exclude: Sequence[str] = (),
+        strict: bool = False,
+        report: str | Path | None = None,
         progress: Progress = silent,
     ) -> Bank:
         """Learn from good images and return this bank; `last_fit` says what was done.
@@ -93,6 +96,12 @@ class Bank:
         max_refused
             How many images may be refused, repeats among them: a number, or a share such as
             ``"50%"``.
+        exclude
+            Names of images that are not to be learned.
+        strict
+            Whether images that stand apart from the others are an error; then nothing is stored.
+        report
+            Folder for pictures of images that stand apart.
         progress
             Called as the work advances.
 
@@ -125,6 +134,9 @@ class Bank:
             memory_limit=memory_limit,
             force=force,
             max_refused=max_refused,
+            exclude=exclude,
+            strict=strict,
+            report=None if report is None else Path(report),
             progress=progress,
         )
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from patchbank.datasets.collect import collect
+from patchbank.errors import ParameterError, SuspiciousImagesError
 from patchbank.inspection.demands import DEFAULT_MAX_REFUSED, demands_of
 from patchbank.inspection.learn import LearnedBank, learn
 from patchbank.inspection.memory_limit import checked_limit
 from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.sources import checked_names
+from patchbank.inspection.suspicious_pictures import write_suspicious
 from patchbank.inspection.timing import Stopwatch
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.coreset import coreset_size
@@ -37,6 +40,7 @@ class FitReport:
     bank_version: int
     bank: LearnedBank
     timings_s: dict[str, float]
+    pictures: tuple[Path, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object the command prints."""
@@ -49,6 +53,8 @@ class FitReport:
             "images": len(bank.images),
             "refused": [one.to_json() for one in bank.refused],
             "remarks": list(bank.remarks),
+            "suspicious": None if bank.suspicious is None else bank.suspicious.to_json(),
+            "pictures": [str(path) for path in self.pictures],
             "patches": len(bank.images) * rows * columns,
             "dimension": bank.features.shape[1],
             "bank_size": len(bank.features),
@@ -78,6 +84,9 @@ def fit_paths(
     memory_limit: int | str | None = None,
     force: bool = False,
     max_refused: int | str = DEFAULT_MAX_REFUSED,
+    exclude: Sequence[str] = (),
+    strict: bool = False,
+    report: Path | None = None,
     progress: Progress = silent,
 ) -> FitReport:
     """Fit the images found at paths, each a folder, an image or a glob; see `fit`."""
@@ -92,6 +101,9 @@ def fit_paths(
         memory_limit=memory_limit,
         force=force,
         max_refused=max_refused,
+        exclude=exclude,
+        strict=strict,
+        report=report,
         progress=progress,
     )
 
@@ -107,6 +119,9 @@ def fit(
     memory_limit: int | str | None = None,
     force: bool = False,
     max_refused: int | str = DEFAULT_MAX_REFUSED,
+    exclude: Sequence[str] = (),
+    strict: bool = False,
+    report: Path | None = None,
     progress: Progress = silent,
 ) -> FitReport:
     """Learn from good images and activate the bank in one transaction.
@@ -124,11 +139,19 @@ def fit(
         Whether fewer than five images will do; two are needed in any case.
     max_refused
         How many images may be refused, repeats among them: a number, or a share such as ``"50%"``.
+    exclude
+        Names of images that are not to be learned.
+    strict
+        Whether images that stand apart from the others are an error; then nothing is stored.
+    report
+        Folder for pictures of images that stand apart.
 
     Raises
     ------
     NoImagesError, TooManyRefusedError
         If too few images can be used, or too many are refused.
+    SuspiciousImagesError
+        If `strict` and some images stand apart.
     ParameterError, MissingWeightsError, DatabaseError, DiskFullError
         If a name or setting is wrong, the backbone's weights are not
         here, or it cannot be stored.
@@ -141,7 +164,7 @@ def fit(
         _ = get_backbone(settings.extractor.backbone).weights_sha256
         checked_limit(memory_limit)
         demands = demands_of(force=force, max_refused=max_refused)
-        checked_names(sources, names)
+        sources, names = _without(sources, checked_names(sources, names), exclude)
         workspace.database.check_can_learn()
         workspace.database.check_room(_expected_bytes(settings, len(sources)))
     bank = learn(
@@ -153,11 +176,46 @@ def fit(
         demands=demands,
         progress=progress,
     )
+    pictures = (
+        ()
+        if report is None
+        else write_suspicious(workspace, category, bank, sources, names, report)
+    )
+    if strict and bank.suspicious is not None:
+        raise SuspiciousImagesError(f"nothing was stored; {bank.suspicious.describe()}")
     bank = replace(bank, remarks=(*found, *bank.remarks))
     with watch.stage("database"):
         version = save(workspace, category, bank)
     timings = {**bank.timings_s, **watch.seconds, "total": watch.total()}
-    return FitReport(category, version, bank, timings)
+    return FitReport(category, version, bank, timings, pictures)
+
+
+def _without(
+    sources: Sequence[ImageSource], names: Sequence[str], exclude: Sequence[str]
+) -> tuple[list[ImageSource], list[str]]:
+    """Return sources and names without those excluded, each by its name or its file's name.
+
+    Raises
+    ------
+    ParameterError
+        If an image is not among them.
+    """
+    excluded: set[str] = set()
+    for wanted in exclude:
+        same = [name for name in names if name == wanted]
+        same = same or [name for name in names if Path(name).name == wanted]
+        if not same:
+            close = difflib.get_close_matches(wanted, names, n=1)
+            meant = f"; did you mean {close[0]!r}?" if close else "; give a name as fit printed it"
+            raise ParameterError(f"exclude {wanted!r}: no image given has this name{meant}")
+        if len(same) > 1:
+            raise ParameterError(
+                f"exclude {wanted!r}: {len(same)} images have this name; give the whole path, such "
+                f"as {same[0]!r}"
+            )
+        excluded.add(same[0])
+    kept = [slot for slot, name in enumerate(names) if name not in excluded]
+    return [sources[slot] for slot in kept], [names[slot] for slot in kept]
 
 
 def _expected_bytes(settings: FitSettings, images: int) -> int:

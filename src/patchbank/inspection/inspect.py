@@ -393,7 +393,7 @@ class Inspector:
             inspected_box=judgement.inspected_box,
             map_threshold=bank.judge.map_threshold.value,
             heatmap=path,
-        )
+        ).explained()
         if path is not None:
             with watch.stage("heatmap"):
                 write_heatmap(path, image.pixels, unrecorded)
@@ -425,7 +425,10 @@ class Inspector:
             judged.unrecorded,
             timings_ms=timings_ms,
             recorded=self._wanted and missed is None,
-            remarks=() if missed is None else (f"not recorded: {missed}",),
+            remarks=(
+                *judged.unrecorded.remarks,
+                *(() if missed is None else (f"not recorded: {missed}",)),
+            ),
         )
 
 

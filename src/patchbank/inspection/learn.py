@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from patchbank.inspection.remarks import remarks_of
 from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.sources import checked_names
 from patchbank.inspection.streamed import StreamedFit, Streaming, learn_streamed
+from patchbank.inspection.suspicious import Suspicious, find_suspicious
 from patchbank.inspection.timing import Stopwatch
 from patchbank.inspection.verdicts import Refused
 from patchbank.inspection.workspace import Workspace
@@ -84,6 +86,12 @@ class LearnedBank:
     def threshold(self) -> Threshold:
         """The score above which an image fails, and what that promises."""
         return self.calibration.threshold(self.settings.false_alarm_rate)
+
+    @cached_property
+    def suspicious(self) -> Suspicious | None:
+        """The reference images that stand apart and are perhaps not good."""
+        names = [image.name for image in self.images]
+        return find_suspicious(names, self.scores, self.settings.false_alarm_rate)
 
 
 def learn(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from patchbank.inspection.demands import refused_remark
+from patchbank.inspection.reduction import reduction_remarks
 from patchbank.memory.calibration import Threshold, images_needed
 
 if TYPE_CHECKING:
@@ -14,7 +15,13 @@ if TYPE_CHECKING:
 def remarks_of(bank: LearnedBank) -> tuple[str, ...]:
     """Return the remarks on a learned bank, each one line, the gravest first."""
     given = len(bank.images) + len(bank.refused)
-    return (*too_few_images(bank.threshold), *refused_remark(len(bank.refused), given))
+    suspicious = bank.suspicious
+    return (
+        *(() if suspicious is None else (suspicious.describe(),)),
+        *too_few_images(bank.threshold),
+        *refused_remark(len(bank.refused), given),
+        *reduction_remarks(bank.images, bank.settings.extractor.preprocessing),
+    )
 
 
 def too_few_images(threshold: Threshold) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +14,11 @@ from patchbank.memory.scoring import Region, place
 
 Verdict = Literal["pass", "review", "fail"]
 VERDICTS: tuple[Verdict, ...] = ("pass", "review", "fail")
+# Why the verdict may be pass although a region is outlined.
+PASSES_WITH_REGION = (
+    "passes although a region is outlined: the score of the whole image is below its threshold; "
+    "look at the region, and fit with --score max where a small defect must fail"
+)
 
 
 @dataclass(frozen=True)
@@ -98,6 +103,12 @@ class Inspection:
             raise ParameterError(
                 f"anomaly_map must have shape (side, side), got {self.anomaly_map.shape}"
             )
+
+    def explained(self) -> Inspection:
+        """Return the inspection with a remark if it passes though it outlines a region."""
+        if not self.passed or not self.regions:
+            return self
+        return replace(self, remarks=(*self.remarks, PASSES_WITH_REGION))
 
     @property
     def passed(self) -> bool:

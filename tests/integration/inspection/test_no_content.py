@@ -160,7 +160,7 @@ def test_a_calibration_by_what_the_bank_was_made_of(bank: Bank) -> None:
     bank.fit(learned, image_size=96, center_crop=SIDE, coreset_ratio=1.0)
     names = [f"again/{number}" for number in range(4)]
     with pytest.raises(IndistinctImagesError, match=r"good images score 0.*nothing was changed"):
-        bank.calibrate(alike(4, first=10), names=names)
+        bank.calibrate(alike(4, first=10), names=names, force=True)
     assert bank.inspect(brushed(20)).bank_version == 1
 
 
