@@ -10,12 +10,12 @@ from PIL import Image
 
 from patchbank.vision import runtime
 from tests.fixtures.commands import Outcome, Run
-from tests.fixtures.surfaces import Surfaces
+from tests.fixtures.surfaces import Surfaces, brushed
 
 SMALL = ("--image-size", "96")
 INSPECTION_KEYS = {
     "image", "category", "verdict", "score", "threshold", "p_value", "regions", "similar",
-    "bank_version", "heatmap", "timings_ms",
+    "bank_version", "heatmap", "timings_ms", "recorded", "remarks",
 }  # fmt: skip
 FIGURES = (
     "image_auroc", "average_precision", "f1_max", "false_alarm_rate", "recall", "pixel_auroc",
@@ -160,7 +160,7 @@ def test_a_center_crop_is_recorded_printed_and_shown(
     assert "cropped to the central 64: the border is not inspected" in outcome.out
     document = patchbank("show", "cropped", "--json").document
     assert document["extractor"]["center_crop"] == 64
-    picture = np.full((96, 96, 3), 120, np.uint8)
+    picture = brushed(50)
     picture[:, :14] = 255  # in the border of 16 pixels only
     Image.fromarray(picture).save(tmp_path / "border.png")
     found = patchbank("inspect", "cropped", tmp_path / "border.png", "--json").document

@@ -21,6 +21,7 @@ from patchbank.errors import DatabaseError, DatabaseReadOnlyError, DiskFullError
 from patchbank.forks import Opener
 from patchbank.store import queries
 from patchbank.store._inherited import let_go_in_children
+from patchbank.store._room import SEGMENT_BYTES
 from patchbank.store.banks import Banks
 from patchbank.store.categories import Categories
 from patchbank.store.defects import Defects
@@ -294,7 +295,8 @@ class Database:
     def check_room(self, needed: int) -> None:
         """Raise where the embedded server's disk has not `needed` bytes for what is to be stored.
 
-        The disk of another server cannot be seen.
+        The disk of another server cannot be seen. What fits into a segment of the log is left to
+        the server to try: it may have such a segment to use again.
 
         Raises
         ------
@@ -306,7 +308,7 @@ class Database:
             return
         room = server.room()
         usable = max(0, room.free - room.reserve)
-        if needed > usable:
+        if needed > max(usable, SEGMENT_BYTES):
             raise DiskFullError(
                 f"the bank needs about {_size(needed)} on the disk of {server.home}, of whose "
                 f"{_size(room.free)} free it may take {_size(usable)} (the rest is for the "

