@@ -94,7 +94,9 @@ def test_a_lesser_depth_is_recognised_said_and_kept(
     with pytest.raises(ImageError, match=rf"values up to {2**depth}, and the bit depth .*fit with"):
         again.inspect(write(beyond))
     held_out = [write(in_bits(one, depth)) for one in pixels_of(surfaces.good)]
-    report_of = again.calibrate(held_out, names=[f"held-out/{number}" for number in range(8)])
+    report_of = again.calibrate(
+        held_out, names=[f"held-out/{number}" for number in range(8)], force=True
+    )
     assert report_of.images == 8
 
 
@@ -146,7 +148,7 @@ def test_what_is_asked_for_is_done(
     for number, pixels in enumerate(pixels_of(surfaces.train)):
         (folder / f"{number:02}.png").write_bytes(png(in_bits(pixels, 12)))
     shutil.copy(surfaces.train / "000.png", folder / "eight.png")
-    size = ("--image-size", "64", "--json")
+    size = ("--image-size", "64", "--max-refused", "100%", "--json")
     documents = {}
     for depth in ((), ("--bit-depth", "16"), ("--bit-depth", "14"), ("--bit-depth", "11")):
         outcome = patchbank("fit", "camera", folder, *size, *depth)

@@ -100,7 +100,7 @@ def test_a_fit_takes_each_picture_once(
         image = Image.open(surfaces.train / f"{number:03}.png")
         for name, again in AGAIN.items():
             (folder / f"{number:03}-{name}").write_bytes(again(image))
-    bank.fit(folder, image_size=64, coreset_ratio=0.2)
+    bank.fit(folder, image_size=64, coreset_ratio=0.2, max_refused="100%")
     assert bank.last_fit is not None
     found = bank.last_fit.bank
     assert len(found.refused) == 3 * len(AGAIN)
@@ -115,12 +115,12 @@ def test_a_calibration_by_pictures_the_bank_was_made_of(bank: Bank, surfaces: Su
     image = Image.open(surfaces.train / "000.png")
     copies = [again(image) for again in AGAIN.values()]
     good = sorted(surfaces.good.iterdir())
-    report = bank.calibrate([*copies, *good])
+    report = bank.calibrate([*copies, *good], force=True, max_refused="100%")
     assert report.images == len(good)
     assert len(report.refused) == len(copies)
     assert all("the bank was made of this picture" in one.reason for one in report.refused)
     # Those of a calibration are kept as well, and let go by the next.
-    assert bank.calibrate(good).images == len(good)
+    assert bank.calibrate(good, force=True).images == len(good)
 
 
 def test_a_bank_made_before_pixels_were_kept_knows_its_files(
@@ -134,7 +134,7 @@ def test_a_bank_made_before_pixels_were_kept_knows_its_files(
     assert {one.pixels_sha256 for one in images} == {None}
     copy = tmp_path / "renamed.png"
     shutil.copy(surfaces.train / "000.png", copy)
-    report = bank.calibrate([copy, *sorted(surfaces.good.iterdir())])
+    report = bank.calibrate([copy, *sorted(surfaces.good.iterdir())], force=True)
     assert [one.image for one in report.refused] == [str(copy)]
     # And by a file it comes and goes as it is.
     bank.export(tmp_path / "old.bank")
@@ -153,7 +153,9 @@ def test_the_digest_goes_along_in_a_file(
     )
     copies = [again(Image.open(surfaces.train / "001.png")) for again in AGAIN.values()]
     with other:
-        report = other.calibrate([*copies, *sorted(surfaces.good.iterdir())])
+        report = other.calibrate(
+            [*copies, *sorted(surfaces.good.iterdir())], force=True, max_refused="100%"
+        )
     assert len(report.refused) == len(copies)
 
 
