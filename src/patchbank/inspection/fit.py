@@ -164,7 +164,9 @@ def fit(
         _ = get_backbone(settings.extractor.backbone).weights_sha256
         checked_limit(memory_limit)
         demands = demands_of(force=force, max_refused=max_refused)
-        sources, names = _without(sources, checked_names(sources, names), exclude)
+        checked = checked_names(sources, names)
+        if exclude:
+            sources, names = _without(sources, checked, exclude)
         workspace.database.check_can_learn()
         workspace.database.check_room(_expected_bytes(settings, len(sources)))
     bank = learn(
@@ -179,7 +181,7 @@ def fit(
     pictures = (
         ()
         if report is None
-        else write_suspicious(workspace, category, bank, sources, names, report)
+        else write_suspicious(workspace, category, bank, sources, names or checked, report)
     )
     if strict and bank.suspicious is not None:
         raise SuspiciousImagesError(f"nothing was stored; {bank.suspicious.describe()}")
