@@ -14,7 +14,7 @@ from typing import Any, ParamSpec
 
 import typer
 
-from patchbank.cli.output import give_output_away, talk, writing_output
+from patchbank.cli.output import give_output_away, print_remarks, talk, writing_output
 from patchbank.errors import CacheWarning, DiskFullError, ParameterError, PatchbankError
 from patchbank.settings import get_settings
 
@@ -125,7 +125,7 @@ def _remarking(show: Callable[..., None]) -> Callable[..., None]:
 
     def remark(message: Warning | str, category: type[Warning], *origin: Any) -> None:
         if issubclass(category, CacheWarning):
-            talk().print(f"remark   {message}", markup=False, style="yellow")
+            print_remarks([str(message)])
         else:
             show(message, category, *origin)
 

@@ -9,7 +9,7 @@ import typer
 
 from patchbank.cli import options
 from patchbank.cli.guard import guarded
-from patchbank.cli.output import answer, print_json, show_progress, talk
+from patchbank.cli.output import answer, print_json, print_remarks, show_progress
 from patchbank.inspection.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -143,8 +143,7 @@ def import_anomalib_command(
             assume_defaults=assume_defaults,
             replace=replace,
         )
-    for remark in report.remarks:
-        talk().print(f"remark   {remark}", markup=False, style="yellow")
+    print_remarks(report.remarks)
     if json:
         print_json(report.to_json())
         return 0

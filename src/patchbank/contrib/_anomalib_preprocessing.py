@@ -66,7 +66,9 @@ def read_transform(transform: object) -> dict[str, Any]:
 def _steps(transform: object) -> list[_Step]:
     if isinstance(transform, Mapping):
         return _steps_of_data(transform)
-    modules = attributes_of(transform).get("transforms") if _is_compose(transform) else None
+    modules = (
+        attributes_of(transform).get("transforms") if name_of(transform) == "Compose" else None
+    )
     if modules is None:
         modules = list(children_of(transform).values()) or [transform]
     if not isinstance(modules, list) or not all(isinstance(one, Inert) for one in modules):
@@ -90,10 +92,6 @@ def _step_of_data(data: object) -> _Step:
         if isinstance(path, str) and isinstance(arguments, Mapping):
             return _Step(path.rpartition(".")[2], arguments)
     raise _unknown()
-
-
-def _is_compose(transform: object) -> bool:
-    return name_of(transform) == "Compose"
 
 
 def _unknown() -> BankFileError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from patchbank.datasets.samples import CategorySamples
 from patchbank.datasets.tree import Tree
 from patchbank.errors import DatasetError, ParameterError
 from patchbank.progress import Progress, silent
+from patchbank.spelling import nearest
 
 _Lister = Callable[[Path], list[str]]
 _Loader = Callable[[Path, str, Progress], CategorySamples]
@@ -126,7 +126,7 @@ def find_dataset(name: str) -> DataSet:
         If there is none; the message lists those that there are.
     """
     if name not in DATASETS:
-        close = difflib.get_close_matches(name.lower(), DATASETS, n=1)
-        meant = f", did you mean {close[0]}?" if close else ";"
+        close = nearest(name, DATASETS)
+        meant = f", did you mean {close}?" if close else ";"
         raise ParameterError(f"no data set {name!r}{meant} there are {', '.join(DATASETS)}")
     return DATASETS[name]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import difflib
 import hashlib
 import unicodedata
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from patchbank.datasets.folders import (
 )
 from patchbank.errors import DatasetError
 from patchbank.files import LARGEST_TEXT, read_regular
+from patchbank.spelling import nearest
 
 # What people call good images and defective ones where a layout has another name for them; see
 # `plain_name`.
@@ -31,7 +31,7 @@ TEST_SHARE = 0.2
 _SHOWN = 5
 _LONGEST_SHOWN = 300
 # What people call the folder of masks.
-_MASK_FOLDERS = frozenset(
+MASK_FOLDERS = frozenset(
     {"groundtruth", "groundtruths", "gt", "mask", "masks", "segmentation", "segmentations"}
 )
 
@@ -124,7 +124,7 @@ def shown(path: str | Path) -> str:
 
 def looks_like_masks(folder: Path) -> bool:
     """Whether a folder is called as folders of masks are, and holds images."""
-    return plain_name(folder.name) in _MASK_FOLDERS and bool(images_below(folder))
+    return plain_name(folder.name) in MASK_FOLDERS and bool(images_below(folder))
 
 
 def require_folder(root: Path, expected: str) -> None:
@@ -154,9 +154,8 @@ def require_category(root: Path, category: str, categories: Sequence[str]) -> st
     composed = unicodedata.normalize("NFC", category)
     if composed in spelled:
         return spelled[composed]
-    original = {name.lower(): spelling for name, spelling in spelled.items()}
-    close = difflib.get_close_matches(composed.lower(), original, n=1)
-    meant = f", did you mean {original[close[0]]}?" if close else ";"
+    close = nearest(composed, spelled)
+    meant = f", did you mean {spelled[close]}?" if close else ";"
     raise DatasetError(f"{root} has no category {category!r}{meant} it has {some(categories)}")
 
 

@@ -17,14 +17,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from patchbank.datasets.layout import MASK_FOLDERS, plain_name
 from patchbank.errors import ImageError
 from patchbank.files import open_regular
 from patchbank.vision.images import decode
 
-_FOLDERS = frozenset(
-    {"annotation", "annotations", "groundtruth", "groundtruths", "gt", "mask", "masks"}
-    | {"segmentation", "segmentations"}
-)
+_FOLDERS = MASK_FOLDERS | {"annotation", "annotations"}
 _FOLDER_IF_FLAT = re.compile(r"masks?|labels?|labelids|seg|segs|gts?|.*(mask|groundtruth|_gt).*")
 _NAME = re.compile(r"(.*?)[-_. ]+(masks?|gt|ground[-_ ]?truth)[-_ ]?\d{0,3}", re.IGNORECASE)
 _NAME_IF_FLAT = re.compile(
@@ -94,22 +92,21 @@ def _named_as_mask(file: Path, base: Path | None) -> bool:
     if is_mask_name(file):
         return True
     inner = file.parent.relative_to(base).parts if base and base in file.parents else ()
-    folders = [part.lower().replace("-", "_").replace(" ", "_") for part in inner]
-    if any(folder.replace("_", "") in _FOLDERS for folder in folders):
+    if any(plain_name(folder) in _FOLDERS for folder in inner):
         return True
     # The folder given itself may be called after a product.
-    if base is not None:
-        folders.append(base.absolute().name.lower().replace("-", "_").replace(" ", "_"))
+    folders = inner if base is None else (*inner, base.absolute().name)
     hinted = (
-        any(_FOLDER_IF_FLAT.fullmatch(folder) for folder in (*folders, *map(_plain, folders)))
+        any(_FOLDER_IF_FLAT.fullmatch(name) for folder in folders for name in _spellings(folder))
         or _NAME_IF_FLAT.fullmatch(file.stem)
         or _PREFIX_IF_FLAT.fullmatch(file.stem)
     )
     return bool(hinted) and _is_flat(file)
 
 
-def _plain(folder: str) -> str:
-    return folder.replace("_", "")
+def _spellings(folder: str) -> tuple[str, str]:
+    """Return a folder's name with one sign between its words, and without any."""
+    return folder.lower().replace("-", "_").replace(" ", "_"), plain_name(folder)
 
 
 def _may_be_bilevel(file: Path) -> bool:

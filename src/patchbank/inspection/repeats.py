@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from patchbank.datasets.layout import some
 from patchbank.datasets.samples import Sample
 from patchbank.inspection.gather import ReferenceImage
 from patchbank.vision.images import DecodedImage
-
-# Names in a remark; the rest is counted.
-_NAMED = 5
 
 
 class Repeats:
@@ -57,7 +55,7 @@ class Repeats:
             wrong = sum(one.label == "anomalous" for one in found)
             text = (
                 f"{_images(len(found))} among the training images too, by content, and "
-                f"{_count(len(found))} in no figure: {_listed([one.name for one in found])}"
+                f"{_count(len(found))} in no figure: {some([one.name for one in found])}"
             )
             if wrong:
                 text += f"; {wrong} labelled anomalous: the bank learned them as good"
@@ -66,7 +64,7 @@ class Repeats:
         if same:
             names = [f"{one.name} (as {first.name})" for one, first in same]
             remarks.append(
-                f"{_images(len(same))} repeated, and {_count(len(same))} once: {_listed(names)}"
+                f"{_images(len(same))} repeated, and {_count(len(same))} once: {some(names)}"
             )
         against = [pair for pair in self._repeated if pair[0].label != pair[1].label]
         if against:
@@ -75,7 +73,7 @@ class Repeats:
             ]
             remarks.append(
                 f"{_images(len(against))} labelled good and anomalous, and {_count(len(against))} "
-                f"as first found: {_listed(names)}"
+                f"as first found: {some(names)}"
             )
         return remarks
 
@@ -86,8 +84,3 @@ def _images(count: int) -> str:
 
 def _count(count: int) -> str:
     return "counts" if count == 1 else "count"
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")

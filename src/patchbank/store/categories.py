@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import getpass
 import unicodedata
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from psycopg.types.json import Jsonb
 
 from patchbank.errors import ParameterError, UnknownCategoryError
+from patchbank.spelling import nearest
 from patchbank.store import queries
 from patchbank.store.notices import announce
 
@@ -174,9 +174,8 @@ def add_event(connection: Connection, category_id: int, kind: str, detail: dict[
 def unknown_category(connection: Connection, name: str) -> UnknownCategoryError:
     """Return the error that says that a category does not exist, and which was probably meant."""
     rows = connection.execute(queries.load("categories")["names"]).fetchall()
-    original = {stored.lower(): stored for (stored,) in rows}
-    close = difflib.get_close_matches(composed(name).lower(), original, n=1)
-    meant = f"; did you mean {original[close[0]]!r}?" if close else ";"
+    close = nearest(composed(name), (stored for (stored,) in rows))
+    meant = f"; did you mean {close!r}?" if close else ";"
     return UnknownCategoryError(
         f"there is no category {name!r}{meant} `patchbank categories` lists those there are"
     )

@@ -231,7 +231,7 @@ class Defects:
         Only those that the bank's own extractor has seen; `offset` is as in `Images.similar`.
         """
         query = np.asarray(embedding, np.float32)
-        shift = np.zeros_like(query) if offset is None else offset
+        shift = None if offset is None else offset.tolist()
         with self._database.connection() as connection:
             rows = connection.execute(
                 queries.compose(self._queries["similar"], operator=OPERATORS[metric]),
@@ -239,7 +239,7 @@ class Defects:
                     "category_id": category_id,
                     "version": version,
                     "embedding": query.tolist(),
-                    "offset": shift.tolist(),
+                    "offset": shift,
                     "top": top,
                 },
             ).fetchall()

@@ -103,8 +103,8 @@ class Images:
             raise ParameterError(f"top is {top}; ask for at least 1 similar image")
         key = {"category_id": category_id, "version": version}
         query = np.asarray(embedding, np.float32)
-        shift = np.zeros_like(query) if offset is None else offset
-        parameters = {**key, "embedding": query.tolist(), "offset": shift.tolist()}
+        shift = None if offset is None else offset.tolist()
+        parameters = {**key, "embedding": query.tolist(), "offset": shift}
         with self._database.connection() as connection:
             rows = nearest_rows(connection, self._queries, metric, index, parameters, top)
             expected = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -128,10 +129,11 @@ class NewBank:
                     f"{name} is {array.dtype} {array.shape}, expected {np.dtype(kind)} {shape}"
                 )
         for name in ("features", "embeddings", "embedding_mean"):
-            if not bool(np.isfinite(getattr(self, name)).all()):
-                raise ValueError(f"{name} has values that are not finite")
             array = getattr(self, name)
+            # Not a number where any is, as maximum and minimum are then.
             largest = float(max(array.max(initial=0.0), -array.min(initial=0.0)))
+            if not math.isfinite(largest):
+                raise ValueError(f"{name} has values that are not finite")
             if largest > _LARGEST_VALUE:
                 raise ParameterError(
                     f"{name} reach {largest:.2g}, too large for distances in float32; choose "

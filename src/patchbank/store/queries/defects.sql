@@ -52,7 +52,8 @@ with query as materialized (
 -- Those of another extractor may be of another length: they never meet the query.
 comparable as materialized (
     select defect.name, label, synthetic, defect.origin,
-        defect.embedding - bank.embedding_mean + shift as embedding
+        coalesce(defect.embedding - bank.embedding_mean + shift, defect.embedding - bank.embedding_mean)
+            as embedding
     from bank join defect using (category_id, extractor_fingerprint), query
     where category_id = %(category_id)s and version = %(version)s
 )

@@ -57,6 +57,7 @@ where category_id = %(category_id)s and version = %(version)s
 -- similar --
 -- An image whose embedding is all zeros has no direction: it is similar to nothing (pgvector says
 -- NaN, which would sort before everything when descending).
+-- Without an offset, which is null, nothing is added.
 -- The query is converted once (materialized), not once a row; names are looked up for the nearest
 -- alone, among them all that tie with the last.
 with query as materialized (
@@ -65,8 +66,10 @@ with query as materialized (
 measured as (
     select
         position,
-        coalesce(nullif((reference.embedding + shift) {operator} query.embedding, 'NaN'), 1)
-            as distance
+        coalesce(nullif(
+            coalesce(reference.embedding + shift, reference.embedding) {operator} query.embedding,
+            'NaN'
+        ), 1) as distance
     from reference, query
     where category_id = %(category_id)s and version = %(version)s
 ),
@@ -76,8 +79,11 @@ nearest as materialized (
     fetch first %(top)s rows with ties
 )
 select
-    name, 1 - coalesce(nullif((reference.embedding + shift) <=> query.embedding, 'NaN'), 1),
-    (reference.embedding + shift) <-> query.embedding, origin, image_id
+    name,
+    1 - coalesce(nullif(
+        coalesce(reference.embedding + shift, reference.embedding) <=> query.embedding, 'NaN'
+    ), 1),
+    coalesce(reference.embedding + shift, reference.embedding) <-> query.embedding, origin, image_id
 from nearest join reference using (position) join image using (category_id, image_id), query
 where reference.category_id = %(category_id)s and reference.version = %(version)s
 order by nearest.distance, name

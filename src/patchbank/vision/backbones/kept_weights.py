@@ -24,7 +24,6 @@ IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
 IMAGENET_STD: Final = (0.229, 0.224, 0.225)
 
 HUB_FILE: Final = "model.safetensors"
-# The largest network here has 0.35 GB.
 # NumPy has no bfloat16: the bits are read as integers and widened to float32.
 _BFLOAT16: Final = "BF16"
 _DTYPES: Final[Mapping[str, str]] = {
