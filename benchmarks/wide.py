@@ -23,7 +23,8 @@ from benchmarks.timing import in_blocks, spread_text
 from patchbank.datasets.demo import demo_split
 from patchbank.inspection.backbones import add_weights
 from patchbank.inspection.fit import fit
-from patchbank.inspection.inspect import Inspector, matching_extractor
+from patchbank.inspection.inspect import Inspector
+from patchbank.inspection.matching import matching_extractor
 from patchbank.inspection.settings import make_fit_settings
 from patchbank.settings import get_settings, usable_cores
 from patchbank.vision.backbones import get_backbone

@@ -22,7 +22,7 @@ from patchbank.inspection.demands import (
 )
 from patchbank.inspection.gather import THUMBNAIL_SIDE, References
 from patchbank.inspection.indistinct import why_useless
-from patchbank.inspection.inspect import matching_extractor
+from patchbank.inspection.matching import matching_extractor
 from patchbank.inspection.remarks import too_few_images
 from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.sources import checked_names

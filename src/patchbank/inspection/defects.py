@@ -13,7 +13,7 @@ import numpy as np
 from patchbank.datasets.collect import collect
 from patchbank.errors import ImageError, ParameterError
 from patchbank.inspection.gather import THUMBNAIL_SIDE
-from patchbank.inspection.inspect import matching_extractor
+from patchbank.inspection.matching import matching_extractor
 from patchbank.inspection.sources import checked_name, file_at, readable, source_name
 from patchbank.inspection.verdicts import Refused
 from patchbank.inspection.workspace import Workspace

@@ -6,23 +6,17 @@ import contextlib
 import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
 
 from patchbank.datasets.collect import collect
-from patchbank.errors import (
-    BankGoneError,
-    ExtractorMismatchError,
-    ImageError,
-    NotCalibratedError,
-    ParameterError,
-    UnknownBackboneError,
-)
+from patchbank.errors import BankGoneError, ImageError, ParameterError
 from patchbank.inspection.heatmaps import heatmap_path, write_heatmap
 from patchbank.inspection.in_database import DatabaseNeighbours
 from patchbank.inspection.judge import Judge
+from patchbank.inspection.matching import matching_extractor, not_calibrated
 from patchbank.inspection.recording import LOSSES, Absence, check_on_database_loss
 from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.sources import checked_name, checked_names, source_name
@@ -35,12 +29,8 @@ from patchbank.memory.threads import in_this_thread
 from patchbank.progress import Progress, silent
 from patchbank.store.banks import StoredBank
 from patchbank.store.inspections import NewInspection
-from patchbank.store.new_bank import NewBank
-from patchbank.vision.backbones import get_backbone
 from patchbank.vision.extractor import Extraction, Extractor, Refusal
-from patchbank.vision.extractor_settings import ExtractorSettings
 from patchbank.vision.images import ImageSource
-from patchbank.vision.quantised import QuantisedGraph
 
 DEFAULT_TOP = 10
 
@@ -86,69 +76,6 @@ class _ReadyBank:
             Similar(self._reference_names[index], float(similarity))
             for index, similarity in zip(indices, similarities, strict=True)
         )
-
-
-def matching_extractor(
-    workspace: Workspace, stored: StoredBank | NewBank, name: str | None = None
-) -> Extractor:
-    """Return the extractor that made a bank; see `matching_settings`."""
-    return workspace.extractor(*matching_settings(stored, name))
-
-
-def matching_settings(
-    stored: StoredBank | NewBank, name: str | None = None
-) -> tuple[ExtractorSettings, QuantisedGraph | None]:
-    """Return what the extractor of a bank is made of; `name` is what messages call the bank.
-
-    Raises
-    ------
-    UnknownBackboneError
-        If it was made with a network of the user's that is not on this machine.
-    ExtractorMismatchError
-        If this installation computes other features than those in the bank, or the bank's quantised
-        graph is not the one that made them.
-    """
-    if isinstance(stored, StoredBank):
-        name = name or f"category {stored.category!r}: bank version {stored.version}"
-    known = {one.name for one in fields(ExtractorSettings)}
-    try:
-        settings = ExtractorSettings.from_json(
-            {name: value for name, value in stored.extractor.items() if name in known}
-        )
-    except UnknownBackboneError as error:
-        backbone = stored.extractor["backbone"]
-        raise UnknownBackboneError(
-            f"{name} was made with the network {backbone}, which is not on this machine; add it "
-            f"again, as it was, with: patchbank backbone add {backbone} --onnx FILE --outputs NAMES"
-        ) from error
-    content = stored.quantised_graph
-    quantised = None if content is None else QuantisedGraph.from_bytes(content)
-    graph_sha256 = None if quantised is None else quantised.sha256
-    if stored.extractor.get("graph_sha256") != graph_sha256:
-        raise ExtractorMismatchError(
-            f"{name}: its quantised graph is {'missing' if quantised is None else 'damaged'}; "
-            "fit the category again"
-        )
-    if settings.fingerprint(graph_sha256) != stored.extractor_fingerprint:
-        weights = get_backbone(settings.backbone).weights_sha256
-        what = (
-            "other weights"
-            if stored.extractor.get("weights_sha256") != weights
-            else "another version of the features' code"
-        )
-        raise ExtractorMismatchError(
-            f"{name} was made with {what} of {settings.backbone} than this installation has; "
-            "fit the category again"
-        )
-    return settings, quantised
-
-
-def not_calibrated(category: str) -> NotCalibratedError:
-    """Return the error that says that a bank cannot judge yet."""
-    return NotCalibratedError(
-        f"category {category!r}: its bank was imported and has no threshold yet; "
-        f"run: patchbank calibrate {category} GOOD_IMAGES..."
-    )
 
 
 class Inspector:
@@ -377,21 +304,13 @@ class Inspector:
         with watch.stage("similar"):
             similar = bank.similar(extraction, top)
         path = None if heatmaps is None else heatmap_path(heatmaps, name, image.sha256)
-        unrecorded = Inspection(
-            image=name,
+        unrecorded = bank.judge.inspection(
+            judgement,
+            name=name,
             category=self.category,
-            verdict=judgement.verdict,
-            score=judgement.score,
-            threshold=bank.judge.threshold.value,
-            p_value=judgement.p_value,
-            regions=judgement.regions,
-            similar=similar,
+            image=image,
             bank_version=bank.stored.version,
-            width=image.width,
-            height=image.height,
-            anomaly_map=judgement.anomaly_map,
-            inspected_box=judgement.inspected_box,
-            map_threshold=bank.judge.map_threshold.value,
+            similar=similar,
             heatmap=path,
         ).explained()
         if path is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from patchbank.errors import ParameterError
 from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.timing import Stopwatch
-from patchbank.inspection.verdicts import Verdict
+from patchbank.inspection.verdicts import Inspection, Similar, Verdict
 from patchbank.memory.calibration import Calibration
 from patchbank.memory.neighbours import NeighbourIndex, NeighbourSource
 from patchbank.memory.scoring import (
@@ -21,6 +22,7 @@ from patchbank.memory.scoring import (
     image_score,
     reweighted_score,
 )
+from patchbank.vision.images import DecodedImage
 
 # A region smaller than this share of the image, in per cent, is a corner of the smoothing.
 _LEAST_REGION_PERCENT = 0.02
@@ -122,6 +124,36 @@ class Judge:
             anomaly_map=anomaly,
             inspected_box=box,
             regions=regions,
+        )
+
+    def inspection(
+        self,
+        judgement: Judgement,
+        *,
+        name: str,
+        category: str,
+        image: DecodedImage,
+        bank_version: int,
+        similar: tuple[Similar, ...] = (),
+        heatmap: Path | None = None,
+    ) -> Inspection:
+        """Return what is told of an image that was judged; the parameters are its fields."""
+        return Inspection(
+            image=name,
+            category=category,
+            verdict=judgement.verdict,
+            score=judgement.score,
+            threshold=self.threshold.value,
+            p_value=judgement.p_value,
+            regions=judgement.regions,
+            similar=similar,
+            bank_version=bank_version,
+            width=image.width,
+            height=image.height,
+            anomaly_map=judgement.anomaly_map,
+            inspected_box=judgement.inspected_box,
+            map_threshold=self.map_threshold.value,
+            heatmap=heatmap,
         )
 
     def _regions(

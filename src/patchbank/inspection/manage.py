@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from patchbank.errors import ParameterError
-from patchbank.inspection.inspect import not_calibrated
+from patchbank.inspection.matching import not_calibrated
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.calibration import Calibration
 from patchbank.store.categories import Category

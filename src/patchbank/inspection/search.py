@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchbank.errors import ImageError, NotFittedError, ParameterError
-from patchbank.inspection.inspect import DEFAULT_TOP, matching_extractor
+from patchbank.inspection.inspect import DEFAULT_TOP
+from patchbank.inspection.matching import matching_extractor
 from patchbank.inspection.search_results import Among, Match, SearchResult
 from patchbank.inspection.similarity_rule import (
     SimilarityThreshold,

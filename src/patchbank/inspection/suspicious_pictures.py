@@ -10,7 +10,6 @@ import numpy as np
 from patchbank.inspection.heatmaps import heatmap_path, write_heatmap
 from patchbank.inspection.judge import Judge
 from patchbank.inspection.learn import LearnedBank
-from patchbank.inspection.verdicts import Inspection
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.calibration import Calibration
 from patchbank.vision.images import ImageSource
@@ -55,21 +54,8 @@ def write_suspicious(
         judgement = judge(found.patches, image.width, image.height)
         plain = heatmap_path(folder, name, image.sha256)
         path = plain.with_name(f"{rank:02}-{plain.name}")
-        inspection = Inspection(
-            image=name,
-            category=category,
-            verdict=judgement.verdict,
-            score=judgement.score,
-            threshold=judge.threshold.value,
-            p_value=judgement.p_value,
-            regions=judgement.regions,
-            similar=(),
-            bank_version=0,
-            width=image.width,
-            height=image.height,
-            anomaly_map=judgement.anomaly_map,
-            inspected_box=judgement.inspected_box,
-            map_threshold=judge.map_threshold.value,
+        inspection = judge.inspection(
+            judgement, name=name, category=category, image=image, bank_version=0
         )
         write_heatmap(path, image.pixels, inspection)
         paths.append(path)

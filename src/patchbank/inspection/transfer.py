@@ -28,7 +28,7 @@ from patchbank.inspection.bank_file import (
     write_bank_file,
 )
 from patchbank.inspection.indistinct import why_useless
-from patchbank.inspection.inspect import matching_settings
+from patchbank.inspection.matching import matching_settings
 from patchbank.inspection.memory_limit import trial_limit
 from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.sources import file_at

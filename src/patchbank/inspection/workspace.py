@@ -56,7 +56,8 @@ class Workspace:
     @property
     def database(self) -> Database:
         """The open database; opened, and its server started, at the first use."""
-        from patchbank.store.connection import Limits, open_database
+        from patchbank.store.connecting import Limits
+        from patchbank.store.connection import open_database
 
         self._opener.check()
         with self._lock:

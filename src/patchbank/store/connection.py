@@ -5,14 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import psycopg
 
@@ -20,13 +18,13 @@ from patchbank.descriptors import fill_standard_descriptors
 from patchbank.errors import DatabaseError, DatabaseReadOnlyError, DiskFullError
 from patchbank.forks import Opener
 from patchbank.store import queries
-from patchbank.store._inherited import let_go_in_children
 from patchbank.store._room import SEGMENT_BYTES
 from patchbank.store.banks import Banks
 from patchbank.store.categories import Categories
+from patchbank.store.connecting import DEFAULT_LIMITS, Limits, connect, lives
 from patchbank.store.defects import Defects
 from patchbank.store.embedded import EmbeddedServer
-from patchbank.store.failures import Place, explain_connecting, explained
+from patchbank.store.failures import Place, explained
 from patchbank.store.images import Images
 from patchbank.store.indexes import Indexes
 from patchbank.store.inspections import Inspections
@@ -34,8 +32,6 @@ from patchbank.store.migrate import Connection, Prepared, lift_limits, prepare, 
 from patchbank.store.notices import CHANNEL
 from patchbank.store.patches import Patches
 from patchbank.store.pool import LimitedConnection, Pool
-
-_RETRY_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
@@ -86,22 +82,6 @@ class BankChange:
 
     category: str
     version: int | None
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How long a database may take, in seconds.
-
-    Attributes
-    ----------
-    connect
-        To let a connection in, and to be back after it was lost.
-    answer
-        Without a word while a question is open.
-    """
-
-    connect: int = 10
-    answer: float = 30.0
 
 
 class Database:
@@ -197,7 +177,7 @@ class Database:
         begin = b"begin isolation level repeatable read, read only" if snapshot else b"begin"
         begin += b"; set local search_path to " + self.search_path.encode()
         with self._explained(), self._pool.lend(begin) as connection:
-            connection.lives = partial(_lives, self._place, self._limits) if long else None
+            connection.lives = partial(lives, self._place, self._limits) if long else None
             if long:
                 lift_limits(connection)
             yield connection
@@ -218,7 +198,7 @@ class Database:
         """
         self._opener.check()
         with self._explained(), self._pool.lend() as connection:
-            connection.lives = partial(_lives, self._place, self._limits) if long else None
+            connection.lives = partial(lives, self._place, self._limits) if long else None
             yield connection
 
     def changes(self, *, timeout: float | None = None) -> Iterator[BankChange]:
@@ -239,7 +219,7 @@ class Database:
             )
         with (
             explained(self._place),
-            contextlib.closing(_connect(self._place, self._limits)) as connection,
+            contextlib.closing(connect(self._place, self._limits)) as connection,
         ):
             # Nothing happens for hours, and that is no silence.
             connection.limit = None
@@ -347,7 +327,7 @@ class Database:
 
     def _reconnect(self) -> LimitedConnection:
         patient = not getattr(self._hurry, "set", False)
-        return _connect(self._place, self._limits, patient=patient)
+        return connect(self._place, self._limits, patient=patient)
 
     @contextlib.contextmanager
     def at_once(self) -> Iterator[None]:
@@ -369,7 +349,7 @@ def open_database(
     *,
     idle_minutes: float = 10.0,
     max_connections: int = 8,
-    limits: Limits = Limits(),
+    limits: Limits = DEFAULT_LIMITS,
 ) -> Database:
     """Open the database, started and brought to the current schema if need be.
 
@@ -401,9 +381,9 @@ def open_database(
     fill_standard_descriptors()
     server = EmbeddedServer(home, idle_minutes=idle_minutes) if url is None else None
     place = Place(url, server)
-    connection = _connect(place, limits)
+    connection = connect(place, limits)
     # Others may be at work on the schema.
-    connection.lives = partial(_lives, place, limits)
+    connection.lives = partial(lives, place, limits)
     try:
         with explained(place):
             prepared = prepare(connection, place)
@@ -411,55 +391,3 @@ def open_database(
         connection.close()
         raise
     return Database(place, connection, prepared, limits, max_connections=max_connections)
-
-
-def _connect(place: Place, limits: Limits, *, patient: bool = False) -> LimitedConnection:
-    """Connect, waiting a little for a server that is just starting.
-
-    If `patient`, for one that is away too: it was there before.
-    """
-    deadline = time.monotonic() + limits.connect
-    while True:
-        try:
-            if place.server is not None:
-                return place.server.connect(lambda conninfo: _new(conninfo, limits))
-            return _new(place.conninfo, limits)
-        except psycopg.OperationalError as error:
-            starting = "the database system is" in str(error)
-            if not (starting or patient) or time.monotonic() > deadline:
-                raise explain_connecting(error, place) from error
-        time.sleep(_RETRY_SECONDS)
-
-
-def _new(conninfo: str, limits: Limits) -> LimitedConnection:
-    """Make a connection of which the server may say nothing for so long."""
-    ours: dict[str, Any] = {
-        "application_name": "patchbank",
-        "connect_timeout": limits.connect,
-        # What is sent and not even received: the other end, or the way to it, is gone.
-        "tcp_user_timeout": round(1e3 * limits.answer),
-    }
-    given = psycopg.conninfo.conninfo_to_dict(conninfo)
-    connection = LimitedConnection.connect(
-        conninfo,
-        autocommit=True,
-        # A pooler gives the next statement to another session, which knows none of this one's.
-        prepare_threshold=None,
-        # Whatever the database's encoding is, it then understands all that it can store.
-        client_encoding="utf8",
-        **{name: value for name, value in ours.items() if given.get(name) is None},
-    )
-    connection.limit = limits.answer
-    let_go_in_children(connection)
-    return connection
-
-
-def _lives(place: Place, limits: Limits) -> bool:
-    """Return whether the server answers others, while one of us waits for it."""
-    conninfo = place.server.conninfo() if place.server else place.conninfo
-    try:
-        with contextlib.closing(_new(conninfo, limits)) as connection:
-            connection.execute(b"select 1")
-    except psycopg.OperationalError:
-        return False
-    return True

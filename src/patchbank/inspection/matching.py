@@ -1,0 +1,77 @@
+"""Whether this installation computes the features that a bank is made of."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+from patchbank.errors import ExtractorMismatchError, NotCalibratedError, UnknownBackboneError
+from patchbank.inspection.workspace import Workspace
+from patchbank.store.banks import StoredBank
+from patchbank.store.new_bank import NewBank
+from patchbank.vision.backbones import get_backbone
+from patchbank.vision.extractor import Extractor
+from patchbank.vision.extractor_settings import ExtractorSettings
+from patchbank.vision.quantised import QuantisedGraph
+
+
+def matching_extractor(
+    workspace: Workspace, stored: StoredBank | NewBank, name: str | None = None
+) -> Extractor:
+    """Return the extractor that made a bank; see `matching_settings`."""
+    return workspace.extractor(*matching_settings(stored, name))
+
+
+def matching_settings(
+    stored: StoredBank | NewBank, name: str | None = None
+) -> tuple[ExtractorSettings, QuantisedGraph | None]:
+    """Return what the extractor of a bank is made of; `name` is what messages call the bank.
+
+    Raises
+    ------
+    UnknownBackboneError
+        If it was made with a network of the user's that is not on this machine.
+    ExtractorMismatchError
+        If this installation computes other features than those in the bank, or the bank's quantised
+        graph is not the one that made them.
+    """
+    if isinstance(stored, StoredBank):
+        name = name or f"category {stored.category!r}: bank version {stored.version}"
+    known = {one.name for one in fields(ExtractorSettings)}
+    try:
+        settings = ExtractorSettings.from_json(
+            {name: value for name, value in stored.extractor.items() if name in known}
+        )
+    except UnknownBackboneError as error:
+        backbone = stored.extractor["backbone"]
+        raise UnknownBackboneError(
+            f"{name} was made with the network {backbone}, which is not on this machine; add it "
+            f"again, as it was, with: patchbank backbone add {backbone} --onnx FILE --outputs NAMES"
+        ) from error
+    content = stored.quantised_graph
+    quantised = None if content is None else QuantisedGraph.from_bytes(content)
+    graph_sha256 = None if quantised is None else quantised.sha256
+    if stored.extractor.get("graph_sha256") != graph_sha256:
+        raise ExtractorMismatchError(
+            f"{name}: its quantised graph is {'missing' if quantised is None else 'damaged'}; "
+            "fit the category again"
+        )
+    if settings.fingerprint(graph_sha256) != stored.extractor_fingerprint:
+        weights = get_backbone(settings.backbone).weights_sha256
+        what = (
+            "other weights"
+            if stored.extractor.get("weights_sha256") != weights
+            else "another version of the features' code"
+        )
+        raise ExtractorMismatchError(
+            f"{name} was made with {what} of {settings.backbone} than this installation has; "
+            "fit the category again"
+        )
+    return settings, quantised
+
+
+def not_calibrated(category: str) -> NotCalibratedError:
+    """Return the error that says that a bank cannot judge yet."""
+    return NotCalibratedError(
+        f"category {category!r}: its bank was imported and has no threshold yet; "
+        f"run: patchbank calibrate {category} GOOD_IMAGES..."
+    )
