@@ -68,8 +68,8 @@ def _root(
 ) -> None:
     """Visual inspection that learns from good images only.
 
-    Exit codes: 0 when all is well, 1 when an inspected image failed, 2 on an error, 70 on a defect
-    of patchbank itself, 130 when interrupted.
+    Exit codes: 0 when all is well, 1 when an inspected image failed, 2 on an
+    error, 70 on a defect of patchbank itself, 130 when interrupted.
     """
 
 

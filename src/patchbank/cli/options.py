@@ -40,7 +40,7 @@ Precision = Annotated[
     str | None,
     typer.Option(
         help="What the network computes in: f32, bf16 where the processor has it, or int8, which "
-        "is learned with 'patchbank\\[int8]'.  \\[default: f32]"
+        "needs `pip install 'patchbank\\[int8]'` to be learned.  \\[default: f32]"
     ),
 ]
 BitDepth = Annotated[

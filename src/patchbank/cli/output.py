@@ -48,7 +48,7 @@ class _Console(Console):
             If standard output does not take it. What standard error does not take is lost: the
             exit code still says how it went.
         """
-        texts = [printable(one) if isinstance(one, str) else one for one in objects]
+        texts = [printable(shown) if isinstance(shown, str) else shown for shown in objects]
         if not self.stderr:
             with writing_output():
                 super().print(*texts, **options)

@@ -61,7 +61,7 @@ def settle(
     if given.get("center_crop") == 0:
         given["center_crop"] = None
     settled = [_settle(found, name, defaults[name], given) for name in _DEFAULTS]
-    missing = [one.name for one in settled if one.assumed]
+    missing = [setting.name for setting in settled if setting.assumed]
     if missing and not assume_defaults:
         raise ParameterError(_not_said(found, missing, defaults))
     return settled

@@ -31,7 +31,7 @@ class Collected:
 
 
 def collect(paths: Sequence[str | Path], *, good_only: bool = False) -> Collected:
-    """Return the images of parts that folders, files and globs stand for; see `find_images`.
+    """Return the images of parts that folders, files and globs stand for; see `find_each`.
 
     Left out, with a remark, are masks, pictures that patchbank wrote, and files that are no image
     by their names. A file that is named itself is taken whatever it is.

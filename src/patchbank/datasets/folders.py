@@ -72,8 +72,8 @@ def accepted_suffixes() -> str:
     return ", ".join(sorted(image_suffixes()))
 
 
-def find_images(paths: Sequence[str | Path]) -> list[Path]:
-    """Return the image files that folders, files and globs stand for.
+def find_each(paths: Sequence[str | Path]) -> list[Found]:
+    """Return the image files that each folder, file and glob stands for, and the other files.
 
     A folder stands for all images below it, in natural order, hidden ones left out. A glob may hold
     ``**``; what it matches is taken as if each match had been given, except that files which are no
@@ -88,17 +88,6 @@ def find_images(paths: Sequence[str | Path]) -> list[Path]:
     NoImagesError
         If a given path is missing or cannot be read, a folder holds no image or a glob matches
         none.
-    """
-    return [image for found in find_each(paths) for image in found.images]
-
-
-def find_each(paths: Sequence[str | Path]) -> list[Found]:
-    """Return what each path stands for, as `find_images` does all together.
-
-    Raises
-    ------
-    NoImagesError
-        As `find_images` does.
     """
     if not paths:
         raise NoImagesError()

@@ -76,7 +76,7 @@ def _rows(text: str, columns: Collection[str]) -> Iterator[tuple[int, list[str]]
     if told:
         separator = first.strip()[len(_SEPARATOR_LINE) :][:1] or ("\t" if "\t" in first else ",")
     else:
-        separator = max(_SEPARATORS, key=lambda one: _known(first, one, columns))
+        separator = max(_SEPARATORS, key=lambda separator: _known(first, separator, columns))
     lines.seek(0)
     reader = csv.reader(lines, delimiter=separator, strict=True, skipinitialspace=separator != "\t")
     for row in reader:

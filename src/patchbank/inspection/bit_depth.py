@@ -32,7 +32,7 @@ def settled_bit_depth(
     if settings.extractor.bit_depth is not None:
         return settings, ()
     largest, count = _largest_value(workspace, sources, names, progress)
-    depth = next((one for one in _DEPTHS if largest < 2**one), None)
+    depth = next((depth for depth in _DEPTHS if largest < 2**depth), None)
     if count == 0 or depth is None:
         return settings, ()
     images = "1 image of 16 bits holds" if count == 1 else f"{count} images of 16 bits hold"

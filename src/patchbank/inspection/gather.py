@@ -57,10 +57,10 @@ class References:
         known: Sequence[NewImage] = (),
     ) -> None:
         self._sources, self._names = sources, names
-        self._known_names = {one.name for one in known}
+        self._known_names = {image.name for image in known}
         # Images learned before the digest of pixels was kept are known by their files.
         self._known_contents: set[str | None] = {
-            digest for one in known for digest in (one.sha256, one.pixels_sha256)
+            digest for image in known for digest in (image.sha256, image.pixels_sha256)
         }
         self._seen: dict[str, int] = {}
         self._refused: dict[int, str] = {}

@@ -23,7 +23,7 @@ class Repeats:
     """
 
     def __init__(self, learned: Sequence[ReferenceImage]) -> None:
-        self._learned = {one.pixels_sha256 for one in learned}
+        self._learned = {image.pixels_sha256 for image in learned}
         self._first: dict[str, Sample] = {}
         self._in_training: list[Sample] = []
         self._repeated: list[tuple[Sample, Sample]] = []
@@ -45,31 +45,32 @@ class Repeats:
 
     def __len__(self) -> int:
         """How many labelled images do not count."""
-        labelled = [one for one in self._in_training if one.label != "unknown"]
+        labelled = [sample for sample in self._in_training if sample.label != "unknown"]
         return len(labelled) + len(self._repeated)
 
     def remarks(self) -> list[str]:
         """Return what a person should know of them, one line for each kind."""
         remarks = []
         if found := self._in_training:
-            wrong = sum(one.label == "anomalous" for one in found)
+            wrong = sum(sample.label == "anomalous" for sample in found)
             text = (
                 f"{_images(len(found))} among the training images too, by content, and "
-                f"{_count(len(found))} in no figure: {some([one.name for one in found])}"
+                f"{_count(len(found))} in no figure: {some([sample.name for sample in found])}"
             )
             if wrong:
                 text += f"; {wrong} labelled anomalous: the bank learned them as good"
             remarks.append(text)
         same = [pair for pair in self._repeated if pair[0].label == pair[1].label]
         if same:
-            names = [f"{one.name} (as {first.name})" for one, first in same]
+            names = [f"{sample.name} (as {first.name})" for sample, first in same]
             remarks.append(
                 f"{_images(len(same))} repeated, and {_count(len(same))} once: {some(names)}"
             )
         against = [pair for pair in self._repeated if pair[0].label != pair[1].label]
         if against:
             names = [
-                f"{one.name} ({one.kind}, as {first.name}, {first.kind})" for one, first in against
+                f"{sample.name} ({sample.kind}, as {first.name}, {first.kind})"
+                for sample, first in against
             ]
             remarks.append(
                 f"{_images(len(against))} labelled good and anomalous, and {_count(len(against))} "

@@ -202,7 +202,7 @@ def _image_query(
 ) -> _Query:
     """Return a query with all names of its image; `known` are some of them."""
     same = same_image(bank.embeddings, vector)
-    found = (one.name for one, is_same in zip(bank.references, same, strict=True) if is_same)
+    found = (image.name for image, is_same in zip(bank.references, same, strict=True) if is_same)
     return _Query(name, vector, names=frozenset(known).union(found))
 
 
@@ -299,8 +299,10 @@ def _among_normals(
 
 def _matches(found: Sequence[SimilarImage | SimilarPatch], query: _Query) -> tuple[Match, ...]:
     return tuple(
-        Match(one.name, one.similarity, one.distance, "good", itself=one.name in query.names)
-        for one in found
+        Match(
+            match.name, match.similarity, match.distance, "good", itself=match.name in query.names
+        )
+        for match in found
     )
 
 
@@ -336,14 +338,14 @@ def _among_defects(
         method=_described(None, top),
         matches=tuple(
             Match(
-                one.name,
-                one.similarity,
-                one.distance,
-                one.label,
-                one.synthetic,
-                itself=one.name in query.names,
+                match.name,
+                match.similarity,
+                match.distance,
+                match.label,
+                match.synthetic,
+                itself=match.name in query.names,
             )
-            for one in found
+            for match in found
         ),
         raw=raw,
         remarks=remarks,

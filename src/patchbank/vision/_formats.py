@@ -99,15 +99,15 @@ def sixteen_bit_values(image: ImageFile, content: bytes) -> npt.NDArray[Any]:
     colours, order = found
     if colours == "LA":
         # Four bytes a pixel, as RGBA has them.
-        image.tile = [one._replace(args="RGBA") for one in image.tile]
+        image.tile = [tile._replace(args="RGBA") for tile in image.tile]
         pairs = np.asarray(image).astype(np.uint16)
         grey, alpha = pairs[:, :, 0] << 8 | pairs[:, :, 1], pairs[:, :, 2] << 8 | pairs[:, :, 3]
         return np.stack([grey, grey, grey, alpha], axis=2)
     mode = f"{colours};16{_OTHER_ORDER[order]}"
     with open_image(format_of(content) or "", io.BytesIO(content)) as again:
         again.tile = [
-            one._replace(args=(mode, *one.args[1:]) if isinstance(one.args, tuple) else mode)
-            for one in again.tile
+            tile._replace(args=(mode, *tile.args[1:]) if isinstance(tile.args, tuple) else mode)
+            for tile in again.tile
         ]
         low = np.asarray(again)
     values: npt.NDArray[np.uint16] = np.asarray(image).astype(np.uint16) << 8 | low
@@ -118,7 +118,7 @@ def _colour_order(image: Image.Image) -> tuple[str, str] | None:
     """Return the colours of an image of 16 bits and its order of bytes, such as RGB and B."""
     found = {
         args if isinstance(args, str) else str(args[0])
-        for args in (one.args for one in getattr(image, "tile", ()))
+        for args in (tile.args for tile in getattr(image, "tile", ()))
         if args
     }
     colours, _, order = found.pop().partition(";16") if len(found) == 1 else ("", "", "")

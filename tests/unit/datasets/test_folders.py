@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from patchbank.datasets.folders import find_images, natural_key
+from patchbank.datasets.folders import find_each, natural_key
 from patchbank.errors import ImageError, NoImagesError
 from patchbank.vision.images import decode
 
@@ -23,6 +23,10 @@ def touch(*paths: Path) -> None:
             Image.new("L", (2, 2)).save(path)
         else:
             path.write_bytes(b"")
+
+
+def find_images(paths: Sequence[str | Path]) -> list[Path]:
+    return [image for found in find_each(paths) for image in found.images]
 
 
 def names(paths: list[Path], root: Path) -> list[str]:
