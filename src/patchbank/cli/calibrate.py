@@ -36,6 +36,8 @@ def calibrate_command(
             help="Calibrate by fewer images than the present calibration rests on, or than five.",
         ),
     ] = False,
+    exclude: options.Exclude = None,
+    strict: options.Strict = False,
     json: options.Json = False,
 ) -> int:
     """Take a bank's thresholds from good images that it was not made of.
@@ -51,6 +53,8 @@ def calibrate_command(
             false_alarm_rate=false_alarm_rate,
             force=force,
             max_refused=max_refused,
+            exclude=exclude or (),
+            strict=strict,
             progress=progress,
         )
     for refused in report.refused:

@@ -44,14 +44,8 @@ def fit_command(
     force: Annotated[
         bool, typer.Option("--force", help="Learn from fewer than five images: two or more.")
     ] = False,
-    exclude: Annotated[
-        list[str] | None,
-        typer.Option("--exclude", metavar="NAME", help="An image not to learn from; repeatable."),
-    ] = None,
-    strict: Annotated[
-        bool,
-        typer.Option("--strict", help="Store nothing where images stand apart from the others."),
-    ] = False,
+    exclude: options.Exclude = None,
+    strict: options.Strict = False,
     report: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="Keep pictures of images that stand apart there."),

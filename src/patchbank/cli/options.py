@@ -74,6 +74,14 @@ MaxRefused = Annotated[
         help="Images that may be refused, such as 20 or 10%; with more, nothing is stored.",
     ),
 ]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option("--exclude", metavar="NAME", help="An image to leave out; repeatable."),
+]
+Strict = Annotated[
+    bool,
+    typer.Option("--strict", help="Store nothing where images stand apart from the others."),
+]
 Folder = Annotated[Path, typer.Argument(help="Folder to write.")]
 # Written out, since reading the catalogue would slow every command; a test compares.
 DataSetName = Annotated[

@@ -149,6 +149,8 @@ class Bank:
         false_alarm_rate: float | None = None,
         force: bool = False,
         max_refused: int | str = DEFAULT_MAX_REFUSED,
+        exclude: Sequence[str] = (),
+        strict: bool = False,
         progress: Progress = silent,
     ) -> CalibrationReport:
         """Take the thresholds from good images that the bank was not made of.
@@ -161,7 +163,7 @@ class Bank:
             Share of good images that may fail, in (0, 1); by default what the bank has.
         force
             Whether fewer images will do than the present calibration rests on, or than five.
-        max_refused
+        max_refused, exclude, strict
             As in `fit`.
 
         Raises
@@ -180,6 +182,8 @@ class Bank:
             false_alarm_rate=false_alarm_rate,
             force=force,
             max_refused=max_refused,
+            exclude=exclude,
+            strict=strict,
             progress=progress,
         )
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchbank.datasets.collect import collect
-from patchbank.errors import IndistinctImagesError
+from patchbank.errors import IndistinctImagesError, SuspiciousImagesError
 from patchbank.inspection.calibration_scores import CalibrationScores
 from patchbank.inspection.demands import (
     DEFAULT_MAX_REFUSED,
@@ -25,7 +25,8 @@ from patchbank.inspection.indistinct import why_useless
 from patchbank.inspection.matching import matching_extractor
 from patchbank.inspection.remarks import too_few_images
 from patchbank.inspection.settings import FitSettings
-from patchbank.inspection.sources import checked_names
+from patchbank.inspection.sources import checked_names, without
+from patchbank.inspection.suspicious import Suspicious, find_suspicious
 from patchbank.inspection.timing import Stopwatch
 from patchbank.inspection.verdicts import Refused
 from patchbank.inspection.workspace import Workspace
@@ -50,6 +51,8 @@ class CalibrationReport:
     provenance_known
         Whether the bank knows the images it was made of. Where it does not, nobody can tell whether
         the calibration's images are among them.
+    suspicious
+        Images of this calibration that stand apart from the others, if any do.
     """
 
     category: str
@@ -59,6 +62,7 @@ class CalibrationReport:
     threshold: Threshold
     provenance_known: bool
     seconds: float
+    suspicious: Suspicious | None
     remarks: tuple[str, ...] = ()
 
     @property
@@ -89,6 +93,7 @@ class CalibrationReport:
             },
             "provenance_known": self.provenance_known,
             "warning": self.warning,
+            "suspicious": None if self.suspicious is None else self.suspicious.to_json(),
             "remarks": list(self.remarks),
             "seconds": round(self.seconds, 3),
         }
@@ -102,6 +107,8 @@ def calibrate_paths(
     false_alarm_rate: float | None = None,
     force: bool = False,
     max_refused: int | str = DEFAULT_MAX_REFUSED,
+    exclude: Sequence[str] = (),
+    strict: bool = False,
     progress: Progress = silent,
 ) -> CalibrationReport:
     """Calibrate by the images found at paths, each a folder, an image or a glob."""
@@ -114,6 +121,8 @@ def calibrate_paths(
         false_alarm_rate=false_alarm_rate,
         force=force,
         max_refused=max_refused,
+        exclude=exclude,
+        strict=strict,
         progress=progress,
     )
 
@@ -128,6 +137,8 @@ def calibrate(
     false_alarm_rate: float | None = None,
     force: bool = False,
     max_refused: int | str = DEFAULT_MAX_REFUSED,
+    exclude: Sequence[str] = (),
+    strict: bool = False,
     progress: Progress = silent,
 ) -> CalibrationReport:
     """Make a version of the active bank whose thresholds come from these good images.
@@ -147,6 +158,10 @@ def calibrate(
         needed in any case.
     max_refused
         How many images may be refused, as in `fit`.
+    exclude
+        Images to leave out, each by its name or its file's name.
+    strict
+        Whether images that stand apart from the others are an error.
 
     Raises
     ------
@@ -156,6 +171,8 @@ def calibrate(
         If too few images can be used, or too many are refused.
     IndistinctImagesError
         If the threshold would be 0.
+    SuspiciousImagesError
+        If `strict` and some images stand apart.
     ExtractorMismatchError
         If this installation computes other features than those in the bank.
     BankGoneError
@@ -174,6 +191,8 @@ def calibrate(
         demands = _as_many_as_before(stored, demands)
     held_out = 0 if stored.calibration is None else int(stored.calibration.get(_HELD_OUT, 0))
     learned = images[: len(images) - held_out]
+    if exclude:
+        sources, names = without(sources, names, exclude)
     references = References(sources, names, known=learned)
     scores = CalibrationScores(settings, NeighbourIndex(stored.features))
     scored = _score(workspace, extractor, references, sources, names, scores, demands, progress)
@@ -185,6 +204,11 @@ def calibrate(
             f"category {category!r}: the bank would be of no use ({reason}); nothing was changed: "
             "give good images that the bank was not made of"
         )
+    suspicious = find_suspicious(
+        [image.name for image in references.images], scored.scores, settings.false_alarm_rate
+    )
+    if strict and suspicious is not None:
+        raise SuspiciousImagesError(f"nothing was changed; {suspicious.describe('calibrate')}")
     bank = _calibrated(stored, learned, references, scored, calibration, settings)
     version = workspace.database.banks.save(
         category, bank, cause="calibrate", replaces=(stored.category_id, stored.version)
@@ -198,8 +222,10 @@ def calibrate(
         threshold=threshold,
         provenance_known=bool((stored.patch_image >= 0).all()),
         seconds=watch.total(),
+        suspicious=suspicious,
     )
     remarks = [*found] if report.warning is None else [*found, report.warning]
+    remarks += [] if suspicious is None else [suspicious.describe("calibrate")]
     remarks += too_few_images(threshold)
     remarks += refused_remark(len(refused), len(sources))
     return replace(report, remarks=tuple(remarks))

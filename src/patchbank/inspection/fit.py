@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from patchbank.datasets.collect import collect
-from patchbank.errors import ParameterError, SuspiciousImagesError
+from patchbank.errors import SuspiciousImagesError
 from patchbank.inspection.demands import DEFAULT_MAX_REFUSED, demands_of
 from patchbank.inspection.learn import LearnedBank, learn
 from patchbank.inspection.memory_limit import checked_limit
 from patchbank.inspection.settings import FitSettings
-from patchbank.inspection.sources import checked_names
+from patchbank.inspection.sources import checked_names, without
 from patchbank.inspection.suspicious_pictures import write_suspicious
 from patchbank.inspection.timing import Stopwatch
 from patchbank.inspection.workspace import Workspace
@@ -166,7 +165,7 @@ def fit(
         demands = demands_of(force=force, max_refused=max_refused)
         checked = checked_names(sources, names)
         if exclude:
-            sources, names = _without(sources, checked, exclude)
+            sources, names = without(sources, checked, exclude)
         workspace.database.check_can_learn()
         workspace.database.check_room(_expected_bytes(settings, len(sources)))
     bank = learn(
@@ -190,34 +189,6 @@ def fit(
         version = save(workspace, category, bank)
     timings = {**bank.timings_s, **watch.seconds, "total": watch.total()}
     return FitReport(category, version, bank, timings, pictures)
-
-
-def _without(
-    sources: Sequence[ImageSource], names: Sequence[str], exclude: Sequence[str]
-) -> tuple[list[ImageSource], list[str]]:
-    """Return sources and names without those excluded, each by its name or its file's name.
-
-    Raises
-    ------
-    ParameterError
-        If an image is not among them.
-    """
-    excluded: set[str] = set()
-    for wanted in exclude:
-        same = [name for name in names if name == wanted]
-        same = same or [name for name in names if Path(name).name == wanted]
-        if not same:
-            close = difflib.get_close_matches(wanted, names, n=1)
-            meant = f"; did you mean {close[0]!r}?" if close else "; give a name as fit printed it"
-            raise ParameterError(f"exclude {wanted!r}: no image given has this name{meant}")
-        if len(same) > 1:
-            raise ParameterError(
-                f"exclude {wanted!r}: {len(same)} images have this name; give the whole path, such "
-                f"as {same[0]!r}"
-            )
-        excluded.add(same[0])
-    kept = [slot for slot, name in enumerate(names) if name not in excluded]
-    return [sources[slot] for slot in kept], [names[slot] for slot in kept]
 
 
 def _expected_bytes(settings: FitSettings, images: int) -> int:

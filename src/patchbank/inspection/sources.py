@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -53,6 +54,34 @@ def checked_names(sources: Sequence[ImageSource], names: Sequence[str] | None) -
     if twice is not None:
         raise ParameterError(f"names: {twice!r} is given twice; give each image a name of its own")
     return names
+
+
+def without(
+    sources: Sequence[ImageSource], names: Sequence[str], exclude: Sequence[str]
+) -> tuple[list[ImageSource], list[str]]:
+    """Return sources and names without those excluded, each by its name or its file's name.
+
+    Raises
+    ------
+    ParameterError
+        If an image is not among them.
+    """
+    excluded: set[str] = set()
+    for wanted in exclude:
+        same = [name for name in names if name == wanted]
+        same = same or [name for name in names if Path(name).name == wanted]
+        if not same:
+            close = difflib.get_close_matches(wanted, names, n=1)
+            meant = f"; did you mean {close[0]!r}?" if close else "; give a name as fit printed it"
+            raise ParameterError(f"exclude {wanted!r}: no image given has this name{meant}")
+        if len(same) > 1:
+            raise ParameterError(
+                f"exclude {wanted!r}: {len(same)} images have this name; give the whole path, such "
+                f"as {same[0]!r}"
+            )
+        excluded.add(same[0])
+    kept = [slot for slot, name in enumerate(names) if name not in excluded]
+    return [sources[slot] for slot in kept], [names[slot] for slot in kept]
 
 
 def checked_name(name: str) -> str:

@@ -36,7 +36,7 @@ class Suspicious:
     threshold: float
     threshold_without: float
 
-    def describe(self) -> str:
+    def describe(self, command: str = "fit") -> str:
         """Return one line for people: which images, why, and how to go on without them."""
         listed = [
             f"{name} (score {score:.4g})"
@@ -54,7 +54,7 @@ class Suspicious:
         return (
             f"look at {'this image' if single else 'these images'}: {', '.join(listed)}; the next "
             f"score is {self.next_score:.4g}{sets}; if {'it is' if single else 'they are'} not "
-            f"good, fit again with --exclude NAME"
+            f"good, {command} again with --exclude NAME"
         )
 
     def to_json(self) -> dict[str, Any]:

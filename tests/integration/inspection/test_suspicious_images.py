@@ -61,3 +61,34 @@ def test_a_pass_above_a_region_is_explained(patchbank: Run, surfaces: Surfaces) 
     for document in patchbank("inspect", "brushed", surfaces.root, "--json").documents:
         said = any("passes although a region" in remark for remark in document["remarks"])
         assert said is (document["verdict"] == "pass" and bool(document["regions"]))
+
+
+def test_a_defective_image_in_a_calibration(
+    patchbank: Run, mixed: Path, surfaces: Surfaces, tmp_path: Path
+) -> None:
+    fitted = patchbank("fit", "brushed", surfaces.train, "--image-size", "96", "--json")
+    held_out = tmp_path / "held-out"
+    held_out.mkdir()
+    for seed in range(400, 416):
+        Image.fromarray(brushed(seed)).save(held_out / f"{seed}.png")
+    shutil.copy(mixed / "bad.png", held_out)
+
+    strict = patchbank("calibrate", "brushed", held_out, "--force", "--strict")
+    assert strict.code == 2
+    assert "bad.png" in strict.complaint
+    assert "nothing was changed" in strict.complaint
+    (category,) = patchbank("categories", "--json").documents
+    assert category["bank_version"] == fitted.document["bank_version"]
+
+    without = patchbank(
+        "calibrate", "brushed", held_out, "--force", "--exclude", "bad.png", "--json"
+    )
+    assert without.document["images"] == 16
+    assert without.document["suspicious"] is None
+
+    outcome = patchbank("calibrate", "brushed", held_out, "--force", "--json")
+    (found,) = outcome.document["suspicious"]["images"]
+    assert found["name"] == str(held_out / "bad.png")
+    assert outcome.document["suspicious"]["threshold_without"] == without.document["threshold"]
+    assert outcome.document["threshold"] > without.document["threshold"]
+    assert "calibrate again with --exclude" in outcome.err
