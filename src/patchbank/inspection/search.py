@@ -18,6 +18,7 @@ from patchbank.inspection.search_results import Among, Match, SearchResult
 from patchbank.inspection.similarity_rule import (
     SimilarityThreshold,
     check_threshold,
+    reaches,
     reference_standing,
 )
 from patchbank.inspection.sources import checked_name, source_name
@@ -151,7 +152,7 @@ def _ruled(
         return replace(result, remarks=(lacking,))
     # A number of NumPy's, say, is no value for JSON.
     limit = float(threshold)
-    return replace(result, threshold=limit, normal=nearest >= limit, standing=standing)
+    return replace(result, threshold=limit, normal=reaches(nearest, limit), standing=standing)
 
 
 def _check_patch(query: _Query, threshold: SimilarityThreshold, raw: bool) -> None:

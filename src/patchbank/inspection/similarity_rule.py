@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from numbers import Real
+from typing import Any, Final, Literal
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from patchbank.store.banks import StoredBank
 
 # "auto" is the calibrated threshold, None no rule.
 SimilarityThreshold = float | Literal["auto"] | None
+
+# pgvector sums in float32: its similarity may lie this far below ours of the same two images.
+_ROUNDING: Final = 1e-6
 
 
 def parse_threshold(text: str) -> SimilarityThreshold:
@@ -38,17 +42,27 @@ def parse_threshold(text: str) -> SimilarityThreshold:
         ) from None
 
 
-def check_threshold(threshold: SimilarityThreshold, *, metric: str, among: str) -> None:
+def check_threshold(threshold: object, *, metric: str, among: str) -> None:
     """Raise ParameterError unless a rule of that threshold can be about such a search."""
     if threshold is None or threshold == "auto":
         return
-    if not -1 <= threshold <= 1:
-        raise ParameterError(f"threshold {threshold:g}: a similarity lies between -1 and 1")
+    # True is a number in Python, and hardly meant as one.
+    if isinstance(threshold, bool) or not isinstance(threshold, Real):
+        raise ParameterError(
+            f"threshold {threshold!r}: give a similarity such as 0.9, 'auto' or None"
+        )
+    if not -1 <= float(threshold) <= 1:
+        raise ParameterError(f"threshold {float(threshold):g}: a similarity lies between -1 and 1")
     if metric != "cosine" or among != "normals":
         raise ParameterError(
             "threshold: the similarity rule is about the cosine similarity of normals; leave "
             "out --metric and --among"
         )
+
+
+def reaches(similarity: float, threshold: float) -> bool:
+    """Whether a similarity, wherever it was computed, reaches a threshold but for rounding."""
+    return similarity >= threshold - _ROUNDING
 
 
 @dataclass(frozen=True)
@@ -79,14 +93,14 @@ class ReferenceStanding:
 
     def reaching(self, threshold: float) -> int:
         """Return how many of them reach a threshold."""
-        return sum(similarity >= threshold for similarity in self.similarities)
+        return sum(reaches(similarity, threshold) for similarity in self.similarities)
 
     def describe(self, threshold: float) -> str:
         """Return one line for people."""
-        text = (
-            f"{self.reaching(threshold)} of {len(self.similarities)} references reach "
-            f"{threshold:.4g} with another one; {self.lowest_four_digits:.4g} would pass all"
-        )
+        reaching, count = self.reaching(threshold), len(self.similarities)
+        text = f"{reaching} of {count} references reach {threshold:.4g} with another one"
+        if reaching < count:
+            text += f"; {self.lowest_four_digits:.4g} would pass all"
         rates = f"at most {100 * self.guaranteed_rate:.3g} % false alarms"
         if threshold == self.calibrated_threshold:
             return f"{text}; calibrated for {rates} on average"

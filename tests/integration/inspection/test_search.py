@@ -213,6 +213,38 @@ def test_the_similarity_rule(workspace: Workspace, surfaces: Surfaces) -> None:
         assert at.normal is True
 
 
+@pytest.mark.parametrize("raw", [False, True])
+def test_a_reference_reaches_the_threshold_that_is_its_own_similarity(
+    workspace: Workspace, surfaces: Surfaces, raw: bool
+) -> None:
+    with workspace:
+        learn(workspace, surfaces, false_alarm_rate=0.01)
+        names = [one.name for one in workspace.database.banks.active("brushed").references]
+        results = [search(workspace, "brushed", name=name, raw=raw) for name in names]
+        # The threshold, of too few references for 1 %, is the lowest of their similarities.
+        standing, threshold = results[0].standing, results[0].threshold
+        assert standing is not None
+        assert threshold == standing.similarities[0]
+        assert [result.normal for result in results] == [True] * len(names)
+        # The same in float64 as in pgvector's float32, whichever is the larger.
+        for name, result in zip(names, results, strict=True):
+            nearest = next(one.similarity for one in result.matches if not one.itself)
+            own = min(standing.similarities, key=lambda similarity: abs(similarity - nearest))
+            for limit in (own, nearest):
+                assert search(workspace, "brushed", name=name, raw=raw, threshold=limit).normal
+        assert standing.describe(threshold).startswith(
+            f"24 of 24 references reach {threshold:.4g} with another one; calibrated for at most"
+        )
+        assert "23 of 24 references reach" in standing.describe(standing.similarities[1])
+        assert "would pass all" in standing.describe(standing.similarities[1])
+
+
+@pytest.mark.parametrize("threshold", ["0.9", True, [0.9], 1j])
+def test_a_threshold_is_a_number(workspace: Workspace, threshold: object) -> None:
+    with workspace, pytest.raises(ParameterError, match=r"threshold .*: give a similarity such as"):
+        search(workspace, "any", name="any", threshold=threshold)  # type: ignore[arg-type]
+
+
 def test_an_image_is_no_evidence_for_itself(
     workspace: Workspace, surfaces: Surfaces, tmp_path: Path
 ) -> None:
