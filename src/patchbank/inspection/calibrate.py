@@ -145,7 +145,8 @@ def calibrate(
 
     The patches stay as they are. The images become reference images too, so that they are found as
     similar; those of a calibration before are let go. An image that the bank is known to be made
-    of, by its content or its name, is left out: it would score about zero.
+    of, by its content, is left out: it would score about zero. Another picture of a name that the
+    bank has is stored under a name like it.
 
     Parameters
     ----------
@@ -205,7 +206,7 @@ def calibrate(
             "give good images that the bank was not made of"
         )
     suspicious = find_suspicious(
-        [image.name for image in references.images], scored.scores, settings.false_alarm_rate
+        [names[number] for number in references.numbers], scored.scores, settings.false_alarm_rate
     )
     if strict and suspicious is not None:
         raise SuspiciousImagesError(f"nothing was changed; {suspicious.describe('calibrate')}")

@@ -40,7 +40,8 @@ class References:
     sources, names
         The images asked for.
     known
-        Images that the bank was made of: what has the name or the content of one is refused.
+        Images that the bank was made of: what has the content of one is refused, and what has only
+        its name gets another, such as ``1.png (2)``.
 
     Attributes
     ----------
@@ -58,6 +59,7 @@ class References:
     ) -> None:
         self._sources, self._names = sources, names
         self._known_names = {image.name for image in known}
+        self._given_names = set(names)
         # Images learned before the digest of pixels was kept are known by their files.
         self._known_contents: set[str | None] = {
             digest for image in known for digest in (image.sha256, image.pixels_sha256)
@@ -86,9 +88,6 @@ class References:
         if not self._known_contents.isdisjoint((image.sha256, image.pixels_sha256)):
             self._refused[number] = f"{name}: the bank was made of this picture; left out."
             return False
-        if name in self._known_names:
-            self._refused[number] = f"{name}: the bank has another picture of this name; left out."
-            return False
         slot = self._seen.setdefault(image.pixels_sha256, len(self.images))
         if slot < len(self.images):
             # An image that is there twice would vouch for itself in the calibration.
@@ -99,13 +98,16 @@ class References:
             if first == number:
                 self.numbers[slot] = first
                 self.images[slot] = replace(
-                    self.images[slot], name=name, origin=self._origin(first), sha256=image.sha256
+                    self.images[slot],
+                    name=self._stored_name(first),
+                    origin=self._origin(first),
+                    sha256=image.sha256,
                 )
             return False
         self.numbers.append(number)
         self.images.append(
             ReferenceImage(
-                name=self._names[number],
+                name=self._stored_name(number),
                 origin=self._origin(number),
                 sha256=image.sha256,
                 pixels_sha256=image.pixels_sha256,
@@ -119,6 +121,15 @@ class References:
     def check(self, demands: Demands) -> None:
         """Raise `NoImagesError` if too few were admitted, `TooManyRefusedError` accordingly."""
         demands.check(len(self.images), self.refused, len(self._sources))
+
+    def _stored_name(self, number: int) -> str:
+        """Return the name it was given with, or one like it where the bank has that already."""
+        given = name = self._names[number]
+        count = 1
+        while name in self._known_names or (count > 1 and name in self._given_names):
+            count += 1
+            name = f"{given} ({count})"
+        return name
 
     def _origin(self, number: int) -> str | None:
         source = self._sources[number]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from patchbank.errors import (
     ImageError,
@@ -96,14 +97,38 @@ def test_images_of_the_bank_are_left_out(workspace: Workspace, surfaces: Surface
         assert [one.reason for one in report.refused] == [
             f"{learned[3]}: the bank was made of this picture; left out."
         ]
-        names = [str(learned[0]), "b", "c"]
-        report = calibrate(workspace, "brushed", good[:3], names=names, force=True)
-        assert [one.reason for one in report.refused] == [
-            f"{learned[0]}: the bank has another picture of this name; left out."
-        ]
         with pytest.raises(NoImagesError, match=r"0 usable image\(s\) of 16 given"):
             calibrate(workspace, "brushed", learned, force=True)
-        assert workspace.database.banks.active_version("brushed") == 3
+        assert workspace.database.banks.active_version("brushed") == 2
+
+
+def test_only_pixels_decide_whether_it_is_the_same_picture(
+    workspace: Workspace, surfaces: Surfaces
+) -> None:
+    """Arrays without names, and files of another day with the same relative names."""
+    learned = [np.asarray(Image.open(path)) for path in sorted(surfaces.train.iterdir())[:16]]
+    good = [np.asarray(Image.open(path)) for path in sorted(surfaces.good.iterdir())]
+    with workspace:
+        fit(workspace, "brushed", learned, SETTINGS)
+        for _ in range(2):
+            report = calibrate(workspace, "brushed", good, force=True)
+            assert (report.images, report.refused) == (8, ())
+            stored = workspace.database.banks.active("brushed")
+            assert [one.name for one in stored.references] == [
+                *(f"image-{number:04}" for number in range(16)),
+                *(f"image-{number:04} (2)" for number in range(8)),
+            ]
+        names = ["image-0000", "image-0000 (2)", "other"]
+        report = calibrate(workspace, "brushed", good[:3], names=names, force=True)
+        assert report.images == 3
+        stored = workspace.database.banks.active("brushed")
+        assert [one.name for one in stored.references][16:] == [
+            "image-0000 (3)",
+            "image-0000 (2)",
+            "other",
+        ]
+        found = Inspector(workspace, "brushed").inspect(good[0], top=1)
+        assert found.similar[0].image == "image-0000 (3)"
 
 
 def test_another_calibration_takes_the_place_of_the_one_before(
