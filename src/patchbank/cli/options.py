@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from patchbank.errors import ParameterError
-from patchbank.store.categories import composed
+from patchbank.spelling import composed
 
 Json = Annotated[
     bool, typer.Option("--json", help="One JSON document per line on standard output.")

@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from patchbank.datasets import kolektor, manifest, plain, visa
 from patchbank.datasets.btad import BTAD
+from patchbank.datasets.folders import as_there
 from patchbank.datasets.marker import is_synthetic
 from patchbank.datasets.mvtec import MVTEC_AD, MVTEC_AD_2, MVTEC_LOCO
 from patchbank.datasets.recognise import recognise
@@ -53,8 +54,9 @@ class DataSet:
         DatasetError
             If there is none; the message says what was expected and what was found.
         """
-        self._refuse_another(Path(root))
-        return self._list(Path(root))
+        root = as_there(Path(root))
+        self._refuse_another(root)
+        return self._list(root)
 
     def load(
         self, root: str | Path, category: str, *, progress: Progress = silent
@@ -66,8 +68,9 @@ class DataSet:
         DatasetError
             If the category is not there, or its folders are not laid out as expected.
         """
-        self._refuse_another(Path(root))
-        return self._load(Path(root), category, progress)
+        root = as_there(Path(root))
+        self._refuse_another(root)
+        return self._load(root, category, progress)
 
     def is_synthetic(self, root: str | Path, samples: CategorySamples) -> bool:
         """Whether images judged were made by code (`patchbank make-surfaces`), not by a camera."""

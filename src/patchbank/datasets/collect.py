@@ -18,6 +18,7 @@ from patchbank.datasets.mask_like import (
     masks_among,
 )
 from patchbank.errors import DatasetError, NoImagesError
+from patchbank.spelling import composed
 from patchbank.vision.heif import remedy_for
 from patchbank.vision.own_pictures import is_own_picture
 
@@ -180,11 +181,11 @@ def _without_marked(base: Path, chosen: _Sorted, remarks: list[str]) -> list[Pat
     """
     by_stem: dict[str, list[Path]] = defaultdict(list)
     for image in chosen.parts:
-        by_stem[image.stem].append(image)
+        by_stem[composed(image.stem)].append(image)
     marked: set[Path] = set()
     mean_defects = False
     for mask in chosen.masks:
-        same = by_stem.get(image_stem_of(mask), [])
+        same = by_stem.get(composed(image_stem_of(mask)), [])
         same = [image for image in same if image.parent == mask.parent] or same
         if len(same) != 1:
             continue

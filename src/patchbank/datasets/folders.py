@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from patchbank.errors import NoImagesError
+from patchbank.spelling import composed, spellings
 from patchbank.vision.heif import remedy_for
 from patchbank.vision.images import image_suffixes
 
@@ -168,7 +169,7 @@ def describe_content(folder: Path) -> str:
 
 
 def _found(given: str | Path) -> Found:
-    path = Path(given).expanduser()
+    path = as_there(Path(given).expanduser())
     if not _exists(path):
         if _MAGIC.search(str(path)):
             return _found_by_glob(path)
@@ -242,8 +243,8 @@ def _expand(pattern: Path) -> list[Path]:
                     matches.update((inner, None) for inner, _ in _walk_folders(base))
                 elif _MAGIC.search(segment):
                     matches.update(dict.fromkeys(_children(base, segment)))
-                elif _exists(base / segment):
-                    matches[base / segment] = None
+                elif _exists(literal := as_there(base / segment)):
+                    matches[literal] = None
             except NoImagesError:
                 # A folder that was written out is a mistake; one of those that matched is not.
                 if not wild:
@@ -258,7 +259,7 @@ def _children(folder: Path, pattern: str) -> Iterator[Path]:
     for entry in _entries(folder):
         if is_left_out(entry.name) and not (entry.name[0] == pattern[0] == "."):
             continue
-        if fnmatch.fnmatchcase(entry.name, pattern):
+        if fnmatch.fnmatchcase(composed(entry.name), composed(pattern)):
             yield folder / entry.name
 
 
@@ -332,6 +333,19 @@ def _exists(path: Path) -> bool:
         return path.exists()
     except OSError:  # a name that is too long, a folder that may not be searched
         return False
+
+
+def as_there(path: Path) -> Path:
+    """Return a path with its names as they are there, composed (NFC) or decomposed (NFD).
+
+    That is the path itself where it is there, or where nothing is.
+    """
+    if str(path).isascii() or _exists(path):
+        return path
+    found = Path(path.anchor)
+    for part in path.parts[len(found.parts) :]:
+        found /= next((name for name in spellings(part) if _exists(found / name)), part)
+    return found
 
 
 def resolved_path(path: Path) -> Path:

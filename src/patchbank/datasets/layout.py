@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import hashlib
-import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from patchbank.datasets.folders import (
 )
 from patchbank.errors import DatasetError
 from patchbank.files import LARGEST_TEXT, read_regular
-from patchbank.spelling import nearest
+from patchbank.spelling import composed, nearest
 
 # What people call good images and defective ones where a layout has another name for them; see
 # `plain_name`.
@@ -150,11 +149,10 @@ def require_category(root: Path, category: str, categories: Sequence[str]) -> st
     """
     if category in categories:
         return category
-    spelled = {unicodedata.normalize("NFC", c): c for c in categories}
-    composed = unicodedata.normalize("NFC", category)
-    if composed in spelled:
-        return spelled[composed]
-    close = nearest(composed, spelled)
+    spelled = {composed(c): c for c in categories}
+    if composed(category) in spelled:
+        return spelled[composed(category)]
+    close = nearest(composed(category), spelled)
     meant = f", did you mean {spelled[close]}?" if close else ";"
     raise DatasetError(f"{root} has no category {category!r}{meant} it has {some(categories)}")
 
@@ -190,4 +188,4 @@ def held_out(names: Sequence[str]) -> set[str]:
 
 def _digest(name: str) -> str:
     # A name that is not UTF-8 has its bytes as surrogates.
-    return hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()
+    return hashlib.sha256(composed(name).encode(errors="surrogateescape")).hexdigest()

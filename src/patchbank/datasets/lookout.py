@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from patchbank.datasets.entries import Entry
+from patchbank.datasets.folders import as_there
 from patchbank.datasets.layout import problem_of, shown, some, subfolders
 from patchbank.datasets.samples import GOOD, Label, Mask, Split
 from patchbank.errors import DatasetError
@@ -186,7 +187,7 @@ def _local(folder: Path, where: str, source: str) -> Path:
     if ".." in parts:
         raise DatasetError(f"{where}: {source} leads out of its folder")
     for dropped in range(len(parts)):
-        path = folder.joinpath(*parts[dropped:])
+        path = as_there(folder.joinpath(*parts[dropped:]))
         if problem_of(path) is None:
             return path
     raise DatasetError(

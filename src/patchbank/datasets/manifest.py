@@ -25,6 +25,7 @@ from patchbank.datasets.layout import found, read_list, require_category, some
 from patchbank.datasets.samples import GOOD, CategorySamples, Label, Mask, Split
 from patchbank.datasets.table import portable, read_table
 from patchbank.errors import DatasetError
+from patchbank.spelling import composed
 
 LAYOUT = "a CSV or JSON-lines file with path and label of each image"
 SUFFIXES = (".csv", ".jsonl", ".ndjson", ".json", ".manifest")
@@ -177,7 +178,7 @@ def _entry(file: Path, where: str, values: dict[str, Any]) -> Entry:
     label = texts.get("label", "").lower()
     if label not in get_args(Label):
         raise DatasetError(f"{where}: label is {label!r}; expected good, anomalous or unknown")
-    kind = texts.get("kind") or label
+    kind = composed(texts.get("kind") or label)
     if (kind == GOOD) != (label == GOOD):
         raise DatasetError(f"{where}: kind {kind!r} does not fit label {label!r}")
     split = texts.get("split", "").lower() or None
@@ -188,7 +189,7 @@ def _entry(file: Path, where: str, values: dict[str, Any]) -> Entry:
         where=where,
         path=file.parent / path,
         name=Path(path).as_posix(),
-        category=texts.get("category") or file.stem,
+        category=composed(texts.get("category") or file.stem),
         label=cast(Label, label),
         kind=kind,
         split=cast("Split | None", split),

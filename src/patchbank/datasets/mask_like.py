@@ -20,6 +20,7 @@ import numpy.typing as npt
 from patchbank.datasets.layout import MASK_FOLDERS, plain_name
 from patchbank.errors import ImageError
 from patchbank.files import open_regular
+from patchbank.spelling import composed
 from patchbank.vision.images import decode
 
 _FOLDERS = MASK_FOLDERS | {"annotation", "annotations"}
@@ -48,7 +49,7 @@ def masks_among(files: Sequence[Path], base: Path | None) -> set[Path]:
     by_stem: dict[str, list[Path]] = defaultdict(list)
     for file in files:
         if file not in masks:
-            by_stem[file.stem].append(file)
+            by_stem[composed(file.stem)].append(file)
     for group in by_stem.values():
         if len(group) > 1:
             bilevel = {file for file in group if _may_be_bilevel(file) and _is_bilevel(file)}

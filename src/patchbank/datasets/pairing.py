@@ -17,6 +17,7 @@ from patchbank.datasets.folders import images_below, is_image_name, look_below, 
 from patchbank.datasets.layout import some, subfolders
 from patchbank.datasets.samples import Mask
 from patchbank.errors import DatasetError
+from patchbank.spelling import composed
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class NamedMask:
     names
         Full names of images, as paths below their folder, the likeliest first.
     stem
-        The same without suffix; None where it is called like the mask of no image.
+        The same without suffix, `composed`; None where it is called like the mask of no image.
     """
 
     mask: Mask
@@ -48,7 +49,7 @@ def named_mask(file: Path, folder: Path, suffixes: Sequence[str] = ("",)) -> Nam
         if stem.endswith(suffix):
             image = stem.removesuffix(suffix)
             full = (image,) if is_image_name(image) else ()
-            return NamedMask(Mask((file,)), (*full, image + file.suffix), image)
+            return NamedMask(Mask((file,)), (*full, image + file.suffix), composed(image))
     return NamedMask(Mask((file,)))
 
 
@@ -72,7 +73,7 @@ def masks_by_folder(truth: Path, remarks: list[str]) -> list[NamedMask]:
     if not truth.is_dir():
         return []
     masks = [
-        NamedMask(Mask(tuple(inside)), (folder.name,), folder.name)
+        NamedMask(Mask(tuple(inside)), (folder.name,), composed(folder.name))
         for folder in subfolders(truth)
         if (inside := images_below(folder))
     ]
@@ -83,22 +84,30 @@ def masks_by_folder(truth: Path, remarks: list[str]) -> list[NamedMask]:
 
 def paired(images: Sequence[str], masks: Sequence[NamedMask]) -> dict[int, NamedMask]:
     """Return the masks of images, given by their paths below their folder, by their numbers."""
-    free = {name: number for number, name in enumerate(images)}
     found: dict[int, NamedMask] = {}
-    left = []
-    for mask in masks:
-        name = next((name for name in mask.names if name in free), None)
-        if name is None:
-            left.append(mask)
-        else:
-            found[free.pop(name)] = mask
-    by_stem: dict[str | None, list[int]] = defaultdict(list)
-    for name, number in free.items():
-        by_stem[_stem(name)].append(number)
-    for mask in left:
-        if len(by_stem[mask.stem]) == 1:
-            found[by_stem[mask.stem].pop()] = mask
+    composed_names = [composed(image) for image in images]
+    _pair_up(images, [(mask, mask.names) for mask in masks], found)
+    _pair_up(composed_names, [(mask, list(map(composed, mask.names))) for mask in masks], found)
+    stems = [(mask, [] if mask.stem is None else [mask.stem]) for mask in masks]
+    _pair_up([_stem(name) for name in composed_names], stems, found)
     return found
+
+
+def _pair_up(
+    images: Sequence[str],
+    masks: Sequence[tuple[NamedMask, Sequence[str]]],
+    found: dict[int, NamedMask],
+) -> None:
+    """Add to the masks found those whose names, the first that will do, are each one image's."""
+    free: dict[str, list[int]] = defaultdict(list)
+    for number, name in enumerate(images):
+        if number not in found:
+            free[name].append(number)
+    used = set(found.values())
+    for mask, names in masks:
+        known = [name for name in names if len(free.get(name, ())) == 1]
+        if known and mask not in used:
+            found[free.pop(known[0])[0]] = mask
 
 
 def pair_masks(
@@ -119,9 +128,9 @@ def pair_masks(
     found = paired([image.relative_to(kind).as_posix() for image in images], masks)
     used = {mask.mask.paths for mask in found.values()}
     left = [mask for mask in masks if mask.mask.paths not in used]
-    stems = {_stem(image.relative_to(kind).as_posix()) for image in images}
-    unused = [mask.mask.paths[0].name for mask in left if mask.stem not in stems]
+    stems = {composed(_stem(image.relative_to(kind).as_posix())) for image in images}
     unclear = [mask.mask.paths[0].name for mask in left if mask.stem in stems]
+    unused = [mask.mask.paths[0].name for mask in left if mask.stem not in stems]
     without = [image.name for number, image in enumerate(images) if number not in found]
     if left and not found:
         raise DatasetError(

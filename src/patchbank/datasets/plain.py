@@ -35,6 +35,7 @@ from patchbank.datasets.layout import (
 from patchbank.datasets.pairing import masks_by_name, pair_masks
 from patchbank.datasets.samples import GOOD, CategorySamples, Mask, Sample
 from patchbank.errors import DatasetError
+from patchbank.spelling import composed
 
 LAYOUT = "ROOT/good, perhaps ROOT/bad and ROOT/masks"
 BAD = "bad"
@@ -120,7 +121,7 @@ def _kind(bad: Path, image: Path) -> str:
     """Return the folder below `bad` an image is in, or `bad` itself."""
     parts = image.relative_to(bad).parts
     # A folder `good` below `bad` is no kind of defect.
-    return parts[0] if len(parts) > 1 and parts[0] != GOOD else BAD
+    return composed(parts[0]) if len(parts) > 1 and parts[0] != GOOD else BAD
 
 
 def _refuse_other_folders(folder: Path) -> None:

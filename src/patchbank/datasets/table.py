@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from patchbank.datasets.folders import as_there
 from patchbank.datasets.layout import problem_of, read_list, some
 from patchbank.errors import DatasetError
 
@@ -59,13 +60,17 @@ def read_table(
 
 
 def portable(folder: Path, path: str) -> str:
-    r"""Return a path of a list with slashes where it has backslashes, as Windows writes it.
+    r"""Return a path of a list as it is here, where another system wrote it.
 
-    A file whose name really holds a backslash keeps its name.
+    Backslashes become slashes, save those of a file whose name really holds them; names are
+    composed (NFC) or decomposed (NFD) as they are in the folder.
     """
-    if "\\" not in path or problem_of(folder / path) is None:
+    if "\\" in path and problem_of(folder / path) is not None:
+        path = path.replace("\\", "/")
+    if path.isascii():
         return path
-    return path.replace("\\", "/")
+    there = as_there(folder / path)
+    return str(there.relative_to(folder)) if there.is_relative_to(folder) else str(there)
 
 
 def _rows(text: str, columns: Collection[str]) -> Iterator[tuple[int, list[str]]]:

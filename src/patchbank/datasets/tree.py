@@ -8,6 +8,7 @@ from pathlib import Path
 
 from patchbank.datasets.collect import parts_below, required_images
 from patchbank.datasets.folders import (
+    as_there,
     describe_content,
     is_image_name,
     natural_key,
@@ -26,6 +27,7 @@ from patchbank.datasets.layout import (
 from patchbank.datasets.pairing import MaskFinder, NamedMask, masks_by_name, pair_masks
 from patchbank.datasets.samples import GOOD, CategorySamples, Mask, Sample
 from patchbank.errors import DatasetError
+from patchbank.spelling import composed
 
 
 def _masks_with_suffix(truth: Path, remarks: list[str]) -> list[NamedMask]:
@@ -169,11 +171,11 @@ class Tree:
     ) -> list[Sample]:
         masks: list[Mask | None] = [None] * len(images)
         if truth.is_dir():
-            inside = truth / kind.name
+            inside = as_there(truth / kind.name)
             named = self.masks(inside, warnings)
             masks = pair_masks(images, kind, inside, named, self.mask_name, warnings)
         return [
-            Sample(image, name_below(root, image), "anomalous", kind.name, "test", mask)
+            Sample(image, name_below(root, image), "anomalous", composed(kind.name), "test", mask)
             for image, mask in zip(images, masks, strict=True)
         ]
 
@@ -193,7 +195,8 @@ class Tree:
         self, truth: Path, kinds: list[str], samples: list[Sample], warnings: list[str]
     ) -> None:
         """Record what lies among the masks and belongs to no kind; refuse it where all does."""
-        unread = [below.name for below in subfolders(truth) if below.name not in kinds]
+        known = {composed(kind) for kind in kinds}
+        unread = [below.name for below in subfolders(truth) if composed(below.name) not in known]
         unread += [entry.name for entry in truth.iterdir() if is_image_name(entry.name)]
         unread = sorted(set(unread), key=natural_key)
         if not unread:

@@ -27,6 +27,7 @@ from patchbank.datasets.layout import (
 from patchbank.datasets.samples import GOOD, CategorySamples, Mask, Sample
 from patchbank.datasets.table import portable, read_table
 from patchbank.errors import DatasetError
+from patchbank.spelling import composed
 
 SPLIT_FILE = Path("split_csv") / "1cls.csv"
 LAYOUT = f"ROOT/{SPLIT_FILE.as_posix()} and the images it names"
@@ -99,6 +100,7 @@ def _rows(root: Path) -> Iterator[_Row]:
         values = dict(zip(header, fields, strict=True))
         for name in ("image", "mask"):
             values[name] = portable(root, values[name])
+        values["object"] = composed(values["object"])
         yield _Row(where, *(values[name] for name in _COLUMNS))
 
 

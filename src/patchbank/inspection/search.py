@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import get_args
@@ -24,6 +23,7 @@ from patchbank.inspection.similarity_rule import (
 from patchbank.inspection.sources import checked_name, source_name
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.similarity import same_image
+from patchbank.spelling import spellings
 from patchbank.store.banks import StoredBank
 from patchbank.store.images import SimilarImage
 from patchbank.store.indexes import HnswIndex, Metric
@@ -211,8 +211,7 @@ def _stored_query(workspace: Workspace, bank: StoredBank, name: str) -> _Query:
     """Return the vector stored under a name; images come before defects, these before patches."""
     key = bank.category_id, bank.version
     database = workspace.database
-    # The name as given, then in the two ways Unicode spells it.
-    for spelled in dict.fromkeys([name, *(unicodedata.normalize(f, name) for f in ("NFC", "NFD"))]):
+    for spelled in spellings(name):
         vector = database.images.embedding(*key, spelled)
         if vector is None:
             vector = database.defects.embedding(*key, spelled)

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from patchbank.errors import ParameterError
+from patchbank.spelling import composed
 from patchbank.vision.images import ImageSource
 
 _ESCAPED_BYTE = re.compile(rb"\\x([89a-f][0-9a-f])")
@@ -69,7 +70,8 @@ def without(
     excluded: set[str] = set()
     for wanted in exclude:
         same = [name for name in names if name == wanted]
-        same = same or [name for name in names if Path(name).name == wanted]
+        same = same or [name for name in names if composed(name) == composed(wanted)]
+        same = same or [name for name in names if composed(Path(name).name) == composed(wanted)]
         if not same:
             close = difflib.get_close_matches(wanted, names, n=1)
             meant = f"; did you mean {close[0]!r}?" if close else "; give a name as fit printed it"

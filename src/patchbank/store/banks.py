@@ -19,13 +19,13 @@ from patchbank.errors import (
     DatabaseUnreachableError,
     NotFittedError,
 )
+from patchbank.spelling import composed
 from patchbank.store import queries
 from patchbank.store._bank_copies import copy_patches_in, copy_references_in
 from patchbank.store.bank_size import bytes_of
 from patchbank.store.categories import (
     add_event,
     checked_category_name,
-    composed,
     find_category,
     lock_category,
     unknown_category,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from psycopg.types.json import Jsonb
 
 from patchbank.errors import ParameterError, UnknownCategoryError
-from patchbank.spelling import nearest
+from patchbank.spelling import composed, nearest
 from patchbank.store import queries
 from patchbank.store.notices import announce
 
@@ -108,16 +108,8 @@ class Categories:
         )
 
 
-def composed(name: str) -> str:
-    """Return a category's name as it is stored: in Unicode's composed form, NFC.
-
-    macOS gives the names of folders decomposed (NFD): the same name in other characters.
-    """
-    return unicodedata.normalize("NFC", name)
-
-
 def checked_category_name(name: str) -> str:
-    """Return a category's name as it is stored, or raise ParameterError: see `composed`."""
+    """Return a category's name as it is stored, `composed`, or raise ParameterError."""
     name = composed(name)
     if not name.strip():
         raise ParameterError("a category's name must not be empty")
