@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import struct
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,12 +12,19 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from patchbank.errors import ImageError
 from patchbank.files import open_regular
 from patchbank.vision._colours import array_to_rgb, image_to_rgb
-from patchbank.vision._damage import check_png, check_png_rows, check_unread, decode_jpeg
+from patchbank.vision._damage import (
+    check_jpeg,
+    check_png,
+    check_png_rows,
+    decode_jpeg,
+    may_lack_rows,
+    unread_file,
+)
 from patchbank.vision._formats import (
     format_of,
     has_sixteen_bits,
@@ -30,6 +35,7 @@ from patchbank.vision._formats import (
 from patchbank.vision._image_files import read_image_file, shown_name
 from patchbank.vision._orientation import orientation_of, upright
 from patchbank.vision._quiet import quiet_decoders
+from patchbank.vision._refusals import DAMAGE, reason_of, refusals
 from patchbank.vision.heif import heif_format, heif_suffixes, open_heif
 
 if TYPE_CHECKING:
@@ -51,23 +57,6 @@ _UNNAMED: Final = "image"
 # Pillow's modes without colours; those with more bits start with "I" or "F".
 _GREY: Final = frozenset({"1", "L", "LA", "La"})
 _FORMATS: Final = "PNG, JPEG, BMP, TIFF and WebP"
-# What Pillow's decoders raise on damaged files. Warnings are among them because Pillow warns of
-# some damage, which is an exception where warnings are errors.
-_DAMAGE: Final = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    OSError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    Warning,
-    struct.error,
-    zlib.error,
-)
 
 
 @dataclass(frozen=True)
@@ -233,12 +222,13 @@ def largest_value(
                 lambda image, _: sixteen_bit_values(image, content), content, name, limits
             )
         elif isinstance(source, Image.Image) and source.mode.startswith("I"):
+            _load_checked(source, shown_name(name), limits)
             values = np.asarray(source)
         elif isinstance(source, np.ndarray) and source.dtype.name in ("uint16", "int32"):
             values = source
         else:
             return None
-    except (ImageError, *_DAMAGE):
+    except (ImageError, *DAMAGE):
         return None  # refused, with the reason, when it is decoded to be learned
     colours = values[..., :3] if values.ndim == 3 else values
     return int(colours.max()) if colours.size and colours.min() >= 0 else None
@@ -306,27 +296,14 @@ def _read_as(
     label = shown_name(name) or _UNNAMED
     if kind is None:
         raise ImageError(f"{label}: is not an image of a known format; give one of {_FORMATS}")
-    try:
-        with _open(kind, content, label) as image:
-            _check_size(image.size, label, limits)
-            mode = image.mode
-            if kind == "PNG":
-                check_png(content)
-            result = use(image, label)
-            if kind == "PNG":
-                check_png_rows(content, image)
-    except ImageError:
-        raise
-    except Image.DecompressionBombError as error:
-        # Pillow's own limit, which some of its decoders check before we know the size.
-        raise ImageError(f"{label}: has far too many pixels; use a smaller image") from error
-    except MemoryError as error:
-        raise ImageError(f"{label}: does not fit into memory; use a smaller image") from error
-    except _DAMAGE as error:
-        raise ImageError(
-            f"{label}: is damaged or of an unsupported kind of {kind} ({_reason(error)}); "
-            "save it again"
-        ) from error
+    with refusals(label, kind), _open(kind, content, label) as image:
+        _check_size(image.size, label, limits)
+        mode = image.mode
+        if kind == "PNG":
+            check_png(content)
+        result = use(image, label)
+        if kind == "PNG" and may_lack_rows(image):
+            check_png_rows(content)
     return result, kind, mode
 
 
@@ -354,20 +331,39 @@ def _decode_pillow(
 ) -> DecodedImage:
     label = shown_name(name) or _UNNAMED
     _check_size(image.size, label, limits)
+    _load_checked(image, label, limits)
     try:
-        check_unread(image, limits.max_bytes)
-        image.load()
         pixels = _upright_rgb(image, label, bit_depth)
     except ImageError:
         raise
     except MemoryError as error:
         raise ImageError(f"{label}: does not fit into memory; use a smaller image") from error
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise ImageError(
-            f"{label}: cannot be used ({_reason(error)}); give an RGB image"
+            f"{label}: cannot be used ({reason_of(error)}); give an RGB image"
         ) from error
     # What is judged is hashed: the stored pixels would need their palette and profile beside them.
     return DecodedImage(pixels, _digest(pixels), name, image.format or "Pillow", image.mode)
+
+
+def _load_checked(image: Image.Image, label: str, limits: ImageLimits) -> None:
+    """Load an image of Pillow's; the file of one not read yet is checked as in `_read_as`."""
+    try:
+        content = unread_file(image, limits.max_bytes)
+    except OSError as error:
+        raise ImageError(f"{label}: cannot be read ({reason_of(error)}); open it again") from error
+    if content is not None and len(content) > limits.max_bytes:
+        raise _too_many_bytes(label, len(content), limits)
+    kind = None if content is None else format_of(content)
+    with refusals(label, kind or image.format or "image"):
+        if content is None:
+            pass
+        elif kind == "PNG":
+            check_png(content)
+            check_png_rows(content)
+        elif kind == "JPEG":
+            check_jpeg(content)
+        image.load()
 
 
 def _decode_array(
@@ -422,12 +418,6 @@ def _too_many_bytes(name: str, count: int, limits: ImageLimits) -> ImageError:
         f"{limits.max_bytes / 1e6:g} million; use a smaller file or raise "
         "PATCHBANK_MAX_IMAGE_MEGABYTES"
     )
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, UnidentifiedImageError):
-        return "unknown content"
-    return " ".join(str(error).split())[:120] or type(error).__name__
 
 
 def _upright_rgb(image: Image.Image, name: str, bit_depth: int | None = None) -> Pixels:
