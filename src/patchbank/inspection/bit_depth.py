@@ -4,68 +4,112 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
+from patchbank.datasets.layout import some
 from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.workspace import Workspace
 from patchbank.progress import Progress
 from patchbank.settings import usable_cores
+from patchbank.vision.bit_depths import BIT_DEPTHS, holding_depth
 from patchbank.vision.images import ImageSource, largest_value
 
-_DEPTHS: Final = (8, 10, 12, 14)
+# One image in ten may be an exception: with hot pixels, an overlay, of another mode.
+_FEW: Final = 10
+# Images that end at a sixteenth of the scale are nearly black on it.
+_NEARLY_BLACK: Final = 16
+# Of 10 bits, only where values reach its end. A dark image of 12 bits has such values too, and 10
+# bits taken for 12 cost little, where 12 taken for 10 leave bright defects out of the scale.
+_END_OF_TEN_BITS: Final = 1000
+
+Named = tuple[Sequence[ImageSource], Sequence[str]]
+
+
+@dataclass(frozen=True)
+class _Brightest:
+    """The largest value of an image of 16 bits."""
+
+    name: str
+    value: int
 
 
 def settled_bit_depth(
-    workspace: Workspace,
-    sources: Sequence[ImageSource],
-    names: Sequence[str],
-    settings: FitSettings,
-    progress: Progress,
+    workspace: Workspace, images: Sequence[Named], settings: FitSettings, progress: Progress
 ) -> tuple[FitSettings, tuple[str, ...]]:
-    """Return the settings with the bit depth of the images, and a remark where it is not 16.
+    """Return the settings with the bit depth of the images, and remarks on it.
 
-    It is found out where the settings do not say: the least that holds all values of all images of
-    16 bits, which are read once more for that, up to the first that uses them all. Dark images of
-    more bits are taken for it too: 1,100 of 65,535 would be black otherwise.
+    It is found out where the settings do not say: the least that holds all values of nearly all
+    images of 16 bits, which are read once more for that. Without any, it stays unknown.
+
+    Parameters
+    ----------
+    images
+        Sources and their names, in sets of which each must agree: those to learn, those to judge.
     """
     if settings.extractor.bit_depth is not None:
         return settings, ()
-    largest, count = _largest_value(workspace, sources, names, progress)
-    depth = next((depth for depth in _DEPTHS if largest < 2**depth), None)
-    if count == 0 or depth is None:
+    sets = [_brightest(workspace, sources, names, progress) for sources, names in images]
+    depths = [_depth_of([image.value for image in found]) for found in sets if found]
+    if not depths:
         return settings, ()
-    images = "1 image of 16 bits holds" if count == 1 else f"{count} images of 16 bits hold"
+    depth = max(depths)
     extractor = replace(settings.extractor, bit_depth=depth)
-    return replace(settings, extractor=extractor), (
-        f"{images} values up to {largest:,} of 65,535: taken for {depth} bits, with "
-        f"{2**depth - 1:,} for white, here and wherever this bank judges; if the camera has more, "
-        "say so with --bit-depth (16 takes them as they are)",
-    )
+    found = [image for some_images in sets for image in some_images]
+    return replace(settings, extractor=extractor), _remarks(found, depth)
 
 
-def _largest_value(
+def _depth_of(values: Sequence[int]) -> int:
+    """Return the least depth that holds all but a few values."""
+    largest = sorted(values)[len(values) - 1 - len(values) // _FEW]
+    depth = holding_depth(largest)
+    return 12 if depth == 10 and largest < _END_OF_TEN_BITS else depth
+
+
+def _remarks(found: Sequence[_Brightest], depth: int) -> tuple[str, ...]:
+    top = 2**depth - 1
+    held = [image.value for image in found if image.value <= top]
+    beyond = [f"{image.name} ({image.value:,})" for image in found if image.value > top]
+    dark = [image.value for image in found if image.value <= top // _NEARLY_BLACK]
+    remarks = []
+    if depth < max(BIT_DEPTHS):
+        images = "1 image of 16 bits holds" if len(held) == 1 else f"{len(held)} images of 16 bits"
+        remarks.append(
+            f"{images}{'' if len(held) == 1 else ' hold'} values up to {max(held):,} of 65,535: "
+            f"taken for {depth} bits, with {top:,} for white, here and wherever this bank judges; "
+            "if the camera has more or fewer, say so with --bit-depth (16 takes them as they are)"
+        )
+    if beyond:
+        remarks.append(
+            f"{len(beyond)} of {len(found)} images of 16 bits refused for values beyond {depth} "
+            f"bits: {some(beyond)}; look for hot pixels, an overlay or another camera mode"
+        )
+    if len(dark) * _FEW >= len(found):
+        remarks.append(
+            f"{len(dark)} of {len(found)} images of 16 bits end at {max(dark):,}, nearly black "
+            f"beside the others, which reach {max(held):,}: if they are of another camera mode, "
+            "scale them to the same range"
+        )
+    return tuple(remarks)
+
+
+def _brightest(
     workspace: Workspace, sources: Sequence[ImageSource], names: Sequence[str], progress: Progress
-) -> tuple[int, int]:
-    """Return the largest value of all images of 16 bits, or of those up to one that uses them all.
-
-    The second number is how many there were.
-    """
-    largest = count = 0
+) -> list[_Brightest]:
+    """Return the largest value of each image of 16 bits."""
 
     def read(number: int) -> int | None:
         return largest_value(sources[number], limits=workspace.limits, name=names[number])
 
+    found = []
     workers = ThreadPoolExecutor(
         workspace.settings.threads or usable_cores(), "patchbank-bit-depth"
     )
     try:
-        for done, value in enumerate(workers.map(read, range(len(sources))), start=1):
+        for number, value in enumerate(workers.map(read, range(len(sources)))):
             if value is not None:
-                largest, count = max(largest, value), count + 1
-                progress("bit depth", done, len(sources))
-            if largest >= 2 ** _DEPTHS[-1]:
-                break
+                found.append(_Brightest(names[number], value))
+                progress("bit depth", number + 1, len(sources))
     finally:
         workers.shutdown(cancel_futures=True)
-    return largest, count
+    return found

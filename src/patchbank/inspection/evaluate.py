@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from patchbank.errors import (
     ParameterError,
     PatchbankError,
 )
+from patchbank.inspection.bit_depth import settled_bit_depth
 from patchbank.inspection.extremes import Extremes
 from patchbank.inspection.figures import Evaluation, Failed, average
 from patchbank.inspection.judge import Judge
@@ -283,6 +284,16 @@ def evaluate_category(
     def in_category(stage: str, done: int, total: int) -> None:
         progress(f"{samples.category}: {stage}", done, total)
 
+    # The brightest values may be those of defects: the images to judge count too, unlabelled.
+    settings, depth_remarks = settled_bit_depth(
+        workspace,
+        [
+            ([sample.path for sample in some_samples], [sample.name for sample in some_samples])
+            for some_samples in (samples.train, samples.test)
+        ],
+        settings,
+        in_category,
+    )
     began = time.perf_counter()
     bank = learn(
         workspace,
@@ -291,6 +302,7 @@ def evaluate_category(
         names=[sample.name for sample in samples.train],
         progress=in_category,
     )
+    bank = replace(bank, remarks=(*depth_remarks, *bank.remarks))
     fit_seconds = time.perf_counter() - began
     judge = Judge(bank.features, bank.settings, bank.calibration)
     extractor = workspace.extractor(bank.settings.extractor, bank.quantised)

@@ -137,7 +137,7 @@ def learn(
     demands = demands or Demands()
     names = checked_names(sources, names)
     with watch.stage("features"):
-        settings, remarks = settled_bit_depth(workspace, sources, names, settings, progress)
+        settings, remarks = settled_bit_depth(workspace, [(sources, names)], settings, progress)
     quantised = None
     if settings.extractor.is_quantised:
         # Too little memory is said before the work; in f32 the network takes about as much.

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from patchbank.errors import ImageError
+from patchbank.vision.bit_depths import holding_depth
 
 _DIRECT: Final = frozenset({"1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "HSV"})
 _WITH_ALPHA: Final = frozenset({"LA", "PA", "RGBA", "La", "RGBa"})
@@ -95,8 +96,8 @@ def _sixteen_to_eight(array: npt.NDArray[Any], name: str, bit_depth: int) -> npt
     if colours.max() > top:
         raise ImageError(
             f"{name}: has values up to {colours.max()}, and the bit depth set for these images, "
-            f"{bit_depth}, ends at {top}; give images of the same camera mode, or fit with "
-            "--bit-depth 16"
+            f"{bit_depth}, ends at {top}; give images of the same camera mode, or, if the camera "
+            f"has more bits, fit with --bit-depth {holding_depth(int(colours.max()))}"
         )
     eight = _scaled(array, top)
     if array.ndim == 3 and array.shape[2] == 4 and array[:, :, 3].max() > top:

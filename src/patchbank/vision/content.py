@@ -8,15 +8,43 @@ import numpy as np
 import numpy.typing as npt
 
 from patchbank.errors import ImageError
-from patchbank.vision.images import DecodedImage
+from patchbank.vision.bit_depths import BIT_DEPTHS, holding_depth
+from patchbank.vision.images import DecodedImage, ImageLimits, ImageSource, largest_value
 from patchbank.vision.preprocess import Square
 
 # Grey values: one up and one down, which a lossy format makes of one colour.
 _NO_CONTENT: Final = 2
 # Beside whole grey values: what a resize in floating point makes of one colour.
 _SAME: Final = 0.5
+# What 14 of 16 bits become at most.
+_DARK: Final = 64
 # First only every so many pixels are looked at: most images have content, and it shows soon.
 _STEP: Final = 16
+
+
+def check_unsettled_depth(
+    image: DecodedImage, source: ImageSource, name: str, limits: ImageLimits
+) -> None:
+    """Refuse an image of 16 bits that leaves the upper ones empty, where no bit depth is set.
+
+    It would be nearly black beside those of eight bits.
+
+    Raises
+    ------
+    ImageError
+        If it is one.
+    """
+    pixels = image.pixels
+    if pixels[::_STEP, ::_STEP].max() > _DARK or pixels.max() > _DARK:
+        return
+    largest = largest_value(source, limits=limits, name=name)
+    if largest is None or (depth := holding_depth(largest)) == BIT_DEPTHS[-1]:
+        return
+    raise ImageError(
+        f"{image.name or name or 'image'}: has 16 bits and values up to {largest:,} of 65,535, "
+        "nearly black, and no image of 16 bits was learned; scale its values to all 16 bits, or "
+        f"fit with --bit-depth {depth} (16 takes values as they are)"
+    )
 
 
 def check_content(image: DecodedImage, square: Square, name: str) -> None:

@@ -24,7 +24,7 @@ from patchbank.progress import Progress, silent
 from patchbank.settings import usable_cores
 from patchbank.vision.backbones import get_backbone
 from patchbank.vision.backbones.features import FeatureShape, feature_shape, write_feature_graph
-from patchbank.vision.content import check_content
+from patchbank.vision.content import check_content, check_unsettled_depth
 from patchbank.vision.extractor_settings import ExtractorSettings
 from patchbank.vision.images import (
     DEFAULT_LIMITS,
@@ -359,6 +359,8 @@ class Extractor:
         start = time.perf_counter()
         try:
             image = decode(source, limits=limits, name=name, bit_depth=self.settings.bit_depth)
+            if self.settings.bit_depth is None:
+                check_unsettled_depth(image, source, name, limits)
         except ImageError as error:
             return Refusal(source, error)
         decoded = time.perf_counter()

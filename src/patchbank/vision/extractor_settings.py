@@ -45,8 +45,8 @@ class ExtractorSettings:
         ``"uint8"`` or ``"float32"``: whether values are rounded after the resize (`Preprocessing`);
         int8 needs the former.
     bit_depth : int, optional
-        How many bits of an image of 16 hold values, 8 to 16; without it, and with 16, 65535 is
-        white.
+        How many bits of an image of 16 hold values, 8 to 16. Without it none of 16 bits was
+        learned: 65535 is white, and what would be nearly black is refused.
 
     Raises
     ------

@@ -14,8 +14,9 @@ import pytest
 from PIL import Image
 
 import patchbank
-from patchbank.errors import ImageError
+from patchbank.errors import ImageError, NoImagesError
 from patchbank.inspection.bank import Bank
+from patchbank.inspection.defects import add_defects
 from patchbank.inspection.evaluate import evaluate
 from patchbank.inspection.figures import Evaluation
 from patchbank.inspection.settings import make_fit_settings
@@ -72,8 +73,10 @@ def test_a_lesser_depth_is_recognised_said_and_kept(
 ) -> None:
     """The bank is the one that eight bits make, to a grey value's rounding."""
     write = WAYS[way]
-    good = [write(in_bits(one, depth)) for one in pixels_of(surfaces.train)]
-    bank = opened("camera").fit(good, image_size=64)
+    values = [in_bits(one, depth) for one in pixels_of(surfaces.train)]
+    for one in values:
+        one[0, 0] = 2**depth - 1  # a camera's values end there; 10 bits are taken for 12 otherwise
+    bank = opened("camera").fit([write(one) for one in values], image_size=64)
     assert bank.last_fit is not None
     report = bank.last_fit.to_json()
     assert report["extractor"]["bit_depth"] == depth
@@ -82,7 +85,10 @@ def test_a_lesser_depth_is_recognised_said_and_kept(
     assert told[0].startswith("24 images of 16 bits hold values up to ")
     assert f"taken for {depth} bits, with {2**depth - 1:,} for white" in told[0]
     assert "--bit-depth (16" in told[0]
-    eight = opened("eight").fit(pixels_of(surfaces.train), image_size=64)
+    plain = [one.copy() for one in pixels_of(surfaces.train)]
+    for pixels in plain:
+        pixels[0, 0] = 255
+    eight = opened("eight").fit(plain, image_size=64)
     # Another process, which was told nothing.
     again = opened("camera")
     for pixels in (pixels_of(surfaces.scratched)[0], pixels_of(surfaces.good)[0]):
@@ -91,7 +97,9 @@ def test_a_lesser_depth_is_recognised_said_and_kept(
         assert found.score == pytest.approx(expected.score, rel=1e-5)
     beyond = in_bits(pixels_of(surfaces.good)[1], depth)
     beyond[5, 5] = 2**depth
-    with pytest.raises(ImageError, match=rf"values up to {2**depth}, and the bit depth .*fit with"):
+    with pytest.raises(
+        ImageError, match=rf"values up to {2**depth}, and .*--bit-depth {depth + 2}"
+    ):
         again.inspect(write(beyond))
     held_out = [write(in_bits(one, depth)) for one in pixels_of(surfaces.good)]
     report_of = again.calibrate(
@@ -114,18 +122,19 @@ def test_eight_bits_in_sixteen(opened: Callable[[str], Bank], surfaces: Surfaces
 @pytest.mark.parametrize(
     ("brightest", "depth"),
     [
-        (65535, None),
-        (20_000, None),
+        (65535, 16),
+        (20_000, 16),
         (16_383, 14),
         (4_096, 14),
         (4_095, 12),
         (1_100, 12),
         (1_023, 10),
+        (901, 12),
         (255, 8),
     ],
 )
 def test_the_brightest_of_all_images_decides(
-    opened: Callable[[str], Bank], surfaces: Surfaces, brightest: int, depth: int | None
+    opened: Callable[[str], Bank], surfaces: Surfaces, brightest: int, depth: int
 ) -> None:
     pixels = pixels_of(surfaces.train)[:6]
     most = max(int(one.max()) for one in pixels)
@@ -136,8 +145,78 @@ def test_the_brightest_of_all_images_decides(
     found = bank.last_fit.bank
     assert found.settings.extractor.bit_depth == depth
     told = [one for one in found.remarks if "of 16 bits" in one]
-    assert len(told) == (depth is not None)
-    assert depth is None or f"up to {brightest:,} of 65,535: taken for {depth} bits" in told[0]
+    assert len(told) == (depth < 16)
+    assert depth == 16 or f"up to {brightest:,} of 65,535: taken for {depth} bits" in told[0]
+
+
+def told_of(bank: Bank) -> list[str]:
+    assert bank.last_fit is not None
+    return [one for one in bank.last_fit.bank.remarks if "of 16 bits" in one]
+
+
+def depth_of(bank: Bank) -> int | None:
+    assert bank.last_fit is not None
+    return bank.last_fit.bank.settings.extractor.bit_depth
+
+
+@pytest.mark.parametrize("beyond", [65535, 4200])
+def test_one_image_with_values_beyond_does_not_decide_for_all(
+    opened: Callable[[str], Bank], surfaces: Surfaces, beyond: int
+) -> None:
+    good = [in_bits(one, 12) for one in pixels_of(surfaces.train)]
+    good[3][:3, :3] = beyond
+    bank = opened("camera").fit(good, names=[f"{i}.png" for i in range(24)], image_size=64)
+    assert depth_of(bank) == 12
+    assert bank.last_fit is not None
+    assert [one.image for one in bank.last_fit.bank.refused] == ["3.png"]
+    taken, exception = told_of(bank)
+    assert taken.startswith("23 images of 16 bits hold values up to ")
+    assert exception.startswith(
+        f"1 of 24 images of 16 bits refused for values beyond 12 bits: 3.png ({beyond:,}); look"
+    )
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_two_modes_in_one_set_are_said(
+    opened: Callable[[str], Bank], surfaces: Surfaces, reverse: bool
+) -> None:
+    pixels = pixels_of(surfaces.train)
+    good = [in_bits(one, 16 if number < 12 else 12) for number, one in enumerate(pixels)]
+    bank = opened("camera").fit(good[::-1] if reverse else good, image_size=64)
+    assert depth_of(bank) == 16
+    (told,) = told_of(bank)
+    assert told.startswith("12 of 24 images of 16 bits end at ")
+    assert "nearly black beside the others" in told
+
+
+def test_a_bank_of_eight_bits_refuses_what_would_be_nearly_black(
+    opened: Callable[[str], Bank],
+    surfaces: Surfaces,
+    tmp_path: Path,
+    database_url: str,
+    graphs_home: Path,
+) -> None:
+    bank = opened("eight").fit(pixels_of(surfaces.train), image_size=64)
+    assert depth_of(bank) is None
+    good = pixels_of(surfaces.good)
+    says = r"values up to .* no image of 16 bits was learned; .*--bit-depth"
+    for write in WAYS.values():
+        for depth in (8, 10, 12, 14):
+            with pytest.raises(ImageError, match=says):
+                bank.inspect(write(in_bits(good[0], depth)))
+    paths = [tmp_path / f"{number}.png" for number in range(len(good))]
+    for path, pixels in zip(paths, good, strict=True):
+        path.write_bytes(png(in_bits(pixels, 12)))
+    with pytest.raises(ImageError, match=says):
+        bank.search(paths[0])
+    with pytest.raises(NoImagesError, match=says):
+        bank.calibrate(paths, force=True)
+    with Workspace(home=graphs_home, database_url=database_url) as workspace:
+        added = add_defects(workspace, "eight", paths)
+    assert (len(added.refused), added.names) == (8, ())
+    # All 16 bits, and dark images of eight.
+    assert bank.inspect(in_bits(good[0], 16)).verdict == "pass"
+    assert bank.inspect(good[0] // 4).verdict == "fail"
 
 
 def test_what_is_asked_for_is_done(
@@ -210,3 +289,23 @@ def test_an_evaluation_uses_what_the_training_images_say(
         assert twelve.values[name] == pytest.approx(eight.values[name], abs=1e-3)
     assert any("taken for 12 bits" in one for one in twelve.remarks)
     assert not isinstance(results[1], Refused)
+
+
+def test_bright_defects_of_a_dark_camera_are_judged(
+    surfaces: Surfaces, tmp_path: Path, database_url: str, graphs_home: Path
+) -> None:
+    """The training images end just at 10 bits, the defects at 12."""
+    root = tmp_path / "set"
+    shutil.copytree(surfaces.root, root)
+    for folder, end in (("train/good", 1023), ("test/good", 1023), ("test/scratch", 4095)):
+        for path in (root / "brushed" / folder).iterdir():
+            pixels = np.asarray(Image.open(path)).astype(np.float64)
+            values = np.rint(pixels / pixels.max() * end).astype(np.uint16)
+            path.write_bytes(grey_png(values))
+    settings = make_fit_settings(image_size=64)
+    with Workspace(home=graphs_home, database_url=database_url) as workspace:
+        found = next(iter(evaluate(workspace, root, None, settings)))
+    assert isinstance(found, Evaluation)
+    assert found.facts["bit_depth"] == 12
+    assert (found.facts["test_anomalous"], found.facts["refused"]) == (8, 0)
+    assert found.values["image_auroc"] == 1.0
