@@ -30,11 +30,19 @@ class NamedMask:
         Full names of images, as paths below their folder, the likeliest first.
     stem
         The same without suffix, `composed`; None where it is called like the mask of no image.
+    folder
+        The folder that is named for the image, as ``000/``, where there is one.
     """
 
     mask: Mask
     names: tuple[str, ...] = ()
     stem: str | None = None
+    folder: str = ""
+
+    @property
+    def shown(self) -> str:
+        """What a message calls it: what is to be renamed where that is wrong."""
+        return self.folder or self.mask.paths[0].name
 
 
 # Takes a folder of masks and a list that gets remarks.
@@ -50,7 +58,8 @@ def named_mask(file: Path, folder: Path, suffixes: Sequence[str] = ("",)) -> Nam
             image = stem.removesuffix(suffix)
             full = (image,) if is_image_name(image) else ()
             return NamedMask(Mask((file,)), (*full, image + file.suffix), composed(image))
-    return NamedMask(Mask((file,)))
+    # After the full name nothing else is needed to tell whose mask it is.
+    return NamedMask(Mask((file,)), (stem,) if is_image_name(stem) else ())
 
 
 def masks_by_name(
@@ -73,7 +82,7 @@ def masks_by_folder(truth: Path, remarks: list[str]) -> list[NamedMask]:
     if not truth.is_dir():
         return []
     masks = [
-        NamedMask(Mask(tuple(inside)), (folder.name,), composed(folder.name))
+        NamedMask(Mask(tuple(inside)), (folder.name,), composed(folder.name), f"{folder.name}/")
         for folder in subfolders(truth)
         if (inside := images_below(folder))
     ]
@@ -128,14 +137,16 @@ def pair_masks(
     found = paired([image.relative_to(kind).as_posix() for image in images], masks)
     used = {mask.mask.paths for mask in found.values()}
     left = [mask for mask in masks if mask.mask.paths not in used]
-    stems = {composed(_stem(image.relative_to(kind).as_posix())) for image in images}
-    unclear = [mask.mask.paths[0].name for mask in left if mask.stem in stems]
-    unused = [mask.mask.paths[0].name for mask in left if mask.stem not in stems]
+    like: dict[str | None, str] = {
+        composed(_stem(image.relative_to(kind).as_posix())): image.name for image in images
+    }
+    unclear = [mask for mask in left if mask.stem in like]
+    unused = [mask.shown for mask in left if mask.stem not in like]
     without = [image.name for number, image in enumerate(images) if number not in found]
     if left and not found:
         raise DatasetError(
             f"none of the {len(images)} images in {kind} has a mask: expected {truth}/{expected}, "
-            f"found {some([*unused, *unclear])}"
+            f"found {some([*unused, *(mask.shown for mask in unclear)])}"
         )
     if without:
         warnings.append(
@@ -145,9 +156,11 @@ def pair_masks(
     if unused:
         warnings.append(f"{truth}: {len(unused)} files are the mask of no image: {some(unused)}")
     if unclear:
+        first = unclear[0]
+        ending = "/" if first.folder else first.mask.paths[0].suffix
         warnings.append(
-            f"{truth}: {some(unclear)} may be the mask of several images; call it after the full "
-            "name of one, as 000.jpg.png"
+            f"{truth}: {some([mask.shown for mask in unclear])} may be the mask of several images; "
+            f"call a mask after the full name of its image, as {like[first.stem]}{ending}"
         )
     return [found[number].mask if number in found else None for number in range(len(images))]
 

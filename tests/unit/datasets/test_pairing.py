@@ -8,8 +8,9 @@ import pytest
 
 from patchbank.datasets import kolektor, plain
 from patchbank.datasets.btad import BTAD
-from patchbank.datasets.mvtec import MVTEC_AD
+from patchbank.datasets.mvtec import MVTEC_AD, MVTEC_LOCO
 from patchbank.datasets.samples import CategorySamples
+from patchbank.datasets.tree import Tree
 from patchbank.errors import DatasetError
 from tests.fixtures.trees import black, make
 
@@ -86,6 +87,46 @@ def test_trees_pair_masks_in_the_same_way(tmp_path: Path, tree: object) -> None:
     samples = layout.load(tmp_path, "tile")
     found = masks_of(samples)
     assert found == {"0.jpg": "", "0.png": f"0{ending}.png", "1.jpg": f"1{ending}.png"}
+
+
+@pytest.mark.parametrize(
+    ("layout", "good", "mask", "shown"),
+    [
+        (MVTEC_AD, "good", "1_mask.png", "1_mask.png"),
+        (MVTEC_LOCO, "good", "1/000.png", "1/"),
+        (BTAD, "ok", "1.png", "1.png"),
+    ],
+)
+def test_the_advice_for_a_mask_of_several_images_works(
+    tmp_path: Path, layout: Tree, good: str, mask: str, shown: str
+) -> None:
+    truth = tmp_path / "tile/ground_truth/cut"
+    make(
+        tmp_path,
+        *(f"tile/{split}/{good}/{n}.png" for split in ("train", "test") for n in (0, 1)),
+        *(f"tile/test/cut/{name}" for name in ("0.png", "1.bmp", "1.jpg")),
+        *(f"tile/ground_truth/cut/{mask.replace('1', n, 1)}" for n in ("0", "1")),
+    )
+    samples = layout.load(tmp_path, "tile")
+    assert masks_of(samples)["1.bmp"] == masks_of(samples)["1.jpg"] == ""
+    advice = next(line for line in samples.warnings if "of several images" in line)
+    assert f"{truth}: {shown} may be the mask of several images" in advice
+    (truth / shown).rename(truth / advice.rsplit("as ", 1)[1])
+    samples = layout.load(tmp_path, "tile")
+    assert masks_of(samples)["1.bmp"] == ""
+    assert masks_of(samples)["1.jpg"] != ""
+    assert not any("of several images" in line for line in samples.warnings)
+
+
+@pytest.mark.parametrize("name", ["1.jpg.png", "1.jpg_mask.png"])
+def test_the_full_name_of_an_image_is_enough_in_every_tree(tmp_path: Path, name: str) -> None:
+    make(
+        tmp_path,
+        *(f"tile/{split}/good/{n}.png" for split in ("train", "test") for n in (0, 1)),
+        *("tile/test/cut/1.jpg", "tile/test/cut/1.png"),
+        *(f"tile/ground_truth/cut/{mask}" for mask in (name, "1_mask.png")),
+    )
+    assert masks_of(MVTEC_AD.load(tmp_path, "tile")) == {"1.jpg": name, "1.png": "1_mask.png"}
 
 
 def test_kolektor_pairs_masks_in_the_same_way(tmp_path: Path) -> None:
