@@ -8,6 +8,7 @@ from types import TracebackType
 
 from patchbank.datasets.collect import collect, remarks_on_named
 from patchbank.errors import NotFittedError, UnknownCategoryError
+from patchbank.inspection.active_bank import ActiveBank
 from patchbank.inspection.calibrate import CalibrationReport, calibrate
 from patchbank.inspection.demands import DEFAULT_MAX_REFUSED
 from patchbank.inspection.fit import FitReport, fit
@@ -43,6 +44,8 @@ class Bank:
         self.remarks: tuple[str, ...] = ()
         self._workspace = workspace
         self._inspectors: dict[tuple[bool, bool, str], Inspector] = {}
+        # By whether it stays in the database. The inspectors share what is in memory.
+        self._active: dict[bool, ActiveBank] = {}
 
     def fit(
         self,
@@ -251,9 +254,11 @@ class Bank:
         in_database
             Find nearest neighbours in SQL instead of memory: the same verdicts, far slower.
         record
-            Whether the database is to keep the inspection.
+            Whether the database is to keep the inspection. Where not, the bank in memory judges
+            while the database is away, and `remarks` says that a newer one cannot be seen.
         on_database_loss
-            ``"judge"`` to judge by the bank in memory while the database is away, and say so in
+            ``"judge"`` to judge by the bank in memory while the database is away or refuses, and
+            say so in
             the inspection's `recorded` and `remarks`; ``"raise"`` to raise its error.
 
         Raises
@@ -331,12 +336,17 @@ class Bank:
     def _ready(self, in_database: bool, record: bool, on_database_loss: str) -> Inspector:
         key = in_database, record, on_database_loss
         if key not in self._inspectors:
+            if in_database not in self._active:
+                self._active[in_database] = ActiveBank(
+                    self._workspace, self.category, in_database=in_database
+                )
             self._inspectors[key] = Inspector(
                 self._workspace,
                 self.category,
                 in_database=in_database,
                 record=record,
                 on_database_loss=on_database_loss,
+                active=self._active[in_database],
             )
         return self._inspectors[key]
 

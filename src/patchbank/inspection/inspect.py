@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,23 +11,17 @@ from pathlib import Path
 
 from patchbank.datasets.collect import collect
 from patchbank.errors import BankGoneError, ImageError, ParameterError
+from patchbank.inspection.active_bank import ActiveBank, ReadyBank
 from patchbank.inspection.heatmaps import heatmap_path, write_heatmap
-from patchbank.inspection.in_database import DatabaseNeighbours
-from patchbank.inspection.judge import Judge
-from patchbank.inspection.matching import matching_extractor, not_calibrated
 from patchbank.inspection.recording import LOSSES, Absence, check_on_database_loss
-from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.sources import checked_name, checked_names, source_name
 from patchbank.inspection.timing import Stopwatch
-from patchbank.inspection.verdicts import Inspection, Refused, Similar, region_to_json
+from patchbank.inspection.verdicts import Inspection, Refused, region_to_json
 from patchbank.inspection.workspace import Workspace
-from patchbank.memory.calibration import Calibration
-from patchbank.memory.similarity import SimilarityIndex
 from patchbank.memory.threads import in_this_thread
 from patchbank.progress import Progress, silent
-from patchbank.store.banks import StoredBank
 from patchbank.store.inspections import NewInspection
-from patchbank.vision.extractor import Extraction, Extractor, Refusal
+from patchbank.vision.extractor import Extraction, Refusal
 from patchbank.vision.images import ImageSource
 
 DEFAULT_TOP = 10
@@ -37,45 +29,6 @@ DEFAULT_TOP = 10
 _STAGE = "inspected"
 # Every commit waits for the disk: some images share one. What is given back is recorded.
 _RECORDED_AT_ONCE = 16
-
-
-class _ReadyBank:
-    """An active bank as it was read, ready to judge."""
-
-    def __init__(self, workspace: Workspace, category: str, in_database: bool) -> None:
-        self.stored: StoredBank = workspace.database.banks.active(category, patches=not in_database)
-        self.extractor: Extractor = matching_extractor(workspace, self.stored)
-        settings = FitSettings.from_json(self.stored.settings, self.extractor.settings)
-        self._judge = None
-        if self.stored.calibration is not None:
-            calibration = Calibration.from_json(json.dumps(self.stored.calibration))
-            neighbours = DatabaseNeighbours(workspace, self.stored) if in_database else None
-            self._judge = Judge(neighbours or self.stored.features, settings, calibration)
-        references = self.stored.references
-        # By name, which is what decides between images equally similar.
-        order = sorted(range(len(references)), key=lambda index: references[index].name)
-        self._reference_names = [references[index].name for index in order]
-        self._similarity = SimilarityIndex(self.stored.embeddings[order])
-
-    @property
-    def judge(self) -> Judge:
-        """What judges by this bank; raises NotCalibratedError where nothing says what is normal."""
-        if self._judge is None:
-            raise not_calibrated(self.stored.category)
-        return self._judge
-
-    def similar(self, extraction: Extraction, top: int) -> tuple[Similar, ...]:
-        """Return the reference images most similar to an image, best first, ties by name.
-
-        What pgvector answers as well, without asking it: one question costs the database and its
-        driver more than all the arithmetic.
-        """
-        embedding = extraction.embedding - self.stored.embedding_mean
-        indices, similarities = self._similarity.most_similar(embedding, top)
-        return tuple(
-            Similar(self._reference_names[index], float(similarity))
-            for index, similarity in zip(indices, similarities, strict=True)
-        )
 
 
 class Inspector:
@@ -90,11 +43,14 @@ class Inspector:
         Leave the bank in PostgreSQL and find nearest neighbours there: the same verdicts, scores
         equal to float32 rounding, and hundreds of times the time.
     record
-        Whether the database is to keep what was judged.
+        Whether the database is to keep what was judged. Where not, it is not needed once the bank
+        is in memory: while it is away, inspections say that a newer bank cannot be seen.
     on_database_loss
-        ``"judge"`` to go on with the bank in memory while the database is away: such inspections
-        say that they were not recorded. It is asked for in the background, and used again from
-        then on. ``"raise"`` to raise its error.
+        ``"judge"`` to go on with the bank in memory while the database is away, or refuses: such
+        inspections say that they were not recorded. It is asked for in the background, and used
+        again from then on. ``"raise"`` to raise its error.
+    active
+        The bank, where it is in memory already.
 
     Raises
     ------
@@ -114,20 +70,20 @@ class Inspector:
         in_database: bool = False,
         record: bool = True,
         on_database_loss: str = "raise",
+        active: ActiveBank | None = None,
     ) -> None:
         check_on_database_loss(on_database_loss, in_database=in_database)
-        self._wanted = record
-        self._absence = Absence(self._key) if on_database_loss == "judge" else None
         self.workspace = workspace
         self.category = category
-        self._in_database = in_database
-        self._lock = threading.Lock()
-        self._bank = _ReadyBank(workspace, category, in_database)
+        self._wanted = record
+        self._active = active or ActiveBank(workspace, category, in_database=in_database)
+        goes_on = not in_database and (on_database_loss == "judge" or not record)
+        self._absence = Absence(self._active.key) if goes_on else None
 
     @property
     def bank_version(self) -> int:
         """The version that judged last."""
-        return self._bank.stored.version
+        return self._active.latest.stored.version
 
     def inspect(
         self,
@@ -206,26 +162,18 @@ class Inspector:
                         # A fit came between: on with the bank it made.
                         break
 
-    def _key(self) -> tuple[int, int]:
-        return self.workspace.database.banks.active_key(self.category)
-
-    def _current(self) -> _ReadyBank:
+    def _current(self) -> ReadyBank:
         if self._absence is None:
-            return self._newest()
+            return self._active.newest()
         if self._absence.reason is None:
             try:
                 with self.workspace.database.at_once():
-                    return self._newest()
+                    return self._active.newest()
+            except BankGoneError:
+                raise
             except LOSSES as error:
                 self._absence.begin(error)
-        return self._bank
-
-    def _newest(self) -> _ReadyBank:
-        key = self._key()
-        with self._lock:
-            if key != (self._bank.stored.category_id, self._bank.stored.version):
-                self._bank = _ReadyBank(self.workspace, self.category, self._in_database)
-            return self._bank
+        return self._active.latest
 
     def _inspect(
         self, source: ImageSource, name: str, top: int, heatmaps: Path | None
@@ -250,7 +198,7 @@ class Inspector:
 
     def _judge_alone(
         self,
-        bank: _ReadyBank,
+        bank: ReadyBank,
         top: int,
         heatmaps: Path | None,
         name: str,
@@ -290,7 +238,7 @@ class Inspector:
 
     def _judge(
         self,
-        bank: _ReadyBank,
+        bank: ReadyBank,
         top: int,
         heatmaps: Path | None,
         name: str,
@@ -320,9 +268,9 @@ class Inspector:
         return _Judged(unrecorded, bank.stored.category_id, image.sha256, stages)
 
     def _record(self, judged: Sequence[_Judged]) -> str | None:
-        """Record what was judged; return why not, where the database is away."""
+        """Record what is to be; return why the database is away, where it is."""
         if not self._wanted:
-            return None
+            return None if self._absence is None else self._absence.reason
         records = [one.record() for one in judged]
         if self._absence is None:
             self.workspace.database.inspections.record_many(records)
@@ -332,6 +280,8 @@ class Inspector:
         try:
             with self.workspace.database.at_once():
                 self.workspace.database.inspections.record_many(records)
+        except BankGoneError:
+            raise
         except LOSSES as error:
             return self._absence.begin(error)
         return None
@@ -340,14 +290,15 @@ class Inspector:
         self, judged: _Judged, timings_ms: dict[str, float], missed: str | None
     ) -> Inspection:
         """Return an inspection with its final timings, and whether it was recorded."""
+        remarks = judged.unrecorded.remarks
+        if missed is not None:
+            lacking = "not recorded" if self._wanted else "a newer bank cannot be seen"
+            remarks = (*remarks, f"{lacking}: {missed}")
         return replace(
             judged.unrecorded,
             timings_ms=timings_ms,
             recorded=self._wanted and missed is None,
-            remarks=(
-                *judged.unrecorded.remarks,
-                *(() if missed is None else (f"not recorded: {missed}",)),
-            ),
+            remarks=remarks,
         )
 
 

@@ -7,16 +7,15 @@ import time
 from collections.abc import Callable
 
 from patchbank.errors import (
-    DatabaseReadOnlyError,
-    DatabaseUnreachableError,
+    DatabaseError,
     DiskFullError,
-    EmbeddedServerError,
     ParameterError,
     PatchbankError,
 )
 
-# What passes by itself, or once somebody has seen to the server.
-LOSSES = (DatabaseUnreachableError, DatabaseReadOnlyError, DiskFullError, EmbeddedServerError)
+# Whatever a database does instead of what it was asked: it may be gone, silent, full, locked, being
+# restored, or let this role do less. All of that passes, or somebody sees to it.
+LOSSES = (DatabaseError, DiskFullError)
 _ASK_SECONDS = 0.5
 
 
@@ -56,7 +55,7 @@ class Absence:
             except LOSSES:
                 continue
             except PatchbankError:
-                # It answers, if not as one would wish: whoever asks next hears it.
+                # It answers, as that the category was forgotten: whoever asks next hears it.
                 pass
             with self._lock:
                 self._reason = None

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 
 from benchmarks import kills
 from patchbank.errors import DatabaseReadOnlyError, DatabaseUnreachableError, ParameterError
+from patchbank.inspection.bank import open_bank
 from patchbank.inspection.fit import fit
 from patchbank.inspection.inspect import Inspector
 from patchbank.inspection.settings import make_fit_settings
@@ -108,6 +110,83 @@ def test_a_server_that_takes_nothing_is_said(workspace: Workspace, database_url:
     assert Inspector(workspace, "brushed", record=False).inspect(brushed(1), name="a").score > 0
     judged = Inspector(workspace, "brushed", on_database_loss="judge").inspect(brushed(1), name="a")
     assert "read-only" in judged.remarks[0]
+
+
+REFUSALS = (
+    (
+        "alter table patchbank.inspection rename to gone",
+        "alter table patchbank.gone rename to inspection",
+        "does not exist",
+    ),
+    (
+        "alter table patchbank.category rename to gone",
+        "alter table patchbank.gone rename to category",
+        "does not exist",
+    ),
+    (
+        "alter table patchbank.inspection add constraint closed check (false) not valid",
+        "alter table patchbank.inspection drop constraint closed",
+        "violates check constraint",
+    ),
+)
+
+
+def test_judging_goes_on_whatever_the_database_says(
+    workspace: Workspace, database_url: str
+) -> None:
+    inspector = Inspector(workspace, "brushed", on_database_loss="judge")
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        for statement, undone, reason in REFUSALS:
+            connection.execute(statement.encode())
+            single = inspector.inspect(brushed(1), name="a")
+            many = list(inspector.inspect_many([brushed(1), brushed(2)]))
+            for one in (single, *many):
+                assert isinstance(one, Inspection)
+                assert not one.recorded
+                assert reason in one.remarks[0]
+            connection.execute(undone.encode())
+            begun = time.monotonic()
+            while not inspector.inspect(brushed(1), name="a").recorded:
+                assert time.monotonic() - begun < 10
+                time.sleep(0.02)
+
+
+def test_judging_goes_on_while_a_table_is_locked(workspace: Workspace, database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        name = connection.info.dbname
+        for limit in ("lock_timeout", "statement_timeout"):
+            connection.execute(f"alter database {name} reset all".encode())
+            connection.execute(f"alter database {name} set {limit} = '50ms'".encode())
+            workspace.close()
+            inspector = Inspector(workspace, "brushed", on_database_loss="judge")
+            with connection.transaction():
+                connection.execute("lock table patchbank.inspection in access exclusive mode")
+                judged = inspector.inspect(brushed(1), name="a")
+            assert "timeout" in judged.remarks[0]
+
+
+@pytest.mark.parametrize("first", [{}, {"on_database_loss": "judge"}])
+def test_a_bank_in_memory_judges_without_recording_while_the_server_is_away(
+    first: dict[str, Any], graphs_home: Path, surfaces: Surfaces, tmp_path: Path
+) -> None:
+    server = EmbeddedServer(tmp_path / "home", idle_minutes=60)
+    server.connect(lambda conninfo: psycopg.connect(conninfo)).close()
+    try:
+        with open_bank("brushed", home=graphs_home, database_url=server.conninfo()) as bank:
+            bank.fit(surfaces.train, image_size=96)
+            before = bank.inspect(brushed(1), **first)
+            unrecorded = bank.inspect_many([brushed(1)] * 40, record=False)
+            next(unrecorded)
+            server.stop()
+            during = bank.inspect(brushed(1), record=False)
+            assert (during.recorded, during.score) == (False, before.score)
+            assert during.remarks[0].startswith("a newer bank cannot be seen: cannot reach")
+            *_, last = unrecorded
+            assert isinstance(last, Inspection)
+            assert last.remarks[0].startswith("a newer bank cannot be seen: cannot reach")
+            assert bank.inspect(brushed(1), on_database_loss="judge").score == before.score
+    finally:
+        server.stop()
 
 
 def test_a_bank_in_the_database_cannot_judge_without_it(workspace: Workspace) -> None:
