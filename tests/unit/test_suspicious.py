@@ -7,7 +7,9 @@ import pytest
 
 from patchbank.inspection.gather import ReferenceImage
 from patchbank.inspection.reduction import reduction_remarks
+from patchbank.inspection.remarks import fewer_images, moved_threshold, near_copies_remark
 from patchbank.inspection.suspicious import find_suspicious
+from patchbank.memory.calibration import conformal_threshold
 from patchbank.vision.preprocess import Preprocessing
 
 
@@ -74,3 +76,56 @@ def test_a_reduction_that_hides_defects_is_said(
     said = " ".join(reduction_remarks([image], Preprocessing(side)))
     assert all(text in said for text in texts)
     assert bool(said) is bool(texts)
+
+
+def _sized(*sizes: tuple[int, int]) -> list[ReferenceImage]:
+    return [ReferenceImage("a.png", None, "", "", width, height, b"") for width, height in sizes]
+
+
+def test_a_reduction_is_said_of_those_images_that_it_hides_something_of() -> None:
+    mixed = _sized(*[(224, 224)] * 5, *[(1000, 1000)] * 4)
+    (said,) = reduction_remarks(mixed, Preprocessing(224))
+    assert said.startswith("4 of 9 images are reduced 4.5 times: defects under about 10 pixels")
+    assert "--image-size 896" in said
+    turned = " ".join(reduction_remarks(_sized((200, 150), (150, 200)), Preprocessing(224)))
+    assert "1 of 2 images is squeezed to a square, 1.33 times more across than down" in turned
+    assert "1.33 times more down than across" in turned
+    assert reduction_remarks(_sized(*[(300, 300)] * 20, (1000, 1000)), Preprocessing(224)) == ()
+
+
+@pytest.mark.parametrize(("size", "crop", "left_out"), [(896, 224, "94 %"), (256, 224, None)])
+def test_a_crop_that_hides_most_is_said(size: int, crop: int, left_out: str | None) -> None:
+    said = reduction_remarks(_sized((300, 300)), Preprocessing(size, crop))
+    assert [left_out in one and "--center-crop" in one for one in said if left_out] == (
+        [True] if left_out else []
+    )
+    assert bool(said) is (left_out is not None)
+
+
+def test_many_near_copies_are_said() -> None:
+    random = np.random.default_rng(0)
+    # Two kinds of parts, each alike: near copies are judged within a kind.
+    kinds = np.repeat(random.normal(0, 5, (2, 64)), 30, axis=0)
+    different = (kinds + random.normal(0, 1, (60, 64))).astype(np.float32)
+    assert near_copies_remark(different) == []
+    copies = (different[::4] + random.normal(0, 0.05, (15, 64))).astype(np.float32)
+    (said,) = near_copies_remark(np.concatenate([different, copies]))
+    assert said.startswith("30 of 75 images have a near copy among them")
+    # One picture saved twice among many is left in peace, and two images have no others.
+    assert near_copies_remark(np.concatenate([different, copies[:1]])) == []
+    assert near_copies_remark(different[:2]) == []
+
+
+def test_a_threshold_that_moves_far_or_rests_on_fewer_is_said() -> None:
+    before = {"scores": list(range(1, 31))}
+    threshold = conformal_threshold([30.0, 50.0, 20.0, 10.0, 5.0])
+    assert "from 30 to 50" in moved_threshold(before, threshold)[0]
+    assert "from 30 to 10" in moved_threshold(before, conformal_threshold([10.0]))[0]
+    assert moved_threshold(before, conformal_threshold([35.0])) == []
+    assert moved_threshold(None, threshold) == []
+    assert (
+        "rests on 5 images, that of the bank it replaces on 30"
+        in (fewer_images(before, threshold)[0])
+    )
+    assert fewer_images(before, conformal_threshold(range(25))) == []
+    assert fewer_images(None, threshold) == []

@@ -23,7 +23,8 @@ from patchbank.inspection.demands import (
 from patchbank.inspection.gather import THUMBNAIL_SIDE, References
 from patchbank.inspection.indistinct import why_useless
 from patchbank.inspection.matching import matching_extractor
-from patchbank.inspection.remarks import too_few_images
+from patchbank.inspection.reduction import reduction_remarks
+from patchbank.inspection.remarks import moved_threshold, near_copies_remark, too_few_images
 from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.sources import checked_names, without
 from patchbank.inspection.suspicious import Suspicious, find_suspicious
@@ -228,7 +229,10 @@ def calibrate(
     remarks = [*found] if report.warning is None else [*found, report.warning]
     remarks += [] if suspicious is None else [suspicious.describe("calibrate")]
     remarks += too_few_images(threshold)
+    remarks += moved_threshold(stored.calibration, threshold)
     remarks += refused_remark(len(refused), len(sources))
+    remarks += near_copies_remark(scored.embeddings)
+    remarks += reduction_remarks(references.images, settings.extractor.preprocessing)
     return replace(report, remarks=tuple(remarks))
 
 

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from patchbank.datasets.collect import collect
-from patchbank.errors import SuspiciousImagesError
+from patchbank.errors import NotFittedError, SuspiciousImagesError, UnknownCategoryError
 from patchbank.inspection.demands import DEFAULT_MAX_REFUSED, demands_of
 from patchbank.inspection.learn import LearnedBank, learn
 from patchbank.inspection.memory_limit import checked_limit
+from patchbank.inspection.remarks import fewer_images
 from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.sources import checked_names, without
 from patchbank.inspection.suspicious_pictures import write_suspicious
@@ -184,11 +185,20 @@ def fit(
     )
     if strict and bank.suspicious is not None:
         raise SuspiciousImagesError(f"nothing was stored; {bank.suspicious.describe()}")
-    bank = replace(bank, remarks=(*found, *bank.remarks))
     with watch.stage("database"):
+        fewer = fewer_images(_present_calibration(workspace, category), bank.threshold)
+        bank = replace(bank, remarks=(*found, *bank.remarks, *fewer))
         version = save(workspace, category, bank)
     timings = {**bank.timings_s, **watch.seconds, "total": watch.total()}
     return FitReport(category, version, bank, timings, pictures)
+
+
+def _present_calibration(workspace: Workspace, category: str) -> dict[str, Any] | None:
+    """Return the calibration of the category's active bank, if it has one."""
+    try:
+        return workspace.database.banks.active(category, patches=False).calibration
+    except (UnknownCategoryError, NotFittedError):
+        return None
 
 
 def _expected_bytes(settings: FitSettings, images: int) -> int:

@@ -8,6 +8,9 @@ import numpy.typing as npt
 # Embeddings this near, as a share of their length, are of one image: computed twice they differ by
 # rounding, and by less than the noise of a camera.
 _SAME_IMAGE = 1e-3
+# The nearest other beside the quarter of all others: solar cells have 0.26 and more, saved again as
+# JPEG in other qualities, shifted by a pixel or with a little noise 0.1 to 0.3.
+_NEAR_COPY = 0.25
 # References whose nearest others are looked for: more would tell no more.
 _MOST_ASKED = 2_000
 _BLOCK = 4_096
@@ -114,3 +117,28 @@ def _shifted(
 ) -> npt.NDArray[np.float64]:
     wide = embeddings.astype(np.float64)
     return wide if offset is None else wide + offset
+
+
+def near_copies(embeddings: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    """Return which embeddings have another that is nearly the same: of the same photograph, say.
+
+    The distance to the nearest other is small beside that to a quarter of all others, which images
+    of a few kinds, each alike, do not make small: photographs of different parts differ too.
+
+    Parameters
+    ----------
+    embeddings
+        float32 (n, e); of more than 2,000 so many are taken, evenly spread. Of two nothing is
+        known: they have no others.
+    """
+    count = len(embeddings)
+    if count < 3:
+        return np.zeros(count, np.bool_)
+    taken = np.unique(np.linspace(0, count - 1, min(count, _MOST_ASKED)).astype(np.int64))
+    # Around their mean, lest the squares of long vectors hide small differences.
+    wide = _shifted(embeddings[taken], -embeddings[taken].mean(axis=0))
+    squares = np.einsum("ne,ne->n", wide, wide)
+    distances = np.sqrt(np.maximum(squares[:, None] + squares - 2 * wide @ wide.T, 0))
+    np.fill_diagonal(distances, np.inf)
+    ordered = np.sort(distances, axis=1)
+    return np.asarray(ordered[:, 0] < _NEAR_COPY * ordered[:, max(1, (len(taken) - 1) // 4)])

@@ -131,6 +131,27 @@ def test_only_pixels_decide_whether_it_is_the_same_picture(
         assert found.similar[0].image == "image-0000 (3)"
 
 
+def test_a_calibration_and_a_smaller_fit_say_what_they_hide_and_change(
+    workspace: Workspace, surfaces: Surfaces
+) -> None:
+    learned = sorted(surfaces.train.iterdir())[:16]
+    # Brushed in the other direction.
+    turned = [np.asarray(Image.open(path)).swapaxes(0, 1) for path in surfaces.good.iterdir()]
+    # Saved again a little brighter, and larger.
+    larger = [Image.fromarray(pixels + step) for pixels in turned[:4] for step in (0, 1)]
+    copies = [np.asarray(image.resize((256, 256))) for image in larger]
+    with workspace:
+        first = fit(workspace, "brushed", learned, SETTINGS)
+        assert "replaces" not in str(first.bank.remarks)
+        report = calibrate(workspace, "brushed", turned + copies, force=True)
+        said = "\n".join(report.remarks)
+        assert "the threshold goes from " in said
+        assert "8 of 16 images are reduced 4 times" in said
+        assert " of 16 images have a near copy among them" in said
+        again = fit(workspace, "brushed", learned[:5], SETTINGS)
+        assert "rests on 5 images, that of the bank it replaces on 16" in again.bank.remarks[-1]
+
+
 def test_another_calibration_takes_the_place_of_the_one_before(
     workspace: Workspace, surfaces: Surfaces
 ) -> None:
