@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from patchbank.datasets.samples import CategorySamples, Sample
+from patchbank.descriptors import above_standard
 from patchbank.errors import ReportError
 from patchbank.files import LARGEST_TEXT, read_regular
 from patchbank.inspection.settings import FitSettings
@@ -107,7 +108,8 @@ class KeptResults:
             If another one is writing there.
         """
         with writing_report(self.folder):
-            descriptor = os.open(self.folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+            descriptor = above_standard(os.open(self.folder / _LOCK, flags, 0o666))
         try:
             with writing_report(self.folder):
                 try:

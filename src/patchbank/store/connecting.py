@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 
+from patchbank.descriptors import fill_standard_descriptors
 from patchbank.store._inherited import let_go_in_children
 from patchbank.store.failures import Place, explain_connecting
 from patchbank.store.pool import LimitedConnection
@@ -40,6 +41,9 @@ def connect(place: Place, limits: Limits, *, patient: bool = False) -> LimitedCo
 
     If `patient`, for one that is away too: it was there before.
     """
+    # A connection with such a number would be sent whatever a library prints. A program may close
+    # them long after it opened the database.
+    fill_standard_descriptors()
     deadline = time.monotonic() + limits.connect
     while True:
         try:
@@ -78,6 +82,7 @@ def _new(conninfo: str, limits: Limits) -> LimitedConnection:
 
 def lives(place: Place, limits: Limits) -> bool:
     """Return whether the server answers others, while one of us waits for it."""
+    fill_standard_descriptors()
     conninfo = place.server.conninfo() if place.server else place.conninfo
     try:
         with contextlib.closing(_new(conninfo, limits)) as connection:

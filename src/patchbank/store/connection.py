@@ -14,7 +14,6 @@ from types import TracebackType
 
 import psycopg
 
-from patchbank.descriptors import fill_standard_descriptors
 from patchbank.errors import DatabaseError, DatabaseReadOnlyError, DiskFullError
 from patchbank.forks import Opener
 from patchbank.store import queries
@@ -377,8 +376,6 @@ def open_database(
     PgvectorMissingError, DatabaseTooNewError, DatabaseError, DiskFullError
         When the database cannot be used.
     """
-    # A connection with such a number would be sent whatever a library prints.
-    fill_standard_descriptors()
     server = EmbeddedServer(home, idle_minutes=idle_minutes) if url is None else None
     place = Place(url, server)
     connection = connect(place, limits)

@@ -6,15 +6,18 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from itertools import combinations
 from pathlib import Path
 
 import psutil
 import pytest
 
+from patchbank.inspection.kept_results import KeptResults
 from patchbank.store._locks import FileLock
 from patchbank.store.embedded import EmbeddedServer
+from patchbank.vision.backbones import shelf
 
 # With the first database open, looks where its own descriptors are.
 OPEN = """
@@ -30,6 +33,24 @@ with open_database(None, home, idle_minutes=60) as database:
         for number in range(3) if os.path.lexists(f"/proc/self/fd/{number}")
     } if sys.platform == "linux" else {}
     Path(sys.argv[2]).write_text(json.dumps({"pid": database.status().pid, "low": low}))
+"""
+# Closes its standard streams once the database is open, and loses its connection.
+RECONNECT = """
+import contextlib
+import json
+import os
+import sys
+from pathlib import Path
+from patchbank.errors import DatabaseUnreachableError
+from patchbank.store.connection import open_database
+with open_database(None, Path(sys.argv[1]), idle_minutes=60) as database:
+    for stream in range(3):
+        os.close(stream)
+    with contextlib.suppress(DatabaseUnreachableError), database.connection() as connection:
+        connection.close()
+    database.categories.list()
+    low = [os.readlink(f"/proc/self/fd/{stream}") for stream in range(3)]
+    Path(sys.argv[2]).write_text(json.dumps(low))
 """
 CLOSED = [streams for count in (1, 2, 3) for streams in combinations("012", count)]
 
@@ -86,6 +107,13 @@ def test_the_server_keeps_its_lock(streams: tuple[str, ...], home: Path, tmp_pat
             process.kill()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="descriptors are looked at in /proc")
+def test_no_later_connection_is_a_standard_stream(home: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", RECONNECT, str(home), str(tmp_path / "seen")]
+    subprocess.run(command, check=False, timeout=120)
+    assert json.loads((tmp_path / "seen").read_text()) == [os.devnull] * 3
+
+
 @pytest.mark.parametrize(
     ("streams", "code"), [(("0",), 0), (("0", "2"), 0), (("1",), 2), (("0", "1", "2"), 2)]
 )
@@ -111,14 +139,39 @@ def test_no_traceback_for_want_of_a_stream(word: str, streams: tuple[str, ...]) 
     assert "Traceback" not in done.stderr
 
 
-def test_a_lock_is_never_a_standard_stream(tmp_path: Path) -> None:
+@contextmanager
+def _standard_input_closed() -> Iterator[None]:
     kept = os.dup(0)
     os.close(0)
     try:
-        with FileLock(tmp_path / "lock") as lock:
-            assert lock.descriptor > 2
-            with pytest.raises(OSError, match="Bad file descriptor"):
-                os.fstat(0)
+        yield
     finally:
         os.dup2(kept, 0)
         os.close(kept)
+
+
+def _lock_of_the_database(folder: Path) -> AbstractContextManager[object]:
+    return FileLock(folder / "lock")
+
+
+def _lock_of_a_benchmark(folder: Path) -> AbstractContextManager[object]:
+    return KeptResults(folder).locked()
+
+
+def _lock_of_a_backbone(folder: Path) -> AbstractContextManager[object]:
+    return shelf.locked("some-network")
+
+
+@pytest.mark.parametrize("lock", [_lock_of_the_database, _lock_of_a_benchmark, _lock_of_a_backbone])
+def test_a_lock_is_never_a_standard_stream(
+    lock: Callable[[Path], AbstractContextManager[object]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PATCHBANK_HOME", str(tmp_path))
+    with (
+        _standard_input_closed(),
+        lock(tmp_path),
+        pytest.raises(OSError, match="Bad file descriptor"),
+    ):
+        os.fstat(0)

@@ -24,6 +24,7 @@ from typing import Any, Final, Literal
 from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from patchbank.descriptors import above_standard
 from patchbank.errors import ParameterError, WeightsError
 from patchbank.files import LARGEST_WEIGHTS, open_regular, read_regular
 from patchbank.links import opened_folder, resolve_trusted
@@ -254,7 +255,7 @@ def locked(name: str) -> Iterator[Path]:
     with opened_folder(place, make=True) as opened:
         # A link in its place must not have another file made or emptied.
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(opened / _LOCK, flags, 0o644)
+        descriptor = above_standard(os.open(opened / _LOCK, flags, 0o644))
     with os.fdopen(descriptor, "wb") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
