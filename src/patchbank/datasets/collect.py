@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from patchbank.datasets.folders import Found, describe_content, find_each, look_below
-from patchbank.datasets.good_only import refuse_dataset
-from patchbank.datasets.layout import GOOD_NAMES, plain_name, some
+from patchbank.datasets.good_only import refuse_dataset, refuse_together, remarks_on_bad_names
+from patchbank.datasets.layout import some
 from patchbank.datasets.mask_like import (
     depth_data_among,
     image_stem_of,
     is_mask_name,
     marks_something,
     masks_among,
+    photographs_called_masks,
 )
 from patchbank.errors import DatasetError, NoImagesError
 from patchbank.spelling import composed
@@ -53,7 +54,8 @@ def collect(paths: Sequence[str | Path], *, good_only: bool = False) -> Collecte
     images: list[Path] = []
     remarks: list[str] = []
     unread: list[Path] = []
-    for given, found in zip(paths, find_each(paths), strict=True):
+    each = find_each(paths)
+    for given, found in zip(paths, each, strict=True):
         unread += found.unread
         if found.base is None:
             images += found.images
@@ -61,14 +63,17 @@ def collect(paths: Sequence[str | Path], *, good_only: bool = False) -> Collecte
             continue
         chosen = _without_others(found, remarks)
         if good_only:
-            if not _is_chosen_as_good(given, found.base, chosen.parts):
-                refuse_dataset(found.base, chosen.parts)
+            refuse_dataset(found.base, chosen.parts, named=not Path(given).expanduser().is_dir())
             parts = _without_marked(found.base, chosen, remarks)
         else:
             parts = chosen.parts
         if found.images and not parts:
             raise NoImagesError(f"{given} holds no image of a part: {'; '.join(remarks)}")
         images += parts
+    if good_only and (len(each) > 1 or each[0].base is None):
+        refuse_together(images)
+    if good_only:
+        remarks += remarks_on_bad_names(images)
     if unread:
         remarks.append(remark_on_unread(unread))
     return Collected(tuple(images), tuple(remarks))
@@ -107,9 +112,17 @@ def required_images(folder: Path, remarks: list[str]) -> list[Path]:
     return images
 
 
-def remarks_on_named(images: Iterable[object]) -> list[str]:
-    """Return a remark on images that were named one by one, and are called like masks."""
+def remarks_on_named(images: Iterable[object], *, good_only: bool = False) -> list[str]:
+    """Return a remark on images that were named one by one, and are called like masks.
+
+    Raises
+    ------
+    DatasetError
+        As `collect`, of those that are paths.
+    """
     paths = [Path(image) for image in images if isinstance(image, str | Path)]
+    if good_only:
+        refuse_together(paths)
     masks = [path.name for path in paths if is_mask_name(path)]
     own = [path.name for path in paths if is_own_picture(path)]
     remarks = []
@@ -123,6 +136,8 @@ def remarks_on_named(images: Iterable[object]) -> list[str]:
             f"{_counted(own, 'picture', 'pictures')} that patchbank wrote itself taken, since you "
             f"named {_it(own)}: {some(own)}"
         )
+    if good_only:
+        remarks += remarks_on_bad_names(paths)
     return remarks
 
 
@@ -162,15 +177,14 @@ def _without_others(found: Found, remarks: list[str]) -> _Sorted:
             remarks.append(
                 f"{_counted(names, *text.split('|'))} left out in {found.base}: {some(names)}"
             )
-    return _Sorted([file for file in rest if file not in masks], masks)
-
-
-def _is_chosen_as_good(given: str | Path, base: Path, images: Sequence[Path]) -> bool:
-    """Whether a glob, as ``data/*/good/*.png``, chose good images from a data set."""
-    return not Path(given).expanduser().is_dir() and all(
-        any(plain_name(part) in GOOD_NAMES for part in image.relative_to(base).parent.parts)
-        for image in images
-    )
+    parts = [file for file in rest if file not in masks]
+    doubtful = [file.name for file in photographs_called_masks(parts, found.base)]
+    if doubtful:
+        remarks.append(
+            f"{_counted(doubtful, 'image is', 'images are')} called like the mask of another in "
+            f"{found.base} and taken, since no mask looks like that: {some(doubtful)}"
+        )
+    return _Sorted(parts, masks)
 
 
 def _without_marked(base: Path, chosen: _Sorted, remarks: list[str]) -> list[Path]:

@@ -9,41 +9,24 @@ from pathlib import Path
 
 from patchbank.datasets.folders import (
     describe_content,
-    images_below,
     is_image_name,
     is_left_out,
     natural_key,
 )
+from patchbank.datasets.words import is_good_name
 from patchbank.errors import DatasetError
 from patchbank.files import LARGEST_TEXT, read_regular
 from patchbank.spelling import composed, nearest
 
-# What people call good images and defective ones where a layout has another name for them; see
-# `plain_name`.
-GOOD_NAMES = frozenset({"good", "ok", "normal", "goods", "defectfree", "nodefect", "nodefects"})
-BAD_NAMES = frozenset(
-    {"bad", "ng", "ko", "nok", "nio", "notok", "notgood", "nogood", "faulty", "fail", "failed"}
-    | {"defect", "defects", "defective", "anomaly", "anomalies", "anomalous", "abnormal", "scrap"}
-    | {"reject", "rejects", "rejected", "logicalanomalies", "structuralanomalies"}
-)
 TEST_SHARE = 0.2
 _SHOWN = 5
 _LONGEST_SHOWN = 300
-# What people call the folder of masks.
-MASK_FOLDERS = frozenset(
-    {"groundtruth", "groundtruths", "gt", "mask", "masks", "segmentation", "segmentations"}
-)
 
 
 def subfolders(folder: Path) -> list[Path]:
     """Return the folders in a folder, in natural order, hidden and system ones left out."""
     below = (entry for entry in folder.iterdir() if entry.is_dir())
     return sorted((entry for entry in below if not is_left_out(entry.name)), key=natural_key)
-
-
-def plain_name(name: str) -> str:
-    """Return a folder's name for comparing: small, without signs between words."""
-    return name.lower().replace("_", "").replace("-", "").replace(" ", "")
 
 
 def found(folder: Path) -> str:
@@ -121,11 +104,6 @@ def shown(path: str | Path) -> str:
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:half]}…{text[-half:]}"
 
 
-def looks_like_masks(folder: Path) -> bool:
-    """Whether a folder is called as folders of masks are, and holds images."""
-    return plain_name(folder.name) in MASK_FOLDERS and bool(images_below(folder))
-
-
 def require_folder(root: Path, expected: str) -> None:
     """Refuse a root that is no folder.
 
@@ -163,7 +141,7 @@ def has_images(folder: Path) -> bool:
 
 
 def refuse_other_good_name(split: Path, good: str) -> None:
-    """Refuse `Good` or `ok`, which would otherwise pass for a kind of defect.
+    """Refuse `Good`, `ok` or `pass`, which would otherwise pass for a kind of defect.
 
     Raises
     ------
@@ -171,8 +149,9 @@ def refuse_other_good_name(split: Path, good: str) -> None:
         If a folder has such a name.
     """
     for folder in subfolders(split):
-        if folder.name != good and plain_name(folder.name) in GOOD_NAMES:
-            raise DatasetError(f"expected {split / good}, found {folder}; rename it to {good}")
+        if folder.name != good and is_good_name(folder.name):
+            remedy = "move its images" if (split / good).is_dir() else "rename it"
+            raise DatasetError(f"expected {split / good}, found {folder}; {remedy} to {good}")
 
 
 def held_out(names: Sequence[str]) -> set[str]:

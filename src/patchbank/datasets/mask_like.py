@@ -1,8 +1,10 @@
-"""Which pictures among images of parts are masks: by folder, by name, by content.
+"""Which pictures among images of parts are masks: by name or folder and content, or by content.
 
-Some names say it by themselves (``ground_truth/``, ``000_mask.png``). Others are names of products
-or views as well (``labels/``, ``front_label.png``): there the content decides, too. A picture with
-any name is a mask if it has but the values 0 and 255, or 0 and 1, and an image has its name.
+Names and folders of masks (``000_mask.png``, ``gt/``) are names of products, views and kinds of
+defect as well, so that the content decides, too: a mask has few colours, or it is grey, mostly of
+one value, and an image has its name. A picture with any name is a mask if it has but the values 0
+and 255, or 0 and 1, and an image has its name. A dead camera's frame has one value only: content
+alone never makes a mask of it.
 """
 
 from __future__ import annotations
@@ -12,26 +14,35 @@ import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from patchbank.datasets.layout import MASK_FOLDERS, plain_name
+from patchbank.datasets.words import words
 from patchbank.errors import ImageError
 from patchbank.files import open_regular
 from patchbank.spelling import composed
 from patchbank.vision.images import decode
 
-_FOLDERS = MASK_FOLDERS | {"annotation", "annotations"}
-_FOLDER_IF_FLAT = re.compile(r"masks?|labels?|labelids|seg|segs|gts?|.*(mask|groundtruth|_gt).*")
-_NAME = re.compile(r"(.*?)[-_. ]+(masks?|gt|ground[-_ ]?truth)[-_ ]?\d{0,3}", re.IGNORECASE)
+# Words in the names of folders of masks.
+_FOLDER_WORDS = frozenset(
+    {"anno", "annot", "annotation", "annotations", "gt", "gts", "label", "labels", "seg", "segs"}
+    | {"segmentation", "segmentations", "truth"}
+)
+_IN_FOLDER = re.compile("mask|groundtruth")
+_NAME = re.compile(r"(.*?)[-_. ]+(masks?|gt|ground[-_ ]?truth)[-_ ]?\d*", re.IGNORECASE)
 _NAME_IF_FLAT = re.compile(
-    r"(.*?)[-_. ]*(masks?|seg|segmentation|labels?|annotations?|gt)[-_ ]?\d{0,3}", re.IGNORECASE
+    r"(.*?)[-_. ]*(masks?|seg|segmentation|labels?|annotations?|gt)([-_ ].*|\d*)", re.IGNORECASE
 )
 _PREFIX_IF_FLAT = re.compile(r"(mask|gt|label|seg|ground_?truth)[-_ .]?(.*)", re.IGNORECASE)
 # Distinct colours of a mask that has one for each kind.
 _MOST_COLOURS = 64
+# Share of a mask's pixels that have nearly one value; JPEG and soft edges spread it a little.
+_BACKGROUND_SHARE = 0.5
+_SPREAD = 5
 # Beside the colour images of MVTec 3D-AD: positions and distances, no pictures of the part.
 _COLOUR_FOLDER = "rgb"
 _DEPTH_FOLDERS = frozenset({"xyz", "depth", "pcd", "z"})
@@ -45,16 +56,58 @@ def masks_among(files: Sequence[Path], base: Path | None) -> set[Path]:
     base
         The folder they were found below; names of folders above it say nothing.
     """
-    masks = {file for file in files if _named_as_mask(file, base)}
+    looks = _Looks()
+    called = {file for file in files if _called_like_mask(file, base)}
+    images = {composed(file.stem) for file in files if file not in called}
+    # Where photographs are called like masks, the name says little of those beside them.
+    photographed = {file.parent for file in called if looks[file].is_photograph}
+    masks = {
+        file
+        for file in called
+        if looks[file].is_mask(
+            has_image=_has_image(file, images), beside_photographs=file.parent in photographed
+        )
+    }
+    rest = [file for file in files if file not in called]
+    if base is not None and is_mask_folder(base.absolute().name):
+        # The folder given itself may be called after a product.
+        photographed = {file.parent for file in rest if looks[file].is_photograph}
+        masks |= {
+            file for file in rest if looks[file].has_few_colours and file.parent not in photographed
+        }
+    return masks | _masks_by_content([file for file in rest if file not in masks], looks)
+
+
+def photographs_called_masks(files: Sequence[Path], base: Path | None) -> list[Path]:
+    """Return the images, of those that are no masks, which have the name of one and an image."""
+    called = [file for file in files if _called_like_mask(file, base)]
+    images = {composed(file.stem) for file in set(files).difference(called)}
+    return [file for file in called if _has_image(file, images)]
+
+
+def _masks_by_content(files: Sequence[Path], looks: _Looks) -> set[Path]:
+    """Return the pictures of two values that have an image's name, in its folder or their own."""
     by_stem: dict[str, list[Path]] = defaultdict(list)
+    by_folder: dict[Path, list[Path]] = defaultdict(list)
     for file in files:
-        if file not in masks:
-            by_stem[composed(file.stem)].append(file)
+        by_stem[composed(file.stem)].append(file)
+        by_folder[file.parent].append(file)
+
+    @cache
+    def holds_masks_only(folder: Path) -> bool:
+        # That of a camera has photographs besides.
+        return all(_may_be_bilevel(file) and looks[file].colours <= 2 for file in by_folder[folder])
+
+    masks: set[Path] = set()
     for group in by_stem.values():
-        if len(group) > 1:
-            bilevel = {file for file in group if _may_be_bilevel(file) and _is_bilevel(file)}
-            if len(bilevel) < len(group):
-                masks |= bilevel
+        if len(group) < 2:
+            continue
+        bilevel = {file for file in group if _may_be_bilevel(file) and looks[file].is_bilevel}
+        images = {file.parent for file in group if file not in bilevel}
+        if images:
+            masks |= {
+                file for file in bilevel if file.parent in images or holds_masks_only(file.parent)
+            }
     return masks
 
 
@@ -89,25 +142,24 @@ def marks_something(mask: Path) -> bool | None:
     return None if pixels is None else bool(pixels.any())
 
 
-def _named_as_mask(file: Path, base: Path | None) -> bool:
-    if is_mask_name(file):
-        return True
+def _called_like_mask(file: Path, base: Path | None) -> bool:
     inner = file.parent.relative_to(base).parts if base and base in file.parents else ()
-    if any(plain_name(folder) in _FOLDERS for folder in inner):
-        return True
-    # The folder given itself may be called after a product.
-    folders = inner if base is None else (*inner, base.absolute().name)
-    hinted = (
-        any(_FOLDER_IF_FLAT.fullmatch(name) for folder in folders for name in _spellings(folder))
-        or _NAME_IF_FLAT.fullmatch(file.stem)
-        or _PREFIX_IF_FLAT.fullmatch(file.stem)
+    return (
+        any(map(is_mask_folder, inner))
+        or _NAME.fullmatch(file.stem) is not None
+        or _NAME_IF_FLAT.fullmatch(file.stem) is not None
+        or _PREFIX_IF_FLAT.fullmatch(file.stem) is not None
     )
-    return bool(hinted) and _is_flat(file)
 
 
-def _spellings(folder: str) -> tuple[str, str]:
-    """Return a folder's name with one sign between its words, and without any."""
-    return folder.lower().replace("-", "_").replace(" ", "_"), plain_name(folder)
+def is_mask_folder(name: str) -> bool:
+    """Whether a folder is called as folders of masks are: ``gt``, ``defect_masks``."""
+    in_name = words(name)
+    return not _FOLDER_WORDS.isdisjoint(in_name) or _IN_FOLDER.search("".join(in_name)) is not None
+
+
+def _has_image(mask: Path, stems: set[str]) -> bool:
+    return composed(mask.stem) in stems or composed(image_stem_of(mask)) in stems
 
 
 def _may_be_bilevel(file: Path) -> bool:
@@ -129,22 +181,70 @@ def _may_be_bilevel(file: Path) -> bool:
     return True
 
 
-def _is_bilevel(file: Path) -> bool:
-    pixels = _pixels(file)
-    if pixels is None:
-        return False
-    return bool((pixels <= 1).all() or ((pixels == 0) | (pixels == 255)).all())
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What a picture shows, as far as it tells a mask from a photograph.
+
+    Attributes
+    ----------
+    colours
+        How many distinct ones it has; 0 where it cannot be read.
+    is_bilevel
+        Whether it has two, of the values 0 and 255 or 0 and 1.
+    is_plain
+        Whether it is grey and mostly of one value.
+    """
+
+    colours: int = 0
+    is_bilevel: bool = False
+    is_plain: bool = True
+
+    @property
+    def has_few_colours(self) -> bool:
+        """Whether it has as few colours as a mask, and more than one."""
+        return 1 < self.colours <= _MOST_COLOURS
+
+    @property
+    def is_photograph(self) -> bool:
+        return self.colours > _MOST_COLOURS and not self.is_plain
+
+    def is_mask(self, *, has_image: bool, beside_photographs: bool) -> bool:
+        """Whether a picture that is called like a mask is one."""
+        if beside_photographs:
+            return has_image and self.has_few_colours
+        return self.has_few_colours or (has_image and self.is_plain)
 
 
-def _is_flat(file: Path) -> bool:
-    """Whether a picture has as few colours as a mask has and no photograph."""
+class _Looks(dict[Path, _Look]):
+    """Looks of files, each decoded once."""
+
+    def __missing__(self, file: Path) -> _Look:
+        self[file] = look = _look(file)
+        return look
+
+
+def _look(file: Path) -> _Look:
     pixels = _pixels(file)
     if pixels is None:
-        return False
-    wide = pixels.astype(np.uint32)
-    return len(np.unique((wide[..., 0] << 16) | (wide[..., 1] << 8) | wide[..., 2])) <= (
-        _MOST_COLOURS
+        return _Look()
+    values = np.bincount(pixels[..., 0].ravel(), minlength=256)
+    is_grey = not np.ptp(pixels, axis=2).any()
+    colours = int(np.count_nonzero(values)) if is_grey else _count_colours(pixels)
+    background = np.convolve(values, np.ones(_SPREAD)).max() / values.sum()
+    return _Look(
+        colours,
+        colours == 2 and bool((pixels <= 1).all() or ((pixels == 0) | (pixels == 255)).all()),
+        is_grey and bool(background >= _BACKGROUND_SHARE),
     )
+
+
+def _count_colours(pixels: npt.NDArray[np.uint8]) -> int:
+    """Return how many colours there are; of a photograph, how many at least."""
+    few = _count_colours(pixels[::8, ::8]) if max(pixels.shape) > 256 else 0
+    if few > _MOST_COLOURS:
+        return few
+    wide = pixels.astype(np.uint32)
+    return len(np.unique((wide[..., 0] << 16) | (wide[..., 1] << 8) | wide[..., 2]))
 
 
 def _pixels(file: Path) -> npt.NDArray[np.uint8] | None:

@@ -19,14 +19,12 @@ from pathlib import Path
 
 from patchbank.datasets.collect import parts_below, required_images
 from patchbank.datasets.folders import describe_content
+from patchbank.datasets.good_only import refuse_defects_below
 from patchbank.datasets.layout import (
-    BAD_NAMES,
-    GOOD_NAMES,
     found,
     has_images,
     held_out,
     name_below,
-    plain_name,
     require_category,
     require_folder,
     some,
@@ -34,6 +32,7 @@ from patchbank.datasets.layout import (
 )
 from patchbank.datasets.pairing import masks_by_name, pair_masks
 from patchbank.datasets.samples import GOOD, CategorySamples, Mask, Sample
+from patchbank.datasets.words import is_good_name, quality_of
 from patchbank.errors import DatasetError
 from patchbank.spelling import composed
 
@@ -60,7 +59,7 @@ def list_categories(root: str | Path) -> list[str]:
     if root.name == GOOD and has_images(root):
         raise DatasetError(f"{root} is the folder of good images; give its parent")
     for folder in subfolders(root):
-        if plain_name(folder.name) in GOOD_NAMES:
+        if is_good_name(folder.name):
             raise DatasetError(f"expected {root / GOOD}, found {folder}; rename it to {GOOD}")
     raise DatasetError(f"expected {root / GOOD} with the good images; {found(root)}")
 
@@ -78,6 +77,7 @@ def load(root: str | Path, category: str) -> CategorySamples:
     folder = root if (root / GOOD).is_dir() else root / category
     warnings: list[str] = []
     good = required_images(folder / GOOD, warnings)
+    refuse_defects_below(folder / GOOD, good)
     if len(good) < 2:
         raise DatasetError(
             f"{folder / GOOD} holds one image; at least two are needed, to learn from and to judge"
@@ -128,7 +128,7 @@ def _refuse_other_folders(folder: Path) -> None:
     """Refuse `ng` or `defects` beside `good`, which would otherwise be left out in silence."""
     others = [one.name for one in subfolders(folder) if one.name not in (GOOD, BAD, MASKS)]
     for other in others:
-        if plain_name(other) in BAD_NAMES:
+        if quality_of(other) == "bad":
             raise DatasetError(
                 f"expected {folder / BAD}, found {folder / other}; rename it to {BAD}"
             )

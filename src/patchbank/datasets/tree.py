@@ -10,13 +10,14 @@ from patchbank.datasets.collect import parts_below, required_images
 from patchbank.datasets.folders import (
     as_there,
     describe_content,
+    images_below,
     is_image_name,
     natural_key,
 )
+from patchbank.datasets.good_only import refuse_defects_below
 from patchbank.datasets.layout import (
     found,
     has_images,
-    looks_like_masks,
     name_below,
     refuse_other_good_name,
     require_category,
@@ -24,6 +25,7 @@ from patchbank.datasets.layout import (
     some,
     subfolders,
 )
+from patchbank.datasets.mask_like import is_mask_folder, masks_among
 from patchbank.datasets.pairing import MaskFinder, NamedMask, masks_by_name, pair_masks
 from patchbank.datasets.samples import GOOD, CategorySamples, Mask, Sample
 from patchbank.errors import DatasetError
@@ -122,7 +124,9 @@ class Tree:
 
     def _load_train(self, root: Path, folder: Path, warnings: list[str]) -> list[Sample]:
         split = folder / self.train
-        images = required_images(self._required_good(split), warnings)
+        good = self._required_good(split)
+        images = required_images(good, warnings)
+        refuse_defects_below(good, images)
         ignored = [below.name for below in subfolders(split) if below.name != self.good]
         if ignored:
             warnings.append(f"{split}: not read, only {self.good} is: {some(ignored)}")
@@ -138,10 +142,8 @@ class Tree:
         if not kinds:
             raise DatasetError(f"expected {test / self.good} and {test}/KIND; {found(test)}")
         names = [kind.name for kind in kinds]
-        if self.good != GOOD and GOOD in names:
-            refuse_other_good_name(test, self.good)
+        refuse_other_good_name(test, self.good)
         if self.good not in names:
-            refuse_other_good_name(test, self.good)
             warnings.append(
                 f"{test} has no folder {self.good}: nothing tells how good images are judged"
             )
@@ -155,6 +157,7 @@ class Tree:
             if not images:
                 warnings.append(f"{kind} holds no image; it holds {describe_content(kind)}")
             elif kind.name == self.good:
+                refuse_defects_below(kind, images)
                 samples += [
                     Sample(image, name_below(root, image), "good", GOOD, "test") for image in images
                 ]
@@ -183,9 +186,12 @@ class Tree:
         """Refuse masks in a folder of another name or place, which would be passed over."""
         if truth.is_dir():
             return
+        masks = masks_among(images_below(test), test)
         for place in dict.fromkeys((folder, test, truth.parent)):
             for other in subfolders(place):
-                if looks_like_masks(other):
+                images = images_below(other) if is_mask_folder(other.name) else []
+                # In the test it may be a kind of defect that is called `mask`.
+                if images and (place != test or masks.intersection(images)):
                     raise DatasetError(
                         f"expected masks in {truth}, found {other}; rename it, or move it away "
                         "to do without masks"

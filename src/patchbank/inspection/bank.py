@@ -359,7 +359,7 @@ def _sources(
         found = collect([images], good_only=good_only)
         return found.images, found.remarks
     sources = checked_sources(images)
-    return sources, tuple(remarks_on_named(sources))
+    return sources, tuple(remarks_on_named(sources, good_only=good_only))
 
 
 def open_bank(

@@ -8,20 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from patchbank.datasets.collect import Collected, collect
+from patchbank.datasets.collect import Collected, collect, remarks_on_named
 from patchbank.errors import DatasetError, NoImagesError
 from patchbank.vision.own_pictures import own_mark
-from tests.fixtures.trees import make, make_dataset
+from tests.fixtures.trees import make, make_dataset, photograph
 
 SIDE = 32
-
-
-def photograph(*paths: Path) -> None:
-    """Write pictures with many values, each its own."""
-    for path in paths:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        random = np.random.default_rng(list(path.as_posix().encode()))
-        Image.fromarray(random.integers(2, 250, (SIDE, SIDE, 3), dtype=np.uint8)).save(path)
 
 
 def mask(path: Path, *, high: int = 255, marks: bool = True) -> None:
@@ -78,6 +70,108 @@ def test_a_data_set_is_refused_and_its_good_images_are_named(
             assert str(error.value).endswith(str(root / folder))
 
 
+@pytest.mark.parametrize(
+    ("files", "good"),
+    [
+        (
+            ("train/ok_front/1.png", "train/def_front/1.png", "test/ok_front/1.png"),
+            "train/ok_front",
+        ),
+        (("good_parts/1.png", "bad_parts/1.png"), "good_parts"),
+        (("images_good/1.png", "images_defect/1.png"), "images_good"),
+        (("0_good/1.png", "1_bad/1.png"), "0_good"),
+        (("goodParts/1.png", "NGParts/1.png"), "goodParts"),
+        (("gut/1.png", "schlecht/1.png"), "gut"),
+        (("i.O./1.png", "n.i.O./1.png"), "i.O."),
+        (("pass/1.png", "fail/1.png"), "pass"),
+        (("Normal/1.png", "Scratches/1.png"), "Normal"),
+        (("no_crack/1.png", "crack/1.png"), "no_crack"),
+        (("defect-free/1.png", "defective/1.png"), "defect-free"),
+        (("train_good/1.png", "test_crack/1.png"), "train_good"),
+        (("train_set/good/1.png", "test_set/cut/1.png"), "train_set/good"),
+        (("train2017/1.png", "val2017/1.png"), "train2017"),
+        (("Positive/1.png", "Negative/1.png"), None),
+        (("Class1/1.png", "Class1_def/1.png"), None),
+        (("train/ng/1.png", "train/1.png", "test/1.png"), None),
+        (("good/anomalous_1/1.png", "good/1.png"), None),
+    ],
+)
+def test_words_in_names_of_folders_tell_a_labelled_set(
+    tmp_path: Path, files: tuple[str, ...], good: str | None
+) -> None:
+    make(tmp_path, *files)
+    with pytest.raises(DatasetError, match="is a data set") as error:
+        collect([tmp_path], good_only=True)
+    remedy = "a folder that holds good images only" if good is None else str(tmp_path / good)
+    assert str(error.value).endswith(remedy)
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        ("good_1.png", "good_2.png", "bad_1.png"),
+        ("ok-1.png", "ng-1.png"),
+        ("a/normal1.png", "b/crack1.png"),
+    ],
+)
+def test_words_in_names_of_files_tell_a_labelled_set(
+    tmp_path: Path, files: tuple[str, ...]
+) -> None:
+    make(tmp_path, *files)
+    for given in ([tmp_path], [tmp_path / name for name in files]):
+        with pytest.raises(DatasetError, match="not good by their names"):
+            collect(given, good_only=True)
+    assert len(collect([tmp_path]).images) == len(files)
+
+
+def test_names_of_files_that_sound_bad_alone_are_said(tmp_path: Path) -> None:
+    make(tmp_path, "1.png", "2.png", "bad_3.png")
+    (remark,) = collect([tmp_path], good_only=True).remarks
+    assert remark.startswith("1 of 3 images called like defective ones and taken")
+    assert remark.endswith("bad_3.png")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "good"),
+    [
+        ("set/*", "set/good"),
+        ("set/*/*.png", "set/good"),
+        ("set/bad", "set/good"),
+        ("set/bad/*/*.png", "set/good"),
+        ("mv/*", "mv/train/good"),
+        ("mv/*/*/*.png", "mv/train/good"),
+        ("mv/test/*/*.png", "mv/train/good"),
+        ("cast/train/*", "cast/train/ok_front"),
+        ("cast/train/def*/*", "cast/train/ok_front"),
+    ],
+)
+def test_what_a_shell_makes_of_a_star_is_looked_at_together(
+    tmp_path: Path, pattern: str, good: str
+) -> None:
+    make(
+        tmp_path,
+        *("set/good/1.png", "set/good/2.png", "set/bad/3.png", "set/bad/crack/4.png"),
+        *("mv/train/good/1.png", "mv/test/good/2.png", "mv/test/cut/3.png"),
+        *("cast/train/ok_front/1.png", "cast/train/def_front/2.png"),
+    )
+    given = sorted(tmp_path.glob(pattern))
+    assert given
+    for paths in (given, [tmp_path / pattern]):
+        with pytest.raises(DatasetError) as error:
+            collect(paths, good_only=True)
+        assert str(error.value).endswith(str(tmp_path / good))
+    files = [path for path in given if path.is_file()]
+    if files:
+        with pytest.raises(DatasetError):
+            remarks_on_named(files, good_only=True)
+
+
+def test_a_glob_that_leads_past_good_takes_no_defects(tmp_path: Path) -> None:
+    make(tmp_path, "good/ok/1.png", "good/defects/2.png")
+    with pytest.raises(DatasetError, match=r"good/ok$"):
+        collect([tmp_path / "*/*/*.png"], good_only=True)
+
+
 def test_every_category_of_a_root_is_named(tmp_path: Path) -> None:
     categories = ["bottle", "cable", "tile"]
     for category in categories:
@@ -113,6 +207,12 @@ def test_defects_below_good_images_are_refused_though_nothing_is_called_good(
         ("test/1.png", "pilot/1.png"),
         ("train/good/1.png",),
         ("good/1.png", "@eaDir/1.png", "good/notes.csv"),
+        ("good/1.png", "good2/1.png", "more_good/1.png", "new/1.png", "monday/1.png"),
+        ("test/2026-01-01/1.png", "test/line 2/1.png"),
+        ("goods/1.png", "misc/1.png"),
+        ("pass1/1.png", "thermal/1.png"),
+        ("good/no_defects_1.png", "good/ok_1.png"),
+        ("good_no_1/1.png", "good_no_2/1.png"),
     ],
 )
 def test_folders_by_date_camera_or_light_are_no_data_set(
@@ -122,6 +222,11 @@ def test_folders_by_date_camera_or_light_are_no_data_set(
     found = collect([tmp_path], good_only=True)
     expected = [name for name in files if name.endswith(".png") and "@" not in name]
     assert sorted(names(found, tmp_path)) == sorted(expected)
+
+
+def test_days_in_a_folder_called_test_are_no_kinds_of_defect(tmp_path: Path) -> None:
+    make(tmp_path, "train/good/1.png", "test/2026-01-01/1.png")
+    assert len(collect([tmp_path / "test/2026-01-01"], good_only=True).images) == 1
 
 
 def test_the_good_images_of_a_data_set_may_be_named_by_folder_or_glob(tmp_path: Path) -> None:
@@ -159,6 +264,20 @@ def test_a_manifest_in_the_folder_that_lists_anomalies_refuses_it(
     assert str(error.value).endswith(remedy)
 
 
+@pytest.mark.parametrize("given", ["images", "images/a", "images/*/*.png"])
+def test_a_manifest_above_the_folder_that_lists_anomalies_refuses_it(
+    tmp_path: Path, given: str
+) -> None:
+    photograph(tmp_path / "images/a/1.png", tmp_path / "images/a/2.png")
+    (tmp_path / "parts.csv").write_text(
+        "path,label\nimages/a/1.png,good\nimages/a/2.png,anomalous\n"
+    )
+    for paths in ([tmp_path / given], sorted(tmp_path.glob(given))):
+        with pytest.raises(DatasetError, match=r"parts\.csv lists 1 images"):
+            collect(paths, good_only=True)
+    assert len(collect([tmp_path / "images/a/1.png"], good_only=True).images) == 1
+
+
 def test_a_table_that_is_no_manifest_does_not_matter(tmp_path: Path) -> None:
     photograph(tmp_path / "1.png")
     (tmp_path / "measured.csv").write_text("time;temperature\n1;20\n")
@@ -189,6 +308,71 @@ def test_masks_by_name_folder_or_content_are_no_images(
     found = collect([tmp_path], good_only=good_only)
     assert sorted(names(found, tmp_path)) == images
     assert any(remark.startswith("3 masks left out") for remark in found.remarks)
+
+
+@pytest.mark.parametrize(
+    "mask_name",
+    [
+        "labels/1.jpg",
+        "GroundTruthMasks/1.jpg",
+        "defect_masks/1.png",
+        "anno/1.png",
+        "SegmentationClass/1.png",
+        "1_label.png",
+        "mask1.png",
+        "1_mask_0001.png",
+        "1_mask_crack.png",
+    ],
+)
+@pytest.mark.parametrize("edges", ["smooth", "steps"])
+def test_grey_masks_are_no_images(tmp_path: Path, mask_name: str, edges: str) -> None:
+    photograph(tmp_path / "1.png")
+    pixels = np.zeros((64, 64), np.uint8)
+    pixels[10:20, 10:20] = 255
+    pixels[30:40, 10:20] = 128
+    if edges == "smooth":
+        pixels[50:58, :] = np.arange(8 * 64).reshape(8, 64) // 2
+    (tmp_path / mask_name).parent.mkdir(exist_ok=True)
+    Image.fromarray(pixels).save(tmp_path / mask_name)
+    assert names(collect([tmp_path], good_only=True), tmp_path) == ["1.png"]
+
+
+@pytest.mark.parametrize("colour", [(0, 0, 0), (255, 255, 255), (0, 0, 255), (1, 1, 1)])
+@pytest.mark.parametrize("suffix", ["png", "bmp"])
+@pytest.mark.parametrize("folder", ["cam2", "labels", "masks"])
+def test_the_frame_of_a_dead_camera_is_no_mask(
+    tmp_path: Path, colour: tuple[int, int, int], suffix: str, folder: str
+) -> None:
+    images = [f"cam1/001.{suffix}", f"cam1/002.{suffix}", f"{folder}/001.{suffix}"]
+    photograph(*(tmp_path / name for name in images))
+    dead = f"{folder}/002.{suffix}"
+    Image.new("RGB", (SIDE, SIDE), colour).save(tmp_path / dead)
+    assert dead in names(collect([tmp_path]), tmp_path)
+    assert len(collect([tmp_path / folder]).images) == 2
+
+
+def test_two_values_in_a_folder_of_photographs_are_no_mask(tmp_path: Path) -> None:
+    photograph(tmp_path / "cam1/1.png", tmp_path / "cam1/2.png", tmp_path / "cam2/1.png")
+    mask(tmp_path / "cam2/2.png")
+    assert len(collect([tmp_path]).images) == 4
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        ("face_mask_001.png", "face_mask_002.png"),
+        ("golf_GT_001.png", "golf_base_001.png"),
+        ("masks/1.png", "caps/2.png"),
+        ("GT/1.png", "base/1.png"),
+    ],
+)
+def test_photographs_are_judged_whatever_they_are_called(
+    tmp_path: Path, files: tuple[str, ...]
+) -> None:
+    photograph(*(tmp_path / name for name in files))
+    found = collect([tmp_path])
+    assert sorted(names(found, tmp_path)) == sorted(files)
+    assert len(found.remarks) == (files[0] == "GT/1.png")
 
 
 def test_a_mask_that_marks_something_is_said_when_its_image_is_to_be_learned(

@@ -293,7 +293,7 @@ MISTAKES: list[tuple[str, str, Mistake, str]] = [
         "btad",
         ".",
         lambda root: make(root, "01/test/good/0.bmp"),
-        "expected .*ok, found .*test/good; rename it to ok",
+        "expected .*ok, found .*test/good; move its images to ok",
     ),
     ("btad", ".", empty("01/train/ok"), "train/ok holds no image"),
     (

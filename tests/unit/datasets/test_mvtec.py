@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from PIL import Image
 from patchbank.datasets import mvtec
 from patchbank.datasets.samples import Mask
 from patchbank.errors import DatasetError
+from tests.fixtures.trees import make_dataset, photograph
 
 RIGHT = (
     "leather/train/good/000.png",
@@ -149,3 +151,28 @@ def test_a_wrong_category_is_explained(
     with pytest.raises(DatasetError, match=message) as error:
         mvtec.load(tmp_path, category)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_defects_below_good_are_refused(tmp_path: Path, split: str) -> None:
+    root = make_dataset("mvtec", tmp_path)
+    make(root, f"tile/{split}/good/bad/7.png")
+    with pytest.raises(DatasetError, match=f"{split}/good is a data set"):
+        mvtec.load(root, "tile")
+
+
+@pytest.mark.parametrize("name", ["OK", "pass", "Good", "defect-free"])
+def test_other_names_of_good_are_no_kinds_of_defect(tmp_path: Path, name: str) -> None:
+    root = make_dataset("mvtec", tmp_path)
+    make(root, f"tile/test/{name}/7.png")
+    with pytest.raises(DatasetError, match=f"found .*test/{name}; move its images to good"):
+        mvtec.load(root, "tile")
+
+
+def test_a_kind_of_defect_may_be_called_mask(tmp_path: Path) -> None:
+    root = make_dataset("mvtec", tmp_path)
+    shutil.rmtree(root / "tile/ground_truth")
+    for kind in ("crack", "mask", "label", "gt"):
+        photograph(root / f"tile/test/{kind}/000.png")
+    samples = mvtec.load(root, "tile")
+    assert {"mask", "label", "gt"} < {sample.kind for sample in samples.test}

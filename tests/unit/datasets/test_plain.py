@@ -10,7 +10,7 @@ import pytest
 from patchbank.datasets.catalogue import DATASETS
 from patchbank.datasets.samples import Mask
 from patchbank.errors import DatasetError
-from tests.fixtures.trees import make
+from tests.fixtures.trees import make, photograph
 
 FOLDER = DATASETS["folder"]
 GOOD = tuple(f"good/{number}.png" for number in range(10))
@@ -93,3 +93,18 @@ def test_a_mistake_is_explained(
     with pytest.raises(DatasetError, match=message) as error:
         FOLDER.load(root, FOLDER.list_categories(root)[0])
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["good/defects/4.png", "good/ng/4.png", "good/test/4.png"])
+def test_defects_below_good_are_not_learned(tmp_path: Path, name: str) -> None:
+    root = make(tmp_path / "bracket", *GOOD, "good/train/1.png", name)
+    with pytest.raises(DatasetError, match="good is a data set, not a folder of good images"):
+        FOLDER.load(root, "bracket")
+
+
+def test_kinds_of_defect_may_be_called_like_masks(tmp_path: Path) -> None:
+    root = make(tmp_path / "bracket", *GOOD)
+    for name in ("bad/gt/1.png", "bad/seg/1.png", "bad/crack/1.png"):
+        photograph(root / name)
+    samples = FOLDER.load(root, "bracket")
+    assert {"gt", "seg", "crack"} < {sample.kind for sample in samples.test}

@@ -1,0 +1,73 @@
+"""What the names of folders and files say: good or defective, to learn from or to judge."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Literal
+
+# Between small letters and a capital, and before the last capital of several: NGParts, goodParts.
+_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_WORD = re.compile(r"[^\W\d_]+")
+_GOOD = r"(good|ok|okay|gut|flawless|defectfree|nodefects?)"
+# Good beside what is called bad; otherwise names of exposures, products and production runs.
+_PERHAPS_GOOD = r"(accept|accepted|free|goods|io|normal|pass|passed)"
+_BAD = (
+    r"(bad|ng|ko|nok|nio|notok|notgood|nogood|def|fault|faulty|faults|fail|failed|failures?|scrap"
+    r"|rejects?|rejected|schlecht|fehler|defekte?|defects?|defective|\w*anomal\w+|abnormal\w*)"
+)
+# Bad beside what is called good.
+_KIND = (
+    r"(?:(?:scratch|crack|dent|stain|hole|flaw|damage|contamination|burr|missing|broken|bent"
+    r"|corrosion)(?:e?s|e?d)?)"
+)
+_NO_DEFECT = re.compile(
+    rf"\b((no|non|not|without|zero) ({_BAD}|{_KIND})|({_BAD}|{_KIND}) free|free of \w+)\b"
+)
+_NOT_GOOD = re.compile(rf"\b(no|non|not) ({_GOOD}|{_PERHAPS_GOOD})\b")
+_TRAIN = frozenset({"train", "training"})
+_TEST = frozenset({"test", "testing", "tests", "val", "valid", "validation"})
+
+Quality = Literal["good", "perhaps good", "bad", "kind of defect"]
+
+
+def words(name: str) -> list[str]:
+    """Return the words of a name, small: ``defect_masks``, ``defectMasks2`` -> defect, masks."""
+    return _WORD.findall(_CAMEL.sub(" ", name).lower())
+
+
+@lru_cache(maxsize=4096)
+def quality_of(name: str) -> Quality | None:
+    """Say whether a name is one of good images or of defective ones; None where it is neither."""
+    found = words(name)
+    text = " ".join(found)
+    if _NO_DEFECT.search(text):
+        return "good"
+    found = [*found, "".join(found)]  # n.i.O. is nio
+    if _NOT_GOOD.search(text) or _any(_BAD, found):
+        return "bad"
+    if _any(_KIND, found):
+        return "kind of defect"
+    if _any(_GOOD, found):
+        return "good"
+    return "perhaps good" if _any(_PERHAPS_GOOD, found) else None
+
+
+def is_good_name(name: str) -> bool:
+    """Whether a name is one of good images: ``good``, ``ok_front``, ``no_defect``, ``Normal``."""
+    return quality_of(name) in ("good", "perhaps good")
+
+
+def _any(pattern: str, found: Iterable[str]) -> bool:
+    return any(re.fullmatch(pattern, word) for word in found)
+
+
+def is_train(name: str) -> bool:
+    """Whether a name is that of images to learn from."""
+    return not _TRAIN.isdisjoint(words(name))
+
+
+def is_test(name: str) -> bool:
+    """Whether a name is that of images to judge."""
+    return not _TEST.isdisjoint(words(name))
