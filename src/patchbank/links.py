@@ -145,6 +145,38 @@ def refuse_link(path: Path) -> UnsafePathError:
     )
 
 
+def refuse_kind(path: Path) -> UnsafePathError:
+    """Return the error that names what is neither a file nor a folder, such as a pipe."""
+    return UnsafePathError(f"{path} is no ordinary file; remove it")
+
+
+def check_own_file(descriptor: int, path: Path, owner: tuple[int, int] | None) -> None:
+    """Give an open file to its owner if we have just made it, and refuse what is another's.
+
+    Parameters
+    ----------
+    owner
+        User and group id; None where the files made are the right account's anyway.
+
+    Raises
+    ------
+    UnsafePathError
+        When it is no regular file, or another's.
+    """
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
+        raise refuse_kind(path)
+    if owner is None or found.st_uid == owner[0]:
+        return
+    # A second name would be a file of root's that the account has linked to here.
+    if found.st_uid != os.geteuid() or found.st_nlink != 1 or found.st_size:
+        raise UnsafePathError(
+            f"{path} belongs to {account_name(found.st_uid)}, "
+            f"not to {account_name(owner[0])}; remove it"
+        )
+    os.fchown(descriptor, *owner)
+
+
 def _may_follow(link: Path, owner: int) -> bool:
     if owner in (0, os.geteuid()):
         return True

@@ -13,8 +13,16 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from patchbank.descriptors import above_standard
 from patchbank.errors import EmbeddedServerError
-from patchbank.links import account_name, open_folder, path_of, refuse_link
+from patchbank.links import (
+    account_name,
+    check_own_file,
+    open_folder,
+    path_of,
+    refuse_kind,
+    refuse_link,
+)
 from patchbank.store._accounts import Account
 
 _MOST_READ_BYTES = 65_536
@@ -64,12 +72,12 @@ class Folder:
         return path_of(self.descriptor, self.path)
 
     def look(self, name: str) -> os.stat_result | None:
-        """Return what is known of a name in the folder, None where there is nothing.
+        """Return what is known of a file or folder in the folder, None where there is nothing.
 
         Raises
         ------
         UnsafePathError
-            If it is a link.
+            If it is a link, or neither, such as a pipe.
         """
         try:
             found = os.stat(name, dir_fd=self.descriptor, follow_symlinks=False)
@@ -77,6 +85,8 @@ class Folder:
             return None
         if stat.S_ISLNK(found.st_mode):
             raise refuse_link(self.path / name)
+        if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
+            raise refuse_kind(self.path / name)
         return found
 
     def inner(self, name: str, account: Account) -> Folder:
@@ -126,11 +136,11 @@ class Folder:
         Raises
         ------
         UnsafePathError
-            If it is a link.
+            If it is no regular file.
         OSError
             If it cannot be read.
         """
-        if (found := self.look(name)) is None or not stat.S_ISREG(found.st_mode):
+        if self.look(name) is None:
             return None
         # Another may have put a pipe in its place by now, which must not make us wait.
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -141,10 +151,33 @@ class Folder:
             return None
         with os.fdopen(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                return None
+                raise refuse_kind(self.path / name)
             least = max(0, os.fstat(descriptor).st_size - _MOST_READ_BYTES)
             file.seek(least if start is None else max(start, least))
             return file.read(_MOST_READ_BYTES)
+
+    @contextlib.contextmanager
+    def appending(self, name: str, account: Account) -> Iterator[int]:
+        """Lend the descriptor of a file of the account to be written on, made if need be.
+
+        Raises
+        ------
+        UnsafePathError
+            If it is no regular file, or another's.
+        OSError
+            If it cannot be opened.
+        """
+        self.look(name)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        with self._named(name):
+            # A pipe that has just come there would make us wait.
+            descriptor = os.open(name, flags | os.O_NONBLOCK, 0o600, dir_fd=self.descriptor)
+        descriptor = above_standard(descriptor)
+        try:
+            check_own_file(descriptor, self.path / name, account.owner)
+            yield descriptor
+        finally:
+            os.close(descriptor)
 
     def is_empty(self) -> bool:
         """Say whether nothing is in it."""
@@ -187,6 +220,20 @@ class Folder:
                 with contextlib.suppress(FileNotFoundError):
                     size += os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_size
         return size
+
+    def refuse_pipes(self) -> None:
+        """Look for what would keep a program waiting that opens it, at any depth.
+
+        Raises
+        ------
+        UnsafePathError
+            If a file below is a pipe, a socket or a device.
+        """
+        for folder, _, names, descriptor in os.fwalk(dir_fd=self.descriptor):
+            for name in names:
+                mode = os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_mode
+                if not stat.S_ISREG(mode) and not stat.S_ISLNK(mode):
+                    raise refuse_kind(self.path / folder / name)
 
     def close(self) -> None:
         """Close it."""

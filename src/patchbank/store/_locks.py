@@ -5,15 +5,13 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import stat
 import time
 from pathlib import Path
 from types import TracebackType
 from weakref import WeakSet
 
 from patchbank.descriptors import above_standard
-from patchbank.errors import UnsafePathError
-from patchbank.links import account_name, refuse_link
+from patchbank.links import check_own_file, refuse_kind, refuse_link
 
 # Those that this process holds.
 _held: WeakSet[FileLock] = WeakSet()
@@ -58,7 +56,7 @@ class FileLock:
             raise RuntimeError(f"the lock {self.path} is held already")
         descriptor = above_standard(self._open())
         try:
-            self._check(descriptor)
+            check_own_file(descriptor, self.path, self._owner)
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(descriptor)
@@ -118,22 +116,9 @@ class FileLock:
         except OSError as error:
             if error.errno == errno.ELOOP:
                 raise refuse_link(self.path) from error
+            if error.errno == errno.ENXIO:  # a socket
+                raise refuse_kind(self.path) from error
             raise OSError(error.errno, error.strerror, str(self.path)) from error
-
-    def _check(self, descriptor: int) -> None:
-        """Give the file to its owner if we have just made it, and refuse what is another's."""
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise UnsafePathError(f"{self.path} is no ordinary file; remove it")
-        if self._owner is None or found.st_uid == self._owner[0]:
-            return
-        # A second name would be a file of root's that the account has linked to here.
-        if found.st_uid != os.geteuid() or found.st_nlink != 1 or found.st_size:
-            raise UnsafePathError(
-                f"{self.path} belongs to {account_name(found.st_uid)}, "
-                f"not to {account_name(self._owner[0])}; remove it"
-            )
-        os.fchown(descriptor, *self._owner)
 
     def __enter__(self) -> FileLock:
         self.acquire()

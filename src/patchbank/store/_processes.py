@@ -11,7 +11,7 @@ from patchbank.store._accounts import Account
 
 # The shell starts the command in the background and ends, so that the command becomes a child of
 # init: nobody has to reap it, and a long-lived caller gathers no zombies.
-_DETACH = 'log=$1; shift; "$@" </dev/null >>"$log" 2>&1 &'
+_DETACH = '"$@" &'
 
 
 def server_environment() -> dict[str, str]:
@@ -24,19 +24,23 @@ def server_environment() -> dict[str, str]:
 def spawn_detached(
     command: Sequence[str],
     *,
-    log: str,
+    log: int,
     account: Account,
     descriptors: Sequence[int],
     folder: Path,
 ) -> None:
     """Start `command` in a session of its own, so that no Ctrl-C of ours reaches it.
 
-    It starts in `folder` (which the account need not be able to reach), appends its output to
-    `log`, relative to that, and inherits `descriptors` and nothing else.
+    It starts in `folder` (which the account need not be able to reach), writes to the descriptor
+    `log` (or `subprocess.DEVNULL`), and inherits `descriptors` and nothing else of ours: what waits
+    for the end of our own output does not wait for it.
     """
     subprocess.run(
-        ["/bin/sh", "-c", _DETACH, "sh", log, *command],
+        ["/bin/sh", "-c", _DETACH, "sh", *command],
         check=True,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
         pass_fds=tuple(descriptors),
         start_new_session=True,
         user=account.uid if account.switch else None,

@@ -19,6 +19,7 @@ import errno
 import os
 import re
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -35,7 +36,7 @@ from patchbank.settings import usable_cores
 from patchbank.store._accounts import Account, check_entry, let_reach, name_of_current
 from patchbank.store._processes import spawn_detached
 from patchbank.store._programs import SETTINGS, find_programs, initialise
-from patchbank.store._reserve import LEAST_RESERVE_BYTES, lay_aside, release, tidy_up
+from patchbank.store._reserve import LEAST_RESERVE_BYTES, RESERVE, lay_aside, release, tidy_up
 from patchbank.store._room import (
     LIMITS_OF_SHARED_MEMORY,
     Room,
@@ -291,8 +292,11 @@ class EmbeddedServer:
             if site.log_size() > _MAX_LOG_BYTES:
                 site.folder.remove(LOG)
             position = site.log_size()
+            # It is laid aside when the server lives already, whom a refusal would leave alone.
+            site.folder.look(RESERVE)
             command = [str(programs / "postgres"), "-D", name_of_current(self.data, account)]
-            with site.data() as data:
+            with site.data() as data, site.folder.appending(LOG, account) as log:
+                data.refuse_pipes()
                 written = log_bytes(data.name_for_children / "pg_wal")
                 settings = SETTINGS | log_settings(free_bytes(data.descriptor), written)
                 # Beside the one who builds an index; PostgreSQL's own default is 2.
@@ -301,7 +305,7 @@ class EmbeddedServer:
                 command += [f"--{name}={value}" for name, value in settings.items()]
                 spawn_detached(
                     command,
-                    log=f"../{LOG}",
+                    log=log,
                     account=account,
                     descriptors=[alive.descriptor],
                     folder=data.name_for_children,
@@ -376,7 +380,7 @@ class EmbeddedServer:
             spawn_detached(
                 [sys.executable, "-P", "-m", "patchbank.store.keeper", str(self.home),
                  repr(60.0 * self._idle_minutes), str(lock.descriptor)],
-                log=os.devnull,
+                log=subprocess.DEVNULL,
                 # As ourselves: it must reach the installation and this folder, as we do.
                 account=Account(site.account.uid, site.account.gid, switch=False),
                 descriptors=[lock.descriptor],

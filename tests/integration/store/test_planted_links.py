@@ -6,11 +6,15 @@ import contextlib
 import os
 import pwd
 import shutil
+import socket
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 
@@ -74,7 +78,7 @@ def planted() -> Iterator[Planted]:
         planted.make(planted.home)
         yield planted
         for path in (planted.postgres, *planted.postgres.glob("*")):
-            if path.is_symlink() or path.is_fifo():
+            if path.is_symlink() or path.is_fifo() or path.is_socket():
                 path.unlink()
         if planted.postgres.exists() and planted.postgres.stat().st_uid == planted.uid:
             EmbeddedServer(planted.home).stop()
@@ -85,6 +89,15 @@ def _refusal(work: Callable[[], object]) -> str:
         work()
     assert "\n" not in str(raised.value)
     return str(raised.value)
+
+
+def _lives(folder: Path) -> bool:
+    """Say whether any process works in a folder."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.cwd() == str(folder):
+                return True
+    return False
 
 
 def _connect(home: Path) -> None:
@@ -152,12 +165,83 @@ def test_a_second_name_of_roots_file_is_no_lock(planted: Planted, name: str, fil
     assert planted.seen() == before
 
 
-@pytest.mark.parametrize("name", ["start.lock", "data/PG_VERSION", "data/postmaster.pid"])
-def test_a_pipe_keeps_nobody_waiting(planted: Planted, name: str) -> None:
-    planted.make(planted.postgres, planted.postgres / "data")
-    os.mkfifo(planted.postgres / name)
-    planted.own(planted.postgres / name)
-    _refusal(lambda: _connect(planted.home))
+FILES = ("start.lock", "server.lock", "keeper.lock", "server.log", "reserve", "data.new")
+
+
+def _make_pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def _make_socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+
+
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        *((name, _make_pipe) for name in FILES),
+        ("start.lock", _make_socket),
+        ("server.log", _make_socket),
+    ],
+)
+def test_a_pipe_keeps_nobody_waiting(
+    planted: Planted, name: str, make: Callable[[Path], None]
+) -> None:
+    planted.make(planted.postgres)
+    pipe = planted.postgres / name
+    make(pipe)
+    planted.own(pipe)
+    assert _refusal(lambda: _connect(planted.home)) == f"{pipe} is no ordinary file; remove it"
+    server = EmbeddedServer(planted.home)
+    for look in (server.status, server.stop):
+        # They look at a part of the names only.
+        with contextlib.suppress(UnsafePathError):
+            look()
+    assert not (planted.postgres / "data").exists() or not _lives(planted.postgres / "data")
+
+
+@pytest.mark.parametrize(
+    "name", ["PG_VERSION", "postmaster.pid", "postgresql.conf", "global/pg_control"]
+)
+def test_a_pipe_among_the_data_keeps_nobody_waiting(planted: Planted, name: str) -> None:
+    data = planted.postgres / "data"
+    planted.make(planted.postgres, data, data / "global")
+    (data / "PG_VERSION").write_text("18\n")
+    planted.own(data / "PG_VERSION")
+    (data / name).unlink(missing_ok=True)
+    os.mkfifo(data / name)
+    planted.own(data / name)
+    assert (
+        _refusal(lambda: _connect(planted.home)) == f"{data / name} is no ordinary file; remove it"
+    )
+    assert not _lives(data)
+
+
+@only_root
+def test_a_second_name_of_roots_file_is_no_log(planted: Planted) -> None:
+    before = planted.seen()
+    planted.make(planted.postgres)
+    (planted.postgres / "server.log").hardlink_to(planted.treasure / "secret")
+    assert "server.log belongs to root" in _refusal(lambda: _connect(planted.home))
+    (planted.postgres / "server.log").unlink()
+    assert planted.seen() == before
+
+
+def test_a_server_that_lives_on_keeps_no_stream_of_ours(planted: Planted) -> None:
+    # A shell's `$(...)` and a service manager wait for the end of what is written there.
+    program = (
+        "import sys\nfrom pathlib import Path\n"
+        "from patchbank.store.embedded import EmbeddedServer\n"
+        "EmbeddedServer(Path(sys.argv[1]), idle_minutes=60).connect(lambda _: None)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(planted.home)],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert "ready to accept connections" in (planted.postgres / "server.log").read_text()
+    assert (planted.postgres / "server.log").stat().st_uid == planted.uid
 
 
 def test_the_home_itself_may_be_a_link(planted: Planted) -> None:
