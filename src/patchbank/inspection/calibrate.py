@@ -41,6 +41,7 @@ from patchbank.vision.images import ImageSource
 
 # How many of a bank's reference images, its last ones, are of its calibration alone.
 _HELD_OUT = "held_out"
+_REMEDY = "calibrate again with --exclude NAME"
 
 
 @dataclass(frozen=True)
@@ -156,8 +157,8 @@ def calibrate(
     false_alarm_rate
         Share of good images that may fail, in (0, 1); by default what the bank has.
     force
-        Whether fewer images will do than the present calibration rests on, or than five; two are
-        needed in any case.
+        Whether fewer images will do than the present calibration rests on, those excluded
+        counted, or than five; two are needed in any case.
     max_refused
         How many images may be refused, as in `fit`.
     exclude
@@ -189,12 +190,13 @@ def calibrate(
     settings = FitSettings.from_json(stored.settings, extractor.settings)
     if false_alarm_rate is not None:
         settings = replace(settings, false_alarm_rate=false_alarm_rate)
-    if not force:
-        demands = _as_many_as_before(stored, demands)
     held_out = 0 if stored.calibration is None else int(stored.calibration.get(_HELD_OUT, 0))
     learned = images[: len(images) - held_out]
+    given = len(sources)
     if exclude:
         sources, names = without(sources, names, exclude)
+    if not force:
+        demands = _as_many_as_before(stored, demands, excluded=given - len(sources))
     references = References(sources, names, known=learned)
     scores = CalibrationScores(settings, NeighbourIndex(stored.features))
     scored = _score(workspace, extractor, references, sources, names, scores, demands, progress)
@@ -210,7 +212,7 @@ def calibrate(
         [names[number] for number in references.numbers], scored.scores, settings.false_alarm_rate
     )
     if strict and suspicious is not None:
-        raise SuspiciousImagesError(f"nothing was changed; {suspicious.describe('calibrate')}")
+        raise SuspiciousImagesError(f"nothing was changed; {suspicious.describe(_REMEDY)}")
     bank = _calibrated(stored, learned, references, scored, calibration, settings)
     version = workspace.database.banks.save(
         category, bank, cause="calibrate", replaces=(stored.category_id, stored.version)
@@ -227,7 +229,7 @@ def calibrate(
         suspicious=suspicious,
     )
     remarks = [*found] if report.warning is None else [*found, report.warning]
-    remarks += [] if suspicious is None else [suspicious.describe("calibrate")]
+    remarks += [] if suspicious is None else [suspicious.describe(_REMEDY)]
     remarks += too_few_images(threshold)
     remarks += moved_threshold(stored.calibration, threshold)
     remarks += refused_remark(len(refused), len(sources))
@@ -236,13 +238,16 @@ def calibrate(
     return replace(report, remarks=tuple(remarks))
 
 
-def _as_many_as_before(stored: StoredBank, demands: Demands) -> Demands:
-    """Demand as many images as the present calibration rests on, if it does on more."""
+def _as_many_as_before(stored: StoredBank, demands: Demands, *, excluded: int) -> Demands:
+    """Demand as many images as the present calibration rests on, if it does on more.
+
+    Those excluded count: that they are not good is no reason to keep a calibration by them.
+    """
     before = 0 if stored.calibration is None else len(stored.calibration["scores"])
-    if before <= demands.fewest:
+    if before - excluded <= demands.fewest:
         return demands
     reason = f"the present calibration rests on {before}, and fewer make a worse threshold"
-    return replace(demands, fewest=before, because=reason)
+    return replace(demands, fewest=before - excluded, because=reason)
 
 
 @dataclass(frozen=True, eq=False)

@@ -114,6 +114,8 @@ class CategoryEvaluation:
         remarks += [one.reason for one in (*self.bank.refused, *self.refused)]
         remarks += self.repeats.remarks()
         remarks += self.unread_masks
+        if self.bank.suspicious is not None:
+            remarks.append(self.bank.suspicious.describe("take it out of the training images"))
         remarks += self.bank.remarks
         return Evaluation(
             category=self.samples.category,

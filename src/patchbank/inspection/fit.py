@@ -11,12 +11,13 @@ from typing import Any
 from patchbank.datasets.collect import collect
 from patchbank.errors import NotFittedError, SuspiciousImagesError, UnknownCategoryError
 from patchbank.inspection.demands import DEFAULT_MAX_REFUSED, demands_of
+from patchbank.inspection.heatmaps import check_folder
 from patchbank.inspection.learn import LearnedBank, learn
 from patchbank.inspection.memory_limit import checked_limit
 from patchbank.inspection.remarks import fewer_images
 from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.sources import checked_names, without
-from patchbank.inspection.suspicious_pictures import write_suspicious
+from patchbank.inspection.suspicious_pictures import earlier_pictures, write_suspicious
 from patchbank.inspection.timing import Stopwatch
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.coreset import coreset_size
@@ -28,6 +29,8 @@ from patchbank.vision.backbones import get_backbone
 from patchbank.vision.backbones.features import feature_shape
 from patchbank.vision.images import ImageSource
 
+# What to do with an image that stands apart and is not good.
+_REMEDY = "fit again with --exclude NAME"
 # Of a thumbnail, a JPEG of 160 pixels at most.
 _THUMBNAIL_BYTES = 6000
 
@@ -152,9 +155,9 @@ def fit(
         If too few images can be used, or too many are refused.
     SuspiciousImagesError
         If `strict` and some images stand apart.
-    ParameterError, MissingWeightsError, DatabaseError, DiskFullError
+    ParameterError, MissingWeightsError, DatabaseError, DiskFullError, ReportError
         If a name or setting is wrong, the backbone's weights are not
-        here, or it cannot be stored.
+        here, or it cannot be stored or the pictures not written.
     """
     watch = Stopwatch()
     with watch.stage("database"):
@@ -164,6 +167,8 @@ def fit(
         _ = get_backbone(settings.extractor.backbone).weights_sha256
         checked_limit(memory_limit)
         demands = demands_of(force=force, max_refused=max_refused)
+        if report is not None:
+            check_folder(report)
         checked = checked_names(sources, names)
         if exclude:
             sources, names = without(sources, checked, exclude)
@@ -183,11 +188,13 @@ def fit(
         if report is None
         else write_suspicious(workspace, category, bank, sources, names or checked, report)
     )
-    if strict and bank.suspicious is not None:
-        raise SuspiciousImagesError(f"nothing was stored; {bank.suspicious.describe()}")
+    apart = [] if bank.suspicious is None else [bank.suspicious.describe(_REMEDY)]
+    if strict and apart:
+        raise SuspiciousImagesError(f"nothing was stored; {apart[0]}")
+    earlier = [] if report is None else earlier_pictures(report, pictures)
     with watch.stage("database"):
         fewer = fewer_images(_present_calibration(workspace, category), bank.threshold)
-        bank = replace(bank, remarks=(*found, *bank.remarks, *fewer))
+        bank = replace(bank, remarks=(*found, *apart, *bank.remarks, *fewer, *earlier))
         version = save(workspace, category, bank)
     timings = {**bank.timings_s, **watch.seconds, "total": watch.total()}
     return FitReport(category, version, bank, timings, pictures)

@@ -30,6 +30,15 @@ def heatmap_path(folder: Path, name: str, sha256: str) -> Path:
     return folder / f"{stem}-{sha256[:8]}.png"
 
 
+def check_folder(folder: Path) -> None:
+    """Raise `ReportError` where a file stands in the way of a folder for pictures."""
+    there = next((part for part in (folder, *folder.parents) if part.exists()), None)
+    if there is not None and not there.is_dir():
+        raise ReportError(
+            f"pictures cannot be written to {folder}: {there} is a file; give a folder"
+        )
+
+
 def write_heatmap(path: Path, pixels: NDArray[np.uint8], inspection: Inspection) -> None:
     """Write the heatmap picture of an inspection; whole or not at all.
 
@@ -50,6 +59,7 @@ def write_heatmap(path: Path, pixels: NDArray[np.uint8], inspection: Inspection)
             partial.unlink(missing_ok=True)
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskFullError(f"no space left on the disk for {path}; free some") from error
+        check_folder(path.parent)
         raise ReportError(
             f"heatmap {path} cannot be written: {error.strerror or error}; give another folder"
         ) from error

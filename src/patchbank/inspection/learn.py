@@ -59,7 +59,7 @@ class LearnedBank:
     streaming
         How the fit was streamed; None where all patches fitted into memory, and it is exact.
     remarks
-        What a person should know although nothing failed, each one line.
+        What a person should know although nothing failed, each one line; `suspicious` aside.
     """
 
     settings: FitSettings
@@ -91,7 +91,7 @@ class LearnedBank:
     def suspicious(self) -> Suspicious | None:
         """The reference images that stand apart and are perhaps not good."""
         names = [image.name for image in self.images]
-        return find_suspicious(names, self.scores, self.settings.false_alarm_rate)
+        return find_suspicious(names, self.scores, self.settings.false_alarm_rate, self.embeddings)
 
 
 def learn(

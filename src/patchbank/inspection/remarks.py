@@ -25,11 +25,13 @@ _NOTABLY_FEWER: Final = 0.75
 
 
 def remarks_of(bank: LearnedBank) -> tuple[str, ...]:
-    """Return the remarks on a learned bank, each one line, the gravest first."""
+    """Return the remarks on a learned bank, each one line, the gravest first.
+
+    Images that stand apart are not among them, since what to do with these is for the caller to
+    say: see `Suspicious.describe`.
+    """
     given = len(bank.images) + len(bank.refused)
-    suspicious = bank.suspicious
     return (
-        *(() if suspicious is None else (suspicious.describe(),)),
         *too_few_images(bank.threshold),
         *refused_remark(len(bank.refused), given),
         *near_copies_remark(bank.embeddings),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -60,7 +61,9 @@ def checked_names(sources: Sequence[ImageSource], names: Sequence[str] | None) -
 def without(
     sources: Sequence[ImageSource], names: Sequence[str], exclude: Sequence[str]
 ) -> tuple[list[ImageSource], list[str]]:
-    """Return sources and names without those excluded, each by its name or its file's name.
+    """Return sources and names without those excluded, each by its name, its path or file's name.
+
+    A path may be spelled in any way that leads to the file.
 
     Raises
     ------
@@ -71,6 +74,11 @@ def without(
     for wanted in exclude:
         same = [name for name in names if name == wanted]
         same = same or [name for name in names if composed(name) == composed(wanted)]
+        same = same or [
+            name
+            for source, name in zip(sources, names, strict=True)
+            if isinstance(source, str | Path) and _leads_to(wanted, source)
+        ]
         same = same or [name for name in names if composed(Path(name).name) == composed(wanted)]
         if not same:
             close = difflib.get_close_matches(wanted, names, n=1)
@@ -84,6 +92,14 @@ def without(
         excluded.add(same[0])
     kept = [slot for slot, name in enumerate(names) if name not in excluded]
     return [sources[slot] for slot in kept], [names[slot] for slot in kept]
+
+
+def _leads_to(wanted: str, source: str | Path) -> bool:
+    """Whether a path that was typed is that of a source."""
+    # Its name first: resolving asks the file system for every part.
+    return Path(wanted).name == Path(source).name and (
+        os.path.realpath(wanted) == os.path.realpath(source)
+    )
 
 
 def checked_name(name: str) -> str:

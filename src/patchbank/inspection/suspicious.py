@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from patchbank.memory.calibration import conformal_threshold
-from patchbank.memory.outliers import outlying
+from patchbank.memory.outliers import outlying, secluded, setting_threshold
 
 # Images named in a remark; the report has all.
 _NAMED = 10
@@ -18,16 +19,20 @@ _NAMED = 10
 
 @dataclass(frozen=True)
 class Suspicious:
-    """Reference images whose left-out scores stand far above all others.
+    """Reference images that stand apart from all others, by their left-out scores or their looks.
 
     Attributes
     ----------
     names, scores
-        The images, the highest score first.
+        The images, the highest score first; then those of `unlike`. A score is NaN where a
+        streamed fit has none.
     next_score
         The highest score of the others.
     threshold, threshold_without
         As it is, and as it would be by the others alone.
+    unlike
+        Those that look unlike the others, whatever they score: bad images that resemble each
+        other vouch for each other.
     """
 
     names: tuple[str, ...]
@@ -35,33 +40,44 @@ class Suspicious:
     next_score: float
     threshold: float
     threshold_without: float
+    unlike: frozenset[str] = frozenset()
 
-    def describe(self, command: str = "fit") -> str:
-        """Return one line for people: which images, why, and how to go on without them."""
-        listed = [
-            f"{name} (score {score:.4g})"
-            for name, score in list(zip(self.names, self.scores, strict=True))[:_NAMED]
-        ]
+    def describe(self, remedy: str) -> str:
+        """Return one line for people: which images, why, and how to go on without them.
+
+        `remedy` says what to do with those that are not good.
+        """
+        scored = list(zip(self.names, self.scores, strict=True))
+        listed = [f"{name} ({self._why(name, score)})" for name, score in scored[:_NAMED]]
         if len(self.names) > _NAMED:
             listed.append(f"{len(self.names) - _NAMED} more")
         single = len(self.names) == 1
-        sets = ""
+        others = sets = ""
+        if any(score > self.next_score for score in self.scores):
+            others = f"; the others score at most {self.next_score:.4g}"
         if self.threshold_without < self.threshold:
             sets = (
                 f"; {'it raises' if single else 'they raise'} the threshold from "
                 f"{self.threshold_without:.4g} to {self.threshold:.4g}"
             )
         return (
-            f"look at {'this image' if single else 'these images'}: {', '.join(listed)}; the next "
-            f"score is {self.next_score:.4g}{sets}; if {'it is' if single else 'they are'} not "
-            f"good, {command} again with --exclude NAME"
+            f"look at {'this image' if single else 'these images'}: {', '.join(listed)}{others}"
+            f"{sets}; if {'it is' if single else 'they are'} not good, {remedy}"
         )
+
+    def _why(self, name: str, score: float) -> str:
+        reasons = [f"score {score:.4g}"] if score > self.next_score else []
+        return ", ".join([*reasons, *(["unlike the others"] if name in self.unlike else [])])
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object of a fit's report."""
         return {
             "images": [
-                {"name": name, "score": score}
+                {
+                    "name": name,
+                    "score": score if math.isfinite(score) else None,
+                    "unlike_others": name in self.unlike,
+                }
                 for name, score in zip(self.names, self.scores, strict=True)
             ],
             "next_score": self.next_score,
@@ -70,11 +86,15 @@ class Suspicious:
 
 
 def find_suspicious(
-    names: Sequence[str], scores: npt.ArrayLike, false_alarm_rate: float
+    names: Sequence[str],
+    scores: npt.ArrayLike,
+    false_alarm_rate: float,
+    embeddings: npt.NDArray[np.float32] | None = None,
 ) -> Suspicious | None:
-    """Return the reference images that stand apart by their scores, or None.
+    """Return the reference images that stand apart, or None.
 
-    Which scores stand apart is for `patchbank.memory.outliers.outlying` to say.
+    Which do is for `patchbank.memory.outliers` to say: by their scores, whether these are
+    improbably high or set the threshold by themselves, and by their embeddings.
 
     Parameters
     ----------
@@ -82,17 +102,25 @@ def find_suspicious(
         The images and their scores with their own patches left out; NaN where there is none.
     false_alarm_rate
         What the threshold is to keep.
+    embeddings
+        float32 (n, e), where the images' scores depend on one another.
     """
     values = np.asarray(scores, np.float64)
-    found = outlying(values)
-    if len(found) == 0:
-        return None
+    unlike = np.empty(0, np.int64) if embeddings is None else secluded(embeddings)
+    # What these score is no measure for the others.
+    like = values.copy()
+    like[unlike] = np.nan
+    high = max(outlying(like), setting_threshold(like, false_alarm_rate), key=len)
+    found = np.concatenate([high, unlike])
     known = np.flatnonzero(np.isfinite(values))
     rest = values[np.setdiff1d(known, found)]
+    if len(found) == 0 or len(rest) == 0:
+        return None
     return Suspicious(
         names=tuple(names[slot] for slot in found),
         scores=tuple(values[found].tolist()),
         next_score=float(rest.max()),
         threshold=conformal_threshold(values[known], false_alarm_rate).value,
         threshold_without=conformal_threshold(rest, false_alarm_rate).value,
+        unlike=frozenset(names[slot] for slot in unlike),
     )

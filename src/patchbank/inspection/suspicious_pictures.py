@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from patchbank.inspection.learn import LearnedBank
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.calibration import Calibration
 from patchbank.vision.images import ImageSource
+from patchbank.vision.own_pictures import is_own_picture
+
+_RANKED = re.compile(r"\d\d+-.*-[0-9a-f]{8}\.png", re.DOTALL)
 
 
 def write_suspicious(
@@ -36,12 +40,12 @@ def write_suspicious(
     suspicious = bank.suspicious
     if suspicious is None:
         return ()
-    count = len(suspicious.names)
     apart = np.isin([image.name for image in bank.images], suspicious.names)
+    others = bank.scores[~apart & np.isfinite(bank.scores)]
     # Which map's maximum is whose is not kept; theirs are taken for the largest.
     calibration = Calibration(
-        tuple(bank.scores[~apart & np.isfinite(bank.scores)].tolist()),
-        bank.calibration.map_maxima[:-count],
+        tuple(others.tolist()),
+        bank.calibration.map_maxima[: len(others)],
         bank.calibration.score_method,
     )
     judge = Judge(bank.features[~apart[bank.patch_image]], bank.settings, calibration)
@@ -60,3 +64,22 @@ def write_suspicious(
         write_heatmap(path, image.pixels, inspection)
         paths.append(path)
     return tuple(paths)
+
+
+def earlier_pictures(folder: Path, written: Sequence[Path]) -> list[str]:
+    """Return a remark where a folder also has pictures that a fit before this one wrote there.
+
+    They are left alone: they may be another category's.
+    """
+    if not folder.is_dir():
+        return []
+    names = {path.name for path in written}
+    earlier = sorted(
+        path.name
+        for path in folder.iterdir()
+        if path.name not in names and _RANKED.fullmatch(path.name) and is_own_picture(path)
+    )
+    if not earlier:
+        return []
+    count = f"{len(earlier)} pictures" if len(earlier) > 1 else "a picture"
+    return [f"{folder} has {count} of an earlier fit too, such as {earlier[0]}"]

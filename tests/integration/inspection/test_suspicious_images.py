@@ -47,12 +47,47 @@ def test_a_defective_image_among_good_ones(patchbank: Run, mixed: Path, tmp_path
         "fit", "brushed", mixed, "--image-size", "96", "--exclude", "bad.png", "--json"
     )
     assert without.document["images"] == 24
+    for spelled in (f"{mixed}/./bad.png", f"{mixed.parent}//{mixed.name}/../mixed/bad.png"):
+        again = patchbank("fit", "brushed", mixed, "--image-size", "96", "--exclude", spelled)
+        assert "look at this image" not in again.err
+        assert again.code == 0
     assert without.document["suspicious"] is None
     assert without.document["threshold"] < outcome.document["threshold"]
 
     unknown = patchbank("fit", "brushed", mixed, "--exclude", "bda.png")
     assert unknown.code == 2
     assert "bda.png" in unknown.complaint
+
+
+def test_pictures_go_to_a_folder_and_those_of_an_earlier_fit_are_said(
+    patchbank: Run, mixed: Path, tmp_path: Path
+) -> None:
+    fit = ("fit", "brushed", mixed, "--image-size", "96", "--report")
+    (tmp_path / "file").write_text("in the way")
+    for taken in (tmp_path / "file", tmp_path / "file" / "inner"):
+        refused = patchbank(*fit, taken)
+        assert refused.code == 2
+        assert f"{tmp_path / 'file'} is a file; give a folder" in refused.complaint
+    assert patchbank("categories", "--json").documents == []
+
+    folder = tmp_path / "pictures"
+    assert "earlier fit" not in patchbank(*fit, folder).err
+    without = patchbank(*fit, folder, "--exclude", "bad.png", "--json")
+    (remark,) = (text for text in without.document["remarks"] if "earlier fit" in text)
+    assert remark.startswith(f"{folder} has a picture of an earlier fit too, such as 01-bad-")
+
+
+def test_an_evaluation_says_to_take_a_defective_image_out(
+    patchbank: Run, surfaces: Surfaces, tmp_path: Path
+) -> None:
+    root = tmp_path / "data"
+    shutil.copytree(surfaces.root, root)
+    scratched = brushed(300, scratched=True)
+    Image.fromarray(scratched).save(root / "brushed" / "train" / "good" / "bad.png")
+    outcome = patchbank("evaluate", root, "--image-size", "96")
+    assert "bad.png (score " in outcome.err
+    assert "take it out of the training images" in outcome.err
+    assert "--exclude" not in outcome.err
 
 
 def test_a_pass_above_a_region_is_explained(patchbank: Run, surfaces: Surfaces) -> None:
@@ -85,6 +120,19 @@ def test_a_defective_image_in_a_calibration(
     )
     assert without.document["images"] == 16
     assert without.document["suspicious"] is None
+
+    # What the remark advises is not refused for the image that is left out.
+    assert patchbank("calibrate", "brushed", held_out, "--force").code == 0
+    advised = patchbank("calibrate", "brushed", held_out, "--exclude", "bad.png")
+    assert advised.code == 0, advised.err
+    # Others may not be missing.
+    for name in ("414.png", "415.png"):
+        (held_out / name).rename(tmp_path / name)
+    fewer = patchbank("calibrate", "brushed", held_out, "--exclude", "bad.png")
+    assert fewer.code == 2
+    assert "the present calibration rests on 16" in fewer.complaint
+    for name in ("414.png", "415.png"):
+        (tmp_path / name).rename(held_out / name)
 
     outcome = patchbank("calibrate", "brushed", held_out, "--force", "--json")
     (found,) = outcome.document["suspicious"]["images"]
