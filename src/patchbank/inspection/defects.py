@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from patchbank.datasets.collect import collect
+from patchbank.datasets.layout import some
 from patchbank.errors import ImageError, ParameterError
 from patchbank.inspection.gather import THUMBNAIL_SIDE
 from patchbank.inspection.matching import matching_extractor
@@ -78,9 +79,11 @@ def add_defects(
             defects.append(_defect(name, label, result, origin=origin, synthetic=False))
         else:
             refused.append(Refused(name, str(result.error)))
+    replaced = _replaced(workspace, category, defects)
     if defects:
         workspace.database.defects.add(category, extractor.fingerprint, defects)
-    return DefectsAdded(tuple(one.name for one in defects), False, tuple(refused), found.remarks)
+    remarks = (*found.remarks, *replaced)
+    return DefectsAdded(tuple(one.name for one in defects), False, tuple(refused), remarks)
 
 
 def add_synthetic_defects(
@@ -169,6 +172,22 @@ def defect_to_json(defect: StoredDefect) -> dict[str, Any]:
         "added_at": defect.added_at.isoformat(timespec="seconds"),
         "comparable": defect.comparable,
     }
+
+
+def _replaced(workspace: Workspace, category: str, defects: Sequence[NewDefect]) -> list[str]:
+    """Return a remark where other files were recorded under the names of these."""
+    there = {one.name: one for one in workspace.database.defects.of_category(category)}
+    names = [
+        new.name
+        for new in defects
+        if (old := there.get(new.name)) and old.sha256 != new.sha256 and old.origin != new.origin
+    ]
+    if not names:
+        return []
+    return [
+        f"{len(names)} recorded under a name that another picture had, which is gone now: "
+        f"{some(names)}; give longer paths to keep both"
+    ]
 
 
 def _check_label(label: str | None) -> None:

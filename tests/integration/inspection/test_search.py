@@ -449,3 +449,23 @@ def test_inspecting_in_the_database_gives_the_same_verdicts(
         # A fit meanwhile is seen, as ever.
         learn(workspace, surfaces, image_score=score, seed=1)
         assert there.inspect(paths[0]).bank_version == 2
+
+
+def test_a_defect_that_takes_the_name_of_another_picture_is_said(
+    workspace: Workspace, surfaces: Surfaces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures = sorted(surfaces.scratched.iterdir())
+    with workspace:
+        learn(workspace, surfaces)
+        for day, picture, replaced in (
+            ("monday", pictures[0], False),
+            ("monday", pictures[1], False),  # the same file, changed
+            ("tuesday", pictures[1], False),  # the same picture
+            ("wednesday", pictures[2], True),
+        ):
+            (tmp_path / day).mkdir(exist_ok=True)
+            shutil.copy(picture, tmp_path / day / "1.png")
+            monkeypatch.chdir(tmp_path / day)
+            added = add_defects(workspace, "brushed", ["1.png"])
+            assert added.names == ("1.png",)
+            assert any("another picture had" in one for one in added.remarks) is replaced
