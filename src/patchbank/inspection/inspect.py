@@ -78,7 +78,7 @@ class Inspector:
         self._wanted = record
         self._active = active or ActiveBank(workspace, category, in_database=in_database)
         goes_on = not in_database and (on_database_loss == "judge" or not record)
-        self._absence = Absence(self._active.key) if goes_on else None
+        self._absence = Absence(self._ask) if goes_on else None
 
     @property
     def bank_version(self) -> int:
@@ -161,6 +161,11 @@ class Inspector:
                     if self._current() is not bank:
                         # A fit came between: on with the bank it made.
                         break
+
+    def _ask(self) -> None:
+        # Where it was closed meanwhile, nobody is there who would close it again.
+        if self.workspace.is_open:
+            self._active.key()
 
     def _current(self) -> ReadyBank:
         if self._absence is None:

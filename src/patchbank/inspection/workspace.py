@@ -54,6 +54,11 @@ class Workspace:
         return int(self.settings.max_bank_file_gigabytes * 1e9)
 
     @property
+    def is_open(self) -> bool:
+        """Whether the database is open, rather than to be opened at the next use."""
+        return self._database is not None
+
+    @property
     def database(self) -> Database:
         """The open database; opened, and its server started, at the first use."""
         from patchbank.store.connecting import Limits

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -149,6 +150,22 @@ def test_judging_goes_on_whatever_the_database_says(
             while not inspector.inspect(brushed(1), name="a").recorded:
                 assert time.monotonic() - begun < 10
                 time.sleep(0.02)
+
+
+def test_what_asks_for_the_database_does_not_open_it_again(
+    workspace: Workspace, database_url: str
+) -> None:
+    inspector = Inspector(workspace, "brushed", on_database_loss="judge")
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("alter table patchbank.inspection rename to gone")
+        assert inspector.inspect(brushed(1), name="a").remarks
+        workspace.close()
+        (waiting,) = [one for one in threading.enumerate() if one.name == "patchbank-absence"]
+        waiting.join(timeout=10)
+        assert not waiting.is_alive()
+        assert not workspace.is_open
+        connection.execute("alter table patchbank.gone rename to inspection")
+    assert inspector.inspect(brushed(1), name="a").recorded
 
 
 def test_judging_goes_on_while_a_table_is_locked(workspace: Workspace, database_url: str) -> None:
