@@ -9,8 +9,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from patchbank.errors import DatabaseReadOnlyError
+from patchbank.errors import DatabaseError, DatabaseReadOnlyError
 from patchbank.inspection.fit import fit
+from patchbank.inspection.inspect import Inspector
 from patchbank.inspection.settings import make_fit_settings
 from patchbank.inspection.workspace import Workspace
 from patchbank.store.connection import open_database
@@ -18,7 +19,7 @@ from patchbank.store.indexes import HnswIndex
 from tests.fixtures.banks import make_bank
 from tests.fixtures.commands import Outcome, finish, start
 from tests.fixtures.database import NetworkServer
-from tests.fixtures.surfaces import Surfaces
+from tests.fixtures.surfaces import Surfaces, brushed
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "server.md"
 
@@ -70,6 +71,21 @@ def test_a_role_with_the_documented_grants_inspects_and_no_more(
     (database,) = (one for one in doctor.document["findings"] if one["name"] == "database")
     assert database["healthy"]
     assert "may inspect, not learn" in database["text"]
+
+
+def test_a_role_that_may_not_record_is_told_what_it_lacks(
+    network_server: NetworkServer, inspector_url: str, graphs_home: Path
+) -> None:
+    with psycopg.connect(network_server.url("roles"), autocommit=True) as connection:
+        connection.execute("revoke insert on patchbank.inspection from inspector")
+    with Workspace(home=graphs_home, database_url=inspector_url) as workspace:
+        with pytest.raises(DatabaseError, match=r"grant insert on patchbank.*--no-record"):
+            Inspector(workspace, "brushed").inspect(brushed(1), name="a")
+        inspector = Inspector(workspace, "brushed", on_database_loss="judge")
+        judged = inspector.inspect(brushed(1), name="a")
+        assert not judged.recorded
+        assert "permission denied for table inspection" in judged.remarks[0]
+        assert not Inspector(workspace, "brushed", record=False).inspect(brushed(1)).remarks
 
 
 def test_the_doctor_says_that_nothing_can_be_recorded(

@@ -27,6 +27,8 @@ def for_driver(url: str) -> tuple[str, bool]:
     ParameterError
         When it cannot be understood; the message never quotes it.
     """
+    # As variables have them that were read from a file.
+    url = url.strip()
     _check_userinfo(url)
     named = _PGBOUNCER.search(url) if "://" in url else None
     if named is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 # What the server or the network says when nobody gets in, and what to do; docs/server.md has more.
+# The driver passes no code of such an error on. What is quoted there are names, left out here.
 _REMEDIES = (
     ("Connection refused", "start PostgreSQL there, and let it listen: listen_addresses and port"),
     ("No such file or directory", "start PostgreSQL there, or give its host in the URL"),
@@ -37,8 +39,13 @@ _REMEDIES = (
     ("no password supplied", "put the password into the URL or into ~/.pgpass"),
     ("pg_hba.conf", "add a line for this database, user and address to the server's pg_hba.conf"),
     ("permission denied", "have its owner `grant connect on database` to this user"),
-    ("database", "create it with `createdb`, or correct the URL"),
-    ("role", "create it with `createuser`, or correct the URL"),
+    ('database "" does not exist', "create it with `createdb`, or correct the URL"),
+    ('role "" does not exist', "create it with `createuser`, or correct the URL"),
+    ("not permitted to log in", "let it: `alter role ... login`"),
+    ("connections for role", "end some, or `alter role ... connection limit`"),
+    ("connections for database", "end some, or `alter database ... connection limit`"),
+    ("not currently accepting", "let it: `alter database ... allow_connections true`"),
+    ("the database system is", "wait until it is ready, and try again"),
     (
         "unsupported startup parameter",
         "leave it out of the URL and the environment (PGOPTIONS), or "
@@ -49,6 +56,8 @@ _REMEDIES = (
     ("clients already", "raise the server's max_connections, or end some of its clients"),
     ("connection slots", "raise the server's max_connections, or end some of its clients"),
 )
+_QUOTED = re.compile(r'"[^"]*"')
+_RECORDING_REFUSED = re.compile(r"permission denied for (table|sequence) inspection")
 _DEFAULT_REMEDY = "check the URL and the server"
 
 
@@ -131,9 +140,12 @@ def explain(error: Exception, place: Place) -> PatchbankError:
             f"{place} is read-only: {reason}; name the primary server, or inspect with --no-record"
         )
     if isinstance(error, errors.InsufficientPrivilege):
+        if _RECORDING_REFUSED.search(reason) is not None:
+            remedy = "to record needs `grant insert on patchbank.inspection`, or inspect with "
+            return DatabaseError(f"{place} refused: {reason}; {remedy}--no-record")
         return DatabaseError(
-            f"{place} refused: {reason}; this needs a role that may create and write tables "
-            "(docs/server.md has what a role needs that may inspect only)"
+            f"{place} refused: {reason}; use a role that may create and write tables, or grant "
+            "this one what docs/server.md lists for a role that may inspect only"
         )
     lost = (psycopg.OperationalError, psycopg.InterfaceError)
     if isinstance(error, lost) and getattr(error, "sqlstate", None) in (None, "57P01", "57P02"):
@@ -154,7 +166,8 @@ def explain_connecting(error: psycopg.Error, place: Place) -> PatchbankError:
             "end it with `patchbank database stop` and try again"
         )
     reason = first_line(error)
-    remedy = next((remedy for text, remedy in _REMEDIES if text in reason), _DEFAULT_REMEDY)
+    bare = _QUOTED.sub('""', reason)
+    remedy = next((remedy for text, remedy in _REMEDIES if text in bare), _DEFAULT_REMEDY)
     return DatabaseUnreachableError(
         f"cannot reach {place}: {reason}; {remedy} (PATCHBANK_DATABASE_URL)"
     )

@@ -121,6 +121,45 @@ def test_no_such_database(network_server: NetworkServer, tmp_path: Path) -> None
     )
 
 
+@pytest.mark.parametrize(
+    ("change", "reason", "remedy"),
+    [
+        ("alter role {role} nologin", "not permitted to log in", "`alter role ... login`"),
+        (
+            "alter role {role} connection limit 0",
+            "too many connections for role",
+            "`alter role ... connection limit`",
+        ),
+        (
+            "alter database {role} connection limit 0",
+            "too many connections for database",
+            "`alter database ... connection limit`",
+        ),
+        (
+            "alter database {role} allow_connections false",
+            "not currently accepting",
+            "`alter database ... allow_connections true`",
+        ),
+        ("drop database {role}", 'database "timeout" does not exist', "`createdb`"),
+    ],
+)
+def test_the_remedy_is_that_of_the_reason(
+    network_server: NetworkServer, tmp_path: Path, change: str, reason: str, remedy: str
+) -> None:
+    # A name may be a word that messages have too.
+    role = "timeout"
+    with psycopg.connect(network_server.url(), autocommit=True) as connection:
+        connection.execute(f"create role {role} login password 'geheim'".encode())
+        connection.execute(f"create database {role}".encode())
+        try:
+            connection.execute(change.format(role=role).encode())
+            url = network_server.url(role, user=role, password="geheim")
+            _refused(url, tmp_path, DatabaseUnreachableError, reason, remedy)
+        finally:
+            connection.execute(f"drop database if exists {role}".encode())
+            connection.execute(f"drop role {role}".encode())
+
+
 def test_no_password(network_server: NetworkServer, tmp_path: Path) -> None:
     url = f"postgresql://owner@127.0.0.1:{network_server.port}/postgres?passfile=/nowhere"
     _refused(url, tmp_path, DatabaseUnreachableError, "no password supplied", "~/.pgpass")

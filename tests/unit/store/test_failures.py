@@ -20,7 +20,7 @@ URLS = [
 ]
 
 
-@pytest.mark.parametrize("url", URLS)
+@pytest.mark.parametrize("url", [*URLS, *(f" {url}\n" for url in URLS)])
 def test_a_place_says_where_it_is_but_no_password(url: str) -> None:
     place = Place(url)
     for text in (str(place), place.url):
