@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence, Sized
+from collections.abc import Collection, Iterable, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +32,9 @@ class Collected:
     remarks: tuple[str, ...] = ()
 
 
-def collect(paths: Sequence[str | Path], *, good_only: bool = False) -> Collected:
+def collect(
+    paths: Sequence[str | Path], *, good_only: bool = False, exclude: Collection[str] = ()
+) -> Collected:
     """Return the images of parts that folders, files and globs stand for; see `find_each`.
 
     Left out, with a remark, are masks, pictures that patchbank wrote, and files that are no image
@@ -43,6 +45,8 @@ def collect(paths: Sequence[str | Path], *, good_only: bool = False) -> Collecte
     good_only
         Whether the images are to be learned from: a data set is refused, and images that their
         masks mark as defective are left out.
+    exclude
+        Names of images that will not be learned, so that they may be defective.
 
     Raises
     ------
@@ -63,7 +67,8 @@ def collect(paths: Sequence[str | Path], *, good_only: bool = False) -> Collecte
             continue
         chosen = _without_others(found, remarks)
         if good_only:
-            refuse_dataset(found.base, chosen.parts, named=not Path(given).expanduser().is_dir())
+            learned = _without_excluded(chosen.parts, exclude)
+            refuse_dataset(found.base, learned, named=not Path(given).expanduser().is_dir())
             parts = _without_marked(found.base, chosen, remarks)
         else:
             parts = chosen.parts
@@ -71,9 +76,9 @@ def collect(paths: Sequence[str | Path], *, good_only: bool = False) -> Collecte
             raise NoImagesError(f"{given} holds no image of a part: {'; '.join(remarks)}")
         images += parts
     if good_only and (len(each) > 1 or each[0].base is None):
-        refuse_together(images)
+        refuse_together(_without_excluded(images, exclude))
     if good_only:
-        remarks += remarks_on_bad_names(images)
+        remarks += remarks_on_bad_names(_without_excluded(images, exclude))
     if unread:
         remarks.append(remark_on_unread(unread))
     return Collected(tuple(images), tuple(remarks))
@@ -112,7 +117,9 @@ def required_images(folder: Path, remarks: list[str]) -> list[Path]:
     return images
 
 
-def remarks_on_named(images: Iterable[object], *, good_only: bool = False) -> list[str]:
+def remarks_on_named(
+    images: Iterable[object], *, good_only: bool = False, exclude: Collection[str] = ()
+) -> list[str]:
     """Return a remark on images that were named one by one, and are called like masks.
 
     Raises
@@ -122,7 +129,7 @@ def remarks_on_named(images: Iterable[object], *, good_only: bool = False) -> li
     """
     paths = [Path(image) for image in images if isinstance(image, str | Path)]
     if good_only:
-        refuse_together(paths)
+        refuse_together(_without_excluded(paths, exclude))
     masks = [path.name for path in paths if is_mask_name(path)]
     own = [path.name for path in paths if is_own_picture(path)]
     remarks = []
@@ -137,7 +144,7 @@ def remarks_on_named(images: Iterable[object], *, good_only: bool = False) -> li
             f"named {_it(own)}: {some(own)}"
         )
     if good_only:
-        remarks += remarks_on_bad_names(paths)
+        remarks += remarks_on_bad_names(_without_excluded(paths, exclude))
     return remarks
 
 
@@ -185,6 +192,15 @@ def _without_others(found: Found, remarks: list[str]) -> _Sorted:
             f"{found.base} and taken, since no mask looks like that: {some(doubtful)}"
         )
     return _Sorted(parts, masks)
+
+
+def _without_excluded(images: Sequence[Path], exclude: Collection[str]) -> list[Path]:
+    excluded = {composed(name) for name in exclude}
+    return [image for image in images if excluded.isdisjoint(map(composed, _names(image)))]
+
+
+def _names(image: Path) -> tuple[str, str]:
+    return image.as_posix(), image.name
 
 
 def _without_marked(base: Path, chosen: _Sorted, remarks: list[str]) -> list[Path]:

@@ -24,7 +24,7 @@ from patchbank.errors import DatasetError
 
 # In names of folders beside `good` that hold good images as well: dates, cameras, batches.
 _NEUTRAL = re.compile(
-    r"\w|(cam|camera|line|batch|lot|shift|day|week|month|station|side|view|position|part|run|series"
+    r"\w|(cam|camera|line|batch|lot|shift|day|week|kw|cw|month|station|side|view|position|part|run|series"
     r"|roll|machine|sensor)s?|left|right|top|bottom|front|back|rear|upper|lower|inner|outer|new|old"
     r"|more|extra|morning|night|(mon|tues|wednes|thurs|fri|satur|sun)day"
 )

@@ -10,18 +10,20 @@ from typing import Literal
 # Between small letters and a capital, and before the last capital of several: NGParts, goodParts.
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _WORD = re.compile(r"[^\W\d_]+")
-_GOOD = r"(good|ok|okay|gut|flawless|defectfree|nodefects?)"
-# Good beside what is called bad; otherwise names of exposures, products and production runs.
-_PERHAPS_GOOD = r"(accept|accepted|free|goods|io|normal|pass|passed)"
+# Good only beside what is called bad; otherwise names of exposures, products and production runs.
+_PERHAPS_GOOD = r"(accept|accepted|clean|free|goods|healthy|intact|io|normal|pass|passed)"
 _BAD = (
     r"(bad|ng|ko|nok|nio|notok|notgood|nogood|def|fault|faulty|faults|fail|failed|failures?|scrap"
-    r"|rejects?|rejected|schlecht|fehler|defekte?|defects?|defective|\w*anomal\w+|abnormal\w*)"
+    r"|rejects?|rejected|schlecht|fehler|defekte?|defects?|defective|anomal\w+|\w+anomalies|abnormal\w*)"
 )
 # Bad beside what is called good.
 _KIND = (
     r"(?:(?:scratch|crack|dent|stain|hole|flaw|damage|contamination|burr|missing|broken|bent"
     r"|corrosion)(?:e?s|e?d)?)"
 )
+_GOOD = rf"(good|ok|okay|gut|flawless|defectfree|nodefects?|(un|non)({_BAD}|{_KIND}))"
+# Written as one word with them: goodparts.
+_THINGS = r"(parts?|images?|imgs?|samples?)?"
 _NO_DEFECT = re.compile(
     rf"\b((no|non|not|without|zero) ({_BAD}|{_KIND})|({_BAD}|{_KIND}) free|free of \w+)\b"
 )
@@ -60,7 +62,7 @@ def is_good_name(name: str) -> bool:
 
 
 def _any(pattern: str, found: Iterable[str]) -> bool:
-    return any(re.fullmatch(pattern, word) for word in found)
+    return any(re.fullmatch(pattern + _THINGS, word) for word in found)
 
 
 def is_train(name: str) -> bool:

@@ -126,7 +126,7 @@ class Bank:
             seed=seed,
             false_alarm_rate=false_alarm_rate,
         )
-        sources, found = _sources(images, good_only=True)
+        sources, found = _sources(images, good_only=True, exclude=exclude)
         self.last_fit = fit(
             self._workspace,
             self.category,
@@ -175,7 +175,7 @@ class Bank:
             If there is no bank, too few images can be used, too many are refused, or the bank
             cannot be stored; then the bank before still answers.
         """
-        sources, found = _sources(images, good_only=True)
+        sources, found = _sources(images, good_only=True, exclude=exclude)
         return calibrate(
             self._workspace,
             self.category,
@@ -352,14 +352,17 @@ class Bank:
 
 
 def _sources(
-    images: str | Path | Iterable[ImageSource], *, good_only: bool = False
+    images: str | Path | Iterable[ImageSource],
+    *,
+    good_only: bool = False,
+    exclude: Sequence[str] = (),
 ) -> tuple[Sequence[ImageSource], tuple[str, ...]]:
     """Return images, and remarks on how they were found."""
     if isinstance(images, str | Path):
-        found = collect([images], good_only=good_only)
+        found = collect([images], good_only=good_only, exclude=exclude)
         return found.images, found.remarks
     sources = checked_sources(images)
-    return sources, tuple(remarks_on_named(sources, good_only=good_only))
+    return sources, tuple(remarks_on_named(sources, good_only=good_only, exclude=exclude))
 
 
 def open_bank(

@@ -114,7 +114,7 @@ def calibrate_paths(
     progress: Progress = silent,
 ) -> CalibrationReport:
     """Calibrate by the images found at paths, each a folder, an image or a glob."""
-    found = collect(paths, good_only=True)
+    found = collect(paths, good_only=True, exclude=exclude)
     return calibrate(
         workspace,
         category,

@@ -94,7 +94,7 @@ def fit_paths(
 ) -> FitReport:
     """Fit the images found at paths, each a folder, an image or a glob; see `fit`."""
     # The command line's names are the paths as they were given: what the user can open again.
-    found = collect(paths, good_only=True)
+    found = collect(paths, good_only=True, exclude=exclude)
     return fit(
         workspace,
         category,
