@@ -76,7 +76,7 @@ def read_list(file: Path) -> str:
     Raises
     ------
     DatasetError
-        It cannot be read, or is larger than any list.
+        It cannot be read, is larger than any list, or is in UTF-16 without its mark.
     UnicodeDecodeError
         It is no text in UTF-8, nor marked as UTF-16.
     """
@@ -86,6 +86,10 @@ def read_list(file: Path) -> str:
         raise DatasetError(f"{file}: {(error.strerror or str(error)).lower()}") from error
     # Spreadsheets write "Unicode text" with the mark of UTF-16.
     two_bytes = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    if b"\0" in content and not two_bytes:
+        raise DatasetError(
+            f"{file}: has NUL bytes, as a text in UTF-16 without its mark; save it in UTF-8"
+        )
     return content.decode("utf-16" if two_bytes else "utf-8-sig")
 
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from patchbank.datasets.folders import as_there
-from patchbank.datasets.layout import problem_of, read_list, some
+from patchbank.datasets.layout import problem_of, read_list, shown, some
 from patchbank.errors import DatasetError
 
 _SEPARATORS = (",", ";", "\t", "|")
@@ -24,12 +24,12 @@ def read_table(
 
     Fields are separated by a comma, a semicolon, a tab or a bar, whichever finds most of the
     columns that may be there. Names of columns are made small, spaces around fields and rows
-    without content left out.
+    without content left out, fields that a row leaves off at its end are empty.
 
     Raises
     ------
     DatasetError
-        If it is no CSV file, a column is there twice, or a row has other fields than the header.
+        If it is no CSV file, a column is there twice, or a row has more fields than the header.
     """
     try:
         rows = list(_rows(read_list(file), columns))
@@ -42,6 +42,11 @@ def read_table(
     header = [name.lower() for name in rows[0][1]]
     while header and not header[-1]:
         header.pop()
+    if not any(name in columns for name in header):
+        raise DatasetError(
+            f"{file}, line {rows[0][0]}: expected the header, with columns such as "
+            f"{some(list(columns))}, found {shown(some(header))}; remove what stands before it"
+        )
     repeated = [name for name, count in Counter(header).items() if count > 1]
     if repeated:
         raise DatasetError(
@@ -50,9 +55,10 @@ def read_table(
     found = []
     for number, fields in rows[1:]:
         where = f"{file}, line {number}"
-        if len(fields) < len(header) or any(fields[len(header) :]):
+        fields += [""] * (len(header) - len(fields))
+        if any(fields[len(header) :]):
             raise DatasetError(
-                f"{where}: expected {len(header)} fields as in the header; "
+                f"{where}: expected {len(header)} fields as in the header, found {len(fields)}; "
                 "put fields that hold a comma or what else separates fields in quotes"
             )
         found.append((where, fields[: len(header)]))

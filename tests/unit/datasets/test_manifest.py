@@ -98,7 +98,7 @@ def test_several_masks_and_categories(tmp_path: Path) -> None:
         ("parts.csv", "path,kind\n", "no column label; path and label are required"),
         ("parts.csv", "", "no column path, label"),
         ("parts.csv", "path,label\n", "parts.csv names no image"),
-        ("parts.csv", "path,label\na/1.png\n", "line 2: expected 2 fields as in the header"),
+        ("parts.csv", "path,label\na/1.png\n", "line 2: label is ''"),
         ("parts.csv", "path,label\na/1.png,good,x\n", "line 2: expected 2 fields"),
         ("parts.csv", "path,label\na/9.png,good\na/1.png,good\n", "line 2: image .*9.png does not"),
         (
