@@ -145,14 +145,18 @@ def _ruled(
     # By cosine, so that the first is the most similar.
     nearest = next((match.similarity for match in matches if not match.itself), None)
     standing = reference_standing(bank, raw=result.raw)
+    remarks: tuple[str, ...] = ()
     if threshold == "auto":
         threshold = None if standing is None else standing.calibrated_threshold
+        remarks = () if standing is None else standing.remarks
     if nearest is None or threshold is None:
         lacking = "the similarity rule does not apply: the bank has too few different references"
         return replace(result, remarks=(lacking,))
     # A number of NumPy's, say, is no value for JSON.
     limit = float(threshold)
-    return replace(result, threshold=limit, normal=reaches(nearest, limit), standing=standing)
+    return replace(
+        result, threshold=limit, normal=reaches(nearest, limit), standing=standing, remarks=remarks
+    )
 
 
 def _check_patch(query: _Query, threshold: SimilarityThreshold, raw: bool) -> None:

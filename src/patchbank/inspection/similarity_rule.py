@@ -12,10 +12,16 @@ import numpy as np
 from patchbank.errors import ParameterError
 from patchbank.inspection.settings import DEFAULT_FALSE_ALARM_RATE
 from patchbank.memory.calibration import conformal_threshold
+from patchbank.memory.outliers import setting_threshold
 from patchbank.memory.similarity import similarities_to_others
 from patchbank.store.banks import StoredBank
 
 # "auto" is the calibrated threshold, None no rule.
+# Of fewer references, good ones are too often alone.
+_FEWEST_TOLD = 10
+# References named in a remark.
+_NAMED = 10
+
 SimilarityThreshold = float | Literal["auto"] | None
 
 # pgvector sums in float32: its similarity may lie this far below ours of the same two images.
@@ -79,12 +85,32 @@ class ReferenceStanding:
     calibrated_threshold
         The similarity that a good image falls short of with a probability of at most
         `guaranteed_rate`, by the split-conformal rule.
+    isolated
+        The few references that set it by themselves, being similar to none; none by uncentred
+        embeddings, where good images are too often alone.
+    threshold_without
+        As it would be by the others.
     """
 
     similarities: tuple[float, ...]
     requested_rate: float
     calibrated_threshold: float
     guaranteed_rate: float
+    isolated: tuple[str, ...]
+    threshold_without: float
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """A remark where a few references set the calibrated threshold."""
+        if not self.isolated:
+            return ()
+        those, them = (
+            ("this reference", "it") if len(self.isolated) == 1 else ("these references", "them")
+        )
+        return (
+            f"look at {those}: {', '.join(self.isolated[:_NAMED])}; without {them} the threshold "
+            f"auto would be {self.threshold_without:.4g}, not {self.calibrated_threshold:.4g}",
+        )
 
     @property
     def lowest_four_digits(self) -> float:
@@ -127,15 +153,20 @@ def reference_standing(bank: StoredBank, *, raw: bool = False) -> ReferenceStand
     raw
         By the embeddings as the network gives them, not centred on the bank's mean.
     """
-    found = similarities_to_others(bank.embeddings, bank.embedding_mean if raw else None)
+    found, asked = similarities_to_others(bank.embeddings, bank.embedding_mean if raw else None)
     if not len(found):
         return None
     # The less similar, the more anomalous.
     rate = bank.settings.get("false_alarm_rate", DEFAULT_FALSE_ALARM_RATE)
     threshold = conformal_threshold(-found, rate)
+    alone = asked[:0]
+    if not raw and len(found) >= _FEWEST_TOLD:
+        alone = setting_threshold(1.0 - found, rate)
     return ReferenceStanding(
         similarities=tuple(np.sort(found).tolist()),
         requested_rate=threshold.requested_rate,
         calibrated_threshold=-threshold.value,
         guaranteed_rate=threshold.guaranteed_rate,
+        isolated=tuple(bank.references[asked[slot]].name for slot in alone),
+        threshold_without=-conformal_threshold(-np.delete(found, alone), rate).value,
     )

@@ -82,8 +82,8 @@ def same_image(
 
 def similarities_to_others(
     embeddings: npt.NDArray[np.float32], offset: npt.NDArray[np.float32] | None = None
-) -> npt.NDArray[np.float64]:
-    """Return how similar embeddings are to the most similar of the others, float64.
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+    """Return how similar embeddings are to the most similar of the others, and which they are.
 
     One that is of the same image is no other; an embedding without others is left out. Of more than
     2,000 embeddings so many are asked, evenly spread.
@@ -109,7 +109,8 @@ def similarities_to_others(
         similarity = np.divide(products, scale, out=np.zeros_like(products), where=scale > 0)
         similarity[squares <= _SAME_IMAGE**2 * lengths[:, None] ** 2] = -np.inf
         np.maximum(nearest, similarity.max(axis=1), out=nearest)
-    return np.asarray(np.clip(nearest[np.isfinite(nearest)], -1.0, 1.0))
+    known = np.isfinite(nearest)
+    return np.clip(nearest[known], -1.0, 1.0), asked[known]
 
 
 def _shifted(

@@ -18,6 +18,7 @@ from patchbank.inspection.fit import fit
 from patchbank.inspection.index import build_index, drop_indexes
 from patchbank.inspection.inspect import Inspector
 from patchbank.inspection.search import search
+from patchbank.inspection.search_results import SearchResult
 from patchbank.inspection.settings import make_fit_settings
 from patchbank.inspection.verdicts import Inspection
 from patchbank.inspection.workspace import Workspace
@@ -211,6 +212,29 @@ def test_the_similarity_rule(workspace: Workspace, surfaces: Surfaces) -> None:
         exactly = result.matches[0].similarity
         at = search(workspace, "brushed", surfaces.scratched / "000.png", threshold=exactly)
         assert at.normal is True
+
+
+def test_a_reference_that_sets_the_threshold_by_itself_is_named(workspace: Workspace) -> None:
+    # Fifteen pairs that are alike, and one that is like none of them.
+    random = np.random.default_rng(0)
+    axes = np.eye(16, dtype=np.float32)
+    looks = np.concatenate([axes[:15], axes[:15], axes[15:]])
+    looks += random.normal(0, 0.05, looks.shape).astype(np.float32)
+
+    def searched(count: int, **options: Any) -> SearchResult:
+        mean = np.zeros(16, np.float32)
+        bank = make_bank(image_count=count, embeddings=looks[:count], embedding_mean=mean)
+        workspace.database.banks.save("tile", bank)
+        return search(workspace, "tile", name="good/003.png", **options)
+
+    with workspace:
+        alone, without = searched(31), searched(30)
+        (remark,) = alone.remarks
+        assert remark.startswith("look at this reference: good/030.png; without it")
+        assert f"would be {without.threshold:.4g}, not {alone.threshold:.4g}" in remark
+        assert without.remarks == ()
+        # The caller's own threshold is set by nobody else.
+        assert searched(31, threshold=0.5).remarks == ()
 
 
 @pytest.mark.parametrize("raw", [False, True])

@@ -8,11 +8,11 @@ from patchbank.memory.similarity import same_image, similarities_to_others
 def test_an_image_learned_twice_is_not_its_own_other() -> None:
     generator = np.random.default_rng(0)
     embeddings = generator.normal(size=(60, 40)).astype(np.float32)
-    plain = similarities_to_others(embeddings)
+    plain, _ = similarities_to_others(embeddings)
     assert plain.shape == (60,)
     # Computed again, it differs by rounding.
     again = embeddings[:20] * np.float32(1 + 1e-6)
-    twice = similarities_to_others(np.concatenate([embeddings, again, again]))
+    twice, _ = similarities_to_others(np.concatenate([embeddings, again, again]))
     np.testing.assert_allclose(twice[:60], plain, atol=1e-5)
     assert same_image(np.concatenate([embeddings, again]), embeddings[3]).nonzero()[0].tolist() == [
         3, 63,
@@ -22,9 +22,10 @@ def test_an_image_learned_twice_is_not_its_own_other() -> None:
 def test_of_many_some_are_asked_and_all_are_compared() -> None:
     generator = np.random.default_rng(1)
     embeddings = generator.normal(size=(9_000, 4)).astype(np.float32)
-    found = similarities_to_others(embeddings)
+    found, which = similarities_to_others(embeddings)
     assert found.shape == (2_000,)
     asked = np.unique(np.linspace(0, 8_999, 2_000).astype(np.int64))
+    np.testing.assert_array_equal(which, asked)
     unit = embeddings.astype(np.float64)
     unit /= np.linalg.norm(unit, axis=1, keepdims=True)
     similarity = unit[asked[::400]] @ unit.T
@@ -33,7 +34,7 @@ def test_of_many_some_are_asked_and_all_are_compared() -> None:
 
 
 def test_embeddings_without_others_are_left_out() -> None:
-    assert len(similarities_to_others(np.ones((1, 3), np.float32))) == 0
-    assert len(similarities_to_others(np.ones((5, 3), np.float32))) == 0
-    assert len(similarities_to_others(np.zeros((5, 3), np.float32))) == 0
-    assert len(similarities_to_others(np.empty((0, 3), np.float32))) == 0
+    assert similarities_to_others(np.ones((1, 3), np.float32))[0].shape == (0,)
+    assert similarities_to_others(np.ones((5, 3), np.float32))[0].shape == (0,)
+    assert similarities_to_others(np.zeros((5, 3), np.float32))[0].shape == (0,)
+    assert similarities_to_others(np.empty((0, 3), np.float32))[0].shape == (0,)
