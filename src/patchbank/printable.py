@@ -1,4 +1,4 @@
-"""Text of others made safe to show: names of files, of categories, of a database."""
+"""Text made fit to show: names of files, of categories, of a database; numbers with nouns."""
 
 from __future__ import annotations
 
@@ -28,3 +28,14 @@ def printable(text: str, escape: Callable[[str], str] = _as_in_python) -> str:
         escape(character) if unicodedata.category(character) in _ESCAPED else character
         for character in text
     )
+
+
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """Return a number with its noun: ``1 image``, ``1,200 images``.
+
+    Parameters
+    ----------
+    plural
+        Of the noun, where it does not just get an s.
+    """
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from patchbank.printable import printable
+from patchbank.printable import counted, printable
 
 
 @pytest.mark.parametrize(
@@ -24,3 +24,9 @@ def test_what_a_terminal_obeys_or_hides_is_escaped(text: str, shown: str) -> Non
 @pytest.mark.parametrize("text", ["", "ünïcode 部品.png", "נייר", "back\\slash", "a\u00a0b", "🔩"])
 def test_all_else_is_as_it_was(text: str) -> None:
     assert printable(text) == text
+
+
+def test_numbers_agree_with_their_nouns() -> None:
+    assert counted(0, "image") == "0 images"
+    assert counted(1, "image") == "1 image"
+    assert counted(1_200, "patch", "patches") == "1,200 patches"

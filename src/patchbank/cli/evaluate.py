@@ -20,6 +20,7 @@ from patchbank.inspection.settings import (
     make_fit_settings,
 )
 from patchbank.inspection.workspace import Workspace
+from patchbank.printable import counted
 
 
 def register(app: typer.Typer) -> None:
@@ -127,7 +128,7 @@ def export_demo_command(folder: options.Folder, json: options.Json = False) -> i
     if json:
         print_json({"folder": str(folder), "images": exported})
     else:
-        answer().print(f"{folder}: {exported:,} images", markup=False)
+        answer().print(f"{folder}: {counted(exported, 'image')}", markup=False)
     return 0
 
 

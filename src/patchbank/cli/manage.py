@@ -12,7 +12,7 @@ from patchbank.cli.output import answer, print_json, print_table, talk
 from patchbank.errors import ParameterError
 from patchbank.inspection.manage import forget_category, list_categories, show_category
 from patchbank.inspection.workspace import Workspace
-from patchbank.printable import printable
+from patchbank.printable import counted, printable
 
 
 def register(app: typer.Typer) -> None:
@@ -90,8 +90,8 @@ def forget_command(
                     f"forget {category}: this cannot be undone; confirm it with --yes."
                 )
             typer.confirm(
-                f"Forget {printable(category)} with {document['images']} images and all its "
-                "inspections?",
+                f"Forget {printable(category)} with {counted(document['images'], 'image')} and "
+                "all its inspections?",
                 abort=True,
                 err=True,
             )

@@ -19,6 +19,7 @@ from patchbank.datasets.mask_like import (
     photographs_called_masks,
 )
 from patchbank.errors import DatasetError, NoImagesError
+from patchbank.printable import counted
 from patchbank.spelling import composed
 from patchbank.vision.heif import remedy_for
 from patchbank.vision.own_pictures import is_own_picture
@@ -58,6 +59,7 @@ def collect(
     images: list[Path] = []
     remarks: list[str] = []
     unread: list[Path] = []
+    unlabelled: list[str] = []
     each = find_each(paths)
     for given, found in zip(paths, each, strict=True):
         unread += found.unread
@@ -68,7 +70,9 @@ def collect(
         chosen = _without_others(found, remarks)
         if good_only:
             learned = _without_excluded(chosen.parts, exclude)
-            refuse_dataset(found.base, learned, named=not Path(given).expanduser().is_dir())
+            unlabelled += refuse_dataset(
+                found.base, learned, named=not Path(given).expanduser().is_dir()
+            )
             parts = _without_marked(found.base, chosen, remarks)
         else:
             parts = chosen.parts
@@ -76,7 +80,8 @@ def collect(
             raise NoImagesError(f"{given} holds no image of a part: {'; '.join(remarks)}")
         images += parts
     if good_only and (len(each) > 1 or each[0].base is None):
-        refuse_together(_without_excluded(images, exclude))
+        unlabelled = refuse_together(_without_excluded(images, exclude))
+    remarks += unlabelled
     if good_only:
         remarks += remarks_on_bad_names(_without_excluded(images, exclude))
     if unread:
@@ -128,19 +133,17 @@ def remarks_on_named(
         As `collect`, of those that are paths.
     """
     paths = [Path(image) for image in images if isinstance(image, str | Path)]
-    if good_only:
-        refuse_together(_without_excluded(paths, exclude))
+    remarks = refuse_together(_without_excluded(paths, exclude)) if good_only else []
     masks = [path.name for path in paths if is_mask_name(path)]
     own = [path.name for path in paths if is_own_picture(path)]
-    remarks = []
     if masks:
         remarks.append(
-            f"{_counted(masks, 'image is', 'images are')} called like a mask and taken, since you "
-            f"named {_it(masks)}: {some(masks)}"
+            f"{counted(len(masks), 'image is', 'images are')} called like a mask and taken, since "
+            f"you named {_it(masks)}: {some(masks)}"
         )
     if own:
         remarks.append(
-            f"{_counted(own, 'picture', 'pictures')} that patchbank wrote itself taken, since you "
+            f"{counted(len(own), 'picture')} that patchbank wrote itself taken, since you "
             f"named {_it(own)}: {some(own)}"
         )
     if good_only:
@@ -156,9 +159,7 @@ def remark_on_unread(files: Sequence[Path]) -> str:
         for suffix, count in suffixes.most_common()
     )
     remedy = remedy_for(suffixes)
-    return f"{_counted(files, 'file', 'files')} not read: {listed}" + (
-        f"; `{remedy}`" if remedy else ""
-    )
+    return f"{counted(len(files), 'file')} not read: {listed}" + (f"; `{remedy}`" if remedy else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,14 +183,14 @@ def _without_others(found: Found, remarks: list[str]) -> _Sorted:
         if others:
             names = [file.name for file in found.images if file in others]
             remarks.append(
-                f"{_counted(names, *text.split('|'))} left out in {found.base}: {some(names)}"
+                f"{counted(len(names), *text.split('|'))} left out in {found.base}: {some(names)}"
             )
     parts = [file for file in rest if file not in masks]
     doubtful = [file.name for file in photographs_called_masks(parts, found.base)]
     if doubtful:
         remarks.append(
-            f"{_counted(doubtful, 'image is', 'images are')} called like the mask of another in "
-            f"{found.base} and taken, since no mask looks like that: {some(doubtful)}"
+            f"{counted(len(doubtful), 'image is', 'images are')} called like the mask of another "
+            f"in {found.base} and taken, since no mask looks like that: {some(doubtful)}"
         )
     return _Sorted(parts, masks)
 
@@ -228,19 +229,15 @@ def _without_marked(base: Path, chosen: _Sorted, remarks: list[str]) -> list[Pat
     names = [image.name for image in chosen.parts if image in marked]
     if mean_defects:
         remarks.append(
-            f"{_counted(names, 'image', 'images')} left out in {base}: their masks mark a defect: "
+            f"{counted(len(names), 'image')} left out in {base} for defects that masks mark: "
             f"{some(names)}"
         )
         return [image for image in chosen.parts if image not in marked]
     remarks.append(
-        f"{_counted(names, 'image', 'images')} in {base} with a mask that marks something: where "
+        f"{counted(len(names), 'image')} in {base} with a mask that marks something: where "
         f"that is a defect, the image is not good, leave it out: {some(names)}"
     )
     return chosen.parts
-
-
-def _counted(things: Sized, singular: str, plural: str) -> str:
-    return f"{len(things)} {singular if len(things) == 1 else plural}"
 
 
 def _it(things: Sized) -> str:

@@ -80,7 +80,8 @@ def samples_of(
         test.append(Sample(entry.path, entry.name, entry.label, entry.kind, "test", entry.mask))
     file = entries[0].where.rpartition(", line")[0]
     if not train:
-        because = f": {'; '.join(warnings)}" if warnings else ""
+        # The first tells enough, and what file it is about is said.
+        because = ": " + warnings[0].removeprefix(f"{file}: ") if warnings else ""
         raise DatasetError(f"{file} has no good image of {category} to learn from{because}")
     if not test:
         raise DatasetError(f"{file} has no image of {category} to judge: give some split test")

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from patchbank.errors import NoImagesError
+from patchbank.printable import counted
 from patchbank.spelling import composed, spellings
 from patchbank.vision.heif import remedy_for
 from patchbank.vision.images import image_suffixes
@@ -154,15 +155,12 @@ def describe_content(folder: Path) -> str:
             folders += 1
         else:
             files[Path(entry.name).suffix.lower() or "suffixless"] += 1
-    parts = [
-        f"{count} {suffix} file{'s' if count != 1 else ''}"
-        for suffix, count in files.most_common(3)
-    ]
+    parts = [counted(count, f"{suffix} file") for suffix, count in files.most_common(3)]
     others = sum(files.values()) - sum(count for _, count in files.most_common(3))
     if others:
-        parts.append(f"{others} other file{'s' if others != 1 else ''}")
+        parts.append(counted(others, "other file"))
     if folders:
-        parts.append(f"{folders} folder{'s' if folders != 1 else ''}")
+        parts.append(counted(folders, "folder"))
     if not parts:
         return "nothing"
     return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
@@ -215,7 +213,7 @@ def _found_by_glob(pattern: Path) -> Found:
     if not found.images:
         remedy = remedy_for({file.suffix.lower() for file in found.unread})
         raise NoImagesError(
-            f"{pattern} matches {len(matches)} path{'s' if len(matches) != 1 else ''} "
+            f"{pattern} matches {counted(len(matches), 'path')} "
             f"but no image ({accepted_suffixes()}){f'; {remedy}' if remedy else ''}"
         )
     return found

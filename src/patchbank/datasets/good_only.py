@@ -21,6 +21,7 @@ from patchbank.datasets.layout import problem_of, shown, some, subfolders
 from patchbank.datasets.mask_like import is_mask_folder, masks_among
 from patchbank.datasets.words import is_good_name, is_test, is_train, quality_of, words
 from patchbank.errors import DatasetError
+from patchbank.printable import counted
 
 # In names of folders beside `good` that hold good images as well: dates, cameras, batches.
 _NEUTRAL = re.compile(
@@ -40,8 +41,8 @@ _LONGEST_MANIFEST = 64_000_000
 _LEVELS = 3
 
 
-def refuse_dataset(base: Path, images: Sequence[Path], *, named: bool = False) -> None:
-    """Refuse images found below a folder if they are those of a data set.
+def refuse_dataset(base: Path, images: Sequence[Path], *, named: bool = False) -> list[str]:
+    """Refuse images found below a folder if they are those of a data set; return remarks.
 
     Parameters
     ----------
@@ -59,11 +60,13 @@ def refuse_dataset(base: Path, images: Sequence[Path], *, named: bool = False) -
     _refuse_kind(base, images)
     _refuse_defects(images)
     _refuse_names(base, images)
-    _refuse_listed(base, images)
+    return _refuse_listed(base, images)
 
 
-def refuse_together(images: Iterable[Path]) -> None:
+def refuse_together(images: Iterable[Path]) -> list[str]:
     """Refuse images that were given by several paths if together they are those of a data set.
+
+    Return remarks.
 
     Raises
     ------
@@ -71,10 +74,11 @@ def refuse_together(images: Iterable[Path]) -> None:
         As `refuse_dataset`.
     """
     files = [Path(os.path.abspath(image.expanduser())) for image in images]  # noqa: PTH100
-    if files:
-        base = Path(os.path.commonpath([file.parent for file in files]))
-        masks = masks_among(files, base)
-        refuse_dataset(base, [file for file in files if file not in masks], named=True)
+    if not files:
+        return []
+    base = Path(os.path.commonpath([file.parent for file in files]))
+    masks = masks_among(files, base)
+    return refuse_dataset(base, [file for file in files if file not in masks], named=True)
 
 
 def refuse_defects_below(base: Path, images: Sequence[Path]) -> None:
@@ -295,8 +299,12 @@ def _train_good_beside(split: Path) -> Path | None:
     return None
 
 
-def _refuse_listed(base: Path, images: Sequence[Path]) -> None:
-    """Refuse images that a manifest among them, or a little above, lists as anomalous."""
+def _refuse_listed(base: Path, images: Sequence[Path]) -> list[str]:
+    """Refuse images that a manifest among them, or a little above, lists as anomalous.
+
+    Return remarks on those that one leaves unknown.
+    """
+    remarks: list[str] = []
     given = {resolved_path(image) for image in images}
     parents = {real.parent for real in given}
     above = [folder for parent in parents for folder in (parent, *parent.parents)[:_LEVELS]]
@@ -306,6 +314,13 @@ def _refuse_listed(base: Path, images: Sequence[Path]) -> None:
             listed = [(entry, resolved_path(entry.path)) for entry in entries]
             bad = [entry for entry, real in listed if entry.label == "anomalous" and real in given]
             if not bad:
+                unknown = [e.name for e, real in listed if e.label == "unknown" and real in given]
+                if unknown:
+                    remarks.append(
+                        f"{file} does not say of {counted(len(unknown), 'image')} whether "
+                        f"{'it is' if len(unknown) == 1 else 'they are'} good; leave out what is "
+                        f"not: {some(unknown)}"
+                    )
                 continue
             spoilt = {entry.path.parent for entry in entries if entry.label != "good"}
             good = {str(entry.path.parent) for entry in entries if entry.label == "good"}
@@ -317,9 +332,10 @@ def _refuse_listed(base: Path, images: Sequence[Path]) -> None:
             )
             raise DatasetError(
                 f"{base} is a data set, not a folder of good images: {shown(file)} lists "
-                f"{len(bad)} images there that are anomalous ({some([e.name for e in bad])}); "
+                f"{counted(len(bad), 'anomalous image')} there ({some([e.name for e in bad])}); "
                 f"{remedy}"
             )
+    return remarks
 
 
 def _manifests(folder: Path) -> list[Path]:

@@ -28,6 +28,7 @@ from patchbank.datasets.masks import marked_pixels
 from patchbank.datasets.pairing import named_mask, paired
 from patchbank.datasets.samples import GOOD, CategorySamples, Sample, Split
 from patchbank.errors import DatasetError
+from patchbank.printable import counted
 from patchbank.progress import Progress, silent
 
 CATEGORY = "kolektorsdd2"
@@ -101,8 +102,8 @@ def _load_split(root: Path, split: Split, warnings: list[str], progress: Progres
         )
     if without:
         raise DatasetError(
-            f"{folder}: {len(without)} of {len(images)} images have no mask, so that nothing tells "
-            f"whether they are good: expected NNNNN_GT.png beside {some(without)}"
+            f"{folder}: no mask for {len(without)} of {counted(len(images), 'image')}, so that "
+            f"nothing tells what is good: expected NNNNN_GT.png beside {some(without)}"
         )
     samples = []
     for done, image in enumerate(images):
@@ -116,7 +117,7 @@ def _load_split(root: Path, split: Split, warnings: list[str], progress: Progres
     progress(f"masks of {split}", len(images), len(images))
     unused = [one.mask.paths[0].name for one in named if one not in masks.values()]
     if unused:
-        warnings.append(f"{folder}: {len(unused)} files are the mask of no image: {some(unused)}")
+        warnings.append(f"{folder}: no image for {counted(len(unused), 'mask')}: {some(unused)}")
     return samples
 
 

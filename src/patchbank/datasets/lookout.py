@@ -23,12 +23,14 @@ from patchbank.datasets.folders import as_there
 from patchbank.datasets.layout import problem_of, shown, some, subfolders
 from patchbank.datasets.samples import GOOD, Label, Mask, Split
 from patchbank.errors import DatasetError
+from patchbank.printable import counted
 
 ANOMALY = "anomaly"
 _LABELS: dict[str, Label] = {"normal": "good", "anomaly": "anomalous"}
 # The type in a key's metadata, and the key where metadata have none.
 _CLASSIFICATION = ("image-classification", "anomaly-label")
 _SEGMENTATION = ("semantic-segmentation", "anomaly-mask-ref")
+_NO_LABEL = "no label"
 _WHITE = "#ffffff"
 _HEX = re.compile(r"#[0-9a-fA-F]{6}")
 
@@ -68,11 +70,10 @@ def read(
             raise DatasetError(f"{file} names no image; expected a JSON object a line")
         read_ = [_entry(folder, where, values, category, split) for where, values in lines]
         warnings += _remarks_on_labels(file, [values for _, values in lines])
-        moved = [e for e in read_ if split == "train" and e.split == "test"]
-        if moved:
+        moved = sum(e.split == "test" and e.label == "anomalous" for e in read_)
+        if split == "train" and moved:
             warnings.append(
-                f"{file}: {len(moved)} of {len(read_)} images are not normal, and judged: "
-                "only good ones are learned from"
+                f"{file}: {moved} of {counted(len(read_), 'image')} anomalous: judged, not learned"
             )
         entries += read_
     return entries, warnings
@@ -99,14 +100,17 @@ def _entry(
 
 def _label(values: dict[str, Any]) -> Label:
     """Return what a line says of its image; unknown where nothing, or no one thing."""
-    labels = {_LABELS[name] for name in map(str.lower, _class_names(values)) if name in _LABELS}
-    return labels.pop() if len(labels) == 1 else "unknown"
+    labels = {_known(name) for name in _class_names(values)} - {None}
+    return (labels.pop() if len(labels) == 1 else None) or "unknown"
 
 
-def _class_names(values: dict[str, Any]) -> list[str]:
-    return [
-        str(values[f"{key}-metadata"].get("class-name")) for key in _keys(values, *_CLASSIFICATION)
-    ]
+def _known(name: Any) -> Label | None:
+    """Return what a class name means; None for any that is not Lookout's own."""
+    return _LABELS.get(name.strip().lower()) if isinstance(name, str) else None
+
+
+def _class_names(values: dict[str, Any]) -> list[Any]:
+    return [values[f"{key}-metadata"].get("class-name") for key in _keys(values, *_CLASSIFICATION)]
 
 
 def _keys(values: dict[str, Any], wanted: str, default: str) -> list[str]:
@@ -123,35 +127,43 @@ def _keys(values: dict[str, Any], wanted: str, default: str) -> list[str]:
 
 def _remarks_on_labels(file: Path, lines: Sequence[dict[str, Any]]) -> list[str]:
     """Say which labels of a manifest are none of those expected."""
-    unclear: Counter[str] = Counter()
-    other_types: Counter[str] = Counter()
-    for values in lines:
-        if _label(values) != "unknown":
-            continue
-        names = _class_names(values)
-        if names:
-            unclear[" and ".join(names)] += 1
-        else:
-            types = (
-                str(metadata.get("type"))
-                for name, metadata in values.items()
-                if name.endswith("-metadata") and isinstance(metadata, dict)
-            )
-            other_types.update(dict.fromkeys(types, 1))
     remarks = []
-    if unclear:
-        listed = some([f"{name!r} ({count})" for name, count in unclear.most_common()])
+    ignored = Counter(
+        str(name)
+        for values in lines
+        if _label(values) != "unknown"
+        for name in _class_names(values)
+        if _known(name) is None
+    )
+    if ignored:
+        listed = some([f"{name!r} ({count})" for name, count in ignored.most_common()])
         remarks.append(
-            f"{file}: {unclear.total()} of {len(lines)} images are unknown by their class names "
-            f"{listed}; expected normal or anomaly"
+            f"{file}: beside normal and anomaly, other labels are ignored: {listed}; check that "
+            "none means a defect"
         )
-    if other_types:
-        listed = some([f"{name} ({count})" for name, count in other_types.most_common()])
-        remarks.append(
-            f"{file}: images without a label of the type groundtruth/image-classification are "
-            f"unknown; they have {listed}"
-        )
+    unclear = Counter(_found_label(values) for values in lines if _label(values) == "unknown")
+    # Single images may simply not have been labelled yet.
+    if set(unclear) <= {_NO_LABEL} and unclear.total() < len(lines):
+        return remarks
+    listed = some([f"{name} ({count})" for name, count in unclear.most_common()])
+    remarks.append(
+        f"{file}: {unclear.total()} of {counted(len(lines), 'image')} unknown, and never learned: "
+        f"expected one class name, normal or anomaly, found {listed}"
+    )
     return remarks
+
+
+def _found_label(values: dict[str, Any]) -> str:
+    """Return in words what a line of an unknown image has for its label."""
+    names = _class_names(values)
+    if names:
+        return " and ".join("no class name" if name is None else repr(name) for name in names)
+    types = [
+        metadata["type"]
+        for name, metadata in values.items()
+        if name.endswith("-metadata") and isinstance(metadata, dict) and "type" in metadata
+    ]
+    return " and ".join(map(str, types)) or _NO_LABEL
 
 
 def _anomaly(folder: Path, where: str, values: dict[str, Any]) -> tuple[str, Mask | None]:

@@ -17,6 +17,7 @@ from patchbank.datasets.folders import images_below, is_image_name, look_below, 
 from patchbank.datasets.layout import some, subfolders
 from patchbank.datasets.samples import Mask
 from patchbank.errors import DatasetError
+from patchbank.printable import counted
 from patchbank.spelling import composed
 
 
@@ -145,16 +146,16 @@ def pair_masks(
     without = [image.name for number, image in enumerate(images) if number not in found]
     if left and not found:
         raise DatasetError(
-            f"none of the {len(images)} images in {kind} has a mask: expected {truth}/{expected}, "
+            f"no mask for {counted(len(images), 'image')} in {kind}: expected {truth}/{expected}, "
             f"found {some([*unused, *(mask.shown for mask in unclear)])}"
         )
     if without:
         warnings.append(
-            f"{kind}: {len(without)} of {len(images)} images have no mask "
-            f"{truth}/{expected}: {some(without)}"
+            f"{kind}: no mask {truth}/{expected} for {len(without)} of "
+            f"{counted(len(images), 'image')}: {some(without)}"
         )
     if unused:
-        warnings.append(f"{truth}: {len(unused)} files are the mask of no image: {some(unused)}")
+        warnings.append(f"{truth}: no image for {counted(len(unused), 'mask')}: {some(unused)}")
     if unclear:
         first = unclear[0]
         ending = "/" if first.folder else first.mask.paths[0].suffix

@@ -27,6 +27,7 @@ from patchbank.datasets.layout import (
 from patchbank.datasets.samples import GOOD, CategorySamples, Mask, Sample
 from patchbank.datasets.table import portable, read_table
 from patchbank.errors import DatasetError
+from patchbank.printable import counted
 from patchbank.spelling import composed
 
 SPLIT_FILE = Path("split_csv") / "1cls.csv"
@@ -79,7 +80,9 @@ def load(root: str | Path, category: str) -> CategorySamples:
             raise DatasetError(f"{root / SPLIT_FILE} has no row of {category} with split {split}")
     repeated = len(samples) - len({sample.name for sample in samples})
     if repeated:
-        raise DatasetError(f"{root / SPLIT_FILE} names {repeated} images of {category} twice")
+        raise DatasetError(
+            f"{root / SPLIT_FILE} names {counted(repeated, 'image')} of {category} twice"
+        )
     return CategorySamples(category, train, test)
 
 

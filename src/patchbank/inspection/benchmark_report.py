@@ -17,6 +17,7 @@ from patchbank.inspection.evaluate import CategoryEvaluation
 from patchbank.inspection.figures import FIGURES, Evaluation, Failed, average
 from patchbank.inspection.kept_results import versions
 from patchbank.inspection.settings import FitSettings
+from patchbank.printable import counted
 from patchbank.reports.benchmark import (
     BenchmarkPage,
     CategorySection,
@@ -216,7 +217,10 @@ class BenchmarkReport:
         ]
         if one.score_maps:
             shown.append(
-                ("Score maps", f"{one.score_maps} images without a label, below {one.place}/maps")
+                (
+                    "Score maps",
+                    f"{counted(one.score_maps, 'image')} without a label, below {one.place}/maps",
+                )
             )
         return CategorySection(
             name=one.evaluation.label,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from patchbank.errors import NoImagesError, ParameterError, TooManyRefusedError
 from patchbank.inspection.verdicts import Refused
+from patchbank.printable import counted
 
 # The calibration leaves one image out, and something must remain.
 FEWEST_IMAGES = 2
@@ -57,13 +58,13 @@ class Demands:
             reason = self.because or f"at least {FEWEST_IMAGES} good images are needed"
             remedy = f"add {self.fewest - used} more" + (", or --force" if self.because else "")
             raise NoImagesError(
-                f"{used} usable image(s) of {given} given; {reason}; {remedy}"
+                f"{counted(used, 'usable image')} of {given} given; {reason}; {remedy}"
                 f"{': ' + some if some else '.'}"
             )
         if self.max_refused is None or len(refused) <= _most(self.max_refused, given):
             return
         raise TooManyRefusedError(
-            f"{len(refused)} of {given} images were refused, and {self.max_refused} may be; mend "
+            f"{len(refused)} of {given} images refused, and {self.max_refused} may be; mend "
             f"them or leave them out, or give --max-refused {len(refused)}: {some}"
         )
 
@@ -87,7 +88,7 @@ def refused_remark(refused: int, given: int) -> list[str]:
     """Return a remark where a notable share of the images was refused."""
     if refused < 1 or refused < _REMARKABLE_SHARE * given:
         return []
-    return [f"{refused} of {given} images were refused"]
+    return [f"{refused} of {counted(given, 'image')} refused"]
 
 
 def _most(max_refused: int | str, given: int) -> int:

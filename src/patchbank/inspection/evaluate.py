@@ -41,6 +41,7 @@ from patchbank.metrics import (
     image_metrics,
     rates_at,
 )
+from patchbank.printable import counted
 from patchbank.progress import Progress, silent
 from patchbank.vision.extractor import Extractor, Refusal
 from patchbank.vision.extractor_settings import ExtractorSettings
@@ -360,7 +361,7 @@ def evaluate_category(
     if not judged:
         reasons = [*repeats.remarks(), *(one.reason for one in refused)]
         raise DatasetError(
-            f"none of the {len(samples.test)} test images could be judged; "
+            f"not one test image of {len(samples.test)} could be judged; "
             f"{reasons[0] if reasons else 'put images below its test folder.'}"
         )
     labelled = [one for one in judged if one.sample.label != "unknown"]
@@ -392,7 +393,7 @@ def _remarks_on_changed(changed: Mapping[str, str]) -> list[str]:
     ):
         names = [name for name, done in changed.items() if done == change]
         if names:
-            remarks.append(f"{len(names)} masks {text}: {some(names)}")
+            remarks.append(f"{counted(len(names), 'mask')} {text}: {some(names)}")
     return remarks
 
 

@@ -77,9 +77,7 @@ def quantised_graph(
         workers.shutdown(cancel_futures=True)
     if not squares:
         found = f"; {problems[0]}" if problems else ""
-        raise NoImagesError(
-            f"none of {len(chosen)} images can be used to quantise the network{found}"
-        )
+        raise NoImagesError(f"no image of {len(chosen)} can be used to quantise the network{found}")
     return quantise(settings, np.stack(squares), threads=threads, progress=progress)
 
 

@@ -12,6 +12,7 @@ from patchbank.inspection.demands import refused_remark
 from patchbank.inspection.reduction import reduction_remarks
 from patchbank.memory.calibration import Threshold, conformal_threshold, images_needed
 from patchbank.memory.similarity import near_copies
+from patchbank.printable import counted
 
 if TYPE_CHECKING:
     from patchbank.inspection.learn import LearnedBank
@@ -46,9 +47,9 @@ def too_few_images(threshold: Threshold) -> list[str]:
     count = threshold.sample_size
     missing = images_needed(threshold.requested_rate) - count
     return [
-        f"{count} reference images cannot keep a false-alarm rate of "
+        f"{counted(count, 'reference image')} cannot keep a false-alarm rate of "
         f"{100 * threshold.requested_rate:.3g} %: expect up to "
-        f"{100 * threshold.guaranteed_rate:.3g} %; add {missing} more good images"
+        f"{100 * threshold.guaranteed_rate:.3g} %; add {counted(missing, 'more good image')}"
     ]
 
 

@@ -23,6 +23,7 @@ from patchbank.inspection.similarity_rule import (
 from patchbank.inspection.sources import checked_name, source_name
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.similarity import same_image
+from patchbank.printable import counted
 from patchbank.spelling import spellings
 from patchbank.store.banks import StoredBank
 from patchbank.store.images import SimilarImage
@@ -246,8 +247,13 @@ def _stored_patches(
     positions: list[tuple[int, int]], bank: StoredBank, row: int, column: int
 ) -> str:
     grid = bank.extractor.get("grid")
-    of_all = f" of the {grid[0] * grid[1]} patches" if grid else " patches"
-    text = f"{len(positions)}{of_all} of this image"
+    count = len(positions)
+    of_all = (
+        f"{count} of the {grid[0] * grid[1]} patches"
+        if grid
+        else counted(count, "patch", "patches")
+    )
+    text = f"{of_all} of this image"
     if not positions:
         return text
     nearest = sorted(positions, key=lambda at: ((at[0] - row) ** 2 + (at[1] - column) ** 2, at))[:3]
@@ -322,8 +328,8 @@ def _among_defects(
     remarks: tuple[str, ...] = ()
     if comparable < recorded:
         remarks = (
-            f"{recorded - comparable} of {recorded} defects were recorded with another extractor "
-            "and are left out; add them again",
+            f"{recorded - comparable} of {counted(recorded, 'defect')} left out, recorded with "
+            "another extractor; add what is left out again",
         )
     offset = bank.embedding_mean if raw else None
     found = defects.similar(

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from patchbank.errors import ParameterError
+from patchbank.printable import counted
 from patchbank.spelling import composed
 from patchbank.vision.images import ImageSource
 
@@ -51,7 +52,9 @@ def checked_names(sources: Sequence[ImageSource], names: Sequence[str] | None) -
         return [source_name(source, index) for index, source in enumerate(sources)]
     names = [checked_name(name) for name in names]
     if len(names) != len(sources):
-        raise ParameterError(f"names: {len(names)} given for {len(sources)} images; give one each")
+        raise ParameterError(
+            f"names: {len(names)} given for {counted(len(sources), 'image')}; give one each"
+        )
     twice = next((name for name, count in Counter(names).items() if count > 1), None)
     if twice is not None:
         raise ParameterError(f"names: {twice!r} is given twice; give each image a name of its own")

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from patchbank.errors import ParameterError
+from patchbank.printable import counted
 
 
 def p_value(calibration_scores: npt.ArrayLike, score: float) -> float:
@@ -84,7 +85,7 @@ class Threshold:
         """Return one sentence for people."""
         low, high = self.realised
         promise = (
-            f"threshold {self.value:.4g} from {self.sample_size} good images: by the "
+            f"threshold {self.value:.4g} from {counted(self.sample_size, 'good image')}: by the "
             f"split-conformal rule at most {_percent(self.guaranteed_rate)} false alarms on "
             f"average, {_percent(low)} to {_percent(high)} for nine calibrations in ten"
         )

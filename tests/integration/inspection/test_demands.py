@@ -50,13 +50,13 @@ def test_a_fit_of_which_most_images_are_refused_stores_nothing(
     folder = unusable(tmp_path, surfaces, good=6, bad=7)
     outcome = patchbank("fit", "brushed", folder, *SMALL)
     assert outcome.code == 2
-    assert "7 of 13 images were refused, and 50% may be" in outcome.complaint
+    assert "7 of 13 images refused, and 50% may be" in outcome.complaint
     assert "--max-refused 7" in outcome.complaint
     assert patchbank("categories", "--json").documents == []
     assert patchbank("fit", "brushed", folder, *SMALL, "--max-refused", "6").code == 2
     outcome = patchbank("fit", "brushed", folder, *SMALL, "--max-refused", "7", "--json")
     assert outcome.code == 0
-    assert "7 of 13 images were refused" in outcome.document["remarks"]
+    assert "7 of 13 images refused" in outcome.document["remarks"]
 
 
 def test_what_is_no_limit_of_refusals_is_said_before_the_work(
@@ -94,4 +94,4 @@ def test_an_evaluation_learns_from_few_images_and_says_so(
     assert outcome.code == 0, outcome.err
     remarks = outcome.documents[0]["remarks"]
     assert any("3 reference images cannot keep" in one for one in remarks)
-    assert "4 of 7 images were refused" in remarks
+    assert "4 of 7 images refused" in remarks

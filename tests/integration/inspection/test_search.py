@@ -432,7 +432,7 @@ def test_defects_real_and_synthetic(
         )
         other = search(workspace, "brushed", scratches[1], among="defects")
         assert other.matches == ()
-        assert "6 of 6 defects were recorded with another extractor" in other.remarks[0]
+        assert "6 of 6 defects left out, recorded with another extractor" in other.remarks[0]
         with pytest.raises(ParameterError, match="name the defects"):
             remove_defects(workspace, "brushed")
         assert remove_defects(workspace, "brushed", synthetic=True) == sorted(synthetic)

@@ -252,7 +252,7 @@ def test_a_manifest_in_the_folder_that_lists_anomalies_refuses_it(
                 for name, label in ((good, "normal"), (bad, "anomaly"))
             )
         )
-    with pytest.raises(DatasetError, match="lists 1 images there that are anomalous") as error:
+    with pytest.raises(DatasetError, match="lists 1 anomalous image there") as error:
         collect([tmp_path], good_only=True)
     remedy = f"its good images, {tmp_path / 'images/a'}" if pure else "folder of their own"
     assert str(error.value).endswith(remedy)
@@ -267,9 +267,31 @@ def test_a_manifest_above_the_folder_that_lists_anomalies_refuses_it(
         "path,label\nimages/a/1.png,good\nimages/a/2.png,anomalous\n"
     )
     for paths in ([tmp_path / given], sorted(tmp_path.glob(given))):
-        with pytest.raises(DatasetError, match=r"parts\.csv lists 1 images"):
+        with pytest.raises(DatasetError, match=r"parts\.csv lists 1 anomalous image"):
             collect(paths, good_only=True)
     assert len(collect([tmp_path / "images/a/1.png"], good_only=True).images) == 1
+
+
+@pytest.mark.parametrize("suffix", ["csv", "manifest"])
+def test_images_that_a_manifest_in_the_folder_leaves_unknown_are_said(
+    tmp_path: Path, suffix: str
+) -> None:
+    photograph(tmp_path / "all/1.png", tmp_path / "all/2.png")
+    if suffix == "csv":
+        text = "path,label\nall/1.png,good\nall/2.png,unknown\n"
+    else:
+        text = "".join(
+            f'{{"source-ref": "s3://bucket/{name}", '
+            f'"anomaly-label-metadata": {{"class-name": "{label}"}}}}\n'
+            for name, label in (("all/1.png", "normal"), ("all/2.png", "scratch"))
+        )
+    file = tmp_path / f"list.{suffix}"
+    file.write_text(text)
+    found = collect([tmp_path], good_only=True)
+    assert len(found.images) == 2
+    said = f"{file} does not say of 1 image whether it is good; leave out what is not: all/2.png"
+    assert said in found.remarks
+    assert not any("whether" in line for line in collect([tmp_path]).remarks)
 
 
 def test_a_table_that_is_no_manifest_does_not_matter(tmp_path: Path) -> None:

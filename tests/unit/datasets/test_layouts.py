@@ -219,7 +219,7 @@ MISTAKES: list[tuple[str, str, Mistake, str]] = [
         "mvtec",
         ".",
         rename("tile/ground_truth/crack/000_mask.png", "tile/ground_truth/crack/000.png"),
-        "none of the 1 images in .*test/crack has a mask: expected .*STEM_mask.png, found 000.png",
+        "no mask for 1 image in .*test/crack: expected .*STEM_mask.png, found 000.png",
     ),
     # MVTec AD 2
     ("mvtec-ad2", "..", nothing, r"holds no category, but .*set does \(can\); give that"),
@@ -239,7 +239,7 @@ MISTAKES: list[tuple[str, str, Mistake, str]] = [
             "can/test_public/ground_truth/bad/000_regular_mask.png",
             "can/test_public/ground_truth/bad/000_regular.png",
         ),
-        "none of the 1 images in .*bad has a mask: expected .*STEM_mask.png, found 000_regular.png",
+        "no mask for 1 image in .*bad: expected .*STEM_mask.png, found 000_regular.png",
     ),
     # MVTec LOCO
     ("mvtec-loco", "..", nothing, r"holds no category, but .*set does \(pushpins\); give that"),
@@ -258,7 +258,7 @@ MISTAKES: list[tuple[str, str, Mistake, str]] = [
             "pushpins/ground_truth/structural_anomalies/000/000.png",
             "pushpins/ground_truth/structural_anomalies/000_mask.png",
         ),
-        "none of the 1 images .* has a mask: expected .*/STEM/000.png, found 000_mask.png",
+        "no mask for 1 image .*: expected .*/STEM/000.png, found 000_mask.png",
     ),
     ("mvtec-loco", ".", remove("pushpins/train"), "expected .*pushpins/train/good .* found 3 fold"),
     # VisA
@@ -283,7 +283,7 @@ MISTAKES: list[tuple[str, str, Mistake, str]] = [
     ("visa", ".", split_file("test,anomaly", "test,bad"), "label is 'bad'; expected normal or ano"),
     ("visa", ".", split_file("test,anomaly", "train,anomaly"), "anomalous; only normal images are"),
     ("visa", ".", split_file(VISA_SPLIT[30:], ""), "names no image: expected a row for each"),
-    ("visa", ".", split_file("Normal/0001", "Normal/0000"), "names 1 images of candle twice"),
+    ("visa", ".", split_file("Normal/0001", "Normal/0000"), "names 1 image of candle twice"),
     # BTAD
     ("btad", "..", nothing, r"holds no category, but .*set does \(01\); give that"),
     ("btad", "01", nothing, "is itself a category; give its parent .* and --category 01"),
@@ -300,7 +300,7 @@ MISTAKES: list[tuple[str, str, Mistake, str]] = [
         "btad",
         ".",
         rename("01/ground_truth/ko/0000.png", "01/ground_truth/ko/0000_mask.png"),
-        "none of the 1 images in .*ko has a mask: expected .*/STEM.png, found 0000_mask.png",
+        "no mask for 1 image in .*ko: expected .*/STEM.png, found 0000_mask.png",
     ),
     # KolektorSDD2
     ("kolektorsdd2", "..", nothing, "holds no train and test, but .*set does; give that"),
@@ -318,13 +318,13 @@ MISTAKES: list[tuple[str, str, Mistake, str]] = [
         rename("train/10000_GT.png", "train/10000_gt.png"),
         "masks have other names: expected NNNNN_GT.png, found 10000_gt.png; rename them",
     ),
-    ("kolektorsdd2", ".", remove("test/20001_GT.png"), "1 of 2 images have no mask.* 20001.png"),
+    ("kolektorsdd2", ".", remove("test/20001_GT.png"), "no mask for 1 of 2 images.* 20001.png"),
     ("kolektorsdd2", ".", empty("test"), "test holds no image: expected NNNNN.png; found nothing"),
     (
         "kolektorsdd2",
         ".",
         rename("train/10001_GT.png", "train/10000_GT.png"),
-        "1 of 2 images have no mask.*10001.png",
+        "no mask for 1 of 2 images.*10001.png",
     ),
 ]
 
@@ -365,7 +365,7 @@ def test_a_black_mask_everywhere_and_nowhere(tmp_path: Path) -> None:
     black(root / "train/10001_GT.png")
     samples = loaded("kolektorsdd2", root)
     assert len(samples.train) == 2
-    assert re.search("1 files are the mask of no image: 10002_GT", samples.warnings[0])
+    assert re.search("no image for 1 mask: 10002_GT", samples.warnings[0])
     for number in ("10000", "10001"):
         Image.new("L", (SIDE, SIDE), 255).save(root / f"train/{number}_GT.png")
     with pytest.raises(DatasetError, match="no good image: not one of its 2 masks is black"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -256,7 +257,7 @@ def test_an_export_of_lookout_for_vision_loads(tmp_path: Path, prefix: str, belo
     np.testing.assert_array_equal(read_mask(bad.mask, SIDE, SIDE), expected)
     assert good.label == "good"
     (warning,) = samples.warnings
-    assert "1 of 2 images are not normal, and judged" in warning
+    assert "1 of 2 images anomalous: judged, not learned" in warning
 
 
 def test_one_manifest_of_lookout_for_vision_is_split(tmp_path: Path) -> None:
@@ -331,7 +332,9 @@ def test_keys_of_lookout_that_a_user_chose_are_found_by_their_type(tmp_path: Pat
     line = {"line": 0, "line-metadata": {"class-name": "A", "type": TYPE}}
     renamed = [line | with_keys(one, CHOSEN) for one in lines]
     chosen = loaded(write_lines(tmp_path / "all.manifest", *renamed))
-    assert chosen == usual
+    assert replace(chosen, warnings=()) == usual
+    (remark,) = chosen.warnings
+    assert "other labels are ignored: 'A' (3); check that none means a defect" in remark
     assert [sample.label for sample in usual.test] == ["good", "anomalous"]
     assert usual.test[1].kind == "scratch"
     assert usual.test[1].mask is not None
@@ -354,17 +357,44 @@ def test_other_class_names_are_unknown_with_a_remark(tmp_path: Path) -> None:
     labels = [sample.label for sample in (*samples.train, *samples.test)]
     assert labels == ["good", "good", "unknown", "unknown"]
     (remark,) = samples.warnings
-    assert "2 of 4 images are unknown" in remark
-    assert "'blurred' (1), 'anomaly and normal' (1); expected normal or anomaly" in remark
+    assert "2 of 4 images unknown, and never learned: expected one class name, normal or" in remark
+    assert "anomaly, found 'blurred' (1), 'anomaly' and 'normal' (1)" in remark
 
 
 def test_labels_of_other_words_or_types_are_named_where_nothing_is_good(tmp_path: Path) -> None:
     make(tmp_path, *IMAGES)
     names = ("a/1.png", "a/2.png")
     file = write_lines(tmp_path / "all.manifest", *(lookout_line(name, "ok") for name in names))
-    with pytest.raises(DatasetError, match=r"no good image.*'ok' \(2\); expected normal"):
+    with pytest.raises(DatasetError, match=r"no good image.*normal or anomaly, found 'ok' \(2\)$"):
         loaded(file)
     boxes = {"boxes": {}, "boxes-metadata": {"type": "groundtruth/object-detection"}}
     write_lines(file, *(lookout_line(name, None) | boxes for name in names))
-    with pytest.raises(DatasetError, match=r"no good image.*object-detection \(2\)"):
+    with pytest.raises(DatasetError, match=r"no good image.*object-detection \(2\)$"):
         loaded(file)
+
+
+@pytest.mark.parametrize(
+    ("change", "shown"),
+    [
+        (
+            {"second": 1, "second-metadata": {"class-name": "Anomaly ", "type": TYPE}},
+            "'normal' and 'Anomaly ' (2)",
+        ),
+        ({"anomaly-label-metadata": "normal"}, "no label (2)"),
+        ({"anomaly-label-metadata": {"class-name": None, "type": TYPE}}, "no class name (2)"),
+        ({"anomaly-label-metadata": {"class-name": ["normal"], "type": TYPE}}, "['normal'] (2)"),
+    ],
+)
+def test_what_is_no_one_label_is_unknown_and_said_once(
+    tmp_path: Path, change: dict[str, Any], shown: str
+) -> None:
+    make(tmp_path, *IMAGES)
+    odd = [lookout_line(name, "normal") | change for name in ("a/1.png", "a/2.png")]
+    write_lines(tmp_path / "train.manifest", *odd)
+    write_lines(tmp_path / "test.manifest", lookout_line("b/3.png", "anomaly") | change)
+    with pytest.raises(DatasetError) as raised:
+        loaded(tmp_path)
+    file = tmp_path / "train.manifest"
+    text = f"{file} has no good image of {tmp_path.name} to learn from"
+    text += ": 2 of 2 images unknown, and never learned: expected one class name, normal or anomaly"
+    assert str(raised.value) == f"{text}, found {shown}"

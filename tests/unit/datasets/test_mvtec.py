@@ -67,8 +67,8 @@ def test_masks_are_optional(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("extra", "removed", "warning"),
     [
-        ([], "leather/ground_truth/cut/001_mask.png", "1 of 2 images have no mask .*001.png"),
-        (["leather/ground_truth/cut/009_mask.png"], None, "1 files are the mask of no image: 009"),
+        ([], "leather/ground_truth/cut/001_mask.png", "no mask .* for 1 of 2 images: 001.png"),
+        (["leather/ground_truth/cut/009_mask.png"], None, "no image for 1 mask: 009"),
         (["leather/train/bad/1.png"], None, "not read, only good is: bad"),
         ([], "leather/test/good/000.png", "test/good holds no image; it holds nothing"),
     ],

@@ -57,7 +57,7 @@ def test_good_and_bad_with_kinds_and_masks(tmp_path: Path) -> None:
         ("bad/crack/2.png", "crack", None),
     ]
     (warning,) = samples.warnings
-    assert "1 of 3 images have no mask" in warning
+    assert "for 1 of 3 images" in warning
 
 
 def test_several_categories(tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_several_categories(tmp_path: Path) -> None:
         (
             (*GOOD, "bad/1.png", "masks/1_seg.png"),
             ".",
-            "none of the 1 images in .*bad has a mask: expected .*STEM_mask.png, found 1_seg.png",
+            "no mask for 1 image in .*bad: expected .*STEM_mask.png, found 1_seg.png",
         ),
     ],
 )
