@@ -181,7 +181,7 @@ def test_a_tree_of_any_names_is_a_data_set_where_good_stands_beside_kinds(tmp_pa
         collect([tmp_path], good_only=True)
 
 
-def test_defects_below_good_images_are_refused_though_nothing_is_called_good(
+def test_a_folder_below_is_refused_by_its_name_where_no_other_has_one_that_tells(
     tmp_path: Path,
 ) -> None:
     make(tmp_path, "1.png", "2.png", "defects/1.png")
