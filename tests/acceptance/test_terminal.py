@@ -113,6 +113,11 @@ def test_names_are_printed_as_they_are(patchbank: Run, surfaces: Surfaces, tmp_p
     assert inspected == {*names, "caf\\xe9.png"}
 
 
+def test_an_error_spells_a_name_as_results_do(patchbank: Run) -> None:
+    missing = patchbank("inspect", "brushed", "two\nlines.png")
+    assert missing.complaint.startswith(r"two\nlines.png does not exist")
+
+
 def test_a_reader_that_leaves_is_no_error(
     surfaces: Surfaces, graphs_home: Path, database_url: str, fitted: None
 ) -> None:

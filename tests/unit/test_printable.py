@@ -14,6 +14,8 @@ from patchbank.printable import counted, printable
         ("two\nlines\r\t\x00\x7f\x9b", r"two\nlines\r\t\x00\x7f\x9b"),
         ("a\u2028b\u2029", r"a\u2028b\u2029"),
         ("caf\udce9", r"caf\udce9"),
+        ("a\u3164\u115f\u1160\uffa0", r"a\u3164\u115f\u1160\uffa0"),
+        ("a\u034f\u17b4\u17b5\u2800", r"a\u034f\u17b4\u17b5\u2800"),
         ("tag\U000e0041", r"tag\U000e0041"),
     ],
 )
@@ -21,7 +23,19 @@ def test_what_a_terminal_obeys_or_hides_is_escaped(text: str, shown: str) -> Non
     assert printable(text) == shown
 
 
-@pytest.mark.parametrize("text", ["", "ünïcode 部品.png", "נייר", "back\\slash", "a\u00a0b", "🔩"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "ünïcode 部品.png",
+        "נייר",
+        "back\\slash",
+        "a\u00a0b",
+        "🔩",
+        "\u2699\ufe0f",
+        "葛\U000e0100城.png",
+    ],
+)
 def test_all_else_is_as_it_was(text: str) -> None:
     assert printable(text) == text
 

@@ -86,8 +86,7 @@ def guarded(command: Callable[Arguments, int | None]) -> Callable[Arguments, Non
 
 def complain(message: str) -> int:
     """Print an error as one line on standard error and return its exit code."""
-    one_line = " ".join(message.split())
-    talk().print(f"patchbank: {one_line}", markup=False, style="red")
+    talk().print(f"patchbank: {message.strip()}", markup=False, style="red")
     return EXIT_ERROR
 
 

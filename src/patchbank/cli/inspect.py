@@ -42,8 +42,9 @@ def inspect_command(
     on_database_loss: Annotated[
         str,
         typer.Option(
+            metavar="raise|judge",
             help="When the database goes away meanwhile: raise its error, or judge on without "
-            "recording."
+            "recording.",
         ),
     ] = "raise",
     json: options.Json = False,

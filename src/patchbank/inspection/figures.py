@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from patchbank.errors import PatchbankError
+from patchbank.printable import printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,7 @@ class Failed:
     @classmethod
     def because(cls, category: str, error: PatchbankError) -> Failed:
         """Return the failure of a category by an error."""
-        return cls(category, " ".join(str(error).split()))
+        return cls(category, printable(str(error)))
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object the command prints."""

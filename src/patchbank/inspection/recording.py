@@ -65,7 +65,7 @@ class Absence:
 def check_on_database_loss(value: str, *, in_database: bool) -> None:
     """Raise ParameterError where an inspector cannot do that when the database is away."""
     if value not in ("raise", "judge"):
-        raise ParameterError(f"on_database_loss {value!r}: must be raise or judge")
+        raise ParameterError(f"on-database-loss {value!r}: must be raise or judge")
     if value == "judge" and in_database:
         raise ParameterError(
             "a bank that stays in the database cannot judge without it; leave in_database out"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from patchbank.errors import ImageError
 from patchbank.files import UnfitFileError, read_regular
+from patchbank.printable import printable
 
 
 def read_image_file(path: Path, most_bytes: int) -> bytes:
@@ -18,7 +19,7 @@ def read_image_file(path: Path, most_bytes: int) -> bytes:
     ImageError
         It cannot be read, is empty, or has more bytes than that.
     """
-    shown = shown_name(str(path))
+    shown = printable(str(path))
     try:
         content = read_regular(path, most_bytes)
     except IsADirectoryError as error:
@@ -52,8 +53,3 @@ def _folder_given(path: Path, shown: str) -> ImageError:
         reason = os.strerror(error.errno) if error.errno else str(error)
         return ImageError(f"{shown}: is a folder that cannot be read ({reason}); check it")
     return ImageError(f"{shown}: is a folder; give an image file")
-
-
-def shown_name(name: str) -> str:
-    """Return a name as messages show it: on one line, whatever characters it has."""
-    return name if name.isprintable() else ascii(name)

@@ -16,6 +16,7 @@ from PIL import Image
 
 from patchbank.errors import ImageError
 from patchbank.files import open_regular
+from patchbank.printable import printable
 from patchbank.vision._colours import array_to_rgb, image_to_rgb
 from patchbank.vision._damage import (
     check_jpeg,
@@ -32,7 +33,7 @@ from patchbank.vision._formats import (
     open_image,
     sixteen_bit_values,
 )
-from patchbank.vision._image_files import read_image_file, shown_name
+from patchbank.vision._image_files import read_image_file
 from patchbank.vision._orientation import orientation_of, upright
 from patchbank.vision._quiet import quiet_decoders
 from patchbank.vision._refusals import DAMAGE, reason_of, refusals
@@ -186,16 +187,16 @@ def decode(
         return _decode_bytes(read_image_file(path, limits.max_bytes), str(path), limits, bit_depth)
     if isinstance(source, bytes):
         if not source:
-            raise ImageError(f"{shown_name(name) or _UNNAMED}: is empty (0 bytes); give an image")
+            raise ImageError(f"{printable(name) or _UNNAMED}: is empty (0 bytes); give an image")
         if len(source) > limits.max_bytes:
-            raise _too_many_bytes(shown_name(name) or _UNNAMED, len(source), limits)
+            raise _too_many_bytes(printable(name) or _UNNAMED, len(source), limits)
         return _decode_bytes(source, name, limits, bit_depth)
     if isinstance(source, Image.Image):
         return _decode_pillow(source, name, limits, bit_depth)
     if isinstance(source, np.ndarray):
         return _decode_array(source, name, limits, bit_depth)
     raise ImageError(
-        f"{shown_name(name) or _UNNAMED}: cannot use {type(source).__name__}; "
+        f"{printable(name) or _UNNAMED}: cannot use {type(source).__name__}; "
         "give a path, bytes, a Pillow image or an array"
     )
 
@@ -222,7 +223,7 @@ def largest_value(
                 lambda image, _: sixteen_bit_values(image, content), content, name, limits
             )
         elif isinstance(source, Image.Image) and source.mode.startswith("I"):
-            _load_checked(source, shown_name(name), limits)
+            _load_checked(source, printable(name), limits)
             values = np.asarray(source)
         elif isinstance(source, np.ndarray) and source.dtype.name in ("uint16", "int32"):
             values = source
@@ -293,7 +294,7 @@ def _read_as(
 ) -> tuple[Result, str, str]:
     """Return what `use` makes of a file's image and label, the file's format and mode."""
     kind = format_of(content) or heif_format(content)
-    label = shown_name(name) or _UNNAMED
+    label = printable(name) or _UNNAMED
     if kind is None:
         raise ImageError(f"{label}: is not an image of a known format; give one of {_FORMATS}")
     with refusals(label, kind), _open(kind, content, label) as image:
@@ -329,7 +330,7 @@ def _decode_bytes(
 def _decode_pillow(
     image: Image.Image, name: str, limits: ImageLimits, bit_depth: int | None
 ) -> DecodedImage:
-    label = shown_name(name) or _UNNAMED
+    label = printable(name) or _UNNAMED
     _check_size(image.size, label, limits)
     _load_checked(image, label, limits)
     try:
@@ -369,7 +370,7 @@ def _load_checked(image: Image.Image, label: str, limits: ImageLimits) -> None:
 def _decode_array(
     array: npt.NDArray[Any], name: str, limits: ImageLimits, bit_depth: int | None
 ) -> DecodedImage:
-    label = shown_name(name) or _UNNAMED
+    label = printable(name) or _UNNAMED
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
         raise ImageError(
             f"{label}: has shape {array.shape}; give (height, width) or (height, width, 1, 3 or 4)"
