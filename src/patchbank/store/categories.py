@@ -81,6 +81,12 @@ class Categories:
         UnknownCategoryError
             When it does not exist.
         """
+        category_id, forgotten = self._database.removing(lambda: self._forget(name))
+        indexes = self._database.indexes
+        self._database.removing(lambda: indexes.drop_retired(category_id, None))
+        return forgotten
+
+    def _forget(self, name: str) -> tuple[int, Forgotten]:
         with self._database.connection(long=True) as connection:
             name = composed(name)
             found = connection.execute(self._queries["lock_to_forget"], {"name": name}).fetchone()
@@ -98,8 +104,7 @@ class Categories:
                 )
             }  # fmt: skip
             announce(connection, name, None)
-        self._database.indexes.drop_retired(found[0], None)
-        return Forgotten(
+        return found[0], Forgotten(
             banks=removed["banks"],
             images=removed["images"],
             patches=removed["patches"],

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
 import psycopg
 
@@ -31,6 +32,8 @@ from patchbank.store.migrate import Connection, Prepared, lift_limits, prepare, 
 from patchbank.store.notices import CHANNEL
 from patchbank.store.patches import Patches
 from patchbank.store.pool import LimitedConnection, Pool
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -294,6 +297,25 @@ class Database:
                 "database's log); free some space there, set PATCHBANK_HOME to another disk, or "
                 "learn fewer images or with a smaller coreset ratio"
             )
+
+    def removing(self, remove: Callable[[], T]) -> T:
+        """Return what `remove` does, which may not fail for want of the room that it gives back.
+
+        Where the embedded server's disk is full, it has the reserve's room for the log of it.
+
+        Raises
+        ------
+        DiskFullError
+            When that is not enough either.
+        """
+        try:
+            return remove()
+        except DiskFullError:
+            server = self._place.server
+            if server is None:
+                raise
+        with self._explained(), server.reserve_lent():
+            return remove()
 
     def close(self) -> None:
         """Give all connections back; the embedded server stays up for a while."""

@@ -155,6 +155,9 @@ class Defects:
         UnknownCategoryError, ParameterError
             When there is no such category, or a name is none of a defect; then all stay.
         """
+        return self._database.removing(lambda: self._remove(category, names, synthetic))
+
+    def _remove(self, category: str, names: Sequence[str], synthetic: bool) -> list[str]:
         with self._database.connection() as connection:
             category_id = find_category(connection, category)
             rows = connection.execute(

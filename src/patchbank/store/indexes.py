@@ -204,6 +204,9 @@ class Indexes:
 
     def drop(self, category_id: int, on: Indexed | None = None) -> list[HnswIndex]:
         """Remove a category's indexes and return which."""
+        return self._database.removing(lambda: self._drop_of(category_id, on))
+
+    def _drop_of(self, category_id: int, on: Indexed | None) -> list[HnswIndex]:
         with self._alone(category_id) as connection:
             found = [
                 stored.index

@@ -136,6 +136,19 @@ if _can_mount():
             assert database.banks.save("tile", make_bank()) == 2
         assert _reserve(home) >= LEAST_RESERVE_BYTES
 
+    def test_a_category_is_forgotten_on_a_full_disk(small_disk: Callable[[int], Path]) -> None:
+        home = small_disk(180)
+        server = EmbeddedServer(home, idle_minutes=60)
+        with open_database(None, home, idle_minutes=60) as database:
+            database.banks.save("tile", make_bank(patches=9_000, dimensions=512))
+        # After its checkpoint, each page that is written to goes into the log whole.
+        server.stop()
+        with open_database(None, home, idle_minutes=60) as database:
+            _fill(home.parent / "other")
+            assert database.categories.forget("tile").patches == 9_000
+            assert database.categories.list() == []
+        (home.parent / "other").unlink()
+
     def test_a_running_server_whose_disk_others_fill(small_disk: Callable[[int], Path]) -> None:
         home = small_disk(120)
         other = home.parent / "other"
