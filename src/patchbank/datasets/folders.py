@@ -169,6 +169,8 @@ def describe_content(folder: Path) -> str:
 def _found(given: str | Path) -> Found:
     path = as_there(Path(given).expanduser())
     if not _exists(path):
+        if os.path.lexists(path):
+            raise NoImagesError(f"{given} is a link to nothing; mend it, or give an image")
         if _MAGIC.search(str(path)):
             return _found_by_glob(path)
         raise NoImagesError(
@@ -177,7 +179,7 @@ def _found(given: str | Path) -> Found:
     if path.is_dir():
         return _found_in_folder(path)
     if not path.is_file():
-        raise NoImagesError(f"{given} is neither a file nor a folder; give an image file")
+        raise NoImagesError(f"{given} is a device or a pipe; give a file")
     return Found(None, [path])
 
 
@@ -241,7 +243,7 @@ def _expand(pattern: Path) -> list[Path]:
                     matches.update((inner, None) for inner, _ in _walk_folders(base))
                 elif _MAGIC.search(segment):
                     matches.update(dict.fromkeys(_children(base, segment)))
-                elif _exists(literal := as_there(base / segment)):
+                elif _exists(literal := as_there(base / segment)) or os.path.lexists(literal):
                     matches[literal] = None
             except NoImagesError:
                 # A folder that was written out is a mistake; one of those that matched is not.
@@ -304,12 +306,16 @@ def _is_folder(entry: Path | os.DirEntry[str]) -> bool:
 
 
 def _is_file(entry: Path | os.DirEntry[str]) -> bool:
-    """Whether it is a regular file, or something that cannot be looked at, which opening tells."""
+    """Whether it is no folder: a file, or what only passes for one, which opening refuses.
+
+    Such are links to nothing, pipes, and what cannot be looked at: passed over in silence, an image
+    would be missed by nobody.
+    """
     try:
         # Not `is_file`: a path's says no to a link that leads to itself, an entry's raises.
-        return stat.S_ISREG(entry.stat().st_mode)
-    except (FileNotFoundError, NotADirectoryError):  # a link to nothing, a file gone meanwhile
-        return False
+        return not stat.S_ISDIR(entry.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):  # a link to nothing, or gone meanwhile
+        return entry.is_symlink()
     except OSError:
         return True
 

@@ -88,7 +88,7 @@ def masks_by_folder(truth: Path, remarks: list[str]) -> list[NamedMask]:
         if (inside := images_below(folder))
     ]
     # Files beside the folders, as other layouts have them, are the masks of no image here.
-    beside = [file for file in truth.iterdir() if file.is_file() and is_image_name(file)]
+    beside = [file for file in truth.iterdir() if not file.is_dir() and is_image_name(file)]
     return masks + [NamedMask(Mask((file,))) for file in sorted(beside, key=natural_key)]
 
 

@@ -32,6 +32,8 @@ def read_image_file(path: Path, most_bytes: int) -> bytes:
             ) from error
         raise ImageError(f"{shown}: {error.strerror}") from error
     except FileNotFoundError as error:
+        if os.path.lexists(path):
+            raise ImageError(f"{shown}: is a link to nothing; mend or remove it") from error
         raise ImageError(f"{shown}: does not exist; check the path") from error
     except PermissionError as error:
         raise ImageError(f"{shown}: cannot be read; check its permissions") from error

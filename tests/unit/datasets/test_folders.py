@@ -91,7 +91,6 @@ def test_symlink_loops_end_and_linked_folders_count(tmp_path: Path) -> None:
     (tmp_path / "a" / "self").symlink_to(tmp_path / "a")
     (tmp_path / "a" / "again").symlink_to(tmp_path / "a")
     (tmp_path / "a" / "linked").symlink_to(tmp_path / "outside")
-    (tmp_path / "a" / "broken.png").symlink_to(tmp_path / "nowhere.png")
     for given in (tmp_path / "a", tmp_path / "a" / "**" / "*.png"):
         assert names(find_images([given]), tmp_path / "a") == ["1.png", "linked/2.png"]
 
@@ -147,6 +146,32 @@ def test_a_locked_folder_costs_no_other_image(
         assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("given", ["", "*.png", "**", "*/../*.png"])
+def test_what_only_passes_for_an_image_is_refused_by_name(tmp_path: Path, given: str) -> None:
+    touch(tmp_path / "0.png", tmp_path / "inner" / "folder.png" / "9.txt")
+    reasons = {
+        "device.png": "is a device or a pipe",
+        "lost.png": "is a link to nothing",
+        "pipe.png": "is a device or a pipe",
+    }
+    (tmp_path / "device.png").symlink_to("/dev/zero")
+    (tmp_path / "lost.png").symlink_to("/nonexistent/1.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    good, *others = find_images([tmp_path / given])
+    assert good.name == "0.png"
+    assert [image.name for image in others] == list(reasons)
+    for image in others:
+        with pytest.raises(ImageError, match=reasons[image.name]):
+            decode(image)
+
+
+def test_a_link_to_a_folder_that_is_away_is_counted(tmp_path: Path) -> None:
+    touch(tmp_path / "0.png")
+    (tmp_path / "mount").symlink_to("/nonexistent/pictures")
+    (found,) = find_each([tmp_path])
+    assert found.unread == [tmp_path / "mount"]
+
+
 def test_a_locked_folder_that_was_given_is_an_error(ordinary_folder: Path) -> None:
     locked = ordinary_folder / "locked"
     touch(locked / "1.png")
@@ -165,13 +190,15 @@ def test_a_locked_folder_that_was_given_is_an_error(ordinary_folder: Path) -> No
         ("empty/*.png", "nothing matches"),
         ("texts/*.txt", "matches 2 paths but no image"),
         ("x" * 5000, "does not exist"),
-        ("pipe", "neither a file nor a folder"),
+        ("pipe", "is a device or a pipe; give a file"),
+        ("link.png", "link.png is a link to nothing"),
     ],
 )
 def test_what_holds_no_image_is_explained(tmp_path: Path, given: str, message: str) -> None:
     touch(*(tmp_path / "texts" / name for name in ("1.txt", "2.txt", "3.csv")))
     (tmp_path / "empty").mkdir()
     os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link.png").symlink_to("nothing")
     with pytest.raises(NoImagesError, match=message) as error:
         find_images([tmp_path / given])
     assert "\n" not in str(error.value)
