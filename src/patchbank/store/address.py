@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from urllib.parse import quote
+from urllib.parse import quote, unquote_to_bytes
 
 import psycopg
 from psycopg import conninfo, pq
@@ -29,6 +29,7 @@ def for_driver(url: str) -> tuple[str, bool]:
     """
     # As variables have them that were read from a file.
     url = url.strip()
+    _check_encoding(url)
     _check_userinfo(url)
     named = _PGBOUNCER.search(url) if "://" in url else None
     if named is not None:
@@ -86,6 +87,24 @@ def as_url(values: Mapping[str, str]) -> str:
     name = rest.pop("dbname", "")
     query = "&".join(f"{key}={quote(value, safe='')}" for key, value in rest.items())
     return f"postgresql://{authority}/{quote(name, safe='')}{'?' if query else ''}{query}"
+
+
+def _check_encoding(url: str) -> None:
+    """Raise ParameterError where the driver would be given what is not UTF-8.
+
+    In the URL itself, percent-encoded in it, or in an environment variable that the driver reads.
+    """
+    texts = {"PATCHBANK_DATABASE_URL": unquote_to_bytes(os.fsencode(url))}
+    for option in pq.Conninfo.get_defaults():
+        name = (option.envvar or b"").decode()
+        texts[name] = os.environb.get(option.envvar or b"", b"")
+    for name, text in texts.items():
+        try:
+            text.decode()
+        except UnicodeDecodeError:
+            raise ParameterError(
+                f"{name} has bytes that are not UTF-8, which no database can be told; correct it"
+            ) from None
 
 
 def _check_userinfo(url: str) -> None:
