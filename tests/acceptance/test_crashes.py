@@ -49,6 +49,16 @@ def run_with_defect(body: str, *arguments: str, home: Path) -> subprocess.Comple
         ("raise ConnectionResetError", 70, "ConnectionResetError"),
         ("assert False", 70, "AssertionError"),
         ("raise MemoryError", 2, "not enough memory"),
+        ("raise ImportError('x.so: failed to map segment from shared object')", 2, "ulimit -v"),
+        ("raise RuntimeError('plugin.cpp:74: std::bad_alloc')", 2, "not enough memory"),
+        ('raise RuntimeError("can\'t start new thread")', 2, "not enough memory"),
+        ("raise OSError('no such library') from MemoryError()", 2, "not enough memory"),
+        (
+            "import os, tempfile; gone = tempfile.mkdtemp(); os.chdir(gone); os.rmdir(gone); "
+            "os.getcwd()",
+            2,
+            "the current folder is gone",
+        ),
     ],
 )
 def test_a_defect_of_ours_is_a_line_and_a_code_of_its_own(

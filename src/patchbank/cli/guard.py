@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import functools
+import re
 import signal
 import sys
 import traceback
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 from typing import Any, ParamSpec
 
@@ -27,6 +29,17 @@ EXIT_INTERRUPTED = 130
 EXIT_NO_READER = 141
 
 _LONGEST_REASON = 500
+
+_NO_MEMORY = (
+    "there is not enough memory; give smaller or fewer images, a smaller image size or "
+    "--memory-limit, or free some (or raise a limit of this process: ulimit -v, ulimit -d)"
+)
+# Of the dynamic linker, C++, OpenVINO, the system, and Python.
+_WORDS_FOR_NO_MEMORY = re.compile(
+    r"failed to map segment|cannot map zero-fill pages|bad_alloc|can't alloc"
+    r"|cannot allocate memory|can't start new thread",
+    re.IGNORECASE,
+)
 
 Arguments = ParamSpec("Arguments")
 
@@ -53,10 +66,7 @@ def guarded(command: Callable[Arguments, int | None]) -> Callable[Arguments, Non
             code = complain(str(error))
             _show_trace(error)
         except MemoryError as error:
-            code = complain(
-                "there is not enough memory; give smaller or fewer images, a smaller image size or "
-                "--memory-limit, or free some"
-            )
+            code = complain(_NO_MEMORY)
             _show_trace(error)
         except (KeyboardInterrupt, typer.Abort):
             # A second Ctrl-C would only cut the clearing up short.
@@ -73,6 +83,8 @@ def guarded(command: Callable[Arguments, int | None]) -> Callable[Arguments, Non
                 code = complain(str(DiskFullError()))
             elif error.filename is not None:
                 code = complain(f"{error.filename}: {(error.strerror or str(error)).lower()}.")
+            elif isinstance(error, FileNotFoundError) and not _is_somewhere():
+                code = complain("the current folder is gone; change to another (cd)")
             else:
                 code = crashed(error)
         finally:
@@ -93,6 +105,8 @@ def complain(message: str) -> int:
 def crashed(error: Exception) -> int:
     """Print an unexpected exception as one line on standard error and return its exit code."""
     _show_trace(error)
+    if _lacks_memory(error):
+        return complain(_NO_MEMORY)
     reason = " ".join(str(error).split())[:_LONGEST_REASON]
     advice = "" if debugging() else "run again with --debug for the trace, and "
     complain(
@@ -100,6 +114,24 @@ def crashed(error: Exception) -> int:
         f"defect of patchbank: {advice}report it"
     )
     return EXIT_CRASHED
+
+
+def _is_somewhere() -> bool:
+    """Say whether the current folder is there."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _lacks_memory(error: BaseException | None) -> bool:
+    """Say whether an error, or what led to it, is a library's word for memory it did not get."""
+    while error is not None:
+        if isinstance(error, MemoryError) or _WORDS_FOR_NO_MEMORY.search(str(error)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _show_trace(error: Exception) -> None:

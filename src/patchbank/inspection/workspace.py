@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from patchbank.caches import cache_folder, use_home
 from patchbank.errors import ParameterError
 from patchbank.forks import Opener
+from patchbank.inspection.address_space import take_address_space
 from patchbank.settings import get_settings
 from patchbank.vision.images import ImageLimits
 
@@ -89,6 +90,7 @@ class Workspace:
         with self._lock:
             extractor = self._extractors.pop(key, None)
             if extractor is None:
+                take_address_space()
                 extractor = Extractor(
                     settings,
                     quantised=quantised,
