@@ -18,7 +18,7 @@ from patchbank.store.connection import open_database
 from patchbank.store.indexes import HnswIndex
 from tests.fixtures.banks import make_bank
 from tests.fixtures.commands import start
-from tests.fixtures.pgbouncer import PgBouncer
+from tests.fixtures.pgbouncer import BY_STATEMENT, PgBouncer
 
 # What a program does with one category: twenty times as fast as by commands.
 WORK = """
@@ -147,6 +147,13 @@ def test_what_needs_a_session_says_so(
     with pytest.raises(DatabaseUnreachableError, match=r"startup parameter.*PGOPTIONS") as raised:
         open_database(f"{url}?options=-c%20jit%3Doff", tmp_path)
     assert "\n" not in str(raised.value)
+
+
+def test_statement_mode_is_refused_with_the_remedy(pgbouncer: PgBouncer, tmp_path: Path) -> None:
+    with pytest.raises(DatabaseError, match="pool_mode = transaction") as raised:
+        open_database(pgbouncer.url(BY_STATEMENT), tmp_path)
+    assert "\n" not in str(raised.value)
+    assert "the server's own address" in str(raised.value)
 
 
 def test_the_prompt_and_the_doctor_work_there(

@@ -147,6 +147,11 @@ def explain(error: Exception, place: Place) -> PatchbankError:
             f"{place} refused: {reason}; use a role that may create and write tables, or grant "
             "this one what docs/server.md lists for a role that may inspect only"
         )
+    if "statement pooling mode" in reason:
+        return DatabaseError(
+            f"{place} is behind PgBouncer in statement mode, which has no transactions; set "
+            "`pool_mode = transaction` there, or give the server's own address"
+        )
     lost = (psycopg.OperationalError, psycopg.InterfaceError)
     if isinstance(error, lost) and getattr(error, "sqlstate", None) in (None, "57P01", "57P02"):
         # A log that cannot grow takes the whole server down; the cause is in its own words only.
