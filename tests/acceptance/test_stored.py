@@ -27,7 +27,7 @@ def test_search_by_name(patchbank: Run, name: str) -> None:
     assert outcome.code == 0
     lines = outcome.out.splitlines()
     assert lines[0] == "Normal image: showing the top 10 similar normals"
-    assert lines[1].startswith("  24 of 24 references reach -0.9 with another one; ")
+    assert lines[1].startswith("  24 of 24 references reach -0.9 with another one, auto is ")
     assert lines[2].split() == ["1.0000", name, "(itself)"]
     assert len(lines) == 12
     document = patchbank("search", "brushed", "--name", name, "--metric", "l2", "--json").document

@@ -28,6 +28,8 @@ _NO_DEFECT = re.compile(
     rf"\b((no|non|not|without|zero) ({_BAD}|{_KIND})|({_BAD}|{_KIND}) free|free of \w+)\b"
 )
 _NOT_GOOD = re.compile(rf"\b(no|non|not) ({_GOOD}|{_PERHAPS_GOOD})\b")
+# A label has few; a sentence, as in `notes_on_a_bad_batch_of_may`, is none.
+_MOST_WORDS = 5
 _TRAIN = frozenset({"train", "training"})
 _TEST = frozenset({"test", "testing", "tests", "val", "valid", "validation"})
 
@@ -43,6 +45,8 @@ def words(name: str) -> list[str]:
 def quality_of(name: str) -> Quality | None:
     """Say whether a name is one of good images or of defective ones; None where it is neither."""
     found = words(name)
+    if len(found) > _MOST_WORDS:
+        return None
     text = " ".join(found)
     if _NO_DEFECT.search(text):
         return "good"

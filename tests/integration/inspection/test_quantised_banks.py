@@ -164,7 +164,7 @@ def test_images_that_cannot_be_used_are_left_out(
     quantised_graph(workspace, INT8, [broken, *good], names, lambda *call: calls.append(call))
     assert [call for call in calls if call[0] == "sample"][-1] == ("sample", 5, 5)
     assert [call for call in calls if call[0] == "quantise"][-1] == ("quantise", 4, 4)
-    with pytest.raises(NoImagesError, match=r"none of 2 images.*broken\.png"):
+    with pytest.raises(NoImagesError, match=r"no image of 2 can be used to quantise.*broken\.png"):
         quantised_graph(workspace, INT8, [broken, broken], names[:2], silent)
 
 

@@ -197,7 +197,7 @@ def test_a_name_that_is_not_utf_8_is_found_again(
     assert found.matches[0].name.endswith(r"odd\xfe/bad\xff.png")
 
 
-def test_damaged_and_foreign_files_are_refused_in_one_line(
+def test_files_that_are_damaged_or_foreign_are_refused_in_one_line(
     bank: Bank, take_in: Callable[..., Bank], tmp_path: Path
 ) -> None:
     file = tmp_path / "brushed.bank"

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from patchbank.datasets.collect import Collected, collect, remarks_on_named
+from patchbank.datasets.words import quality_of
 from patchbank.errors import DatasetError
 from tests.fixtures.trees import make, make_dataset, photograph
 
@@ -299,3 +300,8 @@ def test_a_table_that_is_no_manifest_does_not_matter(tmp_path: Path) -> None:
     (tmp_path / "measured.csv").write_text("time;temperature\n1;20\n")
     (tmp_path / "all.csv").write_text("path,label\n1.png,good\n")
     assert names(collect([tmp_path], good_only=True), tmp_path) == ["1.png"]
+
+
+def test_a_sentence_is_no_label() -> None:
+    assert quality_of("bad_front_side") == "bad"
+    assert quality_of("photographs_after_the_bad_batch_of_may") is None
