@@ -21,7 +21,7 @@ from benchmarks.apart import measured_apart
 from benchmarks.place import CATEGORY, Place, temporary_place
 from benchmarks.timing import ratio, spread, spread_text
 from patchbank.datasets.demo import demo_split
-from patchbank.inspection.fit import fit
+from patchbank.inspection.learning.fit import fit
 from patchbank.inspection.settings import FitSettings
 
 STARTS = 7

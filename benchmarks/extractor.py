@@ -21,7 +21,7 @@ from benchmarks.apart import measured_apart
 from benchmarks.timing import Blocks, Lap, in_blocks, ratio, spread, spread_text
 from patchbank.datasets.demo import demo_split
 from patchbank.errors import ParameterError
-from patchbank.inspection.quantise import quantised_graph
+from patchbank.inspection.learning.quantise import quantised_graph
 from patchbank.inspection.workspace import Workspace
 from patchbank.progress import silent
 from patchbank.settings import usable_cores

@@ -12,8 +12,8 @@ from benchmarks.apart import measured_apart
 from benchmarks.place import CATEGORY, temporary_place
 from benchmarks.timing import Lap, ratio, spread, spread_text
 from patchbank.datasets.demo import demo_split
-from patchbank.inspection.fit import fit
-from patchbank.inspection.inspect import Inspector
+from patchbank.inspection.judging.inspect import Inspector
+from patchbank.inspection.learning.fit import fit
 from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.verdicts import Inspection
 from patchbank.vision.extractor import Extraction, Extractor

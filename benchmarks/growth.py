@@ -19,8 +19,8 @@ from benchmarks.memory import peak_bytes
 from benchmarks.place import CATEGORY, temporary_place
 from benchmarks.timing import spread, spread_text
 from patchbank.datasets.demo import demo_split
-from patchbank.inspection.fit import fit
-from patchbank.inspection.inspect import Inspector
+from patchbank.inspection.judging.inspect import Inspector
+from patchbank.inspection.learning.fit import fit
 from patchbank.inspection.settings import FitSettings
 
 PICTURE = Path(__file__).parents[1] / "docs" / "images" / "growth.png"

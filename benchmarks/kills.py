@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from patchbank.errors import DatabaseError
-from patchbank.inspection.fit import fit
-from patchbank.inspection.inspect import Inspector
+from patchbank.inspection.judging.inspect import Inspector
+from patchbank.inspection.learning.fit import fit
 from patchbank.inspection.settings import make_fit_settings
 from patchbank.inspection.workspace import Workspace
-from patchbank.store.embedded import EmbeddedServer
+from patchbank.store.embedded.server import EmbeddedServer
 
 
 def measure(home: Path, kills: int) -> tuple[list[float], list[int]]:

@@ -21,12 +21,12 @@ from PIL import Image
 from benchmarks.apart import measured_apart
 from benchmarks.memory import peak_bytes
 from patchbank.datasets.demo import demo_split
-from patchbank.inspection.fit import fit
-from patchbank.inspection.judge import Judge
+from patchbank.inspection.judging.judge import Judge
+from patchbank.inspection.learning.fit import fit
 from patchbank.inspection.settings import make_fit_settings
 from patchbank.inspection.workspace import Workspace
 from patchbank.metrics import image_metrics
-from patchbank.store.embedded import EmbeddedServer
+from patchbank.store.embedded.server import EmbeddedServer
 from patchbank.vision.extractor import Extraction
 
 VARIANTS = 15

@@ -11,10 +11,10 @@ from pathlib import Path
 import psutil
 
 from patchbank.datasets.demo import demo_split
-from patchbank.inspection.fit import fit
+from patchbank.inspection.learning.fit import fit
 from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.workspace import Workspace
-from patchbank.store.embedded import EmbeddedServer
+from patchbank.store.embedded.server import EmbeddedServer
 
 CATEGORY = "cells"
 

@@ -15,8 +15,8 @@ from benchmarks.place import CATEGORY, Place, temporary_place
 from benchmarks.timing import in_blocks, ratio, spread, spread_text
 from patchbank.datasets.demo import demo_split
 from patchbank.datasets.samples import CategorySamples
-from patchbank.inspection.fit import fit
-from patchbank.inspection.inspect import Inspector
+from patchbank.inspection.judging.inspect import Inspector
+from patchbank.inspection.learning.fit import fit
 from patchbank.inspection.settings import FitSettings
 from patchbank.vision.extractor import Extraction
 

@@ -21,10 +21,10 @@ from benchmarks.memory import peak_bytes
 from benchmarks.place import Place, temporary_place
 from benchmarks.timing import in_blocks, spread_text
 from patchbank.datasets.demo import demo_split
-from patchbank.inspection.backbones import add_weights
-from patchbank.inspection.fit import fit
-from patchbank.inspection.inspect import Inspector
-from patchbank.inspection.matching import matching_extractor
+from patchbank.inspection.judging.inspect import Inspector
+from patchbank.inspection.judging.matching import matching_extractor
+from patchbank.inspection.keeping.backbones import add_weights
+from patchbank.inspection.learning.fit import fit
 from patchbank.inspection.settings import make_fit_settings
 from patchbank.settings import get_settings, usable_cores
 from patchbank.vision.backbones import get_backbone

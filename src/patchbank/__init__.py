@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 from patchbank.errors import PatchbankError
 
 if TYPE_CHECKING:
+    from patchbank.api import Bank, import_bank
+    from patchbank.api import open_bank as open  # noqa: A004 - read as patchbank.open
     from patchbank.contrib.anomalib import ImportReport, import_anomalib
-    from patchbank.inspection.bank import Bank, import_bank
-    from patchbank.inspection.bank import open_bank as open  # noqa: A004 - read as patchbank.open
-    from patchbank.inspection.calibrate import CalibrationReport
-    from patchbank.inspection.fit import FitReport
-    from patchbank.inspection.search_results import SearchResult
-    from patchbank.inspection.transfer import TransferReport
+    from patchbank.inspection.judging.search_results import SearchResult
+    from patchbank.inspection.keeping.transfer import TransferReport
+    from patchbank.inspection.learning.calibrate import CalibrationReport
+    from patchbank.inspection.learning.fit import FitReport
     from patchbank.inspection.verdicts import Inspection, Refused, Similar
     from patchbank.memory.scoring import Region
 
@@ -43,18 +43,18 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Bank": "patchbank.inspection.bank",
-    "CalibrationReport": "patchbank.inspection.calibrate",
-    "FitReport": "patchbank.inspection.fit",
+    "Bank": "patchbank.api",
+    "CalibrationReport": "patchbank.inspection.learning.calibrate",
+    "FitReport": "patchbank.inspection.learning.fit",
     "ImportReport": "patchbank.contrib.anomalib",
     "Inspection": "patchbank.inspection.verdicts",
     "Refused": "patchbank.inspection.verdicts",
     "Region": "patchbank.memory.scoring",
-    "SearchResult": "patchbank.inspection.search_results",
+    "SearchResult": "patchbank.inspection.judging.search_results",
     "Similar": "patchbank.inspection.verdicts",
-    "TransferReport": "patchbank.inspection.transfer",
+    "TransferReport": "patchbank.inspection.keeping.transfer",
     "import_anomalib": "patchbank.contrib.anomalib",
-    "import_bank": "patchbank.inspection.bank",
+    "import_bank": "patchbank.api",
 }
 
 
@@ -64,7 +64,7 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     if name == "open":
-        return import_module("patchbank.inspection.bank").open_bank
+        return import_module("patchbank.api").open_bank
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

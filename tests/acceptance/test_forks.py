@@ -84,7 +84,7 @@ def test_what_was_opened_before_a_fork_raises_at_once(
 ) -> None:
     answers = run(
         """
-        from patchbank.inspection.inspect import Inspector
+        from patchbank.inspection.judging.inspect import Inspector
         from patchbank.inspection.workspace import Workspace
 
         workspace = Workspace(database_url=url)

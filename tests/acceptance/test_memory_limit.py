@@ -7,7 +7,7 @@ import re
 import pytest
 
 from patchbank.errors import ParameterError
-from patchbank.inspection.memory_limit import (
+from patchbank.inspection.learning.memory_limit import (
     checked_limit,
     default_limit,
     format_bytes,
@@ -60,7 +60,7 @@ def test_too_little_memory_is_said_before_the_network_is_quantised(
     def quantised(*_: object) -> None:
         raise AssertionError("the work was begun")
 
-    monkeypatch.setattr("patchbank.inspection.learn.quantised_graph", quantised)
+    monkeypatch.setattr("patchbank.inspection.learning.learn.quantised_graph", quantised)
     outcome = patchbank("fit", "brushed", surfaces.train, "--precision=int8", "--memory-limit=1MB")
     assert outcome.code == 2
     assert outcome.complaint.startswith("memory limit 1MB: the program with its network takes")
@@ -100,7 +100,7 @@ def test_the_output_says_how_it_was_streamed(
     patchbank: Run, surfaces: Surfaces, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The plan of a machine on which 24 small images are too many; the rest is as ever.
-    monkeypatch.setattr("patchbank.inspection.learn.plan_fit", lambda *_: Parts(3, 8, 0.2))
+    monkeypatch.setattr("patchbank.inspection.learning.learn.plan_fit", lambda *_: Parts(3, 8, 0.2))
     outcome = patchbank("fit", "brushed", surfaces.train, "--image-size=96")
     assert outcome.code == 0
     lines = dict(line.split(maxsplit=1) for line in outcome.out.splitlines())

@@ -12,9 +12,9 @@ import psycopg
 import pytest
 
 from patchbank.errors import DatabaseError, DatabaseUnreachableError, ParameterError
-from patchbank.inspection.doctor import diagnose
+from patchbank.inspection.keeping.doctor import diagnose
 from patchbank.inspection.workspace import Workspace
-from patchbank.store.connection import open_database
+from patchbank.store.database import open_database
 from patchbank.store.indexes import HnswIndex
 from tests.fixtures.banks import make_bank
 from tests.fixtures.commands import start
@@ -24,11 +24,11 @@ from tests.fixtures.pgbouncer import BY_STATEMENT, PgBouncer
 WORK = """
 import sys
 from pathlib import Path
-from patchbank.inspection.calibrate import calibrate
-from patchbank.inspection.fit import fit
-from patchbank.inspection.index import build_index
-from patchbank.inspection.inspect import Inspector
-from patchbank.inspection.search import search
+from patchbank.inspection.learning.calibrate import calibrate
+from patchbank.inspection.learning.fit import fit
+from patchbank.inspection.judging.index import build_index
+from patchbank.inspection.judging.inspect import Inspector
+from patchbank.inspection.judging.search import search
 from patchbank.inspection.settings import make_fit_settings
 from patchbank.inspection.workspace import Workspace
 from tests.fixtures.surfaces import brushed

@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from patchbank.store.embedded import EmbeddedServer
+from patchbank.store.embedded.server import EmbeddedServer
 from tests.fixtures.commands import finish, start
 from tests.fixtures.surfaces import Surfaces
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import patchbank
-from patchbank.inspection.inspect import Inspector
+from patchbank.inspection.judging.inspect import Inspector
 from patchbank.inspection.workspace import Workspace
 from tests.fixtures.surfaces import Surfaces, brushed
 

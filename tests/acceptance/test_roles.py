@@ -10,11 +10,11 @@ import psycopg
 import pytest
 
 from patchbank.errors import DatabaseError, DatabaseReadOnlyError
-from patchbank.inspection.fit import fit
-from patchbank.inspection.inspect import Inspector
+from patchbank.inspection.judging.inspect import Inspector
+from patchbank.inspection.learning.fit import fit
 from patchbank.inspection.settings import make_fit_settings
 from patchbank.inspection.workspace import Workspace
-from patchbank.store.connection import open_database
+from patchbank.store.database import open_database
 from patchbank.store.indexes import HnswIndex
 from tests.fixtures.banks import make_bank
 from tests.fixtures.commands import Outcome, finish, start

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from patchbank.store.embedded import EmbeddedServer
+from patchbank.store.embedded.server import EmbeddedServer
 from tests.fixtures.commands import Outcome, Run, finish, start
 from tests.fixtures.surfaces import Surfaces
 

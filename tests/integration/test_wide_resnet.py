@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from patchbank.settings import get_settings
-from patchbank.store.connection import open_database
+from patchbank.store.database import open_database
 from patchbank.vision.extractor import Extractor, ExtractorSettings
 from tests.fixtures.commands import Run
 from tests.fixtures.networks import write_weights

@@ -14,10 +14,10 @@ from torch import nn
 from torch.nn import functional
 
 from patchbank.contrib._anomalib_files import read_anomalib_file
-from patchbank.inspection.backbones import add_weights
+from patchbank.inspection.keeping.backbones import add_weights
 from patchbank.memory.neighbours import NeighbourIndex
 from patchbank.settings import get_settings
-from patchbank.vision.backbones.torch_files import Inert
+from patchbank.torch_files.reader import Inert
 from patchbank.vision.extractor import Extractor
 from patchbank.vision.extractor_settings import ExtractorSettings
 from tests.parity import references

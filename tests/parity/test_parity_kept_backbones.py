@@ -14,7 +14,7 @@ import safetensors.torch
 import torch
 from torch.nn import functional
 
-from patchbank.inspection.backbones import add_weights
+from patchbank.inspection.keeping.backbones import add_weights
 from patchbank.settings import get_settings
 from patchbank.vision.backbones import get_backbone
 from patchbank.vision.backbones.features import write_layer_graph

@@ -19,7 +19,7 @@ from anomalib.models import Patchcore
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from patchbank.inspection.backbones import add_weights
+from patchbank.inspection.keeping.backbones import add_weights
 from patchbank.settings import get_settings
 
 # PyTorch's threads and OpenVINO's would wait for one another on a machine of few cores.

@@ -63,7 +63,7 @@ def test_the_doctor_leaves_no_usage_reports_in_the_home(tmp_path: Path) -> None:
         "PATCHBANK_THREADS": "1",
     }
     code = (
-        "from patchbank.inspection.doctor import diagnose\n"
+        "from patchbank.inspection.keeping.doctor import diagnose\n"
         "from patchbank.inspection.workspace import Workspace\n"
         "with Workspace() as workspace:\n"
         "    for one in diagnose(workspace): print(one.name, one.healthy, one.text)\n"

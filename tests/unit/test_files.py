@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from patchbank.contrib.anomalib import import_anomalib_file
-from patchbank.datasets import manifest, visa
 from patchbank.datasets.demo import export_demo
+from patchbank.datasets.layouts import manifest, visa
 from patchbank.datasets.marker import is_synthetic
 from patchbank.errors import DatasetError, PatchbankError
 from patchbank.files import UnfitFileError, open_regular, read_regular
-from patchbank.inspection.backbones import add_network, add_weights
-from patchbank.inspection.kept_results import KeptResults
-from patchbank.inspection.transfer import import_bank_file
+from patchbank.inspection.keeping.backbones import add_network, add_weights
+from patchbank.inspection.keeping.transfer import import_bank_file
+from patchbank.inspection.measuring.kept_results import KeptResults
 from patchbank.inspection.workspace import Workspace
 from patchbank.settings import get_settings
 from patchbank.vision.backbones.weights import read_state_dict

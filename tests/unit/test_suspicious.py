@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from patchbank.inspection.gather import ReferenceImage
-from patchbank.inspection.reduction import reduction_remarks
-from patchbank.inspection.remarks import fewer_images, moved_threshold, near_copies_remark
-from patchbank.inspection.suspicious import find_suspicious
+from patchbank.inspection.learning.gather import ReferenceImage
+from patchbank.inspection.learning.reduction import reduction_remarks
+from patchbank.inspection.learning.remarks import fewer_images, moved_threshold, near_copies_remark
+from patchbank.inspection.learning.suspicious import find_suspicious
 from patchbank.memory.calibration import conformal_threshold
 from patchbank.memory.outliers import secluded
 from patchbank.vision.preprocess import Preprocessing

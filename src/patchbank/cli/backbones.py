@@ -12,7 +12,7 @@ from patchbank.cli import options
 from patchbank.cli.guard import guarded
 from patchbank.cli.output import answer, print_json, print_table, show_progress, talk
 from patchbank.errors import ParameterError
-from patchbank.inspection import backbones
+from patchbank.inspection.keeping import backbones
 from patchbank.inspection.settings import parse_layers
 
 Name = Annotated[str, typer.Argument(help="The backbone, for example wide_resnet50_2.")]

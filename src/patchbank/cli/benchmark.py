@@ -11,7 +11,7 @@ from patchbank.cli import options
 from patchbank.cli.guard import complain, guarded
 from patchbank.cli.output import answer, print_json, show_progress, talk
 from patchbank.cli.tables import Values, print_figures
-from patchbank.inspection.figures import Failed
+from patchbank.inspection.measuring.figures import Failed
 from patchbank.inspection.settings import (
     DEFAULT_CORESET_RATIO,
     DEFAULT_FALSE_ALARM_RATE,
@@ -21,7 +21,7 @@ from patchbank.inspection.settings import (
 from patchbank.inspection.workspace import Workspace
 
 if TYPE_CHECKING:
-    from patchbank.inspection.benchmark_report import BenchmarkReport
+    from patchbank.inspection.measuring.benchmark_report import BenchmarkReport
 
 
 def register(app: typer.Typer) -> None:
@@ -59,7 +59,7 @@ def benchmark_command(
     map in the category's folder. A category that cannot be evaluated is reported, the others are
     done, and the exit code is 2.
     """
-    from patchbank.inspection.benchmark import Benchmark
+    from patchbank.inspection.measuring.benchmark import Benchmark
 
     settings = make_fit_settings(
         backbone=backbone,

@@ -9,8 +9,8 @@ import typer
 from patchbank.cli import options
 from patchbank.cli.guard import guarded
 from patchbank.cli.output import answer, print_json, print_remarks, show_progress, talk
-from patchbank.inspection.calibrate import calibrate_paths
-from patchbank.inspection.demands import DEFAULT_MAX_REFUSED
+from patchbank.inspection.learning.calibrate import calibrate_paths
+from patchbank.inspection.learning.demands import DEFAULT_MAX_REFUSED
 from patchbank.inspection.workspace import Workspace
 
 

@@ -10,7 +10,12 @@ import typer
 from patchbank.cli import options
 from patchbank.cli.guard import guarded
 from patchbank.cli.output import answer, print_json
-from patchbank.inspection.manage import database_status, psql, stop_database, url_for_clients
+from patchbank.inspection.keeping.manage import (
+    database_status,
+    psql,
+    stop_database,
+    url_for_clients,
+)
 from patchbank.inspection.workspace import Workspace
 
 

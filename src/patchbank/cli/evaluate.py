@@ -11,8 +11,8 @@ from patchbank.cli import options
 from patchbank.cli.guard import complain, guarded
 from patchbank.cli.output import answer, print_json, show_progress, talk
 from patchbank.cli.tables import print_figures
-from patchbank.inspection.evaluate import evaluate
-from patchbank.inspection.figures import Evaluation, Failed
+from patchbank.inspection.measuring.evaluate import evaluate
+from patchbank.inspection.measuring.figures import Evaluation, Failed
 from patchbank.inspection.settings import (
     DEFAULT_CORESET_RATIO,
     DEFAULT_FALSE_ALARM_RATE,
@@ -98,7 +98,7 @@ def demo_command(
     json: options.Json = False,
 ) -> int:
     """Learn good solar cells from real photographs, judge others, leave a page to open."""
-    from patchbank.inspection.demo import DEMO_CATEGORY, run_demo
+    from patchbank.inspection.measuring.demo import DEMO_CATEGORY, run_demo
 
     with Workspace() as workspace, show_progress() as progress:
         report = run_demo(workspace, folder, progress=progress)

@@ -10,8 +10,8 @@ import typer
 from patchbank.cli import options
 from patchbank.cli.guard import guarded
 from patchbank.cli.output import answer, print_json, print_remarks, show_progress, talk
-from patchbank.inspection.demands import DEFAULT_MAX_REFUSED
-from patchbank.inspection.fit import fit_paths
+from patchbank.inspection.learning.demands import DEFAULT_MAX_REFUSED
+from patchbank.inspection.learning.fit import fit_paths
 from patchbank.inspection.settings import (
     DEFAULT_CORESET_RATIO,
     DEFAULT_FALSE_ALARM_RATE,

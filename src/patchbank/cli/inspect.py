@@ -11,7 +11,7 @@ from rich.text import Text
 from patchbank.cli import options
 from patchbank.cli.guard import EXIT_ERROR, EXIT_FAILED, guarded
 from patchbank.cli.output import answer, print_json, print_remarks, show_progress, talk
-from patchbank.inspection.inspect import inspect_paths
+from patchbank.inspection.judging.inspect import inspect_paths
 from patchbank.inspection.verdicts import PASSES_WITH_REGION, Inspection, Refused, Similar
 from patchbank.inspection.workspace import Workspace
 

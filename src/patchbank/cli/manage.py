@@ -10,7 +10,7 @@ from patchbank.cli import options
 from patchbank.cli.guard import EXIT_ERROR, guarded
 from patchbank.cli.output import answer, print_json, print_table, talk
 from patchbank.errors import ParameterError
-from patchbank.inspection.manage import forget_category, list_categories, show_category
+from patchbank.inspection.keeping.manage import forget_category, list_categories, show_category
 from patchbank.inspection.workspace import Workspace
 from patchbank.printable import counted, printable
 
@@ -106,7 +106,7 @@ def forget_command(
 
 def doctor_command(json: options.Json = False) -> int:
     """Check the installation: packages, database, weights, processor, disk."""
-    from patchbank.inspection.doctor import diagnose
+    from patchbank.inspection.keeping.doctor import diagnose
 
     with Workspace() as workspace:
         findings = diagnose(workspace)

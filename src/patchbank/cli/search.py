@@ -10,7 +10,7 @@ from patchbank.cli import options
 from patchbank.cli.guard import EXIT_ERROR, EXIT_FAILED, guarded
 from patchbank.cli.output import answer, print_json, print_remarks, show_progress, talk
 from patchbank.errors import ParameterError
-from patchbank.inspection.defects import (
+from patchbank.inspection.judging.defects import (
     DefectsAdded,
     add_defects,
     add_synthetic_defects,
@@ -18,10 +18,10 @@ from patchbank.inspection.defects import (
     list_defects,
     remove_defects,
 )
-from patchbank.inspection.index import build_index, drop_indexes
-from patchbank.inspection.search import search
-from patchbank.inspection.search_results import SearchResult
-from patchbank.inspection.similarity_rule import parse_threshold
+from patchbank.inspection.judging.index import build_index, drop_indexes
+from patchbank.inspection.judging.search import search
+from patchbank.inspection.judging.search_results import SearchResult
+from patchbank.inspection.judging.similarity_rule import parse_threshold
 from patchbank.inspection.workspace import Workspace
 from patchbank.store.indexes import DEFAULT_EF_SEARCH
 

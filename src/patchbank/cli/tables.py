@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from patchbank.cli.output import print_table
-from patchbank.inspection.figures import FIGURES
+from patchbank.inspection.measuring.figures import FIGURES
 
 Values = Mapping[str, float | None]
 

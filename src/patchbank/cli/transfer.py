@@ -13,7 +13,7 @@ from patchbank.cli.output import answer, print_json, print_remarks, show_progres
 from patchbank.inspection.workspace import Workspace
 
 if TYPE_CHECKING:
-    from patchbank.inspection.transfer import TransferReport
+    from patchbank.inspection.keeping.transfer import TransferReport
 
 
 def register(app: typer.Typer) -> None:
@@ -38,7 +38,7 @@ def export_command(
     json: options.Json = False,
 ) -> int:
     """Write a category's active bank to one file: patches, calibration, thumbnails."""
-    from patchbank.inspection.transfer import export_bank
+    from patchbank.inspection.keeping.transfer import export_bank
 
     with Workspace() as workspace, show_progress() as progress:
         report = export_bank(
@@ -62,7 +62,7 @@ def import_command(
     json: options.Json = False,
 ) -> int:
     """Read a bank from a file that patchbank export wrote; it judges as it did there."""
-    from patchbank.inspection.transfer import import_bank_file
+    from patchbank.inspection.keeping.transfer import import_bank_file
 
     with Workspace() as workspace:
         report = import_bank_file(

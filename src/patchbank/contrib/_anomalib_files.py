@@ -19,7 +19,7 @@ from patchbank.contrib._anomalib_modules import (
 )
 from patchbank.contrib._anomalib_preprocessing import read_transform
 from patchbank.errors import BankFileError
-from patchbank.vision.backbones.torch_files import Inert, Tensor, TorchFile, read_torch_file
+from patchbank.torch_files.reader import Inert, Tensor, TorchFile, read_torch_file
 
 _MEMORY_BANK: Final = "memory_bank"
 _NETWORK: Final = "feature_extractor.feature_extractor."

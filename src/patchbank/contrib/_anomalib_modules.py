@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from patchbank.vision.backbones.torch_files import Inert, Tensor
+from patchbank.torch_files.reader import Inert, Tensor
 
 _MOST_MODULES: Final = 100_000
 

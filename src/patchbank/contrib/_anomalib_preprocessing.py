@@ -12,7 +12,7 @@ import numpy as np
 
 from patchbank.contrib._anomalib_modules import attributes_of, children_of, name_of
 from patchbank.errors import BankFileError
-from patchbank.vision.backbones.torch_files import Inert
+from patchbank.torch_files.reader import Inert
 
 _IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
 _IMAGENET_STD: Final = (0.229, 0.224, 0.225)

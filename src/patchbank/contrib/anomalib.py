@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from patchbank.contrib._anomalib_files import AnomalibFile, read_anomalib_file
 from patchbank.contrib._anomalib_settings import Setting, known_name, settle
 from patchbank.errors import BankFileError, ExtractorMismatchError
-from patchbank.inspection.indistinct import why_useless
+from patchbank.inspection.learning.indistinct import why_useless
 from patchbank.inspection.settings import DEFAULT_FALSE_ALARM_RATE, FitSettings, parse_layers
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.scoring import checked_score_method

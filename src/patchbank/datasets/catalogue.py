@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from patchbank.datasets import kolektor, manifest, plain, visa
-from patchbank.datasets.btad import BTAD
-from patchbank.datasets.folders import as_there
+from patchbank.datasets.layouts import kolektor, manifest, plain, visa
+from patchbank.datasets.layouts.btad import BTAD
+from patchbank.datasets.layouts.mvtec import MVTEC_AD, MVTEC_AD_2, MVTEC_LOCO
+from patchbank.datasets.layouts.tree import Tree
 from patchbank.datasets.marker import is_synthetic
-from patchbank.datasets.mvtec import MVTEC_AD, MVTEC_AD_2, MVTEC_LOCO
 from patchbank.datasets.recognise import recognise
 from patchbank.datasets.samples import CategorySamples
-from patchbank.datasets.tree import Tree
 from patchbank.errors import DatasetError, ParameterError
 from patchbank.progress import Progress, silent
 from patchbank.spelling import nearest
+from patchbank.vision.image_folders import as_there
 
 _Lister = Callable[[Path], list[str]]
 _Loader = Callable[[Path, str, Progress], CategorySamples]

@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterable, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
 
-from patchbank.datasets.folders import Found, describe_content, find_each, look_below
 from patchbank.datasets.good_only import refuse_dataset, refuse_together, remarks_on_bad_names
 from patchbank.datasets.layout import some
 from patchbank.datasets.mask_like import (
@@ -22,6 +21,7 @@ from patchbank.errors import DatasetError, NoImagesError
 from patchbank.printable import counted
 from patchbank.spelling import composed
 from patchbank.vision.heif import remedy_for
+from patchbank.vision.image_folders import Found, describe_content, find_each, look_below
 from patchbank.vision.own_pictures import is_own_picture
 
 

@@ -14,14 +14,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from patchbank.datasets import manifest
 from patchbank.datasets.entries import Entry
-from patchbank.datasets.folders import natural_key, resolved_path
 from patchbank.datasets.layout import problem_of, shown, some, subfolders
+from patchbank.datasets.layouts import manifest
 from patchbank.datasets.mask_like import is_mask_folder, masks_among
 from patchbank.datasets.words import is_good_name, is_test, is_train, quality_of, words
 from patchbank.errors import DatasetError
 from patchbank.printable import counted
+from patchbank.vision.image_folders import natural_key, resolved_path
 
 # In names of folders beside `good` that hold good images as well: dates, cameras, batches.
 _NEUTRAL = re.compile(

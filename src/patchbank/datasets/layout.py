@@ -7,16 +7,16 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from patchbank.datasets.folders import (
+from patchbank.datasets.words import is_good_name
+from patchbank.errors import DatasetError
+from patchbank.files import LARGEST_TEXT, read_regular
+from patchbank.spelling import composed, nearest
+from patchbank.vision.image_folders import (
     describe_content,
     is_image_name,
     is_left_out,
     natural_key,
 )
-from patchbank.datasets.words import is_good_name
-from patchbank.errors import DatasetError
-from patchbank.files import LARGEST_TEXT, read_regular
-from patchbank.spelling import composed, nearest
 
 TEST_SHARE = 0.2
 _SHOWN = 5

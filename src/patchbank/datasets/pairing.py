@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from patchbank.datasets.collect import remark_on_unread
-from patchbank.datasets.folders import images_below, is_image_name, look_below, natural_key
 from patchbank.datasets.layout import some, subfolders
 from patchbank.datasets.samples import Mask
 from patchbank.errors import DatasetError
 from patchbank.printable import counted
 from patchbank.spelling import composed
+from patchbank.vision.image_folders import images_below, is_image_name, look_below, natural_key
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from patchbank.datasets import manifest, visa
-from patchbank.datasets.folders import is_image_name
 from patchbank.datasets.layout import subfolders
-from patchbank.datasets.lookout import find_manifest
+from patchbank.datasets.layouts import manifest, visa
+from patchbank.datasets.layouts.lookout import find_manifest
 from patchbank.datasets.samples import GOOD
+from patchbank.vision.image_folders import is_image_name
 
 _SPLITS = frozenset({"train", "test", "validation", "ground_truth", "test_public"})
 _LOCO_KINDS = ("logical_anomalies", "structural_anomalies")

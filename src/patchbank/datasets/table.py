@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from patchbank.datasets.folders import as_there
 from patchbank.datasets.layout import problem_of, read_list, shown, some
 from patchbank.errors import DatasetError
+from patchbank.vision.image_folders import as_there
 
 _SEPARATORS = (",", ";", "\t", "|")
 # With this line spreadsheets are told what separates the fields.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import threading
 
-from patchbank.inspection.in_database import DatabaseNeighbours
-from patchbank.inspection.judge import Judge
-from patchbank.inspection.matching import matching_extractor, not_calibrated
+from patchbank.inspection.judging.in_database import DatabaseNeighbours
+from patchbank.inspection.judging.judge import Judge
+from patchbank.inspection.judging.matching import matching_extractor, not_calibrated
 from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.verdicts import Similar
 from patchbank.inspection.workspace import Workspace

@@ -15,7 +15,7 @@ from patchbank.settings import get_settings
 from patchbank.vision.images import ImageLimits
 
 if TYPE_CHECKING:
-    from patchbank.store.connection import Database
+    from patchbank.store.database import Database
     from patchbank.vision.extractor import Extractor, ExtractorSettings
     from patchbank.vision.quantised import QuantisedGraph
 
@@ -63,7 +63,7 @@ class Workspace:
     def database(self) -> Database:
         """The open database; opened, and its server started, at the first use."""
         from patchbank.store.connecting import Limits
-        from patchbank.store.connection import open_database
+        from patchbank.store.database import open_database
 
         self._opener.check()
         with self._lock:

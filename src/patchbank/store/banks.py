@@ -35,7 +35,7 @@ from patchbank.store.new_bank import NewBank, NewImage
 from patchbank.store.notices import announce
 
 if TYPE_CHECKING:
-    from patchbank.store.connection import Database
+    from patchbank.store.database import Database
     from patchbank.store.migrate import Connection
 
 

@@ -16,7 +16,7 @@ from patchbank.store import queries
 from patchbank.store.notices import announce
 
 if TYPE_CHECKING:
-    from patchbank.store.connection import Database
+    from patchbank.store.database import Database
     from patchbank.store.migrate import Connection
 
 MAX_NAME_LENGTH = 100

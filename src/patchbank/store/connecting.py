@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 
 from patchbank.descriptors import fill_standard_descriptors
-from patchbank.store._inherited import let_go_in_children
+from patchbank.store.embedded.inherited import let_go_in_children
 from patchbank.store.failures import Place, explain_connecting
 from patchbank.store.pool import LimitedConnection
 

@@ -17,7 +17,7 @@ from patchbank.store.categories import add_event, find_category
 from patchbank.store.indexes import OPERATORS, Metric
 
 if TYPE_CHECKING:
-    from patchbank.store.connection import Database
+    from patchbank.store.database import Database
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,11 +20,11 @@ from patchbank.errors import (
     ParameterError,
     PatchbankError,
 )
-from patchbank.store._room import LIMITS_OF_SHARED_MEMORY
 from patchbank.store.address import as_url, for_driver, in_use
+from patchbank.store.embedded.room import LIMITS_OF_SHARED_MEMORY
 
 if TYPE_CHECKING:
-    from patchbank.store.embedded import EmbeddedServer
+    from patchbank.store.embedded.server import EmbeddedServer
 
 # The pool logs what then comes as an error of ours: Python's handler of last resort would show it.
 logging.getLogger("psycopg").addHandler(logging.NullHandler())

@@ -16,7 +16,7 @@ from patchbank.store.categories import find_category
 from patchbank.store.indexes import HnswIndex, Metric, nearest_rows
 
 if TYPE_CHECKING:
-    from patchbank.store.connection import Database
+    from patchbank.store.database import Database
 
 
 @dataclass(frozen=True)

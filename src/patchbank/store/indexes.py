@@ -20,7 +20,7 @@ from patchbank.store import queries
 from patchbank.store.migrate import limits_of, quoted
 
 if TYPE_CHECKING:
-    from patchbank.store.connection import Database
+    from patchbank.store.database import Database
     from patchbank.store.migrate import Connection
 
 Metric = Literal["cosine", "l2"]

@@ -15,7 +15,7 @@ from patchbank.store import queries
 from patchbank.store.categories import find_category
 
 if TYPE_CHECKING:
-    from patchbank.store.connection import Database
+    from patchbank.store.database import Database
 
 VERDICTS = ("pass", "review", "fail")
 

@@ -15,7 +15,7 @@ from patchbank.store.copying import RowLayout
 from patchbank.store.indexes import HnswIndex, Metric, nearest_rows
 
 if TYPE_CHECKING:
-    from patchbank.store.connection import Database
+    from patchbank.store.database import Database
 
 
 @dataclass(frozen=True)

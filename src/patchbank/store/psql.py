@@ -9,10 +9,10 @@ from pathlib import Path
 from psycopg import conninfo, pq
 
 from patchbank.errors import EmbeddedServerError
-from patchbank.store._programs import find_programs
 from patchbank.store.address import as_url, for_driver
-from patchbank.store.connection import open_database
-from patchbank.store.embedded import EmbeddedServer
+from patchbank.store.database import open_database
+from patchbank.store.embedded.programs import find_programs
+from patchbank.store.embedded.server import EmbeddedServer
 
 _CLEARED = ("PGSERVICE", "PGOPTIONS")
 

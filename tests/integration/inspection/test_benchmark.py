@@ -17,11 +17,11 @@ from PIL import Image
 from patchbank.datasets.marker import image_marker, write_marker
 from patchbank.datasets.samples import CategorySamples, Sample
 from patchbank.errors import DatasetError, ParameterError, ReportError
-from patchbank.inspection import benchmark as module
-from patchbank.inspection.benchmark import Benchmark
-from patchbank.inspection.benchmark_report import CategoryResult
-from patchbank.inspection.evaluate import evaluate_category
-from patchbank.inspection.figures import FIGURES, Failed
+from patchbank.inspection.measuring import benchmark as module
+from patchbank.inspection.measuring.benchmark import Benchmark
+from patchbank.inspection.measuring.benchmark_report import CategoryResult
+from patchbank.inspection.measuring.evaluate import evaluate_category
+from patchbank.inspection.measuring.figures import FIGURES, Failed
 from patchbank.inspection.settings import make_fit_settings
 from patchbank.inspection.workspace import Workspace
 from tests.fixtures.browser import opened_page

@@ -14,11 +14,11 @@ import pytest
 from PIL import Image
 
 import patchbank
+from patchbank.api import Bank
 from patchbank.errors import ImageError, NoImagesError
-from patchbank.inspection.bank import Bank
-from patchbank.inspection.defects import add_defects
-from patchbank.inspection.evaluate import evaluate
-from patchbank.inspection.figures import Evaluation
+from patchbank.inspection.judging.defects import add_defects
+from patchbank.inspection.measuring.evaluate import evaluate
+from patchbank.inspection.measuring.figures import Evaluation
 from patchbank.inspection.settings import make_fit_settings
 from patchbank.inspection.verdicts import Refused
 from patchbank.inspection.workspace import Workspace
@@ -257,7 +257,7 @@ def test_in_parts_in_int8_and_by_a_file(
     bank = opened("camera").fit(good, image_size=64, precision="int8")
     assert bank.inspect(defect).verdict == "fail"
     parts = Parts(count=4, images=7, kept_ratio=0.5)
-    monkeypatch.setattr("patchbank.inspection.learn.plan_fit", lambda *_: parts)
+    monkeypatch.setattr("patchbank.inspection.learning.learn.plan_fit", lambda *_: parts)
     bank.fit(good, image_size=64)
     expected = bank.inspect(defect)
     assert expected.verdict == "fail"

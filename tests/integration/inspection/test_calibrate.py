@@ -16,11 +16,11 @@ from patchbank.errors import (
     NotFittedError,
     TooManyRefusedError,
 )
-from patchbank.inspection.calibrate import calibrate
-from patchbank.inspection.fit import fit
-from patchbank.inspection.inspect import Inspector
-from patchbank.inspection.manage import show_category
-from patchbank.inspection.search import search
+from patchbank.inspection.judging.inspect import Inspector
+from patchbank.inspection.judging.search import search
+from patchbank.inspection.keeping.manage import show_category
+from patchbank.inspection.learning.calibrate import calibrate
+from patchbank.inspection.learning.fit import fit
 from patchbank.inspection.settings import make_fit_settings
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.scoring import checked_score_method

@@ -8,7 +8,7 @@ import pytest
 
 import patchbank as api
 from patchbank.errors import ParameterError, TooManyRefusedError
-from patchbank.inspection.demands import Demands
+from patchbank.inspection.learning.demands import Demands
 from patchbank.inspection.verdicts import Refused
 from tests.fixtures.commands import Run
 from tests.fixtures.surfaces import Surfaces

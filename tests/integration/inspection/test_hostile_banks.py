@@ -17,8 +17,8 @@ import pytest
 from safetensors.numpy import load
 
 import patchbank
+from patchbank.api import Bank
 from patchbank.errors import BankFileError, PatchbankError
-from patchbank.inspection.bank import Bank
 from tests.fixtures.bank_files import document_of, rewritten, with_image, with_numbers
 from tests.fixtures.surfaces import Surfaces
 

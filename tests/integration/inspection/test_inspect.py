@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from patchbank.inspection.fit import fit
-from patchbank.inspection.inspect import Inspector
-from patchbank.inspection.search import search
+from patchbank.inspection.judging.inspect import Inspector
+from patchbank.inspection.judging.search import search
+from patchbank.inspection.learning.fit import fit
 from patchbank.inspection.settings import make_fit_settings
 from patchbank.inspection.verdicts import Inspection, Refused
 from patchbank.inspection.workspace import Workspace

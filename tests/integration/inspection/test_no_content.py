@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 import patchbank
+from patchbank.api import Bank
 from patchbank.datasets.catalogue import find_dataset
 from patchbank.errors import (
     BankFileError,
@@ -21,11 +22,10 @@ from patchbank.errors import (
     IndistinctImagesError,
     NoImagesError,
 )
-from patchbank.inspection import streamed
-from patchbank.inspection.bank import Bank
-from patchbank.inspection.bank_file import BankContent, write_bank_file
-from patchbank.inspection.evaluate import evaluate_category
-from patchbank.inspection.learn import learn
+from patchbank.inspection.keeping.bank_file import BankContent, write_bank_file
+from patchbank.inspection.learning import stream as streamed
+from patchbank.inspection.learning.learn import learn
+from patchbank.inspection.measuring.evaluate import evaluate_category
 from patchbank.inspection.settings import make_fit_settings
 from patchbank.inspection.verdicts import Refused
 from patchbank.inspection.workspace import Workspace
@@ -147,7 +147,7 @@ def test_images_that_all_look_the_same_make_no_bank(
 ) -> None:
     if in_parts:
         parts = Parts(count=2, images=3, kept_ratio=0.5)
-        monkeypatch.setattr("patchbank.inspection.learn.plan_fit", lambda *_: parts)
+        monkeypatch.setattr("patchbank.inspection.learning.learn.plan_fit", lambda *_: parts)
     with pytest.raises(IndistinctImagesError, match="6 images look the same to the network"):
         bank.fit(alike(6), image_size=96, center_crop=SIDE)
     assert not bank.fitted

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from patchbank.errors import ExtractorMismatchError, NoImagesError
-from patchbank.inspection import quantise as module
-from patchbank.inspection.fit import fit, save
-from patchbank.inspection.inspect import Inspector
-from patchbank.inspection.learn import learn
-from patchbank.inspection.quantise import quantised_graph
+from patchbank.inspection.judging.inspect import Inspector
+from patchbank.inspection.learning import quantise as module
+from patchbank.inspection.learning.fit import fit, save
+from patchbank.inspection.learning.learn import learn
+from patchbank.inspection.learning.quantise import quantised_graph
 from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.budget import Parts
@@ -135,7 +135,7 @@ def test_a_streamed_fit_quantises_too(
     workspace: Workspace, surfaces: Surfaces, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As if memory ended here: the plan of a machine on which these small images are too many.
-    monkeypatch.setattr("patchbank.inspection.learn.plan_fit", lambda *_: Parts(2, 6, 0.1))
+    monkeypatch.setattr("patchbank.inspection.learning.learn.plan_fit", lambda *_: Parts(2, 6, 0.1))
     bank = learn(workspace, few(surfaces), SETTINGS)
     assert bank.streaming is not None
     assert bank.quantised is not None

@@ -12,14 +12,14 @@ import psycopg
 import pytest
 
 from benchmarks import kills
+from patchbank.api import open_bank
 from patchbank.errors import DatabaseReadOnlyError, DatabaseUnreachableError, ParameterError
-from patchbank.inspection.bank import open_bank
-from patchbank.inspection.fit import fit
-from patchbank.inspection.inspect import Inspector
+from patchbank.inspection.judging.inspect import Inspector
+from patchbank.inspection.learning.fit import fit
 from patchbank.inspection.settings import make_fit_settings
 from patchbank.inspection.verdicts import Inspection
 from patchbank.inspection.workspace import Workspace
-from patchbank.store.embedded import EmbeddedServer
+from patchbank.store.embedded.server import EmbeddedServer
 from tests.fixtures.commands import Run
 from tests.fixtures.surfaces import Surfaces, brushed
 

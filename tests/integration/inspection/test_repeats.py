@@ -13,10 +13,10 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 import patchbank
-from patchbank.inspection import streamed
-from patchbank.inspection.bank import Bank
-from patchbank.inspection.evaluate import evaluate
-from patchbank.inspection.figures import Evaluation
+from patchbank.api import Bank
+from patchbank.inspection.learning import stream as streamed
+from patchbank.inspection.measuring.evaluate import evaluate
+from patchbank.inspection.measuring.figures import Evaluation
 from patchbank.inspection.settings import make_fit_settings
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.budget import Parts
@@ -93,7 +93,7 @@ def test_a_fit_takes_each_picture_once(
     """What is learned and promised is the same with copies as without."""
     if in_parts:
         parts = Parts(count=3, images=20, kept_ratio=0.5)
-        monkeypatch.setattr("patchbank.inspection.learn.plan_fit", lambda *_: parts)
+        monkeypatch.setattr("patchbank.inspection.learning.learn.plan_fit", lambda *_: parts)
     folder = tmp_path / "good"
     shutil.copytree(surfaces.train, folder)
     for number in range(3):

@@ -13,12 +13,12 @@ import pytest
 from PIL import Image
 
 from patchbank.errors import ImageError, NotFittedError, ParameterError
-from patchbank.inspection.defects import add_defects, add_synthetic_defects, remove_defects
-from patchbank.inspection.fit import fit
-from patchbank.inspection.index import build_index, drop_indexes
-from patchbank.inspection.inspect import Inspector
-from patchbank.inspection.search import search
-from patchbank.inspection.search_results import SearchResult
+from patchbank.inspection.judging.defects import add_defects, add_synthetic_defects, remove_defects
+from patchbank.inspection.judging.index import build_index, drop_indexes
+from patchbank.inspection.judging.inspect import Inspector
+from patchbank.inspection.judging.search import search
+from patchbank.inspection.judging.search_results import SearchResult
+from patchbank.inspection.learning.fit import fit
 from patchbank.inspection.settings import make_fit_settings
 from patchbank.inspection.verdicts import Inspection
 from patchbank.inspection.workspace import Workspace

@@ -16,15 +16,15 @@ import pytest
 from PIL import Image
 
 from patchbank.errors import NoImagesError
-from patchbank.inspection import streamed
-from patchbank.inspection.demands import Demands
-from patchbank.inspection.fit import save
-from patchbank.inspection.gather import References
-from patchbank.inspection.inspect import Inspector
-from patchbank.inspection.learn import learn
+from patchbank.inspection.judging.inspect import Inspector
+from patchbank.inspection.learning import stream as streamed
+from patchbank.inspection.learning.demands import Demands
+from patchbank.inspection.learning.fit import save
+from patchbank.inspection.learning.gather import References
+from patchbank.inspection.learning.learn import learn
+from patchbank.inspection.learning.stream import StreamedFit, learn_streamed
 from patchbank.inspection.settings import make_fit_settings
 from patchbank.inspection.sources import checked_names
-from patchbank.inspection.streamed import StreamedFit, learn_streamed
 from patchbank.inspection.timing import Stopwatch
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.budget import Parts
@@ -187,7 +187,7 @@ def test_a_streamed_bank_is_stored_and_judges(
 ) -> None:
     monkeypatch.setattr(streamed, "CALIBRATION_IMAGES", 20)
     # As if memory ended here: the plan of a machine on which 24 small images are too many.
-    monkeypatch.setattr("patchbank.inspection.learn.plan_fit", lambda *_: PARTS)
+    monkeypatch.setattr("patchbank.inspection.learning.learn.plan_fit", lambda *_: PARTS)
     paths = sorted(surfaces.train.iterdir())
     bank = learn(workspace, paths, SETTINGS)
     assert bank.streaming is not None

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 import patchbank
+from patchbank.api import Bank
 from patchbank.errors import BankFileError, CategoryExistsError
-from patchbank.inspection.bank import Bank
 from patchbank.vision.extractor_settings import ExtractorSettings
 from patchbank.vision.quantised import QuantisedGraph
 from tests.fixtures.bank_files import rewritten, with_image, with_numbers

@@ -9,10 +9,10 @@ import pytest
 
 import patchbank
 from patchbank.errors import DiskFullError
-from patchbank.store._room import Room
 from patchbank.store.bank_size import bytes_of
-from patchbank.store.connection import Database, open_database
-from patchbank.store.embedded import EmbeddedServer
+from patchbank.store.database import Database, open_database
+from patchbank.store.embedded.room import Room
+from patchbank.store.embedded.server import EmbeddedServer
 from tests.fixtures.banks import make_bank, make_image
 
 

@@ -18,7 +18,7 @@ from patchbank.errors import (
     UnknownCategoryError,
 )
 from patchbank.store.banks import StoredBank
-from patchbank.store.connection import BankChange, Database, open_database
+from patchbank.store.database import BankChange, Database, open_database
 from patchbank.store.new_bank import NewBank
 from tests.fixtures.banks import make_bank, make_image
 
@@ -27,7 +27,7 @@ STUCK = """
 import sys, time
 from pathlib import Path
 from psycopg import Copy
-from patchbank.store.connection import open_database
+from patchbank.store.database import open_database
 from tests.fixtures.banks import make_bank
 real, blocks = Copy.write, 0
 def write(self, block):

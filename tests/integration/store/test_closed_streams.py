@@ -14,9 +14,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from patchbank.inspection.kept_results import KeptResults
-from patchbank.store._locks import FileLock
-from patchbank.store.embedded import EmbeddedServer
+from patchbank.inspection.measuring.kept_results import KeptResults
+from patchbank.store.embedded.locks import FileLock
+from patchbank.store.embedded.server import EmbeddedServer
 from patchbank.vision.backbones import shelf
 
 # With the first database open, looks where its own descriptors are.
@@ -25,7 +25,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from patchbank.store.connection import open_database
+from patchbank.store.database import open_database
 home = Path(sys.argv[1])
 with open_database(None, home, idle_minutes=60) as database:
     low = {
@@ -42,7 +42,7 @@ import os
 import sys
 from pathlib import Path
 from patchbank.errors import DatabaseUnreachableError
-from patchbank.store.connection import open_database
+from patchbank.store.database import open_database
 with open_database(None, Path(sys.argv[1]), idle_minutes=60) as database:
     for stream in range(3):
         os.close(stream)

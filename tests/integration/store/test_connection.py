@@ -19,8 +19,8 @@ from patchbank.errors import (
     PatchbankError,
     PgvectorMissingError,
 )
-from patchbank.store.connection import Database, open_database
-from patchbank.store.embedded import EmbeddedServer
+from patchbank.store.database import Database, open_database
+from patchbank.store.embedded.server import EmbeddedServer
 from tests.fixtures.banks import make_bank
 from tests.fixtures.database import NetworkServer
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from patchbank.store._accounts import account_for, let_reach
-from patchbank.store._programs import find_programs
-from patchbank.store.embedded import EmbeddedServer
+from patchbank.store.embedded.accounts import account_for, let_reach
+from patchbank.store.embedded.programs import find_programs
+from patchbank.store.embedded.server import EmbeddedServer
 
 only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount and change its user")
 
@@ -24,7 +24,7 @@ NOBODY_AT_ALL = 2_000_000_017
 INDEX = """
 import sys
 from pathlib import Path
-from patchbank.store.connection import open_database
+from patchbank.store.database import open_database
 with open_database(None, Path(sys.argv[1]), idle_minutes=60) as database:
     with database.connection() as connection:
         for statement in (
@@ -45,14 +45,14 @@ AS_USER = """
 import os
 import sys
 import psutil
-import patchbank.store.connection
+import patchbank.store.database
 from pathlib import Path
 from patchbank.errors import PatchbankError
 os.setgroups([])
 os.setgid(int(sys.argv[2]))
 os.setuid(int(sys.argv[2]))
 try:
-    with patchbank.store.connection.open_database(None, Path(sys.argv[1])) as database:
+    with patchbank.store.database.open_database(None, Path(sys.argv[1])) as database:
         print("open", database.status().pid)
 except PatchbankError as error:
     print(error)

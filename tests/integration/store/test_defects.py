@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from patchbank.errors import NotFittedError, ParameterError, UnknownCategoryError
-from patchbank.store.connection import Database
+from patchbank.store.database import Database
 from tests.fixtures.banks import make_bank
 from tests.fixtures.defects import make_defect
 

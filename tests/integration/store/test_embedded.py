@@ -13,10 +13,10 @@ import psycopg
 import pytest
 
 from patchbank.errors import EmbeddedServerError
-from patchbank.store._accounts import Account, account_for, let_reach
-from patchbank.store._programs import find_programs
-from patchbank.store.connection import open_database
-from patchbank.store.embedded import EmbeddedServer
+from patchbank.store.database import open_database
+from patchbank.store.embedded.accounts import Account, account_for, let_reach
+from patchbank.store.embedded.programs import find_programs
+from patchbank.store.embedded.server import EmbeddedServer
 from tests.fixtures.banks import make_bank
 
 ROOT = os.geteuid() == 0
@@ -24,7 +24,7 @@ ROOT = os.geteuid() == 0
 OPEN = """
 import sys
 from pathlib import Path
-from patchbank.store.connection import open_database
+from patchbank.store.database import open_database
 with open_database(None, Path(sys.argv[1]), idle_minutes=60) as database:
     with database.connection() as connection:
         connection.execute(
@@ -42,7 +42,7 @@ time.sleep(60)
 BECOME = """
 import os
 import psutil
-import patchbank.store.connection
+import patchbank.store.database
 os.setgroups([])
 os.setgid({gid})
 os.setuid({uid})
@@ -52,7 +52,7 @@ EXPLAIN = """
 import sys
 from pathlib import Path
 from patchbank.errors import PatchbankError
-from patchbank.store.connection import open_database
+from patchbank.store.database import open_database
 try:
     open_database(None, Path(sys.argv[1])).close()
 except PatchbankError as error:

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 
 from patchbank.errors import BankGoneError, ImageError, ParameterError, UnknownCategoryError
-from patchbank.store.connection import Database
+from patchbank.store.database import Database
 from tests.fixtures.banks import make_bank, make_image
 
 

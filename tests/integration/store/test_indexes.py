@@ -12,7 +12,7 @@ import pytest
 
 from patchbank.errors import DatabaseError, ParameterError, PgvectorMissingError
 from patchbank.store import queries
-from patchbank.store.connection import Database
+from patchbank.store.database import Database
 from patchbank.store.indexes import HnswIndex, Indexed, Metric, VectorType, fitting_type
 from tests.fixtures.banks import make_bank
 

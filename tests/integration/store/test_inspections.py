@@ -10,7 +10,7 @@ import pytest
 
 from patchbank.errors import BankGoneError, UnknownCategoryError
 from patchbank.store.categories import Forgotten
-from patchbank.store.connection import Database
+from patchbank.store.database import Database
 from patchbank.store.inspections import NewInspection
 from tests.fixtures.banks import make_bank
 

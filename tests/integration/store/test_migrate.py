@@ -7,7 +7,7 @@ from pathlib import Path
 import psycopg
 
 from patchbank.store import migrate
-from patchbank.store._programs import find_programs
+from patchbank.store.embedded.programs import find_programs
 
 SCHEMA = Path(migrate.__file__).parent / "schema.sql"
 

@@ -19,7 +19,7 @@ import psycopg
 import pytest
 
 from patchbank.errors import EmbeddedServerError, PatchbankError, UnsafePathError
-from patchbank.store.embedded import EmbeddedServer
+from patchbank.store.embedded.server import EmbeddedServer
 
 ROOT = os.geteuid() == 0
 only_root = pytest.mark.skipif(not ROOT, reason="only root works in other accounts' folders")
@@ -232,7 +232,7 @@ def test_a_server_that_lives_on_keeps_no_stream_of_ours(planted: Planted) -> Non
     # A shell's `$(...)` and a service manager wait for the end of what is written there.
     program = (
         "import sys\nfrom pathlib import Path\n"
-        "from patchbank.store.embedded import EmbeddedServer\n"
+        "from patchbank.store.embedded.server import EmbeddedServer\n"
         "EmbeddedServer(Path(sys.argv[1]), idle_minutes=60).connect(lambda _: None)\n"
     )
     done = subprocess.run(

@@ -16,7 +16,7 @@ import pytest
 
 from patchbank.errors import DatabaseUnreachableError
 from patchbank.store.connecting import Limits
-from patchbank.store.connection import Database, open_database
+from patchbank.store.database import Database, open_database
 from tests.fixtures.banks import make_bank
 from tests.fixtures.database import NetworkServer
 

@@ -15,9 +15,9 @@ import psycopg
 import pytest
 
 from patchbank.errors import DiskFullError
-from patchbank.store._reserve import LEAST_RESERVE_BYTES
-from patchbank.store.connection import open_database
-from patchbank.store.embedded import EmbeddedServer
+from patchbank.store.database import open_database
+from patchbank.store.embedded.reserve import LEAST_RESERVE_BYTES
+from patchbank.store.embedded.server import EmbeddedServer
 from tests.fixtures.banks import make_bank
 
 MEGABYTE = 2**20

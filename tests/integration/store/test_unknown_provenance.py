@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from patchbank.errors import BankGoneError, CategoryExistsError
-from patchbank.store.connection import Database
+from patchbank.store.database import Database
 from patchbank.store.new_bank import NewBank
 from tests.fixtures.banks import make_bank
 

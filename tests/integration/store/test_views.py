@@ -9,7 +9,7 @@ import numpy as np
 import psycopg
 import pytest
 
-from patchbank.store.connection import Database
+from patchbank.store.database import Database
 from patchbank.store.new_bank import NewBank
 from tests.fixtures.banks import make_bank, make_image
 from tests.fixtures.defects import make_defect

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from patchbank.datasets import mvtec
 from patchbank.datasets.demo import CellKind, demo_split, export_demo
+from patchbank.datasets.layouts import mvtec
 from patchbank.datasets.samples import CategorySamples, Mask, Sample, count_labels
 from patchbank.errors import DatasetError, DiskFullError, MissingExtraError, ParameterError
 

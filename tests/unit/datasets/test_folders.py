@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from patchbank.datasets.folders import find_each, natural_key
 from patchbank.errors import ImageError, NoImagesError
+from patchbank.vision.image_folders import find_each, natural_key
 from patchbank.vision.images import decode
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from patchbank.datasets import mvtec
+from patchbank.datasets.layouts import mvtec
 from patchbank.datasets.samples import Mask
 from patchbank.errors import DatasetError
 from tests.fixtures.trees import make_dataset, photograph

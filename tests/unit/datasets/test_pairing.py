@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from patchbank.datasets import kolektor, plain
-from patchbank.datasets.btad import BTAD
-from patchbank.datasets.mvtec import MVTEC_AD, MVTEC_LOCO
+from patchbank.datasets.layouts import kolektor, plain
+from patchbank.datasets.layouts.btad import BTAD
+from patchbank.datasets.layouts.mvtec import MVTEC_AD, MVTEC_LOCO
+from patchbank.datasets.layouts.tree import Tree
 from patchbank.datasets.samples import CategorySamples
-from patchbank.datasets.tree import Tree
 from patchbank.errors import DatasetError
 from tests.fixtures.trees import black, make
 

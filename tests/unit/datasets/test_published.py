@@ -7,7 +7,7 @@ import pytest
 
 from patchbank.datasets.catalogue import DATASETS
 from patchbank.datasets.published import Published, published, published_for
-from patchbank.inspection.figures import FIGURES
+from patchbank.inspection.measuring.figures import FIGURES
 
 
 @pytest.mark.parametrize("source", published(), ids=lambda source: source.title)

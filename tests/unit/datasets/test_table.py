@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from patchbank.datasets import manifest, visa
+from patchbank.datasets.layouts import manifest, visa
 from patchbank.errors import DatasetError
 from tests.fixtures.trees import VISA_SPLIT, make, make_visa
 

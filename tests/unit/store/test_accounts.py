@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from patchbank.store._accounts import _acl_with
+from patchbank.store.embedded.accounts import _acl_with
 
 NOBODY = 0xFFFFFFFF
 OWNER, USER, OWNING_GROUP, GROUP, MASK, OTHER = 1, 2, 4, 8, 16, 32

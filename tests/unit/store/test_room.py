@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from patchbank.store._room import (
+from patchbank.store.embedded.room import (
     SEGMENT_BYTES,
     complains_of_disk,
     complains_of_memory,
     log_limit,
     room_of,
 )
-from patchbank.store.embedded import EmbeddedServer
+from patchbank.store.embedded.server import EmbeddedServer
 
 GB = 10**9
 

@@ -21,7 +21,7 @@ from patchbank.errors import (
     UnsafePathError,
     WeightsError,
 )
-from patchbank.inspection.backbones import (
+from patchbank.inspection.keeping.backbones import (
     add_weights,
     list_backbones,
     pull_backbone,

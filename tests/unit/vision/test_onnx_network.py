@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from patchbank.errors import MissingWeightsError, ParameterError, UnknownBackboneError, WeightsError
-from patchbank.inspection.backbones import add_network, list_backbones
+from patchbank.inspection.keeping.backbones import add_network, list_backbones
 from patchbank.vision.backbones import available_backbones, available_layers, get_backbone
 from patchbank.vision.extractor import Extractor, ExtractorSettings
 from tests.fixtures.networks import small_network, write_network

@@ -16,7 +16,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from patchbank.errors import PatchbankError
-from patchbank.inspection.backbones import add_network
+from patchbank.inspection.keeping.backbones import add_network
 from patchbank.settings import get_settings
 
 ZERO, ONE = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from patchbank.errors import MissingExtraError, WeightsError
+from patchbank.torch_files._tensors import Storage, StorageType, Tensor
 from patchbank.vision.backbones import get_backbone
-from patchbank.vision.backbones._tensors import Storage, StorageType, Tensor
 from patchbank.vision.backbones.weights import PackagedWeights, read_state_dict
 from tests.fixtures.torch_files import (
     MACHINE,

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from patchbank.errors import MissingExtraError, WeightsError
-from patchbank.vision.backbones._tensors import Array, Tensor
-from patchbank.vision.backbones.torch_files import read_torch_file, shown
+from patchbank.torch_files._tensors import Array, Tensor
+from patchbank.torch_files.reader import read_torch_file, shown
 
 # Tensors may share a storage, as tied layers do; but many of one storage take memory without end.
 _MOST_COPIES: Final = 16

@@ -1,0 +1,1 @@
+"""Images against a bank: verdicts, similar images, regions, heatmaps."""

@@ -1,0 +1,241 @@
+"""The recorded defects of a category: real ones, and synthetic ones, so marked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from patchbank.datasets.collect import collect
+from patchbank.datasets.layout import some
+from patchbank.errors import ImageError, ParameterError
+from patchbank.inspection.judging.matching import matching_extractor
+from patchbank.inspection.learning.gather import THUMBNAIL_SIDE
+from patchbank.inspection.sources import checked_name, file_at, readable, source_name
+from patchbank.inspection.verdicts import Refused
+from patchbank.inspection.workspace import Workspace
+from patchbank.progress import Progress, silent
+from patchbank.store.banks import StoredBank
+from patchbank.store.defects import NewDefect, StoredDefect
+from patchbank.vision.extractor import Extraction, Extractor
+from patchbank.vision.images import decode
+from patchbank.vision.synthetic import cut_paste
+
+SYNTHETIC_LABEL = "synthetic cut-paste"
+
+_STAGE = "defects"
+_SYNTHETIC_NAME = re.compile(r"synthetic/(\d+)")
+
+
+@dataclass(frozen=True)
+class DefectsAdded:
+    """What was recorded, and what could not be."""
+
+    names: tuple[str, ...]
+    synthetic: bool
+    refused: tuple[Refused, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+
+def add_defects(
+    workspace: Workspace,
+    category: str,
+    paths: Sequence[str | Path],
+    *,
+    label: str | None = None,
+    progress: Progress = silent,
+) -> DefectsAdded:
+    """Record anomalous images, found at paths, with a label; all that can be used, or none.
+
+    Their embeddings are of the active bank's extractor.
+
+    Raises
+    ------
+    NoImagesError
+        If there is no image at the paths.
+    UnknownCategoryError, NotFittedError, ExtractorMismatchError
+        If there is no bank, or this installation cannot use it.
+    """
+    found = collect(paths)
+    _check_label(label)
+    bank = workspace.database.banks.active(category, patches=False)
+    extractor = matching_extractor(workspace, bank)
+    defects, refused = [], []
+    stream = extractor.extract_many(
+        found.images,
+        limits=workspace.limits,
+        thumbnail_side=THUMBNAIL_SIDE,
+        stage=_STAGE,
+        progress=progress,
+    )
+    for path, result in zip(found.images, stream, strict=True):
+        name = source_name(path)
+        if isinstance(result, Extraction):
+            origin = readable(str(Path(path).absolute()))
+            defects.append(_defect(name, label, result, origin=origin, synthetic=False))
+        else:
+            refused.append(Refused(name, str(result.error)))
+    replaced = _replaced(workspace, category, defects)
+    if defects:
+        workspace.database.defects.add(category, extractor.fingerprint, defects)
+    remarks = (*found.remarks, *replaced)
+    return DefectsAdded(tuple(one.name for one in defects), False, tuple(refused), remarks)
+
+
+def add_synthetic_defects(
+    workspace: Workspace, category: str, count: int, *, seed: int = 0, progress: Progress = silent
+) -> DefectsAdded:
+    """Record synthetic anomalies, made from the files of reference images by cut and paste.
+
+    They stand in for defects until real ones are there: they say nothing about a part's real
+    defects, and are marked wherever they appear.
+
+    Parameters
+    ----------
+    count
+        How many, at least 1.
+    seed
+        What chooses images and changes.
+
+    Raises
+    ------
+    ParameterError
+        If the count is below 1.
+    ImageError
+        If no reference image's file is where it was.
+    UnknownCategoryError, NotFittedError, ExtractorMismatchError
+        If there is no bank, or this installation cannot use it.
+    """
+    if count < 1:
+        raise ParameterError(f"synthetic {count}: ask for at least 1")
+    bank = workspace.database.banks.active(category, patches=False)
+    extractor = matching_extractor(workspace, bank)
+    random = np.random.default_rng(seed)
+    origins = _files(bank, random)
+    taken = [
+        int(match[1])
+        for defect in workspace.database.defects.of_category(category)
+        if (match := _SYNTHETIC_NAME.match(defect.name))
+    ]
+    first = max(taken, default=0) + 1
+    defects = []
+    for done in range(count):
+        origin = origins[done % len(origins)]
+        defects.append(
+            _synthetic(workspace, extractor, f"synthetic/{first + done:04}", origin, random)
+        )
+        progress(_STAGE, done + 1, count)
+    workspace.database.defects.add(category, extractor.fingerprint, defects)
+    return DefectsAdded(tuple(one.name for one in defects), True)
+
+
+def list_defects(workspace: Workspace, category: str) -> list[StoredDefect]:
+    """Return a category's defects by name.
+
+    Raises
+    ------
+    UnknownCategoryError
+        If there is none of that name.
+    """
+    return workspace.database.defects.of_category(category)
+
+
+def remove_defects(
+    workspace: Workspace, category: str, names: Sequence[str] = (), *, synthetic: bool = False
+) -> list[str]:
+    """Remove the named defects, and all synthetic ones if asked; return which went.
+
+    Raises
+    ------
+    UnknownCategoryError, ParameterError
+        If there is no such category or defect, or nothing was named; then all stay.
+    """
+    if not names and not synthetic:
+        raise ParameterError("defects remove: name the defects, or give --synthetic for all those")
+    names = [checked_name(name) for name in names]
+    return workspace.database.defects.remove(category, names, synthetic=synthetic)
+
+
+def defect_to_json(defect: StoredDefect) -> dict[str, Any]:
+    """Return the JSON object the commands print."""
+    return {
+        "name": defect.name,
+        "label": defect.label,
+        "synthetic": defect.synthetic,
+        "width": defect.width,
+        "height": defect.height,
+        "origin": defect.origin,
+        "added_at": defect.added_at.isoformat(timespec="seconds"),
+        "comparable": defect.comparable,
+    }
+
+
+def _replaced(workspace: Workspace, category: str, defects: Sequence[NewDefect]) -> list[str]:
+    """Return a remark where other files were recorded under the names of these."""
+    there = {one.name: one for one in workspace.database.defects.of_category(category)}
+    names = [
+        new.name
+        for new in defects
+        if (old := there.get(new.name)) and old.sha256 != new.sha256 and old.origin != new.origin
+    ]
+    if not names:
+        return []
+    return [
+        f"{len(names)} recorded under a name that another picture had, which is gone now: "
+        f"{some(names)}; give longer paths to keep both"
+    ]
+
+
+def _check_label(label: str | None) -> None:
+    if label is not None and (not label.strip() or "\0" in label):
+        raise ParameterError("label: give text that is not empty, for example crack")
+    if label is not None and readable(label) != label:
+        raise ParameterError(f"label {label!r}: is not UTF-8; give text, for example crack")
+
+
+def _files(bank: StoredBank, random: np.random.Generator) -> list[Path]:
+    """Return the files of reference images that are still there, shuffled."""
+    origins = [file_at(one.origin) for one in bank.references if one.origin is not None]
+    there = [path for path in origins if path.is_file()]
+    if not there:
+        where = f"; they were {origins[0]} and others" if origins else ""
+        raise ImageError(
+            f"category {bank.category!r}: no file of a reference image is where it was, and "
+            f"synthetic defects are made from these{where}; put them back, or record real defects"
+        )
+    return [there[place] for place in random.permutation(len(there))]
+
+
+def _synthetic(
+    workspace: Workspace,
+    extractor: Extractor,
+    name: str,
+    origin: Path,
+    random: np.random.Generator,
+) -> NewDefect:
+    good = decode(origin, limits=workspace.limits, bit_depth=extractor.settings.bit_depth)
+    extraction = extractor.extract_one(
+        cut_paste(good.pixels, random), name=name, thumbnail_side=THUMBNAIL_SIDE
+    )
+    return _defect(name, SYNTHETIC_LABEL, extraction, origin=readable(str(origin)), synthetic=True)
+
+
+def _defect(
+    name: str, label: str | None, extraction: Extraction, *, origin: str | None, synthetic: bool
+) -> NewDefect:
+    image = extraction.image
+    return NewDefect(
+        name=name,
+        label=label,
+        synthetic=synthetic,
+        sha256=image.sha256,
+        width=image.width,
+        height=image.height,
+        thumbnail=extraction.thumbnail,
+        origin=origin,
+        embedding=extraction.embedding,
+    )

@@ -1,0 +1,368 @@
+"""Judge images by a category's active bank, with the evidence, and keep a record of it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+from patchbank.datasets.collect import collect
+from patchbank.errors import BankGoneError, ImageError, ParameterError
+from patchbank.inspection.active_bank import ActiveBank, ReadyBank
+from patchbank.inspection.judging.heatmaps import heatmap_path, write_heatmap
+from patchbank.inspection.judging.recording import LOSSES, Absence, check_on_database_loss
+from patchbank.inspection.sources import checked_name, checked_names, source_name
+from patchbank.inspection.timing import Stopwatch
+from patchbank.inspection.verdicts import Inspection, Refused, region_to_json
+from patchbank.inspection.workspace import Workspace
+from patchbank.memory.threads import in_this_thread
+from patchbank.progress import Progress, silent
+from patchbank.store.inspections import NewInspection
+from patchbank.vision.extractor import Extraction, Refusal
+from patchbank.vision.images import ImageSource
+
+DEFAULT_TOP = 10
+
+_STAGE = "inspected"
+# Every commit waits for the disk: some images share one. What is given back is recorded.
+_RECORDED_AT_ONCE = 16
+
+
+class Inspector:
+    """Judges images by the active bank of a category, whatever version that is at the moment.
+
+    Before every image, and of many before every 16, the bank's version is compared with the
+    database's, so that a fit elsewhere is seen at once. May be used by several threads.
+
+    Parameters
+    ----------
+    in_database
+        Leave the bank in PostgreSQL and find nearest neighbours there: the same verdicts, scores
+        equal to float32 rounding, and hundreds of times the time.
+    record
+        Whether the database is to keep what was judged. Where not, it is not needed once the bank
+        is in memory: while it is away, inspections say that a newer bank cannot be seen.
+    on_database_loss
+        ``"judge"`` to go on with the bank in memory while the database is away, or refuses: such
+        inspections say that they were not recorded. It is asked for in the background, and used
+        again from then on. ``"raise"`` to raise its error.
+    active
+        The bank, where it is in memory already.
+
+    Raises
+    ------
+    UnknownCategoryError, NotFittedError
+        If there is no such category or it has no bank.
+    ExtractorMismatchError
+        If this installation computes other features than those in the bank.
+    NotCalibratedError
+        When it is asked to judge and the bank has no calibration.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        category: str,
+        *,
+        in_database: bool = False,
+        record: bool = True,
+        on_database_loss: str = "raise",
+        active: ActiveBank | None = None,
+    ) -> None:
+        check_on_database_loss(on_database_loss, in_database=in_database)
+        self.workspace = workspace
+        self.category = category
+        self._wanted = record
+        self._active = active or ActiveBank(workspace, category, in_database=in_database)
+        goes_on = not in_database and (on_database_loss == "judge" or not record)
+        self._absence = Absence(self._ask) if goes_on else None
+
+    @property
+    def bank_version(self) -> int:
+        """The version that judged last."""
+        return self._active.latest.stored.version
+
+    def inspect(
+        self,
+        source: ImageSource,
+        *,
+        name: str | None = None,
+        top: int = DEFAULT_TOP,
+        heatmaps: Path | None = None,
+    ) -> Inspection:
+        """Judge one image.
+
+        Parameters
+        ----------
+        source
+            The image as a path, bytes, a PIL image or an array.
+        name
+            What it is called in the record; its path by default.
+        top
+            How many similar known-good images to name.
+        heatmaps
+            Folder to write a heatmap picture to.
+
+        Raises
+        ------
+        ImageError
+            If the image cannot be used.
+        """
+        _check_top(top)
+        name = source_name(source) if name is None else checked_name(name)
+        try:
+            return self._inspect(source, name, top, heatmaps)
+        except BankGoneError:
+            # Replaced or forgotten between two steps: what is there now judges.
+            return self._inspect(source, name, top, heatmaps)
+
+    def inspect_many(
+        self,
+        sources: Sequence[ImageSource],
+        *,
+        names: Sequence[str] | None = None,
+        top: int = DEFAULT_TOP,
+        heatmaps: Path | None = None,
+        progress: Progress = silent,
+    ) -> Iterator[Inspection | Refused]:
+        """Judge images in their order; one that cannot be used is `Refused`, the rest are done.
+
+        Each image is worked on by one thread, several images at once. Inspections are recorded
+        some at a time, and given back only when they are recorded.
+        """
+        _check_top(top)
+        names = checked_names(sources, names)
+        if len(sources) == 1:
+            # All cores for the one, and only the graph for that need be loaded.
+            yield self._inspect_or_refuse(sources[0], names[0], top, heatmaps)
+            progress(_STAGE, 1, 1)
+            return
+        done = 0
+        while done < len(sources):
+            bank = self._current()
+            _ = bank.judge
+            stream = bank.extractor.map_many(
+                partial(self._judge_alone, bank, top, heatmaps),
+                sources[done:],
+                names=names[done:],
+                limits=self.workspace.limits,
+            )
+            with contextlib.closing(stream):
+                while some := list(islice(stream, _RECORDED_AT_ONCE)):
+                    part = slice(done, done + len(some))
+                    retry = list(zip(sources[part], names[part], strict=True))
+                    for result in self._recorded(some, retry, top, heatmaps):
+                        done += 1
+                        progress(_STAGE, done, len(sources))
+                        yield result
+                    if self._current() is not bank:
+                        # A fit came between: on with the bank it made.
+                        break
+
+    def _ask(self) -> None:
+        # Where it was closed meanwhile, nobody is there who would close it again.
+        if self.workspace.is_open:
+            self._active.key()
+
+    def _current(self) -> ReadyBank:
+        if self._absence is None:
+            return self._active.newest()
+        if self._absence.reason is None:
+            try:
+                with self.workspace.database.at_once():
+                    return self._active.newest()
+            except BankGoneError:
+                raise
+            except LOSSES as error:
+                self._absence.begin(error)
+        return self._active.latest
+
+    def _inspect(
+        self, source: ImageSource, name: str, top: int, heatmaps: Path | None
+    ) -> Inspection:
+        watch = Stopwatch()
+        with watch.stage("bank"):
+            bank = self._current()
+            _ = bank.judge
+        extraction = bank.extractor.extract_one(source, name=name, limits=self.workspace.limits)
+        judged = self._judge(bank, top, heatmaps, name, extraction, watch)
+        with watch.stage("record"):
+            missed = self._record([judged])
+        return self._answer(judged, watch.milliseconds(), missed)
+
+    def _inspect_or_refuse(
+        self, source: ImageSource, name: str, top: int, heatmaps: Path | None
+    ) -> Inspection | Refused:
+        try:
+            return self.inspect(source, name=name, top=top, heatmaps=heatmaps)
+        except ImageError as error:
+            return Refused(name, str(error))
+
+    def _judge_alone(
+        self,
+        bank: ReadyBank,
+        top: int,
+        heatmaps: Path | None,
+        name: str,
+        extraction: Extraction | Refusal,
+    ) -> _Judged | Refused:
+        """Judge one image of many, in the calling thread alone."""
+        if isinstance(extraction, Refusal):
+            return Refused(name, str(extraction.error))
+        with in_this_thread():
+            return self._judge(bank, top, heatmaps, name, extraction, Stopwatch())
+
+    def _recorded(
+        self,
+        results: Sequence[_Judged | Refused],
+        retry: Sequence[tuple[ImageSource, str]],
+        top: int,
+        heatmaps: Path | None,
+    ) -> Iterator[Inspection | Refused]:
+        """Record results, then give them back; `retry` are their sources and names."""
+        judged = [one for one in results if isinstance(one, _Judged)]
+        watch = Stopwatch()
+        try:
+            with watch.stage("record"):
+                missed = self._record(judged)
+        except BankGoneError:
+            # Rare: the bank that judged them is no more. They are judged anew, singly.
+            for source, name in retry:
+                yield self._inspect_or_refuse(source, name, top, heatmaps)
+            return
+        each = 1e3 * watch.total() / max(1, len(judged))
+        for one in results:
+            if isinstance(one, Refused):
+                yield one
+            else:
+                stages = {**one.timings_ms, "record": each}
+                yield self._answer(one, {**stages, "total": sum(stages.values())}, missed)
+
+    def _judge(
+        self,
+        bank: ReadyBank,
+        top: int,
+        heatmaps: Path | None,
+        name: str,
+        extraction: Extraction,
+        watch: Stopwatch,
+    ) -> _Judged:
+        image = extraction.image
+        for stage, milliseconds in extraction.timings_ms.items():
+            watch.add(stage, milliseconds / 1e3)
+        judgement = bank.judge(extraction.patches, image.width, image.height, watch=watch)
+        with watch.stage("similar"):
+            similar = bank.similar(extraction, top)
+        path = None if heatmaps is None else heatmap_path(heatmaps, name, image.sha256)
+        unrecorded = bank.judge.inspection(
+            judgement,
+            name=name,
+            category=self.category,
+            image=image,
+            bank_version=bank.stored.version,
+            similar=similar,
+            heatmap=path,
+        ).explained()
+        if path is not None:
+            with watch.stage("heatmap"):
+                write_heatmap(path, image.pixels, unrecorded)
+        stages = {stage: 1e3 * seconds for stage, seconds in watch.seconds.items()}
+        return _Judged(unrecorded, bank.stored.category_id, image.sha256, stages)
+
+    def _record(self, judged: Sequence[_Judged]) -> str | None:
+        """Record what is to be; return why the database is away, where it is."""
+        if not self._wanted:
+            return None if self._absence is None else self._absence.reason
+        records = [one.record() for one in judged]
+        if self._absence is None:
+            self.workspace.database.inspections.record_many(records)
+            return None
+        if self._absence.reason is not None:
+            return self._absence.reason
+        try:
+            with self.workspace.database.at_once():
+                self.workspace.database.inspections.record_many(records)
+        except BankGoneError:
+            raise
+        except LOSSES as error:
+            return self._absence.begin(error)
+        return None
+
+    def _answer(
+        self, judged: _Judged, timings_ms: dict[str, float], missed: str | None
+    ) -> Inspection:
+        """Return an inspection with its final timings, and whether it was recorded."""
+        remarks = judged.unrecorded.remarks
+        if missed is not None:
+            lacking = "not recorded" if self._wanted else "a newer bank cannot be seen"
+            remarks = (*remarks, f"{lacking}: {missed}")
+        return replace(
+            judged.unrecorded,
+            timings_ms=timings_ms,
+            recorded=self._wanted and missed is None,
+            remarks=remarks,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Judged:
+    """An inspection that is not in the database yet."""
+
+    unrecorded: Inspection
+    category_id: int
+    sha256: str
+    timings_ms: dict[str, float]
+
+    def record(self) -> NewInspection:
+        """Return what the database keeps."""
+        inspection = self.unrecorded
+        return NewInspection(
+            category_id=self.category_id,
+            bank_version=inspection.bank_version,
+            image_name=inspection.image,
+            sha256=self.sha256,
+            verdict=inspection.verdict,
+            score=inspection.score,
+            threshold=inspection.threshold,
+            p_value=inspection.p_value,
+            regions=[region_to_json(region) for region in inspection.regions],
+            similar=[one.to_json() for one in inspection.similar],
+            timings_ms=self.timings_ms,
+        )
+
+
+def _check_top(top: int) -> None:
+    if top < 1:
+        raise ParameterError(f"top is {top}; ask for at least 1 similar image")
+
+
+def inspect_paths(
+    workspace: Workspace,
+    category: str,
+    paths: Sequence[str | Path],
+    *,
+    top: int = DEFAULT_TOP,
+    heatmaps: Path | None = None,
+    in_database: bool = False,
+    record: bool = True,
+    on_database_loss: str = "raise",
+    on_remarks: Callable[[Sequence[str]], None] = lambda _: None,
+    progress: Progress = silent,
+) -> Iterator[Inspection | Refused]:
+    """Judge the images found at paths, each a folder, an image or a glob; see `Inspector`.
+
+    `on_remarks` is called first, with remarks on how the images were found.
+    """
+    found = collect(paths)
+    on_remarks(found.remarks)
+    inspector = Inspector(
+        workspace,
+        category,
+        in_database=in_database,
+        record=record,
+        on_database_loss=on_database_loss,
+    )
+    yield from inspector.inspect_many(found.images, top=top, heatmaps=heatmaps, progress=progress)

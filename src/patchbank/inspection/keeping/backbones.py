@@ -1,0 +1,304 @@
+"""Get, add and list the networks that features are taken from."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from patchbank.errors import (
+    DiskFullError,
+    DownloadError,
+    ParameterError,
+    UnknownBackboneError,
+    WeightsError,
+)
+from patchbank.progress import Progress, silent
+from patchbank.vision.backbones import (
+    Backbone,
+    get_backbone,
+    known_backbones,
+    shelf,
+)
+from patchbank.vision.backbones.kept_weights import HUB_FILE, KeptWeights
+from patchbank.vision.backbones.shelf import Kept, Source
+
+__all__ = [
+    "BackboneListing",
+    "Kept",
+    "add_network",
+    "add_weights",
+    "list_backbones",
+    "pull_backbone",
+    "remove_backbone",
+]
+
+
+@dataclass(frozen=True)
+class BackboneListing:
+    """What is known of one backbone, and what is here of it.
+
+    Attributes
+    ----------
+    backbone
+        None where its record is damaged and nothing else is known of it.
+    size
+        Of the file in bytes, where there is one.
+    problem
+        Why what is here cannot be used.
+    """
+
+    name: str
+    backbone: Backbone | None
+    size: int | None
+    problem: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON object the command prints."""
+        one = self.backbone
+        usable = None if self.problem else one
+        return {
+            "backbone": self.name,
+            "here": usable is not None and usable.weights_installed(),
+            "problem": self.problem,
+            "licence": None if one is None else one.licence,
+            "parameters": None if one is None else one.parameters,
+            "file_bytes": self.size,
+            "from": None if usable is None else usable.origin,
+            "install": None if one is None else one.install,
+            "layers": [
+                {
+                    "layer": layer.name,
+                    "channels": layer.channels,
+                    "stride": layer.stride,
+                    "default": one is not None and layer.name in one.default_layers,
+                }
+                for layer in (() if one is None else one.layers)
+            ],
+        }
+
+
+def list_backbones() -> list[BackboneListing]:
+    """Return all known backbones and the user's own, those with a damaged record too."""
+    names = dict.fromkeys((*known_backbones(), *shelf.names()))
+    return [_listing(name) for name in names]
+
+
+def _listing(name: str) -> BackboneListing:
+    if not shelf.is_name(name):
+        place = shelf.folder() / name
+        return BackboneListing(
+            name, None, None, f"{place}: no backbone can be called so; rename or remove the folder"
+        )
+    backbone = None
+    try:
+        backbone = get_backbone(name)
+        path = backbone.weights_path()
+    except WeightsError as error:
+        return BackboneListing(name, backbone, None, str(error))
+    return BackboneListing(name, backbone, None if path is None else path.stat().st_size)
+
+
+def pull_backbone(
+    name: str,
+    *,
+    replace: bool = False,
+    announce: Callable[[str], None] = lambda text: None,
+    progress: Progress = silent,
+) -> Kept:
+    """Download a known backbone's weights, check them and keep them.
+
+    The commit and the SHA-256 are recorded at the first download. After that, the same commit is
+    asked for and nothing but the same bytes is taken.
+
+    Parameters
+    ----------
+    replace
+        Take what the hub has now, whatever was recorded.
+    announce
+        Called with a line that says what comes and how large it is, before it comes.
+
+    Raises
+    ------
+    UnknownBackboneError
+        There is none of that name, or its weights are not on the hub.
+    MissingExtraError
+        huggingface_hub is not installed.
+    DownloadError
+        The hub cannot be reached; the message says which file to bring.
+    WeightsError
+        The file is not what was recorded, or not this network's.
+    DiskFullError
+        There is no room for it.
+    """
+    from patchbank.vision.backbones import hub
+
+    weights = _weights(name)
+    recorded = None if replace else shelf.find(name)
+    if recorded is not None and recorded.path.is_file():
+        if shelf.digest(recorded.path) == recorded.sha256:
+            announce(f"{name} is here already: {recorded.path}")
+            return recorded
+        announce(f"{recorded.path} is damaged and is downloaded again")
+    revision = None if recorded is None else recorded.source.revision
+    try:
+        wanted = hub.find_file(weights.repository, HUB_FILE, revision)
+        announce(
+            f"{wanted.repository}, {wanted.file} at {wanted.revision[:12]}: "
+            f"{wanted.size / 1e6:,.1f} MB, to {shelf.folder() / name}"
+        )
+        with shelf.locked(name) as folder:
+            if shutil.disk_usage(folder).free < wanted.size:
+                raise DiskFullError(
+                    f"{folder}: {wanted.size / 1e6:,.0f} MB are needed and not free; make room"
+                )
+            part = hub.download(wanted, folder, progress=progress)
+            expected = wanted.sha256 if recorded is None else recorded.sha256
+            try:
+                actual = _checked(weights, part, expected)
+            except WeightsError:
+                # Another attempt shall not begin with it.
+                part.unlink()
+                raise
+            kept = Kept(
+                name=name,
+                kind="weights",
+                sha256=actual,
+                size=wanted.size,
+                source=Source(wanted.repository, wanted.revision),
+                added_at=shelf.now(),
+            )
+            shelf.keep(kept, part, move=True)
+            return kept
+    except DownloadError as error:
+        raise DownloadError(
+            f"{error}; try again, or bring {HUB_FILE} of "
+            f"https://huggingface.co/{weights.repository} and run: "
+            f"patchbank backbone add {name} --file {HUB_FILE}"
+        ) from error
+
+
+def add_weights(name: str, file: Path, *, replace: bool = False) -> Kept:
+    """Keep a safetensors file as a known backbone's weights, if it is one.
+
+    Raises
+    ------
+    UnknownBackboneError
+        There is none of that name, or it comes as a package.
+    WeightsError
+        The file is not this network's: the first array that is missing or of another shape is
+        named.
+    ParameterError
+        Other weights are here, and `replace` is not given.
+    """
+    weights = _weights(name)
+    kept = Kept(
+        name=name,
+        kind="weights",
+        sha256=_checked(weights, file, None),
+        size=file.stat().st_size,
+        source=Source(str(file.absolute())),
+        added_at=shelf.now(),
+    )
+    return _keep(kept, file, replace=replace)
+
+
+def add_network(
+    name: str,
+    file: Path,
+    outputs: Sequence[str],
+    mean: tuple[float, float, float],
+    std: tuple[float, float, float],
+    *,
+    replace: bool = False,
+) -> Kept:
+    """Keep a user's own ONNX network, having tried it in a process of its own.
+
+    Parameters
+    ----------
+    outputs
+        Values of the graph that become layers; each a feature map.
+    mean, std
+        What pixels are normalised with, on a scale from 0 to 1: red, green, blue.
+
+    Raises
+    ------
+    ParameterError
+        The name is a known backbone's or taken, or an output is no feature map.
+    WeightsError
+        The file is no network that can be run, or one that takes too long or too much memory.
+    """
+    from patchbank.inspection.learning.memory_limit import trial_limit
+    from patchbank.vision.trial import try_network
+
+    shelf.check_name(name)
+    if name in known_backbones():
+        raise ParameterError(f"{name} is the name of a known backbone; give your network another")
+    kept = Kept(
+        name=name,
+        kind="network",
+        sha256=shelf.digest(file),
+        size=file.stat().st_size,
+        source=Source(str(file.absolute())),
+        added_at=shelf.now(),
+    )
+    network = try_network(kept, file, outputs, mean, std, memory=trial_limit())
+    return _keep(dataclasses.replace(kept, network=network), file, replace=replace)
+
+
+def remove_backbone(name: str) -> None:
+    """Remove the weights or the network of that name from this machine, damaged ones too.
+
+    Raises
+    ------
+    ParameterError
+        Nothing of that name was added or downloaded.
+    WeightsError
+        Its folder cannot be removed.
+    """
+    if name not in shelf.names():
+        raise ParameterError(f"{name}: nothing of that name was added or downloaded")
+    shelf.remove(name)
+
+
+def _weights(name: str) -> KeptWeights:
+    backbone = get_backbone(name)
+    weights = getattr(backbone, "weights", None)
+    if isinstance(weights, KeptWeights):
+        return weights
+    raise UnknownBackboneError(
+        f"{name} is not one whose weights are downloaded or added; get it with: {backbone.install}"
+    )
+
+
+def _checked(weights: KeptWeights, file: Path, expected: str | None) -> str:
+    """Check that a file has the weights of a network; return its digest."""
+    actual = shelf.digest(file)
+    if expected is not None and actual != expected:
+        raise WeightsError(
+            f"{weights.name}: what the hub sent has SHA-256 {actual[:16]}… and not the recorded "
+            f"{expected[:16]}…, so it was not taken; to have it all the same, add --replace, and "
+            "fit the banks anew that were made with the other"
+        )
+    weights.read_file(file, sha256=actual)
+    return actual
+
+
+def _keep(kept: Kept, file: Path, *, replace: bool) -> Kept:
+    """Put a checked file where it is found, unless another has its name."""
+    before = shelf.find(kept.name)
+    if before is not None and not replace:
+        if before.identity == kept.identity and before.path.is_file():
+            return before
+        if before.identity != kept.identity:
+            raise ParameterError(
+                f"{kept.name}: another file is here under that name ({before.origin}, SHA-256 "
+                f"{before.sha256[:16]}…); add --replace, and fit the banks anew that were made "
+                "with it"
+            )
+    with shelf.locked(kept.name):
+        shelf.keep(kept, file)
+    return kept

@@ -1,0 +1,332 @@
+"""One file that holds a whole bank: an archive of JSON, safetensors and pictures; no program.
+
+``bank.json`` says what the bank is and gives the SHA-256 of every other part; ``bank.safetensors``
+has the numbers, bit for bit; ``thumbnails/`` and, if asked for, ``images/`` the pictures.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import secrets
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from patchbank.errors import BankFileError, ParameterError
+from patchbank.files import open_regular
+from patchbank.inspection.keeping.bank_checks import (
+    check_count,
+    check_description,
+    check_grid,
+    check_held_out,
+    check_share,
+    check_size,
+    checked_label,
+    checked_radius,
+    checked_score,
+    checked_text,
+    checked_thumbnail,
+)
+from patchbank.store.categories import checked_category_name
+from patchbank.store.new_bank import NewBank, NewImage
+
+FORMAT: Final = "patchbank bank"
+FORMAT_VERSION: Final = 1
+
+_DOCUMENT: Final = "bank.json"
+_NUMBERS: Final = "bank.safetensors"
+_MOST_DOCUMENT_BYTES: Final = 256_000_000
+_ENCRYPTED: Final = 1
+# The same bank gives the same bytes, whenever it is written.
+_NO_DATE: Final = (1980, 1, 1, 0, 0, 0)
+# Parts that a bank may have or not, by the name of `NewBank`'s field; each is bytes.
+_OPTIONAL_PARTS: Final[Mapping[str, str]] = {"quantised_graph": "quantised-graph.bin"}
+
+
+_Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class _Image(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    name: str
+    sha256: _Digest
+    pixels_sha256: _Digest | None = None
+    width: int
+    height: int
+    label: str
+    origin: str | None
+    thumbnail: str
+    file: str | None = None
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    format: Literal["patchbank bank"]
+    format_version: Literal[1]
+    category: str
+    bank_version: Annotated[int, Field(ge=1)]
+    extractor_fingerprint: _Digest
+    extractor: dict[str, Any]
+    settings: dict[str, Any]
+    calibration: dict[str, Any] | None
+    coreset_ratio: float
+    images: list[_Image]
+    parts: dict[str, _Digest]
+
+
+@dataclass(frozen=True, eq=False)
+class BankContent:
+    """What a bank's file holds.
+
+    Attributes
+    ----------
+    category, bank_version
+        What the bank was called where it was exported.
+    image_files
+        The file of each image by its index in the bank's images; empty without images.
+    """
+
+    category: str
+    bank_version: int
+    bank: NewBank
+    image_files: Mapping[int, bytes] = field(default_factory=dict)
+
+
+def check_target(path: Path, *, force: bool = False) -> None:
+    """Raise BankFileError unless a bank's file can go there, before any work is done."""
+    if path.is_dir():
+        raise BankFileError(f"{path}: is a folder; give the name of a file")
+    if not path.parent.is_dir():
+        raise BankFileError(f"{path}: there is no folder {path.parent}; make it first")
+    if path.exists() and not force:
+        raise BankFileError(f"{path}: is there already; give another name, or --force")
+
+
+def write_bank_file(path: Path, content: BankContent, *, force: bool = False) -> int:
+    """Write a bank's file, whole or not at all; return its size in bytes.
+
+    Raises
+    ------
+    BankFileError
+        If it is there already and `force` was not asked for, or cannot be written.
+    """
+    check_target(path, force=force)
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        with draft.open("xb") as file:
+            with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+                _write(archive, content)
+            file.flush()
+            os.fsync(file.fileno())
+        size = draft.stat().st_size
+        draft.replace(path)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        reason = (error.strerror or str(error)).lower()
+        raise BankFileError(f"{path}: cannot be written: {reason}") from error
+    finally:
+        # Where it could not even be made there is nothing to remove, perhaps not even a folder.
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
+    return size
+
+
+def read_bank_file(path: Path, limit: int, *, with_images: bool = False) -> BankContent:
+    """Read a bank's file of at most `limit` bytes; every part is checked against its digest.
+
+    Raises
+    ------
+    BankFileError
+        If it is none, damaged, or of a newer patchbank.
+    """
+    try:
+        with open_regular(path, limit) as file, _damage(path), zipfile.ZipFile(file) as archive:
+            return _read(archive, path, with_images=with_images)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise BankFileError(f"{path}: cannot be read: {reason}") from error
+
+
+def _write(archive: zipfile.ZipFile, content: BankContent) -> None:
+    bank, parts, images = content.bank, {}, []
+
+    def add(name: str, data: bytes) -> str:
+        archive.writestr(zipfile.ZipInfo(name, _NO_DATE), data)
+        parts[name] = hashlib.sha256(data).hexdigest()
+        return name
+
+    add(_NUMBERS, save(_numbers(bank)))
+    for attribute, name in _OPTIONAL_PARTS.items():
+        if (part := getattr(bank, attribute)) is not None:
+            add(name, part)
+    for index, image in enumerate(bank.images):
+        file = content.image_files.get(index)
+        images.append(
+            _Image(
+                name=image.name,
+                sha256=image.sha256,
+                pixels_sha256=image.pixels_sha256,
+                width=image.width,
+                height=image.height,
+                label=image.label,
+                origin=image.origin,
+                thumbnail=add(f"thumbnails/{index:06}.jpg", image.thumbnail),
+                file=None if file is None else add(f"images/{index:06}", file),
+            )
+        )
+    document = _Document(
+        format=FORMAT,
+        format_version=FORMAT_VERSION,
+        category=content.category,
+        bank_version=content.bank_version,
+        extractor_fingerprint=bank.extractor_fingerprint,
+        extractor=bank.extractor,
+        settings=bank.settings,
+        calibration=bank.calibration,
+        coreset_ratio=bank.coreset_ratio,
+        images=images,
+        parts=parts,
+    )
+    archive.writestr(zipfile.ZipInfo(_DOCUMENT, _NO_DATE), document.model_dump_json(indent=1))
+
+
+def _numbers(bank: NewBank) -> dict[str, NDArray[Any]]:
+    return {
+        "features": bank.features,
+        "patch_image": bank.patch_image,
+        "patch_row": bank.patch_row,
+        "patch_column": bank.patch_column,
+        "embeddings": bank.embeddings,
+        "embedding_mean": bank.embedding_mean,
+        # Both may be NaN, for which JSON has no word.
+        "scores": np.array([image.score for image in bank.images], np.float64),
+        "covering_radius": np.array([bank.covering_radius]),
+    }
+
+
+def _read(archive: zipfile.ZipFile, path: Path, *, with_images: bool) -> BankContent:
+    entries = {entry.filename: entry for entry in archive.infolist()}
+    if _DOCUMENT not in entries:
+        raise BankFileError(f"{path}: is no bank's file; give one that patchbank export wrote")
+    # We write without compression; anything else could unpack to any size.
+    if any(
+        entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & _ENCRYPTED
+        for entry in entries.values()
+    ):
+        raise BankFileError(f"{path}: is compressed or encrypted, as patchbank export writes none")
+    if sum(entry.file_size for entry in entries.values()) > path.stat().st_size:
+        raise BankFileError(f"{path}: is damaged (its parts claim more than its size)")
+    if entries[_DOCUMENT].file_size > _MOST_DOCUMENT_BYTES:
+        raise BankFileError(f"{path}: is damaged (its {_DOCUMENT} is too large)")
+    document = _document(path, archive.read(_DOCUMENT))
+    read = set()
+
+    def part(name: str) -> bytes:
+        # One part under many names would take memory without end.
+        if name in read:
+            raise BankFileError(f"{path}: is damaged (its part {name!r} is named twice)")
+        read.add(name)
+        if name not in entries or name not in document.parts:
+            raise BankFileError(f"{path}: is damaged (its part {name!r} is missing); export again")
+        data = archive.read(name)
+        if hashlib.sha256(data).hexdigest() != document.parts[name]:
+            raise BankFileError(f"{path}: is damaged (its part {name!r} differs); export again")
+        return data
+
+    _check(document)
+    numbers = load(part(_NUMBERS))
+    scores, radius = numbers.pop("scores"), numbers.pop("covering_radius")
+    optional: dict[str, Any] = {
+        attribute: part(name) for attribute, name in _OPTIONAL_PARTS.items() if name in entries
+    }
+    bank = NewBank(
+        **{**numbers, **optional},
+        extractor_fingerprint=document.extractor_fingerprint,
+        extractor=document.extractor,
+        settings=document.settings,
+        calibration=document.calibration,
+        coreset_ratio=document.coreset_ratio,
+        covering_radius=checked_radius(radius),
+        images=[
+            NewImage(
+                name=one.name,
+                sha256=one.sha256,
+                pixels_sha256=one.pixels_sha256,
+                width=one.width,
+                height=one.height,
+                thumbnail=checked_thumbnail(part(one.thumbnail)),
+                label=checked_label(one.label),
+                origin=one.origin,
+                score=checked_score("a score", score),
+            )
+            for one, score in zip(document.images, scores, strict=True)
+        ],
+    )
+    files = {}
+    if with_images:
+        for index, one in enumerate(document.images):
+            if one.file is None:
+                raise BankFileError(f"{path}: holds no images; export it again with --with-images")
+            files[index] = part(one.file)
+    return BankContent(document.category, document.bank_version, bank, files)
+
+
+def _check(document: _Document) -> None:
+    """Raise ValueError for what digests cannot tell: values that make no sense."""
+    checked_category_name(document.category)
+    check_share("coreset_ratio", document.coreset_ratio)
+    for name in ("extractor", "settings", "calibration"):
+        check_description(name, getattr(document, name))
+    check_grid(document.extractor.get("grid"))
+    check_held_out(document.calibration, len(document.images))
+    for image in document.images:
+        check_size(image.width, image.height)
+        checked_text("a name", image.name)
+        checked_text("an origin", image.origin or "")
+
+
+def _document(path: Path, text: bytes) -> _Document:
+    check_count(text)
+    try:
+        return _Document.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        if where in ("format_version", "format"):
+            raise BankFileError(
+                f"{path}: its {where} is {first['input']!r}, not {first['ctx']['expected']}; "
+                "upgrade patchbank"
+            ) from error
+        raise BankFileError(
+            f"{path}: is damaged or of a newer patchbank ({where}: {first['msg'].lower()})"
+        ) from error
+
+
+@contextlib.contextmanager
+def _damage(path: Path) -> Iterator[None]:
+    """Turn what damage makes the readers raise into one line that names the file."""
+    try:
+        yield
+    except zipfile.BadZipFile as error:
+        raise BankFileError(
+            f"{path}: is no bank's file or a damaged one ({error}); "
+            "give one that patchbank export wrote"
+        ) from error
+    except (SafetensorError, ParameterError, LookupError, TypeError, ValueError, EOFError,
+            NotImplementedError) as error:  # fmt: skip
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise BankFileError(f"{path}: is damaged ({reason}); export again") from error

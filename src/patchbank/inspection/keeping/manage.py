@@ -1,0 +1,142 @@
+"""What has been learned: listed, shown, forgotten; and the embedded server's state."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict
+from typing import Any
+
+from patchbank.errors import ParameterError
+from patchbank.inspection.judging.matching import not_calibrated
+from patchbank.inspection.workspace import Workspace
+from patchbank.memory.calibration import Calibration
+from patchbank.store.categories import Category
+from patchbank.store.embedded.server import EmbeddedServer
+from patchbank.store.psql import database_url, psql_command
+
+
+def list_categories(workspace: Workspace) -> list[dict[str, Any]]:
+    """Return one document per category in JSON's types, by name."""
+    return [_brief(category) for category in workspace.database.categories.list()]
+
+
+def show_category(workspace: Workspace, category: str) -> dict[str, Any]:
+    """Return all there is to know of a category in JSON's types.
+
+    Raises
+    ------
+    UnknownCategoryError
+        If there is none of that name.
+    """
+    found = workspace.database.categories.get(category)
+    document = _brief(found)
+    if found.bank_version is not None:
+        bank = workspace.database.banks.active(category)
+        value, text = None, str(not_calibrated(category))
+        if bank.calibration is not None:
+            calibration = Calibration.from_json(json.dumps(bank.calibration))
+            threshold = calibration.threshold(bank.settings["false_alarm_rate"])
+            value, text = threshold.value, threshold.describe()
+        radius = bank.covering_radius
+        document |= {
+            "extractor": bank.extractor,
+            "settings": bank.settings,
+            "covering_radius": None if math.isnan(radius) else radius,
+            # Whether the bank knows which image and position each of its patches came from.
+            "provenance_known": bool((bank.patch_image >= 0).all()),
+            "threshold": value,
+            "calibration": text,
+        }
+    document["history"] = [
+        {
+            "bank_version": one.version,
+            "state": one.state,
+            "images": one.image_count,
+            "bank_size": one.patch_count,
+            "created_at": one.created_at.isoformat(timespec="seconds"),
+        }
+        for one in workspace.database.banks.history(category)
+    ]
+    return document
+
+
+def forget_category(workspace: Workspace, category: str) -> dict[str, int]:
+    """Remove a category and everything that belongs to it; return how much that was.
+
+    Raises
+    ------
+    UnknownCategoryError
+        If there is none of that name.
+    """
+    return asdict(workspace.database.categories.forget(category))
+
+
+def database_status(workspace: Workspace) -> dict[str, Any]:
+    """Return the embedded server's state in JSON's types; never starts it.
+
+    Raises
+    ------
+    ParameterError
+        If a server of one's own is in use.
+    """
+    status = _embedded(workspace).status()
+    return {
+        "running": status.running,
+        "pid": status.pid,
+        "keeper_pid": status.keeper_pid,
+        "folder": str(status.folder),
+        "size_megabytes": round(status.size_bytes / 1e6, 1),
+        "idle_minutes": workspace.settings.database_idle_minutes,
+    }
+
+
+def stop_database(workspace: Workspace) -> bool:
+    """Stop the embedded server; return whether it was running.
+
+    Raises
+    ------
+    ParameterError
+        If a server of one's own is in use.
+    """
+    return _embedded(workspace).stop()
+
+
+def psql(workspace: Workspace) -> tuple[list[str], dict[str, str]]:
+    """Return the command and the environment of a psql at the database; see `psql_command`."""
+    return psql_command(
+        workspace.database_url,
+        workspace.home,
+        idle_minutes=workspace.settings.database_idle_minutes,
+    )
+
+
+def url_for_clients(workspace: Workspace) -> str:
+    """Return the database's URL for other programs, without a password; see `database_url`."""
+    return database_url(
+        workspace.database_url,
+        workspace.home,
+        idle_minutes=workspace.settings.database_idle_minutes,
+    )
+
+
+def _embedded(workspace: Workspace) -> EmbeddedServer:
+    if workspace.database_url is not None:
+        raise ParameterError(
+            "PATCHBANK_DATABASE_URL names a server of your own, which patchbank neither starts nor "
+            "stops; unset it to see the embedded one"
+        )
+    return EmbeddedServer(workspace.home, idle_minutes=workspace.settings.database_idle_minutes)
+
+
+def _brief(category: Category) -> dict[str, Any]:
+    return {
+        "category": category.name,
+        "bank_version": category.bank_version,
+        "images": category.image_count,
+        "bank_size": category.patch_count,
+        "inspections": category.inspection_count,
+        "learned_at": None
+        if category.fitted_at is None
+        else category.fitted_at.isoformat(timespec="seconds"),
+    }

@@ -1,0 +1,226 @@
+"""Take a category's bank from one database to another, by a file."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+from patchbank.errors import (
+    BankFileError,
+    ExtractorMismatchError,
+    ParameterError,
+    UnknownBackboneError,
+    UnknownLayerError,
+)
+from patchbank.files import read_regular
+from patchbank.inspection.judging.matching import matching_settings
+from patchbank.inspection.keeping.bank_checks import check_calibration, check_positions
+from patchbank.inspection.keeping.bank_file import (
+    BankContent,
+    check_target,
+    read_bank_file,
+    write_bank_file,
+)
+from patchbank.inspection.learning.indistinct import why_useless
+from patchbank.inspection.learning.memory_limit import trial_limit
+from patchbank.inspection.settings import FitSettings
+from patchbank.inspection.sources import file_at
+from patchbank.inspection.workspace import Workspace
+from patchbank.memory.calibration import Calibration
+from patchbank.progress import Progress, silent
+from patchbank.store.categories import checked_category_name
+from patchbank.store.new_bank import NewBank, NewImage
+from patchbank.vision.trial import try_graph
+
+
+@dataclass(frozen=True)
+class TransferReport:
+    """What was exported or imported."""
+
+    category: str
+    bank_version: int
+    file: str
+    file_bytes: int
+    images: int
+    image_files: int
+    bank_size: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON object the command prints."""
+        return {one.name: getattr(self, one.name) for one in fields(self)}
+
+
+def export_bank(
+    workspace: Workspace,
+    category: str,
+    path: Path,
+    *,
+    with_images: bool = False,
+    force: bool = False,
+    progress: Progress = silent,
+) -> TransferReport:
+    """Write a category's active bank to a file, whole or not at all.
+
+    Parameters
+    ----------
+    with_images
+        Whether the files of the reference images go along; thumbnails always do.
+    force
+        Whether a file that is there may be replaced.
+
+    Raises
+    ------
+    UnknownCategoryError, NotFittedError
+        If there is no such category or it has no bank.
+    BankFileError
+        If the file is there, its folder is not, or an image's file is not, or has changed.
+    """
+    check_target(path, force=force)
+    stored, images = workspace.database.banks.active_with_images(category)
+    kept = {one.name: getattr(stored, one.name) for one in fields(NewBank) if one.name != "images"}
+    files = {}
+    if with_images:
+        for index, image in enumerate(images):
+            files[index] = _file_of(image, workspace.limits.max_bytes)
+            progress("images", index + 1, len(images))
+    content = BankContent(category, stored.version, NewBank(**kept, images=images), files)
+    size = write_bank_file(path, content, force=force)
+    return _report(category, stored.version, path, size, content)
+
+
+def import_bank_file(
+    workspace: Workspace,
+    path: Path,
+    *,
+    category: str | None = None,
+    replace_bank: bool = False,
+    images: Path | None = None,
+) -> TransferReport:
+    """Make the bank of a file that `export_bank` wrote the bank of a category.
+
+    Parameters
+    ----------
+    category
+        What it is called here; by default as where it was exported.
+    replace_bank
+        Whether a category that has a bank gets this one as its next version.
+    images
+        A new folder for the images' files, which must be in the file.
+
+    Raises
+    ------
+    BankFileError
+        If the file is none, damaged or of a newer patchbank.
+    WeightsError
+        If it holds an int8 graph that cannot be run in the limits of a trial.
+    ExtractorMismatchError
+        If this installation computes other features than those in the bank.
+    CategoryExistsError
+        If the category has a bank and it is not to be replaced.
+    """
+    if category is not None:
+        category = checked_category_name(category)
+    content = read_bank_file(path, workspace.largest_bank_file, with_images=images is not None)
+    category = content.category if category is None else category
+    bank = content.bank
+    try:
+        made_by, graph = matching_settings(bank, f"{path}: its bank")
+        if graph is not None:
+            try_graph(f"{path}: its int8 graph", made_by, graph, memory=trial_limit())
+        extractor = workspace.extractor(made_by, graph)
+        check_positions(bank, extractor.grid)
+        settings = FitSettings.from_json(bank.settings, extractor.settings)
+        threshold = None
+        if bank.calibration is not None:
+            calibration = Calibration.from_json(json.dumps(bank.calibration))
+            check_calibration(calibration, settings)
+            threshold = calibration.threshold(settings.false_alarm_rate).value
+    except (UnknownBackboneError, UnknownLayerError, ParameterError) as error:
+        raise ExtractorMismatchError(f"{path}: cannot be used here: {error}") from error
+    except TypeError as error:
+        raise BankFileError(f"{path}: is of a newer patchbank ({error}); upgrade this") from error
+    except (ValueError, ArithmeticError) as error:
+        raise BankFileError(f"{path}: is damaged ({error}); export again") from error
+    expected = (extractor.dimension, extractor.embedding_dimension)
+    if (bank.features.shape[1], bank.embeddings.shape[1]) != expected:
+        raise BankFileError(f"{path}: is damaged (its features are not its extractor's)")
+    reason = why_useless(
+        bank.features,
+        threshold=threshold,
+        coreset_ratio=bank.coreset_ratio,
+        covering_radius=bank.covering_radius,
+        embeddings=bank.embeddings,
+        embedding_mean=bank.embedding_mean,
+    )
+    if reason is not None:
+        raise BankFileError(f"{path}: its bank cannot judge: {reason}; fit the category again")
+    with _unpacked(bank, content.image_files, images) as unpacked:
+        version = workspace.database.banks.save(
+            category, unpacked, cause="import", only_new=not replace_bank
+        )
+    return _report(category, version, path, path.stat().st_size, content)
+
+
+def _report(
+    category: str, version: int, path: Path, size: int, content: BankContent
+) -> TransferReport:
+    return TransferReport(
+        category=category,
+        bank_version=version,
+        file=str(path),
+        file_bytes=size,
+        images=len(content.bank.images),
+        image_files=len(content.image_files),
+        bank_size=len(content.bank.features),
+    )
+
+
+def _file_of(image: NewImage, limit: int) -> bytes:
+    """Return the file of a reference image as it was when the bank learned it."""
+    remedy = "put it back, or export without --with-images"
+    if image.origin is None:
+        raise BankFileError(f"{image.name}: came from no file; export without --with-images")
+    try:
+        content = read_regular(file_at(image.origin), limit)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise BankFileError(f"{image.origin}: {reason}; {remedy}") from error
+    if hashlib.sha256(content).hexdigest() != image.sha256:
+        raise BankFileError(f"{image.origin}: is not the file the bank learned; {remedy}")
+    return content
+
+
+@contextlib.contextmanager
+def _unpacked(bank: NewBank, files: Mapping[int, bytes], folder: Path | None) -> Iterator[NewBank]:
+    """Lend the bank with its images in `folder`, which is gone again if what follows fails."""
+    if folder is None:
+        yield bank
+        return
+    if folder.exists():
+        raise ParameterError(f"{folder}: is there already; give a new folder for the images")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
+    images = list(bank.images)
+    try:
+        draft.chmod(0o755)
+        for index, content in files.items():
+            # Never the name that the file gives: it could lead anywhere.
+            suffix = Path(images[index].name).suffix
+            name = f"{index:06}{suffix if suffix[1:].isalnum() and len(suffix) <= 5 else ''}"
+            (draft / name).write_bytes(content)
+            images[index] = replace(images[index], origin=str((folder / name).absolute()))
+        draft.replace(folder)
+        try:
+            yield replace(bank, images=images)
+        except BaseException:
+            shutil.rmtree(folder)
+            raise
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""Good images to a bank with its calibration."""

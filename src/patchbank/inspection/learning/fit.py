@@ -1,0 +1,260 @@
+"""Learn a category from good images and make the new bank the one that answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from patchbank.datasets.collect import collect
+from patchbank.errors import NotFittedError, SuspiciousImagesError, UnknownCategoryError
+from patchbank.inspection.judging.heatmaps import check_folder
+from patchbank.inspection.learning.demands import DEFAULT_MAX_REFUSED, demands_of
+from patchbank.inspection.learning.learn import LearnedBank, learn
+from patchbank.inspection.learning.memory_limit import checked_limit
+from patchbank.inspection.learning.remarks import fewer_images
+from patchbank.inspection.learning.suspicious_pictures import earlier_pictures, write_suspicious
+from patchbank.inspection.settings import FitSettings
+from patchbank.inspection.sources import checked_names, without
+from patchbank.inspection.timing import Stopwatch
+from patchbank.inspection.workspace import Workspace
+from patchbank.memory.coreset import coreset_size
+from patchbank.progress import Progress, silent
+from patchbank.store.bank_size import stored_bytes
+from patchbank.store.categories import checked_category_name
+from patchbank.store.new_bank import NewBank, NewImage
+from patchbank.vision.backbones import get_backbone
+from patchbank.vision.backbones.features import feature_shape
+from patchbank.vision.images import ImageSource
+
+# What to do with an image that stands apart and is not good.
+_REMEDY = "fit again with --exclude NAME"
+# Of a thumbnail, a JPEG of 160 pixels at most.
+_THUMBNAIL_BYTES = 6000
+
+
+@dataclass(frozen=True, eq=False)
+class FitReport:
+    """What a fit did."""
+
+    category: str
+    bank_version: int
+    bank: LearnedBank
+    timings_s: dict[str, float]
+    pictures: tuple[Path, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON object the command prints."""
+        bank = self.bank
+        threshold = bank.threshold
+        rows, columns = bank.grid
+        return {
+            "category": self.category,
+            "bank_version": self.bank_version,
+            "images": len(bank.images),
+            "refused": [one.to_json() for one in bank.refused],
+            "remarks": list(bank.remarks),
+            "suspicious": None if bank.suspicious is None else bank.suspicious.to_json(),
+            "pictures": [str(path) for path in self.pictures],
+            "patches": len(bank.images) * rows * columns,
+            "dimension": bank.features.shape[1],
+            "bank_size": len(bank.features),
+            "covering_radius": bank.covering_radius,
+            "streamed": bank.streaming is not None,
+            "streaming": None if bank.streaming is None else bank.streaming.to_json(),
+            "extractor": bank.settings.extractor.to_json(),
+            "settings": bank.settings.to_json(),
+            "threshold": threshold.value,
+            "calibration": {
+                "images": threshold.sample_size,
+                "requested_false_alarm_rate": threshold.requested_rate,
+                "guaranteed_false_alarm_rate": threshold.guaranteed_rate,
+                "sufficient": threshold.sufficient,
+                "text": threshold.describe(),
+            },
+            "timings_s": {name: round(value, 3) for name, value in self.timings_s.items()},
+        }
+
+
+def fit_paths(
+    workspace: Workspace,
+    category: str,
+    paths: Sequence[str | Path],
+    settings: FitSettings,
+    *,
+    memory_limit: int | str | None = None,
+    force: bool = False,
+    max_refused: int | str = DEFAULT_MAX_REFUSED,
+    exclude: Sequence[str] = (),
+    strict: bool = False,
+    report: Path | None = None,
+    progress: Progress = silent,
+) -> FitReport:
+    """Fit the images found at paths, each a folder, an image or a glob; see `fit`."""
+    # The command line's names are the paths as they were given: what the user can open again.
+    found = collect(paths, good_only=True, exclude=exclude)
+    return fit(
+        workspace,
+        category,
+        found.images,
+        settings,
+        found=found.remarks,
+        memory_limit=memory_limit,
+        force=force,
+        max_refused=max_refused,
+        exclude=exclude,
+        strict=strict,
+        report=report,
+        progress=progress,
+    )
+
+
+def fit(
+    workspace: Workspace,
+    category: str,
+    sources: Sequence[ImageSource],
+    settings: FitSettings,
+    *,
+    names: Sequence[str] | None = None,
+    found: Sequence[str] = (),
+    memory_limit: int | str | None = None,
+    force: bool = False,
+    max_refused: int | str = DEFAULT_MAX_REFUSED,
+    exclude: Sequence[str] = (),
+    strict: bool = False,
+    report: Path | None = None,
+    progress: Progress = silent,
+) -> FitReport:
+    """Learn from good images and activate the bank in one transaction.
+
+    Until that transaction the category's earlier bank answers; a fit that is interrupted, killed or
+    refused leaves nothing behind.
+
+    Parameters
+    ----------
+    found
+        Remarks on how the images were found, for the report.
+    memory_limit
+        What this process may take, as `learn` has it. The database server is another process.
+    force
+        Whether fewer than five images will do; two are needed in any case.
+    max_refused
+        How many images may be refused, repeats among them: a number, or a share such as ``"50%"``.
+    exclude
+        Names of images that are not to be learned.
+    strict
+        Whether images that stand apart from the others are an error; then nothing is stored.
+    report
+        Folder for pictures of images that stand apart.
+
+    Raises
+    ------
+    NoImagesError, TooManyRefusedError
+        If too few images can be used, or too many are refused.
+    SuspiciousImagesError
+        If `strict` and some images stand apart.
+    ParameterError, MissingWeightsError, DatabaseError, DiskFullError, ReportError
+        If a name or setting is wrong, the backbone's weights are not
+        here, or it cannot be stored or the pictures not written.
+    """
+    watch = Stopwatch()
+    with watch.stage("database"):
+        # Opened first: an unreachable database or a wrong name is said before the work, not after.
+        category = checked_category_name(category)
+        # Missing weights likewise, before a database is started.
+        _ = get_backbone(settings.extractor.backbone).weights_sha256
+        checked_limit(memory_limit)
+        demands = demands_of(force=force, max_refused=max_refused)
+        if report is not None:
+            check_folder(report)
+        checked = checked_names(sources, names)
+        if exclude:
+            sources, names = without(sources, checked, exclude)
+        workspace.database.check_can_learn()
+        workspace.database.check_room(_expected_bytes(settings, len(sources)))
+    bank = learn(
+        workspace,
+        sources,
+        settings,
+        names=names,
+        memory_limit=memory_limit,
+        demands=demands,
+        progress=progress,
+    )
+    pictures = (
+        ()
+        if report is None
+        else write_suspicious(workspace, category, bank, sources, names or checked, report)
+    )
+    apart = [] if bank.suspicious is None else [bank.suspicious.describe(_REMEDY)]
+    if strict and apart:
+        raise SuspiciousImagesError(f"nothing was stored; {apart[0]}")
+    earlier = [] if report is None else earlier_pictures(report, pictures)
+    with watch.stage("database"):
+        fewer = fewer_images(_present_calibration(workspace, category), bank.threshold)
+        bank = replace(bank, remarks=(*found, *apart, *bank.remarks, *fewer, *earlier))
+        version = save(workspace, category, bank)
+    timings = {**bank.timings_s, **watch.seconds, "total": watch.total()}
+    return FitReport(category, version, bank, timings, pictures)
+
+
+def _present_calibration(workspace: Workspace, category: str) -> dict[str, Any] | None:
+    """Return the calibration of the category's active bank, if it has one."""
+    try:
+        return workspace.database.banks.active(category, patches=False).calibration
+    except (UnknownCategoryError, NotFittedError):
+        return None
+
+
+def _expected_bytes(settings: FitSettings, images: int) -> int:
+    """Return about what the bank of so many images will take in the database."""
+    extractor = settings.extractor
+    shape = feature_shape(
+        get_backbone(extractor.backbone), extractor.layers, extractor.preprocessing.side
+    )
+    rows, columns = shape.grid
+    return stored_bytes(
+        patches=coreset_size(max(1, images) * rows * columns, settings.coreset_ratio),
+        dimensions=shape.dimension,
+        images=images,
+        embedding_dimensions=shape.embedding_dimension,
+        thumbnail_bytes=images * _THUMBNAIL_BYTES,
+    )
+
+
+def save(workspace: Workspace, category: str, bank: LearnedBank) -> int:
+    """Store a learned bank and make it the category's active one; return its version."""
+    return workspace.database.banks.save(
+        category,
+        NewBank(
+            extractor_fingerprint=bank.fingerprint,
+            extractor=bank.extractor,
+            settings=bank.settings.to_json(),
+            calibration=json.loads(bank.calibration.to_json()),
+            coreset_ratio=bank.settings.coreset_ratio,
+            covering_radius=bank.covering_radius,
+            features=bank.features,
+            patch_image=bank.patch_image,
+            patch_row=bank.patch_row,
+            patch_column=bank.patch_column,
+            embeddings=bank.embeddings,
+            embedding_mean=bank.embedding_mean,
+            quantised_graph=None if bank.quantised is None else bank.quantised.to_bytes(),
+            images=[
+                NewImage(
+                    name=image.name,
+                    sha256=image.sha256,
+                    pixels_sha256=image.pixels_sha256,
+                    width=image.width,
+                    height=image.height,
+                    label="good",
+                    origin=image.origin,
+                    thumbnail=image.thumbnail,
+                    score=float(score),
+                )
+                for image, score in zip(bank.images, bank.scores, strict=True)
+            ],
+        ),
+    )

@@ -1,0 +1,138 @@
+"""The images a bank learns from, or is calibrated by: each used once, the unusable refused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from patchbank.inspection.learning.demands import Demands
+from patchbank.inspection.sources import readable
+from patchbank.inspection.verdicts import Refused
+from patchbank.store.new_bank import NewImage
+from patchbank.vision.extractor import Extraction, Refusal
+from patchbank.vision.images import ImageSource
+
+# Pixels of the longer side: what a gallery shows.
+THUMBNAIL_SIDE = 160
+
+
+@dataclass(frozen=True)
+class ReferenceImage:
+    """A known-good image a bank learned from."""
+
+    name: str
+    origin: str | None
+    sha256: str
+    pixels_sha256: str
+    width: int
+    height: int
+    thumbnail: bytes
+
+
+class References:
+    """Admits images in any order, each picture once, under the first name it was given with.
+
+    Pictures are the same if their decoded pixels are, whatever their files say besides.
+
+    Parameters
+    ----------
+    sources, names
+        The images asked for.
+    known
+        Images that the bank was made of: what has the content of one is refused, and what has only
+        its name gets another, such as ``1.png (2)``.
+
+    Attributes
+    ----------
+    images
+        Those admitted, in the order of their admission.
+    numbers
+        Their places in `sources`.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[ImageSource],
+        names: Sequence[str],
+        known: Sequence[NewImage] = (),
+    ) -> None:
+        self._sources, self._names = sources, names
+        self._known_names = {image.name for image in known}
+        self._given_names = set(names)
+        # Images learned before the digest of pixels was kept are known by their files.
+        self._known_contents: set[str | None] = {
+            digest for image in known for digest in (image.sha256, image.pixels_sha256)
+        }
+        self._seen: dict[str, int] = {}
+        self._refused: dict[int, str] = {}
+        self.images: list[ReferenceImage] = []
+        self.numbers: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def refused(self) -> tuple[Refused, ...]:
+        """Those that are not used, in the order of the sources."""
+        return tuple(
+            Refused(self._names[number], reason) for number, reason in sorted(self._refused.items())
+        )
+
+    def admit(self, number: int, result: Extraction | Refusal) -> bool:
+        """Admit source `number` or refuse it; return whether its features are to be used."""
+        if isinstance(result, Refusal):
+            self._refused[number] = str(result.error)
+            return False
+        image, name = result.image, self._names[number]
+        if not self._known_contents.isdisjoint((image.sha256, image.pixels_sha256)):
+            self._refused[number] = f"{name}: the bank was made of this picture; left out."
+            return False
+        slot = self._seen.setdefault(image.pixels_sha256, len(self.images))
+        if slot < len(self.images):
+            # An image that is there twice would vouch for itself in the calibration.
+            first, second = sorted((number, self.numbers[slot]))
+            self._refused[second] = (
+                f"{self._names[second]}: the same picture as {self._names[first]}; used once."
+            )
+            if first == number:
+                self.numbers[slot] = first
+                self.images[slot] = replace(
+                    self.images[slot],
+                    name=self._stored_name(first),
+                    origin=self._origin(first),
+                    sha256=image.sha256,
+                )
+            return False
+        self.numbers.append(number)
+        self.images.append(
+            ReferenceImage(
+                name=self._stored_name(number),
+                origin=self._origin(number),
+                sha256=image.sha256,
+                pixels_sha256=image.pixels_sha256,
+                width=image.width,
+                height=image.height,
+                thumbnail=result.thumbnail,
+            )
+        )
+        return True
+
+    def check(self, demands: Demands) -> None:
+        """Raise `NoImagesError` if too few were admitted, `TooManyRefusedError` accordingly."""
+        demands.check(len(self.images), self.refused, len(self._sources))
+
+    def _stored_name(self, number: int) -> str:
+        """Return the name it was given with, or one like it where the bank has that already."""
+        given = name = self._names[number]
+        count = 1
+        while name in self._known_names or (count > 1 and name in self._given_names):
+            count += 1
+            name = f"{given} ({count})"
+        return name
+
+    def _origin(self, number: int) -> str | None:
+        source = self._sources[number]
+        if isinstance(source, str | Path):
+            return readable(str(Path(source).absolute()))
+        return None

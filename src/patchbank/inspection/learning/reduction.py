@@ -1,0 +1,80 @@
+"""What the reduction to the network's square hides of large and of long images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from patchbank.inspection.learning.gather import ReferenceImage
+from patchbank.vision.preprocess import LARGEST_SIDE, Preprocessing
+
+# A defect must cover about so many pixels of the reduced image to move a patch's features: on
+# photographs of 4000 x 3000, reduced 18 times, scratches under 40 pixels were not found.
+_VISIBLE_PIXELS = 2.25
+# Below, little is lost. Boards of 640 pixels reduced 2.9 times lose most of their defects.
+_REMARKABLE = 2.0
+_REMARKABLE_SQUEEZE = 1.25
+# From this share of the images on, which may be of several sizes.
+_REMARKABLE_SHARE = 0.1
+# Of an image that a crop leaves; the usual one, 224 of 256 pixels, leaves 0.77.
+_REMARKABLE_REST = 0.5
+# A larger side costs as the square of it.
+_LARGEST_STEP = 4
+_MULTIPLE = 32
+
+
+def reduction_remarks(
+    images: Sequence[ReferenceImage], preprocessing: Preprocessing
+) -> tuple[str, ...]:
+    """Return remarks where the reduction hides small defects, squeezes images or crops them."""
+    side = preprocessing.image_size
+    widths = np.array([image.width for image in images])
+    heights = np.array([image.height for image in images])
+    reduced = np.maximum(widths, heights) / side
+    remarks = []
+    if _share(many := reduced >= _REMARKABLE):
+        times = float(np.median(reduced[many]))
+        native = _MULTIPLE * int(np.ceil(times * side / _MULTIPLE))
+        larger = min(native, _LARGEST_STEP * side, LARGEST_SIDE)
+        remedy = f"; give --image-size {larger} to see smaller ones" if larger > side else ""
+        smallest = _rounded(_VISIBLE_PIXELS * times)
+        remarks.append(
+            f"{_images(many)} reduced {times:.2g} times: defects under about {smallest} pixels "
+            f"cannot be seen{remedy}"
+        )
+    for squeezes, directions in (
+        (widths / heights, "across than down"),
+        (heights / widths, "down than across"),
+    ):
+        if _share(many := squeezes >= _REMARKABLE_SQUEEZE):
+            squeeze = float(np.median(squeezes[many]))
+            remarks.append(
+                f"{_images(many)} squeezed to a square, {squeeze:.3g} times more {directions}: "
+                "defects that are narrow in that direction are seen that much worse"
+            )
+    rest = (preprocessing.side / side) ** 2
+    if rest < _REMARKABLE_REST:
+        remarks.append(
+            f"the crop leaves out {100 * (1 - rest):.0f} % of each image: defects there cannot be "
+            f"seen; give a larger --center-crop, or none"
+        )
+    return tuple(remarks)
+
+
+def _share(many: npt.NDArray[np.bool_]) -> bool:
+    return bool(many.any()) and float(many.mean()) >= _REMARKABLE_SHARE
+
+
+def _images(many: npt.NDArray[np.bool_]) -> str:
+    count = int(many.sum())
+    if count == len(many):
+        return "images are"
+    return f"{count} of {len(many)} images {'is' if count == 1 else 'are'}"
+
+
+def _rounded(pixels: float) -> int:
+    """Round to a number that does not look more exact than it is."""
+    step = 1 if pixels < 10 else 5
+    return step * round(pixels / step)

@@ -1,0 +1,92 @@
+"""What a person should know of a bank that was just learned, although nothing failed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from patchbank.inspection.learning.demands import refused_remark
+from patchbank.inspection.learning.reduction import reduction_remarks
+from patchbank.memory.calibration import Threshold, conformal_threshold, images_needed
+from patchbank.memory.similarity import near_copies
+from patchbank.printable import counted
+
+if TYPE_CHECKING:
+    from patchbank.inspection.learning.learn import LearnedBank
+
+# From this share of images with a near copy on, a remark counts them.
+_REMARKABLE_COPIES: Final = 0.1
+# A threshold that grows or shrinks by more than that: other images do not explain it.
+_JUMP: Final = 1.5
+# A bank calibrated by less than this share of the images of the one before.
+_NOTABLY_FEWER: Final = 0.75
+
+
+def remarks_of(bank: LearnedBank) -> tuple[str, ...]:
+    """Return the remarks on a learned bank, each one line, the gravest first.
+
+    Images that stand apart are not among them, since what to do with these is for the caller to
+    say: see `Suspicious.describe`.
+    """
+    given = len(bank.images) + len(bank.refused)
+    return (
+        *too_few_images(bank.threshold),
+        *refused_remark(len(bank.refused), given),
+        *near_copies_remark(bank.embeddings),
+        *reduction_remarks(bank.images, bank.settings.extractor.preprocessing),
+    )
+
+
+def too_few_images(threshold: Threshold) -> list[str]:
+    """Return a remark where a threshold cannot keep the rate asked for."""
+    if threshold.sufficient:
+        return []
+    count = threshold.sample_size
+    missing = images_needed(threshold.requested_rate) - count
+    return [
+        f"{counted(count, 'reference image')} cannot keep a false-alarm rate of "
+        f"{100 * threshold.requested_rate:.3g} %: expect up to "
+        f"{100 * threshold.guaranteed_rate:.3g} %; add {counted(missing, 'more good image')}"
+    ]
+
+
+def near_copies_remark(embeddings: npt.NDArray[np.float32]) -> list[str]:
+    """Return a remark where many images are nearly the same picture, by (n, e) embeddings."""
+    near = near_copies(embeddings)
+    count = int(near.sum())
+    if count < _REMARKABLE_COPIES * len(near) or count == 0:
+        return []
+    return [
+        f"{count} of {len(near)} images have a near copy among them (saved again, or the same part "
+        "twice): the promised false-alarm rate counts on independent images, so it may be exceeded"
+    ]
+
+
+def fewer_images(before: Mapping[str, Any] | None, threshold: Threshold) -> list[str]:
+    """Return a remark where a fit replaces a bank that many more images calibrated.
+
+    `before` is that bank's calibration as stored.
+    """
+    count = 0 if before is None else len(before["scores"])
+    if threshold.sample_size >= _NOTABLY_FEWER * count:
+        return []
+    return [
+        f"the threshold rests on {threshold.sample_size} images, that of the bank it replaces on "
+        f"{count}: fewer make a worse threshold; fit again with more images if that was not meant"
+    ]
+
+
+def moved_threshold(before: Mapping[str, Any] | None, threshold: Threshold) -> list[str]:
+    """Return a remark where a calibration moves the threshold far from that of `before`."""
+    if before is None:
+        return []
+    earlier = conformal_threshold(before["scores"], threshold.requested_rate).value
+    if earlier / _JUMP <= threshold.value <= earlier * _JUMP:
+        return []
+    return [
+        f"the threshold goes from {earlier:.4g} to {threshold.value:.4g}: look whether these "
+        "images show good parts, and in the same light and position as those learned"
+    ]

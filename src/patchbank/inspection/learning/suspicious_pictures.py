@@ -1,0 +1,85 @@
+"""Pictures of reference images that stand apart, as a bank of the others sees them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from patchbank.inspection.judging.heatmaps import heatmap_path, write_heatmap
+from patchbank.inspection.judging.judge import Judge
+from patchbank.inspection.learning.learn import LearnedBank
+from patchbank.inspection.workspace import Workspace
+from patchbank.memory.calibration import Calibration
+from patchbank.vision.images import ImageSource
+from patchbank.vision.own_pictures import is_own_picture
+
+_RANKED = re.compile(r"\d\d+-.*-[0-9a-f]{8}\.png", re.DOTALL)
+
+
+def write_suspicious(
+    workspace: Workspace,
+    category: str,
+    bank: LearnedBank,
+    sources: Sequence[ImageSource],
+    names: Sequence[str],
+    folder: Path,
+) -> tuple[Path, ...]:
+    """Write a picture of each suspicious image to a folder; return their paths, ranked.
+
+    Each is judged by the bank without the patches of all of them, so that defects that resemble
+    each other do not vouch for one another.
+
+    Raises
+    ------
+    DiskFullError, ReportError
+        If a picture cannot be written.
+    """
+    suspicious = bank.suspicious
+    if suspicious is None:
+        return ()
+    apart = np.isin([image.name for image in bank.images], suspicious.names)
+    others = bank.scores[~apart & np.isfinite(bank.scores)]
+    # Which map's maximum is whose is not kept; theirs are taken for the largest.
+    calibration = Calibration(
+        tuple(others.tolist()),
+        bank.calibration.map_maxima[: len(others)],
+        bank.calibration.score_method,
+    )
+    judge = Judge(bank.features[~apart[bank.patch_image]], bank.settings, calibration)
+    extractor = workspace.extractor(bank.settings.extractor, bank.quantised)
+    paths = []
+    for rank, name in enumerate(suspicious.names, start=1):
+        source = sources[names.index(name)]
+        found = extractor.extract_one(source, name=name, limits=workspace.limits)
+        image = found.image
+        judgement = judge(found.patches, image.width, image.height)
+        plain = heatmap_path(folder, name, image.sha256)
+        path = plain.with_name(f"{rank:02}-{plain.name}")
+        inspection = judge.inspection(
+            judgement, name=name, category=category, image=image, bank_version=0
+        )
+        write_heatmap(path, image.pixels, inspection)
+        paths.append(path)
+    return tuple(paths)
+
+
+def earlier_pictures(folder: Path, written: Sequence[Path]) -> list[str]:
+    """Return a remark where a folder also has pictures that a fit before this one wrote there.
+
+    They are left alone: they may be another category's.
+    """
+    if not folder.is_dir():
+        return []
+    names = {path.name for path in written}
+    earlier = sorted(
+        path.name
+        for path in folder.iterdir()
+        if path.name not in names and _RANKED.fullmatch(path.name) and is_own_picture(path)
+    )
+    if not earlier:
+        return []
+    count = f"{len(earlier)} pictures" if len(earlier) > 1 else "a picture"
+    return [f"{folder} has {count} of an earlier fit too, such as {earlier[0]}"]

@@ -1,0 +1,1 @@
+"""How well banks judge labelled images."""

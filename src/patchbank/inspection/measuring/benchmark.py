@@ -1,0 +1,270 @@
+"""A benchmark: every category of a data set fitted and judged, kept on disk, and reported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from patchbank.datasets.catalogue import find_dataset
+from patchbank.datasets.masks import read_mask
+from patchbank.datasets.published import published_for
+from patchbank.datasets.samples import CategorySamples, Sample
+from patchbank.errors import DatasetError, DiskFullError, ImageError, PatchbankError, ReportError
+from patchbank.inspection.measuring.benchmark_report import (
+    BenchmarkReport,
+    CategoryResult,
+    images_csv,
+)
+from patchbank.inspection.measuring.evaluate import (
+    CategoryEvaluation,
+    check_extractor,
+    checked_aupro_limit,
+    evaluate_category,
+    load_categories,
+)
+from patchbank.inspection.measuring.extremes import JudgedCase
+from patchbank.inspection.measuring.figures import Evaluation, Failed
+from patchbank.inspection.measuring.kept_results import KeptResults, identity, map_files
+from patchbank.inspection.settings import FitSettings
+from patchbank.inspection.workspace import Workspace
+from patchbank.memory.scoring import place
+from patchbank.progress import Progress, silent
+from patchbank.reports.benchmark import Gallery, ShownCase, charts_to_json, write_galleries
+from patchbank.reports.evaluation_charts import write_evaluation_charts
+from patchbank.reports.writing import (
+    check_report_packages,
+    make_writable,
+    replace_text,
+    writing_report,
+)
+from patchbank.vision.images import decode
+from patchbank.vision.own_pictures import own_mark
+
+# Best and worst cases shown, of each kind.
+_CASES = 4
+
+
+class Benchmark:
+    """Fits and judges categories of a data set, and keeps each when it is done.
+
+    A category that was done with the same settings, files and versions is not done again. Whatever
+    can be found wrong before the work is, when this is made.
+
+    Parameters
+    ----------
+    root
+        The data set's folder.
+    categories
+        Their names; all by default.
+    folder
+        Where results and the report are kept.
+    dataset
+        Its name in the catalogue.
+    aupro_limit
+        False-positive rate up to which AUPRO is integrated; the data set's own by default.
+    restart
+        Whether to do anew what was kept.
+
+    Raises
+    ------
+    DatasetError
+        If the data set is not laid out as expected.
+    ParameterError, UnknownBackboneError, UnknownLayerError, WeightsError, MissingExtraError
+        If the settings cannot be used.
+    DiskFullError, ReportError
+        If the folder cannot be written.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        root: str | Path,
+        categories: Sequence[str] | None,
+        settings: FitSettings,
+        folder: Path,
+        *,
+        dataset: str = "mvtec",
+        aupro_limit: float | None = None,
+        restart: bool = False,
+        progress: Progress = silent,
+    ) -> None:
+        check_report_packages()
+        found = find_dataset(dataset)
+        self.report = BenchmarkReport(
+            root=Path(root),
+            dataset=found,
+            settings=settings,
+            aupro_limit=checked_aupro_limit(aupro_limit, found),
+            folder=folder,
+        )
+        self._restart = restart
+        self._workspace = workspace
+        self._progress = progress
+        self._samples = load_categories(found, root, categories, progress=progress)
+        check_extractor(workspace, settings.extractor)
+        self._fingerprint = settings.extractor.fingerprint()
+        self._kept = KeptResults(folder)
+        make_writable(folder, self._kept.categories, page=self.report.page)
+
+    def run(self) -> Iterator[CategoryResult | Failed]:
+        """Do and yield one category after the other; the report is up to date after each.
+
+        A category whose images cannot be used is yielded as failed, and the others are done.
+
+        Raises
+        ------
+        DiskFullError, ReportError
+            If the folder cannot be written, or another benchmark is writing there.
+        """
+        with self._kept.locked():
+            yield from self._run()
+
+    def _run(self) -> Iterator[CategoryResult | Failed]:
+        for samples in self._samples:
+            try:
+                result = self._category(samples)
+            except (DiskFullError, ReportError):
+                raise  # would meet the next category too
+            except PatchbankError as error:
+                failed = Failed.because(samples.category, error)
+                self.report.failed.append(failed)
+                self.report.write()
+                yield failed
+                continue
+            self.report.results.append(result)
+            self.report.write()
+            yield result
+
+    def _category(self, samples: CategorySamples) -> CategoryResult:
+        category = samples.category
+        synthetic = self.report.dataset.is_synthetic(self.report.root, samples)
+        wanted = identity(
+            samples,
+            self.report.dataset.name,
+            self.report.settings,
+            self._fingerprint,
+            self.report.aupro_limit,
+            synthetic,
+        )
+        document, again = (None, "") if self._restart else self._kept.find(category, wanted)
+        kept = document is not None
+        if document is None:
+            document = self._done(samples, wanted, synthetic)
+        return CategoryResult(
+            evaluation=Evaluation(**document["evaluation"]),
+            published=() if synthetic else published_for(self.report.dataset.name, category),
+            kept=kept,
+            again=again,
+            score_maps=document["score_maps"],
+            place=self._kept.place(category),
+            page=document["page"],
+        )
+
+    def _done(
+        self, samples: CategorySamples, wanted: dict[str, Any], synthetic: bool
+    ) -> dict[str, Any]:
+        """Fit and judge a category and keep what came of it; return the document that is kept."""
+        maps = map_files(sample for sample in samples.test if sample.label == "unknown")
+        written: list[Path] = []
+        with self._kept.keeping(samples.category) as (folder, document):
+
+            def write_map(sample: Sample, anomaly_map: npt.NDArray[np.float32]) -> None:
+                file = folder / maps[sample.name]
+                with writing_report(self.report.folder):
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    Image.fromarray(anomaly_map).save(
+                        file, compression="tiff_adobe_deflate", **own_mark(file.suffix)
+                    )
+                written.append(file)
+
+            found = evaluate_category(
+                self._workspace,
+                samples,
+                self.report.settings,
+                aupro_limit=self.report.aupro_limit,
+                synthetic=synthetic,
+                cases=_CASES,
+                write_map=write_map,
+                progress=self._progress,
+            )
+            with writing_report(self.report.folder):
+                page = _write_pictures(folder, found)
+                replace_text(folder / "images.csv", images_csv(found))
+            document.update(
+                identity=wanted,
+                evaluation=asdict(found.summary()),
+                score_maps=len(written),
+                page=page,
+            )
+        return document
+
+
+def _write_pictures(folder: Path, found: CategoryEvaluation) -> dict[str, Any]:
+    """Write a category's charts and galleries; return what the page shows of them."""
+    charts = write_evaluation_charts(
+        folder,
+        found.image,
+        found.rates,
+        found.pixels,
+        found.scores("good"),
+        found.scores("anomalous"),
+    )
+    return {
+        "map_threshold": found.map_threshold,
+        "charts": charts_to_json(charts),
+        "galleries": write_galleries(folder, _galleries(found), found.map_threshold),
+    }
+
+
+def _galleries(found: CategoryEvaluation) -> Iterator[Gallery]:
+    extremes = found.extremes
+    bit_depth = found.bank.settings.extractor.bit_depth
+    yield Gallery(
+        "worst",
+        "Hardest to find",
+        "The anomalous images with the lowest scores.",
+        _shown(extremes.lowest_anomalous, bit_depth),
+    )
+    yield Gallery(
+        "good",
+        "Nearest to a false alarm",
+        "The good images with the highest scores.",
+        _shown(extremes.highest_good, bit_depth),
+    )
+    yield Gallery(
+        "best",
+        "Clearest finds",
+        "The anomalous images with the highest scores.",
+        _shown(extremes.highest_anomalous, bit_depth),
+    )
+
+
+def _shown(cases: Sequence[JudgedCase], bit_depth: int | None) -> Iterator[ShownCase]:
+    for case in cases:
+        sample, judgement = case.sample, case.judgement
+        pixels = decode(sample.path, bit_depth=bit_depth).pixels
+        height, width = pixels.shape[:2]
+        try:
+            mask = (
+                None
+                if sample.mask is None
+                else read_mask(sample.mask, height, width, image=sample.path)
+            )
+        except (ImageError, DatasetError):
+            mask = None  # a remark says so
+        yield ShownCase(
+            name=sample.name,
+            kind=sample.kind,
+            verdict=judgement.verdict,
+            score=judgement.score,
+            p_value=judgement.p_value,
+            pixels=pixels,
+            anomaly_map=place(judgement.anomaly_map, judgement.inspected_box, width, height),
+            mask=mask,
+        )

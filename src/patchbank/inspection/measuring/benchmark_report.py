@@ -1,0 +1,275 @@
+"""The report of a benchmark: ``index.html``, ``results.json`` and ``results.csv``."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from patchbank.datasets.catalogue import DataSet
+from patchbank.datasets.published import Published
+from patchbank.inspection.measuring.evaluate import CategoryEvaluation
+from patchbank.inspection.measuring.figures import FIGURES, Evaluation, Failed, average
+from patchbank.inspection.measuring.kept_results import versions
+from patchbank.inspection.settings import FitSettings
+from patchbank.printable import counted
+from patchbank.reports.benchmark import (
+    BenchmarkPage,
+    CategorySection,
+    Source,
+    TableRow,
+    write_benchmark_page,
+)
+from patchbank.reports.page import PAGE_NAME
+from patchbank.reports.writing import replace_text, writing_report
+from patchbank.settings import usable_cores
+
+_SYNTHETIC = (
+    "The images of categories marked synthetic were drawn by code (patchbank make-surfaces). Their "
+    "figures show that the path works and compare settings; they say nothing about real surfaces, "
+    "and are not to be read beside figures of MVTec AD, whose category names they share."
+)
+
+
+@dataclass(frozen=True, eq=False)
+class CategoryResult:
+    """A category that is done.
+
+    Attributes
+    ----------
+    evaluation
+        Its figures.
+    published
+        What others published for it.
+    kept
+        Whether it was done by an earlier run.
+    again
+        Why what was kept of it did not count; empty where nothing was.
+    score_maps
+        Number of maps written for images without a label.
+    place, page
+        Its folder in the benchmark's, and what the report shows of it.
+    """
+
+    evaluation: Evaluation
+    published: Sequence[tuple[Published, Mapping[str, float]]]
+    kept: bool
+    again: str
+    score_maps: int
+    place: str
+    page: Mapping[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON object the command prints and ``results.json`` holds."""
+        return {
+            **self.evaluation.to_json(),
+            "score_maps": self.score_maps,
+            "kept_from_before": self.kept,
+            "published": [
+                {"title": source.title, "url": source.url, **figures}
+                for source, figures in self.published
+            ],
+        }
+
+
+@dataclass(eq=False)
+class BenchmarkReport:
+    """What a benchmark has done so far, and the files that say so.
+
+    Attributes
+    ----------
+    root, dataset
+        What was measured.
+    settings, aupro_limit
+        How.
+    folder
+        Where the files are written.
+    results, failed
+        The categories that are done and those that could not be.
+    """
+
+    root: Path
+    dataset: DataSet
+    settings: FitSettings
+    aupro_limit: float
+    folder: Path
+    results: list[CategoryResult] = field(default_factory=list)
+    failed: list[Failed] = field(default_factory=list)
+
+    @property
+    def page(self) -> Path:
+        """The page."""
+        return self.folder / PAGE_NAME
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether images of a category that is done were made by code."""
+        return any(one.evaluation.synthetic for one in self.results)
+
+    def average(self) -> Evaluation:
+        """Return the mean of each figure over the categories that are done."""
+        return average([one.evaluation for one in self.results])
+
+    def write(self) -> None:
+        """Write the page, ``results.json`` and ``results.csv`` of what is done so far."""
+        document = {
+            "data_set": self.dataset.name,
+            "root": str(self.root),
+            "synthetic": self.synthetic,
+            "aupro_limit": self.aupro_limit,
+            "settings": {**self.settings.to_json(), **self.settings.extractor.to_json()},
+            "versions": versions(),
+            "categories": [one.to_json() for one in self.results],
+            "failed": [one.to_json() for one in self.failed],
+            "average": self.average().to_json() if self.results else None,
+        }
+        text = json.dumps(document, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+        with writing_report(self.folder):
+            replace_text(self.folder / "results.json", text)
+            replace_text(self.folder / "results.csv", self._csv())
+        write_benchmark_page(self.folder, self._page())
+
+    def _csv(self) -> str:
+        rows: list[list[Any]] = [["category", "source", *(figure.key for figure in FIGURES)]]
+        for one in self.results:
+            rows.append(_csv_row(one.evaluation))
+            for source, figures in one.published:
+                rows.append([one.evaluation.category, source.title, *_values(figures)])
+        if self.results:
+            rows.append(_csv_row(self.average()))
+        return _csv_text(rows)
+
+    def _page(self) -> BenchmarkPage:
+        titles = [
+            f"{figure.title} {self.aupro_limit:g}" if figure.key == "aupro" else figure.title
+            for figure in FIGURES
+        ]
+        rows = []
+        sources: dict[str, Source] = {}
+        for one in self.results:
+            note = "kept from before" if one.kept else ""
+            rows.append(_row(one.evaluation, _anchor(one), note))
+            for source, figures in one.published:
+                texts = [figure.text(figures.get(figure.key)) for figure in FIGURES]
+                rows.append(TableRow(source.title, texts, own=False))
+                sources[source.title] = Source(
+                    source.title, source.source, source.url, source.settings, source.note
+                )
+        if self.results:
+            rows.append(_row(self.average()))
+        extractor = self.settings.extractor
+        drawn = self.synthetic and all(one.evaluation.synthetic for one in self.results)
+        return BenchmarkPage(
+            title=f"Benchmark: {'synthetic surfaces' if drawn else self.dataset.title}",
+            lead=(
+                "Patchbank learned each category from its good train images alone and judged its "
+                "test images. No threshold and no setting was chosen on the test images."
+            ),
+            synthetic=_SYNTHETIC if self.synthetic else "",
+            columns=[
+                (title, figure.explanation) for title, figure in zip(titles, FIGURES, strict=True)
+            ],
+            rows=rows,
+            sections=[self._section(one) for one in self.results],
+            failures=[(one.category, one.error) for one in self.failed],
+            sources=list(sources.values()),
+            facts=(
+                (
+                    "Data set",
+                    f"synthetic surfaces, laid out as {self.dataset.title}"
+                    if drawn
+                    else self.dataset.title,
+                ),
+                ("Folder", str(self.root)),
+                (
+                    "Extractor",
+                    f"{extractor.backbone}, layers {', '.join(extractor.layers)}, "
+                    f"{extractor.image_size} pixels"
+                    + (f" cropped to {extractor.center_crop}" if extractor.center_crop else "")
+                    + f", {extractor.precision}",
+                ),
+                ("Coreset", f"{100 * self.settings.coreset_ratio:g} % of the patches"),
+                ("Image score", self.settings.image_score),
+                ("False-alarm rate asked for", f"{100 * self.settings.false_alarm_rate:g} %"),
+                ("Seed", str(self.settings.seed)),
+                ("Versions", ", ".join(f"{name} {one}" for name, one in versions().items())),
+                ("Machine", f"{platform.machine()}, {usable_cores()} cores in use"),
+            ),
+        )
+
+    def _section(self, one: CategoryResult) -> CategorySection:
+        facts = one.evaluation.facts
+        shown = [
+            (
+                "Images",
+                f"{facts['train_images']} learned from; judged: {facts['test_good']} good, "
+                f"{facts['test_anomalous']} anomalous",
+            ),
+            ("Memory bank", f"{facts['bank_size']:,} patches"),
+            ("Threshold", f"{facts['threshold']:.4g}, from the train images alone"),
+            ("False alarms", _share(one.evaluation, "false_alarm_rate", "false_alarm_interval")),
+            ("Recall", _share(one.evaluation, "recall", "recall_interval")),
+        ]
+        if one.score_maps:
+            shown.append(
+                (
+                    "Score maps",
+                    f"{counted(one.score_maps, 'image')} without a label, below {one.place}/maps",
+                )
+            )
+        return CategorySection(
+            name=one.evaluation.label,
+            anchor=_anchor(one),
+            folder=one.place,
+            facts=shown,
+            remarks=one.evaluation.remarks,
+            map_threshold=one.page["map_threshold"],
+            charts=one.page["charts"],
+            galleries=one.page["galleries"],
+        )
+
+
+def images_csv(found: CategoryEvaluation) -> str:
+    """Return the verdict on every test image as CSV."""
+    rows: list[list[Any]] = [["image", "label", "kind", "score", "p_value", "verdict"]]
+    for one in found.judged:
+        sample = one.sample
+        rows.append([sample.name, sample.label, sample.kind, one.score, one.p_value, one.verdict])
+    return _csv_text(rows)
+
+
+def _csv_row(evaluation: Evaluation) -> list[Any]:
+    own = "patchbank, synthetic images" if evaluation.synthetic else "patchbank"
+    return [evaluation.category, own, *_values(evaluation.values)]
+
+
+def _csv_text(rows: Sequence[Sequence[Any]]) -> str:
+    target = io.StringIO()
+    csv.writer(target, lineterminator="\n").writerows(rows)
+    return target.getvalue()
+
+
+def _values(values: Mapping[str, float | None]) -> list[float | None]:
+    return [values.get(figure.key) for figure in FIGURES]
+
+
+def _row(evaluation: Evaluation, anchor: str | None = None, note: str = "") -> TableRow:
+    texts = [figure.text(evaluation.value(figure.key)) for figure in FIGURES]
+    return TableRow(evaluation.label, texts, anchor, note)
+
+
+def _anchor(one: CategoryResult) -> str:
+    return one.place.rsplit("/", 1)[-1]
+
+
+def _share(evaluation: Evaluation, key: str, interval: str) -> str:
+    value, bounds = evaluation.value(key), evaluation.facts[interval]
+    if value is None or bounds is None:
+        return "not known: no such image"
+    low, high = (f"{100 * one:.1f}" for one in bounds)
+    return f"{100 * value:.1f} % (95 % interval of the true rate: {low} to {high} %)"

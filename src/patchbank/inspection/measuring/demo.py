@@ -1,0 +1,207 @@
+"""The demonstration: good solar cells learned from real photographs, others judged, a page left."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from patchbank.datasets.demo import CITATION, LICENCE, LICENCE_URL, demo_split
+from patchbank.inspection.judging.heatmaps import heatmap_of
+from patchbank.inspection.judging.inspect import Inspector
+from patchbank.inspection.learning.fit import save
+from patchbank.inspection.measuring.evaluate import CategoryEvaluation, Judged, evaluate_category
+from patchbank.inspection.measuring.extremes import JudgedCase
+from patchbank.inspection.settings import FitSettings
+from patchbank.inspection.timing import Stopwatch
+from patchbank.inspection.verdicts import Inspection, Verdict
+from patchbank.inspection.workspace import Workspace
+from patchbank.memory.scoring import place
+from patchbank.progress import Progress, silent
+from patchbank.reports.pictures import SimilarImage, heatmap_picture
+from patchbank.reports.writing import check_report_packages, make_writable
+from patchbank.vision.images import decode
+
+if TYPE_CHECKING:
+    from patchbank.reports.page import Case, EvaluationPage
+
+# Its own name, so that a category of the user's called cell-mono is not replaced.
+DEMO_CATEGORY = "demo-cell-mono"
+_GALLERY = 6
+
+
+@dataclass(frozen=True, eq=False)
+class DemoReport:
+    """What the demonstration did."""
+
+    page: Path
+    evaluation: CategoryEvaluation
+    bank_version: int
+    passed: Inspection
+    failed: Inspection
+    timings_s: dict[str, float]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON object the command prints."""
+        return {
+            **self.evaluation.summary().to_json(),
+            "category": DEMO_CATEGORY,
+            "bank_version": self.bank_version,
+            "page": str(self.page),
+            "passed": self.passed.to_json(),
+            "failed": self.failed.to_json(),
+            "timings_s": {name: round(value, 3) for name, value in self.timings_s.items()},
+        }
+
+
+def run_demo(workspace: Workspace, folder: Path, *, progress: Progress = silent) -> DemoReport:
+    """Learn 200 good monocrystalline cells, judge all others, and leave a page in a folder.
+
+    The bank is stored as the category `DEMO_CATEGORY`, for the user to go on with.
+
+    Raises
+    ------
+    MissingExtraError
+        If the demo images or the report's packages are not installed.
+    ReportError, DiskFullError, DatabaseError
+        If the page or the bank cannot be written. That the folder cannot be written is found out
+        before any work, and nothing is stored then.
+    """
+    check_report_packages("demo")  # said before the work, not after it
+    from patchbank.reports.page import PAGE_NAME, write_evaluation_page
+
+    heatmaps = folder / "heatmaps"
+    make_writable(folder, heatmaps, page=folder / PAGE_NAME)
+    samples = demo_split("mono")
+    watch = Stopwatch()
+    with watch.stage("learning and judging"):
+        evaluation = evaluate_category(
+            workspace, samples, FitSettings(), cases=_GALLERY, progress=progress
+        )
+    with watch.stage("database"):
+        version = save(workspace, DEMO_CATEGORY, evaluation.bank)
+    inspector = Inspector(workspace, DEMO_CATEGORY)
+    with watch.stage("inspection"):
+        passing = _typical_pass(evaluation).sample
+        passed = inspector.inspect(passing.path, name=passing.name, heatmaps=heatmaps)
+        failing = evaluation.extremes.highest_anomalous[0].sample
+        failed = inspector.inspect(failing.path, name=failing.name, heatmaps=heatmaps)
+    with watch.stage("page"):
+        page = write_evaluation_page(
+            folder, _page(workspace, evaluation, passing.path, passed, watch)
+        )
+    timings = {**watch.seconds, "total": watch.total()}
+    return DemoReport(page, evaluation, version, passed, failed, timings)
+
+
+def _typical_pass(evaluation: CategoryEvaluation) -> Judged:
+    """Return the good image of the median score: neither the best case nor the worst."""
+    good = [one for one in evaluation.judged if one.sample.label == "good"]
+    passing = [one for one in good if one.verdict == "pass"] or good
+    return sorted(passing, key=lambda one: one.score)[len(passing) // 2]
+
+
+def _page(
+    workspace: Workspace,
+    evaluation: CategoryEvaluation,
+    passed_path: Path,
+    passed: Inspection,
+    watch: Stopwatch,
+) -> EvaluationPage:
+    from patchbank.reports.page import Case, EvaluationPage, PassEvidence
+
+    bank = evaluation.bank
+    extremes = evaluation.extremes
+
+    def chosen(cases: Sequence[JudgedCase], verdict: Verdict) -> list[Case]:
+        return [_case(evaluation, one) for one in cases if one.judgement.verdict == verdict]
+
+    images = workspace.database.images
+    similar = [
+        images.thumbnail(DEMO_CATEGORY, images.get(DEMO_CATEGORY, one.image).image_id)
+        for one in passed.similar
+    ]
+    stages = ", ".join(
+        f"{name} {seconds:.1f} s" for name, seconds in (bank.timings_s | watch.seconds).items()
+    )
+    extractor = bank.settings.extractor
+    return EvaluationPage(
+        title="Solar cells: what patchbank learned and how it judges",
+        lead=(
+            f"Electroluminescence photographs of monocrystalline solar cells. Patchbank learned "
+            f"what good looks like from {len(bank.images)} good cells, and judged "
+            f"{evaluation.image.good} other good and {evaluation.image.anomalous} defective ones. "
+            f"It saw no defect while learning, and its threshold comes from the good cells alone."
+        ),
+        images=evaluation.image,
+        rates=evaluation.rates,
+        good_scores=evaluation.scores("good"),
+        anomalous_scores=evaluation.scores("anomalous"),
+        requested_false_alarm_rate=bank.settings.false_alarm_rate,
+        misses=chosen(extremes.lowest_anomalous, "pass"),
+        false_alarms=chosen(extremes.highest_good, "fail"),
+        finds=chosen(extremes.highest_anomalous, "fail"),
+        evidence=PassEvidence(
+            Case(
+                name=passed.image,
+                kind="good",
+                verdict=passed.verdict,
+                score=passed.score,
+                picture=heatmap_of(decode(passed_path).pixels, passed),
+                p_value=passed.p_value,
+            ),
+            [
+                SimilarImage(one.image, one.similarity, decode(thumbnail).pixels)
+                for one, thumbnail in zip(passed.similar, similar, strict=True)
+            ],
+        ),
+        facts=(
+            ("Data set", "ELPV, monocrystalline cells; good: defect probability 0, defective: 1"),
+            ("Split", "200 good cells learned from, all others judged; seed 0"),
+            (
+                "Extractor",
+                f"{extractor.backbone}, layers {', '.join(extractor.layers)}, "
+                f"{extractor.image_size} pixels, {extractor.precision}",
+            ),
+            (
+                "Memory bank",
+                f"{len(bank.features):,} of "
+                f"{len(bank.images) * bank.grid[0] * bank.grid[1]:,} patches "
+                f"({bank.settings.coreset_ratio:.0%}), covering radius {bank.covering_radius:.3g}",
+            ),
+            ("Image score", bank.settings.image_score),
+            ("Calibration", bank.threshold.describe()),
+            ("Time", stages),
+        ),
+        warnings=tuple(one.reason for one in (*bank.refused, *evaluation.refused)),
+        credits=(f"Images: ELPV data set, {LICENCE} ({LICENCE_URL}).", CITATION),
+    )
+
+
+def _case(evaluation: CategoryEvaluation, judged: JudgedCase) -> Case:
+    from patchbank.reports.page import Case
+
+    sample, judgement, bank = judged.sample, judged.judgement, evaluation.bank
+    pixels = decode(sample.path).pixels
+    height, width = pixels.shape[:2]
+    rate = bank.settings.false_alarm_rate
+    picture = heatmap_picture(
+        pixels,
+        place(judgement.anomaly_map, judgement.inspected_box, width, height),
+        verdict=judgement.verdict,
+        score=judgement.score,
+        threshold=bank.threshold.value,
+        map_threshold=bank.calibration.map_threshold(rate).value,
+        regions=judgement.regions,
+        p_value=judgement.p_value,
+        name=sample.name,
+    )
+    return Case(
+        name=sample.name,
+        kind=sample.kind,
+        verdict=judgement.verdict,
+        score=judgement.score,
+        picture=picture,
+        p_value=judgement.p_value,
+    )

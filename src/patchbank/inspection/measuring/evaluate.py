@@ -1,0 +1,417 @@
+"""How well a category is learned: fit on train, judge test, never tune on test."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from patchbank.datasets.catalogue import DataSet, find_dataset
+from patchbank.datasets.layout import some
+from patchbank.datasets.masks import read_mask
+from patchbank.datasets.samples import CategorySamples, Sample
+from patchbank.errors import (
+    DatasetError,
+    ImageError,
+    ParameterError,
+    PatchbankError,
+)
+from patchbank.inspection.judging.judge import Judge
+from patchbank.inspection.learning.bit_depth import settled_bit_depth
+from patchbank.inspection.learning.learn import LearnedBank, learn
+from patchbank.inspection.learning.repeats import Repeats
+from patchbank.inspection.measuring.extremes import Extremes
+from patchbank.inspection.measuring.figures import Evaluation, Failed, average
+from patchbank.inspection.settings import FitSettings
+from patchbank.inspection.verdicts import Refused, Verdict
+from patchbank.inspection.workspace import Workspace
+from patchbank.memory.scoring import place
+from patchbank.metrics import (
+    NO_IMAGE_METRICS,
+    ImageMetrics,
+    PixelMetrics,
+    PixelScores,
+    Proportion,
+    Rates,
+    image_metrics,
+    rates_at,
+)
+from patchbank.printable import counted
+from patchbank.progress import Progress, silent
+from patchbank.vision.extractor import Extractor, Refusal
+from patchbank.vision.extractor_settings import ExtractorSettings
+from patchbank.vision.images import ImageLimits
+from patchbank.vision.quantise import check_can_quantise
+
+# Images judged one at a time to tell how long that takes; one more comes first and does not count.
+_TIMED = 10
+
+# Takes the map of an image nobody labelled, (height, width) of float32, NaN where not inspected.
+MapWriter = Callable[[Sample, npt.NDArray[np.float32]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A test image and what the bank says of it, without its map."""
+
+    sample: Sample
+    verdict: Verdict
+    score: float
+    p_value: float
+
+
+@dataclass(frozen=True, eq=False)
+class CategoryEvaluation:
+    """All of an evaluation: the bank, every verdict, and the figures with their curves.
+
+    Attributes
+    ----------
+    extremes
+        The best and the worst cases, with their maps.
+    repeats
+        Test images that count in no figure, or once.
+    unread_masks
+        Why a mask could not be used, for each, so that its image does not count in `pixels`; and
+        what was done to some so that they could.
+    fit_seconds
+        From the first train image to the calibrated bank.
+    milliseconds_per_image
+        From file to verdict and map, one image at a time, all cores; the median of a few.
+    """
+
+    samples: CategorySamples
+    bank: LearnedBank
+    judged: tuple[Judged, ...]
+    refused: tuple[Refused, ...]
+    repeats: Repeats
+    image: ImageMetrics
+    rates: Rates
+    pixels: PixelMetrics | None
+    extremes: Extremes
+    unread_masks: tuple[str, ...]
+    fit_seconds: float
+    milliseconds_per_image: float | None
+    synthetic: bool = False
+
+    @property
+    def map_threshold(self) -> float:
+        """The score above which a pixel belongs to a region."""
+        rate = self.bank.settings.false_alarm_rate
+        return self.bank.calibration.map_threshold(rate).value
+
+    def scores(self, label: str) -> npt.NDArray[np.float64]:
+        """Return the (n,) scores of the images of a label."""
+        return np.array([one.score for one in self.judged if one.sample.label == label])
+
+    def summary(self) -> Evaluation:
+        """Return the figures."""
+        false_alarms, recall = self.rates.false_alarm_rate, self.rates.recall
+        remarks = [*self.samples.warnings]
+        remarks += [one.reason for one in (*self.bank.refused, *self.refused)]
+        remarks += self.repeats.remarks()
+        remarks += self.unread_masks
+        if self.bank.suspicious is not None:
+            remarks.append(self.bank.suspicious.describe("take it out of the training images"))
+        remarks += self.bank.remarks
+        return Evaluation(
+            category=self.samples.category,
+            values={
+                "image_auroc": self.image.image_auroc,
+                "average_precision": self.image.average_precision,
+                "f1_max": self.image.f1_max,
+                "false_alarm_rate": None if false_alarms is None else false_alarms.value,
+                "recall": None if recall is None else recall.value,
+                "pixel_auroc": None if self.pixels is None else self.pixels.pixel_auroc,
+                "pixel_average_precision": (
+                    None if self.pixels is None else self.pixels.pixel_average_precision
+                ),
+                "aupro": None if self.pixels is None else self.pixels.aupro,
+                "fit_seconds": self.fit_seconds,
+                "milliseconds_per_image": self.milliseconds_per_image,
+            },
+            facts={
+                "aupro_limit": None if self.pixels is None else self.pixels.fpr_limit,
+                "threshold": self.rates.threshold,
+                "requested_false_alarm_rate": self.bank.settings.false_alarm_rate,
+                "false_alarm_interval": _interval(false_alarms),
+                "recall_interval": _interval(recall),
+                "train_images": len(self.bank.images),
+                "test_good": self.image.good,
+                "test_anomalous": self.image.anomalous,
+                "test_unlabelled": sum(one.sample.label == "unknown" for one in self.judged),
+                "test_left_out": len(self.repeats),
+                "refused": len(self.bank.refused) + len(self.refused),
+                "bank_size": len(self.bank.features),
+                "center_crop": self.bank.settings.extractor.center_crop,
+                "bit_depth": self.bank.settings.extractor.bit_depth,
+            },
+            remarks=tuple(remarks),
+            synthetic=self.synthetic,
+        )
+
+
+def evaluate(
+    workspace: Workspace,
+    root: str | Path,
+    categories: Sequence[str] | None,
+    settings: FitSettings,
+    *,
+    dataset: str = "mvtec",
+    aupro_limit: float | None = None,
+    progress: Progress = silent,
+) -> Iterator[Evaluation | Failed]:
+    """Yield the figures of each category of a data set, then their average.
+
+    A category whose images cannot be used is yielded as failed and the others are done; the average
+    is over those that were done, and is left out where none was. Nothing is stored: no bank in use
+    is replaced.
+
+    Raises
+    ------
+    DatasetError
+        If the folders are not laid out as expected, before any work is done.
+    ParameterError, UnknownBackboneError, UnknownLayerError, WeightsError, MissingExtraError
+        If the settings cannot be used for any category, before any work is done.
+    """
+    found = find_dataset(dataset)
+    limit = checked_aupro_limit(aupro_limit, found)
+    all_samples = load_categories(found, root, categories, progress=progress)
+    check_extractor(workspace, settings.extractor)
+    summaries = []
+    for samples in all_samples:
+        try:
+            summary = evaluate_category(
+                workspace,
+                samples,
+                settings,
+                aupro_limit=limit,
+                synthetic=found.is_synthetic(root, samples),
+                progress=progress,
+            ).summary()
+        except PatchbankError as error:
+            yield Failed.because(samples.category, error)
+            continue
+        summaries.append(summary)
+        yield summary
+    if summaries:
+        yield average(summaries)
+
+
+def load_categories(
+    dataset: DataSet,
+    root: str | Path,
+    categories: Sequence[str] | None,
+    *,
+    progress: Progress = silent,
+) -> list[CategorySamples]:
+    """Return the samples of the named categories, or of all, each once.
+
+    All are read first, so that a mistake in the last does not cost the work on the others.
+
+    Raises
+    ------
+    DatasetError
+        If the folders are not laid out as expected, or a category is not there.
+    """
+    names = list(dict.fromkeys(categories)) if categories else dataset.list_categories(root)
+    return [dataset.load(root, name, progress=progress) for name in names]
+
+
+def checked_aupro_limit(limit: float | None, dataset: DataSet) -> float:
+    """Return the limit given, or the data set's own.
+
+    Raises
+    ------
+    ParameterError
+        If it is not in (0, 1].
+    """
+    limit = dataset.aupro_limit if limit is None else limit
+    if not 0 < limit <= 1:
+        raise ParameterError(f"the AUPRO limit is {limit}; give a rate above 0 and up to 1")
+    return limit
+
+
+def check_extractor(workspace: Workspace, settings: ExtractorSettings) -> None:
+    """Find out now what is wrong with an extractor, so that it is said once, not of each category.
+
+    Raises
+    ------
+    MissingExtraError, MissingWeightsError, WeightsError, ParameterError
+        If it cannot be made.
+    """
+    if settings.is_quantised:
+        check_can_quantise()  # its graph is made from a category's images
+    else:
+        workspace.extractor(settings)
+
+
+def evaluate_category(
+    workspace: Workspace,
+    samples: CategorySamples,
+    settings: FitSettings,
+    *,
+    aupro_limit: float = 0.3,
+    synthetic: bool = False,
+    cases: int = 0,
+    write_map: MapWriter | None = None,
+    progress: Progress = silent,
+) -> CategoryEvaluation:
+    """Learn from the train images of one category and judge its test images.
+
+    Pixel figures are computed on the original resolution, where at least one test image has a mask;
+    anomalous images without a mask, or with one that cannot be used, do not count in them. No map
+    is kept but those of the extremes.
+
+    Parameters
+    ----------
+    aupro_limit
+        False-positive rate up to which the per-region overlap is integrated.
+    synthetic
+        Whether the images were made by code, for the figures to be labelled so.
+    cases
+        How many of the best and the worst cases to keep, of each kind.
+    write_map
+        Called with the map of every image without a label.
+
+    Raises
+    ------
+    NoImagesError, DatasetError
+        If too few train images can be used, or no test image.
+    """
+
+    def in_category(stage: str, done: int, total: int) -> None:
+        progress(f"{samples.category}: {stage}", done, total)
+
+    # The brightest values may be those of defects: the images to judge count too, unlabelled.
+    settings, depth_remarks = settled_bit_depth(
+        workspace,
+        [
+            ([sample.path for sample in some_samples], [sample.name for sample in some_samples])
+            for some_samples in (samples.train, samples.test)
+        ],
+        settings,
+        in_category,
+    )
+    began = time.perf_counter()
+    bank = learn(
+        workspace,
+        [sample.path for sample in samples.train],
+        settings,
+        names=[sample.name for sample in samples.train],
+        progress=in_category,
+    )
+    bank = replace(bank, remarks=(*depth_remarks, *bank.remarks))
+    fit_seconds = time.perf_counter() - began
+    judge = Judge(bank.features, bank.settings, bank.calibration)
+    extractor = workspace.extractor(bank.settings.extractor, bank.quantised)
+    milliseconds = _milliseconds_per_image(judge, extractor, samples.test, workspace.limits)
+    pixels = PixelScores() if samples.has_masks else None
+    extremes = Extremes(cases)
+    repeats = Repeats(bank.images)
+    judged: list[Judged] = []
+    refused: list[Refused] = []
+    unread_masks: list[str] = []
+    changed_masks: dict[str, str] = {}
+    stream = extractor.extract_many(
+        [sample.path for sample in samples.test],
+        names=[sample.name for sample in samples.test],
+        limits=workspace.limits,
+        stage="judged",
+        progress=in_category,
+    )
+    for sample, result in zip(samples.test, stream, strict=True):
+        if isinstance(result, Refusal):
+            refused.append(Refused(sample.name, str(result.error)))
+            continue
+        if not repeats.counts(sample, result.image):
+            continue
+        width, height = result.image.width, result.image.height
+        judgement = judge(result.patches, width, height)
+        judged.append(Judged(sample, judgement.verdict, judgement.score, judgement.p_value))
+        extremes.add(sample, judgement)
+        unlabelled = sample.label == "unknown"
+        counts = pixels is not None and (sample.label == "good" or sample.mask is not None)
+        if not counts and not (unlabelled and write_map):
+            continue
+        full = place(judgement.anomaly_map, judgement.inspected_box, width, height)
+        if unlabelled and write_map:
+            write_map(sample, full)
+        if pixels is not None and counts:
+            try:
+                mask = (
+                    None
+                    if sample.mask is None
+                    else read_mask(
+                        sample.mask,
+                        height,
+                        width,
+                        image=sample.path,
+                        on_change=partial(changed_masks.setdefault, sample.name),
+                    )
+                )
+            except (ImageError, DatasetError) as error:
+                unread_masks.append(f"{sample.name} does not count in the pixel figures: {error}")
+                continue
+            pixels.add(full, mask)
+    if not judged:
+        reasons = [*repeats.remarks(), *(one.reason for one in refused)]
+        raise DatasetError(
+            f"not one test image of {len(samples.test)} could be judged; "
+            f"{reasons[0] if reasons else 'put images below its test folder.'}"
+        )
+    labelled = [one for one in judged if one.sample.label != "unknown"]
+    anomalous = np.array([one.sample.label == "anomalous" for one in labelled])
+    scores = np.array([one.score for one in labelled])
+    threshold = judge.threshold.value
+    return CategoryEvaluation(
+        samples=samples,
+        bank=bank,
+        judged=tuple(judged),
+        refused=tuple(refused),
+        repeats=repeats,
+        image=image_metrics(anomalous, scores) if labelled else NO_IMAGE_METRICS,
+        rates=rates_at(anomalous, scores, threshold) if labelled else Rates(threshold, None, None),
+        pixels=None if pixels is None else pixels.metrics(aupro_limit),
+        extremes=extremes,
+        unread_masks=(*unread_masks, *_remarks_on_changed(changed_masks)),
+        fit_seconds=fit_seconds,
+        milliseconds_per_image=milliseconds,
+        synthetic=synthetic,
+    )
+
+
+def _remarks_on_changed(changed: Mapping[str, str]) -> list[str]:
+    remarks = []
+    for change, text in (
+        ("scaled", "of another size than their image were scaled to it, by the nearest pixel"),
+        ("turned", "that lie as their image is stored were turned upright with it"),
+    ):
+        names = [name for name, done in changed.items() if done == change]
+        if names:
+            remarks.append(f"{counted(len(names), 'mask')} {text}: {some(names)}")
+    return remarks
+
+
+def _milliseconds_per_image(
+    judge: Judge, extractor: Extractor, test: Sequence[Sample], limits: ImageLimits
+) -> float | None:
+    """Return how long one image takes, from file to verdict and map; the median of a few."""
+    times = []
+    for sample in test[: _TIMED + 1]:
+        began = time.perf_counter()
+        try:
+            extraction = extractor.extract_one(sample.path, name=sample.name, limits=limits)
+        except ImageError:
+            continue  # reported where all are judged
+        judge(extraction.patches, extraction.image.width, extraction.image.height)
+        times.append(1e3 * (time.perf_counter() - began))
+    return float(np.median(times[1:])) if len(times) > 1 else None
+
+
+def _interval(proportion: Proportion | None) -> list[float] | None:
+    return None if proportion is None else [proportion.low, proportion.high]

@@ -1,0 +1,1 @@
+"""The embedded PostgreSQL: installed, started, shared by processes, stopped when idle."""

@@ -1,0 +1,471 @@
+"""The PostgreSQL that comes with the installation: started on demand, shared, stopping by itself.
+
+Everything lies in ``<home>/postgres``:
+
+- ``data``: the database, made by initdb under another name and renamed when complete;
+- ``socket``: the server's socket; nobody but the server's account (and root) can enter;
+- ``start.lock``: held by whoever starts, stops or is just connecting, so that these never mix;
+- ``server.lock``: held by the server's processes themselves, so that it tells truly whether one of
+  them lives, after any kill and across containers;
+- ``keeper.lock``: held by the keeper, the small process that stops an idle server, and its number;
+- ``reserve``: room on the disk for a start after the disk was full;
+- ``server.log``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+
+from patchbank.errors import DiskFullError, EmbeddedServerError
+from patchbank.links import resolve_trusted
+from patchbank.settings import usable_cores
+from patchbank.store.embedded.accounts import Account, check_entry, let_reach, name_of_current
+from patchbank.store.embedded.processes import spawn_detached
+from patchbank.store.embedded.programs import SETTINGS, find_programs, initialise
+from patchbank.store.embedded.reserve import (
+    LEAST_RESERVE_BYTES,
+    RESERVE,
+    lay_aside,
+    release,
+    tidy_up,
+)
+from patchbank.store.embedded.room import (
+    LIMITS_OF_SHARED_MEMORY,
+    Room,
+    complains_of_disk,
+    complains_of_memory,
+    free_bytes,
+    log_bytes,
+    log_settings,
+    room_of,
+)
+from patchbank.store.embedded.site import DATA, FOLDER, LOG, Site, open_site
+from patchbank.store.embedded.socket_folder import PORT, SocketFolder
+
+ROLE = "patchbank"
+DATABASE = "postgres"
+KEEPER_APPLICATION = "patchbank keeper"
+
+# Crash recovery replays at most max_wal_size, which a slow disk may take minutes for.
+_START_SECONDS = 300.0
+_STOP_SECONDS = 120.0
+# What initdb writes, the first tables, and a log of two segments.
+_NEW_DATABASE_BYTES = 62 * 2**20
+_UNFINISHED = "data.new"
+_MAX_LOG_BYTES = 5_000_000
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class EmbeddedStatus:
+    """What is known of an embedded server without starting it.
+
+    Attributes
+    ----------
+    running
+        Whether a process of the server lives.
+    pid, keeper_pid
+        Process ids of the server and of its keeper, where known.
+    folder
+        The folder of everything.
+    size_bytes
+        Size of the database's files.
+    """
+
+    running: bool
+    pid: int | None
+    keeper_pid: int | None
+    folder: Path
+    size_bytes: int
+
+
+class EmbeddedServer:
+    """The server of one home folder, as seen by one process.
+
+    Parameters
+    ----------
+    home
+        The home folder; made when missing.
+    idle_minutes
+        Minutes without a client after which the server stops. The server keeps the value of the
+        process that started its keeper.
+    """
+
+    def __init__(self, home: Path, *, idle_minutes: float = 10.0) -> None:
+        with self._explained(home):
+            self.home = resolve_trusted(home.expanduser())
+        self.folder = self.home / FOLDER
+        self.data = self.folder / DATA
+        self.log = self.folder / LOG
+        self._socket = SocketFolder(self.folder / "socket")
+        self._idle_minutes = idle_minutes
+
+    def connect(self, connect: Callable[[str], T]) -> T:
+        """Start the server unless it runs, and return ``connect(conninfo)``.
+
+        The connection is made under the lock that a stop needs too: a server is never stopped
+        under a client that is just coming in.
+
+        Raises
+        ------
+        EmbeddedServerError
+            When the server cannot be started or belongs to another user.
+        DiskFullError
+            When there is no space for the database.
+        """
+        with self._site_made() as site:
+            with site.lock("start.lock"):
+                # Before there is a connection, which a refused lock would leave open.
+                kept = site.lock("keeper.lock").is_held()
+                connection = self._connect(connect, site)
+                if not kept:
+                    self._ensure_keeper(site)
+            if site.is_short:
+                self._tidy_up(site)
+            return connection
+
+    def make_room(self) -> None:
+        """Give the disk back what a transaction wrote that failed because the disk was full.
+
+        The reserve is lent to this, and taken again if there is room then.
+        """
+        with self.reserve_lent():
+            pass
+
+    @contextlib.contextmanager
+    def reserve_lent(self) -> Iterator[None]:
+        """Lend the reserve's room, as to what gives more of it back, and see that the server runs.
+
+        It is tidied up afterwards, and the reserve taken again if there is room then.
+        """
+        with self._site() as site:
+            if site is None:
+                yield
+                return
+            release(site)
+            site.is_short = True
+            with site.lock("start.lock"):
+                self._connect(lambda address: psycopg.connect(address), site).close()
+            try:
+                yield
+            finally:
+                self._tidy_up(site)
+
+    def stop(self) -> bool:
+        """Stop the server, clients or not; say whether one was running.
+
+        Raises
+        ------
+        EmbeddedServerError
+            When it belongs to another user or does not stop.
+        """
+        with self._site() as site:
+            if site is None:
+                return False
+            with site.lock("start.lock"):
+                stopped = self._stop(site)
+            # It notices by itself; waiting makes "stopped" mean that nothing is left.
+            with contextlib.suppress(TimeoutError):
+                keeper = site.lock("keeper.lock")
+                keeper.acquire(timeout=5.0)
+                keeper.release()
+            return stopped
+
+    def stop_if(self, idle: Callable[[], bool]) -> bool:
+        """Stop the server if `idle` still says so once nobody can come in; say whether it did."""
+        with self._site() as site:
+            if site is None:
+                return False
+            with site.lock("start.lock"):
+                return idle() and self._stop(site)
+
+    def is_running(self) -> bool:
+        """Say whether a process of the server lives."""
+        with self._site() as site:
+            return site is not None and site.lock("server.lock").is_held()
+
+    def status(self) -> EmbeddedStatus:
+        """Return what is known without starting anything.
+
+        Raises
+        ------
+        EmbeddedServerError
+            When the folder belongs to another user.
+        """
+        running = False
+        pid = keeper_pid = None
+        size = 0
+        with self._site() as site:
+            if site is not None:
+                running = site.lock("server.lock").is_held()
+                pid = site.pid() if running else None
+                keeper_pid = site.keeper_pid()
+                size = site.size()
+        return EmbeddedStatus(
+            running=running,
+            pid=pid,
+            keeper_pid=keeper_pid,
+            folder=self.folder,
+            size_bytes=size,
+        )
+
+    def room(self) -> Room:
+        """Return what is free on the server's disk, and how much of that its log needs.
+
+        Nothing is started or made: a fit asks this before it begins, and what it saves may take
+        ``free - reserve`` bytes.
+
+        Raises
+        ------
+        EmbeddedServerError
+            When the disk cannot be asked.
+        """
+        with self._explained(self.home):
+            return room_of(self.data, self.data / "pg_wal")
+
+    def log_says_disk_full(self) -> bool:
+        """Say whether the end of the server's log complains about a full disk."""
+        with self._site() as site:
+            return site is not None and complains_of_disk(site.log_since())
+
+    def conninfo(self) -> str:
+        """Return how to connect to a running server.
+
+        Raises
+        ------
+        EmbeddedServerError, UnsafePathError
+            When something of another's is where its socket should be.
+        """
+        return make_conninfo(
+            host=self._socket.address(), port=PORT, user=ROLE, dbname=DATABASE, sslmode="disable"
+        )
+
+    def _tidy_up(self, site: Site) -> None:
+        tidy_up(self.conninfo())
+        lay_aside(site)
+
+    # What follows runs under start.lock.
+
+    def _connect(self, connect: Callable[[str], T], site: Site) -> T:
+        deadline = time.monotonic() + _START_SECONDS
+        alive = site.lock("server.lock")
+        while True:
+            if not alive.is_held():
+                self._start(site)
+                if not site.is_short:
+                    lay_aside(site)
+            try:
+                return connect(self.conninfo())
+            except psycopg.OperationalError as error:
+                reason = str(error)
+                starting_or_stopping = "the database system is" in reason
+                if "FATAL" in reason and not starting_or_stopping:
+                    raise
+                if time.monotonic() > deadline:
+                    raise EmbeddedServerError(
+                        f"the embedded database in {self.home} does not answer; "
+                        f"see {self.log}, or end it with `patchbank database stop`"
+                    ) from error
+                if not self._socket.has_socket() and site.is_ready():
+                    # It serves those who are connected, but nobody can reach it any more.
+                    self._stop(site)
+            time.sleep(0.01)
+
+    def _start(self, site: Site) -> None:
+        try:
+            with self._explained(self.home):
+                self._start_once(site)
+        except DiskFullError:
+            if not release(site):
+                raise
+            site.is_short = True
+            self._start_once(site)
+
+    def _start_once(self, site: Site) -> None:
+        if (version := site.version()) is None:
+            self._create(site)
+            version = site.version()
+        account = site.account
+        programs = find_programs(version, self.home)
+        let_reach(account, [programs / "postgres", *self._by_path(account)])
+        alive = site.lock("server.lock")
+        if not alive.try_acquire():
+            return
+        try:
+            self._clear_leftovers(site)
+            if site.log_size() > _MAX_LOG_BYTES:
+                site.folder.remove(LOG)
+            position = site.log_size()
+            # It is laid aside when the server lives already, whom a refusal would leave alone.
+            site.folder.look(RESERVE)
+            command = [str(programs / "postgres"), "-D", name_of_current(self.data, account)]
+            with site.data() as data, site.folder.appending(LOG, account) as log:
+                data.refuse_pipes()
+                written = log_bytes(data.name_for_children / "pg_wal")
+                settings = SETTINGS | log_settings(free_bytes(data.descriptor), written)
+                # Beside the one who builds an index; PostgreSQL's own default is 2.
+                builders = min(2, usable_cores() - 1)
+                settings["max_parallel_maintenance_workers"] = str(builders)
+                command += [f"--{name}={value}" for name, value in settings.items()]
+                spawn_detached(
+                    command,
+                    log=log,
+                    account=account,
+                    descriptors=[alive.descriptor],
+                    folder=data.name_for_children,
+                )
+        finally:
+            alive.release()
+        deadline = time.monotonic() + _START_SECONDS
+        while not site.is_ready():
+            if not alive.is_held():
+                self._explain_end(site.log_since(position), "the embedded database did not start")
+            if time.monotonic() > deadline:
+                raise EmbeddedServerError(
+                    f"the embedded database in {self.home} is still starting; see {self.log}"
+                )
+            time.sleep(0.003)
+
+    def _create(self, site: Site) -> None:
+        """Make an empty database; a half-made one never gets the name that counts."""
+        account = site.account
+        programs = find_programs(None, self.home)
+        check_entry(account)
+        if free_bytes(site.folder.descriptor) < _NEW_DATABASE_BYTES + LEAST_RESERVE_BYTES:
+            raise _disk_full(
+                self.home,
+                "an embedded database takes "
+                f"{(_NEW_DATABASE_BYTES + LEAST_RESERVE_BYTES) / 1e6:.0f} MB to begin with",
+            )
+        let_reach(account, [programs / "initdb", *self._by_path(account)])
+        site.folder.remove_folder(_UNFINISHED, account)
+        with site.folder.make(_UNFINISHED, account) as unfinished:
+            made = initialise(programs, unfinished.name_for_children, role=ROLE, account=account)
+        if made.returncode != 0:
+            site.folder.remove_folder(_UNFINISHED, account)
+            self._explain_end(made.stderr, "the embedded database could not be made")
+        site.folder.rename(_UNFINISHED, DATA)
+
+    def _clear_leftovers(self, site: Site) -> None:
+        """Remove what a killed server left; we hold server.lock, so none of its processes lives."""
+        self._socket.renew(site)
+        pid = site.pid()
+        if pid is not None and not self._is_our_server(pid):
+            # The number may by now be another process's, which PostgreSQL takes for a server.
+            with site.data() as data:
+                data.remove("postmaster.pid")
+
+    def _stop(self, site: Site) -> bool:
+        alive = site.lock("server.lock")
+        if not alive.is_held():
+            return False
+        deadline = time.monotonic() + _STOP_SECONDS
+        pid = site.pid()
+        if pid is not None and self._is_our_server(pid):
+            # "Fast": roll back, write a checkpoint, end.
+            os.kill(pid, signal.SIGINT)
+        while alive.is_held():
+            if time.monotonic() > deadline:
+                raise EmbeddedServerError(
+                    f"the embedded database in {self.home} did not stop within "
+                    f"{_STOP_SECONDS:.0f} s; see {self.log}"
+                )
+            time.sleep(0.005)
+        self._socket.remove_link()
+        return True
+
+    def _ensure_keeper(self, site: Site) -> None:
+        lock = site.lock("keeper.lock")
+        if not sys.executable or not lock.try_acquire():
+            return
+        try:
+            # The keeper before this one has left its number there.
+            os.ftruncate(lock.descriptor, 0)
+            spawn_detached(
+                [sys.executable, "-P", "-m", "patchbank.store.embedded.keeper", str(self.home),
+                 repr(60.0 * self._idle_minutes), str(lock.descriptor)],
+                log=subprocess.DEVNULL,
+                # As ourselves: it must reach the installation and this folder, as we do.
+                account=Account(site.account.uid, site.account.gid, switch=False),
+                descriptors=[lock.descriptor],
+                folder=Path("/"),
+            )  # fmt: skip
+        finally:
+            lock.release()
+
+    def _by_path(self, account: Account) -> list[Path]:
+        """Return what the account must reach by its path: nothing where it has another name."""
+        named = name_of_current(self.data, account)
+        return [self.folder] if named == str(self.data) else []
+
+    @contextlib.contextmanager
+    def _site(self) -> Iterator[Site | None]:
+        """Lend the server's folder, None where there is none."""
+        with self._explained(self.home), open_site(self.home, make=False) as site:
+            yield site
+
+    @contextlib.contextmanager
+    def _site_made(self) -> Iterator[Site]:
+        """Lend the server's folder, made if need be."""
+        with self._explained(self.home), open_site(self.home, make=True) as site:
+            assert site is not None
+            yield site
+
+    def _is_our_server(self, pid: int) -> bool:
+        import psutil
+
+        try:
+            process = psutil.Process(pid)
+            return process.name() == "postgres" and Path(process.cwd()) == self.data
+        except psutil.NoSuchProcess:
+            return False
+        except psutil.AccessDenied:
+            return True
+
+    def _explain_end(self, output: str, what: str) -> None:
+        if complains_of_disk(output):
+            raise _disk_full(self.home, what)
+        telling = [
+            line.strip()
+            for line in output.splitlines()
+            if re.search(r"FATAL|PANIC|error:|could not", line)
+        ]
+        if memory := [line for line in telling if complains_of_memory(line)]:
+            what += f" for want of shared memory ({LIMITS_OF_SHARED_MEMORY})"
+        reason = (memory or telling or ["it ended without a word"])[-1]
+        raise EmbeddedServerError(f"{what} in {self.home}: {reason} (log: {self.log})")
+
+    @contextlib.contextmanager
+    def _explained(self, home: Path) -> Iterator[None]:
+        """Turn the operating system's refusals into errors that say what to do."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise _disk_full(home, "the embedded database cannot be used") from error
+            raise EmbeddedServerError(
+                f"the embedded database in {home} cannot be used: {error.strerror or error} "
+                f"({error.filename or home}); check it or set another PATCHBANK_HOME"
+            ) from error
+
+
+def _disk_full(home: Path, what: str) -> DiskFullError:
+    return DiskFullError(
+        f"no space left on the disk of {home}: {what}; free some space there "
+        "or set PATCHBANK_HOME to another disk"
+    )

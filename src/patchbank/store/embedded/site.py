@@ -1,0 +1,127 @@
+"""The open folder of an embedded server, and the account that works there."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from patchbank.store.embedded.accounts import Account, account_for
+from patchbank.store.embedded.folders import Folder
+from patchbank.store.embedded.locks import FileLock
+
+FOLDER = "postgres"
+DATA = "data"
+LOG = "server.log"
+
+
+class Site:
+    """A server's open folder and the account that runs the server."""
+
+    def __init__(self, folder: Folder, account: Account) -> None:
+        self.folder = folder
+        self.account = account
+        # Whether the reserve was given away, so that what is there must be tidied up first.
+        self.is_short = False
+
+    def lock(self, name: str) -> FileLock:
+        """Return one of the server's locks."""
+        return FileLock(
+            self.folder.path / name, owner=self.account.owner, within=self.folder.descriptor
+        )
+
+    @contextlib.contextmanager
+    def data(self) -> Iterator[Folder]:
+        """Lend the open data folder.
+
+        Raises
+        ------
+        FileNotFoundError
+            When there is no database yet.
+        """
+        with self.folder.inner(DATA, self.account) as data:
+            yield data
+
+    def version(self) -> int | None:
+        """Return which PostgreSQL made the database, None where there is none."""
+        return self._number("PG_VERSION")
+
+    def pid(self) -> int | None:
+        """Return the process that the server's file names, dead or alive."""
+        return self._number("postmaster.pid")
+
+    def is_ready(self) -> bool:
+        """Say whether the server says that it takes connections."""
+        lines = self._lines("postmaster.pid")
+        return len(lines) > 7 and lines[7].strip() == "ready"
+
+    def keeper_pid(self) -> int | None:
+        """Return the process of the keeper, None where none lives."""
+        if not self.lock("keeper.lock").is_held():
+            return None
+        try:
+            return int(self.folder.read("keeper.lock") or b"")
+        except ValueError:
+            return None
+
+    def size(self) -> int:
+        """Return the bytes of the database's files."""
+        try:
+            with self.data() as data:
+                return data.size()
+        except FileNotFoundError:
+            return 0
+
+    def log_size(self) -> int:
+        """Return the bytes of the server's log of what it says."""
+        found = self.folder.look(LOG)
+        return 0 if found is None else found.st_size
+
+    def log_since(self, position: int | None = None) -> str:
+        """Return what the server said after a position, or the last 8 kB of what it said."""
+        said = self.folder.read(LOG, start=position) or b""
+        return (said if position is not None else said[-8192:]).decode(errors="replace")
+
+    def _number(self, name: str) -> int | None:
+        try:
+            return int(self._lines(name)[0])
+        except (IndexError, ValueError):
+            return None
+
+    def _lines(self, name: str) -> list[str]:
+        try:
+            with self.data() as data:
+                content = data.read(name)
+        except FileNotFoundError:
+            return []
+        return (content or b"").decode(errors="replace").splitlines()
+
+
+@contextlib.contextmanager
+def open_site(home: Path, *, make: bool) -> Iterator[Site | None]:
+    """Lend the server's folder of a resolved home; None where there is none, unless it is made.
+
+    Raises
+    ------
+    EmbeddedServerError, UnsafePathError
+        When the folder belongs to another user, or is a link.
+    OSError
+        When it cannot be made or opened.
+    """
+    try:
+        above = Folder.open(home, make=make)
+    except (FileNotFoundError, NotADirectoryError):
+        if make:
+            raise
+        yield None
+        return
+    with above:
+        found = above.look(FOLDER)
+        if found is None and not make:
+            yield None
+            return
+        account = account_for(home, folder=found, above=above.status)
+        opened = above.make(FOLDER, account) if make else above.inner(FOLDER, account)
+    with opened:
+        # Nothing in it yet, and perhaps not given to the account: it is left as it is.
+        yield None if not make and opened.is_empty() else Site(opened, account)
