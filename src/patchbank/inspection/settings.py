@@ -19,6 +19,8 @@ DEFAULT_SCORE: ScoreMethod = "top1percent"
 SMOOTHING_SIGMA = 4.0
 
 _LARGEST_SIGMA = 1000
+# Pixels of a thumbnail's longer side: what a gallery shows.
+THUMBNAIL_SIDE = 160
 
 
 @dataclass(frozen=True)

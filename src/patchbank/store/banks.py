@@ -31,12 +31,13 @@ from patchbank.store.categories import (
     unknown_category,
 )
 from patchbank.store.copying import RowLayout
+from patchbank.store.indexes import Indexes
 from patchbank.store.new_bank import NewBank, NewImage
 from patchbank.store.notices import announce
 
 if TYPE_CHECKING:
-    from patchbank.store.database import Database
     from patchbank.store.migrate import Connection
+    from patchbank.store.sessions import Sessions
 
 
 # A connection that is lost sooner was cut; later, the server was silent.
@@ -121,8 +122,9 @@ class BankVersion:
 class Banks:
     """The banks of a database."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+        self._indexes = Indexes(sessions)
         self._queries = queries.load("banks")
 
     def save(
@@ -161,8 +163,8 @@ class Banks:
             When it could not be saved; then nothing was changed.
         """
         category = checked_category_name(category)
-        self._database.check_room(bytes_of(bank))
-        with self._database.connection(long=True) as connection:
+        self._sessions.check_room(bytes_of(bank))
+        with self._sessions.connection(long=True) as connection:
             category_id = lock_category(connection, category)
             key = {"category_id": category_id}
             active = connection.execute(self._queries["active_of"], key).fetchone()
@@ -200,7 +202,7 @@ class Banks:
                 {"version": version, "images": len(bank.images), "patches": len(bank.features)},
             )
             announce(connection, category, version)
-        self._database.indexes.drop_retired(category_id, version)
+        self._indexes.drop_retired(category_id, version)
         return version
 
     def active(self, category: str, *, patches: bool = True) -> StoredBank:
@@ -211,7 +213,7 @@ class Banks:
         UnknownCategoryError, NotFittedError
             When there is no such category, or no bank in it.
         """
-        with self._database.connection(long=True, snapshot=True) as connection:
+        with self._sessions.connection(long=True, snapshot=True) as connection:
             category_id, version = active_bank(connection, category)
             return self._read(connection, category, category_id, version, patches)
 
@@ -223,7 +225,7 @@ class Banks:
         UnknownCategoryError, NotFittedError
             When there is no such category, or no bank in it.
         """
-        with self._database.connection(long=True, snapshot=True) as connection:
+        with self._sessions.connection(long=True, snapshot=True) as connection:
             category_id, version = active_bank(connection, category)
             stored = self._read(connection, category, category_id, version, patches=True)
             key = {"category_id": category_id, "version": version}
@@ -238,7 +240,7 @@ class Banks:
         UnknownCategoryError, NotFittedError
             When there is no such category, or no bank in it.
         """
-        with self._database.connection() as connection:
+        with self._sessions.connection() as connection:
             return active_bank(connection, category)[1]
 
     def active_key(self, category: str) -> tuple[int, int]:
@@ -254,13 +256,13 @@ class Banks:
         """
         begun = time.monotonic()
         try:
-            with self._database.statement() as connection:
+            with self._sessions.statement() as connection:
                 return active_bank(connection, category)
         except DatabaseUnreachableError:
             if time.monotonic() - begun > _CUT_SECONDS:
                 raise
         # The server was ending just then: a question may be asked again, of the one that follows.
-        with self._database.statement() as connection:
+        with self._sessions.statement() as connection:
             return active_bank(connection, category)
 
     def history(self, category: str) -> list[BankVersion]:
@@ -271,7 +273,7 @@ class Banks:
         UnknownCategoryError
             When there is no such category.
         """
-        with self._database.connection() as connection:
+        with self._sessions.connection() as connection:
             rows = connection.execute(
                 self._queries["history"], {"category_id": find_category(connection, category)}
             ).fetchall()

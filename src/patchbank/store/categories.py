@@ -13,11 +13,12 @@ from psycopg.types.json import Jsonb
 from patchbank.errors import ParameterError, UnknownCategoryError
 from patchbank.spelling import composed, nearest
 from patchbank.store import queries
+from patchbank.store.indexes import Indexes
 from patchbank.store.notices import announce
 
 if TYPE_CHECKING:
-    from patchbank.store.database import Database
     from patchbank.store.migrate import Connection
+    from patchbank.store.sessions import Sessions
 
 MAX_NAME_LENGTH = 100
 
@@ -49,13 +50,14 @@ class Forgotten:
 class Categories:
     """The categories of a database."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+        self._indexes = Indexes(sessions)
         self._queries = queries.load("categories")
 
     def list(self) -> list[Category]:
         """Return all categories by name."""
-        with self._database.connection() as connection:
+        with self._sessions.connection() as connection:
             rows = connection.execute(self._queries["list"], {"name": None}).fetchall()
         return [_category(row) for row in rows]
 
@@ -67,7 +69,7 @@ class Categories:
         UnknownCategoryError
             When it does not exist.
         """
-        with self._database.connection() as connection:
+        with self._sessions.connection() as connection:
             row = connection.execute(self._queries["list"], {"name": composed(name)}).fetchone()
             if row is None:
                 raise unknown_category(connection, name)
@@ -81,13 +83,12 @@ class Categories:
         UnknownCategoryError
             When it does not exist.
         """
-        category_id, forgotten = self._database.removing(lambda: self._forget(name))
-        indexes = self._database.indexes
-        self._database.removing(lambda: indexes.drop_retired(category_id, None))
+        category_id, forgotten = self._sessions.removing(lambda: self._forget(name))
+        self._sessions.removing(lambda: self._indexes.drop_retired(category_id, None))
         return forgotten
 
     def _forget(self, name: str) -> tuple[int, Forgotten]:
-        with self._database.connection(long=True) as connection:
+        with self._sessions.connection(long=True) as connection:
             name = composed(name)
             found = connection.execute(self._queries["lock_to_forget"], {"name": name}).fetchone()
             if found is None:

@@ -17,7 +17,7 @@ from patchbank.store.categories import add_event, find_category
 from patchbank.store.indexes import OPERATORS, Metric
 
 if TYPE_CHECKING:
-    from patchbank.store.database import Database
+    from patchbank.store.sessions import Sessions
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,8 +85,8 @@ class SimilarDefect:
 class Defects:
     """The defects of a database."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
         self._queries = queries.load("defects")
 
     def add(self, category: str, extractor_fingerprint: str, defects: Sequence[NewDefect]) -> None:
@@ -102,7 +102,7 @@ class Defects:
         UnknownCategoryError, NotFittedError
             When there is no such category, or no bank in it.
         """
-        with self._database.connection() as connection:
+        with self._sessions.connection() as connection:
             category_id, _ = active_bank(connection, category)
             for defect in defects:
                 connection.execute(
@@ -139,7 +139,7 @@ class Defects:
         UnknownCategoryError
             When there is no such category.
         """
-        with self._database.connection() as connection:
+        with self._sessions.connection() as connection:
             rows = connection.execute(
                 self._queries["list"], {"category_id": find_category(connection, category)}
             ).fetchall()
@@ -155,10 +155,10 @@ class Defects:
         UnknownCategoryError, ParameterError
             When there is no such category, or a name is none of a defect; then all stay.
         """
-        return self._database.removing(lambda: self._remove(category, names, synthetic))
+        return self._sessions.removing(lambda: self._remove(category, names, synthetic))
 
     def _remove(self, category: str, names: Sequence[str], synthetic: bool) -> list[str]:
-        with self._database.connection() as connection:
+        with self._sessions.connection() as connection:
             category_id = find_category(connection, category)
             rows = connection.execute(
                 self._queries["remove"],
@@ -187,7 +187,7 @@ class Defects:
         ParameterError
             When another extractor than the bank's has made it.
         """
-        with self._database.connection() as connection:
+        with self._sessions.connection() as connection:
             row = connection.execute(
                 self._queries["embedding"],
                 {"category_id": category_id, "version": version, "name": name},
@@ -209,7 +209,7 @@ class Defects:
         UnknownCategoryError, ParameterError
             When the category or the defect is not there.
         """
-        with self._database.connection() as connection:
+        with self._sessions.connection() as connection:
             row = connection.execute(
                 self._queries["thumbnail"],
                 {"category_id": find_category(connection, category), "name": name},
@@ -235,7 +235,7 @@ class Defects:
         """
         query = np.asarray(embedding, np.float32)
         shift = None if offset is None else offset.tolist()
-        with self._database.connection() as connection:
+        with self._sessions.connection() as connection:
             rows = connection.execute(
                 queries.compose(self._queries["similar"], operator=OPERATORS[metric]),
                 {
@@ -250,7 +250,7 @@ class Defects:
 
     def counts(self, category_id: int, version: int) -> tuple[int, int]:
         """Return how many defects are recorded, and how many of them the bank can compare."""
-        with self._database.statement() as connection:
+        with self._sessions.statement() as connection:
             row = connection.execute(
                 self._queries["counts"], {"category_id": category_id, "version": version}
             ).fetchone()

@@ -16,7 +16,7 @@ from patchbank.store.categories import find_category
 from patchbank.store.indexes import HnswIndex, Metric, nearest_rows
 
 if TYPE_CHECKING:
-    from patchbank.store.database import Database
+    from patchbank.store.sessions import Sessions
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ class SimilarImage:
 class Images:
     """The images of a database."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
         self._queries = queries.load("images")
 
     def similar(
@@ -105,7 +105,7 @@ class Images:
         query = np.asarray(embedding, np.float32)
         shift = None if offset is None else offset.tolist()
         parameters = {**key, "embedding": query.tolist(), "offset": shift}
-        with self._database.connection() as connection:
+        with self._sessions.connection() as connection:
             rows = nearest_rows(connection, self._queries, metric, index, parameters, top)
             expected = (
                 bool(rows)
@@ -121,7 +121,7 @@ class Images:
         self, category_id: int, version: int, name: str
     ) -> npt.NDArray[np.float32] | None:
         """Return a reference image's centred embedding, float32 (e,); None where it is no such."""
-        with self._database.statement() as connection:
+        with self._sessions.statement() as connection:
             row = connection.execute(
                 self._queries["embedding"],
                 {"category_id": category_id, "version": version, "name": name},
@@ -132,7 +132,7 @@ class Images:
         self, category_id: int, version: int, sha256: str, pixels_sha256: str
     ) -> list[str]:
         """Return the names of the reference images of the same file or the same pixels."""
-        with self._database.statement() as connection:
+        with self._sessions.statement() as connection:
             rows = connection.execute(
                 self._queries["names_of_content"],
                 {"category_id": category_id, "version": version, "sha256": sha256,
@@ -142,7 +142,7 @@ class Images:
 
     def names_like(self, category_id: int, version: int, ending: str) -> list[str]:
         """Return names of up to three reference images that end like that."""
-        with self._database.statement() as connection:
+        with self._sessions.statement() as connection:
             rows = connection.execute(
                 self._queries["names_like"],
                 {"category_id": category_id, "version": version, "ending": ending},
@@ -153,7 +153,7 @@ class Images:
         self, category_id: int, version: int, positions: Sequence[int]
     ) -> list[tuple[str, npt.NDArray[np.float32]]]:
         """Return names and embeddings of the reference images at these positions."""
-        with self._database.statement() as connection:
+        with self._sessions.statement() as connection:
             rows = connection.execute(
                 self._queries["sample"],
                 {"category_id": category_id, "version": version, "positions": list(positions)},
@@ -168,7 +168,7 @@ class Images:
         UnknownCategoryError, ImageError
             When the category or the image is not there.
         """
-        with self._database.connection() as connection:
+        with self._sessions.connection() as connection:
             row = connection.execute(
                 self._queries["get"],
                 {"category_id": find_category(connection, category), "name": name},
@@ -185,7 +185,7 @@ class Images:
         UnknownCategoryError, ImageError
             When the category or the image is not there.
         """
-        with self._database.connection() as connection:
+        with self._sessions.connection() as connection:
             row = connection.execute(
                 self._queries["thumbnail"],
                 {"category_id": find_category(connection, category), "image_id": image_id},

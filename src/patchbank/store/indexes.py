@@ -20,8 +20,8 @@ from patchbank.store import queries
 from patchbank.store.migrate import limits_of, quoted
 
 if TYPE_CHECKING:
-    from patchbank.store.database import Database
     from patchbank.store.migrate import Connection
+    from patchbank.store.sessions import Sessions
 
 Metric = Literal["cosine", "l2"]
 Indexed = Literal["images", "patches"]
@@ -143,13 +143,13 @@ class StoredIndex:
 class Indexes:
     """The HNSW indexes of a database."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
         self._queries = queries.load("indexes")
 
     def of_category(self, category_id: int) -> list[StoredIndex]:
         """Return all indexes of a category, of any of its versions, unfinished ones too."""
-        with self._database.statement() as connection:
+        with self._sessions.statement() as connection:
             return self._list(connection, category_id)
 
     def find(self, category_id: int, version: int, on: Indexed, metric: Metric) -> HnswIndex | None:
@@ -197,14 +197,14 @@ class Indexes:
         """Keep the recall that was measured with the index, if it is still there."""
         # Where a fit dropped it meanwhile there is nothing to describe.
         with (
-            self._database.statement() as connection,
+            self._sessions.statement() as connection,
             contextlib.suppress(errors.UndefinedTable),
         ):
             self._describe(connection, index)
 
     def drop(self, category_id: int, on: Indexed | None = None) -> list[HnswIndex]:
         """Remove a category's indexes and return which."""
-        return self._database.removing(lambda: self._drop_of(category_id, on))
+        return self._sessions.removing(lambda: self._drop_of(category_id, on))
 
     def _drop_of(self, category_id: int, on: Indexed | None) -> list[HnswIndex]:
         with self._alone(category_id) as connection:
@@ -268,7 +268,7 @@ class Indexes:
         statement = queries.compose(
             self._queries["create"],
             concurrently=self._concurrently,
-            extension=quoted(self._database.extension_schema),
+            extension=quoted(self._sessions.extension_schema),
             name=index.name,
             table=table,
             column=column,
@@ -288,14 +288,14 @@ class Indexes:
                     wait([building], timeout=_POLL_SECONDS)
                 building.result()
             except errors.NumericValueOutOfRange as error:
-                if not self._database.pooled:
+                if not self._sessions.pooled:
                     self._drop(connection, index)
                 raise ParameterError(_out_of_range(index)) from error
             except BaseException:
                 while not building.done():
                     connection.cancel_safe()
                     wait([building], timeout=_POLL_SECONDS)
-                if not self._database.pooled:
+                if not self._sessions.pooled:
                     # Outside a transaction PostgreSQL leaves an unfinished index.
                     with contextlib.suppress(psycopg.OperationalError):
                         self._drop(connection, index)
@@ -303,21 +303,21 @@ class Indexes:
         progress(stage, rows, rows)
 
     def _tuples_done(self, pid: int) -> int:
-        if self._database.pooled:
+        if self._sessions.pooled:
             # Asking would take another of the pooler's sessions, which are few.
             return 0
-        with self._database.statement() as connection:
+        with self._sessions.statement() as connection:
             row = connection.execute(self._queries["progress"], {"pid": pid}).fetchone()
         return 0 if row is None else int(row[0])
 
     @property
     def _concurrently(self) -> str:
-        return "" if self._database.pooled else "concurrently"
+        return "" if self._sessions.pooled else "concurrently"
 
     @contextlib.contextmanager
     def _alone(self, category_id: int, **settings: str) -> Iterator[Connection]:
         """Keep others from the category's indexes: an index being built looks like a broken one."""
-        pooled = self._database.pooled
+        pooled = self._sessions.pooled
         key = {"key": category_id % 2**31}
         with self._outside(**settings) as connection:
             lock = self._queries["lock_in_transaction" if pooled else "lock"]
@@ -339,13 +339,13 @@ class Indexes:
         Building beside others cannot be part of a transaction, so the session is set, and given
         back as it was. A pooler's sessions are not ours to set: there it is one transaction.
         """
-        if self._database.pooled:
-            with self._database.connection(long=True) as connection:
+        if self._sessions.pooled:
+            with self._sessions.connection(long=True) as connection:
                 for name, value in settings.items():
                     connection.execute("select set_config(%s, %s, true)", [name, value])
                 yield connection
             return
-        with self._database.statement(long=True) as connection:
+        with self._sessions.statement(long=True) as connection:
             settings = dict.fromkeys(limits_of(connection), "0") | settings
             for name, value in settings.items():
                 connection.execute("select set_config(%s, %s, false)", [name, value])

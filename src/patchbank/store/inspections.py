@@ -15,7 +15,7 @@ from patchbank.store import queries
 from patchbank.store.categories import find_category
 
 if TYPE_CHECKING:
-    from patchbank.store.database import Database
+    from patchbank.store.sessions import Sessions
 
 VERDICTS = ("pass", "review", "fail")
 
@@ -80,8 +80,8 @@ class Inspection:
 class Inspections:
     """The inspections of a database."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
         self._queries = queries.load("inspections")
 
     def record_many(self, inspections: Sequence[NewInspection]) -> None:
@@ -107,7 +107,7 @@ class Inspections:
             "similar": [Jsonb(list(i.similar)) for i in inspections],
             "timings": [Jsonb(i.timings_ms) for i in inspections],
         }
-        with self._database.statement() as connection:
+        with self._sessions.statement() as connection:
             try:
                 recorded = connection.execute(self._queries["record"], parameters).rowcount
             except errors.ForeignKeyViolation as error:
@@ -124,7 +124,7 @@ class Inspections:
         UnknownCategoryError
             When the category does not exist.
         """
-        with self._database.connection() as connection:
+        with self._sessions.connection() as connection:
             rows = connection.execute(
                 self._queries["recent"],
                 {"category_id": find_category(connection, category), "limit": limit},

@@ -15,7 +15,7 @@ from patchbank.store.copying import RowLayout
 from patchbank.store.indexes import HnswIndex, Metric, nearest_rows
 
 if TYPE_CHECKING:
-    from patchbank.store.database import Database
+    from patchbank.store.sessions import Sessions
 
 
 @dataclass(frozen=True)
@@ -48,15 +48,15 @@ class SimilarPatch:
 class Patches:
     """The patches of a database's banks; a bank is known by its category's id and its version."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
         self._queries = queries.load("patches")
 
     def feature(
         self, category_id: int, version: int, image: str, row: int, column: int
     ) -> npt.NDArray[np.float32] | None:
         """Return the feature of a patch, float32 (d,); None where the bank does not hold it."""
-        with self._database.statement() as connection:
+        with self._sessions.statement() as connection:
             found = connection.execute(
                 self._queries["find"],
                 {"category_id": category_id, "version": version, "image": image, "row": row,
@@ -68,7 +68,7 @@ class Patches:
         self, category_id: int, version: int, ordinal: int
     ) -> npt.NDArray[np.float32] | None:
         """Return the feature at a place in greedy order, float32 (d,); None where there is none."""
-        with self._database.statement() as connection:
+        with self._sessions.statement() as connection:
             found = connection.execute(
                 self._queries["at"],
                 {"category_id": category_id, "version": version, "ordinal": ordinal},
@@ -77,7 +77,7 @@ class Patches:
 
     def positions(self, category_id: int, version: int, image: str) -> list[tuple[int, int]]:
         """Return row and column of all patches of an image that a bank holds."""
-        with self._database.statement() as connection:
+        with self._sessions.statement() as connection:
             return [
                 (row, column)
                 for row, column in connection.execute(
@@ -90,7 +90,7 @@ class Patches:
         self, category_id: int, version: int, ordinals: Sequence[int]
     ) -> list[tuple[str, npt.NDArray[np.float32]]]:
         """Return names and features of the patches with these ordinals."""
-        with self._database.statement() as connection:
+        with self._sessions.statement() as connection:
             rows = connection.execute(
                 self._queries["sample"],
                 {"category_id": category_id, "version": version, "ordinals": list(ordinals)},
@@ -135,7 +135,7 @@ class Patches:
             "version": version,
             "feature": np.asarray(feature, np.float32).tolist(),
         }
-        with self._database.connection() as connection:
+        with self._sessions.connection() as connection:
             rows = nearest_rows(connection, self._queries, metric, index, parameters, top)
         if not rows and index is None:
             raise BankGoneError
@@ -166,7 +166,7 @@ class Patches:
             "position": np.arange(len(features)),
             "feature": features,
         }
-        with self._database.connection(long=True) as connection:
+        with self._sessions.connection(long=True) as connection:
             connection.execute(self._queries["make_queries"])
             with connection.cursor().copy(self._queries["copy_queries_in"]) as copy:
                 for block in layout.encode(columns):
@@ -193,7 +193,7 @@ class Patches:
         BankGoneError
             When the bank was forgotten, or two fits have replaced it.
         """
-        with self._database.statement() as connection:
+        with self._sessions.statement() as connection:
             rows = connection.execute(
                 self._queries["features"],
                 {"category_id": category_id, "version": version, "ordinals": ordinals.tolist()},

@@ -18,8 +18,9 @@ from patchbank.errors import (
     UnknownCategoryError,
 )
 from patchbank.store.banks import StoredBank
-from patchbank.store.database import BankChange, Database, open_database
+from patchbank.store.database import Database, open_database
 from patchbank.store.new_bank import NewBank
+from patchbank.store.sessions import BankChange
 from tests.fixtures.banks import make_bank, make_image
 
 # Says when it is in the middle of a COPY of a bank, and stays there.

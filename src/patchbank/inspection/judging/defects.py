@@ -14,7 +14,7 @@ from patchbank.datasets.collect import collect
 from patchbank.datasets.layout import some
 from patchbank.errors import ImageError, ParameterError
 from patchbank.inspection.judging.matching import matching_extractor
-from patchbank.inspection.learning.gather import THUMBNAIL_SIDE
+from patchbank.inspection.settings import THUMBNAIL_SIDE
 from patchbank.inspection.sources import checked_name, file_at, readable, source_name
 from patchbank.inspection.verdicts import Refused
 from patchbank.inspection.workspace import Workspace

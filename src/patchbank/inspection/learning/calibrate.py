@@ -21,7 +21,7 @@ from patchbank.inspection.learning.demands import (
     demands_of,
     refused_remark,
 )
-from patchbank.inspection.learning.gather import THUMBNAIL_SIDE, References
+from patchbank.inspection.learning.gather import References
 from patchbank.inspection.learning.indistinct import why_useless
 from patchbank.inspection.learning.reduction import reduction_remarks
 from patchbank.inspection.learning.remarks import (
@@ -30,7 +30,7 @@ from patchbank.inspection.learning.remarks import (
     too_few_images,
 )
 from patchbank.inspection.learning.suspicious import Suspicious, find_suspicious
-from patchbank.inspection.settings import FitSettings
+from patchbank.inspection.settings import THUMBNAIL_SIDE, FitSettings
 from patchbank.inspection.sources import checked_names, without
 from patchbank.inspection.timing import Stopwatch
 from patchbank.inspection.verdicts import Refused

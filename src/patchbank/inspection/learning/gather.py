@@ -13,9 +13,6 @@ from patchbank.store.new_bank import NewImage
 from patchbank.vision.extractor import Extraction, Refusal
 from patchbank.vision.images import ImageSource
 
-# Pixels of the longer side: what a gallery shows.
-THUMBNAIL_SIDE = 160
-
 
 @dataclass(frozen=True)
 class ReferenceImage:

@@ -14,14 +14,14 @@ from patchbank.errors import IndistinctImagesError
 from patchbank.inspection.learning.bit_depth import settled_bit_depth
 from patchbank.inspection.learning.calibration_scores import CalibrationScores
 from patchbank.inspection.learning.demands import Demands
-from patchbank.inspection.learning.gather import THUMBNAIL_SIDE, ReferenceImage, References
+from patchbank.inspection.learning.gather import ReferenceImage, References
 from patchbank.inspection.learning.indistinct import why_useless
 from patchbank.inspection.learning.memory_limit import checked_limit, plan_fit
 from patchbank.inspection.learning.quantise import quantised_graph
 from patchbank.inspection.learning.remarks import remarks_of
 from patchbank.inspection.learning.stream import StreamedFit, Streaming, learn_streamed
 from patchbank.inspection.learning.suspicious import Suspicious, find_suspicious
-from patchbank.inspection.settings import FitSettings
+from patchbank.inspection.settings import THUMBNAIL_SIDE, FitSettings
 from patchbank.inspection.sources import checked_names
 from patchbank.inspection.timing import Stopwatch
 from patchbank.inspection.verdicts import Refused

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from patchbank.inspection.learning.calibration_scores import CalibrationScores
 from patchbank.inspection.learning.demands import Demands
-from patchbank.inspection.learning.gather import THUMBNAIL_SIDE, References
-from patchbank.inspection.settings import FitSettings
+from patchbank.inspection.learning.gather import References
+from patchbank.inspection.settings import THUMBNAIL_SIDE, FitSettings
 from patchbank.inspection.timing import Stopwatch
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.budget import Parts
