@@ -64,28 +64,88 @@ def laid_out(bank: FloatMatrix, groups: Integers | None) -> tuple[Projection, Ba
 
     order = _cluster_order(_coordinates(bank, origin, basis[:_ORDERED_BY]), products.PANEL)
     panels, error, longest_integers = _rounded(bank, order, projection)
-    centre_count = -(-len(order) // products.PANEL**2)
-    centres = projections.Panels(
-        np.zeros((centre_count, *panels.values.shape[1:]), np.int16),
-        np.zeros(centre_count * products.PANEL, np.int32),
-    )
-    projections.average_panels(order, panels, centres)
-    pairs = panels.values.shape[1]
-    short_pairs = _SHORT_PAIRS if pairs >= 2 * _SHORT_PAIRS else 0
-    short = np.zeros((len(panels.values), short_pairs, products.PANEL, 2), np.int16)
-    if short_pairs:
-        projections.shorten_panels(panels.values, short)
-    no_groups = np.empty(0, np.int64)
     return projection, kernels.Bank(
         bank,
-        no_groups if groups is None else groups,
+        np.empty(0, np.int64) if groups is None else groups,
         order,
         panels,
-        short,
-        centres,
+        _shortened(panels),
+        _centres(order, panels),
         error,
         longest_integers <= integer_products.LONGEST,
     )
+
+
+def without_rows(bank: Bank, rows: Integers) -> Bank:
+    """Return a bank without groups whose `rows` are gone; the others keep their numbers."""
+    # The last is for the -1 of no row.
+    is_gone = np.zeros(len(bank.features) + 1, np.bool_)
+    is_gone[rows] = True
+    return bank._replace(order=np.where(is_gone[bank.order], -1, bank.order))
+
+
+def with_rows(bank: Bank, projection: Projection, features: FloatMatrix) -> Bank:
+    """Return a bank without groups that has more rows, on the components it has.
+
+    `features` (m + a, d) are the bank's m rows and those that come. Bounds hold for any rows; they
+    are tightest for those that the components were chosen by.
+    """
+    from patchbank.memory import _integer_products as integer_products
+    from patchbank.memory import _products as products
+    from patchbank.memory import _projections as projections
+
+    # A last panel that is not full is laid out again with what comes, or many small changes would
+    # leave as many panels that hold next to nothing.
+    last = bank.order[-products.PANEL :]
+    kept = len(bank.order) - (0 if (last >= 0).all() else products.PANEL)
+    refilled = bank.order[kept:]
+    rows = np.concatenate([refilled[refilled >= 0], np.arange(len(bank.features), len(features))])
+    leading = projection.basis[:_ORDERED_BY]
+    order = _cluster_order(_coordinates(features[rows], projection.origin, leading), products.PANEL)
+    order = np.where(order < 0, -1, rows[order])
+    new, error, longest_integers = _rounded(features, order, projection)
+    kept_panels = kept // products.PANEL
+    order = np.concatenate([bank.order[:kept], order])
+    panels = projections.Panels(
+        np.concatenate([bank.panels.values[:kept_panels], new.values]),
+        np.concatenate([bank.panels.half_norms[:kept], new.half_norms]),
+    )
+    return bank._replace(
+        features=features,
+        order=order,
+        panels=panels,
+        short=np.concatenate([bank.short[:kept_panels], _shortened(new)]),
+        centres=_centres(order, panels),
+        error=max(bank.error, error),
+        whole=bank.whole and longest_integers <= integer_products.LONGEST,
+    )
+
+
+def _shortened(panels: Panels) -> npt.NDArray[np.int16]:
+    """Return the rows of panels shortened, or without pairs where that would not pay."""
+    from patchbank.memory import _products as products
+    from patchbank.memory import _projections as projections
+
+    count, pairs = panels.values.shape[:2]
+    short_pairs = _SHORT_PAIRS if pairs >= 2 * _SHORT_PAIRS else 0
+    short = np.zeros((count, short_pairs, products.PANEL, 2), np.int16)
+    if short_pairs:
+        projections.shorten_panels(panels.values, short)
+    return short
+
+
+def _centres(order: Integers, panels: Panels) -> Panels:
+    """Return the rounded mean of each panel's rows, in panels."""
+    from patchbank.memory import _products as products
+    from patchbank.memory import _projections as projections
+
+    count = -(-len(order) // products.PANEL**2)
+    centres = projections.Panels(
+        np.zeros((count, *panels.values.shape[1:]), np.int16),
+        np.zeros(count * products.PANEL, np.int32),
+    )
+    projections.average_panels(order, panels, centres)
+    return centres
 
 
 def _coordinates(bank: FloatMatrix, origin: Floats, basis: Floats) -> FloatMatrix:

@@ -41,8 +41,8 @@ class Bank(NamedTuple):
     groups
         int64 (m,), or empty.
     order
-        int64 (panels * PANEL,): the row at each position of the panels, -1 for none. The rows of a
-        panel are near one another.
+        int64 (panels * PANEL,): the row at each position of the panels, -1 for none or one that is
+        gone. The rows of a panel are near one another.
     panels
         The rounded rows.
     short

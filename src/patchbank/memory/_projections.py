@@ -197,19 +197,26 @@ def shorten_panels(panels: Any, short: Any) -> None:
 
 @compiled
 def average_panels(order: Any, panels: Any, centres: Any) -> None:
-    """Write the mean of each panel's rows into `centres`, panels of zeros."""
+    """Write the mean of each panel's rows into `centres`, panels of zeros.
+
+    A panel without rows has a centre that is as far away as no row.
+    """
     flat = centres.values.reshape(-1)
     pairs = panels.values.shape[1]
     for p in range(panels.values.shape[0]):
         count = 0
         for i in range(PANEL):
             count += order[p * PANEL + i] >= 0
+        if count == 0:
+            centres.half_norms[p] = _NO_ROW
+            continue
         at = (p // PANEL) * pairs * PANEL * 2 + 2 * (p % PANEL)
         squared = np.int64(0)
         for k in range(2 * pairs):
             total = np.int64(0)
-            for i in range(count):
-                total += np.int64(panels.values[p, k // 2, i, k % 2])
+            for i in range(PANEL):
+                if order[p * PANEL + i] >= 0:
+                    total += np.int64(panels.values[p, k // 2, i, k % 2])
             mean = total // count
             flat[at + (k // 2) * PANEL * 2 + k % 2] = mean
             squared += mean * mean

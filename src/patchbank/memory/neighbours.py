@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,10 @@ from patchbank.errors import ParameterError
 from patchbank.memory._bank_layout import laid_out
 from patchbank.memory._matrices import FloatMatrix, checked_features
 from patchbank.memory._parallel import TileWorker, for_tiles
+
+if TYPE_CHECKING:
+    from patchbank.memory._neighbour_kernels import Bank
+    from patchbank.memory._projections import Projection
 
 # Blocks of queries that meet a panel while it is in the cache.
 _TILE_BLOCKS = 4
@@ -90,9 +94,6 @@ class NeighbourIndex:
     def __init__(
         self, bank: npt.NDArray[np.float32], groups: npt.NDArray[np.int64] | None = None
     ) -> None:
-        from patchbank.memory import _neighbour_kernels, _products
-
-        self._kernels, self._block = _neighbour_kernels, _products.BLOCK
         self.bank = checked_features(bank, "memory bank")
         if groups is not None and groups.shape != (len(bank),):
             raise ParameterError(
@@ -133,9 +134,9 @@ class NeighbourIndex:
             For queries that do not fit the bank, a bank without groups where one is excluded, and
             fewer than `k` rows to choose from.
         """
-        queries = self._checked_queries(queries)
+        queries = checked_queries(queries, self.bank.shape[1])
         excluded = self._checked_exclusion(len(queries), k, exclude_group)
-        return self._search(queries, k, excluded, two_groups=False)
+        return search(queries, k, self._projection, self._packed, excluded)
 
     def nearest_of_two_groups(self, queries: npt.NDArray[np.float32]) -> Neighbours:
         """Return of every query the nearest bank row and the nearest of any *other* group.
@@ -148,18 +149,10 @@ class NeighbourIndex:
         queries
             float32 (q, d), finite.
         """
-        queries = self._checked_queries(queries)
+        queries = checked_queries(queries, self.bank.shape[1])
         if self.groups is None:
             raise ParameterError("memory bank: has no groups to tell apart")
-        return self._search(queries, 2, np.empty(0, np.int64), two_groups=True)
-
-    def _checked_queries(self, queries: npt.NDArray[np.float32]) -> FloatMatrix:
-        queries = checked_features(queries, "queries")
-        if queries.shape[1] != self.bank.shape[1]:
-            raise ParameterError(
-                f"queries: have {queries.shape[1]} dimensions, the memory bank {self.bank.shape[1]}"
-            )
-        return queries
+        return search(queries, 2, self._projection, self._packed, two_groups=True)
 
     def _checked_exclusion(
         self, count: int, k: int, exclude_group: int | npt.NDArray[np.int64] | None
@@ -186,40 +179,57 @@ class NeighbourIndex:
             )
         return excluded
 
-    def _search(
-        self,
-        queries: FloatMatrix,
-        k: int,
-        excluded: npt.NDArray[np.int64],
-        *,
-        two_groups: bool,
-    ) -> Neighbours:
-        kernels = self._kernels
-        squared = np.empty((len(queries), k))
-        indices = np.empty((len(queries), k), np.int64)
-        tile = _TILE_BLOCKS * self._block
-        computed = []
 
-        def make_worker() -> TileWorker:
-            buffers = kernels.buffers_for(tile, self._projection, self._packed)
+def checked_queries(queries: npt.NDArray[np.float32], dimensions: int) -> FloatMatrix:
+    """Return queries of a bank of so many dimensions, or raise `ParameterError`."""
+    queries = checked_features(queries, "queries")
+    if queries.shape[1] != dimensions:
+        raise ParameterError(
+            f"queries: have {queries.shape[1]} dimensions, the memory bank {dimensions}"
+        )
+    return queries
 
-            def work(start: int, stop: int) -> None:
-                computed.append(
-                    kernels.search(
-                        queries,
-                        start,
-                        stop,
-                        self._projection,
-                        self._packed,
-                        excluded,
-                        two_groups,
-                        buffers,
-                        squared,
-                        indices,
-                    )
+
+def search(
+    queries: FloatMatrix,
+    k: int,
+    projection: Projection,
+    bank: Bank,
+    excluded: npt.NDArray[np.int64] | None = None,
+    *,
+    two_groups: bool = False,
+) -> Neighbours:
+    """Return the `k` nearest rows of every query in a bank that is laid out."""
+    from patchbank.memory import _neighbour_kernels as kernels
+    from patchbank.memory import _products as products
+
+    if excluded is None:
+        excluded = np.empty(0, np.int64)
+    squared = np.empty((len(queries), k))
+    indices = np.empty((len(queries), k), np.int64)
+    tile = _TILE_BLOCKS * products.BLOCK
+    computed = []
+
+    def make_worker() -> TileWorker:
+        buffers = kernels.buffers_for(tile, projection, bank)
+
+        def work(start: int, stop: int) -> None:
+            computed.append(
+                kernels.search(
+                    queries,
+                    start,
+                    stop,
+                    projection,
+                    bank,
+                    excluded,
+                    two_groups,
+                    buffers,
+                    squared,
+                    indices,
                 )
+            )
 
-            return work
+        return work
 
-        for_tiles(len(queries), tile, make_worker)
-        return Neighbours(np.sqrt(squared).astype(np.float32), indices, sum(computed))
+    for_tiles(len(queries), tile, make_worker)
+    return Neighbours(np.sqrt(squared).astype(np.float32), indices, sum(computed))
