@@ -8,8 +8,8 @@ from types import TracebackType
 
 from patchbank.datasets.collect import collect, remarks_on_named
 from patchbank.errors import NotFittedError, UnknownCategoryError
-from patchbank.inspection.active_bank import ActiveBank
 from patchbank.inspection.judging.inspect import DEFAULT_TOP, Inspector
+from patchbank.inspection.judging.live_bank import LiveBank
 from patchbank.inspection.judging.search import search
 from patchbank.inspection.judging.search_results import SearchResult
 from patchbank.inspection.judging.similarity_rule import SimilarityThreshold
@@ -43,9 +43,9 @@ class Bank:
         self.last_fit: FitReport | None = None
         self.remarks: tuple[str, ...] = ()
         self._workspace = workspace
-        self._inspectors: dict[tuple[bool, bool, str], Inspector] = {}
+        self._inspectors: dict[tuple[bool, bool, str, int | None], Inspector] = {}
         # By whether it stays in the database. The inspectors share what is in memory.
-        self._active: dict[bool, ActiveBank] = {}
+        self._live: dict[bool, LiveBank] = {}
 
     def fit(
         self,
@@ -240,6 +240,7 @@ class Bank:
         in_database: bool = False,
         record: bool = True,
         on_database_loss: str = "raise",
+        bank_version: int | None = None,
     ) -> Inspection:
         """Judge one image.
 
@@ -260,6 +261,8 @@ class Bank:
             ``"judge"`` to judge by the bank in memory while the database is away or refuses, and
             say so in
             the inspection's `recorded` and `remarks`; ``"raise"`` to raise its error.
+        bank_version
+            Judge by this version of the bank instead of the active one.
 
         Raises
         ------
@@ -269,7 +272,7 @@ class Bank:
             If there is no bank to judge by, or this installation cannot.
         """
         folder = None if heatmaps is None else Path(heatmaps)
-        inspector = self._ready(in_database, record, on_database_loss)
+        inspector = self._ready(in_database, record, on_database_loss, bank_version)
         return inspector.inspect(image, name=name, top=top, heatmaps=folder)
 
     def inspect_many(
@@ -281,6 +284,7 @@ class Bank:
         in_database: bool = False,
         record: bool = True,
         on_database_loss: str = "raise",
+        bank_version: int | None = None,
         progress: Progress = silent,
     ) -> Iterator[Inspection | Refused]:
         """Judge images in their order, several at once; one that cannot be used is `Refused`.
@@ -289,7 +293,7 @@ class Bank:
         """
         sources, self.remarks = _sources(images)
         folder = None if heatmaps is None else Path(heatmaps)
-        inspector = self._ready(in_database, record, on_database_loss)
+        inspector = self._ready(in_database, record, on_database_loss, bank_version)
         return inspector.inspect_many(sources, top=top, heatmaps=folder, progress=progress)
 
     def search(
@@ -333,11 +337,13 @@ class Bank:
     ) -> None:
         self.close()
 
-    def _ready(self, in_database: bool, record: bool, on_database_loss: str) -> Inspector:
-        key = in_database, record, on_database_loss
+    def _ready(
+        self, in_database: bool, record: bool, on_database_loss: str, bank_version: int | None
+    ) -> Inspector:
+        key = in_database, record, on_database_loss, bank_version
         if key not in self._inspectors:
-            if in_database not in self._active:
-                self._active[in_database] = ActiveBank(
+            if bank_version is None and in_database not in self._live:
+                self._live[in_database] = LiveBank(
                     self._workspace, self.category, in_database=in_database
                 )
             self._inspectors[key] = Inspector(
@@ -346,7 +352,8 @@ class Bank:
                 in_database=in_database,
                 record=record,
                 on_database_loss=on_database_loss,
-                active=self._active[in_database],
+                live=self._live[in_database] if bank_version is None else None,
+                bank_version=bank_version,
             )
         return self._inspectors[key]
 

@@ -101,6 +101,16 @@ class Settings(BaseSettings):
         description="Seconds that PostgreSQL may be silent while a question is open; what takes "
         "long, as saving a bank, ends only when it does not answer others either.",
     )
+    keep_versions: int = Field(
+        default=20,
+        ge=1,
+        description="How many versions of a bank are kept whole at least, to judge by them again.",
+    )
+    keep_days: float = Field(
+        default=90.0,
+        ge=0,
+        description="Days for which the versions of a bank are kept whole at least.",
+    )
     max_image_megapixels: float = Field(
         default=100.0, gt=0, description="Largest image that is decoded, in millions of pixels."
     )

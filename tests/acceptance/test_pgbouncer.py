@@ -115,10 +115,10 @@ def test_an_index_is_made_replaced_and_dropped_in_transactions(
         assert database.pooled
         database.banks.save("tile", make_bank(patches=600, dimensions=16))
         key = database.banks.active_key("tile")
-        index = HnswIndex("patches", *key, type="vector", dimensions=16, metric="l2")
+        index = HnswIndex("patches", *key[:2], type="vector", dimensions=16, metric="l2")
         database.indexes.build(index, 600)
-        assert database.indexes.find(*key, "patches", "l2") == index
-        found = database.patches.similar(*key, np.ones(16, np.float32), metric="l2", index=index)
+        assert database.indexes.find(key, "patches", "l2") == index
+        found = database.patches.similar(key, np.ones(16, np.float32), metric="l2", index=index)
         assert len(found) == 10
         with database.connection() as other:
             other.execute("select pg_advisory_xact_lock(1885434483, %s)", [key[0]])

@@ -116,11 +116,11 @@ def test_limits_of_a_role_do_not_end_what_takes_long(
         with open_database(network_server.url("hurried"), tmp_path) as database:
             bank = make_bank(patches=4_000, dimensions=500)
             assert database.banks.save("tile", bank) == 1
-            assert len(database.banks.active("tile").features) == 4_000
+            assert len(database.banks.active("tile").content.features) == 4_000
             key = database.banks.active_key("tile")
-            index = HnswIndex("patches", *key, type="vector", dimensions=500, metric="l2")
+            index = HnswIndex("patches", *key[:2], type="vector", dimensions=500, metric="l2")
             database.indexes.build(index, 4_000)
-            assert database.indexes.find(*key, "patches", "l2") == index
+            assert database.indexes.find(key, "patches", "l2") == index
             database.categories.forget("tile")
     finally:
         with psycopg.connect(network_server.url(), autocommit=True) as connection:

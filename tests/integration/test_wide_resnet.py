@@ -55,9 +55,9 @@ def test_from_weights_to_a_verdict(
     settings = ExtractorSettings(NAME, image_size=112, center_crop=96)
     with open_database(database_url, tmp_path) as database:
         bank = database.banks.active("brushed")
-    assert bank.extractor_fingerprint == settings.fingerprint()
+    assert bank.content.extractor_fingerprint == settings.fingerprint()
     # The bank's rows are patches of the images it learned, bit for bit.
-    kept = {row.tobytes() for row in bank.features}
+    kept = {row.tobytes() for row in bank.content.features}
     extractor = Extractor(settings, cache_folder=graphs_home / "graphs")
     learned_patches = extractor.extract([brushed(number) for number in range(24)]).patches
     assert kept <= {row.tobytes() for row in learned_patches.reshape(-1, 1536)}

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from patchbank.inspection.learning.gather import ReferenceImage
 from patchbank.inspection.learning.reduction import reduction_remarks
 from patchbank.inspection.learning.remarks import fewer_images, moved_threshold, near_copies_remark
 from patchbank.inspection.learning.suspicious import find_suspicious
-from patchbank.memory.calibration import conformal_threshold
+from patchbank.memory.calibration import Calibration, conformal_threshold
 from patchbank.memory.outliers import secluded
+from patchbank.store.bank_content import ReferenceImage
 from patchbank.vision.preprocess import Preprocessing
 
 
@@ -118,14 +118,14 @@ def test_scores_that_are_missing_or_few_name_nobody() -> None:
 def test_a_reduction_that_hides_defects_is_said(
     width: int, height: int, side: int, texts: list[str]
 ) -> None:
-    image = ReferenceImage("a.png", None, "", "", width, height, b"")
+    image = ReferenceImage("a.png", "00" * 32, width, height)
     said = " ".join(reduction_remarks([image], Preprocessing(side)))
     assert all(text in said for text in texts)
     assert bool(said) is bool(texts)
 
 
 def _sized(*sizes: tuple[int, int]) -> list[ReferenceImage]:
-    return [ReferenceImage("a.png", None, "", "", width, height, b"") for width, height in sizes]
+    return [ReferenceImage("a.png", "00" * 32, width, height) for width, height in sizes]
 
 
 def test_a_reduction_is_said_of_those_images_that_it_hides_something_of() -> None:
@@ -163,15 +163,14 @@ def test_many_near_copies_are_said() -> None:
 
 
 def test_a_threshold_that_moves_far_or_rests_on_fewer_is_said() -> None:
-    before = {"scores": list(range(1, 31))}
+    before = Calibration(tuple(range(1, 31)), tuple(range(1, 31)), "max")
     threshold = conformal_threshold([30.0, 50.0, 20.0, 10.0, 5.0])
     assert "from 30 to 50" in moved_threshold(before, threshold)[0]
     assert "from 30 to 10" in moved_threshold(before, conformal_threshold([10.0]))[0]
     assert moved_threshold(before, conformal_threshold([35.0])) == []
     assert moved_threshold(None, threshold) == []
     assert (
-        "rests on 5 images, that of the bank it replaces on 30"
-        in (fewer_images(before, threshold)[0])
+        "rests on 5 images, that of the bank it replaces on 30" in (fewer_images(30, threshold)[0])
     )
-    assert fewer_images(before, conformal_threshold(range(25))) == []
-    assert fewer_images(None, threshold) == []
+    assert fewer_images(30, conformal_threshold(range(25))) == []
+    assert fewer_images(0, threshold) == []

@@ -47,6 +47,10 @@ def inspect_command(
             "recording.",
         ),
     ] = "raise",
+    bank_version: Annotated[
+        int | None,
+        typer.Option(help="Judge by this version of the bank.  \\[default: the active one]"),
+    ] = None,
     json: options.Json = False,
 ) -> int:
     """Judge images: pass, or fail with where and how strongly.
@@ -65,6 +69,7 @@ def inspect_command(
             in_database=in_database,
             record=not no_record,
             on_database_loss=on_database_loss,
+            bank_version=bank_version,
             on_remarks=print_remarks,
             progress=progress,
         ):

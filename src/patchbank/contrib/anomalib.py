@@ -22,8 +22,8 @@ from patchbank.inspection.learning.indistinct import why_useless
 from patchbank.inspection.settings import DEFAULT_FALSE_ALARM_RATE, FitSettings, parse_layers
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.scoring import checked_score_method
+from patchbank.store.bank_content import BankContent, CalibrationScores
 from patchbank.store.categories import checked_category_name
-from patchbank.store.new_bank import NewBank
 from patchbank.vision.backbones import get_backbone
 from patchbank.vision.extractor import Extractor
 from patchbank.vision.extractor_settings import ExtractorSettings
@@ -126,9 +126,12 @@ def import_anomalib_file(
         image_score=score,
         false_alarm_rate=DEFAULT_FALSE_ALARM_RATE,
     )
+    bank = _bank(features, extractor, fit_settings)
+    if (reason := why_useless(bank, None)) is not None:
+        raise BankFileError(f"{path}: its bank cannot judge: {reason}; train it again")
     version = workspace.database.banks.save(
         category,
-        _bank(features, extractor, fit_settings),
+        bank,
         cause="import-anomalib",
         only_new=not replace,
     )
@@ -200,8 +203,6 @@ def _features(found: AnomalibFile) -> NDArray[np.float32]:
         features = np.ascontiguousarray(array, dtype=np.float32)
     if not np.isfinite(features).all():
         raise BankFileError(f"{path}: its memory bank has values that are not finite")
-    if (reason := why_useless(features)) is not None:
-        raise BankFileError(f"{path}: its bank cannot judge: {reason}; train it again")
     return features
 
 
@@ -311,14 +312,15 @@ def _check_network(found: AnomalibFile, backbone: str) -> list[str]:
     return []
 
 
-def _bank(features: NDArray[np.float32], extractor: Extractor, settings: FitSettings) -> NewBank:
+def _bank(
+    features: NDArray[np.float32], extractor: Extractor, settings: FitSettings
+) -> BankContent:
     nowhere = np.full(len(features), -1)
     embedding_dimension = extractor.embedding_dimension
-    return NewBank(
+    return BankContent(
         extractor_fingerprint=extractor.fingerprint,
         extractor=extractor.describe(),
         settings=settings.to_json(),
-        calibration=None,
         coreset_ratio=settings.coreset_ratio,
         covering_radius=math.nan,
         features=features,
@@ -328,4 +330,5 @@ def _bank(features: NDArray[np.float32], extractor: Extractor, settings: FitSett
         images=[],
         embeddings=np.empty((0, embedding_dimension), np.float32),
         embedding_mean=np.zeros(embedding_dimension, np.float32),
+        scores=CalibrationScores.none(),
     )

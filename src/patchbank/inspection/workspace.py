@@ -62,6 +62,7 @@ class Workspace:
     @property
     def database(self) -> Database:
         """The open database; opened, and its server started, at the first use."""
+        from patchbank.store.banks import Retention
         from patchbank.store.connecting import Limits
         from patchbank.store.database import open_database
 
@@ -76,6 +77,7 @@ class Workspace:
                         connect=self.settings.database_connect_seconds,
                         answer=self.settings.database_answer_seconds,
                     ),
+                    retention=Retention(self.settings.keep_versions, self.settings.keep_days),
                 )
             return self._database
 

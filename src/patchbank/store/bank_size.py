@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from patchbank.store.new_bank import NewBank
+from patchbank.store.bank_content import BankContent
 
 _PAGE_BYTES = 8192
 # What a page holds beside its head, and the longest row left whole (`toast_tuple_target`).
@@ -51,7 +51,7 @@ def stored_bytes(
     return round(_MARGIN * counted)
 
 
-def bytes_of(bank: NewBank) -> int:
+def bytes_of(bank: BankContent) -> int:
     """Return about how many bytes a bank takes when it is stored."""
     return stored_bytes(
         patches=bank.features.shape[0],

@@ -1,15 +1,14 @@
-"""Memory banks: saved whole, read whole, replaced in one transaction."""
+"""Memory banks: versions that are sets of rows, each saved, changed and read in one transaction."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import psycopg
 from psycopg.types.json import Jsonb
 
 from patchbank.errors import (
@@ -21,7 +20,17 @@ from patchbank.errors import (
 )
 from patchbank.spelling import composed
 from patchbank.store import queries
-from patchbank.store._bank_copies import copy_patches_in, copy_references_in
+from patchbank.store._bank_rows import (
+    copy_patches_in,
+    copy_references_in,
+    read_patches,
+    read_references,
+    read_scores,
+    upsert_images,
+    write_scores,
+)
+from patchbank.store.bank_content import BankContent
+from patchbank.store.bank_key import BankKey
 from patchbank.store.bank_size import bytes_of
 from patchbank.store.categories import (
     add_event,
@@ -30,28 +39,27 @@ from patchbank.store.categories import (
     lock_category,
     unknown_category,
 )
-from patchbank.store.copying import RowLayout
 from patchbank.store.indexes import Indexes
-from patchbank.store.new_bank import NewBank, NewImage
 from patchbank.store.notices import announce
 
 if TYPE_CHECKING:
     from patchbank.store.migrate import Connection
     from patchbank.store.sessions import Sessions
 
-
 # A connection that is lost sooner was cut; later, the server was silent.
 _CUT_SECONDS = 1.0
+_NO_ROWS = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True)
-class ReferenceImage:
-    """A reference image of a bank; `score` is its own, against the bank without its patches."""
+class Retention:
+    """Which retired versions are kept whole: the last ones, and those of the last days."""
 
-    image_id: int
-    name: str
-    origin: str | None
-    score: float
+    versions: int = 20
+    days: float = 90.0
+
+
+DEFAULT_RETENTION = Retention()
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,47 +69,48 @@ class StoredBank:
     Attributes
     ----------
     patch_count
-        How many patches the coreset has, m.
-    features
-        The coreset in greedy order, float32 (m, d); (0, d) where it was not read.
-    patch_image
-        For each patch its image's index in `references`, int64 (m,); -1 where it is unknown.
-    patch_row, patch_column
-        Its position in the feature map, int16 (m,); -1 where its image is unknown.
-    calibration
-        None where there is none yet.
-    covering_radius
-        NaN where it is unknown.
-    references
-        The n reference images.
-    embeddings
-        Their embeddings, float32 (n, e).
-    embedding_mean
-        What was subtracted from each embedding, float32 (e,).
-    quantised_graph
-        The extractor's graph, where it was made for this bank.
+        How many patches it has, m, whether they were read or not.
+    content
+        What it consists of; without its patches, (0, d), where they were not read, and without
+        pictures where these were not.
+    ordinals
+        The number of each patch in its generation, int64 (m,), ascending.
+    positions
+        The number of each reference image in its generation, int64 (n,), ascending.
     """
 
     category: str
-    category_id: int
-    version: int
+    key: BankKey
     state: str
-    extractor_fingerprint: str
-    extractor: dict[str, Any]
-    settings: dict[str, Any]
-    calibration: dict[str, Any] | None
-    coreset_ratio: float
-    covering_radius: float
     created_at: datetime
     patch_count: int
-    features: npt.NDArray[np.float32]
-    patch_image: npt.NDArray[np.int64]
-    patch_row: npt.NDArray[np.int16]
-    patch_column: npt.NDArray[np.int16]
-    references: list[ReferenceImage]
-    embeddings: npt.NDArray[np.float32]
-    embedding_mean: npt.NDArray[np.float32]
-    quantised_graph: bytes | None
+    content: BankContent
+    ordinals: npt.NDArray[np.int64]
+    positions: npt.NDArray[np.int64]
+
+    @property
+    def version(self) -> int:
+        """Its version."""
+        return self.key.version
+
+
+@dataclass(frozen=True, eq=False)
+class BankChange:
+    """What tells a version of a bank from an earlier one of the same generation.
+
+    Attributes
+    ----------
+    bank
+        The later version, of whose patches and images only those that came are there. Its
+        `scores` are all there are, of the images that stayed, in their order, and of those that
+        came after them. `patch_image` counts images likewise.
+    removed_patches, removed_references
+        Ordinals and positions of what went, int64.
+    """
+
+    bank: BankContent
+    removed_patches: npt.NDArray[np.int64] = field(default_factory=lambda: _NO_ROWS)
+    removed_references: npt.NDArray[np.int64] = field(default_factory=lambda: _NO_ROWS)
 
 
 @dataclass(frozen=True)
@@ -122,34 +131,30 @@ class BankVersion:
 class Banks:
     """The banks of a database."""
 
-    def __init__(self, sessions: Sessions) -> None:
+    def __init__(self, sessions: Sessions, retention: Retention = DEFAULT_RETENTION) -> None:
         self._sessions = sessions
         self._indexes = Indexes(sessions)
+        self._retention = retention
         self._queries = queries.load("banks")
 
     def save(
         self,
         category: str,
-        bank: NewBank,
+        bank: BankContent,
         *,
         cause: str = "fit",
-        replaces: tuple[int, int] | None = None,
         only_new: bool = False,
     ) -> int:
-        """Make `bank` the active one of the category and return its version.
+        """Make `bank` the active one of the category, in rows of its own; return its version.
 
         One transaction: whoever reads sees the old bank whole or the new one whole. Saves of one
         category wait for one another. The category is made when missing; the bank before is
-        retired and kept whole, older ones keep only what describes them. Known-good images that
-        neither of the two refers to are removed.
+        retired. Of retired versions that are not to be kept, only what describes them stays.
 
         Parameters
         ----------
         cause
             What the record of events calls it.
-        replaces
-            The category's id and version of the bank this one was made from: saved only if that is
-            the active one still.
         only_new
             Refuse a category that has a bank.
 
@@ -157,56 +162,106 @@ class Banks:
         ------
         ParameterError
             When no category may have this name.
-        BankGoneError, CategoryExistsError
+        CategoryExistsError
             When it was not to take the place of the bank that is there.
         DiskFullError, DatabaseError
             When it could not be saved; then nothing was changed.
         """
         category = checked_category_name(category)
+        bank.check()
         self._sessions.check_room(bytes_of(bank))
         with self._sessions.connection(long=True) as connection:
             category_id = lock_category(connection, category)
-            key = {"category_id": category_id}
-            active = connection.execute(self._queries["active_of"], key).fetchone()
+            active = self._active(connection, category_id)
             if only_new and active is not None:
                 raise CategoryExistsError(
                     f"category {category!r} has a bank already; give another name, or --replace to "
                     "make this one its next version"
                 )
-            if replaces is not None and (active is None or (category_id, active[0]) != replaces):
-                raise BankGoneError(
-                    f"the bank of category {category!r} was replaced or forgotten meanwhile; "
-                    "nothing was changed: try again"
-                )
-            last = connection.execute(self._queries["last_version"], key).fetchone()
-            assert last is not None
-            version = int(last[0]) + 1
-            key |= {"version": version}
-            connection.execute(self._queries["retire"], key)
-            self._insert(connection, key, bank)
+            version = self._next_version(connection, category_id)
+            key = BankKey(category_id, version, version)
+            self._insert(connection, key, bank, len(bank.features), len(bank.images))
             if bank.quantised_graph is not None:
                 content = {"content": bank.quantised_graph}
-                connection.execute(self._queries["insert_graph"], key | content)
-            image_ids = _upsert_images(connection, category_id, bank)
-            query = self._queries["copy_references_in"]
-            copy_references_in(connection, query, key, image_ids, bank)
-            copy_patches_in(connection, self._queries, key, image_ids, bank)
-            connection.execute(self._queries["prune_patches"], key)
-            connection.execute(self._queries["prune_references"], key)
-            connection.execute(self._queries["prune_graphs"], key)
-            connection.execute(self._queries["prune_images"], key)
-            add_event(
-                connection,
-                category_id,
-                cause,
-                {"version": version, "images": len(bank.images), "patches": len(bank.features)},
-            )
-            announce(connection, category, version)
-        self._indexes.drop_retired(category_id, version)
+                connection.execute(self._queries["insert_graph"], key.parameters() | content)
+            images = list(bank.images)
+            image_ids = upsert_images(connection, category_id, images)
+            positions = np.arange(len(images))
+            copy_references_in(connection, key, positions, image_ids, bank.embeddings)
+            copy_patches_in(connection, key, np.arange(len(bank.features)), image_ids, bank)
+            write_scores(connection, key, positions, bank.scores)
+            self._finish(connection, category, key, cause, len(images), len(bank.features))
+        self._indexes.drop_retired(category_id, key.generation)
         return version
 
-    def active(self, category: str, *, patches: bool = True) -> StoredBank:
-        """Read the category's active bank, without its patches where these are not wanted.
+    def change(self, category: str, key: BankKey, change: BankChange, *, cause: str) -> int:
+        """Make a version that differs from the active one in a few rows; return its number.
+
+        Only these rows are written. One transaction, as in `save`; HNSW indexes stay.
+
+        Parameters
+        ----------
+        key
+            The bank that is changed: only if it is the active one still.
+        cause
+            What the record of events calls it.
+
+        Raises
+        ------
+        BankGoneError
+            When the bank was replaced or forgotten meanwhile.
+        DiskFullError, DatabaseError
+            When it could not be saved; then nothing was changed.
+        """
+        bank = change.bank
+        self._sessions.check_room(bytes_of(bank))
+        with self._sessions.connection(long=True) as connection:
+            category_id = lock_category(connection, category)
+            if self._active(connection, category_id) != key:
+                raise _replaced_meanwhile(category)
+            version = self._next_version(connection, category_id)
+            new = key._replace(version=version)
+            parameters = new.parameters()
+            statements = self._queries
+            present = self._one(connection, "reference_rows", key)
+            stay = np.setdiff1d(np.array(present[0], np.int64), change.removed_references)
+            owners = dict(zip(*present, strict=True))
+            for name, numbers in (
+                ("close_patches", change.removed_patches),
+                ("close_references", change.removed_references),
+            ):
+                connection.execute(statements[name], parameters | {"numbers": numbers.tolist()})
+            last_ordinal, last_position = self._one(connection, "last_numbers", key)
+            images = list(bank.images)
+            came = upsert_images(connection, category_id, images)
+            positions = last_position + 1 + np.arange(len(images))
+            ordinals = last_ordinal + 1 + np.arange(len(bank.features))
+            image_ids = np.array([*(owners[int(place)] for place in stay), *came], np.int64)
+            if len(images):
+                copy_references_in(connection, new, positions, came, bank.embeddings)
+            if len(ordinals):
+                copy_patches_in(connection, new, ordinals, image_ids, bank)
+            for name, numbers in (("open_patches", ordinals), ("open_references", positions)):
+                connection.execute(statements[name], parameters | {"numbers": numbers.tolist()})
+            write_scores(connection, new, np.concatenate([stay, positions]), bank.scores)
+            patches, references = self._one(connection, "counts", key)
+            patches += len(ordinals) - len(change.removed_patches)
+            references += len(images) - len(change.removed_references)
+            self._insert(connection, new, bank, patches, references)
+            self._finish(connection, category, new, cause, references, patches)
+        return version
+
+    def active(
+        self, category: str, *, patches: bool = True, thumbnails: bool = False
+    ) -> StoredBank:
+        """Read the category's active bank.
+
+        Parameters
+        ----------
+        patches
+            Whether its patches are wanted.
+        thumbnails
+            Whether the pictures of its images are wanted.
 
         Raises
         ------
@@ -214,37 +269,75 @@ class Banks:
             When there is no such category, or no bank in it.
         """
         with self._sessions.connection(long=True, snapshot=True) as connection:
-            category_id, version = active_bank(connection, category)
-            return self._read(connection, category, category_id, version, patches)
+            key = active_bank(connection, category)
+            return self._read(connection, category, key, patches=patches, thumbnails=thumbnails)
 
-    def active_with_images(self, category: str) -> tuple[StoredBank, list[NewImage]]:
-        """Read the category's active bank, and its reference images with all there is of them.
+    def version(self, category: str, version: int, *, patches: bool = True) -> StoredBank:
+        """Read a version of the category's bank, an earlier one too.
+
+        Raises
+        ------
+        UnknownCategoryError, NotFittedError
+            When there is no such category, or no bank in it.
+        BankGoneError
+            When there was no such version, or it was not kept.
+        """
+        with self._sessions.connection(long=True, snapshot=True) as connection:
+            active = active_bank(connection, category)
+            row = connection.execute(
+                self._queries["version"], {"category_id": active.category_id, "version": version}
+            ).fetchone()
+            if row is None:
+                raise BankGoneError(
+                    f"category {category!r} has no bank version {version}; its versions are 1 to "
+                    f"{active.version}"
+                )
+            generation, state, days, versions = *row, self._retention.days, self._retention.versions
+            if state == "pruned":
+                raise BankGoneError(
+                    f"bank version {version} of category {category!r} is not kept any more: only "
+                    f"the last {versions} and those of the last {days:g} days are "
+                    "(PATCHBANK_KEEP_VERSIONS, PATCHBANK_KEEP_DAYS)"
+                )
+            key = BankKey(active.category_id, generation, version)
+            return self._read(connection, category, key, patches=patches)
+
+    def changes_since(
+        self, category: str, before: BankKey, *, patches: bool = True
+    ) -> tuple[StoredBank, BankChange] | None:
+        """Read what came and what went since a version, to have the active one from it.
+
+        Returns
+        -------
+        The active bank, of whose patches and images only those that came are there, and the change;
+        None where it shares no rows with that
+        version, so that it must be read whole.
 
         Raises
         ------
         UnknownCategoryError, NotFittedError
             When there is no such category, or no bank in it.
         """
-        with self._sessions.connection(long=True, snapshot=True) as connection:
-            category_id, version = active_bank(connection, category)
-            stored = self._read(connection, category, category_id, version, patches=True)
-            key = {"category_id": category_id, "version": version}
-            rows = connection.execute(self._queries["whole_images"], key, binary=True).fetchall()
-        return stored, [NewImage(*row) for row in rows]
+        with self._sessions.connection(snapshot=True) as connection:
+            key = active_bank(connection, category)
+            if key[:2] != before[:2]:
+                return None
+            now = self._read(connection, category, key, patches=patches, since=before.version)
+            gone = self._one(connection, "gone", key, since=before.version)
+        return now, BankChange(now.content, *(np.array(numbers, np.int64) for numbers in gone))
 
     def active_version(self, category: str) -> int:
-        """Return the version of the active bank: cheap, to see whether one at hand is current.
+        """Return the version of the active bank.
 
         Raises
         ------
         UnknownCategoryError, NotFittedError
             When there is no such category, or no bank in it.
         """
-        with self._sessions.connection() as connection:
-            return active_bank(connection, category)[1]
+        return self.active_key(category).version
 
-    def active_key(self, category: str) -> tuple[int, int]:
-        """Return the category's id and active version, which no other bank will ever have.
+    def active_key(self, category: str) -> BankKey:
+        """Return what tells the active bank from any other: cheap, to see whether it changed.
 
         A category that was forgotten and learned anew counts its versions from 1 again, under a new
         id: who keeps a bank at hand compares this.
@@ -279,103 +372,130 @@ class Banks:
             ).fetchall()
         return [BankVersion(*row) for row in rows]
 
-    def _insert(self, connection: Connection, key: dict[str, int], bank: NewBank) -> None:
+    def _active(self, connection: Connection, category_id: int) -> BankKey | None:
+        row = connection.execute(
+            self._queries["active_of"], {"category_id": category_id}
+        ).fetchone()
+        return None if row is None else BankKey(category_id, *row)
+
+    def _next_version(self, connection: Connection, category_id: int) -> int:
+        """Return the number of the version to come; the one that was active is retired."""
+        key = {"category_id": category_id}
+        last = connection.execute(self._queries["last_version"], key).fetchone()
+        assert last is not None
+        connection.execute(self._queries["retire"], key)
+        return int(last[0]) + 1
+
+    def _one(
+        self, connection: Connection, query: str, key: BankKey, **parameters: int
+    ) -> tuple[Any, ...]:
+        row = connection.execute(self._queries[query], key.parameters() | parameters).fetchone()
+        assert row is not None
+        return row
+
+    def _insert(
+        self, connection: Connection, key: BankKey, bank: BankContent, patches: int, images: int
+    ) -> None:
         connection.execute(
             self._queries["insert"],
             {
-                **key,
+                **key.parameters(),
                 "extractor_fingerprint": bank.extractor_fingerprint,
                 "extractor": Jsonb(bank.extractor),
                 "settings": Jsonb(bank.settings),
-                "calibration": Jsonb(bank.calibration),
                 "coreset_ratio": float(bank.coreset_ratio),
                 "covering_radius": float(bank.covering_radius),
-                "patch_count": bank.features.shape[0],
+                "patch_count": patches,
                 "dimensions": bank.features.shape[1],
-                "image_count": len(bank.images),
+                "image_count": images,
                 "embedding_mean": bank.embedding_mean.tolist(),
             },
         )
+
+    def _finish(
+        self,
+        connection: Connection,
+        category: str,
+        key: BankKey,
+        cause: str,
+        images: int,
+        patches: int,
+    ) -> None:
+        """Prune what need not be kept, note the event and tell who listens."""
+        kept = {"keep_versions": self._retention.versions, "keep_days": self._retention.days}
+        for name in (
+            "prune_banks",
+            "prune_patches",
+            "prune_references",
+            "prune_scores",
+            "prune_changes_of_patches",
+            "prune_changes_of_references",
+            "prune_graphs",
+            "prune_images",
+        ):
+            connection.execute(self._queries[name], key.parameters() | kept)
+        detail = {"version": key.version, "images": images, "patches": patches}
+        add_event(connection, key.category_id, cause, detail)
+        announce(connection, category, key.version)
 
     def _read(
         self,
         connection: Connection,
         category: str,
-        category_id: int,
-        version: int,
+        key: BankKey,
+        *,
         patches: bool,
+        thumbnails: bool = False,
+        since: int | None = None,
     ) -> StoredBank:
-        key = {"category_id": category_id, "version": version}
-        row = connection.execute(self._queries["read"], key).fetchone()
-        assert row is not None
-        patch_count, dimensions, image_count, created_at, mean, graph = row[8:]
-        embedding_mean = np.array(mean, np.float32)
-        images = connection.execute(self._queries["reference_images"], key).fetchall()
-        references = [
-            ReferenceImage(image_id=i, name=name, origin=origin, score=score)
-            for _, i, name, origin, score in images
-        ]
-        reference_rows = _copy_out(
-            connection,
-            self._queries["copy_references_out"],
-            key,
-            RowLayout({"position": "i4", "embedding": len(embedding_mean)}),
+        row = self._one(connection, "read", key)
+        mean = np.array(row[9], np.float32)
+        patch_count, dimensions, image_count = row[6:9]
+        references = read_references(connection, key, len(mean), since, thumbnails=thumbnails)
+        found = read_patches(connection, key, dimensions, since) if patches else None
+        if since is None:
+            read = patch_count if found is None else len(found.ordinal)
+            # A reference counts only with its image.
+            images = min(len(references.position), len(references.embedding))
+            if (read, images) != (patch_count, image_count):
+                raise DatabaseError(
+                    f"bank {key.version} of category {category!r} is incomplete: {read} of "
+                    f"{patch_count} patches, {images} of {image_count} references; "
+                    "fit the category again"
+                )
+        present = references.position
+        if since is not None:
+            present = np.array(self._one(connection, "reference_rows", key)[0], np.int64)
+        content = BankContent(
+            extractor_fingerprint=row[1],
+            extractor=row[2],
+            settings=row[3],
+            coreset_ratio=row[4],
+            covering_radius=row[5],
+            features=np.empty((0, dimensions), np.float32) if found is None else found.feature,
+            patch_image=_NO_ROWS if found is None else _owners(found.image_id, references.image_id),
+            patch_row=np.empty(0, np.int16) if found is None else found.row,
+            patch_column=np.empty(0, np.int16) if found is None else found.column,
+            images=references.images,
+            embeddings=references.embedding,
+            embedding_mean=mean,
+            scores=read_scores(connection, key, present),
+            quantised_graph=row[11],
         )
-        patch_layout = RowLayout(
-            {"ordinal": "i4", "image_id": "i8", "patch_row": "i2", "patch_column": "i2",
-             "feature": dimensions}
-        )  # fmt: skip
-        wanted = patch_count if patches else 0
-        patch_rows = (
-            _copy_out(connection, self._queries["copy_patches_out"], key, patch_layout)
-            if patches
-            else patch_layout.empty()
-        )
-        # A reference counts only with its image.
-        references_found = min(len(reference_rows), len(images))
-        if len(patch_rows) != wanted or references_found != image_count:
-            raise DatabaseError(
-                f"bank {version} of category {category!r} is incomplete: {len(patch_rows)} of "
-                f"{patch_count} patches, {references_found} of {image_count} references; "
-                "fit the category again"
-            )
-        ordinal = patch_rows["ordinal"].astype(np.int64)
-        features = np.empty((wanted, dimensions), np.float32)
-        features[ordinal] = patch_rows["feature"]
-        embeddings = np.empty((image_count, len(embedding_mean)), np.float32)
-        embeddings[reference_rows["position"].astype(np.int64)] = reference_rows["embedding"]
-        image_ids = np.array([reference.image_id for reference in references], np.int64)
-        by_id = np.argsort(image_ids)
-        owner_ids = patch_rows["image_id"].astype(np.int64)
-        owners = np.full(wanted, -1)
-        known = owner_ids > 0
-        owners[known] = by_id[np.searchsorted(image_ids, owner_ids[known], sorter=by_id)]
         return StoredBank(
             category=category,
-            category_id=category_id,
-            version=version,
-            state=row[1],
-            extractor_fingerprint=row[2],
-            extractor=row[3],
-            settings=row[4],
-            calibration=row[5],
-            coreset_ratio=row[6],
-            covering_radius=row[7],
-            created_at=created_at,
+            key=key,
+            state=row[0],
+            created_at=row[10],
             patch_count=patch_count,
-            features=features,
-            patch_image=_scattered(ordinal, owners, np.int64),
-            patch_row=_scattered(ordinal, patch_rows["patch_row"], np.int16),
-            patch_column=_scattered(ordinal, patch_rows["patch_column"], np.int16),
-            references=references,
-            embeddings=embeddings,
-            embedding_mean=embedding_mean,
-            quantised_graph=graph,
+            content=content,
+            ordinals=_NO_ROWS if found is None else found.ordinal,
+            positions=references.position,
         )
 
 
-def active_bank(connection: Connection, category: str) -> tuple[int, int]:
-    """Return the category's id and its active version.
+def active_bank(connection: Connection, category: str) -> BankKey:
+    """Return the key of the category's active bank.
 
     Raises
     ------
@@ -387,51 +507,26 @@ def active_bank(connection: Connection, category: str) -> tuple[int, int]:
     ).fetchone()
     if row is None:
         raise unknown_category(connection, category)
-    category_id, version = row
-    if version is None:
+    if row[2] is None:
         raise NotFittedError(
             f"category {category!r} has no bank; run `patchbank fit` on images of it first"
         )
-    return int(category_id), int(version)
+    return BankKey(*row)
 
 
-def _upsert_images(
-    connection: Connection, category_id: int, bank: NewBank
+def _owners(
+    image_ids: npt.NDArray[np.int64], references: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.int64]:
-    """Return the image ids in the order of `bank.images`."""
-    rows = connection.execute(
-        queries.load("images")["upsert"],
-        {
-            "category_id": category_id,
-            "names": [image.name for image in bank.images],
-            "sha256s": [bytes.fromhex(image.sha256) for image in bank.images],
-            "pixels_sha256s": [
-                None if image.pixels_sha256 is None else bytes.fromhex(image.pixels_sha256)
-                for image in bank.images
-            ],
-            "widths": [image.width for image in bank.images],
-            "heights": [image.height for image in bank.images],
-            "labels": [image.label for image in bank.images],
-            "origins": [image.origin for image in bank.images],
-            "thumbnails": [image.thumbnail for image in bank.images],
-        },
-    ).fetchall()
-    ids: dict[str, int] = dict(rows)
-    return np.array([ids[image.name] for image in bank.images], np.int64)
+    """Return the index of each patch's image among the references; -1 where it is none of them."""
+    owners = np.full(len(image_ids), -1)
+    by_id = np.argsort(references)
+    known = np.isin(image_ids, references)
+    owners[known] = by_id[np.searchsorted(references, image_ids[known], sorter=by_id)]
+    return owners
 
 
-def _copy_out(
-    connection: Connection, query: bytes, key: dict[str, int], layout: RowLayout
-) -> npt.NDArray[np.void]:
-    # COPY takes no parameters on the server, so they are put in here.
-    with psycopg.ClientCursor(connection).copy(query, key) as copy:
-        return layout.decode(b"".join(copy))
-
-
-def _scattered(
-    ordinal: npt.NDArray[np.int64], values: npt.NDArray[Any], kind: type[np.integer]
-) -> npt.NDArray[Any]:
-    """Return `values` in the order of the coreset."""
-    result = np.empty(len(ordinal), kind)
-    result[ordinal] = values
-    return result
+def _replaced_meanwhile(category: str) -> BankGoneError:
+    return BankGoneError(
+        f"the bank of category {category!r} was replaced or forgotten meanwhile; "
+        "nothing was changed: try again"
+    )

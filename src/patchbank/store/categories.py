@@ -21,6 +21,21 @@ if TYPE_CHECKING:
     from patchbank.store.sessions import Sessions
 
 MAX_NAME_LENGTH = 100
+# Children before parents.
+_FORGOTTEN = (
+    "patches",
+    "changes_of_patches",
+    "references",
+    "changes_of_references",
+    "scores",
+    "graphs",
+    "defects",
+    "inspections",
+    "events",
+    "images",
+    "banks",
+    "category",
+)
 
 
 @dataclass(frozen=True)
@@ -94,16 +109,12 @@ class Categories:
             if found is None:
                 raise unknown_category(connection, name)
             connection.execute(self._queries["lock_banks_to_forget"], {"category_id": found[0]})
-            # Children before parents.
             removed = {
                 table: connection.execute(
                     self._queries[f"forget_{table}"], {"category_id": found[0]}
                 ).rowcount
-                for table in (
-                    "patches", "references", "graphs", "defects", "inspections", "events", "images",
-                    "banks", "category",
-                )
-            }  # fmt: skip
+                for table in _FORGOTTEN
+            }
             announce(connection, name, None)
         return found[0], Forgotten(
             banks=removed["banks"],

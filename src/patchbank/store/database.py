@@ -6,7 +6,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TypeVar
 
-from patchbank.store.banks import Banks
+from patchbank.store.banks import DEFAULT_RETENTION, Banks, Retention
 from patchbank.store.categories import Categories
 from patchbank.store.connecting import DEFAULT_LIMITS, Limits, connect, lives
 from patchbank.store.defects import Defects
@@ -25,6 +25,9 @@ T = TypeVar("T")
 class Database(Sessions):
     """An open database; made by `open_database`, used as a context manager, safe for threads."""
 
+    #: Which retired versions of banks are kept.
+    retention = DEFAULT_RETENTION
+
     @cached_property
     def categories(self) -> Categories:
         """What is inspected."""
@@ -33,7 +36,7 @@ class Database(Sessions):
     @cached_property
     def banks(self) -> Banks:
         """The memory banks."""
-        return Banks(self)
+        return Banks(self, self.retention)
 
     @cached_property
     def images(self) -> Images:
@@ -68,6 +71,7 @@ def open_database(
     idle_minutes: float = 10.0,
     max_connections: int = 8,
     limits: Limits = DEFAULT_LIMITS,
+    retention: Retention = DEFAULT_RETENTION,
 ) -> Database:
     """Open the database, started and brought to the current schema if need be.
 
@@ -83,6 +87,8 @@ def open_database(
         The most connections this process opens.
     limits
         How long the server may take to let us in, and to answer.
+    retention
+        Which retired versions of banks are kept.
 
     Raises
     ------
@@ -106,4 +112,6 @@ def open_database(
     except BaseException:
         connection.close()
         raise
-    return Database(place, connection, prepared, limits, max_connections=max_connections)
+    database = Database(place, connection, prepared, limits, max_connections=max_connections)
+    database.retention = retention
+    return database

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from patchbank.errors import ParameterError
 from patchbank.store import queries
+from patchbank.store.bank_key import BankKey
 from patchbank.store.banks import active_bank
 from patchbank.store.categories import add_event, find_category
 from patchbank.store.indexes import OPERATORS, Metric
@@ -103,7 +104,7 @@ class Defects:
             When there is no such category, or no bank in it.
         """
         with self._sessions.connection() as connection:
-            category_id, _ = active_bank(connection, category)
+            category_id = active_bank(connection, category).category_id
             for defect in defects:
                 connection.execute(
                     self._queries["upsert"],
@@ -175,9 +176,7 @@ class Defects:
                 add_event(connection, category_id, "remove defects", {"names": removed})
         return removed
 
-    def embedding(
-        self, category_id: int, version: int, name: str
-    ) -> npt.NDArray[np.float32] | None:
+    def embedding(self, key: BankKey, name: str) -> npt.NDArray[np.float32] | None:
         """Return a defect's embedding, float32 (e,), centred as the bank's own are.
 
         None where there is no defect of that name.
@@ -190,7 +189,7 @@ class Defects:
         with self._sessions.connection() as connection:
             row = connection.execute(
                 self._queries["embedding"],
-                {"category_id": category_id, "version": version, "name": name},
+                {**key.parameters(), "name": name},
             ).fetchone()
         if row is None:
             return None
@@ -221,8 +220,7 @@ class Defects:
 
     def similar(
         self,
-        category_id: int,
-        version: int,
+        key: BankKey,
         embedding: npt.NDArray[np.floating],
         *,
         top: int = 10,
@@ -239,8 +237,7 @@ class Defects:
             rows = connection.execute(
                 queries.compose(self._queries["similar"], operator=OPERATORS[metric]),
                 {
-                    "category_id": category_id,
-                    "version": version,
+                    **key.parameters(),
                     "embedding": query.tolist(),
                     "offset": shift,
                     "top": top,
@@ -248,11 +245,9 @@ class Defects:
             ).fetchall()
         return [SimilarDefect(*row) for row in rows]
 
-    def counts(self, category_id: int, version: int) -> tuple[int, int]:
+    def counts(self, key: BankKey) -> tuple[int, int]:
         """Return how many defects are recorded, and how many of them the bank can compare."""
         with self._sessions.statement() as connection:
-            row = connection.execute(
-                self._queries["counts"], {"category_id": category_id, "version": version}
-            ).fetchone()
+            row = connection.execute(self._queries["counts"], key.parameters()).fetchone()
         assert row is not None
         return int(row[0]), int(row[1])

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from patchbank.errors import BankGoneError, ImageError, ParameterError
 from patchbank.store import queries
+from patchbank.store.bank_key import BankKey
 from patchbank.store.categories import find_category
 from patchbank.store.indexes import HnswIndex, Metric, nearest_rows
 
@@ -62,8 +63,7 @@ class Images:
 
     def similar(
         self,
-        category_id: int,
-        version: int,
+        key: BankKey,
         embedding: npt.NDArray[np.floating],
         *,
         top: int = 10,
@@ -77,7 +77,7 @@ class Images:
 
         Parameters
         ----------
-        category_id, version
+        key
             The bank, as read: a name may by now be that of a category learned anew.
         embedding
             Shape (e,), centred as the bank's own embeddings are.
@@ -97,66 +97,63 @@ class Images:
         ParameterError
             When `top` is below 1.
         BankGoneError
-            When the bank was forgotten, or two fits have replaced it.
+            When the bank was forgotten, or is not kept any more.
         """
         if top < 1:
             raise ParameterError(f"top is {top}; ask for at least 1 similar image")
-        key = {"category_id": category_id, "version": version}
         query = np.asarray(embedding, np.float32)
         shift = None if offset is None else offset.tolist()
-        parameters = {**key, "embedding": query.tolist(), "offset": shift}
+        parameters = {**key.parameters(), "embedding": query.tolist(), "offset": shift}
         with self._sessions.connection() as connection:
             rows = nearest_rows(connection, self._queries, metric, index, parameters, top)
             expected = (
                 bool(rows)
                 or index is not None
-                or connection.execute(self._queries["never_had_references"], key).fetchone()
+                or connection.execute(
+                    self._queries["never_had_references"], key.parameters()
+                ).fetchone()
             )
         if not expected:
             # Who has references keeps them for as long as the bank is kept.
             raise BankGoneError
         return [SimilarImage(*row) for row in rows]
 
-    def embedding(
-        self, category_id: int, version: int, name: str
-    ) -> npt.NDArray[np.float32] | None:
+    def embedding(self, key: BankKey, name: str) -> npt.NDArray[np.float32] | None:
         """Return a reference image's centred embedding, float32 (e,); None where it is no such."""
         with self._sessions.statement() as connection:
             row = connection.execute(
                 self._queries["embedding"],
-                {"category_id": category_id, "version": version, "name": name},
+                {**key.parameters(), "name": name},
             ).fetchone()
         return None if row is None else np.array(row[0], np.float32)
 
-    def names_of_content(
-        self, category_id: int, version: int, sha256: str, pixels_sha256: str
-    ) -> list[str]:
+    def names_of_content(self, key: BankKey, sha256: str, pixels_sha256: str) -> list[str]:
         """Return the names of the reference images of the same file or the same pixels."""
         with self._sessions.statement() as connection:
             rows = connection.execute(
                 self._queries["names_of_content"],
-                {"category_id": category_id, "version": version, "sha256": sha256,
+                {**key.parameters(), "sha256": sha256,
                  "pixels_sha256": pixels_sha256},
             ).fetchall()  # fmt: skip
         return [name for (name,) in rows]
 
-    def names_like(self, category_id: int, version: int, ending: str) -> list[str]:
+    def names_like(self, key: BankKey, ending: str) -> list[str]:
         """Return names of up to three reference images that end like that."""
         with self._sessions.statement() as connection:
             rows = connection.execute(
                 self._queries["names_like"],
-                {"category_id": category_id, "version": version, "ending": ending},
+                {**key.parameters(), "ending": ending},
             ).fetchall()
         return [name for (name,) in rows]
 
     def sample(
-        self, category_id: int, version: int, positions: Sequence[int]
+        self, key: BankKey, positions: Sequence[int]
     ) -> list[tuple[str, npt.NDArray[np.float32]]]:
         """Return names and embeddings of the reference images at these positions."""
         with self._sessions.statement() as connection:
             rows = connection.execute(
                 self._queries["sample"],
-                {"category_id": category_id, "version": version, "positions": list(positions)},
+                {**key.parameters(), "positions": list(positions)},
             ).fetchall()
         return [(name, np.array(embedding, np.float32)) for name, embedding in rows]
 

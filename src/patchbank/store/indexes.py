@@ -17,6 +17,7 @@ from psycopg import errors
 from patchbank.errors import DatabaseError, ParameterError, PgvectorMissingError
 from patchbank.progress import Progress, silent
 from patchbank.store import queries
+from patchbank.store.bank_key import BankKey
 from patchbank.store.migrate import limits_of, quoted
 
 if TYPE_CHECKING:
@@ -48,14 +49,14 @@ _TIDYING_TIMEOUT = "2s"
 
 @dataclass(frozen=True)
 class HnswIndex:
-    """An index over the embeddings or the features of one bank.
+    """An index over the embeddings or the features of one generation of a bank.
 
     `least_ef_search` and the measured `recall` (None where there is none) tell no two apart.
     """
 
     on: Indexed
     category_id: int
-    version: int
+    generation: int
     type: VectorType
     dimensions: int
     metric: Metric
@@ -66,7 +67,7 @@ class HnswIndex:
     def name(self) -> str:
         """Its name in the database, which says all there is to know."""
         return (
-            f"hnsw_{self.on}_{self.category_id}_{self.version}_"
+            f"hnsw_{self.on}_{self.category_id}_{self.generation}_"
             f"{self.type}{self.dimensions}_{self.metric}"
         )
 
@@ -102,7 +103,7 @@ class HnswIndex:
         return queries.compose(
             statement,
             category_id=self.category_id,
-            version=self.version,
+            generation=self.generation,
             type=self.type,
             dimensions=self.dimensions,
             operator=OPERATORS[self.metric],
@@ -148,15 +149,16 @@ class Indexes:
         self._queries = queries.load("indexes")
 
     def of_category(self, category_id: int) -> list[StoredIndex]:
-        """Return all indexes of a category, of any of its versions, unfinished ones too."""
+        """Return all indexes of a category, of any generation, unfinished ones too."""
         with self._sessions.statement() as connection:
             return self._list(connection, category_id)
 
-    def find(self, category_id: int, version: int, on: Indexed, metric: Metric) -> HnswIndex | None:
+    def find(self, key: BankKey, on: Indexed, metric: Metric) -> HnswIndex | None:
         """Return the finished index of a bank for a metric, if there is one."""
-        for stored in self.of_category(category_id):
+        for stored in self.of_category(key.category_id):
             index = stored.index
-            if stored.valid and (index.version, index.on, index.metric) == (version, on, metric):
+            wanted = (key.generation, on, metric)
+            if stored.valid and (index.generation, index.on, index.metric) == wanted:
                 return index
         return None
 
@@ -188,7 +190,7 @@ class Indexes:
             for stored in self._list(connection, index.category_id):
                 other = stored.index
                 same = (other.on, other.metric) == (index.on, index.metric)
-                if not stored.valid or (same and other.version == index.version):
+                if not stored.valid or (same and other.generation == index.generation):
                     self._drop(connection, other)
             self._create(connection, index, rows, progress)
             self._describe(connection, index)
@@ -218,7 +220,7 @@ class Indexes:
         return found
 
     def drop_retired(self, category_id: int, active: int | None) -> None:
-        """Remove the indexes of versions other than the active one, as far as that is quick.
+        """Remove the indexes of generations other than the active one, as far as that is quick.
 
         What is in use is left, and goes with the next bank or index.
         """
@@ -227,7 +229,7 @@ class Indexes:
             retired = [
                 stored.index
                 for stored in self.of_category(category_id)
-                if stored.index.version != active
+                if stored.index.generation != active
             ]
             if retired:
                 with self._outside(lock_timeout=_TIDYING_TIMEOUT) as connection:
@@ -276,7 +278,7 @@ class Indexes:
             dimensions=index.dimensions,
             operators=f"{index.type}_{index.metric}_ops",
             category_id=index.category_id,
-            version=index.version,
+            generation=index.generation,
         )
         stage = f"index of {index.on}"
         pid = connection.info.backend_pid
@@ -419,11 +421,11 @@ def _parsed(name: str) -> HnswIndex | None:
     match = _NAME.fullmatch(name)
     if match is None:
         return None
-    on, category_id, version, type_, dimensions, metric = match.groups()
+    on, category_id, generation, type_, dimensions, metric = match.groups()
     return HnswIndex(
         on="images" if on == "images" else "patches",
         category_id=int(category_id),
-        version=int(version),
+        generation=int(generation),
         type="vector" if type_ == "vector" else "halfvec",
         dimensions=int(dimensions),
         metric="cosine" if metric == "cosine" else "l2",

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from patchbank.errors import BankGoneError, ParameterError
 from patchbank.store import queries
+from patchbank.store.bank_key import BankKey
 from patchbank.store.copying import RowLayout
 from patchbank.store.indexes import HnswIndex, Metric, nearest_rows
 
@@ -53,54 +54,51 @@ class Patches:
         self._queries = queries.load("patches")
 
     def feature(
-        self, category_id: int, version: int, image: str, row: int, column: int
+        self, key: BankKey, image: str, row: int, column: int
     ) -> npt.NDArray[np.float32] | None:
         """Return the feature of a patch, float32 (d,); None where the bank does not hold it."""
         with self._sessions.statement() as connection:
             found = connection.execute(
                 self._queries["find"],
-                {"category_id": category_id, "version": version, "image": image, "row": row,
+                {**key.parameters(), "image": image, "row": row,
                  "column": column},
             ).fetchone()  # fmt: skip
         return None if found is None else np.array(found[1], np.float32)
 
-    def feature_at(
-        self, category_id: int, version: int, ordinal: int
-    ) -> npt.NDArray[np.float32] | None:
+    def feature_at(self, key: BankKey, ordinal: int) -> npt.NDArray[np.float32] | None:
         """Return the feature at a place in greedy order, float32 (d,); None where there is none."""
         with self._sessions.statement() as connection:
             found = connection.execute(
                 self._queries["at"],
-                {"category_id": category_id, "version": version, "ordinal": ordinal},
+                {**key.parameters(), "ordinal": ordinal},
             ).fetchone()
         return None if found is None else np.array(found[0], np.float32)
 
-    def positions(self, category_id: int, version: int, image: str) -> list[tuple[int, int]]:
+    def positions(self, key: BankKey, image: str) -> list[tuple[int, int]]:
         """Return row and column of all patches of an image that a bank holds."""
         with self._sessions.statement() as connection:
             return [
                 (row, column)
                 for row, column in connection.execute(
                     self._queries["positions"],
-                    {"category_id": category_id, "version": version, "image": image},
+                    {**key.parameters(), "image": image},
                 )
             ]
 
     def sample(
-        self, category_id: int, version: int, ordinals: Sequence[int]
+        self, key: BankKey, ordinals: Sequence[int]
     ) -> list[tuple[str, npt.NDArray[np.float32]]]:
         """Return names and features of the patches with these ordinals."""
         with self._sessions.statement() as connection:
             rows = connection.execute(
                 self._queries["sample"],
-                {"category_id": category_id, "version": version, "ordinals": list(ordinals)},
+                {**key.parameters(), "ordinals": list(ordinals)},
             ).fetchall()
         return [(name, np.array(feature, np.float32)) for name, feature in rows]
 
     def similar(
         self,
-        category_id: int,
-        version: int,
+        key: BankKey,
         feature: npt.NDArray[np.floating],
         *,
         top: int = 10,
@@ -126,13 +124,12 @@ class Patches:
         ParameterError
             When `top` is below 1.
         BankGoneError
-            When the bank was forgotten, or two fits have replaced it.
+            When the bank was forgotten, or is not kept any more.
         """
         if top < 1:
             raise ParameterError(f"top is {top}; ask for at least 1 similar patch")
         parameters = {
-            "category_id": category_id,
-            "version": version,
+            **key.parameters(),
             "feature": np.asarray(feature, np.float32).tolist(),
         }
         with self._sessions.connection() as connection:
@@ -142,7 +139,7 @@ class Patches:
         return [SimilarPatch(*row) for row in rows]
 
     def nearest(
-        self, category_id: int, version: int, features: npt.NDArray[np.float32], count: int = 1
+        self, key: BankKey, features: npt.NDArray[np.float32], count: int = 1
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
         """Return Euclidean distances and ordinals of the nearest patches of each feature, exactly.
 
@@ -159,7 +156,7 @@ class Patches:
         Raises
         ------
         BankGoneError
-            When the bank was forgotten, or two fits have replaced it.
+            When the bank was forgotten, or is not kept any more.
         """
         layout = RowLayout({"position": "i4", "feature": features.shape[1]})
         columns: dict[str, npt.NDArray[Any]] = {
@@ -174,7 +171,7 @@ class Patches:
             connection.execute(self._queries["keep_queries_in_memory"])
             rows = connection.execute(
                 self._queries["nearest" if count == 1 else "nearest_some"],
-                {"category_id": category_id, "version": version, "count": count},
+                {**key.parameters(), "count": count},
                 binary=True,
             ).fetchall()
         if len(rows) != len(features) * count:
@@ -183,20 +180,18 @@ class Patches:
         ordinals = np.array([row[1] for row in rows], np.int64).reshape(shape)
         return np.array([row[2] for row in rows], np.float32).reshape(shape), ordinals
 
-    def features(
-        self, category_id: int, version: int, ordinals: npt.NDArray[np.int64]
-    ) -> npt.NDArray[np.float32]:
+    def features(self, key: BankKey, ordinals: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """Return the features of the patches with these ordinals, in their order, float32 (n, d).
 
         Raises
         ------
         BankGoneError
-            When the bank was forgotten, or two fits have replaced it.
+            When the bank was forgotten, or is not kept any more.
         """
         with self._sessions.statement() as connection:
             rows = connection.execute(
                 self._queries["features"],
-                {"category_id": category_id, "version": version, "ordinals": ordinals.tolist()},
+                {**key.parameters(), "ordinals": ordinals.tolist()},
             ).fetchall()
         if len(rows) != len(ordinals):
             raise BankGoneError

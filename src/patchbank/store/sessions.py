@@ -70,7 +70,7 @@ class DatabaseStatus:
 
 
 @dataclass(frozen=True)
-class BankChange:
+class BankNotice:
     """A category's bank was replaced, or (version None) the category forgotten."""
 
     category: str
@@ -159,7 +159,7 @@ class Sessions:
             connection.lives = partial(lives, self._place, self._limits) if long else None
             yield connection
 
-    def changes(self, *, timeout: float | None = None) -> Iterator[BankChange]:
+    def changes(self, *, timeout: float | None = None) -> Iterator[BankNotice]:
         """Yield changes of banks as they are committed, for `timeout` seconds (None: for ever).
 
         It listens on a connection of its own, and it listens from the first ``next`` on.
@@ -184,7 +184,7 @@ class Sessions:
             connection.execute(f"listen {CHANNEL}".encode())
             for notice in connection.notifies(timeout=timeout):
                 change = json.loads(notice.payload)
-                yield BankChange(change["category"], change["version"])
+                yield BankNotice(change["category"], change["version"])
 
     def status(self) -> DatabaseStatus:
         """Return what there is to know about the server."""

@@ -107,8 +107,8 @@ def test_the_bank_is_the_files_to_the_bit(
     assert patchbank("import-anomalib", path, "--category", "brushed", *OPTIONS).code == 0
     with Workspace(home=graphs_home, database_url=database_url) as workspace:
         stored = workspace.database.banks.active("brushed")
-    assert np.array_equal(stored.features, bank)
-    assert (stored.patch_image == -1).all()
+    assert np.array_equal(stored.content.features, bank)
+    assert (stored.content.patch_image == -1).all()
 
 
 def test_from_python(

@@ -19,7 +19,7 @@ from safetensors.numpy import load
 import patchbank
 from patchbank.api import Bank
 from patchbank.errors import BankFileError, PatchbankError
-from tests.fixtures.bank_files import document_of, rewritten, with_image, with_numbers
+from tests.fixtures.bank_files import as_format_1, document_of, rewritten, with_image, with_numbers
 from tests.fixtures.surfaces import Surfaces
 
 HOSTILE: tuple[Any, ...] = (
@@ -155,11 +155,11 @@ def test_every_array(
          "a patch has the row"),
         (lambda good: with_numbers(good, features=of(good, "features") * np.float32(1e16)),
          "too large for distances"),
-        (lambda good: with_numbers(good, scores=of(good, "scores") * -1),
+        (lambda good: with_numbers(good, score=of(good, "score") * -1),
          "expected a finite number, 0 or more"),
-        (lambda good: with_calibration(good, scores=[-1.0] * 24), "smallest of the calibration"),
+        (lambda good: with_calibration(good, scores=[-1.0] * 24), "the smallest score is -1.0"),
         (lambda good: with_calibration(good, scores=[1.0] * 23 + [1e308]),
-         "largest of the calib"),
+         "the largest score is 1e+308"),
         (lambda good: with_calibration(good, score_method="max"), "calibration is of scores by"),
         (lambda good: with_image(good, thumbnail="bank.safetensors"), "is named twice"),
         (lambda good: with_image(good, sha256="00 " * 32), "images.0.sha256"),
@@ -190,7 +190,8 @@ def of(content: bytes, name: str) -> Any:
 
 
 def with_calibration(content: bytes, **changes: Any) -> bytes:
-    return rewritten(content, calibration=document_of(content)["calibration"] | changes)
+    old = as_format_1(content)
+    return rewritten(old, calibration=document_of(old)["calibration"] | changes)
 
 
 def settings_of(content: bytes, **changes: Any) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from patchbank.errors import (
     IndistinctImagesError,
     NoImagesError,
 )
-from patchbank.inspection.keeping.bank_file import BankContent, write_bank_file
+from patchbank.inspection.keeping.bank_file import BankFile, write_bank_file
 from patchbank.inspection.learning import stream as streamed
 from patchbank.inspection.learning.learn import learn
 from patchbank.inspection.measuring.evaluate import evaluate_category
@@ -30,7 +30,7 @@ from patchbank.inspection.settings import make_fit_settings
 from patchbank.inspection.verdicts import Refused
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.budget import Parts
-from patchbank.store.new_bank import NewBank
+from patchbank.store.bank_content import CalibrationScores
 from patchbank.vision.extractor import Extractor, ExtractorSettings
 from tests.fixtures.surfaces import Surfaces, brushed
 
@@ -169,23 +169,20 @@ def test_a_file_with_a_bank_that_cannot_judge(
 ) -> None:
     bank.fit(surfaces.train, image_size=SIDE)
     with Workspace(home=graphs_home, database_url=database_url) as workspace:
-        stored, images = workspace.database.banks.active_with_images("part")
-    kept = {one.name: getattr(stored, one.name) for one in fields(NewBank) if one.name != "images"}
-    sound = NewBank(**kept, images=images)
-    assert sound.calibration is not None
-    zeros = {**sound.calibration, "scores": [0.0] * 24}
+        sound = workspace.database.banks.active("part", thumbnails=True).content
+    zeros = CalibrationScores.of_images(np.arange(24), np.zeros(24), np.zeros(24))
     for changes, words in (
         ({"embeddings": np.zeros_like(sound.embeddings)}, "images are the same"),
         ({"covering_radius": 0.0}, "covering radius 0"),
-        ({"calibration": zeros}, "threshold"),
+        ({"scores": zeros}, "threshold"),
         ({"features": np.ones_like(sound.features)}, "patches are the same"),
     ):
         file = tmp_path / "bad.bank"
-        write_bank_file(file, BankContent("bad", 1, replace(sound, **changes)), force=True)
+        write_bank_file(file, BankFile("bad", 1, replace(sound, **changes)), force=True)
         with pytest.raises(BankFileError, match=rf"bad\.bank: its bank cannot judge: .*{words}"):
             patchbank.import_bank(file, home=graphs_home, database_url=database_url)
     good = tmp_path / "good.bank"
-    write_bank_file(good, BankContent("good", 1, sound))
+    write_bank_file(good, BankFile("good", 1, sound))
     with patchbank.import_bank(good, home=graphs_home, database_url=database_url) as imported:
         assert imported.fitted
 

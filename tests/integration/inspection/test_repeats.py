@@ -130,7 +130,7 @@ def test_a_bank_made_before_pixels_were_kept_knows_its_files(
     with Workspace(home=graphs_home, database_url=database_url) as workspace:
         with workspace.database.connection() as connection:
             connection.execute("update image set pixels_sha256 = null")
-        _, images = workspace.database.banks.active_with_images("part")
+        images = workspace.database.banks.active("part").content.images
     assert {one.pixels_sha256 for one in images} == {None}
     copy = tmp_path / "renamed.png"
     shutil.copy(surfaces.train / "000.png", copy)

@@ -22,6 +22,8 @@ from patchbank.inspection.learning.fit import fit
 from patchbank.inspection.settings import make_fit_settings
 from patchbank.inspection.verdicts import Inspection
 from patchbank.inspection.workspace import Workspace
+from patchbank.store.bank_content import CalibrationScores
+from patchbank.store.bank_key import BankKey
 from tests.fixtures.banks import make_bank
 from tests.fixtures.surfaces import Surfaces
 
@@ -47,15 +49,17 @@ def test_a_stored_image_finds_itself_and_the_ten_of_numpy(
         bank = workspace.database.banks.active("brushed")
         if by_index:
             assert (build_index(workspace, "brushed", metric=metric).recall or 0) >= 0.95
-        vectors = bank.embeddings.astype(np.float64)
+        vectors = bank.content.embeddings.astype(np.float64)
         lengths = np.linalg.norm(vectors, axis=1)
         for place in (0, 7, 23):
-            name = bank.references[place].name
+            name = bank.content.images[place].name
             result = search(workspace, "brushed", name=name, metric=metric)
             similarity = vectors @ vectors[place] / lengths / lengths[place]
             distance = np.linalg.norm(vectors - vectors[place], axis=1)
             order = np.argsort(distance if metric == "l2" else -similarity)[:10]
-            assert [one.name for one in result.matches] == [bank.references[i].name for i in order]
+            assert [one.name for one in result.matches] == [
+                bank.content.images[i].name for i in order
+            ]
             assert result.matches[0].name == name
             assert f"{result.matches[0].similarity:.4f}" == "1.0000"
             for match, index in zip(result.matches, order, strict=True):
@@ -74,12 +78,14 @@ def test_a_stored_patch_finds_itself_and_the_ten_of_numpy(
         bank = workspace.database.banks.active("brushed")
         if by_index:
             assert (build_index(workspace, "brushed", on="patches").recall or 0) >= 0.95
-        features = bank.features.astype(np.float64)
+        features = bank.content.features.astype(np.float64)
         lengths = np.linalg.norm(features, axis=1)
 
         def name_of(place: int) -> str:
-            image = bank.references[bank.patch_image[place]].name
-            return f"{image}#r{bank.patch_row[place]:02}c{bank.patch_column[place]:02}"
+            image = bank.content.images[bank.content.patch_image[place]].name
+            return (
+                f"{image}#r{bank.content.patch_row[place]:02}c{bank.content.patch_column[place]:02}"
+            )
 
         for place in (0, 50, 150):
             result = search(workspace, "brushed", name=name_of(place))
@@ -125,7 +131,7 @@ def test_vectors_of_zeros_are_found_though_no_index_holds_them(workspace: Worksp
             report = build_index(workspace, "tile", on=on)
             assert (report.recall, report.queries) == (None, 0)
             assert report.to_json()["recall_at_10"] is None
-        patch = next(iter(workspace.database.patches.sample(*_key(workspace), [5])))[0]
+        patch = next(iter(workspace.database.patches.sample(_key(workspace), [5])))[0]
         assert search(workspace, "tile", name=patch).method.startswith("exact scan, because")
 
 
@@ -136,7 +142,8 @@ def test_an_index_over_nothing_is_refused(workspace: Workspace) -> None:
         workspace.database.banks.save(
             "tile",
             replace(
-                bank, images=[], embeddings=bank.embeddings[:0], patch_image=none,
+                bank, images=[], scores=CalibrationScores.none(),
+                embeddings=bank.embeddings[:0], patch_image=none,
                 patch_row=none.astype(np.int16), patch_column=none.astype(np.int16),
             ),
         )  # fmt: skip
@@ -152,7 +159,7 @@ def test_a_poor_index_says_so_and_more_candidates_help(workspace: Workspace) -> 
         workspace.database.banks.save("tile", make_bank(patches=5000, dimensions=128))
         report = build_index(workspace, "tile", on="patches", metric="l2", ef_search=1)
         better = build_index(workspace, "tile", on="patches", metric="l2", ef_search=1000)
-        patch = workspace.database.patches.sample(*_key(workspace), [5])[0][0]
+        patch = workspace.database.patches.sample(_key(workspace), [5])[0][0]
         method = search(workspace, "tile", name=patch, metric="l2").method
         assert method == (
             f"HNSW index of vector (l2, ef_search 1000, recall {better.recall:.4f} when built)"
@@ -168,14 +175,14 @@ def test_a_poor_index_says_so_and_more_candidates_help(workspace: Workspace) -> 
             build_index(workspace, "tile", ef_search=1001)
 
 
-def _key(workspace: Workspace) -> tuple[int, int]:
+def _key(workspace: Workspace) -> BankKey:
     return workspace.database.banks.active_key("tile")
 
 
 def test_the_similarity_rule_is_about_images(workspace: Workspace) -> None:
     with workspace:
         workspace.database.banks.save("tile", make_bank())
-        patch = workspace.database.patches.sample(*_key(workspace), [5])[0][0]
+        patch = workspace.database.patches.sample(_key(workspace), [5])[0][0]
         with pytest.raises(ParameterError, match="--threshold is about whole images"):
             search(workspace, "tile", name=patch, threshold=0.9)
 
@@ -185,7 +192,7 @@ def test_a_patch_that_was_not_chosen_is_explained(workspace: Workspace, surfaces
         learn(workspace, surfaces)
         image = "train/good/000.png"
         key = workspace.database.banks.active_key("brushed")
-        stored = workspace.database.patches.positions(*key, image)
+        stored = workspace.database.patches.positions(key, image)
         row, column = next((r, c) for r in range(8) for c in range(8) if (r, c) not in stored)
         nearest = min(stored, key=lambda at: ((at[0] - row) ** 2 + (at[1] - column) ** 2, at))
         with pytest.raises(ImageError) as raised:
@@ -243,7 +250,7 @@ def test_a_reference_reaches_the_threshold_that_is_its_own_similarity(
 ) -> None:
     with workspace:
         learn(workspace, surfaces, false_alarm_rate=0.01)
-        names = [one.name for one in workspace.database.banks.active("brushed").references]
+        names = [one.name for one in workspace.database.banks.active("brushed").content.images]
         results = [search(workspace, "brushed", name=name, raw=raw) for name in names]
         # The threshold, of too few references for 1 %, is the lowest of their similarities.
         standing, threshold = results[0].standing, results[0].threshold
@@ -281,8 +288,8 @@ def test_an_image_is_no_evidence_for_itself(
     with workspace:
         learn(workspace, surfaces)
         bank = workspace.database.banks.active("brushed")
-        position = [one.name for one in bank.references].index(name)
-        similarity = _similarities(bank.embeddings)[position]
+        position = [one.name for one in bank.content.images].index(name)
+        similarity = _similarities(bank.content.embeddings)[position]
         queries: list[dict[str, Any]] = [
             {"image": source}, {"image": copied}, {"image": saved_again}, {"name": name},
         ]  # fmt: skip
@@ -319,7 +326,9 @@ def test_the_rule_is_calibrated_by_the_references(
         learn(workspace, surfaces, false_alarm_rate=0.1)
         bank = workspace.database.banks.active("brushed")
         expected = np.sort(
-            _similarities(bank.embeddings + (bank.embedding_mean if raw else np.float32(0)))
+            _similarities(
+                bank.content.embeddings + (bank.content.embedding_mean if raw else np.float32(0))
+            )
         )
         result = search(workspace, "brushed", surfaces.good / "000.png", raw=raw)
         assert result.standing is not None
@@ -362,7 +371,7 @@ def test_uncentred_embeddings_are_those_of_the_view(
         (defect,) = search(workspace, "brushed", scratch, among="defects", raw=True).matches
         assert defect.similarity == pytest.approx(1, abs=1e-5)
         patch = workspace.database.patches.sample(
-            *workspace.database.banks.active_key("brushed"), [5]
+            workspace.database.banks.active_key("brushed"), [5]
         )[0][0]
         with pytest.raises(ParameterError, match="never centred; leave out --raw"):
             search(workspace, "brushed", name=patch, raw=True)

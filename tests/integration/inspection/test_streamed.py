@@ -78,17 +78,20 @@ def test_entries_come_from_where_they_say_and_the_bound_is_true(
 
     whole = learn(workspace, paths, SETTINGS)
     assert whole.streaming is None
-    np.testing.assert_allclose(result.embeddings.mean(axis=0), whole.embedding_mean, rtol=1e-4)
+    np.testing.assert_allclose(
+        result.embeddings.mean(axis=0), whole.content.embedding_mean, rtol=1e-4
+    )
     # Scores of images that the bank does not know, within what a coarser bank changes.
-    assert np.corrcoef(result.scores, whole.scores)[0, 1] > 0.5
-    assert np.median(result.scores) == pytest.approx(np.median(whole.scores), rel=0.1)
+    scores = result.scores.of_image(len(paths))
+    assert np.corrcoef(scores, whole.scores)[0, 1] > 0.5
+    assert np.median(scores) == pytest.approx(np.median(whole.scores), rel=0.1)
 
 
 def test_the_result_depends_on_nothing_else(workspace: Workspace, surfaces: Surfaces) -> None:
     paths = sorted(surfaces.train.iterdir())
     first, second = in_parts(workspace, paths), in_parts(workspace, paths)
     assert (first.features == second.features).all()
-    assert (first.scores == second.scores).all()
+    assert (first.scores.score == second.scores.score).all()
     assert first.streaming == second.streaming
 
 
@@ -120,8 +123,8 @@ def test_a_sample_calibrates_where_there_are_very_many(
     monkeypatch.setattr(streamed, "CALIBRATION_IMAGES", 10)
     paths = sorted(surfaces.train.iterdir())
     result = in_parts(workspace, paths)
-    assert np.isfinite(result.scores).sum() == len(result.calibration) == 10
-    assert sorted(result.scores[np.isfinite(result.scores)]) == list(result.calibration.scores)
+    assert len(result.scores) == 10
+    assert result.scores.counts.all()
     # Not every image was measured: the bank's radius is the bound.
     assert result.covering_radius == result.streaming.radius_bound
     assert result.streaming.radius_seen < result.streaming.radius_bound
@@ -141,8 +144,7 @@ def test_an_image_that_changes_meanwhile_is_left_out_of_the_calibration(
             Image.fromarray(brushed(999)).save(paths[1])
 
     result = in_parts(workspace, paths, progress=meddle, parts=Parts(2, 3, 0.1))
-    assert list(np.isnan(result.scores)) == [True, True, False, False, False, False]
-    assert len(result.calibration) == 4
+    assert sorted(result.scores.image) == [2, 3, 4, 5]
 
     def remove(stage: str, done: int, total: int) -> None:
         if stage == "mend":
@@ -193,9 +195,9 @@ def test_a_streamed_bank_is_stored_and_judges(
     assert bank.streaming is not None
     assert save(workspace, "brushed", bank) == 1
     stored = workspace.database.banks.active("brushed")
-    assert (stored.features == bank.features).all()
-    assert (stored.patch_image == bank.patch_image).all()
-    assert sum(np.isnan(one.score) for one in stored.references) == 4
+    assert (stored.content.features == bank.content.features).all()
+    assert (stored.content.patch_image == bank.content.patch_image).all()
+    assert np.isnan(stored.content.scores.of_image(24)).sum() == 4
     inspector = Inspector(workspace, "brushed")
     verdicts = [inspector.inspect(path).verdict for path in surfaces.scratched.iterdir()]
     assert verdicts == ["fail"] * len(verdicts)

@@ -21,7 +21,13 @@ from patchbank.api import Bank
 from patchbank.errors import BankFileError, CategoryExistsError
 from patchbank.vision.extractor_settings import ExtractorSettings
 from patchbank.vision.quantised import QuantisedGraph
-from tests.fixtures.bank_files import rewritten, with_image, with_numbers
+from tests.fixtures.bank_files import (
+    as_format_1,
+    document_of,
+    rewritten,
+    with_image,
+    with_numbers,
+)
 from tests.fixtures.surfaces import Surfaces
 
 
@@ -217,7 +223,7 @@ def test_files_that_are_damaged_or_foreign_are_refused_in_one_line(
         "is no bank's file or a damaged one (File is not": good[: len(good) // 2],
         "is compressed or encrypted": compressed.getvalue(),
         "damaged": bytes(flipped),
-        "its format_version is 2, not 1; upgrade patchbank": rewritten(good, format_version=2),
+        "its format_version is 3, not 1 or 2; upgrade patchbank": rewritten(good, format_version=3),
         "its format is 'x'": rewritten(good, format="x"),
         "of a newer patchbank (surprise: extra": rewritten(good, surprise=1),
         "differs); export again": rewritten(good, parts={"bank.safetensors": "0" * 64}),
@@ -231,7 +237,7 @@ def test_files_that_are_damaged_or_foreign_are_refused_in_one_line(
             good, extractor={**extractor, "backbone": "resnet2000"}
         ),
         "is of a newer patchbank": rewritten(good, settings={"patience": 3}),
-        "cannot be used here: calibration": rewritten(good, calibration={"scores": []}),
+        "damaged ('map_maxima')": rewritten(as_format_1(good), calibration={"scores": []}),
     }
     assert len(fingerprint) == 64
     for message, content in cases.items():
@@ -257,6 +263,7 @@ def test_values_that_make_no_sense_are_damage_whatever_the_digests(
     bank.export(file)
     good = file.read_bytes()
     _, extractor = _extractor_of(good)
+    old = as_format_1(good)
     cases = {
         "damaged (coreset_ratio is 0.0,": rewritten(good, coreset_ratio=0.0),
         "damaged (coreset_ratio is 1.5,": rewritten(good, coreset_ratio=1.5),
@@ -270,13 +277,18 @@ def test_values_that_make_no_sense_are_damage_whatever_the_digests(
         "damaged (the extractor's grid is 'x'": rewritten(
             good, extractor={**extractor, "grid": "x"}
         ),
-        "damaged (held_out is 'many'": rewritten(good, calibration={"held_out": "many"}),
-        "damaged (held_out is 25": rewritten(good, calibration={"held_out": 25}),
-        "damaged (held_out is -1": rewritten(good, calibration={"held_out": -1}),
+        "damaged (held_out is 'many'": rewritten(old, calibration={"held_out": "many"}),
+        "damaged (held_out is 25": rewritten(old, calibration={"held_out": 25}),
+        "damaged (held_out is -1": rewritten(old, calibration={"held_out": -1}),
         "damaged (label is 'anomalous'": with_image(good, label="anomalous"),
         "damaged (size is 0 x": with_image(good, width=0),
         "damaged (size is 64 x 99999999999": with_image(good, width=64, height=99999999999),
-        "damaged (a score is inf": with_numbers(good, scores=np.full(24, np.inf)),
+        "damaged (a calibration has values that are not finite": with_numbers(
+            old, scores=np.full(24, np.inf)
+        ),
+        "damaged (a calibration has values that are not": with_numbers(
+            good, score=np.full(24, np.inf)
+        ),
         "damaged (covering_radius is -1.0": with_numbers(good, covering_radius=np.array([-1.0])),
         "damaged (covering_radius is inf": with_numbers(good, covering_radius=np.array([np.inf])),
     }
@@ -290,6 +302,27 @@ def test_values_that_make_no_sense_are_damage_whatever_the_digests(
         assert "\n" not in said
     file.write_bytes(with_numbers(good, covering_radius=np.array([np.nan])))
     take_in(file)
+
+
+def test_a_file_of_the_first_format_gives_the_same_verdicts(
+    bank: Bank, take_in: Callable[..., Bank], surfaces: Surfaces, tmp_path: Path
+) -> None:
+    file = tmp_path / "brushed.bank"
+    bank.export(file)
+    images = [*sorted(surfaces.good.iterdir())[:3], *sorted(surfaces.scratched.iterdir())[:3]]
+    before = [bank.inspect(image) for image in images]
+    file.write_bytes(as_format_1(file.read_bytes()))
+    imported = take_in(file)
+    for old, image in zip(before, images, strict=True):
+        new = imported.inspect(image)
+        assert (new.verdict, new.score, new.p_value) == (old.verdict, old.score, old.p_value)
+        assert (new.threshold, new.map_threshold) == (old.threshold, old.map_threshold)
+        assert new.regions == old.regions
+    # It is written in the present format, and still names no image of its calibration.
+    imported.export(file, force=True)
+    assert document_of(file.read_bytes())["format_version"] == 2
+    again = take_in(file, "again")
+    assert again.inspect(images[0]).p_value == before[0].p_value
 
 
 def _extractor_of(content: bytes) -> tuple[str, dict[str, Any]]:

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +18,10 @@ from patchbank.errors import (
     ParameterError,
     UnknownCategoryError,
 )
-from patchbank.store.banks import StoredBank
+from patchbank.store.bank_content import BankContent, CalibrationScores
+from patchbank.store.banks import Retention, StoredBank
 from patchbank.store.database import Database, open_database
-from patchbank.store.new_bank import NewBank
-from patchbank.store.sessions import BankChange
+from patchbank.store.sessions import BankNotice
 from tests.fixtures.banks import make_bank, make_image
 
 # Says when it is in the middle of a COPY of a bank, and stays there.
@@ -44,22 +45,23 @@ with open_database(sys.argv[1], Path(sys.argv[2])) as database:
 """
 
 
-def assert_same(stored: StoredBank, bank: NewBank) -> None:
+def assert_same(stored: StoredBank, bank: BankContent) -> None:
     """Check that a bank came back bit for bit."""
-    for name in ("features", "patch_image", "patch_row", "patch_column", "embeddings"):
+    found = stored.content
+    for name in (
+        "features", "patch_image", "patch_row", "patch_column", "embeddings", "embedding_mean",
+    ):  # fmt: skip
         expected = getattr(bank, name)
-        np.testing.assert_array_equal(getattr(stored, name), expected)
-        assert getattr(stored, name).dtype == expected.dtype
-    np.testing.assert_array_equal(stored.embedding_mean, bank.embedding_mean)
-    for name in ("extractor_fingerprint", "extractor", "settings", "calibration", "coreset_ratio"):
-        assert getattr(stored, name) == getattr(bank, name)
-    assert stored.covering_radius == bank.covering_radius
-    assert [(r.name, r.origin) for r in stored.references] == [
-        (i.name, i.origin) for i in bank.images
-    ]
-    np.testing.assert_array_equal(
-        [r.score for r in stored.references], [i.score for i in bank.images]
-    )
+        np.testing.assert_array_equal(getattr(found, name), expected)
+        assert getattr(found, name).dtype == expected.dtype
+    for name in ("extractor_fingerprint", "extractor", "settings", "coreset_ratio"):
+        assert getattr(found, name) == getattr(bank, name)
+    assert found.covering_radius == bank.covering_radius
+    assert found.images == [replace(image, thumbnail=b"") for image in bank.images]
+    for field in fields(CalibrationScores):
+        np.testing.assert_array_equal(
+            getattr(found.scores, field.name), getattr(bank.scores, field.name)
+        )
 
 
 # 2,500 dimensions do not fit into a page and are stored outside the row.
@@ -78,49 +80,50 @@ def test_extreme_values_come_back_as_they_were(database: Database) -> None:
         patches=1,
         dimensions=6,
         features=values,
-        images=[make_image(f"{i}", score=float("nan")) for i in range(12)],
     )
     database.banks.save("tile", bank)
     stored = database.banks.active("tile")
-    assert stored.features.tobytes() == values.tobytes()
-    assert np.isnan([r.score for r in stored.references]).all()
+    assert stored.content.features.tobytes() == values.tobytes()
 
 
 def test_a_new_bank_replaces_the_old_one(database: Database) -> None:
     banks = [make_bank(seed=seed, patches=50 + seed) for seed in range(4)]
+    database.retention = Retention(versions=2, days=0)
     for number, bank in enumerate(banks, start=1):
         assert database.banks.save("tile", bank) == number
         assert database.banks.active_version("tile") == number
         assert_same(database.banks.active("tile"), bank)
     history = database.banks.history("tile")
     assert [(b.version, b.state, b.patch_count) for b in history] == [
-        (4, "active", 53), (3, "retired", 52), (2, "retired", 51), (1, "retired", 50),
+        (4, "active", 53), (3, "retired", 52), (2, "pruned", 51), (1, "pruned", 50),
     ]  # fmt: skip
     assert history[0].retired_at is None
     assert history[1].retired_at is not None
     with database.connection() as connection:
-        kept = connection.execute("select version, count(*) from patch group by 1 order by 1")
-        # The one before is kept to go back to; older patches would only fill the disk.
+        kept = connection.execute("select generation, count(*) from patch group by 1 order by 1")
         assert kept.fetchall() == [(3, 52), (4, 53)]
-        kept = connection.execute("select distinct version from reference order by 1")
+        kept = connection.execute("select distinct generation from reference order by 1")
         assert kept.fetchall() == [(3,), (4,)]
         events = connection.execute("select kind, detail->>'version' from event order by event_id")
         assert events.fetchall() == [("fit", str(number)) for number in range(1, 5)]
 
 
 def test_a_graph_comes_and_goes_with_its_bank(database: Database) -> None:
+    database.retention = Retention(versions=2, days=0)
     graphs = [b"one", None, bytes(range(256)) * 5000, b"", None]
     for version, graph in enumerate(graphs, start=1):
         database.banks.save("tile", make_bank(quantised_graph=graph))
-        assert database.banks.active("tile").quantised_graph == graph
+        assert database.banks.active("tile").content.quantised_graph == graph
         with database.connection() as connection:
-            kept = connection.execute("select version from quantised_graph order by 1").fetchall()
+            kept = connection.execute(
+                "select generation from quantised_graph order by 1"
+            ).fetchall()
         # Of the active version and of the one before, where they have one.
         last = range(max(1, version - 1), version + 1)
         assert [one for (one,) in kept] == [one for one in last if graphs[one - 1] is not None]
     database.banks.save("leather", make_bank(quantised_graph=b"other"))
     database.categories.forget("tile")
-    assert database.banks.active("leather").quantised_graph == b"other"
+    assert database.banks.active("leather").content.quantised_graph == b"other"
 
 
 def test_categories_do_not_see_one_another(database: Database) -> None:
@@ -270,6 +273,7 @@ def test_a_bank_with_missing_parts_is_not_used(
 
 
 def test_images_stay_for_as_long_as_a_bank_refers_to_them(database: Database) -> None:
+    database.retention = Retention(versions=2, days=0)
     sets = [[f"{version}-{number}.png" for number in range(4)] for version in range(1, 6)]
     database.banks.save("other", make_bank(images=[make_image(f"{n}") for n in range(12)]))
     for number, names in enumerate(sets):
@@ -282,6 +286,7 @@ def test_images_stay_for_as_long_as_a_bank_refers_to_them(database: Database) ->
 
 
 def test_only_good_images_go_with_their_banks(database: Database) -> None:
+    database.retention = Retention(versions=2, days=0)
     first = [make_image("good"), make_image("bad", label="anomalous"), make_image("again")]
     database.banks.save("tile", make_bank(image_count=3, images=first))
     for _ in range(2):
@@ -309,9 +314,9 @@ def test_others_hear_of_a_new_bank(database: Database, database_url: str, tmp_pa
         while not _listens(database):
             pass
         database.banks.save("tile", make_bank())
-        assert first.result() == BankChange("tile", 1)
+        assert first.result() == BankNotice("tile", 1)
         database.categories.forget("tile")
-        assert next(changes) == BankChange("tile", None)
+        assert next(changes) == BankNotice("tile", None)
 
 
 def _listens(database: Database) -> bool:

@@ -56,7 +56,7 @@ def test_a_server_of_ones_own_is_used(network_url: str, tmp_path: Path) -> None:
     bank = make_bank()
     with open_database(network_url, tmp_path) as database:
         assert database.banks.save("tile", bank) == 1
-        np.testing.assert_array_equal(database.banks.active("tile").features, bank.features)
+        np.testing.assert_array_equal(database.banks.active("tile").content.features, bank.features)
         status = database.status()
     assert not status.embedded
     assert status.pid is None
@@ -321,9 +321,11 @@ def test_pgvector_may_be_installed_anywhere(empty_database_url: str, tmp_path: P
     bank = make_bank()
     with open_database(empty_database_url, tmp_path) as database:
         database.banks.save("tile", bank)
-        np.testing.assert_array_equal(database.banks.active("tile").embeddings, bank.embeddings)
+        np.testing.assert_array_equal(
+            database.banks.active("tile").content.embeddings, bank.embeddings
+        )
         found = database.images.similar(
-            *database.banks.active_key("tile"), bank.embeddings[2], top=1
+            database.banks.active_key("tile"), bank.embeddings[2], top=1
         )
     assert found[0].name == bank.images[2].name
 

@@ -36,19 +36,19 @@ def test_similar_defects_are_those_of_brute_force(database: Database) -> None:
     vectors = np.stack([one.embedding for one in defects]).astype(np.float64) - bank.embedding_mean
     cosine = vectors @ query / np.linalg.norm(vectors, axis=1) / np.linalg.norm(query)
     distance = np.linalg.norm(vectors - query, axis=1)
-    found = database.defects.similar(*key, query, top=4)
+    found = database.defects.similar(key, query, top=4)
     assert [one.name for one in found] == [f"{i}.png" for i in np.argsort(-cosine)[:4]]
     np.testing.assert_allclose([one.similarity for one in found], np.sort(-cosine)[:4] * -1, 1e-5)
-    found = database.defects.similar(*key, query, top=4, metric="l2")
+    found = database.defects.similar(key, query, top=4, metric="l2")
     assert [one.name for one in found] == [f"{i}.png" for i in np.argsort(distance)[:4]]
     np.testing.assert_allclose([one.distance for one in found], np.sort(distance)[:4], 1e-5)
-    assert database.defects.counts(*key) == (21, 20)
-    embedding = database.defects.embedding(*key, "7.png")
+    assert database.defects.counts(key) == (21, 20)
+    embedding = database.defects.embedding(key, "7.png")
     assert embedding is not None
     np.testing.assert_allclose(embedding, vectors[7], rtol=1e-5)
-    assert database.defects.embedding(*key, "no.png") is None
+    assert database.defects.embedding(key, "no.png") is None
     with pytest.raises(ParameterError, match=r"'other\.png' was recorded with another extractor"):
-        database.defects.embedding(*key, "other.png")
+        database.defects.embedding(key, "other.png")
 
 
 def test_removing_removes_what_was_named_or_nothing(database: Database) -> None:

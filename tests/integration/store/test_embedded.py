@@ -95,7 +95,7 @@ def _pid(server: EmbeddedServer) -> int:
 
 def _assert_bank_there(server: EmbeddedServer) -> None:
     with open_database(None, server.home, idle_minutes=60) as database:
-        assert database.banks.active("tile").features.shape == (60, 8)
+        assert database.banks.active("tile").content.features.shape == (60, 8)
 
 
 def test_several_processes_open_a_fresh_home_at_once(tmp_path: Path) -> None:

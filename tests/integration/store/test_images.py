@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pytest
 
 from patchbank.errors import BankGoneError, ImageError, ParameterError, UnknownCategoryError
+from patchbank.store.banks import Retention
 from patchbank.store.database import Database
 from tests.fixtures.banks import make_bank, make_image
 
@@ -32,7 +33,7 @@ def test_the_most_similar_images_are_those_of_brute_force(
     random = np.random.default_rng(5)
     for _ in range(5):
         query = random.normal(size=dimensions).astype(np.float32)
-        found = database.images.similar(*database.banks.active_key("tile"), query, top=10)
+        found = database.images.similar(database.banks.active_key("tile"), query, top=10)
         expected = _expected([i.name for i in bank.images], bank.embeddings, query)[:10]
         assert [image.name for image in found] == [name for name, _ in expected]
         np.testing.assert_allclose(
@@ -46,7 +47,7 @@ def test_an_image_is_most_similar_to_itself(database: Database) -> None:
     bank = make_bank()
     database.banks.save("tile", bank)
     for image, embedding in zip(bank.images, bank.embeddings, strict=True):
-        best = database.images.similar(*database.banks.active_key("tile"), embedding, top=1)[0]
+        best = database.images.similar(database.banks.active_key("tile"), embedding, top=1)[0]
         assert best.name == image.name
         assert best.similarity == pytest.approx(1.0, abs=1e-6)
 
@@ -61,7 +62,7 @@ def test_ties_are_in_the_order_of_names(database: Database) -> None:
         embeddings=embeddings,
     )
     database.banks.save("tile", bank)
-    found = database.images.similar(*database.banks.active_key("tile"), embeddings[0], top=4)
+    found = database.images.similar(database.banks.active_key("tile"), embeddings[0], top=4)
     assert [image.name for image in found] == sorted(names)[:4]
 
 
@@ -74,9 +75,9 @@ def test_zeros_are_similar_to_nothing(database: Database) -> None:
         embeddings=embeddings,
     )
     database.banks.save("tile", bank)
-    found = database.images.similar(*database.banks.active_key("tile"), embeddings[1])
+    found = database.images.similar(database.banks.active_key("tile"), embeddings[1])
     assert [(i.name, i.similarity) for i in found] == [("same", 1), ("zero", 0), ("opposite", -1)]
-    found = database.images.similar(*database.banks.active_key("tile"), embeddings[0])
+    found = database.images.similar(database.banks.active_key("tile"), embeddings[0])
     assert [(i.name, i.similarity) for i in found] == [("opposite", 0), ("same", 0), ("zero", 0)]
 
 
@@ -84,10 +85,10 @@ def test_an_older_version_can_be_asked(database: Database) -> None:
     old, new = make_bank(seed=1), make_bank(seed=2, embedding_dimensions=7)
     database.banks.save("tile", old)
     database.banks.save("tile", new)
-    category_id, _ = database.banks.active_key("tile")
-    found = database.images.similar(category_id, 1, old.embeddings[4], top=1)
+    first = database.banks.version("tile", 1).key
+    found = database.images.similar(first, old.embeddings[4], top=1)
     assert found[0].name == old.images[4].name
-    found = database.images.similar(*database.banks.active_key("tile"), new.embeddings[4], top=1)
+    found = database.images.similar(database.banks.active_key("tile"), new.embeddings[4], top=1)
     assert found[0].name == new.images[4].name
 
 
@@ -97,22 +98,23 @@ def test_a_bank_learned_anew_does_not_answer_for_the_one_at_hand(database: Datab
     key = database.banks.active_key("tile")
     database.categories.forget("tile")
     with pytest.raises(BankGoneError, match="try again"):
-        database.images.similar(*key, old.embeddings[4])
+        database.images.similar(key, old.embeddings[4])
     # Of the same name and version, and its embeddings have as many dimensions.
-    assert database.banks.save("tile", make_bank(seed=2)) == key[1]
+    assert database.banks.save("tile", make_bank(seed=2)) == key.version
     with pytest.raises(BankGoneError, match="try again"):
-        database.images.similar(*key, old.embeddings[4])
+        database.images.similar(key, old.embeddings[4])
 
 
 def test_a_bank_whose_references_are_gone_says_so(database: Database) -> None:
+    database.retention = Retention(versions=2, days=0)
     old = make_bank(seed=1)
     database.banks.save("tile", old)
     key = database.banks.active_key("tile")
     database.banks.save("tile", make_bank(seed=2))
-    assert database.images.similar(*key, old.embeddings[4])
+    assert database.images.similar(key, old.embeddings[4])
     database.banks.save("tile", make_bank(seed=3))
     with pytest.raises(BankGoneError, match="try again"):
-        database.images.similar(*key, old.embeddings[4])
+        database.images.similar(key, old.embeddings[4])
 
 
 @pytest.mark.parametrize("top", [0, -1])
@@ -120,7 +122,7 @@ def test_fewer_than_one_is_no_number_to_ask_for(database: Database, top: int) ->
     bank = make_bank()
     database.banks.save("tile", bank)
     with pytest.raises(ParameterError, match=f"top is {top}"):
-        database.images.similar(*database.banks.active_key("tile"), bank.embeddings[0], top=top)
+        database.images.similar(database.banks.active_key("tile"), bank.embeddings[0], top=top)
 
 
 def test_what_is_not_there_is_said(database: Database) -> None:

@@ -18,15 +18,15 @@ from tests.fixtures.banks import make_bank
 
 
 def _index(database: Database, on: Indexed = "patches", **changes: Any) -> HnswIndex:
-    category_id, version = database.banks.active_key("tile")
+    category_id, generation, _ = database.banks.active_key("tile")
     given: dict[str, Any] = {
-        "type": "vector", "dimensions": 16, "metric": "l2", "version": version, **changes
+        "type": "vector", "dimensions": 16, "metric": "l2", "generation": generation, **changes
     }  # fmt: skip
     return HnswIndex(on=on, category_id=category_id, **given)
 
 
 def _names(database: Database) -> list[tuple[str, bool]]:
-    category_id, _ = database.banks.active_key("tile")
+    category_id, *_ = database.banks.active_key("tile")
     return sorted((one.index.name, one.valid) for one in database.indexes.of_category(category_id))
 
 
@@ -45,18 +45,18 @@ def test_an_index_answers_as_the_scan_does(
     filled: Database, on: Indexed, metric: Metric, type_: VectorType
 ) -> None:
     index = _index(filled, on, metric=metric, type=type_)
-    key = index.category_id, index.version
-    assert filled.indexes.find(*key, on, metric) is None
+    key = filled.banks.active_key("tile")
+    assert filled.indexes.find(key, on, metric) is None
     filled.indexes.build(index, 1500)
-    assert filled.indexes.find(*key, on, metric) == index
+    assert filled.indexes.find(key, on, metric) == index
     source = filled.images if on == "images" else filled.patches
     subject, parameter = ("images", "embedding") if on == "images" else ("patches", "feature")
     random = np.random.default_rng(1)
     same = 0
     for _ in range(20):
         query = random.normal(size=16).astype(np.float32)
-        exact = source.similar(*key, query, metric=metric)
-        found = source.similar(*key, query, metric=metric, index=index)
+        exact = source.similar(key, query, metric=metric)
+        found = source.similar(key, query, metric=metric, index=index)
         assert len(found) == 10
         same += len({one.name for one in exact} & {one.name for one in found})
         by_name = {one.name: one for one in exact}
@@ -70,7 +70,8 @@ def test_an_index_answers_as_the_scan_does(
         index.prepare(connection, 10)
         statement = index.query(queries.load(subject)["similar_by_index"])
         plan = connection.execute(
-            b"explain " + statement, {parameter: [0.5] * 16, "top": 10, "candidates": 20}
+            b"explain " + statement,
+            {**key.parameters(), parameter: [0.5] * 16, "top": 10, "candidates": 20},
         ).fetchall()
     assert any(f"Index Scan using {index.name}" in line for (line,) in plan), plan
 
@@ -96,7 +97,7 @@ def test_another_type_takes_the_place(filled: Database) -> None:
 def test_an_index_goes_with_its_bank(filled: Database) -> None:
     filled.banks.save("other", make_bank(dimensions=16))
     other_key = filled.banks.active_key("other")
-    other = HnswIndex("patches", *other_key, type="vector", dimensions=16, metric="l2")
+    other = HnswIndex("patches", *other_key[:2], type="vector", dimensions=16, metric="l2")
     filled.indexes.build(other, 60)
     filled.indexes.build(_index(filled), 1500)
     filled.banks.save("tile", make_bank(dimensions=16))
@@ -105,7 +106,7 @@ def test_an_index_goes_with_its_bank(filled: Database) -> None:
     filled.indexes.build(index, 60)
     filled.categories.forget("tile")
     assert filled.indexes.of_category(index.category_id) == []
-    assert filled.indexes.find(*other_key, "patches", "l2") == other
+    assert filled.indexes.find(other_key, "patches", "l2") == other
 
 
 def test_an_interrupted_build_leaves_nothing(filled: Database) -> None:
@@ -147,7 +148,7 @@ def test_what_a_killed_server_process_left_is_removed(filled: Database, database
         blocker.close()
         assert failure
         assert _names(filled) == [(index.name, False)]
-        assert filled.indexes.find(index.category_id, index.version, "patches", "l2") is None
+        assert filled.indexes.find(filled.banks.active_key("tile"), "patches", "l2") is None
     filled.indexes.build(index, 1500)
     assert _names(filled) == [(index.name, True)]
 
@@ -177,7 +178,7 @@ def test_a_session_is_given_back_as_it_was(filled: Database) -> None:
     index = _index(filled)
     filled.indexes.build(index, 1_000_000)
     filled.patches.similar(
-        index.category_id, index.version, np.ones(16, np.float32), metric="l2", index=index
+        filled.banks.active_key("tile"), np.ones(16, np.float32), metric="l2", index=index
     )
     assert settings() == before
 
@@ -193,13 +194,13 @@ def test_the_type_fits_the_dimensions(filled: Database) -> None:
 
 def test_what_is_known_of_an_index_is_kept_with_it(filled: Database) -> None:
     index = _index(filled, least_ef_search=400)
-    key = index.category_id, index.version
+    key = filled.banks.active_key("tile")
     filled.indexes.build(index, 1500)
-    found = filled.indexes.find(*key, "patches", "l2")
+    found = filled.indexes.find(key, "patches", "l2")
     assert found is not None
     assert (found.least_ef_search, found.recall, found.ef_search(10)) == (400, None, 400)
     filled.indexes.record(replace(found, recall=0.98765))
-    found = filled.indexes.find(*key, "patches", "l2")
+    found = filled.indexes.find(key, "patches", "l2")
     assert found is not None
     assert (found.least_ef_search, found.recall) == (400, 0.9876)
     filled.indexes.drop(index.category_id)
@@ -212,7 +213,7 @@ def test_an_index_made_before_recall_was_kept_is_used(filled: Database) -> None:
     filled.indexes.build(index, 1500)
     with filled.connection() as connection:
         connection.execute(f"comment on index patchbank.{index.name} is 'mine'".encode())
-    found = filled.indexes.find(index.category_id, index.version, "patches", "l2")
+    found = filled.indexes.find(filled.banks.active_key("tile"), "patches", "l2")
     assert found == index
     assert (found.least_ef_search, found.recall) == (100, None)
 

@@ -9,16 +9,17 @@ import psycopg
 import pytest
 
 from patchbank.errors import BankGoneError, UnknownCategoryError
+from patchbank.store.bank_key import BankKey
 from patchbank.store.categories import Forgotten
 from patchbank.store.database import Database
 from patchbank.store.inspections import NewInspection
 from tests.fixtures.banks import make_bank
 
 
-def _inspection(key: tuple[int, int], name: str, **changes: Any) -> NewInspection:
+def _inspection(key: BankKey, name: str, **changes: Any) -> NewInspection:
     fields: dict[str, Any] = {
         "category_id": key[0],
-        "bank_version": key[1],
+        "bank_version": key.version,
         "image_name": name,
         "sha256": hashlib.sha256(name.encode()).hexdigest(),
         "verdict": "pass",
@@ -65,8 +66,8 @@ def test_inspections_of_several_categories_go_in_together(database: Database) ->
 
 @pytest.mark.parametrize("missing", [(1000, 0), (0, 8)])
 def test_all_are_recorded_or_none(database: Database, missing: tuple[int, int]) -> None:
-    category_id, version = key = _saved(database, "tile")
-    other = (category_id + missing[0], version + missing[1])
+    key = _saved(database, "tile")
+    other = BankKey(key.category_id + missing[0], key.generation, key.version + missing[1])
     with pytest.raises(BankGoneError, match="try again"):
         database.inspections.record_many([_inspection(key, "a"), _inspection(other, "b")])
     assert database.inspections.recent("tile") == []
@@ -121,13 +122,13 @@ def test_a_fit_does_not_wait_for_what_is_being_recorded(database: Database) -> N
         _halt_recording(connection)
         recording = threads.submit(database.inspections.record_many, [_inspection(key, "a")])
         _wait_for_waiting(database, 1)
-        assert _saved(database, "tile") == (key[0], 2)
+        assert _saved(database, "tile") == (key[0], 2, 2)
         connection.commit()
         recording.result()
     assert [i.bank_version for i in database.inspections.recent("tile")] == [1]
 
 
-def _saved(database: Database, name: str) -> tuple[int, int]:
+def _saved(database: Database, name: str) -> BankKey:
     """Save a bank and return its key."""
     database.banks.save(name, make_bank())
     return database.banks.active_key(name)
@@ -162,7 +163,7 @@ def _wait_for_waiting(database: Database, count: int) -> None:
 @pytest.mark.parametrize("changes", [{"verdict": "ok"}, {"sha256": "00"}, {"sha256": "x" * 64}])
 def test_an_inspection_checks_itself(changes: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"expected|hexadecimal"):
-        _inspection((1, 1), "a", **changes)
+        _inspection(BankKey(1, 1, 1), "a", **changes)
 
 
 def test_forgetting_leaves_nothing_and_touches_no_other(database: Database) -> None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from patchbank.errors import BankGoneError, CategoryExistsError
+from patchbank.store.bank_content import BankContent, CalibrationScores
+from patchbank.store.banks import BankChange
 from patchbank.store.database import Database
-from patchbank.store.new_bank import NewBank
 from tests.fixtures.banks import make_bank
 
 
-def foreign_bank(image_count: int = 0) -> NewBank:
+def foreign_bank(image_count: int = 0) -> BankContent:
     """Return a bank that does not know where its patches come from."""
     nowhere = np.full(60, -1)
     return make_bank(
@@ -24,7 +26,7 @@ def foreign_bank(image_count: int = 0) -> NewBank:
         patch_image=nowhere,
         patch_row=nowhere.astype(np.int16),
         patch_column=nowhere.astype(np.int16),
-        calibration=None,
+        scores=CalibrationScores.none(),
         covering_radius=math.nan,
     )
 
@@ -37,12 +39,12 @@ def test_a_bank_of_unknown_provenance_comes_back_as_it_was(
     database.banks.save("tile", bank)
     stored = database.banks.active("tile")
     for name in ("features", "patch_image", "patch_row", "patch_column", "embeddings"):
-        np.testing.assert_array_equal(getattr(stored, name), getattr(bank, name))
-    assert stored.embeddings.shape == (image_count, 5)
-    assert stored.calibration is None
-    assert math.isnan(stored.covering_radius)
-    assert len(stored.references) == image_count
-    similar = database.images.similar(stored.category_id, 1, np.ones(5))
+        np.testing.assert_array_equal(getattr(stored.content, name), getattr(bank, name))
+    assert stored.content.embeddings.shape == (image_count, 5)
+    assert len(stored.content.scores) == 0
+    assert math.isnan(stored.content.covering_radius)
+    assert len(stored.content.images) == image_count
+    similar = database.images.similar(stored.key, np.ones(5))
     assert len(similar) == image_count
 
 
@@ -52,7 +54,7 @@ def test_patches_of_known_and_of_unknown_images_may_be_in_one_bank(database: Dat
     database.banks.save("tile", bank)
     stored = database.banks.active("tile")
     for name in ("features", "patch_image", "patch_row", "patch_column"):
-        np.testing.assert_array_equal(getattr(stored, name), getattr(bank, name))
+        np.testing.assert_array_equal(getattr(stored.content, name), getattr(bank, name))
 
 
 def test_unknown_is_null_in_the_table(database: Database) -> None:
@@ -67,29 +69,30 @@ def test_unknown_is_null_in_the_table(database: Database) -> None:
 def test_similar_images_of_a_bank_that_is_gone_are_not_none(database: Database) -> None:
     database.banks.save("tile", foreign_bank())
     with pytest.raises(BankGoneError):
-        database.images.similar(database.banks.active("tile").category_id, 2, np.ones(5))
+        database.images.similar(database.banks.active_key("tile")._replace(version=2), np.ones(5))
 
 
 def test_images_come_back_whole(database: Database) -> None:
     bank = make_bank()
     database.banks.save("tile", bank)
-    stored, images = database.banks.active_with_images("tile")
-    assert images == list(bank.images)
-    assert [one.name for one in stored.references] == [one.name for one in images]
+    assert database.banks.active("tile", thumbnails=True).content.images == list(bank.images)
 
 
-def test_a_bank_takes_the_place_of_the_one_it_was_made_from_and_no_other(
-    database: Database,
-) -> None:
-    database.banks.save("tile", make_bank())
+def test_a_bank_is_changed_while_it_is_the_active_one_and_no_other(database: Database) -> None:
+    bank = make_bank()
+    database.banks.save("tile", bank)
     key = database.banks.active_key("tile")
-    assert database.banks.save("tile", make_bank(seed=1), replaces=key, cause="calibrate") == 2
+    change = BankChange(
+        replace(bank, features=bank.features[:0], patch_image=bank.patch_image[:0], images=[],
+                embeddings=bank.embeddings[:0])
+    )  # fmt: skip
+    assert database.banks.change("tile", key, change, cause="calibrate") == 2
     with pytest.raises(BankGoneError, match="replaced or forgotten meanwhile; nothing was changed"):
-        database.banks.save("tile", make_bank(seed=2), replaces=key)
+        database.banks.change("tile", key, change, cause="calibrate")
     assert database.banks.active_version("tile") == 2
     database.categories.forget("tile")
     with pytest.raises(BankGoneError):
-        database.banks.save("tile", make_bank(), replaces=key)
+        database.banks.change("tile", key, change, cause="calibrate")
     assert database.categories.list() == []
     with database.connection() as connection:
         assert connection.execute("select kind from event").fetchall() == []

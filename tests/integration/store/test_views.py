@@ -9,8 +9,8 @@ import numpy as np
 import psycopg
 import pytest
 
+from patchbank.store.bank_content import BankContent
 from patchbank.store.database import Database
-from patchbank.store.new_bank import NewBank
 from tests.fixtures.banks import make_bank, make_image
 from tests.fixtures.defects import make_defect
 
@@ -19,7 +19,7 @@ QUERIES = re.findall(r"```sql\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), 
 STORED = "leather/train/good/012.png"
 
 
-def leather() -> NewBank:
+def leather() -> BankContent:
     """Return a bank with the names that the documentation has."""
     bank = make_bank(
         patches=600,

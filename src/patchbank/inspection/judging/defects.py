@@ -199,7 +199,7 @@ def _check_label(label: str | None) -> None:
 
 def _files(bank: StoredBank, random: np.random.Generator) -> list[Path]:
     """Return the files of reference images that are still there, shuffled."""
-    origins = [file_at(one.origin) for one in bank.references if one.origin is not None]
+    origins = [file_at(one.origin) for one in bank.content.images if one.origin is not None]
     there = [path for path in origins if path.is_file()]
     if not there:
         where = f"; they were {origins[0]} and others" if origins else ""

@@ -20,9 +20,14 @@ class DatabaseNeighbours:
     groups = None
 
     def __init__(self, workspace: Workspace, bank: StoredBank) -> None:
+        self._workspace = workspace
         self._patches = workspace.database.patches
-        self._key = bank.category_id, bank.version
+        self._key = bank.key
         self._rows = bank.patch_count
+
+    def of(self, bank: StoredBank) -> DatabaseNeighbours:
+        """Return the neighbours in another bank of the same database."""
+        return DatabaseNeighbours(self._workspace, bank)
 
     def __len__(self) -> int:
         return self._rows
@@ -37,9 +42,9 @@ class DatabaseNeighbours:
         """Return the `k` nearest bank rows of every query; see `NeighbourIndex.nearest`."""
         if exclude_group is not None:
             raise ParameterError("a bank in the database has no groups, so none can be excluded")
-        distances, ordinals = self._patches.nearest(*self._key, queries, k)
+        distances, ordinals = self._patches.nearest(self._key, queries, k)
         return Neighbours(distances, ordinals, len(queries) * len(self))
 
     def rows(self, indices: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return bank rows, float32 (n, d)."""
-        return self._patches.features(*self._key, indices)
+        return self._patches.features(self._key, indices)

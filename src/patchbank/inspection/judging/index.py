@@ -48,6 +48,7 @@ class IndexReport:
     """
 
     category: str
+    bank_version: int
     index: HnswIndex
     rows: int
     size_bytes: int
@@ -72,7 +73,7 @@ class IndexReport:
         """Return the JSON object the commands print."""
         return {
             "category": self.category,
-            "bank_version": self.index.version,
+            "bank_version": self.bank_version,
             "on": self.index.on,
             "type": self.index.type,
             "metric": self.index.metric,
@@ -132,9 +133,9 @@ def build_index(
         raise ParameterError(f"ef_search {ef_search}: must be 1 to {MAX_EF_SEARCH}")
     bank = workspace.database.banks.active(category, patches=False)
     if target == "images":
-        rows, dimensions = bank.embeddings.shape
+        rows, dimensions = bank.content.embeddings.shape
     else:
-        rows, dimensions = bank.patch_count, bank.features.shape[1]
+        rows, dimensions = bank.patch_count, bank.content.features.shape[1]
     if not rows:
         raise NotFittedError(
             f"category {category!r} has no {target} to index: its bank was imported without; "
@@ -143,8 +144,8 @@ def build_index(
     chosen = fitting_type(dimensions) if type_ is None else type_
     index = HnswIndex(
         on=target,
-        category_id=bank.category_id,
-        version=bank.version,
+        category_id=bank.key.category_id,
+        generation=bank.key.generation,
         type="halfvec" if chosen == "halfvec" else "vector",
         dimensions=dimensions,
         metric="l2" if metric == "l2" else "cosine",
@@ -153,10 +154,9 @@ def build_index(
     watch = Stopwatch()
     with watch.stage("build"):
         workspace.database.indexes.build(index, rows, progress=progress)
-    if workspace.database.banks.active_key(category) != (bank.category_id, bank.version):
-        workspace.database.indexes.drop_retired(
-            bank.category_id, workspace.database.banks.active_version(category)
-        )
+    active = workspace.database.banks.active_key(category)
+    if active[:2] != bank.key[:2]:
+        workspace.database.indexes.drop_retired(bank.key.category_id, active.generation)
         raise BankGoneError(
             f"category {category!r}: a fit replaced bank version {bank.version} while its index "
             "was built; build it again"
@@ -164,9 +164,10 @@ def build_index(
     recall, queries = _recall(workspace, bank, index, rows, progress)
     index = replace(index, recall=recall)
     workspace.database.indexes.record(index)
-    stored = workspace.database.indexes.of_category(bank.category_id)
+    stored = workspace.database.indexes.of_category(bank.key.category_id)
     return IndexReport(
         category=category,
+        bank_version=bank.version,
         index=index,
         rows=rows,
         size_bytes=sum(one.size_bytes for one in stored if one.index == index),
@@ -184,7 +185,7 @@ def drop_indexes(workspace: Workspace, category: str, on: str | None = None) -> 
     UnknownCategoryError, NotFittedError, ParameterError
         If there is no bank, or `on` is neither.
     """
-    category_id, _ = workspace.database.banks.active_key(category)
+    category_id = workspace.database.banks.active_key(category).category_id
     return workspace.database.indexes.drop(category_id, None if on is None else _checked_on(on))
 
 
@@ -201,13 +202,13 @@ def _recall(
 
     The index does not hold vectors of zeros where it is one by cosine: these are no queries.
     """
-    database, key = workspace.database, (bank.category_id, bank.version)
+    database, key = workspace.database, bank.key
     places = np.unique(np.linspace(0, rows - 1, min(rows, _SAMPLE)).astype(int)).tolist()
     source = database.images if index.on == "images" else database.patches
-    sample = [one for one in source.sample(*key, places) if index.can_find(one[1])]
+    sample = [one for one in source.sample(key, places) if index.can_find(one[1])]
 
     def ask(vector: NDArray[np.float32], by: HnswIndex | None) -> list[tuple[str, float]]:
-        found = source.similar(*key, vector, top=_NEIGHBOURS + 1, metric=index.metric, index=by)
+        found = source.similar(key, vector, top=_NEIGHBOURS + 1, metric=index.metric, index=by)
         cosine = index.metric == "cosine"
         return [(one.name, 1 - one.similarity if cosine else one.distance) for one in found]
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from patchbank.datasets.collect import collect
 from patchbank.errors import BankGoneError, ImageError, ParameterError
-from patchbank.inspection.active_bank import ActiveBank, ReadyBank
 from patchbank.inspection.judging.heatmaps import heatmap_path, write_heatmap
+from patchbank.inspection.judging.live_bank import LiveBank, ReadyBank
 from patchbank.inspection.judging.recording import LOSSES, Absence, check_on_database_loss
 from patchbank.inspection.sources import checked_name, checked_names, source_name
 from patchbank.inspection.timing import Stopwatch
@@ -32,7 +32,7 @@ _RECORDED_AT_ONCE = 16
 
 
 class Inspector:
-    """Judges images by the active bank of a category, whatever version that is at the moment.
+    """Judges images by the bank of a category, whatever version is active at the moment.
 
     Before every image, and of many before every 16, the bank's version is compared with the
     database's, so that a fit elsewhere is seen at once. May be used by several threads.
@@ -49,13 +49,17 @@ class Inspector:
         ``"judge"`` to go on with the bank in memory while the database is away, or refuses: such
         inspections say that they were not recorded. It is asked for in the background, and used
         again from then on. ``"raise"`` to raise its error.
-    active
+    live
         The bank, where it is in memory already.
+    bank_version
+        Judge by this version of the bank, always, instead of the active one.
 
     Raises
     ------
     UnknownCategoryError, NotFittedError
         If there is no such category or it has no bank.
+    BankGoneError
+        If there is no such version, or it is not kept any more.
     ExtractorMismatchError
         If this installation computes other features than those in the bank.
     NotCalibratedError
@@ -70,20 +74,23 @@ class Inspector:
         in_database: bool = False,
         record: bool = True,
         on_database_loss: str = "raise",
-        active: ActiveBank | None = None,
+        live: LiveBank | None = None,
+        bank_version: int | None = None,
     ) -> None:
         check_on_database_loss(on_database_loss, in_database=in_database)
         self.workspace = workspace
         self.category = category
         self._wanted = record
-        self._active = active or ActiveBank(workspace, category, in_database=in_database)
+        self._bank = live or LiveBank(
+            workspace, category, in_database=in_database, version=bank_version
+        )
         goes_on = not in_database and (on_database_loss == "judge" or not record)
         self._absence = Absence(self._ask) if goes_on else None
 
     @property
     def bank_version(self) -> int:
         """The version that judged last."""
-        return self._active.latest.stored.version
+        return self._bank.version
 
     def inspect(
         self,
@@ -165,20 +172,20 @@ class Inspector:
     def _ask(self) -> None:
         # Where it was closed meanwhile, nobody is there who would close it again.
         if self.workspace.is_open:
-            self._active.key()
+            self.workspace.database.banks.active_key(self.category)
 
     def _current(self) -> ReadyBank:
         if self._absence is None:
-            return self._active.newest()
+            return self._bank.refresh()
         if self._absence.reason is None:
             try:
                 with self.workspace.database.at_once():
-                    return self._active.newest()
+                    return self._bank.refresh()
             except BankGoneError:
                 raise
             except LOSSES as error:
                 self._absence.begin(error)
-        return self._active.latest
+        return self._bank.ready
 
     def _inspect(
         self, source: ImageSource, name: str, top: int, heatmaps: Path | None
@@ -270,7 +277,7 @@ class Inspector:
             with watch.stage("heatmap"):
                 write_heatmap(path, image.pixels, unrecorded)
         stages = {stage: 1e3 * seconds for stage, seconds in watch.seconds.items()}
-        return _Judged(unrecorded, bank.stored.category_id, image.sha256, stages)
+        return _Judged(unrecorded, bank.stored.key.category_id, image.sha256, stages)
 
     def _record(self, judged: Sequence[_Judged]) -> str | None:
         """Record what is to be; return why the database is away, where it is."""
@@ -349,6 +356,7 @@ def inspect_paths(
     in_database: bool = False,
     record: bool = True,
     on_database_loss: str = "raise",
+    bank_version: int | None = None,
     on_remarks: Callable[[Sequence[str]], None] = lambda _: None,
     progress: Progress = silent,
 ) -> Iterator[Inspection | Refused]:
@@ -364,5 +372,6 @@ def inspect_paths(
         in_database=in_database,
         record=record,
         on_database_loss=on_database_loss,
+        bank_version=bank_version,
     )
     yield from inspector.inspect_many(found.images, top=top, heatmaps=heatmaps, progress=progress)

@@ -22,6 +22,7 @@ from patchbank.memory.scoring import (
     image_score,
     reweighted_score,
 )
+from patchbank.store.bank_content import BankContent
 from patchbank.vision.images import DecodedImage
 
 # A region smaller than this share of the image, in per cent, is a corner of the smoothing.
@@ -176,6 +177,18 @@ class Judge:
             level = _SHARE_OF_PEAK * float(anomaly.max())
             regions = find_regions(anomaly, level, box=box, width=width, height=height)[:1]
         return tuple(regions)
+
+
+def calibration_of(bank: BankContent) -> Calibration | None:
+    """Return the calibration that follows from a bank's scores; None where it has none yet."""
+    counted = bank.scores.rows(bank.scores.counts)
+    if not len(counted):
+        return None
+    return Calibration(
+        tuple(counted.score.tolist()),
+        tuple(counted.map_maximum.tolist()),
+        str(bank.settings["image_score"]),
+    )
 
 
 def whole_pixels(

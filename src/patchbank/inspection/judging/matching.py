@@ -6,23 +6,22 @@ from dataclasses import fields
 
 from patchbank.errors import ExtractorMismatchError, NotCalibratedError, UnknownBackboneError
 from patchbank.inspection.workspace import Workspace
+from patchbank.store.bank_content import BankContent
 from patchbank.store.banks import StoredBank
-from patchbank.store.new_bank import NewBank
 from patchbank.vision.backbones import get_backbone
 from patchbank.vision.extractor import Extractor
 from patchbank.vision.extractor_settings import ExtractorSettings
 from patchbank.vision.quantised import QuantisedGraph
 
 
-def matching_extractor(
-    workspace: Workspace, stored: StoredBank | NewBank, name: str | None = None
-) -> Extractor:
+def matching_extractor(workspace: Workspace, stored: StoredBank) -> Extractor:
     """Return the extractor that made a bank; see `matching_settings`."""
-    return workspace.extractor(*matching_settings(stored, name))
+    name = f"category {stored.category!r}: bank version {stored.version}"
+    return workspace.extractor(*matching_settings(stored.content, name))
 
 
 def matching_settings(
-    stored: StoredBank | NewBank, name: str | None = None
+    stored: BankContent, name: str
 ) -> tuple[ExtractorSettings, QuantisedGraph | None]:
     """Return what the extractor of a bank is made of; `name` is what messages call the bank.
 
@@ -34,12 +33,10 @@ def matching_settings(
         If this installation computes other features than those in the bank, or the bank's quantised
         graph is not the one that made them.
     """
-    if isinstance(stored, StoredBank):
-        name = name or f"category {stored.category!r}: bank version {stored.version}"
     known = {one.name for one in fields(ExtractorSettings)}
     try:
         settings = ExtractorSettings.from_json(
-            {name: value for name, value in stored.extractor.items() if name in known}
+            {key: value for key, value in stored.extractor.items() if key in known}
         )
     except UnknownBackboneError as error:
         backbone = stored.extractor["backbone"]

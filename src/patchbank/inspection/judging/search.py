@@ -111,7 +111,7 @@ def search(
         _check_patch(query, threshold, raw)
     if chosen == "defects":
         return _among_defects(workspace, bank, query, way, top, raw)
-    if not (query.is_patch or bank.references):
+    if not (query.is_patch or bank.content.images):
         raise NotFittedError(
             f"category {category!r} has no reference images to compare with: its bank was imported "
             f"without; patchbank calibrate {category} GOOD_IMAGES... adds them"
@@ -119,7 +119,7 @@ def search(
     index = None
     if not (exact or raw):
         index = workspace.database.indexes.find(
-            bank.category_id, bank.version, "patches" if query.is_patch else "images", way
+            bank.key, "patches" if query.is_patch else "images", way
         )
     matches, method = _among_normals(workspace, bank, query, way, top, index, raw)
     result = SearchResult(
@@ -197,46 +197,47 @@ def _new_query(workspace: Workspace, bank: StoredBank, image: ImageSource) -> _Q
     name = source_name(image)
     extraction = extractor.extract_one(image, name=name, limits=workspace.limits)
     seen = extraction.image
-    known = workspace.database.images.names_of_content(
-        bank.category_id, bank.version, seen.sha256, seen.pixels_sha256
-    )
-    return _image_query(bank, name, extraction.embedding - bank.embedding_mean, known)
+    known = workspace.database.images.names_of_content(bank.key, seen.sha256, seen.pixels_sha256)
+    return _image_query(bank, name, extraction.embedding - bank.content.embedding_mean, known)
 
 
 def _image_query(
     bank: StoredBank, name: str, vector: NDArray[np.float32], known: Iterable[str]
 ) -> _Query:
     """Return a query with all names of its image; `known` are some of them."""
-    same = same_image(bank.embeddings, vector)
-    found = (image.name for image, is_same in zip(bank.references, same, strict=True) if is_same)
+    same = same_image(bank.content.embeddings, vector)
+    images = bank.content.images
+    found = (image.name for image, is_same in zip(images, same, strict=True) if is_same)
     return _Query(name, vector, names=frozenset(known).union(found))
 
 
 def _stored_query(workspace: Workspace, bank: StoredBank, name: str) -> _Query:
     """Return the vector stored under a name; images come before defects, these before patches."""
-    key = bank.category_id, bank.version
+    key = bank.key
     database = workspace.database
     for spelled in spellings(name):
-        vector = database.images.embedding(*key, spelled)
+        vector = database.images.embedding(key, spelled)
         if vector is None:
-            vector = database.defects.embedding(*key, spelled)
+            vector = database.defects.embedding(key, spelled)
         if vector is not None:
             return _image_query(bank, spelled, vector, [spelled])
     if (match := _ORDINAL.fullmatch(name)) is not None:
-        vector = database.patches.feature_at(*key, int(match[1]))
+        vector = database.patches.feature_at(key, int(match[1]))
         if vector is None:
-            raise ImageError(f"{name}: the bank has patches #0 to #{bank.patch_count - 1}")
+            raise ImageError(
+                f"{name}: the bank has {bank.patch_count} patches and none of this number"
+            )
         return _Query(name, vector, is_patch=True, names=frozenset([name]))
     match = _PATCH_NAME.fullmatch(name)
     if match is None:
         raise _no_image(workspace, bank, name)
     image, row, column = match[1], int(match[2]), int(match[3])
-    vector = database.patches.feature(*key, image, row, column)
+    vector = database.patches.feature(key, image, row, column)
     if vector is not None:
         return _Query(name, vector, is_patch=True, names=frozenset([name]))
-    if database.images.embedding(*key, image) is None:
+    if database.images.embedding(key, image) is None:
         raise _no_image(workspace, bank, image)
-    positions = database.patches.positions(*key, image)
+    positions = database.patches.positions(key, image)
     raise ImageError(
         f"{name}: this patch was not chosen into the bank, which keeps "
         + _stored_patches(positions, bank, row, column)
@@ -246,7 +247,7 @@ def _stored_query(workspace: Workspace, bank: StoredBank, name: str) -> _Query:
 def _stored_patches(
     positions: list[tuple[int, int]], bank: StoredBank, row: int, column: int
 ) -> str:
-    grid = bank.extractor.get("grid")
+    grid = bank.content.extractor.get("grid")
     count = len(positions)
     of_all = (
         f"{count} of the {grid[0] * grid[1]} patches"
@@ -263,7 +264,7 @@ def _stored_patches(
 
 def _no_image(workspace: Workspace, bank: StoredBank, name: str) -> ImageError:
     ending = name.replace("\\", "/").rsplit("/", 1)[-1]
-    like = workspace.database.images.names_like(bank.category_id, bank.version, ending)
+    like = workspace.database.images.names_like(bank.key, ending)
     hint = (
         f"; stored are {', '.join(repr(one) for one in like)}"
         if like
@@ -286,24 +287,24 @@ def _among_normals(
     They are as many more than `top` as the query itself is stored: the similarity rule leaves it
     out.
     """
-    database, key = workspace.database, (bank.category_id, bank.version)
+    database, key = workspace.database, bank.key
     top += len(query.names)
     if raw:
-        mean = bank.embedding_mean
+        mean = bank.content.embedding_mean
         rows = database.images.similar(
-            *key, query.vector + mean, top=top, metric=metric, offset=mean
+            key, query.vector + mean, top=top, metric=metric, offset=mean
         )
         return _matches(rows, query), f"{_EXACT} of uncentred embeddings"
     source = database.patches if query.is_patch else database.images
-    stored = bank.patch_count if query.is_patch else len(bank.references)
+    stored = bank.patch_count if query.is_patch else len(bank.content.images)
     method = _described(index, top)
     if index is not None and not index.can_find(query.vector):
         index, method = None, f"{_EXACT}, because the index cannot hold such a vector"
-    found = source.similar(*key, query.vector, top=top, metric=metric, index=index)
+    found = source.similar(key, query.vector, top=top, metric=metric, index=index)
     if index is not None and len(found) < min(top, stored):
         # pgvector leaves vectors of zeros out of an index by cosine, and a search may end early.
         method = f"{_EXACT}, because the index found {len(found)} only"
-        found = source.similar(*key, query.vector, top=top, metric=metric)
+        found = source.similar(key, query.vector, top=top, metric=metric)
     return _matches(found, query), method
 
 
@@ -324,17 +325,16 @@ def _among_defects(
             f"{query.name}: defects are kept as whole images; give an image's name to search them"
         )
     defects = workspace.database.defects
-    recorded, comparable = defects.counts(bank.category_id, bank.version)
+    recorded, comparable = defects.counts(bank.key)
     remarks: tuple[str, ...] = ()
     if comparable < recorded:
         remarks = (
             f"{recorded - comparable} of {counted(recorded, 'defect')} left out, recorded with "
             "another extractor; add what is left out again",
         )
-    offset = bank.embedding_mean if raw else None
+    offset = bank.content.embedding_mean if raw else None
     found = defects.similar(
-        bank.category_id,
-        bank.version,
+        bank.key,
         query.vector if offset is None else query.vector + offset,
         top=top,
         metric=metric,

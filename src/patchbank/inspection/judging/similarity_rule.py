@@ -153,11 +153,14 @@ def reference_standing(bank: StoredBank, *, raw: bool = False) -> ReferenceStand
     raw
         By the embeddings as the network gives them, not centred on the bank's mean.
     """
-    found, asked = similarities_to_others(bank.embeddings, bank.embedding_mean if raw else None)
+    content = bank.content
+    found, asked = similarities_to_others(
+        content.embeddings, content.embedding_mean if raw else None
+    )
     if not len(found):
         return None
     # The less similar, the more anomalous.
-    rate = bank.settings.get("false_alarm_rate", DEFAULT_FALSE_ALARM_RATE)
+    rate = bank.content.settings.get("false_alarm_rate", DEFAULT_FALSE_ALARM_RATE)
     threshold = conformal_threshold(-found, rate)
     alone = asked[:0]
     if not raw and len(found) >= _FEWEST_TOLD:
@@ -167,6 +170,6 @@ def reference_standing(bank: StoredBank, *, raw: bool = False) -> ReferenceStand
         requested_rate=threshold.requested_rate,
         calibrated_threshold=-threshold.value,
         guaranteed_rate=threshold.guaranteed_rate,
-        isolated=tuple(bank.references[asked[slot]].name for slot in alone),
+        isolated=tuple(bank.content.images[asked[slot]].name for slot in alone),
         threshold_without=-conformal_threshold(-np.delete(found, alone), rate).value,
     )

@@ -9,9 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from patchbank.inspection.settings import FitSettings
-from patchbank.memory.calibration import Calibration
-from patchbank.store.new_bank import NewBank
+from patchbank.store.bank_content import BankContent, CalibrationScores
 
 # Opening and separating signs of JSON, of which every value has one before it. An image has twelve.
 _MOST_VALUES: Final = 10_000_000
@@ -107,7 +105,7 @@ def checked_radius(values: NDArray[Any]) -> float:
     return checked_score("covering_radius", float(values[0]))
 
 
-def check_positions(bank: NewBank, grid: tuple[int, int]) -> None:
+def check_positions(bank: BankContent, grid: tuple[int, int]) -> None:
     """Raise ValueError for patches outside of the feature map."""
     for name, positions, count in (
         ("row", bank.patch_row, grid[0]),
@@ -117,14 +115,11 @@ def check_positions(bank: NewBank, grid: tuple[int, int]) -> None:
             raise ValueError(f"a patch has the {name} {positions.max()} of {count}")
 
 
-def check_calibration(calibration: Calibration, settings: FitSettings) -> None:
-    """Raise ValueError for scores that no image has."""
-    for name in ("scores", "map_maxima"):
-        values = getattr(calibration, name)
-        checked_score(f"the smallest of the calibration's {name}", values[0])
-        checked_score(f"the largest of the calibration's {name}", values[-1])
-    if calibration.score_method != settings.image_score:
-        raise ValueError(
-            f"its calibration is of scores by {calibration.score_method}, and it judges by "
-            f"{settings.image_score}"
-        )
+def checked_scores(scores: CalibrationScores) -> CalibrationScores:
+    """Return the scores of good images, or raise ValueError for what no image scores."""
+    for name in ("score", "map_maximum"):
+        values = getattr(scores, name)
+        if len(values):
+            checked_score(f"the smallest {name}", float(np.nanmin(values, initial=_LARGEST_SCORE)))
+            checked_score(f"the largest {name}", float(np.nanmax(values, initial=0.0)))
+    return scores

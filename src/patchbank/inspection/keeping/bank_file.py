@@ -34,15 +34,15 @@ from patchbank.inspection.keeping.bank_checks import (
     check_size,
     checked_label,
     checked_radius,
-    checked_score,
+    checked_scores,
     checked_text,
     checked_thumbnail,
 )
+from patchbank.store.bank_content import BankContent, CalibrationScores, ReferenceImage
 from patchbank.store.categories import checked_category_name
-from patchbank.store.new_bank import NewBank, NewImage
 
 FORMAT: Final = "patchbank bank"
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 
 _DOCUMENT: Final = "bank.json"
 _NUMBERS: Final = "bank.safetensors"
@@ -50,9 +50,16 @@ _MOST_DOCUMENT_BYTES: Final = 256_000_000
 _ENCRYPTED: Final = 1
 # The same bank gives the same bytes, whenever it is written.
 _NO_DATE: Final = (1980, 1, 1, 0, 0, 0)
-# Parts that a bank may have or not, by the name of `NewBank`'s field; each is bytes.
+# Parts that a bank may have or not, by the name of `BankContent`'s field; each is bytes.
 _OPTIONAL_PARTS: Final[Mapping[str, str]] = {"quantised_graph": "quantised-graph.bin"}
-
+# Parts of the numbers, by what they are in the bank's scores.
+_SCORES: Final[Mapping[str, str]] = {
+    "score_image": "image",
+    "score": "score",
+    "map_maximum": "map_maximum",
+    "held_out": "held_out",
+    "counts": "counts",
+}
 
 _Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
@@ -75,20 +82,21 @@ class _Document(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
 
     format: Literal["patchbank bank"]
-    format_version: Literal[1]
+    format_version: Literal[1, 2]
     category: str
     bank_version: Annotated[int, Field(ge=1)]
     extractor_fingerprint: _Digest
     extractor: dict[str, Any]
     settings: dict[str, Any]
-    calibration: dict[str, Any] | None
+    # Of the first format, a sorted list of scores that names no image.
+    calibration: dict[str, Any] | None = None
     coreset_ratio: float
     images: list[_Image]
     parts: dict[str, _Digest]
 
 
 @dataclass(frozen=True, eq=False)
-class BankContent:
+class BankFile:
     """What a bank's file holds.
 
     Attributes
@@ -101,7 +109,7 @@ class BankContent:
 
     category: str
     bank_version: int
-    bank: NewBank
+    bank: BankContent
     image_files: Mapping[int, bytes] = field(default_factory=dict)
 
 
@@ -115,7 +123,7 @@ def check_target(path: Path, *, force: bool = False) -> None:
         raise BankFileError(f"{path}: is there already; give another name, or --force")
 
 
-def write_bank_file(path: Path, content: BankContent, *, force: bool = False) -> int:
+def write_bank_file(path: Path, content: BankFile, *, force: bool = False) -> int:
     """Write a bank's file, whole or not at all; return its size in bytes.
 
     Raises
@@ -145,7 +153,7 @@ def write_bank_file(path: Path, content: BankContent, *, force: bool = False) ->
     return size
 
 
-def read_bank_file(path: Path, limit: int, *, with_images: bool = False) -> BankContent:
+def read_bank_file(path: Path, limit: int, *, with_images: bool = False) -> BankFile:
     """Read a bank's file of at most `limit` bytes; every part is checked against its digest.
 
     Raises
@@ -161,7 +169,7 @@ def read_bank_file(path: Path, limit: int, *, with_images: bool = False) -> Bank
         raise BankFileError(f"{path}: cannot be read: {reason}") from error
 
 
-def _write(archive: zipfile.ZipFile, content: BankContent) -> None:
+def _write(archive: zipfile.ZipFile, content: BankFile) -> None:
     bank, parts, images = content.bank, {}, []
 
     def add(name: str, data: bytes) -> str:
@@ -196,7 +204,6 @@ def _write(archive: zipfile.ZipFile, content: BankContent) -> None:
         extractor_fingerprint=bank.extractor_fingerprint,
         extractor=bank.extractor,
         settings=bank.settings,
-        calibration=bank.calibration,
         coreset_ratio=bank.coreset_ratio,
         images=images,
         parts=parts,
@@ -204,7 +211,7 @@ def _write(archive: zipfile.ZipFile, content: BankContent) -> None:
     archive.writestr(zipfile.ZipInfo(_DOCUMENT, _NO_DATE), document.model_dump_json(indent=1))
 
 
-def _numbers(bank: NewBank) -> dict[str, NDArray[Any]]:
+def _numbers(bank: BankContent) -> dict[str, NDArray[Any]]:
     return {
         "features": bank.features,
         "patch_image": bank.patch_image,
@@ -213,12 +220,12 @@ def _numbers(bank: NewBank) -> dict[str, NDArray[Any]]:
         "embeddings": bank.embeddings,
         "embedding_mean": bank.embedding_mean,
         # Both may be NaN, for which JSON has no word.
-        "scores": np.array([image.score for image in bank.images], np.float64),
+        **{name: getattr(bank.scores, field) for name, field in _SCORES.items()},
         "covering_radius": np.array([bank.covering_radius]),
     }
 
 
-def _read(archive: zipfile.ZipFile, path: Path, *, with_images: bool) -> BankContent:
+def _read(archive: zipfile.ZipFile, path: Path, *, with_images: bool) -> BankFile:
     entries = {entry.filename: entry for entry in archive.infolist()}
     if _DOCUMENT not in entries:
         raise BankFileError(f"{path}: is no bank's file; give one that patchbank export wrote")
@@ -249,20 +256,25 @@ def _read(archive: zipfile.ZipFile, path: Path, *, with_images: bool) -> BankCon
 
     _check(document)
     numbers = load(part(_NUMBERS))
-    scores, radius = numbers.pop("scores"), numbers.pop("covering_radius")
+    radius = numbers.pop("covering_radius")
+    scores = checked_scores(
+        _scores_of_format_1(numbers.pop("scores"), document)
+        if document.format_version == 1
+        else CalibrationScores(*(numbers.pop(name) for name in _SCORES))
+    )
     optional: dict[str, Any] = {
         attribute: part(name) for attribute, name in _OPTIONAL_PARTS.items() if name in entries
     }
-    bank = NewBank(
+    bank = BankContent(
         **{**numbers, **optional},
         extractor_fingerprint=document.extractor_fingerprint,
         extractor=document.extractor,
         settings=document.settings,
-        calibration=document.calibration,
+        scores=scores,
         coreset_ratio=document.coreset_ratio,
         covering_radius=checked_radius(radius),
         images=[
-            NewImage(
+            ReferenceImage(
                 name=one.name,
                 sha256=one.sha256,
                 pixels_sha256=one.pixels_sha256,
@@ -271,18 +283,49 @@ def _read(archive: zipfile.ZipFile, path: Path, *, with_images: bool) -> BankCon
                 thumbnail=checked_thumbnail(part(one.thumbnail)),
                 label=checked_label(one.label),
                 origin=one.origin,
-                score=checked_score("a score", score),
             )
-            for one, score in zip(document.images, scores, strict=True)
+            for one in document.images
         ],
     )
+    bank.check()
     files = {}
     if with_images:
         for index, one in enumerate(document.images):
             if one.file is None:
                 raise BankFileError(f"{path}: holds no images; export it again with --with-images")
             files[index] = part(one.file)
-    return BankContent(document.category, document.bank_version, bank, files)
+    return BankFile(document.category, document.bank_version, bank, files)
+
+
+def _scores_of_format_1(scores: NDArray[Any], document: _Document) -> CalibrationScores:
+    """Return the scores of a file of the first format, whose calibration names no image."""
+    calibration = document.calibration or {"scores": [], "map_maxima": []}
+    if (
+        calibration.get("score_method", document.settings["image_score"])
+        != (document.settings["image_score"])
+    ):
+        raise ValueError(
+            f"its calibration is of scores by {calibration['score_method']}, and it judges by "
+            f"{document.settings['image_score']}"
+        )
+    if scores.shape != (len(document.images),):
+        raise ValueError(f"it has {len(scores)} scores of {len(document.images)} images")
+    # Not a number where a streamed fit did not draw the image.
+    known = np.flatnonzero(~np.isnan(scores))
+    learned = len(scores) - int(calibration.get("held_out", 0))
+    nowhere = np.full(len(known), np.nan)
+    counted = len(calibration["scores"])
+    return CalibrationScores(
+        known,
+        scores[known].astype(np.float64),
+        nowhere,
+        known >= learned,
+        np.zeros(len(known), np.bool_),
+    ).with_more(
+        CalibrationScores.of_images(
+            np.full(counted, -1), calibration["scores"], calibration["map_maxima"]
+        )
+    )
 
 
 def _check(document: _Document) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import asdict
 from typing import Any
 
 from patchbank.errors import ParameterError
+from patchbank.inspection.judging.judge import calibration_of
 from patchbank.inspection.judging.matching import not_calibrated
 from patchbank.inspection.workspace import Workspace
-from patchbank.memory.calibration import Calibration
 from patchbank.store.categories import Category
 from patchbank.store.embedded.server import EmbeddedServer
 from patchbank.store.psql import database_url, psql_command
@@ -32,10 +31,10 @@ def show_category(workspace: Workspace, category: str) -> dict[str, Any]:
     found = workspace.database.categories.get(category)
     document = _brief(found)
     if found.bank_version is not None:
-        bank = workspace.database.banks.active(category)
+        bank = workspace.database.banks.active(category).content
         value, text = None, str(not_calibrated(category))
-        if bank.calibration is not None:
-            calibration = Calibration.from_json(json.dumps(bank.calibration))
+        calibration = calibration_of(bank)
+        if calibration is not None:
             threshold = calibration.threshold(bank.settings["false_alarm_rate"])
             value, text = threshold.value, threshold.describe()
         radius = bank.covering_radius

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
@@ -20,10 +19,11 @@ from patchbank.errors import (
     UnknownLayerError,
 )
 from patchbank.files import read_regular
+from patchbank.inspection.judging.judge import calibration_of
 from patchbank.inspection.judging.matching import matching_settings
-from patchbank.inspection.keeping.bank_checks import check_calibration, check_positions
+from patchbank.inspection.keeping.bank_checks import check_positions
 from patchbank.inspection.keeping.bank_file import (
-    BankContent,
+    BankFile,
     check_target,
     read_bank_file,
     write_bank_file,
@@ -33,10 +33,9 @@ from patchbank.inspection.learning.memory_limit import trial_limit
 from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.sources import file_at
 from patchbank.inspection.workspace import Workspace
-from patchbank.memory.calibration import Calibration
 from patchbank.progress import Progress, silent
+from patchbank.store.bank_content import BankContent, ReferenceImage
 from patchbank.store.categories import checked_category_name
-from patchbank.store.new_bank import NewBank, NewImage
 from patchbank.vision.trial import try_graph
 
 
@@ -83,14 +82,14 @@ def export_bank(
         If the file is there, its folder is not, or an image's file is not, or has changed.
     """
     check_target(path, force=force)
-    stored, images = workspace.database.banks.active_with_images(category)
-    kept = {one.name: getattr(stored, one.name) for one in fields(NewBank) if one.name != "images"}
+    stored = workspace.database.banks.active(category, thumbnails=True)
+    images = stored.content.images
     files = {}
     if with_images:
         for index, image in enumerate(images):
             files[index] = _file_of(image, workspace.limits.max_bytes)
             progress("images", index + 1, len(images))
-    content = BankContent(category, stored.version, NewBank(**kept, images=images), files)
+    content = BankFile(category, stored.version, stored.content, files)
     size = write_bank_file(path, content, force=force)
     return _report(category, stored.version, path, size, content)
 
@@ -138,9 +137,8 @@ def import_bank_file(
         check_positions(bank, extractor.grid)
         settings = FitSettings.from_json(bank.settings, extractor.settings)
         threshold = None
-        if bank.calibration is not None:
-            calibration = Calibration.from_json(json.dumps(bank.calibration))
-            check_calibration(calibration, settings)
+        calibration = calibration_of(bank)
+        if calibration is not None:
             threshold = calibration.threshold(settings.false_alarm_rate).value
     except (UnknownBackboneError, UnknownLayerError, ParameterError) as error:
         raise ExtractorMismatchError(f"{path}: cannot be used here: {error}") from error
@@ -151,14 +149,7 @@ def import_bank_file(
     expected = (extractor.dimension, extractor.embedding_dimension)
     if (bank.features.shape[1], bank.embeddings.shape[1]) != expected:
         raise BankFileError(f"{path}: is damaged (its features are not its extractor's)")
-    reason = why_useless(
-        bank.features,
-        threshold=threshold,
-        coreset_ratio=bank.coreset_ratio,
-        covering_radius=bank.covering_radius,
-        embeddings=bank.embeddings,
-        embedding_mean=bank.embedding_mean,
-    )
+    reason = why_useless(bank, threshold)
     if reason is not None:
         raise BankFileError(f"{path}: its bank cannot judge: {reason}; fit the category again")
     with _unpacked(bank, content.image_files, images) as unpacked:
@@ -169,7 +160,7 @@ def import_bank_file(
 
 
 def _report(
-    category: str, version: int, path: Path, size: int, content: BankContent
+    category: str, version: int, path: Path, size: int, content: BankFile
 ) -> TransferReport:
     return TransferReport(
         category=category,
@@ -182,7 +173,7 @@ def _report(
     )
 
 
-def _file_of(image: NewImage, limit: int) -> bytes:
+def _file_of(image: ReferenceImage, limit: int) -> bytes:
     """Return the file of a reference image as it was when the bank learned it."""
     remedy = "put it back, or export without --with-images"
     if image.origin is None:
@@ -198,7 +189,9 @@ def _file_of(image: NewImage, limit: int) -> bytes:
 
 
 @contextlib.contextmanager
-def _unpacked(bank: NewBank, files: Mapping[int, bytes], folder: Path | None) -> Iterator[NewBank]:
+def _unpacked(
+    bank: BankContent, files: Mapping[int, bytes], folder: Path | None
+) -> Iterator[BankContent]:
     """Lend the bank with its images in `folder`, which is gone again if what follows fails."""
     if folder is None:
         yield bank

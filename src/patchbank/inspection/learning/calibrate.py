@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,8 @@ from numpy.typing import NDArray
 
 from patchbank.datasets.collect import collect
 from patchbank.errors import IndistinctImagesError, SuspiciousImagesError
+from patchbank.inspection.judging.judge import calibration_of
 from patchbank.inspection.judging.matching import matching_extractor
-from patchbank.inspection.learning.calibration_scores import CalibrationScores
 from patchbank.inspection.learning.demands import (
     DEFAULT_MAX_REFUSED,
     Demands,
@@ -29,22 +28,21 @@ from patchbank.inspection.learning.remarks import (
     near_copies_remark,
     too_few_images,
 )
+from patchbank.inspection.learning.score_collector import ScoreCollector
 from patchbank.inspection.learning.suspicious import Suspicious, find_suspicious
 from patchbank.inspection.settings import THUMBNAIL_SIDE, FitSettings
 from patchbank.inspection.sources import checked_names, without
 from patchbank.inspection.timing import Stopwatch
 from patchbank.inspection.verdicts import Refused
 from patchbank.inspection.workspace import Workspace
-from patchbank.memory.calibration import Calibration, Threshold
+from patchbank.memory.calibration import Threshold
 from patchbank.memory.neighbours import NeighbourIndex
 from patchbank.progress import Progress, silent
-from patchbank.store.banks import StoredBank
-from patchbank.store.new_bank import NewBank, NewImage
+from patchbank.store.bank_content import BankContent
+from patchbank.store.banks import BankChange
 from patchbank.vision.extractor import Extractor, Refusal
 from patchbank.vision.images import ImageSource
 
-# How many of a bank's reference images, its last ones, are of its calibration alone.
-_HELD_OUT = "held_out"
 _REMEDY = "calibrate again with --exclude NAME"
 
 
@@ -189,37 +187,67 @@ def calibrate(
     names = checked_names(sources, names)
     workspace.database.check_can_learn()
     demands = demands_of(force=force, max_refused=max_refused)
-    stored, images = workspace.database.banks.active_with_images(category)
+    stored = workspace.database.banks.active(category)
+    before = stored.content
     extractor = matching_extractor(workspace, stored)
-    settings = FitSettings.from_json(stored.settings, extractor.settings)
+    settings = FitSettings.from_json(before.settings, extractor.settings)
     if false_alarm_rate is not None:
         settings = replace(settings, false_alarm_rate=false_alarm_rate)
-    held_out = 0 if stored.calibration is None else int(stored.calibration.get(_HELD_OUT, 0))
-    learned = images[: len(images) - held_out]
+    # Those of an earlier calibration are let go.
+    scores = before.scores
+    held_out = np.zeros(len(before.images), np.bool_)
+    held_out[scores.image[scores.held_out & (scores.image >= 0)]] = True
+    learned = [image for image, out in zip(before.images, held_out, strict=True) if not out]
     given = len(sources)
     if exclude:
         sources, names = without(sources, names, exclude)
     if not force:
-        demands = _as_many_as_before(stored, demands, excluded=given - len(sources))
+        demands = _as_many_as_before(before, demands, excluded=given - len(sources))
     references = References(sources, names, known=learned)
-    scores = CalibrationScores(settings, NeighbourIndex(stored.features))
-    scored = _score(workspace, extractor, references, sources, names, scores, demands, progress)
-    calibration = scores.calibration()
+    collector = ScoreCollector(settings, NeighbourIndex(before.features))
+    embeddings = _score(
+        workspace, extractor, references, sources, names, collector, demands, progress
+    )
+    mean = before.embedding_mean if learned else embeddings.mean(axis=0)
+    # The images that stay come before the new ones.
+    place = np.cumsum(~held_out) - 1
+    kept = scores.rows(~scores.held_out).uncounted()
+    found_scores = collector.scores(held_out=True)
+    changed = replace(
+        before,
+        settings=settings.to_json(),
+        features=before.features[:0],
+        patch_image=before.patch_image[:0],
+        patch_row=before.patch_row[:0],
+        patch_column=before.patch_column[:0],
+        images=references.images,
+        embeddings=embeddings - mean,
+        embedding_mean=mean,
+        scores=replace(kept, image=place[kept.image]).with_more(
+            replace(found_scores, image=found_scores.image + len(learned))
+        ),
+    )
+    calibration = calibration_of(changed)
+    assert calibration is not None
     threshold = calibration.threshold(settings.false_alarm_rate)
-    reason = why_useless(stored.features, threshold=threshold.value)
+    reason = why_useless(before, threshold.value)
     if reason is not None:
         raise IndistinctImagesError(
             f"category {category!r}: the bank would be of no use ({reason}); nothing was changed: "
             "give good images that the bank was not made of"
         )
     suspicious = find_suspicious(
-        [names[number] for number in references.numbers], scored.scores, settings.false_alarm_rate
+        [names[number] for number in references.numbers],
+        found_scores.score,
+        settings.false_alarm_rate,
     )
     if strict and suspicious is not None:
         raise SuspiciousImagesError(f"nothing was changed; {suspicious.describe(_REMEDY)}")
-    bank = _calibrated(stored, learned, references, scored, calibration, settings)
-    version = workspace.database.banks.save(
-        category, bank, cause="calibrate", replaces=(stored.category_id, stored.version)
+    version = workspace.database.banks.change(
+        category,
+        stored.key,
+        BankChange(changed, removed_references=stored.positions[held_out]),
+        cause="calibrate",
     )
     refused = references.refused
     report = CalibrationReport(
@@ -228,38 +256,30 @@ def calibrate(
         images=len(references),
         refused=refused,
         threshold=threshold,
-        provenance_known=bool((stored.patch_image >= 0).all()),
+        provenance_known=bool((before.patch_image >= 0).all()),
         seconds=watch.total(),
         suspicious=suspicious,
     )
     remarks = [*found] if report.warning is None else [*found, report.warning]
     remarks += [] if suspicious is None else [suspicious.describe(_REMEDY)]
     remarks += too_few_images(threshold)
-    remarks += moved_threshold(stored.calibration, threshold)
+    remarks += moved_threshold(calibration_of(before), threshold)
     remarks += refused_remark(len(refused), len(sources))
-    remarks += near_copies_remark(scored.embeddings)
+    remarks += near_copies_remark(embeddings)
     remarks += reduction_remarks(references.images, settings.extractor.preprocessing)
     return replace(report, remarks=tuple(remarks))
 
 
-def _as_many_as_before(stored: StoredBank, demands: Demands, *, excluded: int) -> Demands:
+def _as_many_as_before(bank: BankContent, demands: Demands, *, excluded: int) -> Demands:
     """Demand as many images as the present calibration rests on, if it does on more.
 
     Those excluded count: that they are not good is no reason to keep a calibration by them.
     """
-    before = 0 if stored.calibration is None else len(stored.calibration["scores"])
+    before = int(np.count_nonzero(bank.scores.counts))
     if before - excluded <= demands.fewest:
         return demands
     reason = f"the present calibration rests on {before}, and fewer make a worse threshold"
     return replace(demands, fewest=before - excluded, because=reason)
-
-
-@dataclass(frozen=True, eq=False)
-class _Scored:
-    """Embeddings, float32 (n, e), and scores of the images admitted, in their order."""
-
-    embeddings: NDArray[np.float32]
-    scores: list[float]
 
 
 def _score(
@@ -268,11 +288,12 @@ def _score(
     references: References,
     sources: Sequence[ImageSource],
     names: Sequence[str],
-    scores: CalibrationScores,
+    collector: ScoreCollector,
     demands: Demands,
     progress: Progress,
-) -> _Scored:
-    embeddings, image_scores = [], []
+) -> NDArray[np.float32]:
+    """Score the images that are admitted; return their embeddings, float32 (n, e)."""
+    embeddings: list[NDArray[np.float32]] = []
     stream = extractor.extract_many(
         sources,
         names=names,
@@ -285,48 +306,10 @@ def _score(
         if references.admit(number, result) and not isinstance(result, Refusal):
             patches = result.patches
             rows, columns, dimensions = patches.shape
-            nearest = scores.index.nearest(patches.reshape(-1, dimensions))
+            nearest = collector.index.nearest(patches.reshape(-1, dimensions))
             distances = nearest.distances[:, 0].reshape(rows, columns)
             indices = nearest.indices[:, 0].reshape(rows, columns)
-            image_scores.append(scores.add(None, patches, distances, indices))
+            collector.add(len(embeddings), patches, distances, indices)
             embeddings.append(result.embedding)
     references.check(demands)
-    return _Scored(np.stack(embeddings), image_scores)
-
-
-def _calibrated(
-    stored: StoredBank,
-    learned: Sequence[NewImage],
-    references: References,
-    found: _Scored,
-    calibration: Calibration,
-    settings: FitSettings,
-) -> NewBank:
-    """Return the bank with its new calibration and images."""
-    mean = stored.embedding_mean if learned else found.embeddings.mean(axis=0)
-    images = [
-        NewImage(
-            name=image.name,
-            sha256=image.sha256,
-            pixels_sha256=image.pixels_sha256,
-            width=image.width,
-            height=image.height,
-            thumbnail=image.thumbnail,
-            origin=image.origin,
-            score=score,
-        )
-        for image, score in zip(references.images, found.scores, strict=True)
-    ]
-    kept = {
-        one.name: getattr(stored, one.name)
-        for one in fields(NewBank)
-        if one.name not in ("settings", "calibration", "images", "embeddings", "embedding_mean")
-    }
-    return NewBank(
-        **kept,
-        settings=settings.to_json(),
-        calibration={**json.loads(calibration.to_json()), _HELD_OUT: len(images)},
-        images=[*learned, *images],
-        embeddings=np.concatenate([stored.embeddings[: len(learned)], found.embeddings - mean]),
-        embedding_mean=mean,
-    )
+    return np.stack(embeddings)

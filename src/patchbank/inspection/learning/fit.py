@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from patchbank.datasets.collect import collect
 from patchbank.errors import NotFittedError, SuspiciousImagesError, UnknownCategoryError
@@ -24,7 +25,6 @@ from patchbank.memory.coreset import coreset_size
 from patchbank.progress import Progress, silent
 from patchbank.store.bank_size import stored_bytes
 from patchbank.store.categories import checked_category_name
-from patchbank.store.new_bank import NewBank, NewImage
 from patchbank.vision.backbones import get_backbone
 from patchbank.vision.backbones.features import feature_shape
 from patchbank.vision.images import ImageSource
@@ -200,12 +200,13 @@ def fit(
     return FitReport(category, version, bank, timings, pictures)
 
 
-def _present_calibration(workspace: Workspace, category: str) -> dict[str, Any] | None:
-    """Return the calibration of the category's active bank, if it has one."""
+def _present_calibration(workspace: Workspace, category: str) -> int:
+    """Return how many images calibrate the category's active bank, if there is one."""
     try:
-        return workspace.database.banks.active(category, patches=False).calibration
+        scores = workspace.database.banks.active(category, patches=False).content.scores
     except (UnknownCategoryError, NotFittedError):
-        return None
+        return 0
+    return int(np.count_nonzero(scores.counts))
 
 
 def _expected_bytes(settings: FitSettings, images: int) -> int:
@@ -226,35 +227,4 @@ def _expected_bytes(settings: FitSettings, images: int) -> int:
 
 def save(workspace: Workspace, category: str, bank: LearnedBank) -> int:
     """Store a learned bank and make it the category's active one; return its version."""
-    return workspace.database.banks.save(
-        category,
-        NewBank(
-            extractor_fingerprint=bank.fingerprint,
-            extractor=bank.extractor,
-            settings=bank.settings.to_json(),
-            calibration=json.loads(bank.calibration.to_json()),
-            coreset_ratio=bank.settings.coreset_ratio,
-            covering_radius=bank.covering_radius,
-            features=bank.features,
-            patch_image=bank.patch_image,
-            patch_row=bank.patch_row,
-            patch_column=bank.patch_column,
-            embeddings=bank.embeddings,
-            embedding_mean=bank.embedding_mean,
-            quantised_graph=None if bank.quantised is None else bank.quantised.to_bytes(),
-            images=[
-                NewImage(
-                    name=image.name,
-                    sha256=image.sha256,
-                    pixels_sha256=image.pixels_sha256,
-                    width=image.width,
-                    height=image.height,
-                    label="good",
-                    origin=image.origin,
-                    thumbnail=image.thumbnail,
-                    score=float(score),
-                )
-                for image, score in zip(bank.images, bank.scores, strict=True)
-            ],
-        ),
-    )
+    return workspace.database.banks.save(category, bank.content)

@@ -3,28 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from patchbank.inspection.learning.demands import Demands
 from patchbank.inspection.sources import readable
 from patchbank.inspection.verdicts import Refused
-from patchbank.store.new_bank import NewImage
+from patchbank.store.bank_content import ReferenceImage
 from patchbank.vision.extractor import Extraction, Refusal
 from patchbank.vision.images import ImageSource
-
-
-@dataclass(frozen=True)
-class ReferenceImage:
-    """A known-good image a bank learned from."""
-
-    name: str
-    origin: str | None
-    sha256: str
-    pixels_sha256: str
-    width: int
-    height: int
-    thumbnail: bytes
 
 
 class References:
@@ -52,7 +39,7 @@ class References:
         self,
         sources: Sequence[ImageSource],
         names: Sequence[str],
-        known: Sequence[NewImage] = (),
+        known: Sequence[ReferenceImage] = (),
     ) -> None:
         self._sources, self._names = sources, names
         self._known_names = {image.name for image in known}

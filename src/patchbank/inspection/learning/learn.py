@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from patchbank.errors import IndistinctImagesError
+from patchbank.inspection.judging.judge import calibration_of
 from patchbank.inspection.learning.bit_depth import settled_bit_depth
-from patchbank.inspection.learning.calibration_scores import CalibrationScores
 from patchbank.inspection.learning.demands import Demands
-from patchbank.inspection.learning.gather import ReferenceImage, References
+from patchbank.inspection.learning.gather import References
 from patchbank.inspection.learning.indistinct import why_useless
 from patchbank.inspection.learning.memory_limit import checked_limit, plan_fit
 from patchbank.inspection.learning.quantise import quantised_graph
 from patchbank.inspection.learning.remarks import remarks_of
+from patchbank.inspection.learning.score_collector import ScoreCollector
 from patchbank.inspection.learning.stream import StreamedFit, Streaming, learn_streamed
 from patchbank.inspection.learning.suspicious import Suspicious, find_suspicious
 from patchbank.inspection.settings import THUMBNAIL_SIDE, FitSettings
@@ -31,6 +31,7 @@ from patchbank.memory.coreset import Coreset, coreset_size, greedy_k_center
 from patchbank.memory.leave_one_out import leave_one_out_distances
 from patchbank.memory.neighbours import NeighbourIndex
 from patchbank.progress import Progress, silent
+from patchbank.store.bank_content import BankContent, CalibrationScores, ReferenceImage
 from patchbank.vision.extractor import Extractor, Refusal
 from patchbank.vision.images import ImageSource
 from patchbank.vision.quantised import QuantisedGraph
@@ -42,18 +43,14 @@ class LearnedBank:
 
     Attributes
     ----------
-    features
-        float32 (rows, dimensions): the coreset, in the order it was chosen.
-    patch_image, patch_row, patch_column
-        (rows,): the image in `images` and the position each entry came from.
-    embeddings
-        float32 (images, dimensions), centred on `embedding_mean`.
-    scores
-        float64 (images,): each image's anomaly score with its own patches left out; NaN where a
-        streamed fit did not draw the image for its calibration.
-    covering_radius
-        No patch of any image is farther from the bank. Exact unless the fit was streamed and did
-        not read every image again: then it is a bound.
+    content
+        What it consists of. Its covering radius is exact unless the fit was streamed and did not
+        read every image again: then it is a bound. Images that a streamed fit did not draw for its
+        calibration have no score.
+    settings
+        What it was made with.
+    grid
+        Rows and columns of an image's feature map.
     quantised
         The extractor's graph where it was made of these images: with precision int8.
     streaming
@@ -62,25 +59,46 @@ class LearnedBank:
         What a person should know although nothing failed, each one line; `suspicious` aside.
     """
 
+    content: BankContent
     settings: FitSettings
-    fingerprint: str
-    extractor: dict[str, Any]
-    images: tuple[ReferenceImage, ...]
     grid: tuple[int, int]
-    features: NDArray[np.float32]
-    patch_image: NDArray[np.int64]
-    patch_row: NDArray[np.int16]
-    patch_column: NDArray[np.int16]
-    embeddings: NDArray[np.float32]
-    embedding_mean: NDArray[np.float32]
-    scores: NDArray[np.float64]
-    covering_radius: float
-    calibration: Calibration
     quantised: QuantisedGraph | None = None
     streaming: Streaming | None = None
     refused: tuple[Refused, ...] = ()
     remarks: tuple[str, ...] = ()
     timings_s: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def images(self) -> Sequence[ReferenceImage]:
+        """The images it was learned from."""
+        return self.content.images
+
+    @property
+    def features(self) -> NDArray[np.float32]:
+        """The coreset in the order it was chosen, float32 (m, d)."""
+        return self.content.features
+
+    @property
+    def embeddings(self) -> NDArray[np.float32]:
+        """What each image looks like as a whole, float32 (n, e), centred."""
+        return self.content.embeddings
+
+    @property
+    def covering_radius(self) -> float:
+        """No patch of any image is farther from the bank."""
+        return self.content.covering_radius
+
+    @cached_property
+    def scores(self) -> NDArray[np.float64]:
+        """Each image's score with its own patches left out, float64 (n,); NaN where not known."""
+        return self.content.scores.of_image(len(self.images))
+
+    @cached_property
+    def calibration(self) -> Calibration:
+        """What its images score."""
+        found = calibration_of(self.content)
+        assert found is not None
+        return found
 
     @property
     def threshold(self) -> Threshold:
@@ -92,6 +110,20 @@ class LearnedBank:
         """The reference images that stand apart and are perhaps not good."""
         names = [image.name for image in self.images]
         return find_suspicious(names, self.scores, self.settings.false_alarm_rate, self.embeddings)
+
+
+@dataclass(frozen=True, eq=False)
+class _Fitted:
+    """What was learned with all patches in memory; the attributes are those of `StreamedFit`."""
+
+    references: References
+    features: NDArray[np.float32]
+    patch_image: NDArray[np.int64]
+    position: NDArray[np.int64]
+    embeddings: NDArray[np.float32]
+    scores: CalibrationScores
+    covering_radius: float
+    streaming: Streaming | None = None
 
 
 def learn(
@@ -150,28 +182,21 @@ def learn(
     with watch.stage("features"):
         parts = plan_fit(extractor, sources, settings.coreset_ratio, limit, workspace.limits)
     if parts is None:
-        bank = _learn_whole(
+        fitted: _Fitted | StreamedFit = _learn_whole(
             workspace, extractor, sources, names, settings, demands, watch, progress
         )
     else:
-        streamed = learn_streamed(
+        fitted = learn_streamed(
             workspace, extractor, sources, names, settings, parts, demands, watch, progress
         )
-        bank = _bank_of(streamed, extractor, settings, watch)
+    bank = _bank_of(fitted, extractor, settings, watch)
     _check_distinct(bank)
     return replace(bank, remarks=(*remarks, *remarks_of(bank)))
 
 
 def _check_distinct(bank: LearnedBank) -> None:
     """Raise `IndistinctImagesError` for a bank that would pass or fail whatever comes."""
-    reason = why_useless(
-        bank.features,
-        threshold=bank.threshold.value,
-        coreset_ratio=bank.settings.coreset_ratio,
-        covering_radius=bank.covering_radius,
-        embeddings=bank.embeddings,
-        embedding_mean=bank.embedding_mean,
-    )
+    reason = why_useless(bank.content, bank.threshold.value)
     if reason is not None:
         raise IndistinctImagesError(
             f"the {len(bank.images)} images look the same to the network ({reason}): nothing was "
@@ -180,29 +205,35 @@ def _check_distinct(bank: LearnedBank) -> None:
 
 
 def _bank_of(
-    streamed: StreamedFit, extractor: Extractor, settings: FitSettings, watch: Stopwatch
+    fitted: _Fitted | StreamedFit, extractor: Extractor, settings: FitSettings, watch: Stopwatch
 ) -> LearnedBank:
-    """Return the bank that was learned in parts."""
-    mean = streamed.embeddings.mean(axis=0)
-    row, column = np.divmod(streamed.position, extractor.grid[1])
-    return LearnedBank(
-        settings=settings,
-        fingerprint=extractor.fingerprint,
+    """Return the bank that was learned, whole or in parts."""
+    mean = fitted.embeddings.mean(axis=0)
+    row, column = np.divmod(fitted.position, extractor.grid[1])
+    quantised = extractor.quantised
+    content = BankContent(
+        extractor_fingerprint=extractor.fingerprint,
         extractor=extractor.describe(),
-        images=tuple(streamed.references.images),
-        grid=extractor.grid,
-        features=streamed.features,
-        patch_image=streamed.patch_image,
+        settings=settings.to_json(),
+        coreset_ratio=settings.coreset_ratio,
+        covering_radius=fitted.covering_radius,
+        features=fitted.features,
+        patch_image=fitted.patch_image,
         patch_row=row.astype(np.int16),
         patch_column=column.astype(np.int16),
-        embeddings=streamed.embeddings - mean,
+        images=fitted.references.images,
+        embeddings=fitted.embeddings - mean,
         embedding_mean=mean,
-        scores=streamed.scores,
-        covering_radius=streamed.covering_radius,
-        calibration=streamed.calibration,
-        quantised=extractor.quantised,
-        streaming=streamed.streaming,
-        refused=streamed.references.refused,
+        scores=fitted.scores,
+        quantised_graph=None if quantised is None else quantised.to_bytes(),
+    )
+    return LearnedBank(
+        content=content,
+        settings=settings,
+        grid=extractor.grid,
+        quantised=quantised,
+        streaming=fitted.streaming,
+        refused=fitted.references.refused,
         timings_s=watch.seconds,
     )
 
@@ -216,7 +247,7 @@ def _learn_whole(
     demands: Demands,
     watch: Stopwatch,
     progress: Progress,
-) -> LearnedBank:
+) -> _Fitted:
     """Learn with all patches in memory: the exact coreset."""
     with watch.stage("features"):
         gathered = _gather(workspace, extractor, sources, names, demands, progress)
@@ -231,45 +262,31 @@ def _learn_whole(
             progress=progress,
         )
     with watch.stage("calibration"):
-        scores, calibration = _calibrate(patches, coreset, settings, progress)
+        scores = _calibrate(patches, coreset, settings, progress)
     image, position = np.divmod(coreset.indices, height * width)
-    row, column = np.divmod(position, width)
-    mean = gathered.embeddings.mean(axis=0)
-    return LearnedBank(
-        settings=settings,
-        fingerprint=extractor.fingerprint,
-        extractor=extractor.describe(),
-        images=tuple(gathered.references.images),
-        grid=(height, width),
+    return _Fitted(
+        references=gathered.references,
         features=np.ascontiguousarray(rows[coreset.indices]),
         patch_image=image.astype(np.int64),
-        patch_row=row.astype(np.int16),
-        patch_column=column.astype(np.int16),
-        embeddings=gathered.embeddings - mean,
-        embedding_mean=mean,
+        position=position,
+        embeddings=gathered.embeddings,
         scores=scores,
         covering_radius=coreset.covering_radius,
-        calibration=calibration,
-        quantised=extractor.quantised,
-        refused=gathered.references.refused,
-        timings_s=watch.seconds,
     )
 
 
 def _calibrate(
     patches: NDArray[np.float32], coreset: Coreset, settings: FitSettings, progress: Progress
-) -> tuple[NDArray[np.float64], Calibration]:
-    """Score every reference image as if it were new; return the scores and what they calibrate."""
+) -> CalibrationScores:
+    """Score every reference image as if it were new."""
     count, height, width, dimension = patches.shape
     rows = patches.reshape(-1, dimension)
     index = NeighbourIndex(rows[coreset.indices], coreset.indices // (height * width))
     left_out = leave_one_out_distances(patches, coreset, index=index, progress=progress)
-    calibration = CalibrationScores(settings, index)
-    scores = [
-        calibration.add(image, patches[image], left_out.distances[image], left_out.nearest[image])
-        for image in range(count)
-    ]
-    return np.array(scores), calibration.calibration()
+    collector = ScoreCollector(settings, index)
+    for image in range(count):
+        collector.add(image, patches[image], left_out.distances[image], left_out.nearest[image])
+    return collector.scores()
 
 
 @dataclass

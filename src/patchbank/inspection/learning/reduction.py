@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from patchbank.inspection.learning.gather import ReferenceImage
+from patchbank.store.bank_content import ReferenceImage
 from patchbank.vision.preprocess import LARGEST_SIDE, Preprocessing
 
 # A defect must cover about so many pixels of the reduced image to move a patch's features: on

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from patchbank.inspection.learning.demands import refused_remark
 from patchbank.inspection.learning.reduction import reduction_remarks
-from patchbank.memory.calibration import Threshold, conformal_threshold, images_needed
+from patchbank.memory.calibration import Calibration, Threshold, images_needed
 from patchbank.memory.similarity import near_copies
 from patchbank.printable import counted
 
@@ -65,25 +64,21 @@ def near_copies_remark(embeddings: npt.NDArray[np.float32]) -> list[str]:
     ]
 
 
-def fewer_images(before: Mapping[str, Any] | None, threshold: Threshold) -> list[str]:
-    """Return a remark where a fit replaces a bank that many more images calibrated.
-
-    `before` is that bank's calibration as stored.
-    """
-    count = 0 if before is None else len(before["scores"])
-    if threshold.sample_size >= _NOTABLY_FEWER * count:
+def fewer_images(before: int, threshold: Threshold) -> list[str]:
+    """Return a remark where a fit replaces a bank that many more images, `before`, calibrated."""
+    if threshold.sample_size >= _NOTABLY_FEWER * before:
         return []
     return [
         f"the threshold rests on {threshold.sample_size} images, that of the bank it replaces on "
-        f"{count}: fewer make a worse threshold; fit again with more images if that was not meant"
+        f"{before}: fewer make a worse threshold; fit again with more images if that was not meant"
     ]
 
 
-def moved_threshold(before: Mapping[str, Any] | None, threshold: Threshold) -> list[str]:
+def moved_threshold(before: Calibration | None, threshold: Threshold) -> list[str]:
     """Return a remark where a calibration moves the threshold far from that of `before`."""
     if before is None:
         return []
-    earlier = conformal_threshold(before["scores"], threshold.requested_rate).value
+    earlier = before.threshold(threshold.requested_rate).value
     if earlier / _JUMP <= threshold.value <= earlier * _JUMP:
         return []
     return [

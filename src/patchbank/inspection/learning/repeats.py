@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from patchbank.datasets.layout import some
 from patchbank.datasets.samples import Sample
-from patchbank.inspection.learning.gather import ReferenceImage
+from patchbank.store.bank_content import ReferenceImage
 from patchbank.vision.images import DecodedImage
 
 

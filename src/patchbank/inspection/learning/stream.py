@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from patchbank.inspection.learning.calibration_scores import CalibrationScores
 from patchbank.inspection.learning.demands import Demands
 from patchbank.inspection.learning.gather import References
+from patchbank.inspection.learning.score_collector import ScoreCollector
 from patchbank.inspection.settings import THUMBNAIL_SIDE, FitSettings
 from patchbank.inspection.timing import Stopwatch
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.budget import Parts
-from patchbank.memory.calibration import Calibration
 from patchbank.memory.coreset import coreset_size
 from patchbank.memory.streaming import MergedCoreset, PartCoresets, StreamedLeaveOneOut
 from patchbank.progress import Progress
+from patchbank.store.bank_content import CalibrationScores
 from patchbank.vision.extractor import Extraction, Extractor, Refusal
 from patchbank.vision.images import ImageSource
 
@@ -76,7 +76,8 @@ class Streaming:
 class StreamedFit:
     """What `learn_streamed` learned, its images in the order of the sources.
 
-    `scores` are NaN for images that the calibration did not draw.
+    `position` is that of each entry in its image's feature map, counted row by row. Images that the
+    calibration did not draw have no score.
     """
 
     references: References
@@ -84,8 +85,7 @@ class StreamedFit:
     patch_image: NDArray[np.int64]
     position: NDArray[np.int64]
     embeddings: NDArray[np.float32]
-    scores: NDArray[np.float64]
-    calibration: Calibration
+    scores: CalibrationScores
     covering_radius: float
     streaming: Streaming
 
@@ -113,9 +113,7 @@ def learn_streamed(
     merged = _merged(reader, references, embeddings, settings, parts, demands, watch, progress)
     with watch.stage("calibration"):
         in_turn = StreamedLeaveOneOut(merged, progress=progress)
-        scores, calibration, radius_seen = _calibrate(
-            reader, references, in_turn, settings, progress
-        )
+        scores, radius_seen = _calibrate(reader, references, in_turn, settings, progress)
     chosen = merged.coreset.indices
     # Images get the order of the sources back.
     order = np.argsort(references.numbers)
@@ -123,17 +121,15 @@ def learn_streamed(
     place[order] = np.arange(len(order))
     references.images[:] = [references.images[slot] for slot in order]
     references.numbers.sort()
-    calibrated = np.isfinite(scores)
     return StreamedFit(
         references=references,
         features=in_turn.index.bank,
         patch_image=place[merged.images[chosen]].astype(np.int64),
         position=merged.positions[chosen],
         embeddings=embeddings[order],
-        scores=scores[order],
-        calibration=calibration,
+        scores=replace(scores, image=place[scores.image]),
         # Where every image was read again, the largest distance is known and no longer a bound.
-        covering_radius=radius_seen if calibrated.all() else merged.radius_bound,
+        covering_radius=radius_seen if len(scores) == len(references) else merged.radius_bound,
         streaming=Streaming(
             parts=-(-len(references) // parts.images),
             images_per_part=parts.images,
@@ -235,15 +231,14 @@ def _calibrate(
     in_turn: StreamedLeaveOneOut,
     settings: FitSettings,
     progress: Progress,
-) -> tuple[NDArray[np.float64], Calibration, float]:
-    """Read a sample of the images again; return scores, calibration and the largest distance.
+) -> tuple[CalibrationScores, float]:
+    """Read a sample of the images again; return their scores and the largest distance.
 
     An image that can no longer be read, or has another content by now, is left out.
     """
     slots = np.random.default_rng([settings.seed, 1]).permutation(len(references))
     slots = np.sort(slots[:CALIBRATION_IMAGES])
-    scores = CalibrationScores(settings, in_turn.index)
-    all_scores = np.full(len(references), np.nan)
+    collector = ScoreCollector(settings, in_turn.index)
     radius_seen = 0.0
     numbers = [references.numbers[slot] for slot in slots]
     with closing(reader.read(numbers, stage="calibrate", thumbnails=False)) as stream:
@@ -252,7 +247,5 @@ def _calibrate(
                 continue
             left_out = in_turn(slot, result.patches)
             radius_seen = max(radius_seen, left_out.farthest)
-            all_scores[slot] = scores.add(
-                slot, result.patches, left_out.distances, left_out.nearest
-            )
-    return all_scores, scores.calibration(), radius_seen
+            collector.add(slot, result.patches, left_out.distances, left_out.nearest)
+    return collector.scores(), radius_seen

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from patchbank.inspection.judging.heatmaps import heatmap_path, write_heatmap
-from patchbank.inspection.judging.judge import Judge
+from patchbank.inspection.judging.judge import Judge, calibration_of
 from patchbank.inspection.learning.learn import LearnedBank
 from patchbank.inspection.workspace import Workspace
-from patchbank.memory.calibration import Calibration
 from patchbank.vision.images import ImageSource
 from patchbank.vision.own_pictures import is_own_picture
 
@@ -41,14 +41,12 @@ def write_suspicious(
     if suspicious is None:
         return ()
     apart = np.isin([image.name for image in bank.images], suspicious.names)
-    others = bank.scores[~apart & np.isfinite(bank.scores)]
-    # Which map's maximum is whose is not kept; theirs are taken for the largest.
-    calibration = Calibration(
-        tuple(others.tolist()),
-        bank.calibration.map_maxima[: len(others)],
-        bank.calibration.score_method,
+    content = bank.content
+    calibration = calibration_of(
+        replace(content, scores=content.scores.rows(~apart[content.scores.image]))
     )
-    judge = Judge(bank.features[~apart[bank.patch_image]], bank.settings, calibration)
+    assert calibration is not None
+    judge = Judge(content.features[~apart[content.patch_image]], bank.settings, calibration)
     extractor = workspace.extractor(bank.settings.extractor, bank.quantised)
     paths = []
     for rank, name in enumerate(suspicious.names, start=1):

@@ -7,15 +7,84 @@ select coalesce(max(version), 0) from bank where category_id = %(category_id)s
 update bank set state = 'retired', retired_at = now()
 where category_id = %(category_id)s and state = 'active'
 
+-- prune_banks --
+-- The active one stays whatever is asked for.
+update bank set state = 'pruned'
+where category_id = %(category_id)s and state = 'retired'
+    and version <= %(version)s - greatest(1, %(keep_versions)s)
+    and retired_at < now() - %(keep_days)s * interval '1 day'
+
 -- prune_patches --
--- The version before stays, to go back to it; what is older would only fill the disk.
-delete from patch where category_id = %(category_id)s and version < %(version)s - 1
+-- Those of generations of which no version is kept, and of those kept what went before all of them.
+with kept as (
+    select generation, min(version) as oldest from bank
+    where category_id = %(category_id)s and state <> 'pruned'
+    group by generation
+)
+delete from patch
+where category_id = %(category_id)s and (
+    generation not in (select generation from kept)
+    or (generation, ordinal) in (
+        select generation, ordinal from patch_change join kept using (generation)
+        where category_id = %(category_id)s
+        group by generation, ordinal
+        having bool_and(until_version <= oldest)
+    )
+)
 
 -- prune_references --
-delete from reference where category_id = %(category_id)s and version < %(version)s - 1
+with kept as (
+    select generation, min(version) as oldest from bank
+    where category_id = %(category_id)s and state <> 'pruned'
+    group by generation
+)
+delete from reference
+where category_id = %(category_id)s and (
+    generation not in (select generation from kept)
+    or (generation, position) in (
+        select generation, position from reference_change join kept using (generation)
+        where category_id = %(category_id)s
+        group by generation, position
+        having bool_and(until_version <= oldest)
+    )
+)
+
+-- prune_scores --
+with kept as (
+    select generation, min(version) as oldest from bank
+    where category_id = %(category_id)s and state <> 'pruned'
+    group by generation
+)
+delete from calibration_score
+where category_id = %(category_id)s and (
+    generation not in (select generation from kept)
+    or until_version <= (
+        select oldest from kept where kept.generation = calibration_score.generation
+    )
+)
+
+-- prune_changes_of_patches --
+delete from patch_change
+where category_id = %(category_id)s and not exists (
+    select from patch
+    where patch.category_id = patch_change.category_id
+        and patch.generation = patch_change.generation and patch.ordinal = patch_change.ordinal
+)
+
+-- prune_changes_of_references --
+delete from reference_change
+where category_id = %(category_id)s and not exists (
+    select from reference
+    where reference.category_id = reference_change.category_id
+        and reference.generation = reference_change.generation
+        and reference.position = reference_change.position
+)
 
 -- prune_graphs --
-delete from quantised_graph where category_id = %(category_id)s and version < %(version)s - 1
+delete from quantised_graph
+where category_id = %(category_id)s and generation not in (
+    select generation from bank where category_id = %(category_id)s and state <> 'pruned'
+)
 
 -- prune_images --
 -- Only those that came as references: what others called anomalous or unknown is theirs. Patches
@@ -28,54 +97,128 @@ where category_id = %(category_id)s and label = 'good' and not exists (
 
 -- insert --
 insert into bank (
-    category_id, version, state, extractor_fingerprint, extractor, settings, calibration,
+    category_id, version, generation, state, extractor_fingerprint, extractor, settings,
     coreset_ratio, covering_radius, patch_count, dimensions, image_count, embedding_mean
 ) values (
-    %(category_id)s, %(version)s, 'active', %(extractor_fingerprint)s, %(extractor)s,
-    %(settings)s, %(calibration)s, %(coreset_ratio)s, %(covering_radius)s, %(patch_count)s,
+    %(category_id)s, %(version)s, %(generation)s, 'active', %(extractor_fingerprint)s,
+    %(extractor)s, %(settings)s, %(coreset_ratio)s, %(covering_radius)s, %(patch_count)s,
     %(dimensions)s, %(image_count)s, %(embedding_mean)s::real[]::vector
 )
 
 -- insert_graph --
-insert into quantised_graph (category_id, version, content)
-values (%(category_id)s, %(version)s, %(content)s)
+insert into quantised_graph (category_id, generation, content)
+values (%(category_id)s, %(generation)s, %(content)s)
 
 -- copy_references_in --
-copy reference (category_id, version, position, image_id, score, embedding)
+copy reference (category_id, generation, position, image_id, embedding)
 from stdin (format binary)
 
 -- copy_patches_in --
-copy patch (category_id, version, ordinal, image_id, patch_row, patch_column, feature)
+copy patch (category_id, generation, ordinal, image_id, patch_row, patch_column, feature)
 from stdin (format binary)
 
 -- copy_unknown_patches_in --
-copy patch (category_id, version, ordinal, feature) from stdin (format binary)
+copy patch (category_id, generation, ordinal, feature) from stdin (format binary)
+
+-- reference_rows --
+-- Positions and images of a version's references.
+select
+    coalesce(array_agg(position order by position), '{}'),
+    coalesce(array_agg(image_id order by position), '{}')
+from reference
+where category_id = %(category_id)s and generation = %(generation)s and position not in (
+    select position from absent_reference
+    where category_id = %(category_id)s and version = %(version)s
+)
+
+-- last_numbers --
+-- Of the generation, whether they are there now or not.
+select
+    (select coalesce(max(ordinal), -1) from patch
+        where category_id = %(category_id)s and generation = %(generation)s),
+    (select coalesce(max(position), -1) from reference
+        where category_id = %(category_id)s and generation = %(generation)s)
+
+-- counts --
+select patch_count, image_count from bank
+where category_id = %(category_id)s and version = %(version)s
+
+-- close_patches --
+-- What was there since the fit gets its first note; what has one that is open is closed by it.
+with closed as (
+    update patch_change set until_version = %(version)s
+    where category_id = %(category_id)s and generation = %(generation)s
+        and ordinal = any(%(numbers)s::integer[]) and until_version is null
+    returning ordinal
+)
+insert into patch_change
+select %(category_id)s, %(generation)s, ordinal, %(generation)s, %(version)s
+from unnest(%(numbers)s::integer[]) as gone (ordinal)
+where ordinal not in (select ordinal from closed)
+
+-- close_references --
+with closed as (
+    update reference_change set until_version = %(version)s
+    where category_id = %(category_id)s and generation = %(generation)s
+        and position = any(%(numbers)s::integer[]) and until_version is null
+    returning position
+)
+insert into reference_change
+select %(category_id)s, %(generation)s, position, %(generation)s, %(version)s
+from unnest(%(numbers)s::integer[]) as gone (position)
+where position not in (select position from closed)
+
+-- open_patches --
+insert into patch_change
+select %(category_id)s, %(generation)s, ordinal, %(version)s, null
+from unnest(%(numbers)s::integer[]) as come (ordinal)
+
+-- open_references --
+insert into reference_change
+select %(category_id)s, %(generation)s, position, %(version)s, null
+from unnest(%(numbers)s::integer[]) as come (position)
+
+-- scores --
+select position, score, map_maximum, held_out, counts
+from calibration_score
+where category_id = %(category_id)s and generation = %(generation)s
+    and since_version <= %(version)s and (until_version is null or %(version)s < until_version)
+order by position
+
+-- close_scores --
+update calibration_score set until_version = %(version)s
+where category_id = %(category_id)s and generation = %(generation)s
+    and position = any(%(positions)s::integer[]) and until_version is null
+
+-- insert_scores --
+insert into calibration_score (
+    category_id, generation, position, since_version, score, map_maximum, held_out, counts
+)
+select %(category_id)s, %(generation)s, row.position, %(version)s, score, map_maximum, held_out, counts
+from unnest(
+    %(positions)s::integer[], %(scores)s::double precision[], %(map_maxima)s::double precision[],
+    %(held_out)s::boolean[], %(counts)s::boolean[]
+) as row (position, score, map_maximum, held_out, counts)
 
 -- active_version --
-select category.category_id, bank.version
+select category.category_id, bank.generation, bank.version
 from patchbank.category
 left join patchbank.bank on bank.category_id = category.category_id and bank.state = 'active'
 where category.name = %(category)s
 
+-- active_of --
+select generation, version from bank where category_id = %(category_id)s and state = 'active'
+
+-- version --
+select generation, state from bank where category_id = %(category_id)s and version = %(version)s
+
 -- read --
 select
-    version, state, extractor_fingerprint, extractor, settings, calibration, coreset_ratio,
-    covering_radius, patch_count, dimensions, image_count, created_at, embedding_mean::real[],
-    quantised_graph.content
+    state, extractor_fingerprint, extractor, settings, coreset_ratio, covering_radius, patch_count,
+    dimensions, image_count, embedding_mean::real[], created_at, quantised_graph.content
 from bank
-left join quantised_graph using (category_id, version)
+left join quantised_graph using (category_id, generation)
 where category_id = %(category_id)s and version = %(version)s
-
--- active_of --
-select version from bank where category_id = %(category_id)s and state = 'active'
-
--- whole_images --
-select
-    name, encode(sha256, 'hex'), width, height, thumbnail, label, origin, score,
-    encode(pixels_sha256, 'hex')
-from reference join image using (category_id, image_id)
-where category_id = %(category_id)s and version = %(version)s
-order by position
 
 -- history --
 select version, state, extractor_fingerprint, coreset_ratio, patch_count, dimensions,
@@ -85,9 +228,20 @@ where category_id = %(category_id)s
 order by version desc
 
 -- reference_images --
-select position, image_id, name, origin, score
+select
+    position, image_id, name, encode(sha256, 'hex'), width, height,
+    case when %(thumbnails)s then thumbnail else '' end, label, origin, encode(pixels_sha256, 'hex')
 from reference join image using (category_id, image_id)
-where category_id = %(category_id)s and version = %(version)s
+where category_id = %(category_id)s and generation = %(generation)s
+    and position not in (
+        select position from absent_reference
+        where category_id = %(category_id)s and version = %(version)s
+    )
+    and (%(since)s::integer is null or position in (
+        select position from reference_change
+        where category_id = %(category_id)s and generation = %(generation)s
+            and since_version > %(since)s
+    ))
 order by position
 
 -- copy_references_out --
@@ -95,7 +249,16 @@ order by position
 copy (
     select position, embedding
     from reference
-    where category_id = %(category_id)s and version = %(version)s
+    where category_id = %(category_id)s and generation = %(generation)s
+        and position not in (
+            select position from absent_reference
+            where category_id = %(category_id)s and version = %(version)s
+        )
+        and (%(since)s::integer is null or position in (
+            select position from reference_change
+            where category_id = %(category_id)s and generation = %(generation)s
+                and since_version > %(since)s
+        ))
 ) to stdout (format binary)
 
 -- copy_patches_out --
@@ -105,5 +268,50 @@ copy (
         ordinal, coalesce(image_id, 0), coalesce(patch_row, (-1)::smallint),
         coalesce(patch_column, (-1)::smallint), feature
     from patch
-    where category_id = %(category_id)s and version = %(version)s
+    where category_id = %(category_id)s and generation = %(generation)s
+        and ordinal not in (
+            select ordinal from absent_patch
+            where category_id = %(category_id)s and version = %(version)s
+        )
 ) to stdout (format binary)
+
+-- copy_new_patches_out --
+copy (
+    select
+        ordinal, coalesce(image_id, 0), coalesce(patch_row, (-1)::smallint),
+        coalesce(patch_column, (-1)::smallint), feature
+    from patch join patch_change using (category_id, generation, ordinal)
+    where category_id = %(category_id)s and generation = %(generation)s
+        and since_version > %(since)s
+        and since_version <= %(version)s and (until_version is null or %(version)s < until_version)
+) to stdout (format binary)
+
+-- gone --
+-- What an earlier version had and this one has not.
+select
+    (
+        select coalesce(array_agg(ordinal), '{}') from (
+            select ordinal from patch_change
+            where category_id = %(category_id)s and generation = %(generation)s
+            group by ordinal
+            having bool_or(
+                since_version <= %(since)s and (until_version is null or %(since)s < until_version)
+            ) and not bool_or(
+                since_version <= %(version)s
+                and (until_version is null or %(version)s < until_version)
+            )
+        ) as gone
+    ),
+    (
+        select coalesce(array_agg(position), '{}') from (
+            select position from reference_change
+            where category_id = %(category_id)s and generation = %(generation)s
+            group by position
+            having bool_or(
+                since_version <= %(since)s and (until_version is null or %(since)s < until_version)
+            ) and not bool_or(
+                since_version <= %(version)s
+                and (until_version is null or %(version)s < until_version)
+            )
+        ) as gone
+    )

@@ -36,6 +36,15 @@ delete from patch where category_id = %(category_id)s
 -- forget_references --
 delete from reference where category_id = %(category_id)s
 
+-- forget_changes_of_patches --
+delete from patch_change where category_id = %(category_id)s
+
+-- forget_changes_of_references --
+delete from reference_change where category_id = %(category_id)s
+
+-- forget_scores --
+delete from calibration_score where category_id = %(category_id)s
+
 -- forget_graphs --
 delete from quantised_graph where category_id = %(category_id)s
 

@@ -32,7 +32,10 @@ where category_id = %(category_id)s and version = %(version)s and image_count = 
 -- names_like --
 -- By the end of the name: the same file, given by another path.
 select name from patchbank.reference join patchbank.image using (category_id, image_id)
-where category_id = %(category_id)s and version = %(version)s
+where category_id = %(category_id)s and generation = %(generation)s and position not in (
+        select position from patchbank.absent_reference
+        where category_id = %(category_id)s and version = %(version)s
+    )
     and right(name, length(%(ending)s)) = %(ending)s
 order by name
 limit 3
@@ -40,18 +43,27 @@ limit 3
 -- embedding --
 select embedding::real[]
 from patchbank.reference join patchbank.image using (category_id, image_id)
-where category_id = %(category_id)s and version = %(version)s and name = %(name)s
+where category_id = %(category_id)s and generation = %(generation)s and position not in (
+        select position from patchbank.absent_reference
+        where category_id = %(category_id)s and version = %(version)s
+    ) and name = %(name)s
 
 -- sample --
 select name, embedding::real[]
 from patchbank.reference join patchbank.image using (category_id, image_id)
-where category_id = %(category_id)s and version = %(version)s
+where category_id = %(category_id)s and generation = %(generation)s and position not in (
+        select position from patchbank.absent_reference
+        where category_id = %(category_id)s and version = %(version)s
+    )
     and position = any(%(positions)s::integer[])
 order by position
 
 -- names_of_content --
 select name from patchbank.reference join patchbank.image using (category_id, image_id)
-where category_id = %(category_id)s and version = %(version)s
+where category_id = %(category_id)s and generation = %(generation)s and position not in (
+        select position from patchbank.absent_reference
+        where category_id = %(category_id)s and version = %(version)s
+    )
     and (sha256 = decode(%(sha256)s, 'hex') or pixels_sha256 = decode(%(pixels_sha256)s, 'hex'))
 
 -- similar --
@@ -71,7 +83,10 @@ measured as (
             'NaN'
         ), 1) as distance
     from reference, query
-    where category_id = %(category_id)s and version = %(version)s
+    where category_id = %(category_id)s and generation = %(generation)s and position not in (
+        select position from patchbank.absent_reference
+        where category_id = %(category_id)s and version = %(version)s
+    )
 ),
 nearest as materialized (
     select position, distance from measured
@@ -85,7 +100,7 @@ select
     ), 1),
     coalesce(reference.embedding + shift, reference.embedding) <-> query.embedding, origin, image_id
 from nearest join reference using (position) join image using (category_id, image_id), query
-where reference.category_id = %(category_id)s and reference.version = %(version)s
+where reference.category_id = %(category_id)s and reference.generation = %(generation)s
 order by nearest.distance, name
 limit %(top)s
 
@@ -95,7 +110,10 @@ with query as materialized (select %(embedding)s::real[]::vector as embedding),
 nearest as materialized (
     select position
     from reference
-    where category_id = {category_id} and version = {version}
+    where category_id = {category_id} and generation = {generation} and position not in (
+        select position from patchbank.absent_reference
+        where category_id = %(category_id)s and version = %(version)s
+    )
     order by embedding::{type}({dimensions}) {operator} %(embedding)s::real[]::{type}({dimensions})
     limit %(candidates)s
 )
@@ -103,6 +121,6 @@ select
     name, 1 - coalesce(nullif(reference.embedding <=> query.embedding, 'NaN'), 1),
     reference.embedding <-> query.embedding, origin, image_id
 from nearest join reference using (position) join image using (category_id, image_id), query
-where reference.category_id = {category_id} and reference.version = {version}
+where reference.category_id = {category_id} and reference.generation = {generation}
 order by coalesce(nullif(reference.embedding {operator} query.embedding, 'NaN'), 1), name
 limit %(top)s

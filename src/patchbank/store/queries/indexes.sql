@@ -19,7 +19,7 @@ select pg_advisory_unlock(1885434483, %(key)s)
 -- create --
 create index {concurrently} {name} on patchbank.{table}
 using hnsw (({column}::{extension}.{type}({dimensions})) {extension}.{operators})
-where category_id = {category_id} and version = {version}
+where category_id = {category_id} and generation = {generation}
 
 -- describe --
 -- How it is searched, and how well that did.

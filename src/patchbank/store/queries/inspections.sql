@@ -19,11 +19,11 @@ with known as materialized (
     join patchbank.bank using (category_id, version)
 )
 insert into patchbank.inspection (
-    category_id, version, image_name, sha256, verdict, score, threshold, p_value, regions,
-    similar_images, timings_ms
+    category_id, version, image_name, sha256, verdict, score, pass_below, fail_above, p_value,
+    regions, similar_images, timings_ms
 )
 select
-    category_id, version, image_name, sha256, verdict, score, threshold, p_value, regions,
+    category_id, version, image_name, sha256, verdict, score, threshold, threshold, p_value, regions,
     similar_images, timings_ms
 from known
 where (select count(*) from known) = cardinality(%(category_ids)s::bigint[])
@@ -31,7 +31,7 @@ order by position
 
 -- recent --
 select
-    inspection_id, version, image_name, encode(sha256, 'hex'), verdict, score, threshold, p_value,
+    inspection_id, version, image_name, encode(sha256, 'hex'), verdict, score, fail_above, p_value,
     regions, similar_images, timings_ms, inspected_at
 from inspection
 where category_id = %(category_id)s

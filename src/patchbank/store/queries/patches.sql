@@ -3,24 +3,36 @@ Patches: single entries of a bank, and which of them look alike.
 -- find --
 select ordinal, feature::real[]
 from patchbank.patch join patchbank.image using (category_id, image_id)
-where category_id = %(category_id)s and version = %(version)s and image.name = %(image)s
+where category_id = %(category_id)s and generation = %(generation)s and ordinal not in (
+        select ordinal from patchbank.absent_patch
+        where category_id = %(category_id)s and version = %(version)s
+    ) and image.name = %(image)s
     and patch_row = %(row)s and patch_column = %(column)s
 
 -- at --
 select feature::real[]
 from patchbank.patch
-where category_id = %(category_id)s and version = %(version)s and ordinal = %(ordinal)s
+where category_id = %(category_id)s and generation = %(generation)s and ordinal not in (
+        select ordinal from patchbank.absent_patch
+        where category_id = %(category_id)s and version = %(version)s
+    ) and ordinal = %(ordinal)s
 
 -- positions --
 select patch_row, patch_column
 from patchbank.patch join patchbank.image using (category_id, image_id)
-where category_id = %(category_id)s and version = %(version)s and image.name = %(image)s
+where category_id = %(category_id)s and generation = %(generation)s and ordinal not in (
+        select ordinal from patchbank.absent_patch
+        where category_id = %(category_id)s and version = %(version)s
+    ) and image.name = %(image)s
 order by patch_row, patch_column
 
 -- sample --
 select patchbank.patch_name(image.name, patch_row, patch_column, ordinal), feature::real[]
 from patchbank.patch left join patchbank.image using (category_id, image_id)
-where category_id = %(category_id)s and version = %(version)s
+where category_id = %(category_id)s and generation = %(generation)s and ordinal not in (
+        select ordinal from patchbank.absent_patch
+        where category_id = %(category_id)s and version = %(version)s
+    )
     and ordinal = any(%(ordinals)s::integer[])
 order by ordinal
 
@@ -30,7 +42,10 @@ with query as materialized (select %(feature)s::real[]::vector as feature),
 nearest as materialized (
     select ordinal, coalesce(nullif(patch.feature {operator} query.feature, 'NaN'), 1) as distance
     from patch, query
-    where category_id = %(category_id)s and version = %(version)s
+    where category_id = %(category_id)s and generation = %(generation)s and ordinal not in (
+        select ordinal from patchbank.absent_patch
+        where category_id = %(category_id)s and version = %(version)s
+    )
     order by distance, ordinal
     limit %(top)s
 )
@@ -39,7 +54,7 @@ select
     1 - coalesce(nullif(patch.feature <=> query.feature, 'NaN'), 1),
     patch.feature <-> query.feature, image.origin, image.name, patch_row, patch_column
 from nearest join patch using (ordinal) left join image using (category_id, image_id) cross join query
-where patch.category_id = %(category_id)s and patch.version = %(version)s
+where patch.category_id = %(category_id)s and patch.generation = %(generation)s
 order by nearest.distance, ordinal
 
 -- similar_by_index --
@@ -48,7 +63,10 @@ with query as materialized (select %(feature)s::real[]::vector as feature),
 nearest as materialized (
     select ordinal
     from patch
-    where category_id = {category_id} and version = {version}
+    where category_id = {category_id} and generation = {generation} and ordinal not in (
+        select ordinal from patchbank.absent_patch
+        where category_id = %(category_id)s and version = %(version)s
+    )
     order by feature::{type}({dimensions}) {operator} %(feature)s::real[]::{type}({dimensions})
     limit %(candidates)s
 )
@@ -57,7 +75,7 @@ select
     1 - coalesce(nullif(patch.feature <=> query.feature, 'NaN'), 1),
     patch.feature <-> query.feature, image.origin, image.name, patch_row, patch_column
 from nearest join patch using (ordinal) left join image using (category_id, image_id) cross join query
-where patch.category_id = {category_id} and patch.version = {version}
+where patch.category_id = {category_id} and patch.generation = {generation}
 order by coalesce(nullif(patch.feature {operator} query.feature, 'NaN'), 1), ordinal
 limit %(top)s
 
@@ -81,7 +99,10 @@ select position, found[2]::integer, found[1]
 from (
     select position, min(array[patch.feature <-> patchbank_query.feature, ordinal]) as found
     from patch cross join patchbank_query
-    where category_id = %(category_id)s and version = %(version)s
+    where category_id = %(category_id)s and generation = %(generation)s and ordinal not in (
+        select ordinal from patchbank.absent_patch
+        where category_id = %(category_id)s and version = %(version)s
+    )
     group by position
 ) as one
 order by position
@@ -91,7 +112,10 @@ select position, ordinal, distance
 from patchbank_query cross join lateral (
     select ordinal, patch.feature <-> patchbank_query.feature as distance
     from patch
-    where category_id = %(category_id)s and version = %(version)s
+    where category_id = %(category_id)s and generation = %(generation)s and ordinal not in (
+        select ordinal from patchbank.absent_patch
+        where category_id = %(category_id)s and version = %(version)s
+    )
     order by distance, ordinal
     limit %(count)s
 )
@@ -100,5 +124,8 @@ order by position, distance, ordinal
 -- features --
 select feature::real[]
 from patchbank.patch
-where category_id = %(category_id)s and version = %(version)s and ordinal = any(%(ordinals)s::integer[])
+where category_id = %(category_id)s and generation = %(generation)s and ordinal not in (
+        select ordinal from patchbank.absent_patch
+        where category_id = %(category_id)s and version = %(version)s
+    ) and ordinal = any(%(ordinals)s::integer[])
 order by array_position(%(ordinals)s::integer[], ordinal)

@@ -1,10 +1,10 @@
-"""A bank that is not stored yet: what a fit hands over."""
+"""What a bank consists of, wherever it is: learned, stored, loaded, or in a file."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ MAX_DIMENSIONS = 16_000
 
 
 @dataclass(frozen=True)
-class NewImage:
+class ReferenceImage:
     """A reference image.
 
     Attributes
@@ -33,13 +33,11 @@ class NewImage:
     width, height
         In pixels, as shown (orientation applied).
     thumbnail
-        A small encoded picture.
+        A small encoded picture; empty where it was not read.
     label
         ``good``, ``anomalous`` or ``unknown``.
     origin
         Where it came from: an absolute path, if any.
-    score
-        Its anomaly score against the bank without its own patches; NaN where not computed.
     pixels_sha256
         Of what is seen, in hexadecimal; None where the bank was made before that was kept.
     """
@@ -48,10 +46,9 @@ class NewImage:
     sha256: str
     width: int
     height: int
-    thumbnail: bytes
+    thumbnail: bytes = b""
     label: str = "good"
     origin: str | None = None
-    score: float = float("nan")
     pixels_sha256: str | None = None
 
     def __post_init__(self) -> None:
@@ -67,15 +64,110 @@ class NewImage:
 
 
 @dataclass(frozen=True, eq=False)
-class NewBank:
+class CalibrationScores:
+    """What good images score by a bank that does not hold their own patches: one row each.
+
+    Attributes
+    ----------
+    image
+        The image's index among the bank's images, int64 (k,); -1 where it is not known, in banks
+        made before that was kept.
+    score
+        Its anomaly score, float64 (k,).
+    map_maximum
+        The largest value of its anomaly map, float64 (k,); NaN where it is not known.
+    held_out
+        Whether nothing was learned from the image: it is there for the calibration, bool (k,).
+    counts
+        Whether the row is of the bank's calibration, bool (k,).
+    """
+
+    image: npt.NDArray[np.int64]
+    score: npt.NDArray[np.float64]
+    map_maximum: npt.NDArray[np.float64]
+    held_out: npt.NDArray[np.bool_]
+    counts: npt.NDArray[np.bool_]
+
+    def __post_init__(self) -> None:
+        rows = len(self.image)
+        for field, kind in zip(
+            fields(self), (np.int64, np.float64, np.float64, np.bool_, np.bool_), strict=True
+        ):
+            array = getattr(self, field.name)
+            if array.shape != (rows,) or array.dtype != kind:
+                raise ValueError(
+                    f"{field.name} is {array.dtype} {array.shape}, expected {np.dtype(kind)} "
+                    f"{(rows,)}"
+                )
+        known = self.image[self.image >= 0]
+        if len(np.unique(known)) != len(known):
+            raise ValueError("an image has two scores")
+        if not (np.isfinite(self.score).all() and np.isfinite(self.map_maximum[self.counts]).all()):
+            raise ValueError("a calibration has values that are not finite")
+
+    def __len__(self) -> int:
+        return len(self.image)
+
+    @classmethod
+    def none(cls) -> CalibrationScores:
+        """Return the scores of a bank that has none yet."""
+        return cls.of_images([], [], [])
+
+    @classmethod
+    def of_images(
+        cls,
+        image: npt.ArrayLike,
+        score: npt.ArrayLike,
+        map_maximum: npt.ArrayLike,
+        *,
+        held_out: bool = False,
+    ) -> CalibrationScores:
+        """Return the scores of images that are all of the calibration."""
+        number = np.asarray(image, np.int64)
+        return cls(
+            number,
+            np.asarray(score, np.float64),
+            np.asarray(map_maximum, np.float64),
+            np.full(len(number), held_out),
+            np.ones(len(number), np.bool_),
+        )
+
+    def rows(self, chosen: npt.NDArray[Any]) -> CalibrationScores:
+        """Return the rows that are chosen, by a mask or by their numbers."""
+        return CalibrationScores(*(getattr(self, field.name)[chosen] for field in fields(self)))
+
+    def with_more(self, more: CalibrationScores) -> CalibrationScores:
+        """Return these rows and others after them."""
+        return CalibrationScores(
+            *(
+                np.concatenate([getattr(self, field.name), getattr(more, field.name)])
+                for field in fields(self)
+            )
+        )
+
+    def uncounted(self) -> CalibrationScores:
+        """Return the scores of known images, of which none is of the calibration any more."""
+        kept = self.rows(self.image >= 0)
+        return replace(kept, counts=np.zeros(len(kept), np.bool_))
+
+    def of_image(self, images: int) -> npt.NDArray[np.float64]:
+        """Return the score of each of a bank's images, float64 (n,); NaN where there is none."""
+        found = np.full(images, np.nan)
+        known = self.image >= 0
+        found[self.image[known]] = self.score[known]
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class BankContent:
     """Parallel arrays over the m patches of the coreset and the n reference images.
 
     Attributes
     ----------
     extractor_fingerprint, extractor
         What made the features: its fingerprint, and its description as JSON can hold it.
-    settings, calibration
-        Of the method, as JSON can hold them (no NaN); a calibration of None is none yet.
+    settings
+        Of the method, as JSON can hold them (no NaN).
     coreset_ratio
         Share of the patches that was asked for.
     covering_radius
@@ -92,6 +184,8 @@ class NewBank:
         float32 (n, e), finite, with `embedding_mean` subtracted already.
     embedding_mean
         float32 (e,), finite.
+    scores
+        What good images score, from which its calibration follows.
     quantised_graph
         The extractor's graph, where it was made for this bank.
     """
@@ -99,19 +193,28 @@ class NewBank:
     extractor_fingerprint: str
     extractor: dict[str, Any]
     settings: dict[str, Any]
-    calibration: dict[str, Any] | None
     coreset_ratio: float
     covering_radius: float
     features: npt.NDArray[np.float32]
     patch_image: npt.NDArray[np.int64]
     patch_row: npt.NDArray[np.int16]
     patch_column: npt.NDArray[np.int16]
-    images: Sequence[NewImage]
+    images: Sequence[ReferenceImage]
     embeddings: npt.NDArray[np.float32]
     embedding_mean: npt.NDArray[np.float32]
+    scores: CalibrationScores
     quantised_graph: bytes | None = None
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Raise where this is no bank that can be stored: it may come from anywhere.
+
+        Raises
+        ------
+        ValueError
+            For arrays that do not fit one another, and values that are none.
+        ParameterError
+            For features that are too large or too long.
+        """
         if self.features.ndim != 2 or 0 in self.features.shape:
             raise ValueError(f"features have shape {self.features.shape}, expected (m, d)")
         patches, images = self.features.shape[0], len(self.images)
@@ -145,6 +248,8 @@ class NewBank:
         for positions in (self.patch_row, self.patch_column):
             if not np.array_equal(positions < 0, unknown):
                 raise ValueError("a patch has an image without a position, or the reverse")
+        if len(self.scores) and self.scores.image.max() >= images:
+            raise ValueError(f"a score is of an image outside 0..{images - 1}")
         if len({image.name for image in self.images}) != images:
             raise ValueError("two images have the same name")
         widest = max(self.features.shape[1], self.embeddings.shape[1])

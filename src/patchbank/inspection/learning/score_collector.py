@@ -1,4 +1,4 @@
-"""Scores of good images, one after another, and the calibration they make."""
+"""Scores of good images, collected one after another for a calibration."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from numpy.typing import NDArray
 
 from patchbank.errors import NoImagesError
 from patchbank.inspection.settings import FitSettings
-from patchbank.memory.calibration import Calibration
 from patchbank.memory.neighbours import NeighbourIndex
 from patchbank.memory.scoring import anomaly_map, image_scores, reweighted_score
+from patchbank.store.bank_content import CalibrationScores
 
 
-class CalibrationScores:
+class ScoreCollector:
     """Collects what good images score by a bank that does not hold their own patches.
 
     Parameters
@@ -23,32 +23,35 @@ class CalibrationScores:
 
     def __init__(self, settings: FitSettings, index: NeighbourIndex) -> None:
         self._settings, self.index = settings, index
+        self._images: list[int] = []
         self._scores: list[float] = []
         self._maxima: list[float] = []
 
     def add(
         self,
-        image: int | None,
+        image: int,
         patches: NDArray[np.float32],
         distances: NDArray[np.float32],
         nearest: NDArray[np.int64],
     ) -> float:
         """Return the score of one image's distances (h, w) and count it in.
 
-        `image` is its number where the bank holds patches of it, to be left out.
+        `image` is its number: where the bank holds patches of it, they are left out.
         """
         settings = self._settings
         if settings.image_score == "reweighted":
-            score = reweighted_score(patches, distances, nearest, self.index, exclude_group=image)
+            group = None if self.index.groups is None else image
+            score = reweighted_score(patches, distances, nearest, self.index, exclude_group=group)
         else:
             score = float(image_scores(distances[None], settings.image_score)[0])
         side = settings.extractor.preprocessing.side
+        self._images.append(image)
         self._scores.append(score)
         self._maxima.append(float(anomaly_map(distances, side, settings.smoothing_sigma).max()))
         return score
 
-    def calibration(self) -> Calibration:
-        """Return the calibration of all images counted.
+    def scores(self, *, held_out: bool = False) -> CalibrationScores:
+        """Return the scores of all images counted; `held_out` where the bank did not learn them.
 
         Raises
         ------
@@ -60,4 +63,6 @@ class CalibrationScores:
                 "none of the images could be read a second time for the calibration; "
                 "leave them unchanged while the fit runs and fit again"
             )
-        return Calibration(tuple(self._scores), tuple(self._maxima), self._settings.image_score)
+        return CalibrationScores.of_images(
+            self._images, self._scores, self._maxima, held_out=held_out
+        )

@@ -1,0 +1,232 @@
+"""A category's bank in memory, which follows every change of it in the database."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from patchbank.inspection.judging.in_database import DatabaseNeighbours
+from patchbank.inspection.judging.judge import Judge, calibration_of
+from patchbank.inspection.judging.matching import matching_extractor, not_calibrated
+from patchbank.inspection.settings import FitSettings
+from patchbank.inspection.verdicts import Similar
+from patchbank.inspection.workspace import Workspace
+from patchbank.memory.living_index import LivingIndex
+from patchbank.memory.neighbours import NeighbourSource
+from patchbank.memory.similarity import SimilarityIndex
+from patchbank.store.bank_key import BankKey
+from patchbank.store.banks import BankChange, StoredBank
+from patchbank.vision.extractor import Extraction, Extractor
+
+# An index whose rows changed by that share is built anew beside the work; by itself it is at 0.2.
+_REBUILD_SHARE = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class ReadyBank:
+    """One version of a bank, ready to judge. It never changes.
+
+    Attributes
+    ----------
+    stored
+        What it is, without its patches.
+    index
+        Its patches, prepared for the search of neighbours.
+    extractor
+        What made them.
+    """
+
+    stored: StoredBank
+    index: NeighbourSource
+    extractor: Extractor
+
+    @cached_property
+    def judge(self) -> Judge:
+        """What judges by this bank; raises NotCalibratedError where nothing says what is normal."""
+        content = self.stored.content
+        calibration = calibration_of(content)
+        if calibration is None:
+            raise not_calibrated(self.stored.category)
+        settings = FitSettings.from_json(content.settings, self.extractor.settings)
+        return Judge(self.index, settings, calibration)
+
+    @cached_property
+    def _by_name(self) -> tuple[list[str], SimilarityIndex]:
+        """Names of the reference images and their embeddings.
+
+        By name, which is what decides between images equally similar.
+        """
+        content = self.stored.content
+        names = [image.name for image in content.images]
+        order = sorted(range(len(names)), key=names.__getitem__)
+        return [names[slot] for slot in order], SimilarityIndex(content.embeddings[order])
+
+    def similar(self, extraction: Extraction, top: int) -> tuple[Similar, ...]:
+        """Return the reference images most similar to an image, best first, ties by name.
+
+        What pgvector answers as well, without asking it: one question costs the database and its
+        driver more than all the arithmetic.
+        """
+        names, index = self._by_name
+        embedding = extraction.embedding - self.stored.content.embedding_mean
+        indices, similarities = index.most_similar(embedding, top)
+        return tuple(
+            Similar(names[slot], float(similarity))
+            for slot, similarity in zip(indices, similarities, strict=True)
+        )
+
+    def changed(self, now: StoredBank, change: BankChange) -> ReadyBank:
+        """Return the bank that this one is after a change; only what came and went is looked at."""
+        before = self.stored
+        stay = ~np.isin(before.positions, change.removed_references)
+        content = replace(
+            now.content,
+            features=now.content.features[:0],
+            images=[
+                *(image for image, stays in zip(before.content.images, stay, strict=True) if stays),
+                *now.content.images,
+            ],
+            embeddings=np.concatenate([before.content.embeddings[stay], now.content.embeddings]),
+        )
+        index = self.index
+        if isinstance(index, LivingIndex):
+            index = index.with_changes(
+                now.content.features, change.removed_patches, slots=now.ordinals
+            )
+        elif isinstance(index, DatabaseNeighbours):
+            index = index.of(now)
+        stored = replace(
+            now,
+            content=content,
+            positions=np.concatenate([before.positions[stay], now.positions]),
+        )
+        return ReadyBank(stored, index, self.extractor)
+
+
+class LiveBank:
+    """The bank of a category, whatever version that is at the moment. Safe for threads.
+
+    Parameters
+    ----------
+    in_database
+        Leave its patches in PostgreSQL and find nearest neighbours there.
+    version
+        Always this version instead.
+
+    Raises
+    ------
+    UnknownCategoryError, NotFittedError
+        If there is no such category or it has no bank.
+    BankGoneError
+        If there is no such version, or it is not kept any more.
+    ExtractorMismatchError
+        If this installation computes other features than those in the bank.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        category: str,
+        *,
+        in_database: bool = False,
+        version: int | None = None,
+    ) -> None:
+        self._workspace, self._category = workspace, category
+        self._in_database, self._version = in_database, version
+        self._lock = threading.Lock()
+        self._ready = self._read()
+        # What changed since a thread began to build the index anew; None while there is none.
+        self._missed: list[tuple[StoredBank, BankChange]] | None = None
+
+    @property
+    def ready(self) -> ReadyBank:
+        """The version that was seen last."""
+        return self._ready
+
+    @property
+    def version(self) -> int:
+        """Its number."""
+        return self._ready.stored.version
+
+    def key(self) -> BankKey:
+        """Ask the database which version is the one to judge by."""
+        if self._version is not None:
+            return self._ready.stored.key
+        return self._workspace.database.banks.active_key(self._category)
+
+    def refresh(self) -> ReadyBank:
+        """Take over what changed in the database, and return the version that judges now.
+
+        Of a bank that was changed, rather than made anew, only the rows that came and went are
+        read.
+
+        Raises
+        ------
+        DatabaseError
+            When the database cannot be asked.
+        """
+        key = self.key()
+        with self._lock:
+            if key != self._ready.stored.key:
+                found = None
+                if key[:2] == self._ready.stored.key[:2]:
+                    found = self._workspace.database.banks.changes_since(
+                        self._category, self._ready.stored.key, patches=not self._in_database
+                    )
+                if found is None:
+                    self._ready, self._missed = self._read(), None
+                else:
+                    self._ready = self._ready.changed(*found)
+                    if self._missed is not None:
+                        self._missed.append(found)
+                    self._rebuild_in_time()
+            return self._ready
+
+    def _rebuild_in_time(self) -> None:
+        """Have a thread build the index anew before so much changed that a refresh must wait."""
+        index = self._ready.index
+        if (
+            self._missed is None
+            and isinstance(index, LivingIndex)
+            and index.changed_share > _REBUILD_SHARE
+        ):
+            self._missed = []
+            threading.Thread(
+                target=self._rebuild,
+                args=(index, self._missed),
+                name="patchbank-index",
+                daemon=True,
+            ).start()
+
+    def _rebuild(self, index: LivingIndex, missed: list[tuple[StoredBank, BankChange]]) -> None:
+        rebuilt = index.rebuilt()
+        with self._lock:
+            # Where the bank was made anew meanwhile, there is nothing to take the place of.
+            if self._missed is missed:
+                for now, change in missed:
+                    rebuilt = rebuilt.with_changes(
+                        now.content.features, change.removed_patches, slots=now.ordinals
+                    )
+                self._ready = replace(self._ready, index=rebuilt)
+                self._missed = None
+
+    def _read(self) -> ReadyBank:
+        banks, patches = self._workspace.database.banks, not self._in_database
+        stored = (
+            banks.active(self._category, patches=patches)
+            if self._version is None
+            else banks.version(self._category, self._version, patches=patches)
+        )
+        extractor = matching_extractor(self._workspace, stored)
+        if self._in_database:
+            return ReadyBank(stored, DatabaseNeighbours(self._workspace, stored), extractor)
+        content = stored.content
+        index = LivingIndex(content.features, stored.ordinals, room=True)
+        return ReadyBank(
+            replace(stored, content=replace(content, features=content.features[:0])),
+            index,
+            extractor,
+        )

@@ -1,0 +1,240 @@
+-- A fit begins a generation of rows that are never updated; a bank version is those of its generation
+-- that were there at the time. Rows that came or went after the fit are noted in narrow tables.
+
+alter table bank drop constraint bank_state_check;
+alter table bank add constraint bank_state_check check (state in ('active', 'retired', 'pruned'));
+-- The version of the fit that made the rows.
+alter table bank add column generation integer;
+update bank set generation = version;
+alter table bank alter column generation set not null;
+
+alter table patch rename column version to generation;
+alter table reference rename column version to generation;
+alter table quantised_graph rename column version to generation;
+
+create table patch_change (
+    category_id bigint not null,
+    generation integer not null,
+    ordinal integer not null,
+    since_version integer not null,
+    until_version integer,
+    primary key (category_id, generation, ordinal, since_version)
+);
+
+create table reference_change (
+    category_id bigint not null,
+    generation integer not null,
+    position integer not null,
+    since_version integer not null,
+    until_version integer,
+    primary key (category_id, generation, position, since_version)
+);
+
+-- What good images score by a bank that does not hold their own patches: an image's score, and the
+-- largest value of its anomaly map. A bank's calibration is all rows that count.
+create table calibration_score (
+    category_id bigint not null,
+    generation integer not null,
+    -- Of the reference image; negative where the bank does not know which image it was.
+    position integer not null,
+    since_version integer not null,
+    until_version integer,
+    -- Whether it is an image that nothing was learned from, kept for the calibration.
+    held_out boolean not null,
+    counts boolean not null,
+    score double precision not null,
+    map_maximum double precision,
+    primary key (category_id, generation, position, since_version)
+);
+
+-- The calibrations of before are sorted lists that name no image; the scores of images lay beside
+-- them.
+insert into calibration_score
+select
+    bank.category_id, bank.version, -scores.number, bank.version, null, false, true,
+    scores.value, maxima.value
+from bank
+cross join lateral (
+    select number, value::double precision
+    from jsonb_array_elements_text(
+        case when jsonb_typeof(calibration -> 'scores') = 'array' then calibration -> 'scores' else '[]' end
+    ) with ordinality as listed (value, number)
+) as scores
+left join lateral (
+    select number, value::double precision
+    from jsonb_array_elements_text(
+        case when jsonb_typeof(calibration -> 'map_maxima') = 'array' then calibration -> 'map_maxima' else '[]' end
+    ) with ordinality as listed (value, number)
+) as maxima using (number);
+
+insert into calibration_score
+select
+    category_id, generation, position, generation, null,
+    position >= image_count - coalesce((calibration ->> 'held_out')::integer, 0), false, score, null
+from reference join bank using (category_id, generation)
+where score <> 'NaN' and bank.version = generation;
+
+-- What was learned two fits ago is no more.
+update bank set state = 'pruned'
+where state = 'retired' and not exists (
+    select from patch
+    where patch.category_id = bank.category_id and patch.generation = bank.version
+);
+
+-- The rows that a generation has, and a version of it has not.
+create view absent_patch as
+select category_id, bank.version, ordinal
+from bank join patch_change using (category_id, generation)
+group by category_id, bank.version, ordinal
+having not bool_or(
+    bank.version >= since_version and (until_version is null or bank.version < until_version)
+);
+
+create view absent_reference as
+select category_id, bank.version, position
+from bank join reference_change using (category_id, generation)
+group by category_id, bank.version, position
+having not bool_or(
+    bank.version >= since_version and (until_version is null or bank.version < until_version)
+);
+
+create view calibration_scores as
+select
+    category.name as category, image.name as image, calibration_score.score,
+    calibration_score.map_maximum, calibration_score.held_out, calibration_score.counts,
+    bank.version, bank.state = 'active' as active
+from category
+join bank using (category_id)
+join calibration_score
+    on calibration_score.category_id = bank.category_id
+    and calibration_score.generation = bank.generation
+    and bank.version >= calibration_score.since_version
+    and (calibration_score.until_version is null or bank.version < calibration_score.until_version)
+left join reference
+    on reference.category_id = bank.category_id
+    and reference.generation = bank.generation
+    and reference.position = calibration_score.position
+left join image
+    on image.category_id = bank.category_id and image.image_id = reference.image_id
+where bank.state <> 'pruned';
+
+create or replace view banks as
+select
+    category.name as category, bank.version, bank.extractor_fingerprint, bank.extractor,
+    bank.settings,
+    coalesce((
+        select jsonb_build_object(
+            'score_method', bank.settings -> 'image_score',
+            'scores', jsonb_agg(score order by score),
+            'map_maxima', jsonb_agg(map_maximum order by map_maximum)
+        )
+        from calibration_score
+        where calibration_score.category_id = bank.category_id
+            and calibration_score.generation = bank.generation
+            and bank.version >= calibration_score.since_version
+            and (calibration_score.until_version is null or bank.version < calibration_score.until_version)
+            and counts
+        having count(*) > 0
+    ), 'null'::jsonb) as calibration,
+    bank.coreset_ratio, bank.covering_radius,
+    bank.image_count as images, bank.patch_count as patches, bank.dimensions, bank.embedding_mean,
+    bank.created_at, bank.category_id, bank.generation
+from bank join category using (category_id)
+where bank.state = 'active';
+
+create or replace view images with (security_barrier) as
+select
+    category.name as category, image.name, image.label, reference.embedding,
+    coalesce((
+        select calibration_score.score
+        from calibration_score
+        where calibration_score.category_id = reference.category_id
+            and calibration_score.generation = reference.generation
+            and calibration_score.position = reference.position
+            and bank.version >= calibration_score.since_version
+            and (calibration_score.until_version is null or bank.version < calibration_score.until_version)
+    ), 'NaN'::double precision) as score,
+    image.width, image.height, image.origin, image.added_at, category_id, bank.version,
+    reference.embedding + bank.embedding_mean as raw_embedding
+from category
+join bank using (category_id)
+join reference using (category_id, generation)
+join image using (category_id, image_id)
+where bank.state = 'active'
+    and not exists (
+        select from absent_reference
+        where absent_reference.category_id = bank.category_id
+            and absent_reference.version = bank.version
+            and absent_reference.position = reference.position
+    );
+
+create or replace view patches with (security_barrier) as
+select
+    category.name as category,
+    patch_name(image.name, patch.patch_row, patch.patch_column, patch.ordinal) as name,
+    coalesce(image.label, 'good') as label, patch.feature, image.name as image, patch.patch_row,
+    patch.patch_column, patch.ordinal, category_id, bank.version
+from category
+join bank using (category_id)
+join patch using (category_id, generation)
+left join image using (category_id, image_id)
+where bank.state = 'active'
+    and not exists (
+        select from absent_patch
+        where absent_patch.category_id = bank.category_id
+            and absent_patch.version = bank.version
+            and absent_patch.ordinal = patch.ordinal
+    );
+
+alter table bank drop column calibration;
+alter table reference drop column score;
+alter table reference
+    rename constraint reference_category_id_version_fkey to reference_category_id_generation_fkey;
+alter table quantised_graph
+    rename constraint quantised_graph_category_id_version_fkey
+    to quantised_graph_category_id_generation_fkey;
+
+-- An image passes up to one limit and fails above the other; between them a person decides. The two
+-- were one.
+alter table inspection rename column threshold to fail_above;
+alter table inspection add column pass_below double precision;
+
+-- From PostgreSQL 18 on these constraints have names of their own.
+do $$
+declare
+    named record;
+begin
+    for named in
+        select conrelid::regclass as relation, conname, attname
+        from pg_constraint join pg_attribute on attrelid = conrelid and attnum = conkey[1]
+        where contype = 'n' and connamespace = 'patchbank'::regnamespace
+            and conname <> format('%s_%s_not_null', conrelid::regclass, attname)
+            and attname in ('generation', 'fail_above')
+    loop
+        execute format(
+            'alter table %s rename constraint %I to %I', named.relation, named.conname,
+            format('%s_%s_not_null', named.relation, named.attname)
+        );
+    end loop;
+end
+$$;
+
+-- Who may read banks may read what they are made of.
+do $$
+declare
+    reader record;
+begin
+    for reader in
+        select grantee::regrole::text as name
+        from pg_class, aclexplode(relacl)
+        where oid = 'patchbank.bank'::regclass and privilege_type = 'SELECT' and grantee <> relowner
+            and grantee <> 0
+    loop
+        execute format(
+            'grant select on patch_change, reference_change, calibration_score, absent_patch, '
+            'absent_reference, calibration_scores to %s',
+            reader.name
+        );
+    end loop;
+end
+$$;

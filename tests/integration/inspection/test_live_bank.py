@@ -1,0 +1,145 @@
+"""A bank in memory follows the database, row by row, and judges by any version again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from patchbank.errors import BankGoneError
+from patchbank.inspection.judging.inspect import Inspector
+from patchbank.inspection.judging.judge import calibration_of
+from patchbank.inspection.learning.fit import fit
+from patchbank.inspection.settings import make_fit_settings
+from patchbank.inspection.workspace import Workspace
+from patchbank.store.bank_content import CalibrationScores, ReferenceImage
+from patchbank.store.banks import BankChange
+from tests.fixtures.commands import Run
+from tests.fixtures.surfaces import Surfaces
+
+SETTINGS = make_fit_settings(image_size=64)
+Teach = Callable[[Path], int]
+
+
+@pytest.fixture
+def workspace(database_url: str, graphs_home: Path) -> Workspace:
+    return Workspace(home=graphs_home, database_url=database_url)
+
+
+@pytest.fixture
+def teach(workspace: Workspace) -> Teach:
+    """Exchange the first reference image for another: patches, image and scores."""
+
+    def exchange(path: Path) -> int:
+        banks = workspace.database.banks
+        stored = banks.active("brushed", thumbnails=True)
+        content = stored.content
+        extraction = workspace.extractor(SETTINGS.extractor).extract_one(path)
+        rows, columns, dimension = extraction.patches.shape
+        row, column = np.divmod(np.arange(rows * columns), columns)
+        stays = np.arange(len(content.images)) != 0
+        scores = content.scores.rows(content.scores.image != 0)
+        image = extraction.image
+        change = BankChange(
+            replace(
+                content,
+                features=extraction.patches.reshape(-1, dimension),
+                patch_image=np.full(len(row), stays.sum()),
+                patch_row=row.astype(np.int16),
+                patch_column=column.astype(np.int16),
+                images=[
+                    ReferenceImage(str(path), image.sha256, image.width, image.height, b"\xff\xd8")
+                ],
+                embeddings=(extraction.embedding - content.embedding_mean)[np.newaxis],
+                scores=replace(scores, image=scores.image - 1).with_more(
+                    CalibrationScores.of_images([stays.sum()], [1.0], [1.0])
+                ),
+            ),
+            stored.ordinals[content.patch_image == 0],
+            stored.positions[:1],
+        )
+        return banks.change("brushed", stored.key, change, cause="test")
+
+    return exchange
+
+
+def test_a_change_is_taken_over_as_a_bank_read_anew_has_it(
+    workspace: Workspace, surfaces: Surfaces, teach: Teach
+) -> None:
+    scratched, good = sorted(surfaces.scratched.iterdir()), sorted(surfaces.good.iterdir())
+    with workspace:
+        fit(workspace, "brushed", sorted(surfaces.train.iterdir()), SETTINGS)
+        live = Inspector(workspace, "brushed")
+        assert live.inspect(scratched[0]).verdict == "fail"
+        for number, path in enumerate(scratched[:6], start=2):
+            assert teach(path) == number
+            seen = live.inspect(path)
+            assert (seen.bank_version, seen.similar[0].image) == (number, str(path))
+            for image in (*scratched[4:8], good[0]):
+                ours, anew = live.inspect(image), Inspector(workspace, "brushed").inspect(image)
+                assert ours.score == anew.score
+                assert ours.p_value == anew.p_value
+                assert ours.similar == anew.similar
+                assert (ours.anomaly_map == anew.anomaly_map).all()
+        # What was taught is known, and no other.
+        assert live.inspect(scratched[0]).score < 0.5 * live.inspect(scratched[-1]).score
+
+
+def test_an_earlier_version_judges_as_it_did(
+    workspace: Workspace, surfaces: Surfaces, teach: Teach, patchbank: Run
+) -> None:
+    images = [*sorted(surfaces.scratched.iterdir())[:3], *sorted(surfaces.good.iterdir())[:2]]
+    with workspace:
+        fit(workspace, "brushed", sorted(surfaces.train.iterdir()), SETTINGS)
+        recorded = {}
+        for version in range(1, 22):
+            if version > 1:
+                teach(images[version % 3])
+                teach_version = workspace.database.banks.active_version("brushed")
+                assert teach_version == version
+            for image in images:
+                inspection = Inspector(workspace, "brushed").inspect(image)
+                recorded[version, image] = inspection.score, inspection.p_value
+        for version in (1, 2, 11, 20):
+            by_version = Inspector(workspace, "brushed", bank_version=version)
+            for image in images:
+                again = by_version.inspect(image)
+                assert again.bank_version == version
+                assert (again.score, again.p_value) == recorded[version, image]
+        with pytest.raises(BankGoneError, match="has no bank version 40"):
+            Inspector(workspace, "brushed", bank_version=40)
+    found = patchbank("inspect", "brushed", images[0], "--bank-version", "1", "--json").document
+    assert (found["bank_version"], found["score"]) == (1, recorded[1, images[0]][0])
+    missing = patchbank("inspect", "brushed", images[0], "--bank-version", "99")
+    assert missing.code == 2
+    assert "has no bank version 99; its versions are 1 to 21" in missing.complaint
+
+
+def test_a_calibration_is_a_change_too(
+    workspace: Workspace, surfaces: Surfaces, teach: Teach
+) -> None:
+    good = sorted(surfaces.good.iterdir())
+    with workspace:
+        fit(workspace, "brushed", sorted(surfaces.train.iterdir()), SETTINGS)
+        live = Inspector(workspace, "brushed")
+        before = live.inspect(good[0])
+        stored = workspace.database.banks.active("brushed")
+        scores = stored.content.scores
+        doubled = replace(
+            stored.content,
+            features=stored.content.features[:0],
+            patch_image=stored.content.patch_image[:0],
+            images=[],
+            embeddings=stored.content.embeddings[:0],
+            scores=replace(scores, score=2 * scores.score),
+        )
+        workspace.database.banks.change("brushed", stored.key, BankChange(doubled), cause="test")
+        after = live.inspect(good[0])
+        assert after.score == before.score
+        assert after.threshold == 2 * before.threshold
+        calibration = calibration_of(workspace.database.banks.active("brushed").content)
+        assert calibration is not None
+        assert after.p_value == calibration.p_value(after.score)
