@@ -9,8 +9,11 @@ COPY pyproject.toml README.md LICENSE ./
 COPY src ./src
 # More extras by `--build-arg EXTRAS=report,hub,int8`.
 ARG EXTRAS=report,hub
+# The build sees no git, which the version comes from: `--build-arg VERSION=0.1.0` tells it.
+ARG VERSION=
 # hadolint ignore=DL3013
-RUN pip install --no-cache-dir ".[${EXTRAS}]" && rm -rf /src/*
+RUN SETUPTOOLS_SCM_PRETEND_VERSION="${VERSION}" \
+    pip install --no-cache-dir ".[${EXTRAS}]" && rm -rf /src/*
 
 USER 10001
 WORKDIR /work

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from patchbank.inspection.verdicts import Inspection, Refused, Similar
     from patchbank.memory.scoring import Region
 
+    __version__: str
+
 __all__ = [
     "Bank",
     "CalibrationReport",
@@ -61,8 +63,10 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     # Names are imported when first used: the command line imports this package at every start, and
     # `patchbank --help` needs none of them.
-    from importlib import import_module
+    from importlib import import_module, metadata
 
+    if name == "__version__":
+        return metadata.version("patchbank")
     if name == "open":
         return import_module("patchbank.api").open_bank
     if name in _HOMES:
