@@ -9,7 +9,7 @@ STAMPS := $(VENV)/.stamps
 # pip 25.1 and newer know dependency groups.
 PIP := -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo test lint parity parity-anomalib bench clean
+.PHONY: help install demo test lint parity parity-anomalib bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -49,19 +49,26 @@ $(PARITY)/.bench: $(PARITY)/.stamp
 	$(PARITY)/bin/python $(PIP) install --group bench
 	@touch $@
 
+install: $(STAMPS)/lint ## make the environment of the tests and checks, and run nothing
+
 demo: $(STAMPS)/demo ## learn and judge real solar cells; leaves a page in ./demo
 	$(BIN)/patchbank demo --folder demo
 
 test: $(STAMPS)/test ## run the tests
 	$(BIN)/python -m pytest
 
-lint: $(STAMPS)/lint ## style, types and layers
+lint: $(STAMPS)/lint ## style, types, layers, words and configuration
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/codespell --dictionary - --dictionary .ci/terms.txt
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec compose.yaml compose.host.yaml
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/bug.yml .github/ISSUE_TEMPLATE/feature.yml
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
 
 parity: $(PARITY)/.stamp ## compare with the PyTorch reference implementations
 	$(PARITY)/bin/python -m pytest tests/parity
