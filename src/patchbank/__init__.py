@@ -10,6 +10,7 @@ Examples
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from patchbank.errors import PatchbankError
@@ -43,6 +44,9 @@ __all__ = [
     "import_bank",
     "open",
 ]
+
+# Without a handler of the program that uses us, Python would write warnings to standard error.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 _HOMES = {
     "Bank": "patchbank.api",

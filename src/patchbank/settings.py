@@ -12,7 +12,7 @@ import os
 import re
 from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import platformdirs
 from pydantic import BeforeValidator, Field, ValidationError
@@ -139,9 +139,16 @@ class Settings(BaseSettings):
         gt=0,
         description="Memory a fit may take, such as 4GB; without it, half of what is free.",
     )
+    log: Literal["text", "json"] | None = Field(
+        default=None,
+        description="Write standard error for a service that collects it: `text`, lines with time, "
+        "level and origin, or `json`, an object a line. It then tells what is done, as `--verbose` "
+        "does.",
+    )
     debug: bool = Field(
         default=False,
-        description="Show the trace of an error, and what libraries log, as `--debug` does.",
+        description="Show the trace of an error, and all that is logged, by libraries too, as "
+        "`--debug` does.",
     )
 
 

@@ -91,17 +91,6 @@ def test_a_defect_in_a_thread_is_a_line(tmp_path: Path) -> None:
     assert "internal error: ZeroDivisionError" in line
 
 
-def test_what_libraries_log_and_warn_of_is_shown_by_debug_alone(tmp_path: Path) -> None:
-    body = (
-        "import logging, warnings; logging.getLogger('psycopg.pool').warning('error connecting'); "
-        "warnings.warn('Corrupt EXIF data'); return []"
-    )
-    assert run_with_defect(body, home=tmp_path).stderr == ""
-    shown = run_with_defect(body, "--debug", home=tmp_path).stderr
-    assert "error connecting" in shown
-    assert "Corrupt EXIF data" in shown
-
-
 @pytest.mark.parametrize(
     "arguments", [("--help",), ("--version",), ("backbone", "list"), ("backbone", "list", "--json")]
 )

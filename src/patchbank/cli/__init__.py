@@ -29,12 +29,13 @@ def main() -> None:
 
 def _run() -> int | str | None:
     from patchbank.cli.guard import complain, crashed, debugging
+    from patchbank.cli.logs import asked_for, log_style
     from patchbank.cli.output import take_messages, writing_output
     from patchbank.errors import OutputError
 
     _tell_blas()
     threading.excepthook = _thread_crashed
-    take_messages(show=debugging())
+    take_messages(verbose=asked_for("--verbose"), debug=debugging(), style=log_style())
     try:
         from patchbank.cli.app import app
 

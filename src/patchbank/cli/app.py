@@ -23,13 +23,16 @@ from patchbank.cli import (
 from patchbank.cli.guard import complain
 from patchbank.printable import printable
 
+# Read from the line itself, before there is a command: see `asked_for`.
+_ANYWHERE = {"--debug", "--verbose"}
+
 
 class _Commands(TyperGroup):
-    """The commands, with ``--debug`` anywhere among their options: it is added to a line again."""
+    """The commands, with some options anywhere among theirs: they are added to a line again."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         end = args.index("--") if "--" in args else len(args)
-        options = [argument for argument in args[:end] if argument != "--debug"]
+        options = [argument for argument in args[:end] if argument not in _ANYWHERE]
         for option in options:
             # The library shows options that it does not know as they are: a file may be called so.
             name = option.partition("=")[0]
@@ -62,8 +65,11 @@ def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Tell on standard error what is done.")
+    ] = False,
     debug: Annotated[
-        bool, typer.Option("--debug", help="Show the trace of an error, and what libraries log.")
+        bool, typer.Option("--debug", help="Show the trace of an error, and all that is logged.")
     ] = False,
 ) -> None:
     """Visual inspection that learns from good images only.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import logging
 import re
 import signal
 import sys
@@ -16,7 +17,14 @@ from typing import Any, ParamSpec
 
 import typer
 
-from patchbank.cli.output import give_output_away, print_remarks, talk, writing_output
+from patchbank.cli.logs import OWN, asked_for
+from patchbank.cli.output import (
+    give_output_away,
+    print_remarks,
+    talk,
+    writes_records,
+    writing_output,
+)
 from patchbank.errors import CacheWarning, DiskFullError, ParameterError, PatchbankError
 from patchbank.settings import get_settings
 
@@ -135,7 +143,9 @@ def _lacks_memory(error: BaseException | None) -> bool:
 
 
 def _show_trace(error: Exception) -> None:
-    if debugging():
+    if debugging() and writes_records():
+        logging.getLogger(OWN).debug("trace of the error", exc_info=error)
+    elif debugging():
         for text in traceback.format_exception(error):
             for line in text.rstrip("\n").split("\n"):
                 talk().print(line, markup=False)
@@ -143,7 +153,7 @@ def _show_trace(error: Exception) -> None:
 
 def debugging() -> bool:
     """Return whether traces are wanted, by ``--debug`` or by the setting."""
-    if "--debug" in sys.argv[1:]:
+    if asked_for("--debug"):
         return True
     try:
         return get_settings().debug

@@ -10,6 +10,7 @@ import json
 import logging
 import math
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -30,10 +31,22 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from patchbank.cli.logs import OWN, OwnRecords, Style, formatter
 from patchbank.errors import OutputError
 from patchbank.printable import printable
 from patchbank.progress import Progress as ProgressCallback
 from patchbank.progress import silent
+
+# How a service wants standard error, if one does.
+_styles: list[Style] = []
+_LEVELS = {"red": logging.ERROR, "yellow": logging.WARNING}
+# Tells people whose words, or what kind of words, they read.
+_PREFIX = re.compile(r"^(patchbank: |remark +)")
+
+
+def writes_records() -> bool:
+    """Return whether standard error has a record on every line, for a service."""
+    return bool(_styles)
 
 
 class _Console(Console):
@@ -48,6 +61,12 @@ class _Console(Console):
             If standard output does not take it. What standard error does not take is lost: the
             exit code still says how it went.
         """
+        if self.stderr and _styles:
+            # What is said to people goes the way of all records.
+            level = _LEVELS.get(options.get("style", ""), logging.INFO)
+            text = " ".join(str(shown) for shown in objects)
+            logging.getLogger(OWN).log(level, "%s", _PREFIX.sub("", text))
+            return
         texts = [printable(shown) if isinstance(shown, str) else shown for shown in objects]
         if not self.stderr:
             with writing_output():
@@ -161,20 +180,48 @@ def _finite(value: Any) -> Any:
 
 
 class _Messages(logging.Handler):
-    """Shows what libraries log, and warn of, as talk."""
+    """Shows records as talk."""
 
     def emit(self, record: logging.LogRecord) -> None:
         for line in self.format(record).split("\n"):
             talk().print(line, markup=False, style="dim")
 
 
-def take_messages(*, show: bool) -> None:
-    """Keep what libraries log, and warn of, from standard error, or show it there line by line.
+class _Lines(logging.Handler):
+    """Writes a line for each record; what standard error does not take is lost."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if sys.stderr is not None:
+            with contextlib.suppress(OSError):
+                sys.stderr.write(self.format(record) + "\n")
+                sys.stderr.flush()
+
+
+def take_messages(*, verbose: bool, debug: bool, style: Style | None) -> None:
+    """Keep from standard error what is logged and warned of, or show there what is asked for.
 
     What a user should know of it is in our own words: the driver's and the decoders' are not.
+
+    Parameters
+    ----------
+    verbose
+        Show what patchbank does.
+    debug
+        Show all of it, and what libraries log and warn of.
+    style
+        How a service wants standard error; then it is told what patchbank does in any case.
     """
     logging.captureWarnings(True)
-    logging.getLogger().addHandler(_Messages() if show else logging.NullHandler())
+    handler: logging.Handler = logging.NullHandler()
+    if style is not None:
+        _styles.append(style)
+        handler = _Lines()
+    elif verbose or debug:
+        handler = _Messages()
+    handler.setFormatter(formatter(style))
+    handler.addFilter(OwnRecords(libraries=debug))
+    logging.getLogger().addHandler(handler)
+    logging.getLogger(OWN).setLevel(logging.DEBUG if debug else logging.INFO)
 
 
 class _RateColumn(ProgressColumn):
@@ -196,7 +243,7 @@ def show_progress(*, results_appear: bool = False) -> Iterator[ProgressCallback]
         and bars would be drawn over them.
     """
     console = talk()
-    if not console.is_terminal or (results_appear and sys.stdout.isatty()):
+    if _styles or not console.is_terminal or (results_appear and sys.stdout.isatty()):
         yield silent
         return
     with Progress(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence, Sized
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from patchbank.spelling import composed
 from patchbank.vision.heif import remedy_for
 from patchbank.vision.image_folders import Found, describe_content, find_each, look_below
 from patchbank.vision.own_pictures import is_own_picture
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,7 @@ def collect(
         remarks += remarks_on_bad_names(_without_excluded(images, exclude))
     if unread:
         remarks.append(remark_on_unread(unread))
+    _log.debug("found %d images", len(images))
     return Collected(tuple(images), tuple(remarks))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -45,6 +46,8 @@ from patchbank.store.notices import announce
 if TYPE_CHECKING:
     from patchbank.store.migrate import Connection
     from patchbank.store.sessions import Sessions
+
+_log = logging.getLogger(__name__)
 
 # A connection that is lost sooner was cut; later, the server was silent.
 _CUT_SECONDS = 1.0
@@ -191,6 +194,7 @@ class Banks:
             copy_patches_in(connection, key, np.arange(len(bank.features)), image_ids, bank)
             write_scores(connection, key, positions, bank.scores)
             self._finish(connection, category, key, cause, len(images), len(bank.features))
+        _log_saved(category, version, cause, len(images), len(bank.features))
         self._indexes.drop_retired(category_id, key.generation)
         return version
 
@@ -249,6 +253,7 @@ class Banks:
             references += len(images) - len(change.removed_references)
             self._insert(connection, new, bank, patches, references)
             self._finish(connection, category, new, cause, references, patches)
+        _log_saved(category, version, cause, references, patches)
         return version
 
     def active(
@@ -530,3 +535,10 @@ def _replaced_meanwhile(category: str) -> BankGoneError:
         f"the bank of category {category!r} was replaced or forgotten meanwhile; "
         "nothing was changed: try again"
     )
+
+
+def _log_saved(category: str, version: int, cause: str, images: int, patches: int) -> None:
+    _log.info(
+        "category %r: saved bank version %d by %s: %d images, %d patches",
+        category, version, cause, images, patches,
+    )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import logging
 import unicodedata
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +20,8 @@ from patchbank.store.notices import announce
 if TYPE_CHECKING:
     from patchbank.store.migrate import Connection
     from patchbank.store.sessions import Sessions
+
+_log = logging.getLogger(__name__)
 
 MAX_NAME_LENGTH = 100
 # Children before parents.
@@ -116,6 +119,7 @@ class Categories:
                 for table in _FORGOTTEN
             }
             announce(connection, name, None)
+        _log.info("category %r: removed with everything that belonged to it", name)
         return found[0], Forgotten(
             banks=removed["banks"],
             images=removed["images"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -11,8 +12,10 @@ import psycopg
 
 from patchbank.descriptors import fill_standard_descriptors
 from patchbank.store.embedded.inherited import let_go_in_children
-from patchbank.store.failures import Place, explain_connecting
+from patchbank.store.failures import Place, explain_connecting, first_line
 from patchbank.store.pool import LimitedConnection
+
+_log = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 0.05
 
@@ -45,15 +48,22 @@ def connect(place: Place, limits: Limits, *, patient: bool = False) -> LimitedCo
     # them long after it opened the database.
     fill_standard_descriptors()
     deadline = time.monotonic() + limits.connect
+    waiting = False
     while True:
         try:
             if place.server is not None:
-                return place.server.connect(lambda conninfo: _new(conninfo, limits))
-            return _new(place.conninfo, limits)
+                connection = place.server.connect(lambda conninfo: _new(conninfo, limits))
+            else:
+                connection = _new(place.conninfo, limits)
+            _log.debug("connected to %s", place)
+            return connection
         except psycopg.OperationalError as error:
             starting = "the database system is" in str(error)
             if not (starting or patient) or time.monotonic() > deadline:
                 raise explain_connecting(error, place) from error
+            if not waiting:
+                _log.warning("waiting for %s: %s", place, first_line(error))
+                waiting = True
         time.sleep(_RETRY_SECONDS)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -23,6 +24,8 @@ from patchbank.store.migrate import limits_of, quoted
 if TYPE_CHECKING:
     from patchbank.store.migrate import Connection
     from patchbank.store.sessions import Sessions
+
+_log = logging.getLogger(__name__)
 
 Metric = Literal["cosine", "l2"]
 Indexed = Literal["images", "patches"]
@@ -194,6 +197,7 @@ class Indexes:
                     self._drop(connection, other)
             self._create(connection, index, rows, progress)
             self._describe(connection, index)
+        _log.info("built the HNSW index %s on %d %s", index.name, rows, index.on)
 
     def record(self, index: HnswIndex) -> None:
         """Keep the recall that was measured with the index, if it is still there."""
@@ -217,6 +221,7 @@ class Indexes:
             ]
             for index in found:
                 self._drop(connection, index)
+                _log.info("removed the HNSW index %s", index.name)
         return found
 
     def drop_retired(self, category_id: int, active: int | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +12,8 @@ from psycopg import errors
 from patchbank.errors import DatabaseError, DatabaseTooNewError, PgvectorMissingError
 from patchbank.store import queries
 from patchbank.store.failures import Place
+
+_log = logging.getLogger(__name__)
 
 MINIMUM_SERVER = 15
 MINIMUM_PGVECTOR = (0, 8)
@@ -82,6 +85,7 @@ def prepare(connection: Connection, place: Place) -> Prepared:
             connection.execute(b"set local search_path to " + search_path(schema).encode())
             for name, text in known.items():
                 if name not in applied:
+                    _log.info("%s: applying the migration %s", place, name)
                     connection.execute(text)
                     connection.execute(statements["add_migration"], {"name": name})
     # A pooler makes up a number of its own, for clients to cancel by.

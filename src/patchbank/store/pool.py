@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import select
 import threading
 import time
@@ -14,6 +15,8 @@ from psycopg import capabilities
 from psycopg.pq import TransactionStatus
 
 from patchbank.errors import DatabaseError
+
+_log = logging.getLogger(__name__)
 
 # Beyond the first, those that nobody used for as long are given back to the server.
 _IDLE_SECONDS = 600.0
@@ -132,6 +135,7 @@ class Pool:
                 connection.close()
                 raise
             connection.close()
+            _log.info("the connection to the database was lost; making another one")
             # What ended this one has most likely ended the others too.
             self._empty()
         connection = self._connect()

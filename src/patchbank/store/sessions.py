@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from patchbank.store.failures import Place, explained
 from patchbank.store.migrate import Connection, Prepared, lift_limits, search_path
 from patchbank.store.notices import CHANNEL
 from patchbank.store.pool import LimitedConnection, Pool
+
+_log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -297,6 +300,7 @@ class Sessions:
                 yield
         except DiskFullError:
             if self._place.server is not None:
+                _log.warning("%s: the disk is full; using its reserve to free space", self._place)
                 # Should it not work either, that the disk is full is still what is to be said.
                 with contextlib.suppress(DatabaseError, DiskFullError, psycopg.Error):
                     self._place.server.make_room()

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import importlib
 import io
+import logging
 import os
 import queue
 import sys
@@ -24,6 +25,8 @@ import numpy.typing as npt
 from patchbank.errors import ParameterError
 from patchbank.files import LARGEST_WEIGHTS, read_regular
 from patchbank.vision.preprocess import Square
+
+_log = logging.getLogger(__name__)
 
 _DIGEST_BYTES: Final = hashlib.sha256().digest_size
 _LEFTOVER_SECONDS: Final = 24 * 3600
@@ -292,8 +295,11 @@ def compile_graph(
         with _building:
             core = _core()
             if cached is not None and (blob := _read_cached(cached)) is not None:
+                _log.debug("read the compiled graph %s", cached)
                 return core.import_model(io.BytesIO(blob), "CPU", options)
+            begun = time.monotonic()
             compiled = core.compile_model(core.read_model(*write_graph()), "CPU", options)
+            _log.info("compiled a graph in %.1f s", time.monotonic() - begun)
             if cached is not None:
                 _write_cached(cached, bytes(compiled.export_model().getvalue()))
             return compiled
@@ -329,8 +335,9 @@ def _write_cached(path: Path, blob: bytes) -> None:
             temporary = Path(file.name)
             file.write(hashlib.sha256(blob).digest() + blob)
         temporary.replace(path)
-    except OSError:
+    except OSError as error:
         # The cache only saves time: a full or read-only disk must not stop an inspection.
+        _log.warning("the compiled graph is not kept: %s", error)
         if temporary is not None:
             temporary.unlink(missing_ok=True)
 

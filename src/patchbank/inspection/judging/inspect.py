@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,6 +24,8 @@ from patchbank.progress import Progress, silent
 from patchbank.store.inspections import NewInspection
 from patchbank.vision.extractor import Extraction, Refusal
 from patchbank.vision.images import ImageSource
+
+_log = logging.getLogger(__name__)
 
 DEFAULT_TOP = 10
 
@@ -302,12 +305,17 @@ class Inspector:
         self, judged: _Judged, timings_ms: dict[str, float], missed: str | None
     ) -> Inspection:
         """Return an inspection with its final timings, and whether it was recorded."""
-        remarks = judged.unrecorded.remarks
+        result = judged.unrecorded
+        _log.debug(
+            "category %r: %s is %s, score %.4f, %.0f ms",
+            self.category, result.image, result.verdict, result.score, timings_ms["total"],
+        )  # fmt: skip
+        remarks = result.remarks
         if missed is not None:
             lacking = "not recorded" if self._wanted else "a newer bank cannot be seen"
             remarks = (*remarks, f"{lacking}: {missed}")
         return replace(
-            judged.unrecorded,
+            result,
             timings_ms=timings_ms,
             recorded=self._wanted and missed is None,
             remarks=remarks,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -20,6 +21,8 @@ from patchbank.memory.similarity import SimilarityIndex
 from patchbank.store.bank_key import BankKey
 from patchbank.store.banks import BankChange, StoredBank
 from patchbank.vision.extractor import Extraction, Extractor
+
+_log = logging.getLogger(__name__)
 
 # An index whose rows changed by that share is built anew beside the work; by itself it is at 0.2.
 _REBUILD_SHARE = 0.1
@@ -183,6 +186,7 @@ class LiveBank:
                     if self._missed is not None:
                         self._missed.append(found)
                     self._rebuild_in_time()
+                _log.info("category %r: judging by bank version %d", self._category, key.version)
             return self._ready
 
     def _rebuild_in_time(self) -> None:

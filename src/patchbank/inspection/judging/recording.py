@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -12,6 +13,8 @@ from patchbank.errors import (
     ParameterError,
     PatchbankError,
 )
+
+_log = logging.getLogger(__name__)
 
 # Whatever a database does instead of what it was asked: it may be gone, silent, full, locked, being
 # restored, or let this role do less. All of that passes, or somebody sees to it.
@@ -43,6 +46,7 @@ class Absence:
         reason = str(error)
         with self._lock:
             if self._reason is None:
+                _log.warning("inspections go on without the database: %s", reason)
                 threading.Thread(target=self._wait, name="patchbank-absence", daemon=True).start()
             self._reason = reason
         return reason
@@ -59,6 +63,7 @@ class Absence:
                 pass
             with self._lock:
                 self._reason = None
+            _log.warning("the database answers again")
             return
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
@@ -37,6 +38,8 @@ from patchbank.progress import Progress, silent
 from patchbank.store.bank_content import BankContent, ReferenceImage
 from patchbank.store.categories import checked_category_name
 from patchbank.vision.trial import try_graph
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,7 @@ def export_bank(
             progress("images", index + 1, len(images))
     content = BankFile(category, stored.version, stored.content, files)
     size = write_bank_file(path, content, force=force)
+    _log.info("category %r: wrote bank version %d to %s", category, stored.version, path)
     return _report(category, stored.version, path, size, content)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -35,6 +36,8 @@ from patchbank.store.bank_content import BankContent, CalibrationScores, Referen
 from patchbank.vision.extractor import Extractor, Refusal
 from patchbank.vision.images import ImageSource
 from patchbank.vision.quantised import QuantisedGraph
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,6 +194,11 @@ def learn(
         )
     bank = _bank_of(fitted, extractor, settings, watch)
     _check_distinct(bank)
+    _log.info(
+        "learned from %d of %d images: %s",
+        len(bank.images), len(sources),
+        ", ".join(f"{stage} {seconds:.2f} s" for stage, seconds in watch.seconds.items()),
+    )  # fmt: skip
     return replace(bank, remarks=(*remarks, *remarks_of(bank)))
 
 

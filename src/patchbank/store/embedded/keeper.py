@@ -5,6 +5,7 @@ Its death does no harm: the server stays up and the next command starts another 
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import time
@@ -14,6 +15,8 @@ import psycopg
 
 from patchbank.errors import PatchbankError
 from patchbank.store.embedded.server import KEEPER_APPLICATION, EmbeddedServer
+
+_log = logging.getLogger(__name__)
 
 _CLIENTS = b"""
 select count(*) from pg_stat_activity
@@ -73,7 +76,7 @@ def main(arguments: list[str]) -> int:
     try:
         watch(EmbeddedServer(Path(home)), float(idle_seconds))
     except PatchbankError as error:
-        print(error, file=sys.stderr)
+        _log.error("%s", error)
         return 1
     return 0
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import re
 import signal
@@ -55,6 +56,8 @@ from patchbank.store.embedded.room import (
 )
 from patchbank.store.embedded.site import DATA, FOLDER, LOG, Site, open_site
 from patchbank.store.embedded.socket_folder import PORT, SocketFolder
+
+_log = logging.getLogger(__name__)
 
 ROLE = "patchbank"
 DATABASE = "postgres"
@@ -297,8 +300,10 @@ class EmbeddedServer:
             self._start_once(site)
 
     def _start_once(self, site: Site) -> None:
+        begun = time.monotonic()
         if (version := site.version()) is None:
             self._create(site)
+            _log.info("made an empty database in %s", self.data)
             version = site.version()
         account = site.account
         programs = find_programs(version, self.home)
@@ -340,6 +345,10 @@ class EmbeddedServer:
                     f"the embedded database in {self.home} is still starting; see {self.log}"
                 )
             time.sleep(0.003)
+        _log.info(
+            "started the embedded PostgreSQL %s of %s (process %s) in %.2f s",
+            version, self.home, site.pid(), time.monotonic() - begun,
+        )  # fmt: skip
 
     def _create(self, site: Site) -> None:
         """Make an empty database; a half-made one never gets the name that counts."""
@@ -387,6 +396,7 @@ class EmbeddedServer:
                 )
             time.sleep(0.005)
         self._socket.remove_link()
+        _log.info("stopped the embedded PostgreSQL of %s (process %s)", self.home, pid)
         return True
 
     def _ensure_keeper(self, site: Site) -> None:

@@ -6,6 +6,7 @@ because that of recent versions begins again after an interruption.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import time
@@ -17,6 +18,8 @@ from typing import IO, Any, Final
 
 from patchbank.errors import DownloadError, MissingExtraError
 from patchbank.progress import Progress, silent
+
+_log = logging.getLogger(__name__)
 
 _TRIES: Final = 5
 _TIMEOUT_SECONDS: Final = 20.0
@@ -106,7 +109,8 @@ def download(wanted: HubFile, folder: Path, *, progress: Progress = silent) -> P
                         progress(stage, done // _MEGABYTE, -(-wanted.size // _MEGABYTE))
                 if file.tell() < wanted.size:
                     raise DownloadError(f"{wanted.repository}: the hub sent too little")
-            except DownloadError:
+            except DownloadError as error:
+                _log.warning("download of %s broke off: %s", wanted.file, error)
                 # Attempts that brought something do not count: a bad line gets there in the end.
                 failures = failures + 1 if file.tell() <= furthest else 1
                 furthest = max(furthest, file.tell())

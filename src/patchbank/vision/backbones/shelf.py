@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
@@ -29,6 +30,8 @@ from patchbank.errors import ParameterError, WeightsError
 from patchbank.files import LARGEST_WEIGHTS, open_regular, read_regular
 from patchbank.links import opened_folder, resolve_trusted
 from patchbank.settings import get_settings
+
+_log = logging.getLogger(__name__)
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _RECORD: Final = "backbone.json"
@@ -220,6 +223,7 @@ def keep(kept: Kept, file: Path, *, move: bool = False) -> Path:
     for other in target.parent.iterdir():
         if other.name not in {target.name, record.name, _LOCK} and other.is_file():
             other.unlink(missing_ok=True)
+    _log.info("kept the backbone %s at %s", kept.name, target)
     return target
 
 
@@ -240,6 +244,7 @@ def remove(name: str) -> None:
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise WeightsError(f"{place}: cannot be removed ({reason})") from error
+    _log.info("removed the backbone %s", name)
 
 
 @contextlib.contextmanager
