@@ -471,6 +471,13 @@ class Banks:
         present = references.position
         if since is not None:
             present = np.array(self._one(connection, "reference_rows", key)[0], np.int64)
+        try:
+            scores = read_scores(connection, key, present)
+        except ValueError as error:
+            raise DatabaseError(
+                f"bank {key.version} of category {category!r} is damaged: {error}; "
+                "fit the category again"
+            ) from error
         content = BankContent(
             extractor_fingerprint=row[1],
             extractor=row[2],
@@ -484,7 +491,7 @@ class Banks:
             images=references.images,
             embeddings=references.embedding,
             embedding_mean=mean,
-            scores=read_scores(connection, key, present),
+            scores=scores,
             quantised_graph=row[11],
         )
         return StoredBank(

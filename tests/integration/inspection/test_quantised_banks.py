@@ -52,10 +52,11 @@ def few(surfaces: Surfaces, count: int = 12) -> list[ImageSource]:
 
 
 def graphs(workspace: Workspace) -> list[tuple[str, int]]:
-    """Return category and version of each graph that is stored."""
+    """Return category and generation of each graph that is stored."""
     with workspace.database.connection() as connection:
         return connection.execute(
-            "select name, version from quantised_graph join category using (category_id) order by 2"
+            "select name, generation from quantised_graph join category using (category_id) "
+            "order by 2"
         ).fetchall()
 
 

@@ -30,12 +30,12 @@ from tests.fixtures.banks import make_bank, make_image
 )
 def test_a_bank_checks_itself(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        make_bank(**changes)
+        make_bank(**changes).check()
 
 
 def test_more_dimensions_than_pgvector_takes_are_refused() -> None:
     with pytest.raises(ParameterError, match=r"16001 dimensions.*fewer layers"):
-        make_bank(patches=2, dimensions=16_001)
+        make_bank(patches=2, dimensions=16_001).check()
 
 
 @pytest.mark.parametrize(
