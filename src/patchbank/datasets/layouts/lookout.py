@@ -142,7 +142,7 @@ def _remarks_on_labels(file: Path, lines: Sequence[dict[str, Any]]) -> list[str]
             "none means a defect"
         )
     unclear = Counter(_found_label(values) for values in lines if _label(values) == "unknown")
-    # Single images may simply not have been labelled yet.
+    # Some images may not have been labelled yet.
     if set(unclear) <= {_NO_LABEL} and unclear.total() < len(lines):
         return remarks
     listed = some([f"{name} ({count})" for name, count in unclear.most_common()])

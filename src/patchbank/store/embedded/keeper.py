@@ -5,7 +5,6 @@ Its death does no harm: the server stays up and the next command starts another 
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import time
@@ -15,8 +14,6 @@ import psycopg
 
 from patchbank.errors import PatchbankError
 from patchbank.store.embedded.server import KEEPER_APPLICATION, EmbeddedServer
-
-_log = logging.getLogger(__name__)
 
 _CLIENTS = b"""
 select count(*) from pg_stat_activity
@@ -64,7 +61,7 @@ def _number(connection: psycopg.Connection[tuple[int]], query: bytes) -> int:
     return row[0] if row is not None else 0
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str]) -> int | str:
     """Run as ``python -m patchbank.store.embedded.keeper HOME IDLE_SECONDS LOCK``.
 
     LOCK is the number of the inherited descriptor of keeper.lock, which is locked already.
@@ -76,8 +73,7 @@ def main(arguments: list[str]) -> int:
     try:
         watch(EmbeddedServer(Path(home)), float(idle_seconds))
     except PatchbankError as error:
-        _log.error("%s", error)
-        return 1
+        return str(error)
     return 0
 
 
