@@ -301,7 +301,7 @@ class Bank:
         image: ImageSource | None = None,
         *,
         name: str | None = None,
-        among: str = "normals",
+        among: str = "references",
         metric: str = "cosine",
         threshold: SimilarityThreshold = "auto",
         top: int = DEFAULT_TOP,

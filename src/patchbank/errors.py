@@ -117,7 +117,7 @@ class EmbeddedServerError(DatabaseError):
 
 
 class BankGoneError(DatabaseError):
-    """The bank was forgotten or replaced while it was in use; try again."""
+    """The bank was removed or replaced while it was in use; try again."""
 
 
 class UnsafePathError(PatchbankError):

@@ -155,7 +155,7 @@ def test_a_category_needs_a_proper_name(
 @pytest.mark.parametrize(
     "arguments",
     [("inspect", "unknown", "IMAGE"), ("search", "unknown", "IMAGE"), ("show", "unknown"),
-     ("forget", "unknown", "--yes")],
+     ("remove", "unknown", "--yes")],
 )  # fmt: skip
 def test_an_unknown_category_is_named(
     patchbank: Run, surfaces: Surfaces, arguments: tuple[str, ...]
@@ -276,13 +276,21 @@ def test_a_name_of_any_length_has_a_heatmap(
     assert Path(outcome.document["heatmap"]).is_file()
 
 
-def test_usage_mistakes_exit_with_two(patchbank: Run) -> None:
-    for arguments in (
-        ("fit",),
-        ("inspect", "x"),
-        ("nonsense",),
-        ("inspect", "x", "y", "--top", "0"),
-    ):
-        outcome = patchbank(*arguments)
-        assert outcome.code == 2
-        assert "Usage" in outcome.err
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("fit",), "missing argument 'category'"),
+        (("inspect", "x"), "missing argument 'PATH...'"),
+        (("nonsense",), "no such command 'nonsense'"),
+        (("inspect", "x", "y", "--nonsense"), "no such option: --nonsense"),
+        (("inspect", "x", "y", "--top", "0"), "invalid value for '--top'"),
+        (("fit", "x", "y", "--score", "best"), "'best' is not one of 'max', 'top1percent'"),
+    ],
+)
+def test_a_mistake_in_the_options_is_one_line(
+    patchbank: Run, arguments: tuple[str, ...], words: str
+) -> None:
+    outcome = patchbank(*arguments)
+    assert outcome.code == 2
+    assert words in outcome.complaint
+    assert outcome.complaint.endswith(" --help")

@@ -230,7 +230,7 @@ def test_evaluate_for_people(patchbank: Run, surfaces: Surfaces) -> None:
     assert average.split()[0] == "average"
 
 
-def test_categories_show_and_forget(patchbank: Run, fitted: Outcome) -> None:
+def test_categories_show_and_remove(patchbank: Run, fitted: Outcome) -> None:
     (listed,) = patchbank("categories", "--json").documents
     assert listed["category"] == "brushed"
     assert listed["images"] == 24
@@ -239,9 +239,11 @@ def test_categories_show_and_forget(patchbank: Run, fitted: Outcome) -> None:
     assert shown["threshold"] == pytest.approx(fitted.document["threshold"])
     assert [one["state"] for one in shown["history"]] == ["active"]
     assert "version 1" in patchbank("show", "brushed").out
+    assert "--yes" in patchbank("remove", "brushed").complaint
+    # The name of before is understood.
     assert "--yes" in patchbank("forget", "brushed").complaint
     assert len(patchbank("categories", "--json").documents) == 1
-    removed = patchbank("forget", "brushed", "--yes", "--json").document["removed"]
+    removed = patchbank("remove", "brushed", "--yes", "--json").document["removed"]
     assert removed["images"] == 24
     assert patchbank("categories", "--json").documents == []
 

@@ -111,9 +111,9 @@ def test_a_fit_elsewhere_is_seen_at_once(
         inspection = bank.inspect(image)
         assert inspection.bank_version == 2
         assert inspection.anomaly_map.shape == (64, 64)
-        # Forgotten and learned anew, its version is 1 again, and it is another bank.
+        # Removed and learned anew, its version is 1 again, and it is another bank.
         before = bank.inspect(image).score
-        other._workspace.database.categories.forget("brushed")
+        other._workspace.database.categories.remove("brushed")
         for _ in range(2):
             other.fit([brushed(number) for number in range(500, 512)], image_size=64)
         again = bank.inspect(image)

@@ -121,7 +121,7 @@ def test_limits_of_a_role_do_not_end_what_takes_long(
             index = HnswIndex("patches", *key[:2], type="vector", dimensions=500, metric="l2")
             database.indexes.build(index, 4_000)
             assert database.indexes.find(key, "patches", "l2") == index
-            database.categories.forget("tile")
+            database.categories.remove("tile")
     finally:
         with psycopg.connect(network_server.url(), autocommit=True) as connection:
             connection.execute("drop database hurried with (force)")

@@ -26,7 +26,7 @@ def test_search_by_name(patchbank: Run, name: str) -> None:
     outcome = patchbank("search", "brushed", "--name", name, "--threshold", "-0.9")
     assert outcome.code == 0
     lines = outcome.out.splitlines()
-    assert lines[0] == "Normal image: showing the top 10 similar normals"
+    assert lines[0] == "Normal image: the 10 most similar references"
     assert lines[1].startswith("  24 of 24 references reach -0.9 with another one, auto is ")
     assert lines[2].split() == ["1.0000", name, "(itself)"]
     assert len(lines) == 12
@@ -41,7 +41,7 @@ def test_search_says_anomaly(patchbank: Run, name: str, surfaces: Surfaces) -> N
     image = surfaces.scratched / "000.png"
     outcome = patchbank("search", "brushed", image, "--threshold", "0.9")
     assert outcome.code == 1
-    assert outcome.out.splitlines()[0] == "Anomaly: no stored normal reaches 0.9"
+    assert outcome.out.splitlines()[0] == "Anomaly: no stored reference reaches 0.9"
     outcome = patchbank("search", "brushed", image, "--threshold", "0.9", "--json")
     assert outcome.code == 1
     document = outcome.document
@@ -106,7 +106,7 @@ def test_search_uses_an_index_and_says_so(patchbank: Run, name: str) -> None:
         ("inspect", "b\udcffd", "IMAGE"),
         ("search", "b\udcffd", "IMAGE"),
         ("show", "b\udcffd"),
-        ("forget", "b\udcffd", "--yes"),
+        ("remove", "b\udcffd", "--yes"),
         ("fit", "b\udcffd", "IMAGE"),
         ("export", "b\udcffd", "FILE"),
         ("index", "b\udcffd"),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import sys
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
+from typer.models import CommandInfo, TyperInfo
 
 from patchbank.cli import (
     backbones,
@@ -20,15 +22,41 @@ from patchbank.cli import (
     surfaces,
     transfer,
 )
-from patchbank.cli.guard import complain
+from patchbank.cli.guard import complain, complain_of_usage
 from patchbank.printable import printable
+
+# The headings of the help, in its order.
+_GROUPS = {
+    "Everyday": ("fit", "inspect", "search", "categories", "show", "calibrate", "remove"),
+    "Evidence": ("evaluate", "benchmark", "demo"),
+    "Data": ("defects", "export", "import", "import-anomalib", "make-surfaces", "export-demo"),
+    "Database": ("index", "database", "doctor"),
+    "Network": ("backbone",),
+}
 
 # Read from the line itself, before there is a command: see `asked_for`.
 _ANYWHERE = {"--debug", "--verbose"}
 
 
+# Of the library, for all that is wrong with a line's options and arguments.
+_USAGE_ERROR = typer.BadParameter.__mro__[1:2]
+
+
 class _Commands(TyperGroup):
     """The commands, with some options anywhere among theirs: they are added to a line again."""
+
+    def main(self, *args: Any, **extra: Any) -> NoReturn:
+        """Run a line and exit: what is wrong with it is said in one line, as all errors are."""
+        extra["standalone_mode"] = False
+        try:
+            code = super().main(*args, **extra)
+        except _USAGE_ERROR as error:  # type: ignore[misc]  # it has no public name
+            code = complain_of_usage(error)
+        sys.exit(code)
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names as the help shows them; others by name only."""
+        return [name for names in _GROUPS.values() for name in names]
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         end = args.index("--") if "--" in args else len(args)
@@ -93,3 +121,9 @@ for _module in (
     database,
 ):
     _module.register(app)
+
+_registered: list[CommandInfo | TyperInfo] = [*app.registered_commands, *app.registered_groups]
+for _info in _registered:
+    _info.rich_help_panel = next((name for name in _GROUPS if _info.name in _GROUPS[name]), "")
+    # Each has a heading, or is an old name of one that has.
+    assert _info.rich_help_panel or _info.hidden, _info.name

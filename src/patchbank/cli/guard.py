@@ -26,6 +26,7 @@ from patchbank.cli.output import (
     writing_output,
 )
 from patchbank.errors import CacheWarning, DiskFullError, ParameterError, PatchbankError
+from patchbank.printable import printable
 from patchbank.settings import get_settings
 
 EXIT_FAILED = 1
@@ -108,6 +109,18 @@ def complain(message: str) -> int:
     """Print an error as one line on standard error and return its exit code."""
     talk().print(f"patchbank: {message.strip()}", markup=False, style="red")
     return EXIT_ERROR
+
+
+def complain_of_usage(error: Any) -> int:
+    """Print what Typer says of the options and arguments that were given, as one line."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+        return EXIT_ERROR
+    message = " ".join(error.format_message().split()).removesuffix(".")
+    # Words of the library that Typer checks values with.
+    message = message.replace(": Value error, ", ": ")
+    command = "patchbank" if error.ctx is None else error.ctx.command_path
+    return complain(printable(f"{message[:1].lower()}{message[1:]}; see {command} --help"))
 
 
 def crashed(error: Exception) -> int:

@@ -12,6 +12,7 @@ from patchbank.cli import options
 from patchbank.cli.guard import EXIT_ERROR, EXIT_FAILED, guarded
 from patchbank.cli.output import answer, print_json, print_remarks, show_progress, talk
 from patchbank.inspection.judging.inspect import inspect_paths
+from patchbank.inspection.judging.recording import OnDatabaseLoss
 from patchbank.inspection.verdicts import PASSES_WITH_REGION, Inspection, Refused, Similar
 from patchbank.inspection.workspace import Workspace
 
@@ -40,10 +41,9 @@ def inspect_command(
         bool, typer.Option("--no-record", help="Keep no record of it in the database.")
     ] = False,
     on_database_loss: Annotated[
-        str,
+        OnDatabaseLoss,
         typer.Option(
-            metavar="raise|judge",
-            help="When the database goes away meanwhile: raise its error, or judge on without "
+            help="When the database becomes unreachable: stop with its error, or judge on without "
             "recording.",
         ),
     ] = "raise",

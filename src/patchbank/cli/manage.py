@@ -1,4 +1,4 @@
-"""`patchbank categories`, `show`, `forget` and `doctor`."""
+"""`patchbank categories`, `show`, `remove` and `doctor`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from patchbank.cli import options
 from patchbank.cli.guard import EXIT_ERROR, guarded
 from patchbank.cli.output import answer, print_json, print_table, talk
 from patchbank.errors import ParameterError
-from patchbank.inspection.keeping.manage import forget_category, list_categories, show_category
+from patchbank.inspection.keeping.manage import list_categories, remove_category, show_category
 from patchbank.inspection.workspace import Workspace
 from patchbank.printable import counted, printable
 
@@ -19,7 +19,9 @@ def register(app: typer.Typer) -> None:
     """Add this module's commands."""
     app.command("categories")(guarded(categories_command))
     app.command("show")(guarded(show_command))
-    app.command("forget")(guarded(forget_command))
+    app.command("remove")(guarded(remove_command))
+    # Its name of before.
+    app.command("forget", hidden=True)(guarded(remove_command))
     app.command("doctor")(guarded(doctor_command))
 
 
@@ -76,7 +78,7 @@ def show_command(category: options.Category, json: options.Json = False) -> int:
     return 0
 
 
-def forget_command(
+def remove_command(
     category: options.Category,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     json: options.Json = False,
@@ -87,20 +89,20 @@ def forget_command(
         if not yes:
             if not talk().is_terminal or json:
                 raise ParameterError(
-                    f"forget {category}: this cannot be undone; confirm it with --yes."
+                    f"remove {category}: this cannot be undone; confirm it with --yes."
                 )
             typer.confirm(
-                f"Forget {printable(category)} with {counted(document['images'], 'image')} and "
+                f"Remove {printable(category)} with {counted(document['images'], 'image')} and "
                 "all its inspections?",
                 abort=True,
                 err=True,
             )
-        removed = forget_category(workspace, category)
+        removed = remove_category(workspace, category)
     if json:
         print_json({"category": category, "removed": removed})
     else:
         counts = ", ".join(f"{count:,} {name}" for name, count in removed.items())
-        answer().print(f"{category} is forgotten: {counts}", markup=False)
+        answer().print(f"{category} is removed: {counts}", markup=False)
     return 0
 
 

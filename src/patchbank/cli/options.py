@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from patchbank.errors import ParameterError
+from patchbank.memory.scoring import ScoreMethod
 from patchbank.spelling import composed
 
 Json = Annotated[
@@ -37,10 +38,10 @@ CenterCrop = Annotated[
     typer.Option(help="Side in pixels of a centre crop; the border is then not inspected."),
 ]
 Precision = Annotated[
-    str | None,
+    Literal["f32", "bf16", "int8"] | None,
     typer.Option(
-        help="What the network computes in: f32, bf16 where the processor has it, or int8, which "
-        "needs `pip install 'patchbank\\[int8]'` to be learned.  \\[default: f32]"
+        help="Number format the network computes in. bf16 needs a processor that has it; to fit "
+        "in int8, `pip install 'patchbank\\[int8]'`.  \\[default: f32]"
     ),
 ]
 BitDepth = Annotated[
@@ -51,7 +52,7 @@ BitDepth = Annotated[
     ),
 ]
 Score = Annotated[
-    str, typer.Option(help="Patch distances to image score: max, top1percent or reweighted.")
+    ScoreMethod, typer.Option(help="How the patch distances become the score of the image.")
 ]
 CoresetRatio = Annotated[
     float, typer.Option(help="Share of the patches kept in the memory bank, in (0, 1].")
@@ -84,14 +85,10 @@ Strict = Annotated[
 ]
 Folder = Annotated[Path, typer.Argument(help="Folder to write.")]
 # Written out, since reading the catalogue would slow every command; a test compares.
-DataSetName = Annotated[
-    str,
-    typer.Option(
-        "--dataset",
-        help="How the folder is laid out: mvtec, mvtec-ad2, mvtec-loco, visa, btad, kolektorsdd2, "
-        "folder or manifest.",
-    ),
+DataSetLayout = Literal[
+    "mvtec", "mvtec-ad2", "mvtec-loco", "visa", "btad", "kolektorsdd2", "folder", "manifest"
 ]
+DataSetName = Annotated[DataSetLayout, typer.Option("--dataset", help="Layout of the folder.")]
 Categories = Annotated[
     list[str] | None,
     typer.Option(

@@ -20,15 +20,13 @@ from patchbank.inspection.judging.defects import (
 )
 from patchbank.inspection.judging.index import build_index, drop_indexes
 from patchbank.inspection.judging.search import search
-from patchbank.inspection.judging.search_results import SearchResult
+from patchbank.inspection.judging.search_results import Among, SearchResult
 from patchbank.inspection.judging.similarity_rule import parse_threshold
 from patchbank.inspection.workspace import Workspace
-from patchbank.store.indexes import DEFAULT_EF_SEARCH
+from patchbank.store.indexes import DEFAULT_EF_SEARCH, Indexed, Metric, VectorType
 
-_On = Annotated[
-    str | None, typer.Option(help="What to index: images or patches.  \\[default: images]")
-]
-_Metric = Annotated[str, typer.Option(help="What orders the answers: cosine or l2.")]
+_On = Annotated[Indexed | None, typer.Option(help="Rows to index.  \\[default: images]")]
+_Metric = Annotated[Metric, typer.Option(help="Distance that orders the answers.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -54,7 +52,7 @@ def search_command(
             "NAME#r14c03."
         ),
     ] = None,
-    among: Annotated[str, typer.Option(help="What to search: normals or defects.")] = "normals",
+    among: Annotated[Among, typer.Option(help="Stored images to search.")] = "references",
     metric: _Metric = "cosine",
     threshold: Annotated[
         str,
@@ -102,9 +100,10 @@ def index_command(
     category: options.Category,
     on: _On = None,
     type: Annotated[  # noqa: A002 - the option's name
-        str | None,
+        VectorType | None,
         typer.Option(
-            help="vector, or halfvec of half the size and up to 4,000 dimensions.  "
+            help="Type of the indexed vectors; halfvec takes half the size and up to 4,000 "
+            "dimensions.  "
             "\\[default: vector where it fits]"
         ),
     ] = None,

@@ -213,7 +213,7 @@ class Banks:
         Raises
         ------
         BankGoneError
-            When the bank was replaced or forgotten meanwhile.
+            When the bank was replaced or removed meanwhile.
         DiskFullError, DatabaseError
             When it could not be saved; then nothing was changed.
         """
@@ -344,7 +344,7 @@ class Banks:
     def active_key(self, category: str) -> BankKey:
         """Return what tells the active bank from any other: cheap, to see whether it changed.
 
-        A category that was forgotten and learned anew counts its versions from 1 again, under a new
+        A category that was removed and learned anew counts its versions from 1 again, under a new
         id: who keeps a bank at hand compares this.
 
         Raises
@@ -539,7 +539,7 @@ def _owners(
 
 def _replaced_meanwhile(category: str) -> BankGoneError:
     return BankGoneError(
-        f"the bank of category {category!r} was replaced or forgotten meanwhile; "
+        f"the bank of category {category!r} was replaced or removed meanwhile; "
         "nothing was changed: try again"
     )
 

@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 MAX_NAME_LENGTH = 100
 # Children before parents.
-_FORGOTTEN = (
+_REMOVED_TABLES = (
     "patches",
     "changes_of_patches",
     "references",
@@ -55,7 +55,7 @@ class Category:
 
 
 @dataclass(frozen=True)
-class Forgotten:
+class RemovedRows:
     """How much of a category was removed."""
 
     banks: int
@@ -93,7 +93,7 @@ class Categories:
                 raise unknown_category(connection, name)
         return _category(row)
 
-    def forget(self, name: str) -> Forgotten:
+    def remove(self, name: str) -> RemovedRows:
         """Remove a category and everything that belongs to it, for good, in one transaction.
 
         Raises
@@ -101,26 +101,26 @@ class Categories:
         UnknownCategoryError
             When it does not exist.
         """
-        category_id, forgotten = self._sessions.removing(lambda: self._forget(name))
+        category_id, removed = self._sessions.removing(lambda: self._remove(name))
         self._sessions.removing(lambda: self._indexes.drop_retired(category_id, None))
-        return forgotten
+        return removed
 
-    def _forget(self, name: str) -> tuple[int, Forgotten]:
+    def _remove(self, name: str) -> tuple[int, RemovedRows]:
         with self._sessions.connection(long=True) as connection:
             name = composed(name)
-            found = connection.execute(self._queries["lock_to_forget"], {"name": name}).fetchone()
+            found = connection.execute(self._queries["lock_to_remove"], {"name": name}).fetchone()
             if found is None:
                 raise unknown_category(connection, name)
-            connection.execute(self._queries["lock_banks_to_forget"], {"category_id": found[0]})
+            connection.execute(self._queries["lock_banks_to_remove"], {"category_id": found[0]})
             removed = {
                 table: connection.execute(
-                    self._queries[f"forget_{table}"], {"category_id": found[0]}
+                    self._queries[f"remove_{table}"], {"category_id": found[0]}
                 ).rowcount
-                for table in _FORGOTTEN
+                for table in _REMOVED_TABLES
             }
             announce(connection, name, None)
         _log.info("category %r: removed with everything that belonged to it", name)
-        return found[0], Forgotten(
+        return found[0], RemovedRows(
             banks=removed["banks"],
             images=removed["images"],
             patches=removed["patches"],
@@ -158,7 +158,7 @@ def lock_category(connection: Connection, name: str) -> int:
         row = connection.execute(statements["lock"], {"name": name}).fetchone()
         if row is not None:
             return int(row[0])
-        # It was forgotten while we waited for the lock.
+        # It was removed while we waited for the lock.
 
 
 def find_category(connection: Connection, name: str) -> int:

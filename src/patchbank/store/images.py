@@ -97,7 +97,7 @@ class Images:
         ParameterError
             When `top` is below 1.
         BankGoneError
-            When the bank was forgotten, or is not kept any more.
+            When the bank was removed, or is not kept any more.
         """
         if top < 1:
             raise ParameterError(f"top is {top}; ask for at least 1 similar image")

@@ -90,7 +90,7 @@ class Inspections:
         Raises
         ------
         BankGoneError
-            When a bank that judged one was forgotten meanwhile.
+            When a bank that judged one was removed meanwhile.
         """
         if not inspections:
             return
@@ -111,7 +111,7 @@ class Inspections:
             try:
                 recorded = connection.execute(self._queries["record"], parameters).rowcount
             except errors.ForeignKeyViolation as error:
-                # It was being forgotten just then.
+                # It was being removed just then.
                 raise BankGoneError from error
             if recorded != len(inspections):
                 raise BankGoneError

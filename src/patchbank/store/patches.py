@@ -124,7 +124,7 @@ class Patches:
         ParameterError
             When `top` is below 1.
         BankGoneError
-            When the bank was forgotten, or is not kept any more.
+            When the bank was removed, or is not kept any more.
         """
         if top < 1:
             raise ParameterError(f"top is {top}; ask for at least 1 similar patch")
@@ -156,7 +156,7 @@ class Patches:
         Raises
         ------
         BankGoneError
-            When the bank was forgotten, or is not kept any more.
+            When the bank was removed, or is not kept any more.
         """
         layout = RowLayout({"position": "i4", "feature": features.shape[1]})
         columns: dict[str, npt.NDArray[Any]] = {
@@ -186,7 +186,7 @@ class Patches:
         Raises
         ------
         BankGoneError
-            When the bank was forgotten, or is not kept any more.
+            When the bank was removed, or is not kept any more.
         """
         with self._sessions.statement() as connection:
             rows = connection.execute(

@@ -74,7 +74,7 @@ class DatabaseStatus:
 
 @dataclass(frozen=True)
 class BankNotice:
-    """A category's bank was replaced, or (version None) the category forgotten."""
+    """A category's bank was replaced, or (version None) the category removed."""
 
     category: str
     version: int | None

@@ -225,7 +225,7 @@ def test_the_network_in_the_file_must_be_the_one_installed(
     assert done.code == 0
     assert done.document["remarks"] == []
 
-    assert patchbank("forget", "brushed", "--yes").code == 0
+    assert patchbank("remove", "brushed", "--yes").code == 0
     network["layer3.1.conv2.weight"][5, 4, 1, 2] += 1e-3
     path.write_bytes(checkpoint_file(bank, network=network, **said))
     assert (

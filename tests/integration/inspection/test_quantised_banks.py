@@ -113,7 +113,7 @@ def test_a_bank_in_int8_judges_alike_in_every_process(
     assert graphs(workspace) == [("int8", 2)]
     assert Inspector(workspace, "int8").inspect(images[1]).score == before
     assert inspector.inspect(images[1]).score == before
-    workspace.database.categories.forget("int8")
+    workspace.database.categories.remove("int8")
     assert graphs(workspace) == []
 
 

@@ -210,12 +210,12 @@ def test_the_similarity_rule(workspace: Workspace, surfaces: Surfaces) -> None:
     with workspace:
         learn(workspace, surfaces)
         result = search(workspace, "brushed", surfaces.good / "003.png", threshold=-0.5, top=4)
-        assert result.verdict == "Normal image: showing the top 4 similar normals"
+        assert result.verdict == "Normal image: the 4 most similar references"
         assert len(result.matches) == 4
         result = search(workspace, "brushed", surfaces.scratched / "000.png", threshold=0.9)
         assert result.normal is False
         assert result.matches[0].similarity < 0.9
-        assert result.verdict == "Anomaly: no stored normal reaches 0.9"
+        assert result.verdict == "Anomaly: no stored reference reaches 0.9"
         exactly = result.matches[0].similarity
         at = search(workspace, "brushed", surfaces.scratched / "000.png", threshold=exactly)
         assert at.normal is True
@@ -300,7 +300,7 @@ def test_an_image_is_no_evidence_for_itself(
             assert below.normal is True
             ruled = search(workspace, "brushed", **query, threshold=similarity + 1e-4)
             assert ruled.normal is False
-            assert ruled.verdict == f"Anomaly: no other normal reaches {ruled.threshold:.4g}"
+            assert ruled.verdict == f"Anomaly: no other reference reaches {ruled.threshold:.4g}"
             assert [one.itself for one in ruled.matches] == [True] + [False] * 9
         # Without the digests of its pixels, as banks of before have it, the vector tells.
         with workspace.database.connection() as connection:
@@ -392,9 +392,9 @@ def test_without_another_reference_there_is_no_rule(workspace: Workspace) -> Non
         ({}, "give an image"),
         ({"image": "a.png", "name": "b"}, "give an image"),
         ({"name": "a", "metric": "dot"}, "must be cosine or l2"),
-        ({"name": "a", "among": "all"}, "must be normals or defects"),
+        ({"name": "a", "among": "all"}, "must be references or defects"),
         ({"name": "a", "threshold": 1.5}, "between -1 and 1"),
-        ({"name": "a", "threshold": 0.9, "metric": "l2"}, "cosine similarity of normals"),
+        ({"name": "a", "threshold": 0.9, "metric": "l2"}, "cosine similarity of references"),
         ({"name": "a", "top": 0}, "at least 1"),
     ],
 )
@@ -426,7 +426,7 @@ def test_defects_real_and_synthetic(
         assert (result.matches[0].label, result.matches[0].synthetic) == ("scratch", False)
         synthetic = {one.name for one in result.matches if one.synthetic}
         assert synthetic == {"synthetic/0001", "synthetic/0002", "synthetic/0003"}
-        # By its own name, it is itself among the defects; and it is compared with normals.
+        # By its own name, it is itself among the defects; and it is compared with references.
         itself = search(workspace, "brushed", name="synthetic/0002", among="defects").matches[0]
         assert (itself.name, f"{itself.similarity:.4f}") == ("synthetic/0002", "1.0000")
         beside = search(workspace, "brushed", name="synthetic/0002")

@@ -122,7 +122,7 @@ def test_a_graph_comes_and_goes_with_its_bank(database: Database) -> None:
         last = range(max(1, version - 1), version + 1)
         assert [one for (one,) in kept] == [one for one in last if graphs[one - 1] is not None]
     database.banks.save("leather", make_bank(quantised_graph=b"other"))
-    database.categories.forget("tile")
+    database.categories.remove("tile")
     assert database.banks.active("leather").content.quantised_graph == b"other"
 
 
@@ -315,7 +315,7 @@ def test_others_hear_of_a_new_bank(database: Database, database_url: str, tmp_pa
             pass
         database.banks.save("tile", make_bank())
         assert first.result() == BankNotice("tile", 1)
-        database.categories.forget("tile")
+        database.categories.remove("tile")
         assert next(changes) == BankNotice("tile", None)
 
 
@@ -350,7 +350,7 @@ def test_a_category_is_one_composed_or_not(database: Database) -> None:
         assert database.banks.active(name).version == 2
         assert database.categories.get(name).bank_version == 2
         assert len(database.banks.history(name)) == 2
-    assert database.categories.forget(decomposed).banks == 2
+    assert database.categories.remove(decomposed).banks == 2
 
 
 def test_an_unknown_category_names_the_one_meant(database: Database) -> None:
@@ -362,7 +362,7 @@ def test_an_unknown_category_names_the_one_meant(database: Database) -> None:
             database.banks.active_key,
             database.banks.history,
             database.categories.get,
-            database.categories.forget,
+            database.categories.remove,
         ):
             with pytest.raises(UnknownCategoryError, match=f"did you mean '{meant}'"):
                 ask(wrong)

@@ -75,7 +75,7 @@ def test_removing_removes_what_was_named_or_nothing(database: Database) -> None:
 def test_defects_go_with_their_category(database: Database) -> None:
     database.banks.save("tile", make_bank())
     database.defects.add("tile", "fingerprint", [make_defect("a")])
-    assert database.categories.forget("tile").defects == 1
+    assert database.categories.remove("tile").defects == 1
 
 
 def test_defects_need_a_bank(database: Database) -> None:

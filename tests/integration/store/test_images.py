@@ -96,7 +96,7 @@ def test_a_bank_learned_anew_does_not_answer_for_the_one_at_hand(database: Datab
     old = make_bank(seed=1)
     database.banks.save("tile", old)
     key = database.banks.active_key("tile")
-    database.categories.forget("tile")
+    database.categories.remove("tile")
     with pytest.raises(BankGoneError, match="try again"):
         database.images.similar(key, old.embeddings[4])
     # Of the same name and version, and its embeddings have as many dimensions.

@@ -104,7 +104,7 @@ def test_an_index_goes_with_its_bank(filled: Database) -> None:
     assert _names(filled) == []
     index = _index(filled)
     filled.indexes.build(index, 60)
-    filled.categories.forget("tile")
+    filled.categories.remove("tile")
     assert filled.indexes.of_category(index.category_id) == []
     assert filled.indexes.find(other_key, "patches", "l2") == other
 

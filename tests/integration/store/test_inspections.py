@@ -10,7 +10,7 @@ import pytest
 
 from patchbank.errors import BankGoneError, UnknownCategoryError
 from patchbank.store.bank_key import BankKey
-from patchbank.store.categories import Forgotten
+from patchbank.store.categories import RemovedRows
 from patchbank.store.database import Database
 from patchbank.store.inspections import NewInspection
 from tests.fixtures.banks import make_bank
@@ -79,39 +79,39 @@ def test_a_bank_learned_anew_does_not_answer_for_the_one_that_judged(
     database: Database, versions: int
 ) -> None:
     key = [_saved(database, "tile") for _ in range(versions)][-1]
-    database.categories.forget("tile")
+    database.categories.remove("tile")
     database.banks.save("tile", make_bank())
     with pytest.raises(BankGoneError, match="try again"):
         database.inspections.record_many([_inspection(key, "a")])
     assert database.inspections.recent("tile") == []
 
 
-def test_a_category_is_forgotten_after_what_is_being_recorded(database: Database) -> None:
+def test_a_category_is_removed_after_what_is_being_recorded(database: Database) -> None:
     key = _saved(database, "tile")
     with ThreadPoolExecutor(2) as threads, database.connection() as connection:
         _halt_recording(connection)
         recording = threads.submit(database.inspections.record_many, [_inspection(key, "a")])
         _wait_for_waiting(database, 1)
-        forgetting = threads.submit(database.categories.forget, "tile")
+        removing = threads.submit(database.categories.remove, "tile")
         _wait_for_waiting(database, 2)
         connection.commit()
         recording.result()
-        assert forgetting.result().inspections == 1
+        assert removing.result().inspections == 1
 
 
-def test_what_comes_while_its_category_is_being_forgotten_is_not_recorded(
+def test_what_comes_while_its_category_is_being_removed_is_not_recorded(
     database: Database,
 ) -> None:
     key = _saved(database, "tile")
     with ThreadPoolExecutor(2) as threads, database.connection() as connection:
-        # Forgetting has removed the inspections there were, and waits for this one to go on.
+        # Removing has removed the inspections there were, and waits for this one to go on.
         connection.execute("lock table event in share mode")
-        forgetting = threads.submit(database.categories.forget, "tile")
+        removing = threads.submit(database.categories.remove, "tile")
         _wait_for_waiting(database, 1)
         recording = threads.submit(database.inspections.record_many, [_inspection(key, "a")])
         _wait_for_waiting(database, 2)
         connection.commit()
-        assert forgetting.result().inspections == 0
+        assert removing.result().inspections == 0
         with pytest.raises(BankGoneError, match="try again"):
             recording.result()
 
@@ -166,13 +166,13 @@ def test_an_inspection_checks_itself(changes: dict[str, Any]) -> None:
         _inspection(BankKey(1, 1, 1), "a", **changes)
 
 
-def test_forgetting_leaves_nothing_and_touches_no_other(database: Database) -> None:
+def test_removing_leaves_nothing_and_touches_no_other(database: Database) -> None:
     tile, leather = (_saved(database, name) for name in ("tile", "leather"))
     database.banks.save("tile", make_bank(patches=40))
     database.inspections.record_many([_inspection(tile, "a"), _inspection(leather, "b")])
     assert [c.name for c in database.categories.list()] == ["leather", "tile"]
-    forgotten = database.categories.forget("tile")
-    assert forgotten == Forgotten(banks=2, images=12, patches=100, inspections=1, defects=0)
+    removed = database.categories.remove("tile")
+    assert removed == RemovedRows(banks=2, images=12, patches=100, inspections=1, defects=0)
     assert [c.name for c in database.categories.list()] == ["leather"]
     with database.connection() as connection:
         for table, left in (
@@ -181,7 +181,7 @@ def test_forgetting_leaves_nothing_and_touches_no_other(database: Database) -> N
         ):  # fmt: skip
             row = connection.execute(f"select count(*) from {table}".encode()).fetchone()
             assert row == (left,), table
-    for attempt in (database.categories.forget, database.categories.get):
+    for attempt in (database.categories.remove, database.categories.get):
         with pytest.raises(UnknownCategoryError, match="patchbank categories"):
             attempt("tile")
     # The name is free again.

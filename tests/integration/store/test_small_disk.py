@@ -136,7 +136,7 @@ if _can_mount():
             assert database.banks.save("tile", make_bank()) == 2
         assert _reserve(home) >= LEAST_RESERVE_BYTES
 
-    def test_a_category_is_forgotten_on_a_full_disk(small_disk: Callable[[int], Path]) -> None:
+    def test_a_category_is_removed_on_a_full_disk(small_disk: Callable[[int], Path]) -> None:
         home = small_disk(180)
         server = EmbeddedServer(home, idle_minutes=60)
         with open_database(None, home, idle_minutes=60) as database:
@@ -145,7 +145,7 @@ if _can_mount():
         server.stop()
         with open_database(None, home, idle_minutes=60) as database:
             _fill(home.parent / "other")
-            assert database.categories.forget("tile").patches == 9_000
+            assert database.categories.remove("tile").patches == 9_000
             assert database.categories.list() == []
         (home.parent / "other").unlink()
 

@@ -87,10 +87,10 @@ def test_a_bank_is_changed_while_it_is_the_active_one_and_no_other(database: Dat
                 embeddings=bank.embeddings[:0])
     )  # fmt: skip
     assert database.banks.change("tile", key, change, cause="calibrate") == 2
-    with pytest.raises(BankGoneError, match="replaced or forgotten meanwhile; nothing was changed"):
+    with pytest.raises(BankGoneError, match="replaced or removed meanwhile; nothing was changed"):
         database.banks.change("tile", key, change, cause="calibrate")
     assert database.banks.active_version("tile") == 2
-    database.categories.forget("tile")
+    database.categories.remove("tile")
     with pytest.raises(BankGoneError):
         database.banks.change("tile", key, change, cause="calibrate")
     assert database.categories.list() == []

@@ -20,7 +20,7 @@ def test_every_statement_has_a_name_and_a_body_and_is_used(subject: str) -> None
     assert statements
     for name, body in statements.items():
         assert body
-        used = f'"{name}"' in sources or (name.startswith("forget_") and subject == "categories")
+        used = f'"{name}"' in sources or (name.startswith("remove_") and subject == "categories")
         assert used, f"{subject}.sql: {name} is used nowhere"
 
 

@@ -126,7 +126,7 @@ class Inspector:
         try:
             return self._inspect(source, name, top, heatmaps)
         except BankGoneError:
-            # Replaced or forgotten between two steps: what is there now judges.
+            # Replaced or removed between two steps: what is there now judges.
             return self._inspect(source, name, top, heatmaps)
 
     def inspect_many(

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from typing import Literal
 
 from patchbank.errors import (
     DatabaseError,
@@ -20,6 +21,8 @@ _log = logging.getLogger(__name__)
 # restored, or let this role do less. All of that passes, or somebody sees to it.
 LOSSES = (DatabaseError, DiskFullError)
 _ASK_SECONDS = 0.5
+
+OnDatabaseLoss = Literal["raise", "judge"]
 
 
 class Absence:
@@ -59,7 +62,7 @@ class Absence:
             except LOSSES:
                 continue
             except PatchbankError:
-                # It answers, as that the category was forgotten: whoever asks next hears it.
+                # It answers, as that the category was removed: whoever asks next hears it.
                 pass
             with self._lock:
                 self._reason = None

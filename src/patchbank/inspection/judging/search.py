@@ -1,4 +1,4 @@
-"""What a stored or a new image looks like: its most similar normals, patches or defects."""
+"""What a stored or a new image looks like: its most similar references, patches or defects."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def search(
     image: ImageSource | None = None,
     *,
     name: str | None = None,
-    among: str = "normals",
+    among: str = "references",
     metric: str = "cosine",
     threshold: SimilarityThreshold = "auto",
     top: int = DEFAULT_TOP,
@@ -74,7 +74,7 @@ def search(
         ``leather/train/good/012.png#r14c03`` (``#17`` where the bank does not know its images); a
         patch is compared with the bank's patches.
     among
-        ``"normals"`` or ``"defects"``.
+        ``"references"`` or ``"defects"``.
     metric
         ``"cosine"`` or ``"l2"``: what orders the matches.
     threshold
@@ -121,7 +121,7 @@ def search(
         index = workspace.database.indexes.find(
             bank.key, "patches" if query.is_patch else "images", way
         )
-    matches, method = _among_normals(workspace, bank, query, way, top, index, raw)
+    matches, method = _among_references(workspace, bank, query, way, top, index, raw)
     result = SearchResult(
         query=query.name,
         category=category,
@@ -183,13 +183,15 @@ def _checked(
     if no_image == no_name:
         raise ParameterError("search: give an image to compare, or --name of a stored one")
     if among not in get_args(Among):
-        raise ParameterError(f"among {among!r}: must be normals or defects")
+        raise ParameterError(f"among {among!r}: must be references or defects")
     if metric not in get_args(Metric):
         raise ParameterError(f"metric {metric!r}: must be cosine or l2")
     if top < 1:
         raise ParameterError(f"top is {top}; ask for at least 1 similar image")
     check_threshold(threshold, metric=metric, among=among)
-    return ("defects" if among == "defects" else "normals"), ("l2" if metric == "l2" else "cosine")
+    return ("defects" if among == "defects" else "references"), (
+        "l2" if metric == "l2" else "cosine"
+    )
 
 
 def _new_query(workspace: Workspace, bank: StoredBank, image: ImageSource) -> _Query:
@@ -273,7 +275,7 @@ def _no_image(workspace: Workspace, bank: StoredBank, name: str) -> ImageError:
     return ImageError(f"category {bank.category!r} stores no image or defect {name!r}{hint}")
 
 
-def _among_normals(
+def _among_references(
     workspace: Workspace,
     bank: StoredBank,
     query: _Query,

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from patchbank.inspection.judging.similarity_rule import ReferenceStanding
 from patchbank.store.indexes import Metric
 
-Among = Literal["normals", "defects"]
+Among = Literal["references", "defects"]
 
 
 @dataclass(frozen=True)
@@ -91,9 +91,9 @@ class SearchResult:
         if self.normal is None:
             return None
         if self.normal:
-            return f"Normal image: showing the top {len(self.matches)} similar normals"
+            return f"Normal image: the {len(self.matches)} most similar references"
         other = "other" if any(match.itself for match in self.matches) else "stored"
-        return f"Anomaly: no {other} normal reaches {self.threshold:.4g}"
+        return f"Anomaly: no {other} reference reaches {self.threshold:.4g}"
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object the commands print."""

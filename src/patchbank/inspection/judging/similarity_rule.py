@@ -59,9 +59,9 @@ def check_threshold(threshold: object, *, metric: str, among: str) -> None:
         )
     if not -1 <= float(threshold) <= 1:
         raise ParameterError(f"threshold {float(threshold):g}: a similarity lies between -1 and 1")
-    if metric != "cosine" or among != "normals":
+    if metric != "cosine" or among != "references":
         raise ParameterError(
-            "threshold: the similarity rule is about the cosine similarity of normals; leave "
+            "threshold: the similarity rule is about the cosine similarity of references; leave "
             "out --metric and --among"
         )
 

@@ -1,4 +1,4 @@
-"""What has been learned: listed, shown, forgotten; and the embedded server's state."""
+"""What has been learned: listed, shown, removed; and the embedded server's state."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def show_category(workspace: Workspace, category: str) -> dict[str, Any]:
     return document
 
 
-def forget_category(workspace: Workspace, category: str) -> dict[str, int]:
+def remove_category(workspace: Workspace, category: str) -> dict[str, int]:
     """Remove a category and everything that belongs to it; return how much that was.
 
     Raises
@@ -68,7 +68,7 @@ def forget_category(workspace: Workspace, category: str) -> dict[str, int]:
     UnknownCategoryError
         If there is none of that name.
     """
-    return asdict(workspace.database.categories.forget(category))
+    return asdict(workspace.database.categories.remove(category))
 
 
 def database_status(workspace: Workspace) -> dict[str, Any]:

@@ -23,47 +23,47 @@ select category_id from category where name = %(name)s
 -- Leaves the foreign keys of inspections free to look.
 select category_id from category where name = %(name)s for no key update
 
--- lock_to_forget --
+-- lock_to_remove --
 select category_id from category where name = %(name)s for update
 
--- lock_banks_to_forget --
+-- lock_banks_to_remove --
 -- Waits for what is being recorded, which holds its bank by its foreign key.
 select from bank where category_id = %(category_id)s for update
 
--- forget_patches --
+-- remove_patches --
 delete from patch where category_id = %(category_id)s
 
--- forget_references --
+-- remove_references --
 delete from reference where category_id = %(category_id)s
 
--- forget_changes_of_patches --
+-- remove_changes_of_patches --
 delete from patch_change where category_id = %(category_id)s
 
--- forget_changes_of_references --
+-- remove_changes_of_references --
 delete from reference_change where category_id = %(category_id)s
 
--- forget_scores --
+-- remove_scores --
 delete from calibration_score where category_id = %(category_id)s
 
--- forget_graphs --
+-- remove_graphs --
 delete from quantised_graph where category_id = %(category_id)s
 
--- forget_defects --
+-- remove_defects --
 delete from defect where category_id = %(category_id)s
 
--- forget_inspections --
+-- remove_inspections --
 delete from inspection where category_id = %(category_id)s
 
--- forget_events --
+-- remove_events --
 delete from event where category_id = %(category_id)s
 
--- forget_images --
+-- remove_images --
 delete from image where category_id = %(category_id)s
 
--- forget_banks --
+-- remove_banks --
 delete from bank where category_id = %(category_id)s
 
--- forget_category --
+-- remove_category --
 delete from category where category_id = %(category_id)s
 
 -- add_event --

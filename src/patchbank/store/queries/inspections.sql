@@ -1,8 +1,8 @@
 Inspections: what was judged, by which bank.
 
 -- record --
--- The foreign key holds a bank until these inspections are committed, and they are forgotten with
--- it afterwards; of a bank that is being forgotten nothing is recorded. All of them or none: the
+-- The foreign key holds a bank until these inspections are committed, and they are removed with
+-- it afterwards; of a bank that is being removed nothing is recorded. All of them or none: the
 -- statement is a transaction of its own.
 with known as materialized (
     select bank.category_id, bank.version, row.image_name, row.sha256, row.verdict, row.score,
