@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -86,6 +87,27 @@ def test_a_change_is_taken_over_as_a_bank_read_anew_has_it(
                 assert (ours.anomaly_map == anew.anomaly_map).all()
         # What was taught is known, and no other.
         assert live.inspect(scratched[0]).score < 0.5 * live.inspect(scratched[-1]).score
+
+
+def test_the_log_tells_which_version_judges(
+    workspace: Workspace, surfaces: Surfaces, teach: Teach, caplog: pytest.LogCaptureFixture
+) -> None:
+    train, good = sorted(surfaces.train.iterdir()), sorted(surfaces.good.iterdir())
+    with workspace:
+        fit(workspace, "brushed", train, SETTINGS)
+        caplog.set_level(logging.INFO, logger="patchbank.inspection.judging.live_bank")
+        live = Inspector(workspace, "brushed")
+        live.inspect(good[0])
+        teach(good[0])
+        live.inspect(good[0])
+        fit(workspace, "brushed", train, SETTINGS)
+        live.inspect(good[0])
+    ours = [entry.getMessage() for entry in caplog.records if entry.name.endswith("live_bank")]
+    assert ours == [
+        "category 'brushed': judging by bank version 1",
+        "category 'brushed': took over bank version 2, as changed from version 1",
+        "category 'brushed': judging by bank version 3",
+    ]
 
 
 def test_an_earlier_version_judges_as_it_did(

@@ -173,11 +173,12 @@ class LiveBank:
         """
         key = self.key()
         with self._lock:
-            if key != self._ready.stored.key:
+            before = self._ready.stored.key
+            if key != before:
                 found = None
-                if key[:2] == self._ready.stored.key[:2]:
+                if key[:2] == before[:2]:
                     found = self._workspace.database.banks.changes_since(
-                        self._category, self._ready.stored.key, patches=not self._in_database
+                        self._category, before, patches=not self._in_database
                     )
                 if found is None:
                     self._ready, self._missed = self._read(), None
@@ -186,7 +187,10 @@ class LiveBank:
                     if self._missed is not None:
                         self._missed.append(found)
                     self._rebuild_in_time()
-                _log.info("category %r: judging by bank version %d", self._category, key.version)
+                    _log.info(
+                        "category %r: took over bank version %d, as changed from version %d",
+                        self._category, self.version, before.version,
+                    )  # fmt: skip
             return self._ready
 
     def _rebuild_in_time(self) -> None:
@@ -225,6 +229,7 @@ class LiveBank:
             else banks.version(self._category, self._version, patches=patches)
         )
         extractor = matching_extractor(self._workspace, stored)
+        _log.info("category %r: judging by bank version %d", self._category, stored.version)
         if self._in_database:
             return ReadyBank(stored, DatabaseNeighbours(self._workspace, stored), extractor)
         content = stored.content
