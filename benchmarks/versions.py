@@ -24,8 +24,8 @@ from patchbank.inspection.judging.live_bank import LiveBank
 from patchbank.inspection.settings import make_fit_settings
 from patchbank.inspection.workspace import Workspace
 from patchbank.store.bank_content import BankContent, CalibrationScores, ReferenceImage
-from patchbank.store.banks import BankChange
 from patchbank.store.database import Database
+from patchbank.store.stored_bank import BankChange
 
 PATCHES, DIMENSIONS, IMAGES, PER_IMAGE = 15_680, 1_536, 200, 78
 CHANGES = 40

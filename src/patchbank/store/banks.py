@@ -4,29 +4,21 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass, field
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 from psycopg.types.json import Jsonb
 
 from patchbank.errors import (
     BankGoneError,
     CategoryExistsError,
-    DatabaseError,
     DatabaseUnreachableError,
-    NotFittedError,
 )
-from patchbank.spelling import composed
 from patchbank.store import queries
 from patchbank.store._bank_rows import (
     copy_patches_in,
     copy_references_in,
-    read_patches,
-    read_references,
-    read_scores,
     upsert_images,
     write_scores,
 )
@@ -38,10 +30,17 @@ from patchbank.store.categories import (
     checked_category_name,
     find_category,
     lock_category,
-    unknown_category,
 )
 from patchbank.store.indexes import Indexes
 from patchbank.store.notices import announce
+from patchbank.store.stored_bank import (
+    BankChange,
+    BankVersion,
+    StoredBank,
+    active_bank,
+    only_row,
+    read_bank,
+)
 
 if TYPE_CHECKING:
     from patchbank.store.migrate import Connection
@@ -51,7 +50,6 @@ _log = logging.getLogger(__name__)
 
 # A connection that is lost sooner was cut; later, the server was silent.
 _CUT_SECONDS = 1.0
-_NO_ROWS = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -63,72 +61,6 @@ class Retention:
 
 
 DEFAULT_RETENTION = Retention()
-
-
-@dataclass(frozen=True, eq=False)
-class StoredBank:
-    """One version of a category's bank, read whole.
-
-    Attributes
-    ----------
-    patch_count
-        How many patches it has, m, whether they were read or not.
-    content
-        What it consists of; without its patches, (0, d), where they were not read, and without
-        pictures where these were not.
-    ordinals
-        The number of each patch in its generation, int64 (m,), ascending.
-    positions
-        The number of each reference image in its generation, int64 (n,), ascending.
-    """
-
-    category: str
-    key: BankKey
-    state: str
-    created_at: datetime
-    patch_count: int
-    content: BankContent
-    ordinals: npt.NDArray[np.int64]
-    positions: npt.NDArray[np.int64]
-
-    @property
-    def version(self) -> int:
-        """Its version."""
-        return self.key.version
-
-
-@dataclass(frozen=True, eq=False)
-class BankChange:
-    """What tells a version of a bank from an earlier one of the same generation.
-
-    Attributes
-    ----------
-    bank
-        The later version, of whose patches and images only those that came are there. Its
-        `scores` are all there are, of the images that stayed, in their order, and of those that
-        came after them. `patch_image` counts images likewise.
-    removed_patches, removed_references
-        Ordinals and positions of what went, int64.
-    """
-
-    bank: BankContent
-    removed_patches: npt.NDArray[np.int64] = field(default_factory=lambda: _NO_ROWS)
-    removed_references: npt.NDArray[np.int64] = field(default_factory=lambda: _NO_ROWS)
-
-
-@dataclass(frozen=True)
-class BankVersion:
-    """A version of a bank in brief."""
-
-    version: int
-    state: str
-    extractor_fingerprint: str
-    coreset_ratio: float
-    patch_count: int
-    dimensions: int
-    image_count: int
-    created_at: datetime
-    retired_at: datetime | None
 
 
 class Banks:
@@ -227,7 +159,7 @@ class Banks:
             new = key._replace(version=version)
             parameters = new.parameters()
             statements = self._queries
-            present = self._one(connection, "reference_rows", key)
+            present = only_row(connection, "reference_rows", key)
             stay = np.setdiff1d(np.array(present[0], np.int64), change.removed_references)
             owners = dict(zip(*present, strict=True))
             for name, numbers in (
@@ -235,7 +167,7 @@ class Banks:
                 ("close_references", change.removed_references),
             ):
                 connection.execute(statements[name], parameters | {"numbers": numbers.tolist()})
-            last_ordinal, last_position = self._one(connection, "last_numbers", key)
+            last_ordinal, last_position = only_row(connection, "last_numbers", key)
             images = list(bank.images)
             came = upsert_images(connection, category_id, images)
             positions = last_position + 1 + np.arange(len(images))
@@ -248,7 +180,7 @@ class Banks:
             for name, numbers in (("open_patches", ordinals), ("open_references", positions)):
                 connection.execute(statements[name], parameters | {"numbers": numbers.tolist()})
             write_scores(connection, new, np.concatenate([stay, positions]), bank.scores)
-            patches, references = self._one(connection, "counts", key)
+            patches, references = only_row(connection, "counts", key)
             patches += len(ordinals) - len(change.removed_patches)
             references += len(images) - len(change.removed_references)
             self._insert(connection, new, bank, patches, references)
@@ -275,7 +207,7 @@ class Banks:
         """
         with self._sessions.connection(long=True, snapshot=True) as connection:
             key = active_bank(connection, category)
-            return self._read(connection, category, key, patches=patches, thumbnails=thumbnails)
+            return read_bank(connection, category, key, patches=patches, thumbnails=thumbnails)
 
     def version(self, category: str, version: int, *, patches: bool = True) -> StoredBank:
         """Read a version of the category's bank, an earlier one too.
@@ -305,7 +237,7 @@ class Banks:
                     "(PATCHBANK_KEEP_VERSIONS, PATCHBANK_KEEP_DAYS)"
                 )
             key = BankKey(active.category_id, generation, version)
-            return self._read(connection, category, key, patches=patches)
+            return read_bank(connection, category, key, patches=patches)
 
     def changes_since(
         self, category: str, before: BankKey, *, patches: bool = True
@@ -327,8 +259,8 @@ class Banks:
             key = active_bank(connection, category)
             if key[:2] != before[:2]:
                 return None
-            now = self._read(connection, category, key, patches=patches, since=before.version)
-            gone = self._one(connection, "gone", key, since=before.version)
+            now = read_bank(connection, category, key, patches=patches, since=before.version)
+            gone = only_row(connection, "gone", key, since=before.version)
         return now, BankChange(now.content, *(np.array(numbers, np.int64) for numbers in gone))
 
     def active_version(self, category: str) -> int:
@@ -391,13 +323,6 @@ class Banks:
         connection.execute(self._queries["retire"], key)
         return int(last[0]) + 1
 
-    def _one(
-        self, connection: Connection, query: str, key: BankKey, **parameters: int
-    ) -> tuple[Any, ...]:
-        row = connection.execute(self._queries[query], key.parameters() | parameters).fetchone()
-        assert row is not None
-        return row
-
     def _insert(
         self, connection: Connection, key: BankKey, bank: BankContent, patches: int, images: int
     ) -> None:
@@ -442,99 +367,6 @@ class Banks:
         detail = {"version": key.version, "images": images, "patches": patches}
         add_event(connection, key.category_id, cause, detail)
         announce(connection, category, key.version)
-
-    def _read(
-        self,
-        connection: Connection,
-        category: str,
-        key: BankKey,
-        *,
-        patches: bool,
-        thumbnails: bool = False,
-        since: int | None = None,
-    ) -> StoredBank:
-        row = self._one(connection, "read", key)
-        mean = np.array(row[9], np.float32)
-        patch_count, dimensions, image_count = row[6:9]
-        references = read_references(connection, key, len(mean), since, thumbnails=thumbnails)
-        found = read_patches(connection, key, dimensions, since) if patches else None
-        if since is None:
-            read = patch_count if found is None else len(found.ordinal)
-            # A reference counts only with its image.
-            images = min(len(references.position), len(references.embedding))
-            if (read, images) != (patch_count, image_count):
-                raise DatabaseError(
-                    f"bank {key.version} of category {category!r} is incomplete: {read} of "
-                    f"{patch_count} patches, {images} of {image_count} references; "
-                    "fit the category again"
-                )
-        present = references.position
-        if since is not None:
-            present = np.array(self._one(connection, "reference_rows", key)[0], np.int64)
-        try:
-            scores = read_scores(connection, key, present)
-        except ValueError as error:
-            raise DatabaseError(
-                f"bank {key.version} of category {category!r} is damaged: {error}; "
-                "fit the category again"
-            ) from error
-        content = BankContent(
-            extractor_fingerprint=row[1],
-            extractor=row[2],
-            settings=row[3],
-            coreset_ratio=row[4],
-            covering_radius=row[5],
-            features=np.empty((0, dimensions), np.float32) if found is None else found.feature,
-            patch_image=_NO_ROWS if found is None else _owners(found.image_id, references.image_id),
-            patch_row=np.empty(0, np.int16) if found is None else found.row,
-            patch_column=np.empty(0, np.int16) if found is None else found.column,
-            images=references.images,
-            embeddings=references.embedding,
-            embedding_mean=mean,
-            scores=scores,
-            quantised_graph=row[11],
-        )
-        return StoredBank(
-            category=category,
-            key=key,
-            state=row[0],
-            created_at=row[10],
-            patch_count=patch_count,
-            content=content,
-            ordinals=_NO_ROWS if found is None else found.ordinal,
-            positions=references.position,
-        )
-
-
-def active_bank(connection: Connection, category: str) -> BankKey:
-    """Return the key of the category's active bank.
-
-    Raises
-    ------
-    UnknownCategoryError, NotFittedError
-        When there is no such category, or no bank in it.
-    """
-    row = connection.execute(
-        queries.load("banks")["active_version"], {"category": composed(category)}
-    ).fetchone()
-    if row is None:
-        raise unknown_category(connection, category)
-    if row[2] is None:
-        raise NotFittedError(
-            f"category {category!r} has no bank; run `patchbank fit` on images of it first"
-        )
-    return BankKey(*row)
-
-
-def _owners(
-    image_ids: npt.NDArray[np.int64], references: npt.NDArray[np.int64]
-) -> npt.NDArray[np.int64]:
-    """Return the index of each patch's image among the references; -1 where it is none of them."""
-    owners = np.full(len(image_ids), -1)
-    by_id = np.argsort(references)
-    known = np.isin(image_ids, references)
-    owners[known] = by_id[np.searchsorted(references, image_ids[known], sorter=by_id)]
-    return owners
 
 
 def _replaced_meanwhile(category: str) -> BankGoneError:

@@ -13,9 +13,9 @@ import numpy.typing as npt
 from patchbank.errors import ParameterError
 from patchbank.store import queries
 from patchbank.store.bank_key import BankKey
-from patchbank.store.banks import active_bank
 from patchbank.store.categories import add_event, find_category
 from patchbank.store.indexes import OPERATORS, Metric
+from patchbank.store.stored_bank import active_bank
 
 if TYPE_CHECKING:
     from patchbank.store.sessions import Sessions

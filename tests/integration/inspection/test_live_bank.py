@@ -17,7 +17,7 @@ from patchbank.inspection.learning.fit import fit
 from patchbank.inspection.settings import make_fit_settings
 from patchbank.inspection.workspace import Workspace
 from patchbank.store.bank_content import CalibrationScores, ReferenceImage
-from patchbank.store.banks import BankChange
+from patchbank.store.stored_bank import BankChange
 from tests.fixtures.commands import Run
 from tests.fixtures.surfaces import Surfaces
 

@@ -10,9 +10,10 @@ import pytest
 
 from patchbank.errors import BankGoneError
 from patchbank.store.bank_content import BankContent, CalibrationScores
-from patchbank.store.banks import BankChange, Retention, StoredBank
+from patchbank.store.banks import Retention
 from patchbank.store.database import Database
 from patchbank.store.indexes import HnswIndex
+from patchbank.store.stored_bank import BankChange, StoredBank
 from tests.fixtures.banks import make_bank, make_image
 
 

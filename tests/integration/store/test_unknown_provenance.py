@@ -10,8 +10,8 @@ import pytest
 
 from patchbank.errors import BankGoneError, CategoryExistsError
 from patchbank.store.bank_content import BankContent, CalibrationScores
-from patchbank.store.banks import BankChange
 from patchbank.store.database import Database
+from patchbank.store.stored_bank import BankChange
 from tests.fixtures.banks import make_bank
 
 

@@ -19,8 +19,8 @@ from patchbank.inspection.sources import checked_name, file_at, readable, source
 from patchbank.inspection.verdicts import Refused
 from patchbank.inspection.workspace import Workspace
 from patchbank.progress import Progress, silent
-from patchbank.store.banks import StoredBank
 from patchbank.store.defects import NewDefect, StoredDefect
+from patchbank.store.stored_bank import StoredBank
 from patchbank.vision.extractor import Extraction, Extractor
 from patchbank.vision.images import decode
 from patchbank.vision.synthetic import cut_paste

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from patchbank.errors import ParameterError
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.neighbours import Neighbours
-from patchbank.store.banks import StoredBank
+from patchbank.store.stored_bank import StoredBank
 
 
 class DatabaseNeighbours:

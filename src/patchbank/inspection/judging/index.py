@@ -12,7 +12,6 @@ from patchbank.errors import BankGoneError, NotFittedError, ParameterError
 from patchbank.inspection.timing import Stopwatch
 from patchbank.inspection.workspace import Workspace
 from patchbank.progress import Progress, silent
-from patchbank.store.banks import StoredBank
 from patchbank.store.indexes import (
     DEFAULT_EF_SEARCH,
     MAX_EF_SEARCH,
@@ -22,6 +21,7 @@ from patchbank.store.indexes import (
     VectorType,
     fitting_type,
 )
+from patchbank.store.stored_bank import StoredBank
 
 _NEIGHBOURS = 10
 _SAMPLE = 100

@@ -19,7 +19,7 @@ from patchbank.memory.living_index import LivingIndex
 from patchbank.memory.neighbours import NeighbourSource
 from patchbank.memory.similarity import SimilarityIndex
 from patchbank.store.bank_key import BankKey
-from patchbank.store.banks import BankChange, StoredBank
+from patchbank.store.stored_bank import BankChange, StoredBank
 from patchbank.vision.extractor import Extraction, Extractor
 
 _log = logging.getLogger(__name__)

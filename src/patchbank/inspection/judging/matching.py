@@ -7,7 +7,7 @@ from dataclasses import fields
 from patchbank.errors import ExtractorMismatchError, NotCalibratedError, UnknownBackboneError
 from patchbank.inspection.workspace import Workspace
 from patchbank.store.bank_content import BankContent
-from patchbank.store.banks import StoredBank
+from patchbank.store.stored_bank import StoredBank
 from patchbank.vision.backbones import get_backbone
 from patchbank.vision.extractor import Extractor
 from patchbank.vision.extractor_settings import ExtractorSettings

@@ -25,10 +25,10 @@ from patchbank.inspection.workspace import Workspace
 from patchbank.memory.similarity import same_image
 from patchbank.printable import counted
 from patchbank.spelling import spellings
-from patchbank.store.banks import StoredBank
 from patchbank.store.images import SimilarImage
 from patchbank.store.indexes import HnswIndex, Metric
 from patchbank.store.patches import SimilarPatch
+from patchbank.store.stored_bank import StoredBank
 from patchbank.vision.images import ImageSource
 
 _EXACT = "exact scan"

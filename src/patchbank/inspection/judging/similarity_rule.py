@@ -14,7 +14,7 @@ from patchbank.inspection.settings import DEFAULT_FALSE_ALARM_RATE
 from patchbank.memory.calibration import conformal_threshold
 from patchbank.memory.outliers import setting_threshold
 from patchbank.memory.similarity import similarities_to_others
-from patchbank.store.banks import StoredBank
+from patchbank.store.stored_bank import StoredBank
 
 # "auto" is the calibrated threshold, None no rule.
 # Of fewer references, good ones are too often alone.

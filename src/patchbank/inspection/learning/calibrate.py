@@ -39,7 +39,7 @@ from patchbank.memory.calibration import Threshold
 from patchbank.memory.neighbours import NeighbourIndex
 from patchbank.progress import Progress, silent
 from patchbank.store.bank_content import BankContent
-from patchbank.store.banks import BankChange
+from patchbank.store.stored_bank import BankChange
 from patchbank.vision.extractor import Extractor, Refusal
 from patchbank.vision.images import ImageSource
 

@@ -1,0 +1,198 @@
+"""A bank as it is stored: one version, read whole or as what changed since another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from patchbank.errors import DatabaseError, NotFittedError
+from patchbank.spelling import composed
+from patchbank.store import queries
+from patchbank.store._bank_rows import read_patches, read_references, read_scores
+from patchbank.store.bank_content import BankContent
+from patchbank.store.bank_key import BankKey
+from patchbank.store.categories import unknown_category
+
+if TYPE_CHECKING:
+    from patchbank.store.migrate import Connection
+
+_NO_ROWS = np.empty(0, np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class StoredBank:
+    """One version of a category's bank, read whole.
+
+    Attributes
+    ----------
+    patch_count
+        How many patches it has, m, whether they were read or not.
+    content
+        What it consists of; without its patches, (0, d), where they were not read, and without
+        pictures where these were not.
+    ordinals
+        The number of each patch in its generation, int64 (m,), ascending.
+    positions
+        The number of each reference image in its generation, int64 (n,), ascending.
+    """
+
+    category: str
+    key: BankKey
+    state: str
+    created_at: datetime
+    patch_count: int
+    content: BankContent
+    ordinals: npt.NDArray[np.int64]
+    positions: npt.NDArray[np.int64]
+
+    @property
+    def version(self) -> int:
+        """Its version."""
+        return self.key.version
+
+
+@dataclass(frozen=True, eq=False)
+class BankChange:
+    """What tells a version of a bank from an earlier one of the same generation.
+
+    Attributes
+    ----------
+    bank
+        The later version, of whose patches and images only those that came are there. Its
+        `scores` are all there are, of the images that stayed, in their order, and of those that
+        came after them. `patch_image` counts images likewise.
+    removed_patches, removed_references
+        Ordinals and positions of what went, int64.
+    """
+
+    bank: BankContent
+    removed_patches: npt.NDArray[np.int64] = field(default_factory=lambda: _NO_ROWS)
+    removed_references: npt.NDArray[np.int64] = field(default_factory=lambda: _NO_ROWS)
+
+
+@dataclass(frozen=True)
+class BankVersion:
+    """A version of a bank in brief."""
+
+    version: int
+    state: str
+    extractor_fingerprint: str
+    coreset_ratio: float
+    patch_count: int
+    dimensions: int
+    image_count: int
+    created_at: datetime
+    retired_at: datetime | None
+
+
+def active_bank(connection: Connection, category: str) -> BankKey:
+    """Return the key of the category's active bank.
+
+    Raises
+    ------
+    UnknownCategoryError, NotFittedError
+        When there is no such category, or no bank in it.
+    """
+    row = connection.execute(
+        queries.load("banks")["active_version"], {"category": composed(category)}
+    ).fetchone()
+    if row is None:
+        raise unknown_category(connection, category)
+    if row[2] is None:
+        raise NotFittedError(
+            f"category {category!r} has no bank; run `patchbank fit` on images of it first"
+        )
+    return BankKey(*row)
+
+
+def _owners(
+    image_ids: npt.NDArray[np.int64], references: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    """Return the index of each patch's image among the references; -1 where it is none of them."""
+    owners = np.full(len(image_ids), -1)
+    by_id = np.argsort(references)
+    known = np.isin(image_ids, references)
+    owners[known] = by_id[np.searchsorted(references, image_ids[known], sorter=by_id)]
+    return owners
+
+
+def read_bank(
+    connection: Connection,
+    category: str,
+    key: BankKey,
+    *,
+    patches: bool,
+    thumbnails: bool = False,
+    since: int | None = None,
+) -> StoredBank:
+    """Read a version of a bank, or what came to it after an earlier version (`since`).
+
+    Raises
+    ------
+    DatabaseError
+        When rows are missing, or hold values that cannot be.
+    """
+    row = only_row(connection, "read", key)
+    mean = np.array(row[9], np.float32)
+    patch_count, dimensions, image_count = row[6:9]
+    references = read_references(connection, key, len(mean), since, thumbnails=thumbnails)
+    found = read_patches(connection, key, dimensions, since) if patches else None
+    if since is None:
+        read = patch_count if found is None else len(found.ordinal)
+        # A reference counts only with its image.
+        images = min(len(references.position), len(references.embedding))
+        if (read, images) != (patch_count, image_count):
+            raise DatabaseError(
+                f"bank {key.version} of category {category!r} is incomplete: {read} of "
+                f"{patch_count} patches, {images} of {image_count} references; "
+                "fit the category again"
+            )
+    present = references.position
+    if since is not None:
+        present = np.array(only_row(connection, "reference_rows", key)[0], np.int64)
+    try:
+        scores = read_scores(connection, key, present)
+    except ValueError as error:
+        raise DatabaseError(
+            f"bank {key.version} of category {category!r} is damaged: {error}; "
+            "fit the category again"
+        ) from error
+    content = BankContent(
+        extractor_fingerprint=row[1],
+        extractor=row[2],
+        settings=row[3],
+        coreset_ratio=row[4],
+        covering_radius=row[5],
+        features=np.empty((0, dimensions), np.float32) if found is None else found.feature,
+        patch_image=_NO_ROWS if found is None else _owners(found.image_id, references.image_id),
+        patch_row=np.empty(0, np.int16) if found is None else found.row,
+        patch_column=np.empty(0, np.int16) if found is None else found.column,
+        images=references.images,
+        embeddings=references.embedding,
+        embedding_mean=mean,
+        scores=scores,
+        quantised_graph=row[11],
+    )
+    return StoredBank(
+        category=category,
+        key=key,
+        state=row[0],
+        created_at=row[10],
+        patch_count=patch_count,
+        content=content,
+        ordinals=_NO_ROWS if found is None else found.ordinal,
+        positions=references.position,
+    )
+
+
+def only_row(
+    connection: Connection, query: str, key: BankKey, **parameters: int
+) -> tuple[Any, ...]:
+    """Return the row that a statement of `banks.sql` finds for a bank."""
+    row = connection.execute(queries.load("banks")[query], key.parameters() | parameters).fetchone()
+    assert row is not None
+    return row
