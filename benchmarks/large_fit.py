@@ -101,7 +101,7 @@ def measure(folder: str, images: str, ratio: float, limit: str) -> dict[str, Any
         "bank_size": document["bank_size"],
         "covering_radius": round(document["covering_radius"], 3),
         "streaming": document["streaming"],
-        "threshold": round(document["threshold"], 3),
+        "fail_above": round(document["fail_above"], 3),
         "timings_s": document["timings_s"],
         "image_auroc": image_metrics(anomalous, np.array(scores)).image_auroc,
     }

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from patchbank.inspection.learning.calibrate import CalibrationReport
     from patchbank.inspection.learning.fit import FitReport
     from patchbank.inspection.verdicts import Inspection, Refused, Similar
+    from patchbank.memory.calibration import Thresholds
     from patchbank.memory.scoring import Region
 
     __version__: str
@@ -39,6 +40,7 @@ __all__ = [
     "Region",
     "SearchResult",
     "Similar",
+    "Thresholds",
     "TransferReport",
     "import_anomalib",
     "import_bank",
@@ -58,6 +60,7 @@ _HOMES = {
     "Region": "patchbank.memory.scoring",
     "SearchResult": "patchbank.inspection.judging.search_results",
     "Similar": "patchbank.inspection.verdicts",
+    "Thresholds": "patchbank.memory.calibration",
     "TransferReport": "patchbank.inspection.keeping.transfer",
     "import_anomalib": "patchbank.contrib.anomalib",
     "import_bank": "patchbank.api",

@@ -14,8 +14,8 @@ from tests.fixtures.surfaces import Surfaces, brushed
 
 SMALL = ("--image-size", "96")
 INSPECTION_KEYS = {
-    "image", "category", "verdict", "score", "threshold", "p_value", "regions", "similar",
-    "bank_version", "heatmap", "timings_ms", "recorded", "remarks",
+    "image", "category", "verdict", "score", "pass_below", "fail_above", "p_value",
+    "regions", "similar", "bank_version", "heatmap", "timings_ms", "recorded", "remarks",
 }  # fmt: skip
 FIGURES = (
     "image_auroc", "average_precision", "f1_max", "false_alarm_rate", "recall", "pixel_auroc",
@@ -57,7 +57,7 @@ def test_fit_is_deterministic(patchbank: Run, surfaces: Surfaces) -> None:
         patchbank("fit", name, surfaces.train, *SMALL, "--seed", "3", "--json").document
         for name in ("one", "two")
     )
-    for key in ("covering_radius", "threshold", "bank_size"):
+    for key in ("covering_radius", "fail_above", "bank_size"):
         assert first[key] == second[key]
     other = patchbank("fit", "three", surfaces.train, *SMALL, "--seed", "4", "--json").document
     assert other["covering_radius"] != first["covering_radius"]
@@ -92,8 +92,8 @@ def test_inspect_passes_good_and_fails_scratched(
     for one in good.documents + bad.documents:
         assert one.keys() == INSPECTION_KEYS
         assert one["bank_version"] == fitted.document["bank_version"]
-        assert one["threshold"] == pytest.approx(fitted.document["threshold"])
-        assert (one["verdict"] == "fail") == (one["score"] > one["threshold"])
+        assert one["fail_above"] == pytest.approx(fitted.document["fail_above"])
+        assert (one["verdict"] == "fail") == (one["score"] > one["fail_above"])
         similarities = [similar["similarity"] for similar in one["similar"]]
         assert len(similarities) == 10
         assert similarities == sorted(similarities, reverse=True)
@@ -236,7 +236,7 @@ def test_categories_show_and_remove(patchbank: Run, fitted: Outcome) -> None:
     assert listed["images"] == 24
     assert "brushed" in patchbank("categories").out
     shown = patchbank("show", "brushed", "--json").document
-    assert shown["threshold"] == pytest.approx(fitted.document["threshold"])
+    assert shown["fail_above"] == pytest.approx(fitted.document["fail_above"])
     assert [one["state"] for one in shown["history"]] == ["active"]
     assert "version 1" in patchbank("show", "brushed").out
     assert "--yes" in patchbank("remove", "brushed").complaint

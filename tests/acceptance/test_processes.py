@@ -34,12 +34,12 @@ def test_two_fits_and_an_inspection_at_once(home: Path, surfaces: Surfaces) -> N
     ]
     first, second, inspected = map(finish, processes)
     assert (first.code, second.code, inspected.code) == (0, 0, 1)
-    assert first.document["threshold"] != second.document["threshold"]
+    assert first.document["fail_above"] != second.document["fail_above"]
     assert len(inspected.documents) == 16
     # Alone, each answers what it answered in company.
     for category, fitted in (("first", first), ("second", second)):
         alone = finish(start("show", category, "--json", home=home)).document
-        assert alone["threshold"] == fitted.document["threshold"]
+        assert alone["fail_above"] == fitted.document["fail_above"]
         assert alone["images"] == 24
     again = finish(start("inspect", "known", *images, "--json", home=home))
     assert [(one["image"], one["score"]) for one in again.documents] == [
@@ -80,7 +80,7 @@ def test_the_old_bank_answers_after_a_fit_was_ended(
     image = surfaces.scratched / "000.png"
     inspected = finish(start("inspect", "brushed", image, "--json", home=home)).document
     assert inspected["bank_version"] == 1
-    assert inspected["threshold"] == before["threshold"]
+    assert inspected["fail_above"] == before["fail_above"]
     shown = finish(start("show", "brushed", "--json", home=home)).document
     assert [one["state"] for one in shown["history"]] == ["active"]
     again = finish(start("fit", "brushed", surfaces.train, *SMALL, home=home))

@@ -53,9 +53,9 @@ def inspect_command(
     ] = None,
     json: options.Json = False,
 ) -> int:
-    """Judge images: pass, or fail with where and how strongly.
+    """Judge images: pass, or fail with where and how strongly, or review where a person decides.
 
-    Exits 0 when all pass, 1 when any fails, 2 when an image could not be judged.
+    Exits 0 when all pass, 1 when any does not, 2 when an image could not be judged.
     """
     code = 0
     told: tuple[str, ...] = ()
@@ -97,7 +97,7 @@ def _print(inspection: Inspection) -> None:
     heading = Text(f"{inspection.verdict.upper():<6}", style=f"{_STYLES[inspection.verdict]} bold")
     console.print(heading, inspection.image, markup=False)
     console.print(
-        f"  score {inspection.score:.4f}, threshold {inspection.threshold:.4f}; "
+        f"  score {inspection.score:.4f}, {inspection.thresholds.describe('.4f')}; "
         f"a good part scores this high with p = {inspection.p_value:.3g}",
         markup=False,
     )

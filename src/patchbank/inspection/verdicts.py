@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from patchbank.errors import ParameterError
+from patchbank.memory.calibration import Thresholds, Verdict
 from patchbank.memory.scoring import Region, place
 
-Verdict = Literal["pass", "review", "fail"]
-VERDICTS: tuple[Verdict, ...] = ("pass", "review", "fail")
 # Why the verdict may be pass although a region is outlined.
 PASSES_WITH_REGION = (
     "passes although a region is outlined: the score of the whole image is below its threshold; "
@@ -50,23 +49,73 @@ class Similar:
 
 
 @dataclass(frozen=True, eq=False)
-class Inspection:
-    """One image judged once.
+class Judgement:
+    """What a bank says of an image.
 
     Attributes
     ----------
-    score, threshold
-        Anomaly score of the image and the score above which it fails, in units of feature distance.
+    score, thresholds
+        Anomaly score of the image, and where it passes and where it fails; all in units of feature
+        distance.
     p_value
         Share of known-good images expected to score at least this high (split-conformal).
-    regions
-        Where the anomaly map exceeds the map's own threshold, strongest first.
-    similar
-        The most similar known-good images, most similar first.
     anomaly_map
         float32 (side, side), over the part of the image that was inspected.
+    map_threshold
+        A pixel of the map belongs to a region above it.
     inspected_box
         That part as (x0, y0, x1, y1) in pixels of the original image.
+    width, height
+        Of the original image.
+    regions
+        Where the anomaly map exceeds the map's own threshold, strongest first.
+    """
+
+    score: float
+    thresholds: Thresholds
+    p_value: float
+    anomaly_map: NDArray[np.float32]
+    map_threshold: float
+    inspected_box: tuple[int, int, int, int]
+    width: int
+    height: int
+    regions: tuple[Region, ...]
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.p_value <= 1.0:
+            raise ParameterError(f"p_value must lie in (0, 1], got {self.p_value}")
+        if self.anomaly_map.ndim != 2:
+            raise ParameterError(
+                f"anomaly_map must have shape (side, side), got {self.anomaly_map.shape}"
+            )
+
+    @property
+    def verdict(self) -> Verdict:
+        """``pass``, ``review`` or ``fail``."""
+        return self.thresholds.verdict(self.score)
+
+    @property
+    def passed(self) -> bool:
+        """Whether the verdict is ``pass``: an image to review has not passed."""
+        return self.verdict == "pass"
+
+    def full_map(self) -> NDArray[np.float32]:
+        """Return the map on the whole original image, (height, width), NaN where uninspected."""
+        return place(self.anomaly_map, self.inspected_box, self.width, self.height)
+
+
+@dataclass(frozen=True, eq=False)
+class Inspection(Judgement):
+    """One image judged once; what the bank says of it is a `Judgement`.
+
+    Attributes
+    ----------
+    sha256
+        Of the image's content, in hexadecimal.
+    category_id, bank_version
+        The bank that judged it: by its id, as a name may by now be that of a category learned anew.
+    similar
+        The most similar known-good images, most similar first.
     timings_ms
         Milliseconds each stage took, and their ``total``.
     recorded
@@ -76,48 +125,21 @@ class Inspection:
     """
 
     image: str
+    sha256: str
     category: str
-    verdict: Verdict
-    score: float
-    threshold: float
-    p_value: float
-    regions: tuple[Region, ...]
-    similar: tuple[Similar, ...]
+    category_id: int
     bank_version: int
-    width: int
-    height: int
-    anomaly_map: NDArray[np.float32]
-    inspected_box: tuple[int, int, int, int]
-    map_threshold: float
+    similar: tuple[Similar, ...]
     heatmap: Path | None = None
     timings_ms: dict[str, float] = field(default_factory=dict)
     recorded: bool = False
     remarks: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.verdict not in VERDICTS:
-            raise ParameterError(f"verdict must be one of {VERDICTS}, got {self.verdict!r}")
-        if not 0.0 < self.p_value <= 1.0:
-            raise ParameterError(f"p_value must lie in (0, 1], got {self.p_value}")
-        if self.anomaly_map.ndim != 2:
-            raise ParameterError(
-                f"anomaly_map must have shape (side, side), got {self.anomaly_map.shape}"
-            )
 
     def explained(self) -> Inspection:
         """Return the inspection with a remark if it passes though it outlines a region."""
         if not self.passed or not self.regions:
             return self
         return replace(self, remarks=(*self.remarks, PASSES_WITH_REGION))
-
-    @property
-    def passed(self) -> bool:
-        """Whether the verdict is ``pass``."""
-        return self.verdict == "pass"
-
-    def full_map(self) -> NDArray[np.float32]:
-        """Return the map on the whole original image, (height, width), NaN where uninspected."""
-        return place(self.anomaly_map, self.inspected_box, self.width, self.height)
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object the commands print."""
@@ -126,7 +148,7 @@ class Inspection:
             "category": self.category,
             "verdict": self.verdict,
             "score": self.score,
-            "threshold": self.threshold,
+            **self.thresholds.to_json(),
             "p_value": self.p_value,
             "regions": [region_to_json(region) for region in self.regions],
             "similar": [one.to_json() for one in self.similar],

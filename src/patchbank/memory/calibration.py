@@ -6,13 +6,15 @@ import json
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from patchbank.errors import ParameterError
 from patchbank.printable import counted
+
+Verdict = Literal["pass", "review", "fail"]
 
 
 def p_value(calibration_scores: npt.ArrayLike, score: float) -> float:
@@ -32,7 +34,55 @@ def p_value(calibration_scores: npt.ArrayLike, score: float) -> float:
 
 
 @dataclass(frozen=True)
-class Threshold:
+class Thresholds:
+    """The two limits of an image's score; between them a person decides.
+
+    Attributes
+    ----------
+    pass_below
+        An image passes up to this score, itself included.
+    fail_above
+        It fails above this one.
+
+    Raises
+    ------
+    ValueError
+        If an image could both pass and fail.
+    """
+
+    pass_below: float
+    fail_above: float
+
+    def __post_init__(self) -> None:
+        if not self.pass_below <= self.fail_above:
+            raise ValueError(
+                f"expected pass_below <= fail_above, got {self.pass_below} and {self.fail_above}"
+            )
+
+    @property
+    def equal(self) -> bool:
+        """Whether the two are one threshold, so that no score needs a review."""
+        return self.pass_below == self.fail_above
+
+    def verdict(self, score: float) -> Verdict:
+        """Return the verdict on an image's score."""
+        if score > self.fail_above:
+            return "fail"
+        # A score that is no number is not known to be low either.
+        return "pass" if score <= self.pass_below else "review"
+
+    def describe(self, number_format: str = ".4g") -> str:
+        """Return both limits in words, or the one threshold they are."""
+        low, high = format(self.pass_below, number_format), format(self.fail_above, number_format)
+        return f"threshold {high}" if self.equal else f"passes up to {low}, fails above {high}"
+
+    def to_json(self) -> dict[str, float]:
+        """Return the keys that the commands print."""
+        return {"pass_below": self.pass_below, "fail_above": self.fail_above}
+
+
+@dataclass(frozen=True)
+class ConformalThreshold:
     """A threshold on a score, and what it promises: an image fails if its score is *above* it.
 
     Attributes
@@ -94,6 +144,16 @@ class Threshold:
         needed = images_needed(self.requested_rate)
         return f"{promise}; the {_percent(self.requested_rate)} requested need {needed} good images"
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON object that the commands print."""
+        return {
+            "images": self.sample_size,
+            "requested_false_alarm_rate": self.requested_rate,
+            "guaranteed_false_alarm_rate": self.guaranteed_rate,
+            "sufficient": self.sufficient,
+            "text": self.describe(),
+        }
+
 
 def _percent(rate: float) -> str:
     return f"{100.0 * rate:.3g} %"
@@ -107,7 +167,7 @@ def images_needed(false_alarm_rate: float) -> int:
 
 def conformal_threshold(
     calibration_scores: npt.ArrayLike, false_alarm_rate: float = 0.01
-) -> Threshold:
+) -> ConformalThreshold:
     """Return the split-conformal threshold for a false-alarm rate.
 
     Failing an image whose p-value is at most the rate is failing it when its score is above the
@@ -126,7 +186,7 @@ def conformal_threshold(
     n = len(scores)
     # The small number undoes binary rounding: 0.29 x 100 is 28.999999999999996.
     rank = min(n, max(1, math.floor(false_alarm_rate * (n + 1) + 1e-9)))
-    return Threshold(false_alarm_rate, n, float(scores[n - rank]), rank, rank / (n + 1))
+    return ConformalThreshold(false_alarm_rate, n, float(scores[n - rank]), rank, rank / (n + 1))
 
 
 def check_false_alarm_rate(rate: float) -> None:
@@ -178,11 +238,16 @@ class Calibration:
         """Return how surprising an image's score is for a good image; see `p_value`."""
         return p_value(self.scores, score)
 
-    def threshold(self, false_alarm_rate: float = 0.01) -> Threshold:
+    def threshold(self, false_alarm_rate: float = 0.01) -> ConformalThreshold:
         """Return the threshold on the image score."""
         return conformal_threshold(self.scores, false_alarm_rate)
 
-    def map_threshold(self, false_alarm_rate: float = 0.01) -> Threshold:
+    def thresholds(self, false_alarm_rate: float = 0.01) -> Thresholds:
+        """Return where the image score passes and where it fails: one and the same for now."""
+        value = self.threshold(false_alarm_rate).value
+        return Thresholds(value, value)
+
+    def map_threshold(self, false_alarm_rate: float = 0.01) -> ConformalThreshold:
         """Return the threshold on the anomaly map: that share of good images has any region."""
         return conformal_threshold(self.map_maxima, false_alarm_rate)
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from patchbank.caches import cache_folder, has_own_settings
 from patchbank.errors import MissingExtraError
+from patchbank.memory.calibration import Thresholds
 from patchbank.metrics import Curve
 from patchbank.vision.own_pictures import MAKER
 
@@ -45,19 +46,19 @@ _BINS = 40
 def score_histogram(
     good: npt.ArrayLike,
     anomalous: npt.ArrayLike,
-    threshold: float,
+    thresholds: Thresholds,
     *,
     theme: Theme = LIGHT,
     file_format: ChartFormat = "svg",
 ) -> bytes:
-    """Return the histogram of image scores, good beside anomalous, with the threshold.
+    """Return the histogram of image scores, good beside anomalous, with the thresholds.
 
     Parameters
     ----------
     good, anomalous
         (n,) and (m,) of float; either may be empty.
-    threshold
-        The score above which an image fails.
+    thresholds
+        A line each, or one where they are equal.
 
     Raises
     ------
@@ -66,7 +67,8 @@ def score_histogram(
     """
     good_scores = np.asarray(good, dtype=np.float64)
     anomalous_scores = np.asarray(anomalous, dtype=np.float64)
-    both = np.concatenate([good_scores, anomalous_scores, [threshold]])
+    limits = list(thresholds.to_json().values())
+    both = np.concatenate([good_scores, anomalous_scores, limits])
     low, high = float(both.min()), float(both.max())
     edges = np.linspace(low, high if high > low else low + 1, _BINS + 1).tolist()
 
@@ -79,13 +81,15 @@ def score_histogram(
                 label = f"{name} ({len(scores)})"
                 axes.hist(scores, edges, color=colour, alpha=0.35, histtype="stepfilled")
                 axes.hist(scores, edges, color=colour, histtype="step", linewidth=1.5, label=label)
-        axes.axvline(
-            threshold,
-            color=theme.threshold,
-            linestyle="--",
-            linewidth=1.3,
-            label=f"threshold {threshold:.4g}",
-        )
+        # The label of both is that of the first, as the legend has no room for the others.
+        for number, limit in enumerate(sorted(set(limits))):
+            axes.axvline(
+                limit,
+                color=theme.threshold,
+                linestyle="--",
+                linewidth=1.3,
+                label=None if number else thresholds.describe().replace(", ", "\n"),
+            )
         axes.set_xlabel("anomaly score")
         axes.set_ylabel("images")
         axes.locator_params(axis="y", integer=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from patchbank.memory.calibration import Thresholds
 from patchbank.metrics import ImageMetrics, PixelMetrics, Rates
 from patchbank.reports import charts
 from patchbank.reports.charts import DARK, LIGHT, Theme
@@ -28,6 +29,7 @@ def write_evaluation_charts(
     folder: Path,
     images: ImageMetrics,
     rates: Rates,
+    thresholds: Thresholds,
     pixels: PixelMetrics | None,
     good_scores: npt.NDArray[np.floating],
     anomalous_scores: npt.NDArray[np.floating],
@@ -45,17 +47,16 @@ def write_evaluation_charts(
             (folder / f"{stem}-{tone}.svg").write_bytes(draw(theme))
         return ChartFiles(f"{stem}-light.svg", f"{stem}-dark.svg", alt, caption)
 
-    threshold = rates.threshold
     drawn = []
     if len(good_scores) or len(anomalous_scores):
         drawn.append(
             chart(
                 "scores",
                 lambda theme: charts.score_histogram(
-                    good_scores, anomalous_scores, threshold, theme=theme
+                    good_scores, anomalous_scores, thresholds, theme=theme
                 ),
                 f"Histogram of the scores of {images.good} good and {images.anomalous} anomalous "
-                f"images; the threshold is {threshold:.4g}",
+                f"images; {thresholds.describe()}",
                 "Number of images at each score.",
             )
         )

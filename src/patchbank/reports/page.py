@@ -17,6 +17,7 @@ from PIL import Image
 
 from patchbank.errors import MissingExtraError
 from patchbank.files import LARGEST_TEXT, read_regular
+from patchbank.memory.calibration import Thresholds
 from patchbank.metrics import ImageMetrics, PixelMetrics, Rates
 from patchbank.printable import printable
 from patchbank.reports.evaluation_charts import write_evaluation_charts
@@ -64,6 +65,8 @@ class EvaluationPage:
         Heading, and what was evaluated in a sentence or two.
     images, rates, pixels
         The figures; `pixels` where masks exist.
+    thresholds
+        Of the image score.
     good_scores, anomalous_scores
         (n,) and (m,) scores of the images judged.
     requested_false_alarm_rate
@@ -85,6 +88,7 @@ class EvaluationPage:
     lead: str
     images: ImageMetrics
     rates: Rates
+    thresholds: Thresholds
     good_scores: npt.NDArray[np.floating]
     anomalous_scores: npt.NDArray[np.floating]
     pixels: PixelMetrics | None = None
@@ -250,6 +254,7 @@ class _Writer:
             self._folder,
             page.images,
             page.rates,
+            page.thresholds,
             page.pixels,
             page.good_scores,
             page.anomalous_scores,

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
+from patchbank.memory.calibration import Thresholds
 from patchbank.memory.scoring import Region
 from patchbank.reports.colours import OTHER_VERDICT, RGB, VERDICT_COLOURS, ColourScale, colour_table
 
@@ -52,7 +53,7 @@ def heatmap_picture(
     *,
     verdict: str,
     score: float,
-    threshold: float,
+    thresholds: Thresholds,
     map_threshold: float,
     regions: Sequence[Region] = (),
     p_value: float | None = None,
@@ -68,7 +69,7 @@ def heatmap_picture(
         (h, w, 3) uint8, the original image.
     anomaly_map
         (h, w) float32, NaN where the image was not inspected; that part is greyed and hatched.
-    verdict, score, threshold, p_value
+    verdict, score, thresholds, p_value
         Of the image, for the heading.
     map_threshold
         The score above which a pixel belongs to a region: outlined in the map, marked in the
@@ -112,7 +113,7 @@ def heatmap_picture(
     )
     canvas = Image.new("RGB", canvas_size, _BACKGROUND)
     draw = ImageDraw.Draw(canvas)
-    _draw_header(draw, canvas_size[0], verdict, score, threshold, p_value, name)
+    _draw_header(draw, canvas_size[0], verdict, score, thresholds, p_value, name)
     top = _MARGIN + _HEADER
     second = (
         (_MARGIN, top + size[1] + _TITLE + _MARGIN)
@@ -266,7 +267,7 @@ def _draw_header(
     width: int,
     verdict: str,
     score: float,
-    threshold: float,
+    thresholds: Thresholds,
     p_value: float | None,
     name: str,
 ) -> None:
@@ -276,7 +277,7 @@ def _draw_header(
     colour = VERDICT_COLOURS.get(verdict, OTHER_VERDICT)
     draw.rounded_rectangle((_MARGIN, _MARGIN, _MARGIN + wide, _MARGIN + 28), 6, fill=colour)
     draw.text((_MARGIN + wide / 2, _MARGIN + 14), label, (255, 255, 255), font, anchor="mm")
-    facts = f"score {_number(score)}   threshold {_number(threshold)}"
+    facts = f"score {_number(score)}   {thresholds.describe()}"
     if p_value is not None:
         facts += f"   p {p_value:.3f}"
     left = _MARGIN + wide + 14

@@ -21,8 +21,8 @@ VERDICTS = ("pass", "review", "fail")
 
 
 @dataclass(frozen=True)
-class NewInspection:
-    """One judged image, to be recorded.
+class InspectionRecord:
+    """One judged image, as the database keeps it.
 
     Attributes
     ----------
@@ -34,10 +34,12 @@ class NewInspection:
         Of the image's content, in hexadecimal.
     verdict
         ``pass``, ``review`` or ``fail``.
-    score, threshold, p_value
+    score, pass_below, fail_above, p_value
         What the verdict rests on.
     regions, similar, timings_ms
         As JSON can hold them.
+    inspection_id, inspected_at
+        What the database gives it; None while it is not recorded.
     """
 
     category_id: int
@@ -46,35 +48,20 @@ class NewInspection:
     sha256: str
     verdict: str
     score: float
-    threshold: float
+    pass_below: float
+    fail_above: float
     p_value: float | None = None
     regions: Sequence[dict[str, Any]] = ()
     similar: Sequence[dict[str, Any]] = ()
     timings_ms: dict[str, float] = field(default_factory=dict)
+    inspection_id: int | None = None
+    inspected_at: datetime | None = None
 
     def __post_init__(self) -> None:
         if self.verdict not in VERDICTS:
             raise ValueError(f"verdict is {self.verdict!r}, expected one of {VERDICTS}")
         if len(bytes.fromhex(self.sha256)) != 32:
             raise ValueError(f"sha256 is {self.sha256!r}, expected 64 hexadecimal digits")
-
-
-@dataclass(frozen=True)
-class Inspection:
-    """A recorded inspection; fields as in NewInspection."""
-
-    inspection_id: int
-    bank_version: int
-    image_name: str
-    sha256: str
-    verdict: str
-    score: float
-    threshold: float
-    p_value: float | None
-    regions: list[dict[str, Any]]
-    similar: list[dict[str, Any]]
-    timings_ms: dict[str, float]
-    inspected_at: datetime
 
 
 class Inspections:
@@ -84,7 +71,7 @@ class Inspections:
         self._sessions = sessions
         self._queries = queries.load("inspections")
 
-    def record_many(self, inspections: Sequence[NewInspection]) -> None:
+    def record_many(self, inspections: Sequence[InspectionRecord]) -> None:
         """Record inspections in one statement: all of them or, on an error, none.
 
         Raises
@@ -101,7 +88,8 @@ class Inspections:
             "sha256s": [bytes.fromhex(i.sha256) for i in inspections],
             "verdicts": [i.verdict for i in inspections],
             "scores": [float(i.score) for i in inspections],
-            "thresholds": [float(i.threshold) for i in inspections],
+            "pass_below": [float(i.pass_below) for i in inspections],
+            "fail_above": [float(i.fail_above) for i in inspections],
             "p_values": [None if i.p_value is None else float(i.p_value) for i in inspections],
             "regions": [Jsonb(list(i.regions)) for i in inspections],
             "similar": [Jsonb(list(i.similar)) for i in inspections],
@@ -116,7 +104,7 @@ class Inspections:
             if recorded != len(inspections):
                 raise BankGoneError
 
-    def recent(self, category: str, limit: int = 100) -> list[Inspection]:
+    def recent(self, category: str, limit: int = 100) -> list[InspectionRecord]:
         """Return a category's last inspections, the newest first.
 
         Raises
@@ -129,4 +117,4 @@ class Inspections:
                 self._queries["recent"],
                 {"category_id": find_category(connection, category), "limit": limit},
             ).fetchall()
-        return [Inspection(*row) for row in rows]
+        return [InspectionRecord(*row) for row in rows]

@@ -148,8 +148,8 @@ create table inspection (
     sha256 bytea not null,
     verdict text not null check (verdict in ('pass', 'review', 'fail')),
     score double precision not null,
-    -- It passes up to one limit and fails above the other; between them a person decides. Null where
-    -- the two are one.
+    -- It passes up to pass_below and fails above fail_above; between them a person decides. Where
+    -- pass_below is null, the two were still one.
     fail_above double precision not null,
     p_value double precision,
     regions jsonb not null,

@@ -85,7 +85,7 @@ def test_a_saved_tensor_becomes_a_bank_that_judges(
 
     shown = patchbank("show", "brushed", "--json").document
     assert shown["provenance_known"] is False
-    assert shown["threshold"] is None
+    assert (shown["pass_below"], shown["fail_above"]) == (None, None)
     assert shown["covering_radius"] is None
     assert shown["extractor"]["resize_precision"] == "float32"
     assert "run: patchbank calibrate brushed" in patchbank("inspect", "brushed", surfaces.good).err

@@ -284,7 +284,7 @@ def test_an_evaluation_uses_what_the_training_images_say(
         ]
     eight, twelve = (one for one in results if isinstance(one, Evaluation))
     assert twelve.facts["bit_depth"] == 12
-    assert twelve.facts["threshold"] == pytest.approx(eight.facts["threshold"], rel=1e-4)
+    assert twelve.facts["fail_above"] == pytest.approx(eight.facts["fail_above"], rel=1e-4)
     for name in ("image_auroc", "pixel_auroc", "recall"):
         assert twelve.values[name] == pytest.approx(eight.values[name], abs=1e-3)
     assert any("taken for 12 bits" in one for one in twelve.remarks)

@@ -195,7 +195,7 @@ def test_a_bank_without_calibration_judges_nothing_until_it_has_one(
         with pytest.raises(ImageError, match=r"the bank has \d+ patches and none of this"):
             search(workspace, "brushed", name="#99999")
         shown = show_category(workspace, "brushed")
-        assert shown["threshold"] is None
+        assert (shown["pass_below"], shown["fail_above"]) == (None, None)
         assert "patchbank calibrate brushed" in shown["calibration"]
         assert shown["provenance_known"] is False
         report = calibrate(workspace, "brushed", good)

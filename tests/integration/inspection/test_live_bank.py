@@ -161,7 +161,7 @@ def test_a_calibration_is_a_change_too(
         workspace.database.banks.change("brushed", stored.key, BankChange(doubled), cause="test")
         after = live.inspect(good[0])
         assert after.score == before.score
-        assert after.threshold == 2 * before.threshold
+        assert after.thresholds.fail_above == 2 * before.thresholds.fail_above
         calibration = calibration_of(workspace.database.banks.active("brushed").content)
         assert calibration is not None
         assert after.p_value == calibration.p_value(after.score)

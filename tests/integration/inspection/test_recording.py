@@ -57,7 +57,7 @@ def test_a_command_keeps_no_record(
     assert len(_recorded(workspace)) == 1
     refused = patchbank("inspect", "brushed", image, "--on-database-loss", "shrug")
     assert refused.code == 2
-    assert "must be raise or judge" in refused.complaint
+    assert "is not one of 'raise', 'judge'" in refused.complaint
     refused = patchbank("inspect", "brushed", image, "--in-database", "--on-database-loss", "judge")
     assert "cannot judge without it" in refused.complaint
 

@@ -52,7 +52,7 @@ def test_a_defective_image_among_good_ones(patchbank: Run, mixed: Path, tmp_path
         assert "look at this image" not in again.err
         assert again.code == 0
     assert without.document["suspicious"] is None
-    assert without.document["threshold"] < outcome.document["threshold"]
+    assert without.document["fail_above"] < outcome.document["fail_above"]
 
     unknown = patchbank("fit", "brushed", mixed, "--exclude", "bda.png")
     assert unknown.code == 2
@@ -137,6 +137,6 @@ def test_a_defective_image_in_a_calibration(
     outcome = patchbank("calibrate", "brushed", held_out, "--force", "--json")
     (found,) = outcome.document["suspicious"]["images"]
     assert found["name"] == str(held_out / "bad.png")
-    assert outcome.document["suspicious"]["threshold_without"] == without.document["threshold"]
-    assert outcome.document["threshold"] > without.document["threshold"]
+    assert outcome.document["suspicious"]["threshold_without"] == without.document["fail_above"]
+    assert outcome.document["fail_above"] > without.document["fail_above"]
     assert "calibrate again with --exclude" in outcome.err

@@ -316,7 +316,7 @@ def test_a_file_of_the_first_format_gives_the_same_verdicts(
     for old, image in zip(before, images, strict=True):
         new = imported.inspect(image)
         assert (new.verdict, new.score, new.p_value) == (old.verdict, old.score, old.p_value)
-        assert (new.threshold, new.map_threshold) == (old.threshold, old.map_threshold)
+        assert (new.thresholds, new.map_threshold) == (old.thresholds, old.map_threshold)
         assert new.regions == old.regions
     # It is written in the present format, and still names no image of its calibration.
     imported.export(file, force=True)

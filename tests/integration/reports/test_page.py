@@ -19,6 +19,7 @@ from scipy.ndimage import gaussian_filter
 from patchbank.datasets.demo import demo_split
 from patchbank.datasets.samples import Sample
 from patchbank.errors import DiskFullError, MissingExtraError, ReportError
+from patchbank.memory.calibration import Thresholds
 from patchbank.metrics import PixelScores, image_metrics, rates_at
 from patchbank.reports.page import Case, EvaluationPage, PassEvidence, write_evaluation_page
 from patchbank.reports.pictures import SimilarImage, heatmap_picture
@@ -59,7 +60,7 @@ class Oddness:
             self.map(pixels),
             verdict=verdict,
             score=score,
-            threshold=self.threshold,
+            thresholds=Thresholds(self.threshold, self.threshold),
             map_threshold=self.threshold,
             name=name,
         )
@@ -94,6 +95,7 @@ def page() -> EvaluationPage:
         lead="What was learned from good cells, and how well it tells cracked ones.",
         images=image_metrics(labels, scores),
         rates=rates_at(labels, scores, odd.threshold),
+        thresholds=Thresholds(odd.threshold, odd.threshold),
         pixels=pixels.metrics(),
         good_scores=scores[~labels],
         anomalous_scores=scores[labels],
@@ -200,6 +202,7 @@ def test_a_test_without_anomalies_makes_a_page(tmp_path: Path) -> None:
         lead="",
         images=image_metrics([False] * 3, scores),
         rates=rates_at([False] * 3, scores, 2.5),
+        thresholds=Thresholds(2.5, 2.5),
         good_scores=scores,
         anomalous_scores=np.array([]),
     )
@@ -282,6 +285,7 @@ def test_scores_that_do_not_fit_the_figures_are_refused(page: EvaluationPage) ->
             lead="",
             images=page.images,
             rates=page.rates,
+            thresholds=page.thresholds,
             good_scores=page.good_scores[:-1],
             anomalous_scores=page.anomalous_scores,
         )

@@ -51,11 +51,12 @@ def test_banks_stored_as_copies_become_rows_with_the_same_verdicts(
                     after = inspector.inspect(image)
                     assert (after.verdict, after.score) == (before.verdict, before.score)
                     assert after.p_value == before.p_value
-                    assert after.threshold == before.threshold
+                    assert after.thresholds == before.thresholds
                     assert after.map_threshold == before.map_threshold
                     assert (after.regions, after.similar) == (before.regions, before.similar)
             earlier = workspace.database.inspections.recent(category)[-1]
-            assert (earlier.image_name, earlier.threshold) == ("earlier.png", 2.5)
+            assert earlier.image_name == "earlier.png"
+            assert (earlier.pass_below, earlier.fail_above) == (2.5, 2.5)
         scores = workspace.database.banks.active("calibrated").content.scores
         assert np.count_nonzero(scores.held_out) == 8
         # A calibration takes the place of the one before, of which no image is known.

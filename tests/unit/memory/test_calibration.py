@@ -7,7 +7,8 @@ from scipy.stats import beta
 from patchbank.errors import ParameterError
 from patchbank.memory.calibration import (
     Calibration,
-    Threshold,
+    ConformalThreshold,
+    Thresholds,
     conformal_threshold,
     images_needed,
     p_value,
@@ -113,7 +114,7 @@ def test_unfit_scores_are_refused(scores: list[float]) -> None:
 
 def test_a_threshold_checks_itself() -> None:
     with pytest.raises(ParameterError, match="rank of 1 to 9"):
-        Threshold(0.1, 9, 1.0, 0, 0.1)
+        ConformalThreshold(0.1, 9, 1.0, 0, 0.1)
 
 
 def test_calibration_survives_json() -> None:
@@ -143,3 +144,26 @@ def test_a_calibration_checks_itself() -> None:
         Calibration((1.0, 2.0), (1.0,), "max")
     with pytest.raises(ParameterError, match="calibration map_maxima"):
         Calibration((1.0, 2.0), (1.0, float("nan")), "max")
+
+
+@pytest.mark.parametrize(
+    ("score", "verdict"),
+    [(2.0, "pass"), (2.1, "pass"), (2.2, "review"), (2.5, "review"), (2.6, "fail")],
+)
+def test_between_two_thresholds_a_person_decides(score: float, verdict: str) -> None:
+    assert Thresholds(2.1, 2.5).verdict(score) == verdict
+
+
+def test_two_equal_thresholds_are_one() -> None:
+    calibration = Calibration((1.0, 2.0, 3.0), (1.0, 2.0, 3.0), "max")
+    thresholds = calibration.thresholds(0.25)
+    assert thresholds == Thresholds(3.0, 3.0)
+    assert [thresholds.verdict(score) for score in (3.0, 3.1)] == ["pass", "fail"]
+    assert thresholds.describe() == "threshold 3"
+    assert Thresholds(2.1, 2.5).describe(".2f") == "passes up to 2.10, fails above 2.50"
+
+
+@pytest.mark.parametrize("limits", [(2.5, 2.1), (float("nan"), 1.0), (1.0, float("nan"))])
+def test_an_image_cannot_both_pass_and_fail(limits: tuple[float, float]) -> None:
+    with pytest.raises(ValueError, match="expected pass_below <= fail_above"):
+        Thresholds(*limits)

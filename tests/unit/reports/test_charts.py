@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from patchbank.errors import MissingExtraError
+from patchbank.memory.calibration import Thresholds
 from patchbank.metrics import PixelScores, image_metrics
 from patchbank.reports import charts
 
@@ -35,7 +36,7 @@ def every_chart(theme: charts.Theme, file_format: charts.ChartFormat) -> list[by
     assert pro.aupro is not None
     options: dict[str, Any] = {"theme": theme, "file_format": file_format}
     return [
-        charts.score_histogram(GOOD, ANOMALOUS, 1.5, **options),
+        charts.score_histogram(GOOD, ANOMALOUS, Thresholds(1.5, 1.5), **options),
         charts.roc_chart(found.roc, found.image_auroc, operating_point=(0.01, 0.8), **options),
         charts.precision_recall_chart(
             found.precision_recall, found.average_precision, operating_point=(0.8, 0.9), **options
@@ -66,9 +67,9 @@ def test_png_decodes() -> None:
 
 
 def test_equal_data_gives_equal_files() -> None:
-    first, again = (charts.score_histogram(GOOD, ANOMALOUS, 1.5) for _ in range(2))
+    first, again = (charts.score_histogram(GOOD, ANOMALOUS, Thresholds(1.5, 1.5)) for _ in range(2))
     assert first == again
-    assert first != charts.score_histogram(GOOD, ANOMALOUS, 1.6)
+    assert first != charts.score_histogram(GOOD, ANOMALOUS, Thresholds(1.5, 1.6))
 
 
 @pytest.mark.parametrize(
@@ -76,14 +77,16 @@ def test_equal_data_gives_equal_files() -> None:
     [([], [1.0, 2.0], 1.5), ([1.0], [], 1.5), ([2.0, 2.0], [2.0], 2.0), ([0.0], [1e30], 1.0)],
 )
 def test_odd_scores_are_drawn(good: list[float], anomalous: list[float], threshold: float) -> None:
-    ElementTree.fromstring(charts.score_histogram(good, anomalous, threshold))
+    ElementTree.fromstring(
+        charts.score_histogram(good, anomalous, Thresholds(threshold, threshold))
+    )
 
 
 def test_nothing_global_is_left_behind() -> None:
     import matplotlib as mpl
 
     before = mpl.rcParams.copy()
-    charts.score_histogram(GOOD, ANOMALOUS, 1.5)
+    charts.score_histogram(GOOD, ANOMALOUS, Thresholds(1.5, 1.5))
     assert mpl.rcParams.copy() == before
     assert "matplotlib.pyplot" not in sys.modules
 
@@ -93,4 +96,4 @@ def test_without_matplotlib_the_command_to_install_it_is_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(MissingExtraError, match=r"patchbank\[report\]"):
-        charts.score_histogram(GOOD, ANOMALOUS, 1.5)
+        charts.score_histogram(GOOD, ANOMALOUS, Thresholds(1.5, 1.5))

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from patchbank.datasets.demo import demo_split
+from patchbank.memory.calibration import Thresholds
 from patchbank.memory.scoring import Region
 from patchbank.reports.colours import VERDICT_COLOURS, ColourScale, colour_table
 from patchbank.reports.pictures import SimilarImage, heatmap_picture, similar_strip
@@ -37,7 +38,7 @@ def draw(pixels: Pixels, anomaly_map: npt.NDArray[np.float32], **changes: Any) -
     values: dict[str, Any] = {
         "verdict": "fail",
         "score": 3.2,
-        "threshold": 1.0,
+        "thresholds": Thresholds(1.0, 1.0),
         "map_threshold": 1.0,
         **changes,
     }

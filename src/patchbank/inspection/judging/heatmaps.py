@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from patchbank.errors import DiskFullError, ReportError
-from patchbank.inspection.verdicts import Inspection
+from patchbank.inspection.verdicts import Judgement
 from patchbank.vision.own_pictures import own_mark
 
 # Bytes; file systems allow 255 for a name.
@@ -39,15 +39,15 @@ def check_folder(folder: Path) -> None:
         )
 
 
-def write_heatmap(path: Path, pixels: NDArray[np.uint8], inspection: Inspection) -> None:
-    """Write the heatmap picture of an inspection; whole or not at all.
+def write_heatmap(path: Path, pixels: NDArray[np.uint8], judgement: Judgement, name: str) -> None:
+    """Write the heatmap picture of an image that was judged; whole or not at all.
 
     Raises
     ------
     DiskFullError, ReportError
         If it cannot be written.
     """
-    picture = heatmap_of(pixels, inspection)
+    picture = heatmap_of(pixels, judgement, name)
     # Its own name: others may be writing the picture of the same image.
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     try:
@@ -65,18 +65,18 @@ def write_heatmap(path: Path, pixels: NDArray[np.uint8], inspection: Inspection)
         ) from error
 
 
-def heatmap_of(pixels: NDArray[np.uint8], inspection: Inspection) -> Image.Image:
-    """Return the picture of an inspection: the image beside its anomaly map."""
+def heatmap_of(pixels: NDArray[np.uint8], judgement: Judgement, name: str) -> Image.Image:
+    """Return the picture of a judgement: the image, by its name, beside its anomaly map."""
     from patchbank.reports.pictures import heatmap_picture
 
     return heatmap_picture(
         pixels,
-        inspection.full_map(),
-        verdict=inspection.verdict,
-        score=inspection.score,
-        threshold=inspection.threshold,
-        map_threshold=inspection.map_threshold,
-        regions=inspection.regions,
-        p_value=inspection.p_value,
-        name=inspection.image,
+        judgement.full_map(),
+        verdict=judgement.verdict,
+        score=judgement.score,
+        thresholds=judgement.thresholds,
+        map_threshold=judgement.map_threshold,
+        regions=judgement.regions,
+        p_value=judgement.p_value,
+        name=name,
     )

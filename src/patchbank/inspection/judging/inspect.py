@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -14,14 +14,18 @@ from patchbank.datasets.collect import collect
 from patchbank.errors import BankGoneError, ImageError, ParameterError
 from patchbank.inspection.judging.heatmaps import heatmap_path, write_heatmap
 from patchbank.inspection.judging.live_bank import LiveBank, ReadyBank
-from patchbank.inspection.judging.recording import LOSSES, Absence, check_on_database_loss
+from patchbank.inspection.judging.recording import (
+    LOSSES,
+    Absence,
+    check_on_database_loss,
+    record_of,
+)
 from patchbank.inspection.sources import checked_name, checked_names, source_name
 from patchbank.inspection.timing import Stopwatch
-from patchbank.inspection.verdicts import Inspection, Refused, region_to_json
+from patchbank.inspection.verdicts import Inspection, Refused
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.threads import in_this_thread
 from patchbank.progress import Progress, silent
-from patchbank.store.inspections import NewInspection
 from patchbank.vision.extractor import Extraction, Refusal
 from patchbank.vision.images import ImageSource
 
@@ -218,7 +222,7 @@ class Inspector:
         heatmaps: Path | None,
         name: str,
         extraction: Extraction | Refusal,
-    ) -> _Judged | Refused:
+    ) -> Inspection | Refused:
         """Judge one image of many, in the calling thread alone."""
         if isinstance(extraction, Refusal):
             return Refused(name, str(extraction.error))
@@ -227,13 +231,13 @@ class Inspector:
 
     def _recorded(
         self,
-        results: Sequence[_Judged | Refused],
+        results: Sequence[Inspection | Refused],
         retry: Sequence[tuple[ImageSource, str]],
         top: int,
         heatmaps: Path | None,
     ) -> Iterator[Inspection | Refused]:
         """Record results, then give them back; `retry` are their sources and names."""
-        judged = [one for one in results if isinstance(one, _Judged)]
+        judged = [one for one in results if isinstance(one, Inspection)]
         watch = Stopwatch()
         try:
             with watch.stage("record"):
@@ -259,7 +263,7 @@ class Inspector:
         name: str,
         extraction: Extraction,
         watch: Stopwatch,
-    ) -> _Judged:
+    ) -> Inspection:
         image = extraction.image
         for stage, milliseconds in extraction.timings_ms.items():
             watch.add(stage, milliseconds / 1e3)
@@ -267,26 +271,26 @@ class Inspector:
         with watch.stage("similar"):
             similar = bank.similar(extraction, top)
         path = None if heatmaps is None else heatmap_path(heatmaps, name, image.sha256)
-        unrecorded = bank.judge.inspection(
-            judgement,
-            name=name,
+        if path is not None:
+            with watch.stage("heatmap"):
+                write_heatmap(path, image.pixels, judgement, name)
+        return Inspection(
+            **vars(judgement),
+            image=name,
+            sha256=image.sha256,
             category=self.category,
-            image=image,
+            category_id=bank.stored.key.category_id,
             bank_version=bank.stored.version,
             similar=similar,
             heatmap=path,
+            timings_ms={stage: 1e3 * seconds for stage, seconds in watch.seconds.items()},
         ).explained()
-        if path is not None:
-            with watch.stage("heatmap"):
-                write_heatmap(path, image.pixels, unrecorded)
-        stages = {stage: 1e3 * seconds for stage, seconds in watch.seconds.items()}
-        return _Judged(unrecorded, bank.stored.key.category_id, image.sha256, stages)
 
-    def _record(self, judged: Sequence[_Judged]) -> str | None:
+    def _record(self, judged: Sequence[Inspection]) -> str | None:
         """Record what is to be; return why the database is away, where it is."""
         if not self._wanted:
             return None if self._absence is None else self._absence.reason
-        records = [one.record() for one in judged]
+        records = [record_of(inspection) for inspection in judged]
         if self._absence is None:
             self.workspace.database.inspections.record_many(records)
             return None
@@ -302,50 +306,22 @@ class Inspector:
         return None
 
     def _answer(
-        self, judged: _Judged, timings_ms: dict[str, float], missed: str | None
+        self, judged: Inspection, timings_ms: dict[str, float], missed: str | None
     ) -> Inspection:
         """Return an inspection with its final timings, and whether it was recorded."""
-        result = judged.unrecorded
         _log.debug(
             "category %r: %s is %s, score %.4f, %.0f ms",
-            self.category, result.image, result.verdict, result.score, timings_ms["total"],
+            self.category, judged.image, judged.verdict, judged.score, timings_ms["total"],
         )  # fmt: skip
-        remarks = result.remarks
+        remarks = judged.remarks
         if missed is not None:
             lacking = "not recorded" if self._wanted else "a newer bank cannot be seen"
             remarks = (*remarks, f"{lacking}: {missed}")
         return replace(
-            result,
+            judged,
             timings_ms=timings_ms,
             recorded=self._wanted and missed is None,
             remarks=remarks,
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class _Judged:
-    """An inspection that is not in the database yet."""
-
-    unrecorded: Inspection
-    category_id: int
-    sha256: str
-    timings_ms: dict[str, float]
-
-    def record(self) -> NewInspection:
-        """Return what the database keeps."""
-        inspection = self.unrecorded
-        return NewInspection(
-            category_id=self.category_id,
-            bank_version=inspection.bank_version,
-            image_name=inspection.image,
-            sha256=self.sha256,
-            verdict=inspection.verdict,
-            score=inspection.score,
-            threshold=inspection.threshold,
-            p_value=inspection.p_value,
-            regions=[region_to_json(region) for region in inspection.regions],
-            similar=[one.to_json() for one in inspection.similar],
-            timings_ms=self.timings_ms,
         )
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +10,8 @@ from numpy.typing import NDArray
 from patchbank.errors import ParameterError
 from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.timing import Stopwatch
-from patchbank.inspection.verdicts import Inspection, Similar, Verdict
-from patchbank.memory.calibration import Calibration
+from patchbank.inspection.verdicts import Judgement
+from patchbank.memory.calibration import Calibration, Thresholds
 from patchbank.memory.neighbours import NeighbourIndex, NeighbourSource
 from patchbank.memory.scoring import (
     Region,
@@ -23,25 +21,12 @@ from patchbank.memory.scoring import (
     reweighted_score,
 )
 from patchbank.store.bank_content import BankContent
-from patchbank.vision.images import DecodedImage
 
 # A region smaller than this share of the image, in per cent, is a corner of the smoothing.
 _LEAST_REGION_PERCENT = 0.02
-# Where an image fails but its smoothed map stays below the map's own threshold, the place that made
-# it fail is still shown: what reaches this share of the map's peak.
+# Where an image does not pass but its smoothed map stays below the map's own threshold, the place
+# that made it so is still shown: what reaches this share of the map's peak.
 _SHARE_OF_PEAK = 0.9
-
-
-@dataclass(frozen=True, eq=False)
-class Judgement:
-    """What the bank alone says of an image; the fields are those of `Inspection`."""
-
-    verdict: Verdict
-    score: float
-    p_value: float
-    anomaly_map: NDArray[np.float32]
-    inspected_box: tuple[int, int, int, int]
-    regions: tuple[Region, ...]
 
 
 class Judge:
@@ -55,11 +40,13 @@ class Judge:
         What it was made with.
     calibration
         What its reference images score.
+    thresholds
+        Of the image score; by default those that follow from the calibration.
 
     Attributes
     ----------
-    threshold
-        Of the image score: an image fails above it.
+    thresholds
+        Of the image score.
     map_threshold
         Of the anomaly map: a pixel belongs to a region above it.
     """
@@ -69,11 +56,12 @@ class Judge:
         bank: NDArray[np.float32] | NeighbourSource,
         settings: FitSettings,
         calibration: Calibration,
+        thresholds: Thresholds | None = None,
     ) -> None:
         self.settings = settings
         self.calibration = calibration
-        self.threshold = calibration.threshold(settings.false_alarm_rate)
-        self.map_threshold = calibration.map_threshold(settings.false_alarm_rate)
+        self.thresholds = thresholds or calibration.thresholds(settings.false_alarm_rate)
+        self.map_threshold = calibration.map_threshold(settings.false_alarm_rate).value
         self._index: NeighbourSource = (
             NeighbourIndex(bank) if isinstance(bank, np.ndarray) else bank
         )
@@ -116,64 +104,37 @@ class Judge:
             preprocessing = self.settings.extractor.preprocessing
             box = whole_pixels(preprocessing.inspected_box(width, height), width, height)
             anomaly = anomaly_map(distances, preprocessing.side, self.settings.smoothing_sigma)
-            verdict: Verdict = "fail" if score > self.threshold.value else "pass"
-            regions = self._regions(anomaly, verdict, box, width, height)
+            passes = self.thresholds.verdict(score) == "pass"
+            regions = self._regions(anomaly, passes, box, width, height)
         return Judgement(
-            verdict=verdict,
             score=score,
+            thresholds=self.thresholds,
             p_value=self.calibration.p_value(score),
             anomaly_map=anomaly,
+            map_threshold=self.map_threshold,
             inspected_box=box,
+            width=width,
+            height=height,
             regions=regions,
-        )
-
-    def inspection(
-        self,
-        judgement: Judgement,
-        *,
-        name: str,
-        category: str,
-        image: DecodedImage,
-        bank_version: int,
-        similar: tuple[Similar, ...] = (),
-        heatmap: Path | None = None,
-    ) -> Inspection:
-        """Return what is told of an image that was judged; the parameters are its fields."""
-        return Inspection(
-            image=name,
-            category=category,
-            verdict=judgement.verdict,
-            score=judgement.score,
-            threshold=self.threshold.value,
-            p_value=judgement.p_value,
-            regions=judgement.regions,
-            similar=similar,
-            bank_version=bank_version,
-            width=image.width,
-            height=image.height,
-            anomaly_map=judgement.anomaly_map,
-            inspected_box=judgement.inspected_box,
-            map_threshold=self.map_threshold.value,
-            heatmap=heatmap,
         )
 
     def _regions(
         self,
         anomaly: NDArray[np.float32],
-        verdict: Verdict,
+        passes: bool,
         box: tuple[int, int, int, int],
         width: int,
         height: int,
     ) -> tuple[Region, ...]:
         regions = find_regions(
             anomaly,
-            self.map_threshold.value,
+            self.map_threshold,
             box=box,
             width=width,
             height=height,
             minimum_area_percent=_LEAST_REGION_PERCENT,
         )
-        if verdict == "fail" and not regions:
+        if not passes and not regions:
             level = _SHARE_OF_PEAK * float(anomaly.max())
             regions = find_regions(anomaly, level, box=box, width=width, height=height)[:1]
         return tuple(regions)

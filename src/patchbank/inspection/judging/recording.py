@@ -14,6 +14,8 @@ from patchbank.errors import (
     ParameterError,
     PatchbankError,
 )
+from patchbank.inspection.verdicts import Inspection, region_to_json
+from patchbank.store.inspections import InspectionRecord
 
 _log = logging.getLogger(__name__)
 
@@ -78,3 +80,21 @@ def check_on_database_loss(value: str, *, in_database: bool) -> None:
         raise ParameterError(
             "a bank that stays in the database cannot judge without it; leave in_database out"
         )
+
+
+def record_of(inspection: Inspection) -> InspectionRecord:
+    """Return what the database keeps of an inspection."""
+    return InspectionRecord(
+        category_id=inspection.category_id,
+        bank_version=inspection.bank_version,
+        image_name=inspection.image,
+        sha256=inspection.sha256,
+        verdict=inspection.verdict,
+        score=inspection.score,
+        pass_below=inspection.thresholds.pass_below,
+        fail_above=inspection.thresholds.fail_above,
+        p_value=inspection.p_value,
+        regions=[region_to_json(region) for region in inspection.regions],
+        similar=[similar.to_json() for similar in inspection.similar],
+        timings_ms=inspection.timings_ms,
+    )

@@ -32,11 +32,13 @@ def show_category(workspace: Workspace, category: str) -> dict[str, Any]:
     document = _brief(found)
     if found.bank_version is not None:
         bank = workspace.database.banks.active(category).content
-        value, text = None, str(not_calibrated(category))
+        limits: dict[str, float | None] = {"pass_below": None, "fail_above": None}
+        text = str(not_calibrated(category))
         calibration = calibration_of(bank)
         if calibration is not None:
-            threshold = calibration.threshold(bank.settings["false_alarm_rate"])
-            value, text = threshold.value, threshold.describe()
+            rate = bank.settings["false_alarm_rate"]
+            limits |= calibration.thresholds(rate).to_json()
+            text = calibration.threshold(rate).describe()
         radius = bank.covering_radius
         document |= {
             "extractor": bank.extractor,
@@ -44,7 +46,7 @@ def show_category(workspace: Workspace, category: str) -> dict[str, Any]:
             "covering_radius": None if math.isnan(radius) else radius,
             # Whether the bank knows which image and position each of its patches came from.
             "provenance_known": bool((bank.patch_image >= 0).all()),
-            "threshold": value,
+            **limits,
             "calibration": text,
         }
     document["history"] = [

@@ -35,7 +35,7 @@ from patchbank.inspection.sources import checked_names, without
 from patchbank.inspection.timing import Stopwatch
 from patchbank.inspection.verdicts import Refused
 from patchbank.inspection.workspace import Workspace
-from patchbank.memory.calibration import Threshold
+from patchbank.memory.calibration import ConformalThreshold, Thresholds
 from patchbank.memory.neighbours import NeighbourIndex
 from patchbank.progress import Progress, silent
 from patchbank.store.bank_content import BankContent
@@ -63,7 +63,8 @@ class CalibrationReport:
     bank_version: int
     images: int
     refused: tuple[Refused, ...]
-    threshold: Threshold
+    threshold: ConformalThreshold
+    thresholds: Thresholds
     provenance_known: bool
     seconds: float
     suspicious: Suspicious | None
@@ -81,20 +82,13 @@ class CalibrationReport:
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object the command prints."""
-        threshold = self.threshold
         return {
             "category": self.category,
             "bank_version": self.bank_version,
             "images": self.images,
             "refused": [one.to_json() for one in self.refused],
-            "threshold": threshold.value,
-            "calibration": {
-                "images": threshold.sample_size,
-                "requested_false_alarm_rate": threshold.requested_rate,
-                "guaranteed_false_alarm_rate": threshold.guaranteed_rate,
-                "sufficient": threshold.sufficient,
-                "text": threshold.describe(),
-            },
+            **self.thresholds.to_json(),
+            "calibration": self.threshold.to_json(),
             "provenance_known": self.provenance_known,
             "warning": self.warning,
             "suspicious": None if self.suspicious is None else self.suspicious.to_json(),
@@ -256,6 +250,7 @@ def calibrate(
         images=len(references),
         refused=refused,
         threshold=threshold,
+        thresholds=calibration.thresholds(settings.false_alarm_rate),
         provenance_known=bool((before.patch_image >= 0).all()),
         seconds=watch.total(),
         suspicious=suspicious,

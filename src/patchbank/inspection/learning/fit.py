@@ -48,7 +48,6 @@ class FitReport:
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object the command prints."""
         bank = self.bank
-        threshold = bank.threshold
         rows, columns = bank.grid
         return {
             "category": self.category,
@@ -66,14 +65,8 @@ class FitReport:
             "streaming": None if bank.streaming is None else bank.streaming.to_json(),
             "extractor": bank.settings.extractor.to_json(),
             "settings": bank.settings.to_json(),
-            "threshold": threshold.value,
-            "calibration": {
-                "images": threshold.sample_size,
-                "requested_false_alarm_rate": threshold.requested_rate,
-                "guaranteed_false_alarm_rate": threshold.guaranteed_rate,
-                "sufficient": threshold.sufficient,
-                "text": threshold.describe(),
-            },
+            **bank.thresholds.to_json(),
+            "calibration": bank.threshold.to_json(),
             "timings_s": {name: round(value, 3) for name, value in self.timings_s.items()},
         }
 
@@ -186,7 +179,7 @@ def fit(
     pictures = (
         ()
         if report is None
-        else write_suspicious(workspace, category, bank, sources, names or checked, report)
+        else write_suspicious(workspace, bank, sources, names or checked, report)
     )
     apart = [] if bank.suspicious is None else [bank.suspicious.describe(_REMEDY)]
     if strict and apart:

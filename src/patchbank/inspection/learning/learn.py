@@ -27,7 +27,7 @@ from patchbank.inspection.sources import checked_names
 from patchbank.inspection.timing import Stopwatch
 from patchbank.inspection.verdicts import Refused
 from patchbank.inspection.workspace import Workspace
-from patchbank.memory.calibration import Calibration, Threshold
+from patchbank.memory.calibration import Calibration, ConformalThreshold, Thresholds
 from patchbank.memory.coreset import Coreset, coreset_size, greedy_k_center
 from patchbank.memory.leave_one_out import leave_one_out_distances
 from patchbank.memory.neighbours import NeighbourIndex
@@ -104,9 +104,14 @@ class LearnedBank:
         return found
 
     @property
-    def threshold(self) -> Threshold:
+    def threshold(self) -> ConformalThreshold:
         """The score above which an image fails, and what that promises."""
         return self.calibration.threshold(self.settings.false_alarm_rate)
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """Where an image passes and where it fails."""
+        return self.calibration.thresholds(self.settings.false_alarm_rate)
 
     @cached_property
     def suspicious(self) -> Suspicious | None:

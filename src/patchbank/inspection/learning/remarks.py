@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from patchbank.inspection.learning.demands import refused_remark
 from patchbank.inspection.learning.reduction import reduction_remarks
-from patchbank.memory.calibration import Calibration, Threshold, images_needed
+from patchbank.memory.calibration import Calibration, ConformalThreshold, images_needed
 from patchbank.memory.similarity import near_copies
 from patchbank.printable import counted
 
@@ -39,7 +39,7 @@ def remarks_of(bank: LearnedBank) -> tuple[str, ...]:
     )
 
 
-def too_few_images(threshold: Threshold) -> list[str]:
+def too_few_images(threshold: ConformalThreshold) -> list[str]:
     """Return a remark where a threshold cannot keep the rate asked for."""
     if threshold.sufficient:
         return []
@@ -64,7 +64,7 @@ def near_copies_remark(embeddings: npt.NDArray[np.float32]) -> list[str]:
     ]
 
 
-def fewer_images(before: int, threshold: Threshold) -> list[str]:
+def fewer_images(before: int, threshold: ConformalThreshold) -> list[str]:
     """Return a remark where a fit replaces a bank that many more images, `before`, calibrated."""
     if threshold.sample_size >= _NOTABLY_FEWER * before:
         return []
@@ -74,7 +74,7 @@ def fewer_images(before: int, threshold: Threshold) -> list[str]:
     ]
 
 
-def moved_threshold(before: Calibration | None, threshold: Threshold) -> list[str]:
+def moved_threshold(before: Calibration | None, threshold: ConformalThreshold) -> list[str]:
     """Return a remark where a calibration moves the threshold far from that of `before`."""
     if before is None:
         return []

@@ -21,7 +21,6 @@ _RANKED = re.compile(r"\d\d+-.*-[0-9a-f]{8}\.png", re.DOTALL)
 
 def write_suspicious(
     workspace: Workspace,
-    category: str,
     bank: LearnedBank,
     sources: Sequence[ImageSource],
     names: Sequence[str],
@@ -56,10 +55,7 @@ def write_suspicious(
         judgement = judge(found.patches, image.width, image.height)
         plain = heatmap_path(folder, name, image.sha256)
         path = plain.with_name(f"{rank:02}-{plain.name}")
-        inspection = judge.inspection(
-            judgement, name=name, category=category, image=image, bank_version=0
-        )
-        write_heatmap(path, image.pixels, inspection)
+        write_heatmap(path, image.pixels, judgement, name)
         paths.append(path)
     return tuple(paths)
 

@@ -211,6 +211,7 @@ def _write_pictures(folder: Path, found: CategoryEvaluation) -> dict[str, Any]:
         folder,
         found.image,
         found.rates,
+        found.bank.thresholds,
         found.pixels,
         found.scores("good"),
         found.scores("anomalous"),

@@ -17,6 +17,7 @@ from patchbank.inspection.measuring.evaluate import CategoryEvaluation
 from patchbank.inspection.measuring.figures import FIGURES, Evaluation, Failed, average
 from patchbank.inspection.measuring.kept_results import versions
 from patchbank.inspection.settings import FitSettings
+from patchbank.memory.calibration import Thresholds
 from patchbank.printable import counted
 from patchbank.reports.benchmark import (
     BenchmarkPage,
@@ -204,6 +205,7 @@ class BenchmarkReport:
 
     def _section(self, one: CategoryResult) -> CategorySection:
         facts = one.evaluation.facts
+        limits = Thresholds(facts["pass_below"], facts["fail_above"])
         shown = [
             (
                 "Images",
@@ -211,7 +213,7 @@ class BenchmarkReport:
                 f"{facts['test_anomalous']} anomalous",
             ),
             ("Memory bank", f"{facts['bank_size']:,} patches"),
-            ("Threshold", f"{facts['threshold']:.4g}, from the train images alone"),
+            ("Judged by", f"{limits.describe()}, from the train images alone"),
             ("False alarms", _share(one.evaluation, "false_alarm_rate", "false_alarm_interval")),
             ("Recall", _share(one.evaluation, "recall", "recall_interval")),
         ]

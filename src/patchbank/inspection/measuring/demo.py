@@ -15,11 +15,11 @@ from patchbank.inspection.measuring.evaluate import CategoryEvaluation, Judged, 
 from patchbank.inspection.measuring.extremes import JudgedCase
 from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.timing import Stopwatch
-from patchbank.inspection.verdicts import Inspection, Verdict
+from patchbank.inspection.verdicts import Inspection
 from patchbank.inspection.workspace import Workspace
-from patchbank.memory.scoring import place
+from patchbank.memory.calibration import Verdict
 from patchbank.progress import Progress, silent
-from patchbank.reports.pictures import SimilarImage, heatmap_picture
+from patchbank.reports.pictures import SimilarImage
 from patchbank.reports.writing import check_report_packages, make_writable
 from patchbank.vision.images import decode
 
@@ -115,7 +115,7 @@ def _page(
     extremes = evaluation.extremes
 
     def chosen(cases: Sequence[JudgedCase], verdict: Verdict) -> list[Case]:
-        return [_case(evaluation, one) for one in cases if one.judgement.verdict == verdict]
+        return [_case(one) for one in cases if one.judgement.verdict == verdict]
 
     images = workspace.database.images
     similar = [
@@ -136,6 +136,7 @@ def _page(
         ),
         images=evaluation.image,
         rates=evaluation.rates,
+        thresholds=bank.thresholds,
         good_scores=evaluation.scores("good"),
         anomalous_scores=evaluation.scores("anomalous"),
         requested_false_alarm_rate=bank.settings.false_alarm_rate,
@@ -148,7 +149,7 @@ def _page(
                 kind="good",
                 verdict=passed.verdict,
                 score=passed.score,
-                picture=heatmap_of(decode(passed_path).pixels, passed),
+                picture=heatmap_of(decode(passed_path).pixels, passed, passed.image),
                 p_value=passed.p_value,
             ),
             [
@@ -179,29 +180,15 @@ def _page(
     )
 
 
-def _case(evaluation: CategoryEvaluation, judged: JudgedCase) -> Case:
+def _case(judged: JudgedCase) -> Case:
     from patchbank.reports.page import Case
 
-    sample, judgement, bank = judged.sample, judged.judgement, evaluation.bank
-    pixels = decode(sample.path).pixels
-    height, width = pixels.shape[:2]
-    rate = bank.settings.false_alarm_rate
-    picture = heatmap_picture(
-        pixels,
-        place(judgement.anomaly_map, judgement.inspected_box, width, height),
-        verdict=judgement.verdict,
-        score=judgement.score,
-        threshold=bank.threshold.value,
-        map_threshold=bank.calibration.map_threshold(rate).value,
-        regions=judgement.regions,
-        p_value=judgement.p_value,
-        name=sample.name,
-    )
+    sample, judgement = judged.sample, judged.judgement
     return Case(
         name=sample.name,
         kind=sample.kind,
         verdict=judgement.verdict,
         score=judgement.score,
-        picture=picture,
+        picture=heatmap_of(decode(sample.path).pixels, judgement, sample.name),
         p_value=judgement.p_value,
     )

@@ -28,9 +28,9 @@ from patchbank.inspection.learning.repeats import Repeats
 from patchbank.inspection.measuring.extremes import Extremes
 from patchbank.inspection.measuring.figures import Evaluation, Failed, average
 from patchbank.inspection.settings import FitSettings
-from patchbank.inspection.verdicts import Refused, Verdict
+from patchbank.inspection.verdicts import Refused
 from patchbank.inspection.workspace import Workspace
-from patchbank.memory.scoring import place
+from patchbank.memory.calibration import Verdict
 from patchbank.metrics import (
     NO_IMAGE_METRICS,
     ImageMetrics,
@@ -136,7 +136,7 @@ class CategoryEvaluation:
             },
             facts={
                 "aupro_limit": None if self.pixels is None else self.pixels.fpr_limit,
-                "threshold": self.rates.threshold,
+                **self.bank.thresholds.to_json(),
                 "requested_false_alarm_rate": self.bank.settings.false_alarm_rate,
                 "false_alarm_interval": _interval(false_alarms),
                 "recall_interval": _interval(recall),
@@ -338,7 +338,7 @@ def evaluate_category(
         counts = pixels is not None and (sample.label == "good" or sample.mask is not None)
         if not counts and not (unlabelled and write_map):
             continue
-        full = place(judgement.anomaly_map, judgement.inspected_box, width, height)
+        full = judgement.full_map()
         if unlabelled and write_map:
             write_map(sample, full)
         if pixels is not None and counts:
@@ -367,7 +367,7 @@ def evaluate_category(
     labelled = [one for one in judged if one.sample.label != "unknown"]
     anomalous = np.array([one.sample.label == "anomalous" for one in labelled])
     scores = np.array([one.score for one in labelled])
-    threshold = judge.threshold.value
+    threshold = judge.thresholds.fail_above
     return CategoryEvaluation(
         samples=samples,
         bank=bank,

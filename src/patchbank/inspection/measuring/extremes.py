@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from patchbank.datasets.samples import Sample
-from patchbank.inspection.judging.judge import Judgement
+from patchbank.inspection.verdicts import Judgement
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,7 +28,7 @@ from patchbank.reports.writing import (
 )
 
 # Raised when what is kept changes its form.
-_FORMAT = 3
+_FORMAT = 4
 _RESULT = "result.json"
 _CATEGORIES = "categories"
 _MAPS = "maps"

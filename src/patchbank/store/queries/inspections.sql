@@ -6,15 +6,17 @@ Inspections: what was judged, by which bank.
 -- statement is a transaction of its own.
 with known as materialized (
     select bank.category_id, bank.version, row.image_name, row.sha256, row.verdict, row.score,
-        row.threshold, row.p_value, row.regions, row.similar_images, row.timings_ms, row.position
+        row.pass_below, row.fail_above, row.p_value, row.regions, row.similar_images,
+        row.timings_ms, row.position
     from unnest(
         %(category_ids)s::bigint[], %(versions)s::integer[], %(image_names)s::text[],
         %(sha256s)s::bytea[], %(verdicts)s::text[], %(scores)s::double precision[],
-        %(thresholds)s::double precision[], %(p_values)s::double precision[],
-        %(regions)s::jsonb[], %(similar)s::jsonb[], %(timings)s::jsonb[]
+        %(pass_below)s::double precision[], %(fail_above)s::double precision[],
+        %(p_values)s::double precision[], %(regions)s::jsonb[], %(similar)s::jsonb[],
+        %(timings)s::jsonb[]
     ) with ordinality as row (
-        category_id, version, image_name, sha256, verdict, score, threshold, p_value, regions,
-        similar_images, timings_ms, position
+        category_id, version, image_name, sha256, verdict, score, pass_below, fail_above, p_value,
+        regions, similar_images, timings_ms, position
     )
     join patchbank.bank using (category_id, version)
 )
@@ -23,16 +25,17 @@ insert into patchbank.inspection (
     regions, similar_images, timings_ms
 )
 select
-    category_id, version, image_name, sha256, verdict, score, threshold, threshold, p_value, regions,
-    similar_images, timings_ms
+    category_id, version, image_name, sha256, verdict, score, pass_below, fail_above, p_value,
+    regions, similar_images, timings_ms
 from known
 where (select count(*) from known) = cardinality(%(category_ids)s::bigint[])
 order by position
 
 -- recent --
 select
-    inspection_id, version, image_name, encode(sha256, 'hex'), verdict, score, fail_above, p_value,
-    regions, similar_images, timings_ms, inspected_at
+    category_id, version, image_name, encode(sha256, 'hex'), verdict, score,
+    coalesce(pass_below, fail_above), fail_above, p_value, regions, similar_images, timings_ms,
+    inspection_id, inspected_at
 from inspection
 where category_id = %(category_id)s
 order by inspected_at desc, inspection_id desc
