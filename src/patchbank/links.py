@@ -6,11 +6,9 @@ account that lead to that account's own folders: no link gives anybody more than
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pwd
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 
 from patchbank.errors import UnsafePathError
@@ -110,25 +108,6 @@ def open_folder(path: Path, *, make: bool = False) -> int:
             os.close(descriptor)
         descriptor = inner
     return descriptor
-
-
-@contextlib.contextmanager
-def opened_folder(path: Path, *, make: bool = False) -> Iterator[Path]:
-    """Lend a path to a folder; for root it stays that folder's, whatever becomes of its name.
-
-    Raises
-    ------
-    UnsafePathError
-        Where a link that is not to be trusted is on the way.
-    OSError
-        When there is no such folder, or it cannot be opened or made.
-    """
-    resolved = resolve_trusted(path)
-    descriptor = open_folder(resolved, make=make)
-    try:
-        yield path_of(descriptor, resolved)
-    finally:
-        os.close(descriptor)
 
 
 def path_of(descriptor: int, path: Path) -> Path:

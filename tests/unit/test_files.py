@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Callable
@@ -13,8 +14,16 @@ from patchbank.contrib.anomalib import import_anomalib_file
 from patchbank.datasets.demo import export_demo
 from patchbank.datasets.layouts import manifest, visa
 from patchbank.datasets.marker import is_synthetic
-from patchbank.errors import DatasetError, PatchbankError
-from patchbank.files import UnfitFileError, open_regular, read_regular
+from patchbank.errors import DatasetError, DiskFullError, PatchbankError, ReportError
+from patchbank.files import (
+    UnfitFileError,
+    new_file,
+    new_folder,
+    open_regular,
+    read_regular,
+    remove_drafts,
+    writing,
+)
 from patchbank.inspection.keeping.backbones import add_network, add_weights
 from patchbank.inspection.keeping.transfer import import_bank_file
 from patchbank.inspection.measuring.kept_results import KeptResults
@@ -173,3 +182,51 @@ def test_the_limit_of_banks_is_a_setting(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_a_pipe_among_images_is_not_waited_for(tmp_path: Path) -> None:
     assert not is_synthetic(tmp_path, [pipe(tmp_path)])
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    target = tmp_path / "result.json"
+    for durable in (True, False):
+        with new_file(target, durable=durable) as draft:
+            draft.write_text(f"{durable}")
+        assert target.read_text() == f"{durable}"
+    with pytest.raises(FileNotFoundError), new_file(target) as draft:
+        draft.unlink()
+    assert target.read_text() == "False"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_folder_takes_the_place_of_another_whole_or_not_at_all(tmp_path: Path) -> None:
+    target = tmp_path / "set"
+    target.mkdir()
+    for content, replace in (("first", False), ("second", True)):
+        with new_folder(target, replace=replace) as draft:
+            (draft / content).touch()
+        assert [path.name for path in target.iterdir()] == [content]
+    with pytest.raises(OSError, match="not empty"), new_folder(target) as draft:
+        (draft / "third").touch()
+    with pytest.raises(KeyboardInterrupt), new_folder(target, replace=True):
+        raise KeyboardInterrupt
+    assert [path.name for path in target.iterdir()] == ["second"]
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_only_drafts_are_removed(tmp_path: Path) -> None:
+    for name in (".set.0123abcd.draft", ".set.0123abcd.old", ".mine.draft", "set"):
+        (tmp_path / name).mkdir()
+    remove_drafts(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {".mine.draft", "set"}
+
+
+@pytest.mark.parametrize(
+    ("number", "expected", "line"),
+    [
+        (errno.ENOSPC, DiskFullError, "no space left on the disk for the page in out; free some"),
+        (errno.EDQUOT, DiskFullError, "no space left on the disk for the page in out; free some"),
+        (errno.EACCES, ReportError, "the page cannot be written to out: permission denied; give"),
+        (errno.EPIPE, BrokenPipeError, "Broken pipe"),
+    ],
+)
+def test_a_failed_writing_is_one_line(number: int, expected: type[Exception], line: str) -> None:
+    with pytest.raises(expected, match=line), writing("the page", "out", ReportError, "give x"):
+        raise OSError(number, os.strerror(number))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from patchbank.errors import UnsafePathError
-from patchbank.links import open_folder, opened_folder, resolve_trusted
+from patchbank.links import open_folder, path_of, resolve_trusted
 
 ROOT = os.geteuid() == 0
 
@@ -60,9 +60,11 @@ def test_a_resolved_path_that_became_a_link_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not ROOT, reason="only root works in other accounts' folders")
 def test_a_folder_stays_the_one_that_was_opened(tmp_path: Path) -> None:
-    with opened_folder(tmp_path / "a" / "b", make=True) as opened:
-        (tmp_path / "a" / "b").rename(tmp_path / "a" / "moved")
-        (tmp_path / "a" / "b").symlink_to(tmp_path)
-        (opened / "file").touch()
+    folder = tmp_path / "a" / "b"
+    descriptor = open_folder(folder, make=True)
+    folder.rename(tmp_path / "a" / "moved")
+    folder.symlink_to(tmp_path)
+    (path_of(descriptor, folder) / "file").touch()
+    os.close(descriptor)
     assert (tmp_path / "a" / "moved" / "file").exists()
     assert not (tmp_path / "file").exists()

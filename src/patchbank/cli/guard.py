@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import functools
 import logging
 import re
@@ -26,6 +25,7 @@ from patchbank.cli.output import (
     writing_output,
 )
 from patchbank.errors import CacheWarning, DiskFullError, ParameterError, PatchbankError
+from patchbank.files import is_disk_full
 from patchbank.printable import printable
 from patchbank.settings import get_settings
 
@@ -88,7 +88,7 @@ def guarded(command: Callable[Arguments, int | None]) -> Callable[Arguments, Non
             give_output_away()
             code = EXIT_NO_READER
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            if is_disk_full(error):
                 code = complain(str(DiskFullError()))
             elif error.filename is not None:
                 code = complain(f"{error.filename}: {(error.strerror or str(error)).lower()}.")

@@ -17,7 +17,7 @@ from typing import Literal
 
 import numpy as np
 
-from patchbank.datasets.new_folder import new_folder
+from patchbank.datasets.new_folder import writing_set
 from patchbank.datasets.samples import GOOD, CategorySamples, Sample
 from patchbank.errors import DatasetError, MissingExtraError, ParameterError
 from patchbank.files import LARGEST_TEXT, read_regular
@@ -168,7 +168,7 @@ def export_demo(
     if _holds_export(target, marker):
         progress("export", len(samples), len(samples))
         return len(samples)
-    with new_folder(target, "the demo set") as partial:
+    with writing_set(target, "the demo set") as partial:
         for done, sample in enumerate(samples):
             progress("export", done, len(samples))
             copy = partial / sample.name

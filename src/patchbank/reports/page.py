@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import secrets
 import shutil
@@ -23,7 +22,7 @@ from patchbank.printable import printable
 from patchbank.reports.evaluation_charts import write_evaluation_charts
 from patchbank.reports.explain import explain
 from patchbank.reports.pictures import SimilarImage
-from patchbank.reports.writing import writing_report
+from patchbank.reports.writing import replace_text, writing_report
 from patchbank.vision.own_pictures import own_mark
 
 if TYPE_CHECKING:
@@ -123,25 +122,18 @@ def write_evaluation_page(folder: str | Path, page: EvaluationPage) -> Path:
     target = Path(folder)
     pictures = target / f"pictures-{secrets.token_hex(6)}"
     index = target / PAGE_NAME
-    draft = target / f".{pictures.name}.html"
     try:
         with writing_report(folder):
             pictures.mkdir(parents=True)
-            draft.write_text(_Writer(pictures).html(page), encoding="utf-8")
+            text = _Writer(pictures).html(page)
             replaced = _pictures_of(index)
-            draft.replace(index)
+            replace_text(index, text)
     except BaseException:
-        _discard(pictures, draft)
+        shutil.rmtree(pictures, ignore_errors=True)
         raise
     for old in replaced:
         shutil.rmtree(target / old, ignore_errors=True)
     return index
-
-
-def _discard(pictures: Path, draft: Path) -> None:
-    shutil.rmtree(pictures, ignore_errors=True)
-    with contextlib.suppress(OSError):
-        draft.unlink(missing_ok=True)
 
 
 def _pictures_of(index: Path) -> set[str]:

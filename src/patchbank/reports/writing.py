@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import re
-import secrets
-import shutil
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
-from patchbank.errors import DiskFullError, MissingExtraError, ReportError
+from patchbank.errors import MissingExtraError, ReportError
+from patchbank.files import new_file, writing
 
 _REPORT_PACKAGES = ("jinja2", "matplotlib")
-_PARTIAL = re.compile(r"\..+\.[0-9a-f]{8}\.(partial|old)")
 
 
 def check_report_packages(extra: str = "report") -> None:
@@ -28,24 +23,9 @@ def check_report_packages(extra: str = "report") -> None:
         )
 
 
-@contextlib.contextmanager
-def writing_report(folder: str | Path) -> Iterator[None]:
-    """Turn what the system says of a failed writing below `folder` into our errors.
-
-    Raises
-    ------
-    DiskFullError, ReportError
-    """
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFullError(
-                f"no space left on the disk for the report in {folder}; free some and repeat"
-            ) from error
-        raise ReportError(
-            f"the report cannot be written to {folder}: {error.strerror}; give another folder"
-        ) from error
+def writing_report(folder: str | Path) -> contextlib.AbstractContextManager[None]:
+    """Turn what the system says of a failed writing below `folder` into our errors."""
+    return writing("the report", folder, ReportError, "give another folder")
 
 
 def make_writable(folder: Path, *inner: Path, page: Path) -> None:
@@ -75,43 +55,6 @@ def make_writable(folder: Path, *inner: Path, page: Path) -> None:
 
 def replace_text(path: Path, text: str) -> None:
     """Write a file that is there whole or as it was before."""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
-    try:
+    with new_file(path) as draft:
         # A name that is not valid UTF-8 holds what cannot be encoded.
         draft.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
-        draft.replace(path)
-    finally:
-        with contextlib.suppress(OSError):
-            draft.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def replaced_folder(target: Path) -> Iterator[Path]:
-    """Yield a folder to write to; it takes the place of `target` when all went well.
-
-    Raises
-    ------
-    DiskFullError, ReportError
-        If the folder cannot be made or moved.
-    """
-    token = secrets.token_hex(4)
-    partial = target.with_name(f".{target.name}.{token}.partial")
-    old = target.with_name(f".{target.name}.{token}.old")
-    try:
-        with writing_report(target.parent):
-            partial.mkdir(parents=True)
-        yield partial
-        with writing_report(target.parent):
-            if target.exists():
-                target.rename(old)
-            partial.rename(target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
-
-
-def remove_partial(parent: Path) -> None:
-    """Remove what `replaced_folder` left in a folder when its process was killed."""
-    for left in parent.glob(".*.*"):
-        if _PARTIAL.fullmatch(left.name):
-            shutil.rmtree(left, ignore_errors=True)

@@ -10,7 +10,6 @@ import logging
 import os
 import queue
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from patchbank.errors import ParameterError
-from patchbank.files import LARGEST_WEIGHTS, read_regular
+from patchbank.files import LARGEST_WEIGHTS, new_file, read_regular
 from patchbank.vision.preprocess import Square
 
 _log = logging.getLogger(__name__)
@@ -327,24 +326,19 @@ def _read_cached(path: Path) -> bytes | None:
 
 
 def _write_cached(path: Path, blob: bytes) -> None:
-    temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(path.parent)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-            temporary = Path(file.name)
-            file.write(hashlib.sha256(blob).digest() + blob)
-        temporary.replace(path)
+        with new_file(path, durable=False) as draft:
+            draft.write_bytes(hashlib.sha256(blob).digest() + blob)
     except OSError as error:
         # The cache only saves time: a full or read-only disk must not stop an inspection.
         _log.warning("the compiled graph is not kept: %s", error)
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
 
 
 def _remove_leftovers(folder: Path) -> None:
     """Remove what a killed process left half-written, and graphs that nobody used for long."""
-    for pattern, seconds in (("*.part", _LEFTOVER_SECONDS), ("*.graph", _UNUSED_SECONDS)):
+    for pattern, seconds in (("*.draft", _LEFTOVER_SECONDS), ("*.graph", _UNUSED_SECONDS)):
         for file in folder.glob(pattern):
             with contextlib.suppress(FileNotFoundError):
                 if time.time() - file.stat().st_mtime > seconds:

@@ -292,12 +292,14 @@ def test_an_interrupt_leaves_the_maps_that_were_kept(
 def test_two_benchmarks_do_not_write_to_one_folder(
     workspace: Workspace, root: Path, copied: Path
 ) -> None:
-    left = copied / "categories" / ".tile-0.0123abcd.partial"
+    left = copied / "categories" / ".tile-0.0123abcd.draft"
     left.mkdir()
     first = make(workspace, root, copied, "tile", HOSTILE).run()
     next(first)
     assert not left.exists()
-    with pytest.raises(ReportError, match=r"another benchmark is writing to .*; wait for its end"):
+    with pytest.raises(
+        ReportError, match=r"another benchmark is writing to .*; wait until it ends"
+    ):
         next(make(workspace, root, copied, "tile").run())
     list(first)
     (result,) = make(workspace, root, copied, "tile").run()

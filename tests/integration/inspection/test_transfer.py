@@ -181,7 +181,9 @@ def test_where_no_file_can_be_is_said_by_its_name(bank: Bank, tmp_path: Path) ->
     for force in (False, True):
         with pytest.raises(BankFileError, match="images: is a folder; give the name of a file"):
             bank.export(tmp_path / "images", force=force)
-    with pytest.raises(BankFileError, match="bank: cannot be written: file name too long"):
+    with pytest.raises(
+        BankFileError, match=r"bank cannot be written to .*: file name too long; give"
+    ):
         bank.export(tmp_path / f"{'x' * 240}.bank")
     assert [one.name for one in tmp_path.iterdir()] == ["images"]
 

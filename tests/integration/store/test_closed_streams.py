@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from patchbank.inspection.measuring.kept_results import KeptResults
-from patchbank.store.embedded.locks import FileLock
+from patchbank.locks import FileLock
 from patchbank.store.embedded.server import EmbeddedServer
 from patchbank.vision.backbones import shelf
 

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from patchbank.datasets.marker import image_marker, write_marker
-from patchbank.datasets.new_folder import new_folder, refuse_filled
+from patchbank.datasets.new_folder import refuse_filled, writing_set
 from patchbank.datasets.samples import GOOD
 from patchbank.datasets.surfaces.defects import DEFECTS
 from patchbank.datasets.surfaces.drawing import draw
@@ -87,7 +87,7 @@ def make_surfaces(
     target = Path(folder)
     refuse_filled(target)
     tasks = list(_tasks(seed))
-    with new_folder(target, "the surface set") as partial:
+    with writing_set(target, "the surface set") as partial:
         for path in {partial / _image_name(task) for task in tasks}:
             path.parent.mkdir(parents=True, exist_ok=True)
         for path in {partial / _mask_name(task) for task in tasks if task.kind != GOOD}:

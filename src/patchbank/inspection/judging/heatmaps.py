@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import os
-import secrets
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from patchbank.errors import DiskFullError, ReportError
+from patchbank.errors import ReportError
+from patchbank.files import new_file, writing
 from patchbank.inspection.verdicts import Judgement
 from patchbank.vision.own_pictures import own_mark
 
@@ -48,21 +46,12 @@ def write_heatmap(path: Path, pixels: NDArray[np.uint8], judgement: Judgement, n
         If it cannot be written.
     """
     picture = heatmap_of(pixels, judgement, name)
-    # Its own name: others may be writing the picture of the same image.
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(partial, format="PNG", compress_level=1, **own_mark(".png"))
-        partial.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFullError(f"no space left on the disk for {path}; free some") from error
+    with writing(f"heatmap {path.name}", path.parent, ReportError, "give another folder"):
         check_folder(path.parent)
-        raise ReportError(
-            f"heatmap {path} cannot be written: {error.strerror or error}; give another folder"
-        ) from error
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # It can be drawn again: no image waits for the disk.
+        with new_file(path, durable=False) as draft:
+            picture.save(draft, format="PNG", compress_level=1, **own_mark(".png"))
 
 
 def heatmap_of(pixels: NDArray[np.uint8], judgement: Judgement, name: str) -> Image.Image:

@@ -7,10 +7,7 @@ has the numbers, bit for bit; ``thumbnails/`` and, if asked for, ``images/`` the
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
-import os
-import secrets
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -24,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from patchbank.errors import BankFileError, ParameterError
-from patchbank.files import open_regular
+from patchbank.files import new_file, open_regular, writing
 from patchbank.inspection.keeping.bank_checks import (
     check_count,
     check_description,
@@ -132,25 +129,11 @@ def write_bank_file(path: Path, content: BankFile, *, force: bool = False) -> in
         If it is there already and `force` was not asked for, or cannot be written.
     """
     check_target(path, force=force)
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        with draft.open("xb") as file:
-            with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-                _write(archive, content)
-            file.flush()
-            os.fsync(file.fileno())
-        size = draft.stat().st_size
-        draft.replace(path)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        reason = (error.strerror or str(error)).lower()
-        raise BankFileError(f"{path}: cannot be written: {reason}") from error
-    finally:
-        # Where it could not even be made there is nothing to remove, perhaps not even a folder.
-        with contextlib.suppress(OSError):
-            draft.unlink(missing_ok=True)
-    return size
+    remedy = "give another name or folder"
+    with writing(path.name, path.parent, BankFileError, remedy), new_file(path) as draft:
+        with zipfile.ZipFile(draft, "w", zipfile.ZIP_STORED) as archive:
+            _write(archive, content)
+        return draft.stat().st_size
 
 
 def read_bank_file(path: Path, limit: int, *, with_images: bool = False) -> BankFile:

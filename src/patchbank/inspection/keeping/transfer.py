@@ -9,7 +9,6 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 from patchbank.errors import (
@@ -19,7 +18,7 @@ from patchbank.errors import (
     UnknownBackboneError,
     UnknownLayerError,
 )
-from patchbank.files import read_regular
+from patchbank.files import new_folder, read_regular, writing
 from patchbank.inspection.judging.judge import calibration_of
 from patchbank.inspection.judging.matching import matching_settings
 from patchbank.inspection.keeping.bank_checks import check_positions
@@ -202,22 +201,17 @@ def _unpacked(
         return
     if folder.exists():
         raise ParameterError(f"{folder}: is there already; give a new folder for the images")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
     images = list(bank.images)
-    try:
-        draft.chmod(0o755)
+    remedy = "give another folder"
+    with writing("the images", folder, ParameterError, remedy), new_folder(folder) as draft:
         for index, content in files.items():
             # Never the name that the file gives: it could lead anywhere.
             suffix = Path(images[index].name).suffix
             name = f"{index:06}{suffix if suffix[1:].isalnum() and len(suffix) <= 5 else ''}"
             (draft / name).write_bytes(content)
             images[index] = replace(images[index], origin=str((folder / name).absolute()))
-        draft.replace(folder)
-        try:
-            yield replace(bank, images=images)
-        except BaseException:
-            shutil.rmtree(folder)
-            raise
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+    try:
+        yield replace(bank, images=images)
+    except BaseException:
+        shutil.rmtree(folder)
+        raise

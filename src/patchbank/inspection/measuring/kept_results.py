@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
 import platform
 import re
 from collections import Counter
@@ -16,16 +14,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from patchbank.datasets.samples import CategorySamples, Sample
-from patchbank.descriptors import above_standard
 from patchbank.errors import ReportError
-from patchbank.files import LARGEST_TEXT, read_regular
+from patchbank.files import LARGEST_TEXT, new_folder, read_regular, remove_drafts
 from patchbank.inspection.settings import FitSettings
-from patchbank.reports.writing import (
-    remove_partial,
-    replace_text,
-    replaced_folder,
-    writing_report,
-)
+from patchbank.locks import FileLock
+from patchbank.reports.writing import replace_text, writing_report
 
 # Raised when what is kept changes its form.
 _FORMAT = 4
@@ -107,22 +100,19 @@ class KeptResults:
         ReportError
             If another one is writing there.
         """
+        lock = FileLock(self.folder / _LOCK, mode=0o666)
         with writing_report(self.folder):
-            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-            descriptor = above_standard(os.open(self.folder / _LOCK, flags, 0o666))
+            is_free = lock.try_acquire()
+        if not is_free:
+            raise ReportError(
+                f"another benchmark is writing to {self.folder}; wait until it ends, or give "
+                "another folder"
+            )
         try:
-            with writing_report(self.folder):
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    raise ReportError(
-                        f"another benchmark is writing to {self.folder}; "
-                        "wait for its end, or give another folder"
-                    ) from None
-            remove_partial(self.categories)
+            remove_drafts(self.categories)
             yield
         finally:
-            os.close(descriptor)
+            lock.release()
 
     def find(self, category: str, wanted: dict[str, Any]) -> tuple[dict[str, Any] | None, str]:
         """Return what is kept of a category, or None and why it has to be done again.
@@ -154,12 +144,12 @@ class KeptResults:
         They take the place of what was kept before in one step, so an interrupt leaves either.
         """
         document: dict[str, Any] = {}
-        with replaced_folder(self.folder / self.place(category)) as new:
+        target = self.folder / self.place(category)
+        with writing_report(self.folder), new_folder(target, replace=True) as new:
             yield new, document
-            with writing_report(self.folder):
-                document["files"] = _sizes(new)
-                text = json.dumps(document, ensure_ascii=False, allow_nan=False, indent=1)
-                replace_text(new / _RESULT, text)
+            document["files"] = _sizes(new)
+            text = json.dumps(document, ensure_ascii=False, allow_nan=False, indent=1)
+            replace_text(new / _RESULT, text)
 
 
 def _sizes(folder: Path) -> dict[str, int]:

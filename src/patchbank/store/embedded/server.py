@@ -15,7 +15,6 @@ Everything lies in ``<home>/postgres``:
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import os
 import re
@@ -32,6 +31,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from patchbank.errors import DiskFullError, EmbeddedServerError
+from patchbank.files import is_disk_full
 from patchbank.links import resolve_trusted
 from patchbank.settings import usable_cores
 from patchbank.store.embedded.accounts import Account, check_entry, let_reach, name_of_current
@@ -466,7 +466,7 @@ class EmbeddedServer:
         try:
             yield
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            if is_disk_full(error):
                 raise _disk_full(home, "the embedded database cannot be used") from error
             raise EmbeddedServerError(
                 f"the embedded database in {home} cannot be used: {error.strerror or error} "

@@ -6,9 +6,9 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from patchbank.locks import FileLock
 from patchbank.store.embedded.accounts import Account, account_for
 from patchbank.store.embedded.folders import Folder
-from patchbank.store.embedded.locks import FileLock
 
 FOLDER = "postgres"
 DATA = "data"

@@ -8,14 +8,12 @@ the new one, each with its file.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import logging
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from io import BufferedReader
@@ -25,10 +23,10 @@ from typing import Any, Final, Literal
 from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from patchbank.descriptors import above_standard
 from patchbank.errors import ParameterError, WeightsError
-from patchbank.files import LARGEST_WEIGHTS, open_regular, read_regular
-from patchbank.links import opened_folder, resolve_trusted
+from patchbank.files import LARGEST_WEIGHTS, new_file, open_regular, read_regular
+from patchbank.links import open_folder, resolve_trusted
+from patchbank.locks import FileLock
 from patchbank.settings import get_settings
 
 _log = logging.getLogger(__name__)
@@ -214,11 +212,11 @@ def keep(kept: Kept, file: Path, *, move: bool = False) -> Path:
     if move:
         file.replace(target)
     else:
-        with _new_file(target) as part:
+        with new_file(target) as part:
             if _copy(file, part) != kept.sha256:
                 raise WeightsError(f"{file}: was changed while it was copied; try again")
     record = target.parent / _RECORD
-    with _new_file(record) as part:
+    with new_file(record) as part:
         part.write_bytes(_KEPT.dump_json(kept, indent=2) + b"\n")
     for other in target.parent.iterdir():
         if other.name not in {target.name, record.name, _LOCK} and other.is_file():
@@ -257,18 +255,18 @@ def locked(name: str) -> Iterator[Path]:
         Another process has it.
     """
     place = resolve_trusted(folder() / name)
-    with opened_folder(place, make=True) as opened:
-        # A link in its place must not have another file made or emptied.
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = above_standard(os.open(opened / _LOCK, flags, 0o644))
-    with os.fdopen(descriptor, "wb") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ParameterError(
-                f"{name}: another process is getting it; wait for that one"
-            ) from error
+    descriptor = open_folder(place, make=True)
+    try:
+        lock = FileLock(place / _LOCK, within=descriptor, mode=0o644)
+        is_free = lock.try_acquire()
+    finally:
+        os.close(descriptor)
+    if not is_free:
+        raise ParameterError(f"{name}: another process is downloading it; wait until it is done")
+    try:
         yield place
+    finally:
+        lock.release()
 
 
 def now() -> datetime:
@@ -301,20 +299,6 @@ def digest_of(sha256: str, mean: Sequence[float], std: Sequence[float]) -> str:
 
 def _remedy(name: str) -> str:
     return f"remove it with: patchbank backbone remove {name}, and get it again"
-
-
-@contextlib.contextmanager
-def _new_file(target: Path) -> Iterator[Path]:
-    """Lend a path beside `target` that becomes it when all went well."""
-    descriptor, text = tempfile.mkstemp(dir=target.parent, prefix=f"{target.name}.", suffix=".new")
-    os.close(descriptor)
-    part = Path(text)
-    try:
-        yield part
-        part.chmod(0o644)
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from patchbank.errors import UnsafePathError
-from patchbank.store.embedded.locks import FileLock
+from patchbank.locks import FileLock
 
 HOLD = """
 import subprocess, sys, time
 from pathlib import Path
-from patchbank.store.embedded.locks import FileLock
+from patchbank.locks import FileLock
 lock = FileLock(Path(sys.argv[1]))
 lock.acquire()
 if len(sys.argv) > 2:

@@ -33,14 +33,22 @@ class FileLock:
         User and group id the file shall belong to; used by root, who works for another account.
     within
         The descriptor of the open folder that the file is in; by its path otherwise.
+    mode
+        The file's permissions when it is created, less the process's mask.
     """
 
     def __init__(
-        self, path: Path, *, owner: tuple[int, int] | None = None, within: int | None = None
+        self,
+        path: Path,
+        *,
+        owner: tuple[int, int] | None = None,
+        within: int | None = None,
+        mode: int = 0o600,
     ) -> None:
         self.path = path
         self._owner = owner
         self._within = within
+        self._mode = mode
         self._descriptor: int | None = None
 
     @property
@@ -112,7 +120,7 @@ class FileLock:
         # A link planted in a folder of the server's account must not lead root elsewhere.
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
-            return os.open(self._name, flags, 0o600, dir_fd=self._within)
+            return os.open(self._name, flags, self._mode, dir_fd=self._within)
         except OSError as error:
             if error.errno == errno.ELOOP:
                 raise refuse_link(self.path) from error
