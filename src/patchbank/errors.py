@@ -104,6 +104,10 @@ class DatabaseTooNewError(DatabaseError):
     """The database was made by a newer patchbank; upgrade this one."""
 
 
+class DatabaseUpgradeNeededError(DatabaseError):
+    """The database was made by an older patchbank; run `patchbank database upgrade`."""
+
+
 class DatabaseReadOnlyError(DatabaseError):
     """Nothing can be written to the database; name the primary server."""
 
@@ -148,5 +152,13 @@ class TrialError(PatchbankError):
     """The inspection of made pictures went wrong; install patchbank anew."""
 
 
-class CacheWarning(RuntimeWarning):
+class PatchbankWarning(RuntimeWarning):
+    """Something you should know although nothing failed; commands print it as a remark."""
+
+
+class CacheWarning(PatchbankWarning):
     """Something made once cannot be kept, so that it is made again in every process."""
+
+
+class DatabaseUpgradedWarning(PatchbankWarning):
+    """The embedded database was upgraded, and a copy of it kept."""

@@ -1,28 +1,34 @@
-"""`patchbank database status`, `stop`, `url` and `psql`."""
+"""`patchbank database status`, `upgrade`, `stop`, `url` and `psql`."""
 
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
 from patchbank.cli import options
 from patchbank.cli.guard import guarded
-from patchbank.cli.output import answer, print_json
+from patchbank.cli.output import answer, print_json, talk
+from patchbank.errors import ParameterError
 from patchbank.inspection.keeping.manage import (
     database_status,
     psql,
     stop_database,
+    upgrade,
     url_for_clients,
 )
 from patchbank.inspection.workspace import Workspace
+from patchbank.printable import counted
+from patchbank.store.migrate import UpgradePlan
 
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
     group = typer.Typer(no_args_is_help=True, help="The PostgreSQL in use.")
     group.command("status")(guarded(status_command))
+    group.command("upgrade")(guarded(upgrade_command))
     group.command("stop")(guarded(stop_command))
     group.command("url")(guarded(url_command))
     group.command(
@@ -46,6 +52,53 @@ def status_command(json: options.Json = False) -> int:
         for name, value in document.items():
             answer().print(f"{name.replace('_', ' '):<14} {value}", markup=False)
     return 0
+
+
+def upgrade_command(
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    json: options.Json = False,
+) -> int:
+    """Upgrade a database that an older patchbank made; shows what it will change, and asks.
+
+    Older patchbanks cannot use the database afterwards. It is done in one transaction.
+    """
+
+    def confirm(plan: UpgradePlan) -> bool:
+        if not json:
+            _print_plan(plan)
+        if not yes:
+            if json or not talk().is_terminal:
+                raise ParameterError(
+                    f"{plan.database}: an upgrade cannot be undone; confirm it with --yes"
+                )
+            typer.confirm("Upgrade it?", abort=True, err=True)
+        return True
+
+    with Workspace() as workspace:
+        plan, upgraded = upgrade(workspace, confirm)
+    if json:
+        print_json({**asdict(plan), "upgraded": upgraded})
+    else:
+        answer().print("upgraded" if upgraded else "nothing to upgrade")
+    return 0
+
+
+def _print_plan(plan: UpgradePlan) -> None:
+    console = talk()
+    console.print(
+        f"{plan.database}: {counted(plan.banks, 'bank version')}, "
+        f"{counted(plan.patches, 'patch', 'patches')}, "
+        f"{counted(plan.inspections, 'inspection')}, {plan.size_bytes / 1e6:,.1f} MB",
+        markup=False,
+    )
+    for name, purpose in plan.migrations.items():
+        console.print(f"  {name}: {purpose}", markup=False)
+    if plan.sessions:
+        console.print(
+            f"  {counted(plan.sessions, 'other connection')} of patchbank to it: older programs "
+            "cannot use it afterwards",
+            markup=False,
+        )
 
 
 def stop_command(json: options.Json = False) -> int:

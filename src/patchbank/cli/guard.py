@@ -24,7 +24,7 @@ from patchbank.cli.output import (
     writes_records,
     writing_output,
 )
-from patchbank.errors import CacheWarning, DiskFullError, ParameterError, PatchbankError
+from patchbank.errors import DiskFullError, ParameterError, PatchbankError, PatchbankWarning
 from patchbank.files import is_disk_full
 from patchbank.printable import printable
 from patchbank.settings import get_settings
@@ -178,7 +178,7 @@ def _remarking(show: Callable[..., None]) -> Callable[..., None]:
     """Return what shows a warning of ours as a remark, and leaves others to `show`."""
 
     def remark(message: Warning | str, category: type[Warning], *origin: Any) -> None:
-        if issubclass(category, CacheWarning):
+        if issubclass(category, PatchbankWarning):
             print_remarks([str(message)])
         else:
             show(message, category, *origin)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TypeVar
@@ -15,7 +17,7 @@ from patchbank.store.failures import Place, explained
 from patchbank.store.images import Images
 from patchbank.store.indexes import Indexes
 from patchbank.store.inspections import Inspections
-from patchbank.store.migrate import prepare
+from patchbank.store.migrate import UpgradePlan, plan_upgrade, prepare
 from patchbank.store.patches import Patches
 from patchbank.store.sessions import Sessions
 
@@ -98,6 +100,8 @@ def open_database(
         When no connection can be made.
     EmbeddedServerError
         When the embedded server cannot be started or belongs to another user.
+    DatabaseUpgradeNeededError
+        When a server of one's own has an older schema.
     PgvectorMissingError, DatabaseTooNewError, DatabaseError, DiskFullError
         When the database cannot be used.
     """
@@ -115,3 +119,38 @@ def open_database(
     database = Database(place, connection, prepared, limits, max_connections=max_connections)
     database.retention = retention
     return database
+
+
+def upgrade_database(
+    url: str | None,
+    home: Path,
+    confirm: Callable[[UpgradePlan], bool],
+    *,
+    idle_minutes: float = 10.0,
+    limits: Limits = DEFAULT_LIMITS,
+) -> tuple[UpgradePlan, bool]:
+    """Bring a database of an older patchbank to the current schema, in one transaction.
+
+    Parameters
+    ----------
+    confirm
+        Is shown what the upgrade will do, and says whether it shall be done.
+
+    Returns
+    -------
+    The plan, and whether it was carried out.
+
+    Raises
+    ------
+    DatabaseError
+        When the database cannot be used or upgraded; then it is as it was. See `open_database`.
+    """
+    server = EmbeddedServer(home, idle_minutes=idle_minutes) if url is None else None
+    place = Place(url, server)
+    with contextlib.closing(connect(place, limits)) as connection, explained(place):
+        connection.lives = partial(lives, place, limits)
+        plan = plan_upgrade(connection, place)
+        wanted = bool(plan.migrations) and confirm(plan)
+        if wanted:
+            prepare(connection, place, upgrade=True)
+    return plan, wanted

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import logging
+import warnings
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psycopg
 from psycopg import errors
 
-from patchbank.errors import DatabaseError, DatabaseTooNewError, PgvectorMissingError
+from patchbank.errors import (
+    DatabaseError,
+    DatabaseTooNewError,
+    DatabaseUpgradedWarning,
+    DatabaseUpgradeNeededError,
+    DiskFullError,
+    PgvectorMissingError,
+)
 from patchbank.store import queries
 from patchbank.store.failures import Place
+
+if TYPE_CHECKING:
+    from patchbank.store.embedded.server import EmbeddedServer
 
 _log = logging.getLogger(__name__)
 
@@ -31,8 +43,57 @@ class Prepared(NamedTuple):
     pooled: bool
 
 
-def prepare(connection: Connection, place: Place) -> Prepared:
+@dataclass(frozen=True)
+class UpgradePlan:
+    """What an upgrade of a database will do, and what is in it.
+
+    Attributes
+    ----------
+    database
+        Which one, for people.
+    migrations
+        The changes of the schema that are missing, and what each does, in a sentence.
+    banks, patches, inspections, size_bytes
+        What is stored.
+    sessions
+        How many other connections of patchbank there are.
+    """
+
+    database: str
+    migrations: dict[str, str]
+    banks: int = 0
+    patches: int = 0
+    inspections: int = 0
+    size_bytes: int = 0
+    sessions: int = 0
+
+
+def plan_upgrade(connection: Connection, place: Place) -> UpgradePlan:
+    """Return what an upgrade would do; without migrations where there is nothing to upgrade.
+
+    Raises
+    ------
+    DatabaseTooNewError
+        When the database knows migrations that this program does not.
+    """
+    known = migrations()
+    with connection.transaction():
+        if not _look(connection).migrated:
+            return UpgradePlan(str(place), {})
+        lift_limits(connection)
+        applied = _applied(connection)
+        _refuse_newer(applied, known, place)
+        row = connection.execute(queries.load("database")["contents"]).fetchone()
+    assert row is not None
+    missing = {name: _purpose(text) for name, text in known.items() if name not in applied}
+    return UpgradePlan(str(place), missing if applied else {}, *row)
+
+
+def prepare(connection: Connection, place: Place, *, upgrade: bool = False) -> Prepared:
     """Check versions, apply what is missing, and return what is found out.
+
+    An empty database gets its tables. The embedded database is upgraded after a copy of it is
+    kept; another one, which older programs may be using, only if `upgrade`.
 
     Raises
     ------
@@ -42,6 +103,10 @@ def prepare(connection: Connection, place: Place) -> Prepared:
         When pgvector is missing, too old or may not be created by this user.
     DatabaseTooNewError
         When the database knows migrations that this program does not.
+    DatabaseUpgradeNeededError
+        When it lacks some, and is not to be upgraded.
+    DiskFullError
+        When there is no room for the copy.
     """
     statements = queries.load("database")
     with connection.transaction():
@@ -70,8 +135,14 @@ def prepare(connection: Connection, place: Place) -> Prepared:
     applied: set[str] = set()
     if looked.migrated:
         with connection.transaction():
-            applied = {name for (name,) in connection.execute(statements["migrations"])}
+            applied = _applied(connection)
     _refuse_newer(applied, known, place)
+    if applied and applied != set(known) and place.server is None and not upgrade:
+        raise DatabaseUpgradeNeededError(
+            f"{place} was made by an older patchbank; stop the stations that still use it, then "
+            "run `patchbank database upgrade`, which first shows what it will change"
+        )
+    upgraded = ""
     if applied != set(known):
         with connection.transaction():
             lift_limits(connection)
@@ -80,14 +151,18 @@ def prepare(connection: Connection, place: Place) -> Prepared:
             connection.execute(statements["create_schema"])
             connection.execute(statements["create_migration"])
             # Another process may have been faster.
-            applied = {name for (name,) in connection.execute(statements["migrations"])}
+            applied = _applied(connection)
             _refuse_newer(applied, known, place)
+            if applied and applied != set(known) and place.server is not None:
+                upgraded = _keep_copy(connection, place, place.server, min(set(known) - applied))
             connection.execute(b"set local search_path to " + search_path(schema).encode())
             for name, text in known.items():
                 if name not in applied:
                     _log.info("%s: applying the migration %s", place, name)
                     connection.execute(text)
                     connection.execute(statements["add_migration"], {"name": name})
+    if upgraded:
+        warnings.warn(upgraded, DatabaseUpgradedWarning, stacklevel=2)
     # A pooler makes up a number of its own, for clients to cancel by.
     pooled = place.pgbouncer or looked.pid != connection.info.backend_pid
     return Prepared(schema, pooled)
@@ -157,6 +232,36 @@ def _create_extension(connection: Connection, place: Place, available: str | Non
             f"{place}: this user may not create the extension pgvector; "
             "have a superuser run `create extension vector` in that database"
         ) from error
+
+
+def _applied(connection: Connection) -> set[str]:
+    statement = queries.load("database")["migrations"]
+    return {name for (name,) in connection.execute(statement)}
+
+
+def _purpose(migration: bytes) -> str:
+    """Return the first sentence of the comment that a migration begins with."""
+    comment = []
+    for line in migration.decode().splitlines():
+        if not line.startswith("-- "):
+            break
+        comment.append(line.removeprefix("-- "))
+    return " ".join(comment).partition(". ")[0].rstrip(".") + "."
+
+
+def _keep_copy(connection: Connection, place: Place, server: EmbeddedServer, migration: str) -> str:
+    """Keep a copy of the embedded database, and return the remark that says so."""
+    row = connection.execute(queries.load("database")["contents"]).fetchone()
+    assert row is not None
+    size, room = row[3], server.room()
+    if size > room.free - room.reserve:
+        raise DiskFullError(
+            f"{place} must be upgraded, and the copy that is kept before needs up to "
+            f"{size / 1e6:,.0f} MB on that disk, which has {room.free / 1e6:,.0f} MB free; free "
+            "some space there"
+        )
+    copy = server.keep_copy(f"before-{migration}.dump")
+    return f"{place} was upgraded; a copy of what it was is in {copy} (docs/storage.md)"
 
 
 def _refuse_newer(applied: set[str], known: dict[str, bytes], place: Place) -> None:

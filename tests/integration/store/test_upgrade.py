@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import psycopg
+import pytest
 
+from patchbank.errors import (
+    DatabaseUpgradedWarning,
+    DatabaseUpgradeNeededError,
+    DiskFullError,
+)
 from patchbank.inspection.judging.inspect import Inspector
-from patchbank.inspection.keeping.manage import show_category
+from patchbank.inspection.keeping.manage import show_category, upgrade
 from patchbank.inspection.learning.calibrate import calibrate
 from patchbank.inspection.learning.fit import fit
 from patchbank.inspection.settings import make_fit_settings
 from patchbank.inspection.workspace import Workspace
-from tests.fixtures.older_database import make_older
+from patchbank.store.database import Database, open_database
+from patchbank.store.embedded.programs import find_programs
+from patchbank.store.embedded.room import Room
+from patchbank.store.embedded.server import EmbeddedServer
+from patchbank.store.stored_bank import StoredBank
+from tests.fixtures.banks import make_bank
+from tests.fixtures.commands import Run
+from tests.fixtures.database import url_of
+from tests.fixtures.older_database import ROWS, make_older
 from tests.fixtures.surfaces import Surfaces
 
 SETTINGS = make_fit_settings(image_size=64)
@@ -42,6 +57,15 @@ def test_banks_stored_as_copies_become_rows_with_the_same_verdicts(
         connection.execute("delete from patchbank.reference where version = 1")
 
     with Workspace(home=graphs_home, database_url=empty_database_url) as workspace:
+        with pytest.raises(DatabaseUpgradeNeededError, match="run `patchbank database upgrade`"):
+            _ = workspace.database
+        plan, upgraded = upgrade(workspace, lambda plan: len(plan.migrations) != 1)
+        assert not upgraded
+        assert list(plan.migrations) == [ROWS]
+        assert plan.migrations[ROWS].startswith("A fit begins a generation of rows")
+        assert (plan.banks, plan.inspections) == (6, 6)
+        assert upgrade(workspace, lambda plan: True) == (plan, True)
+        assert upgrade(workspace, lambda plan: False)[0].migrations == {}
         for category, inspections in expected.items():
             history = show_category(workspace, category)["history"]
             assert [one["state"] for one in history] == ["active", "retired", "pruned"]
@@ -65,3 +89,80 @@ def test_banks_stored_as_copies_become_rows_with_the_same_verdicts(
         scores = workspace.database.banks.active("calibrated").content.scores
         assert np.count_nonzero(scores.counts) == np.count_nonzero(scores.held_out) == 8
         assert len(scores) == 16 + 8
+
+
+@pytest.fixture
+def older(database: Database) -> list[StoredBank]:
+    """A bank of the category ``tile``."""
+    database.banks.save("tile", make_bank())
+    return [database.banks.active("tile")]
+
+
+def test_the_embedded_database_is_upgraded_after_a_copy_of_it_is_kept(
+    older: list[StoredBank], tmp_path: Path
+) -> None:
+    server = EmbeddedServer(tmp_path / "home", idle_minutes=60)
+    server.connect(lambda conninfo: psycopg.connect(conninfo)).close()
+    try:
+        make_older(server.conninfo(), older)
+        (server.folder / "before-2026-01-01.dump").touch()
+        (server.folder / "mine.dump").touch()
+        with pytest.warns(DatabaseUpgradedWarning, match=r"was upgraded; a copy .*\.dump") as told:
+            database = open_database(None, server.home)
+        with database:
+            assert database.banks.active("tile").patch_count == older[0].patch_count
+        open_database(None, server.home).close()  # says nothing
+        copies = {path.name for path in server.folder.glob("*.dump*")}
+        assert copies == {f"before-{ROWS}.dump", "mine.dump"}
+        assert str(server.folder / f"before-{ROWS}.dump") in str(told[0].message)
+        # As docs/storage.md tells to restore it.
+        with psycopg.connect(server.conninfo(), autocommit=True) as connection:
+            connection.execute("create database restored")
+        url = url_of(server, "restored")
+        with psycopg.connect(url) as connection:
+            connection.execute("create extension vector")
+        programs = find_programs(None, server.home)
+        copy = server.folder / f"before-{ROWS}.dump"
+        command = [str(programs / "pg_restore"), "--no-owner", f"--dbname={url}", str(copy)]
+        subprocess.run(command, check=True)
+        with psycopg.connect(url) as connection:
+            found = connection.execute("select calibration, version from patchbank.bank").fetchall()
+        assert len(found) == 1
+    finally:
+        server.stop()
+
+
+def test_without_room_for_the_copy_nothing_is_upgraded(
+    older: list[StoredBank], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = EmbeddedServer(tmp_path / "home", idle_minutes=60)
+    server.connect(lambda conninfo: psycopg.connect(conninfo)).close()
+    try:
+        make_older(server.conninfo(), older)
+        monkeypatch.setattr(EmbeddedServer, "room", lambda self: Room(free=1000, reserve=0))
+        with pytest.raises(DiskFullError, match="must be upgraded, and the copy"):
+            open_database(None, server.home)
+        with psycopg.connect(server.conninfo()) as connection:
+            connection.execute("select version from patchbank.patch")
+    finally:
+        server.stop()
+
+
+def test_the_command_shows_what_it_will_change_and_wants_a_yes(
+    older: list[StoredBank],
+    empty_database_url: str,
+    patchbank: Run,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    make_older(empty_database_url, older)
+    monkeypatch.setenv("PATCHBANK_DATABASE_URL", empty_database_url)
+    assert "run `patchbank database upgrade`" in patchbank("categories").complaint
+    assert "database upgrade" in patchbank("doctor").out
+    refused = patchbank("database", "upgrade")
+    assert refused.code == 2
+    assert "1 bank version, 60 patches, 1 inspection" in refused.err
+    assert f"{ROWS}: A fit begins" in refused.err
+    assert "confirm it with --yes" in refused.err
+    assert patchbank("database", "upgrade", "--yes", "--json").document["upgraded"] is True
+    assert patchbank("database", "upgrade").out == "nothing to upgrade\n"
+    assert patchbank("categories").code == 0

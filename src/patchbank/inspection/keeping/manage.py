@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -11,7 +12,9 @@ from patchbank.inspection.judging.judge import calibration_of
 from patchbank.inspection.judging.matching import not_calibrated
 from patchbank.inspection.workspace import Workspace
 from patchbank.store.categories import Category
+from patchbank.store.database import upgrade_database
 from patchbank.store.embedded.server import EmbeddedServer
+from patchbank.store.migrate import UpgradePlan
 from patchbank.store.psql import database_url, psql_command
 
 
@@ -101,6 +104,18 @@ def stop_database(workspace: Workspace) -> bool:
         If a server of one's own is in use.
     """
     return _embedded(workspace).stop()
+
+
+def upgrade(
+    workspace: Workspace, confirm: Callable[[UpgradePlan], bool]
+) -> tuple[UpgradePlan, bool]:
+    """Upgrade the database to this program's schema if `confirm` agrees; see `upgrade_database`."""
+    return upgrade_database(
+        workspace.database_url,
+        workspace.home,
+        confirm,
+        idle_minutes=workspace.settings.database_idle_minutes,
+    )
 
 
 def psql(workspace: Workspace) -> tuple[list[str], dict[str, str]]:

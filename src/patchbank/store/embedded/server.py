@@ -31,7 +31,9 @@ from psycopg.conninfo import make_conninfo
 from patchbank.errors import EmbeddedServerError
 from patchbank.links import resolve_trusted
 from patchbank.store.embedded.accounts import Account
+from patchbank.store.embedded.copies import write_copy
 from patchbank.store.embedded.processes import spawn_detached
+from patchbank.store.embedded.programs import find_programs
 from patchbank.store.embedded.reserve import (
     lay_aside,
     release,
@@ -226,6 +228,11 @@ class EmbeddedServer:
         """
         with explained(self.home):
             return room_of(self.data, self.data / "pg_wal")
+
+    def keep_copy(self, name: str) -> Path:
+        """Write a copy of the running server's database beside it; see `write_copy`."""
+        with self._site_made() as site:
+            return write_copy(site, find_programs(site.version(), self.home), self.conninfo(), name)
 
     def log_says_disk_full(self) -> bool:
         """Say whether the end of the server's log complains about a full disk."""

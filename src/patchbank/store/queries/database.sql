@@ -42,6 +42,23 @@ create table if not exists patchbank.migration (
 -- migrations --
 select name from patchbank.migration
 
+-- contents --
+-- These tables have been there from the first version on.
+select
+    (select count(*) from patchbank.bank),
+    (select count(*) from patchbank.patch),
+    (select count(*) from patchbank.inspection),
+    (
+        select coalesce(sum(pg_table_size(pg_class.oid)), 0)::bigint
+        from pg_class join pg_namespace on pg_namespace.oid = relnamespace
+        where nspname = 'patchbank' and relkind = 'r'
+    ),
+    (
+        select count(*) from pg_stat_activity
+        where application_name = 'patchbank' and datname = current_database()
+            and pid <> pg_backend_pid()
+    )
+
 -- add_migration --
 insert into patchbank.migration (name) values (%(name)s)
 

@@ -1,0 +1,72 @@
+"""A copy of the embedded database, kept before its schema is changed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+from patchbank.errors import DiskFullError, EmbeddedServerError
+from patchbank.store.embedded.processes import server_environment
+from patchbank.store.embedded.room import complains_of_disk
+from patchbank.store.embedded.site import Site
+
+
+def write_copy(site: Site, programs: Path, conninfo: str, name: str) -> Path:
+    """Write all that patchbank has stored to a file that pg_restore reads; older ones go.
+
+    Parameters
+    ----------
+    programs
+        Folder of the server's own programs.
+    conninfo
+        How to connect to the running server.
+    name
+        Of the file in the server's folder: ``before-*.dump``.
+
+    Raises
+    ------
+    DiskFullError, EmbeddedServerError
+        When it cannot be written; then no file of that name is there.
+    """
+    draft = f"{name}.new"
+    command = [
+        str(programs / "pg_dump"), "--format=custom", "--compress=1", "--schema=patchbank",
+        "--no-owner", "--no-privileges", f"--dbname={conninfo}",
+    ]  # fmt: skip
+    site.folder.remove(draft)
+    try:
+        with site.folder.appending(draft, site.account) as descriptor:
+            done = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=descriptor,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+                check=False,
+                # A Ctrl-C reaches us; what it made does not count then.
+                start_new_session=True,
+                env=server_environment(),
+            )
+            os.fsync(descriptor)
+        if done.returncode != 0:
+            reason = (done.stderr.strip().splitlines() or ["it ended without a word"])[-1]
+            if complains_of_disk(reason):
+                raise DiskFullError(
+                    f"no space left on the disk of {site.folder.path} for a copy of the database; "
+                    "free some space there"
+                )
+            raise EmbeddedServerError(
+                f"no copy of the database in {site.folder.path} could be written before its "
+                f"upgrade: {reason}"
+            )
+        with os.scandir(site.folder.descriptor) as entries:
+            names = [entry.name for entry in entries]
+        for other in names:
+            if other.startswith("before-") and other.endswith(".dump"):
+                site.folder.remove(other)
+        site.folder.rename(draft, name)
+    finally:
+        site.folder.remove(draft)
+    return site.folder.path / name
