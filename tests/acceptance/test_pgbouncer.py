@@ -15,7 +15,7 @@ from patchbank.errors import DatabaseError, DatabaseUnreachableError, ParameterE
 from patchbank.inspection.keeping.doctor import diagnose
 from patchbank.inspection.workspace import Workspace
 from patchbank.store.database import open_database
-from patchbank.store.indexes import HnswIndex
+from patchbank.store.hnsw_index import HnswIndex
 from tests.fixtures.banks import make_bank
 from tests.fixtures.commands import start
 from tests.fixtures.pgbouncer import BY_STATEMENT, PgBouncer

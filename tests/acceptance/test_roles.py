@@ -15,7 +15,7 @@ from patchbank.inspection.learning.fit import fit
 from patchbank.inspection.settings import make_fit_settings
 from patchbank.inspection.workspace import Workspace
 from patchbank.store.database import open_database
-from patchbank.store.indexes import HnswIndex
+from patchbank.store.hnsw_index import HnswIndex
 from tests.fixtures.banks import make_bank
 from tests.fixtures.commands import Outcome, finish, start
 from tests.fixtures.database import NetworkServer

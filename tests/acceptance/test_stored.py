@@ -95,7 +95,7 @@ def test_search_uses_an_index_and_says_so(patchbank: Run, name: str) -> None:
     text = patchbank("index", "brushed", "--type", "halfvec", "--ef-search", "200").out
     assert "24 images as halfvec of 608 dimensions" in text
     assert "recall 1.0000 of the ten nearest" in text
-    dropped = patchbank("index", "brushed", "--drop", "--json").document["dropped"]
+    dropped = patchbank("index", "brushed", "--remove", "--json").document["removed"]
     assert len(dropped) == 2
     assert "there was none" in patchbank("index", "brushed", "--drop").out
 

@@ -34,7 +34,9 @@ def inspect_command(
     in_database: Annotated[
         bool,
         typer.Option(
-            "--in-database", help="Find nearest patches in SQL instead of memory: far slower."
+            "--in-database",
+            help="Find the nearest patches in SQL instead of memory; by an HNSW index where there "
+            "is one (`patchbank index --on patches --metric l2`).",
         ),
     ] = False,
     no_record: Annotated[

@@ -23,7 +23,7 @@ from patchbank.inspection.judging.search import search
 from patchbank.inspection.judging.search_results import Among, SearchResult
 from patchbank.inspection.judging.similarity_rule import parse_threshold
 from patchbank.inspection.workspace import Workspace
-from patchbank.store.indexes import DEFAULT_EF_SEARCH, Indexed, Metric, VectorType
+from patchbank.store.hnsw_index import DEFAULT_EF_SEARCH, Indexed, Metric, VectorType
 
 _On = Annotated[Indexed | None, typer.Option(help="Rows to index.  \\[default: images]")]
 _Metric = Annotated[Metric, typer.Option(help="Distance that orders the answers.")]
@@ -114,8 +114,8 @@ def index_command(
             help="Candidates that searches keep at least, 1 to 1000: more find more of the nearest."
         ),
     ] = DEFAULT_EF_SEARCH,
-    drop: Annotated[
-        bool, typer.Option("--drop", help="Remove the category's indexes instead.")
+    remove: Annotated[
+        bool, typer.Option("--remove", "--drop", help="Remove the category's indexes instead.")
     ] = False,
     json: options.Json = False,
 ) -> int:
@@ -124,12 +124,12 @@ def index_command(
     It is built while others read and write, and measured against the exact scan.
     """
     with Workspace() as workspace, show_progress() as progress:
-        if drop:
-            dropped = [index.name for index in drop_indexes(workspace, category, on)]
+        if remove:
+            removed = [index.name for index in drop_indexes(workspace, category, on)]
             if json:
-                print_json({"category": category, "dropped": dropped})
+                print_json({"category": category, "removed": removed})
             else:
-                answer().print(f"dropped: {', '.join(dropped) or 'there was none'}", markup=False)
+                answer().print(f"removed: {', '.join(removed) or 'there was none'}", markup=False)
             return 0
         report = build_index(
             workspace,

@@ -14,7 +14,7 @@ from patchbank.errors import ParameterError
 from patchbank.store import queries
 from patchbank.store.bank_key import BankKey
 from patchbank.store.categories import add_event, find_category
-from patchbank.store.indexes import OPERATORS, Metric
+from patchbank.store.hnsw_index import OPERATORS, Metric
 from patchbank.store.stored_bank import active_bank
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from patchbank.errors import BankGoneError, ImageError, ParameterError
 from patchbank.store import queries
 from patchbank.store.bank_key import BankKey
 from patchbank.store.categories import find_category
-from patchbank.store.indexes import HnswIndex, Metric, nearest_rows
+from patchbank.store.hnsw_index import HnswIndex, Metric, nearest_rows
 
 if TYPE_CHECKING:
     from patchbank.store.sessions import Sessions

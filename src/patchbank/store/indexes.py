@@ -5,13 +5,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
 import psycopg
 from psycopg import errors
 
@@ -19,6 +17,13 @@ from patchbank.errors import DatabaseError, ParameterError, PgvectorMissingError
 from patchbank.progress import Progress, silent
 from patchbank.store import queries
 from patchbank.store.bank_key import BankKey
+from patchbank.store.hnsw_index import (
+    MAX_DIMENSIONS,
+    HnswIndex,
+    Indexed,
+    Metric,
+    check_dimensions,
+)
 from patchbank.store.migrate import limits_of, quoted
 
 if TYPE_CHECKING:
@@ -27,112 +32,16 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-Metric = Literal["cosine", "l2"]
-Indexed = Literal["images", "patches"]
-VectorType = Literal["vector", "halfvec"]
-
-OPERATORS: dict[Metric, str] = {"cosine": "<=>", "l2": "<->"}
-# pgvector's limits for an HNSW index.
-MAX_DIMENSIONS: dict[VectorType, int] = {"vector": 2_000, "halfvec": 4_000}
 # Older ones can lose rows or read beyond an index's end.
 MINIMUM_PGVECTOR = (0, 8, 4)
-DEFAULT_EF_SEARCH = 100
-MAX_EF_SEARCH = 1_000
-
 _COLUMNS: dict[Indexed, tuple[str, str]] = {
     "images": ("reference", "embedding"),
     "patches": ("patch", "feature"),
 }
-_NAME = re.compile(r"hnsw_(images|patches)_(\d+)_(\d+)_(vector|halfvec)(\d+)_(cosine|l2)")
-_DESCRIPTION = re.compile(r"ef_search (\d+), recall (\d+|unknown) of 10000")
+
 _POLL_SECONDS = 0.2
 # A fit does not wait longer for what only tidies up.
 _TIDYING_TIMEOUT = "2s"
-
-
-@dataclass(frozen=True)
-class HnswIndex:
-    """An index over the embeddings or the features of one generation of a bank.
-
-    `least_ef_search` and the measured `recall` (None where there is none) tell no two apart.
-    """
-
-    on: Indexed
-    category_id: int
-    generation: int
-    type: VectorType
-    dimensions: int
-    metric: Metric
-    least_ef_search: int = field(default=DEFAULT_EF_SEARCH, compare=False)
-    recall: float | None = field(default=None, compare=False)
-
-    @property
-    def name(self) -> str:
-        """Its name in the database, which says all there is to know."""
-        return (
-            f"hnsw_{self.on}_{self.category_id}_{self.generation}_"
-            f"{self.type}{self.dimensions}_{self.metric}"
-        )
-
-    def candidates(self, top: int) -> int:
-        """Return how many rows the index is asked for: they are ranked anew by full vectors."""
-        return 2 * top
-
-    def ef_search(self, top: int) -> int:
-        """Return how many candidates pgvector keeps while it searches."""
-        return min(MAX_EF_SEARCH, max(self.least_ef_search, 4 * top))
-
-    def can_find(self, vector: npt.NDArray[np.floating]) -> bool:
-        """Return whether it can be searched for a vector.
-
-        By cosine it holds no vectors of zeros; half precision ends at 65,504.
-        """
-        if self.metric == "cosine" and not np.any(vector):
-            return False
-        if self.type == "vector":
-            return True
-        with np.errstate(over="ignore"):
-            half = np.asarray(vector, np.float32).astype(np.float16)
-        return bool(np.isfinite(half).all()) and (self.metric == "l2" or bool(half.any()))
-
-    def prepare(self, connection: Connection, top: int) -> None:
-        """Have this transaction search by the index."""
-        connection.execute(
-            queries.load("indexes")["prepare_search"], {"ef_search": str(self.ef_search(top))}
-        )
-
-    def query(self, statement: bytes) -> bytes:
-        """Return a ``similar_by_index`` statement for this index."""
-        return queries.compose(
-            statement,
-            category_id=self.category_id,
-            generation=self.generation,
-            type=self.type,
-            dimensions=self.dimensions,
-            operator=OPERATORS[self.metric],
-        )
-
-
-def nearest_rows(
-    connection: Connection,
-    statements: Mapping[str, bytes],
-    metric: Metric,
-    index: HnswIndex | None,
-    parameters: Mapping[str, object],
-    top: int,
-) -> list[tuple[Any, ...]]:
-    """Run ``similar``, or ``similar_by_index`` where there is one, for the `top` nearest rows.
-
-    By an index fewer can be found than there are, or none.
-    """
-    if index is None:
-        statement = queries.compose(statements["similar"], operator=OPERATORS[metric])
-        return connection.execute(statement, {**parameters, "top": top}).fetchall()
-    index.prepare(connection, top)
-    return connection.execute(
-        index.query(statements["similar_by_index"]),
-        {**parameters, "top": top, "candidates": index.candidates(top)},
-    ).fetchall()
 
 
 @dataclass(frozen=True)
@@ -195,18 +104,21 @@ class Indexes:
                 same = (other.on, other.metric) == (index.on, index.metric)
                 if not stored.valid or (same and other.generation == index.generation):
                     self._drop(connection, other)
+            self._remember(connection, index)
             self._create(connection, index, rows, progress)
-            self._describe(connection, index)
         _log.info("built the HNSW index %s on %d %s", index.name, rows, index.on)
 
     def record(self, index: HnswIndex) -> None:
         """Keep the recall that was measured with the index, if it is still there."""
-        # Where a fit dropped it meanwhile there is nothing to describe.
-        with (
-            self._sessions.statement() as connection,
-            contextlib.suppress(errors.UndefinedTable),
-        ):
-            self._describe(connection, index)
+        with self._sessions.statement() as connection:
+            connection.execute(
+                self._queries["record"],
+                {
+                    "category_id": index.category_id,
+                    "name": index.name,
+                    "recall": index.recall,
+                },
+            )
 
     def drop(self, category_id: int, on: Indexed | None = None) -> list[HnswIndex]:
         """Remove a category's indexes and return which."""
@@ -242,30 +154,19 @@ class Indexes:
                         self._drop(connection, index)
 
     def _list(self, connection: Connection, category_id: int) -> list[StoredIndex]:
-        rows = connection.execute(
-            self._queries["list"], {"pattern": rf"hnsw\_%\_{category_id}\_%"}
-        ).fetchall()
-        found = [(_parsed(name), valid, size, text) for name, valid, size, text in rows]
-        return [
-            StoredIndex(_described(index, text), valid, size)
-            for index, valid, size, text in found
-            if index is not None and index.category_id == category_id
-        ]
+        rows = connection.execute(self._queries["list"], {"category_id": category_id}).fetchall()
+        return [StoredIndex(HnswIndex(*row[:-2]), *row[-2:]) for row in rows]
 
-    def _describe(self, connection: Connection, index: HnswIndex) -> None:
-        recall = "unknown" if index.recall is None else round(index.recall * 10_000)
-        connection.execute(
-            queries.compose(
-                self._queries["describe"],
-                name=index.name,
-                ef_search=index.least_ef_search,
-                recall=recall,
-            )
-        )
+    def _remember(self, connection: Connection, index: HnswIndex) -> None:
+        """Keep what the index is, before it is built: a killed process leaves it unfinished."""
+        connection.execute(self._queries["remember"], {**asdict(index), "name": index.name})
 
     def _drop(self, connection: Connection, index: HnswIndex) -> None:
         connection.execute(
             queries.compose(self._queries["drop"], name=index.name, concurrently=self._concurrently)
+        )
+        connection.execute(
+            self._queries["remove"], {"category_id": index.category_id, "name": index.name}
         )
 
     def _create(
@@ -364,21 +265,6 @@ class Indexes:
                         connection.execute(f"reset {name}".encode())
 
 
-def check_dimensions(type_: VectorType, dimensions: int) -> None:
-    """Raise ParameterError where an HNSW index cannot hold vectors of that length."""
-    if dimensions <= MAX_DIMENSIONS[type_]:
-        return
-    remedy = (
-        "use --type halfvec"
-        if dimensions <= MAX_DIMENSIONS["halfvec"]
-        else "search without an index, which is exact, or fit with fewer layers"
-    )
-    raise ParameterError(
-        f"vectors of {dimensions} dimensions are too long for an HNSW index of type {type_}, whose "
-        f"limit is {MAX_DIMENSIONS[type_]}; {remedy}"
-    )
-
-
 def _out_of_range(index: HnswIndex) -> str:
     remedy = (
         "use --type vector"
@@ -386,19 +272,6 @@ def _out_of_range(index: HnswIndex) -> str:
         else "search without an index, which is exact"
     )
     return f"the bank has values beyond 65,504, the largest that halfvec can hold; {remedy}"
-
-
-def fitting_type(dimensions: int) -> VectorType:
-    """Return the most exact type whose index can hold vectors of that length.
-
-    Raises
-    ------
-    ParameterError
-        When none can.
-    """
-    type_: VectorType = "vector" if dimensions <= MAX_DIMENSIONS["vector"] else "halfvec"
-    check_dimensions(type_, dimensions)
-    return type_
 
 
 def check_pgvector(connection: Connection) -> None:
@@ -420,27 +293,3 @@ def _memory_megabytes(index: HnswIndex, rows: int) -> int:
     # Vectors, the graph's links and what the allocator adds.
     needed = rows * (index.dimensions * value + 600) * 1.2
     return int(min(2_048, max(64, needed / 2**20 + 1)))
-
-
-def _parsed(name: str) -> HnswIndex | None:
-    match = _NAME.fullmatch(name)
-    if match is None:
-        return None
-    on, category_id, generation, type_, dimensions, metric = match.groups()
-    return HnswIndex(
-        on="images" if on == "images" else "patches",
-        category_id=int(category_id),
-        generation=int(generation),
-        type="vector" if type_ == "vector" else "halfvec",
-        dimensions=int(dimensions),
-        metric="cosine" if metric == "cosine" else "l2",
-    )
-
-
-def _described(index: HnswIndex, text: str) -> HnswIndex:
-    """Return the index with what its comment in the database says of it."""
-    match = _DESCRIPTION.fullmatch(text)
-    if match is None:
-        return index
-    recall = None if match[2] == "unknown" else int(match[2]) / 10_000
-    return replace(index, least_ef_search=int(match[1]), recall=recall)

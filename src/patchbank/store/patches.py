@@ -13,7 +13,7 @@ from patchbank.errors import BankGoneError, ParameterError
 from patchbank.store import queries
 from patchbank.store.bank_key import BankKey
 from patchbank.store.copying import RowLayout
-from patchbank.store.indexes import HnswIndex, Metric, nearest_rows
+from patchbank.store.hnsw_index import HnswIndex, Metric, nearest_rows
 
 if TYPE_CHECKING:
     from patchbank.store.sessions import Sessions
@@ -139,12 +139,18 @@ class Patches:
         return [SimilarPatch(*row) for row in rows]
 
     def nearest(
-        self, key: BankKey, features: npt.NDArray[np.float32], count: int = 1
+        self,
+        key: BankKey,
+        features: npt.NDArray[np.float32],
+        count: int = 1,
+        *,
+        index: HnswIndex | None = None,
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-        """Return Euclidean distances and ordinals of the nearest patches of each feature, exactly.
+        """Return Euclidean distances and ordinals of the nearest patches of each feature.
 
-        Both of shape (features, count), nearest first, ties in greedy order. Every pair is
-        computed: a bank in memory is searched hundreds of times as fast.
+        Both of shape (features, count), nearest first, ties in greedy order. Without an index they
+        are exact, since every pair is computed; where an index finds fewer than `count` for any
+        feature, they are too.
 
         Parameters
         ----------
@@ -152,6 +158,8 @@ class Patches:
             float32 (q, d).
         count
             At most as many as the bank has.
+        index
+            Over the patches by Euclidean distance: search by it, approximately.
 
         Raises
         ------
@@ -168,12 +176,23 @@ class Patches:
             with connection.cursor().copy(self._queries["copy_queries_in"]) as copy:
                 for block in layout.encode(columns):
                     copy.write(block)
-            connection.execute(self._queries["keep_queries_in_memory"])
-            rows = connection.execute(
-                self._queries["nearest" if count == 1 else "nearest_some"],
-                {**key.parameters(), "count": count},
-                binary=True,
-            ).fetchall()
+            rows: list[tuple[Any, ...]] = []
+            if index is not None:
+                with connection.transaction(force_rollback=True):
+                    # The settings of a search by an index are not those of an exact one.
+                    index.prepare(connection, count)
+                    rows = connection.execute(
+                        index.query(self._queries["nearest_by_index"]),
+                        {**key.parameters(), "count": count, "candidates": index.candidates(count)},
+                        binary=True,
+                    ).fetchall()
+            if len(rows) != len(features) * count:
+                connection.execute(self._queries["keep_queries_in_memory"])
+                rows = connection.execute(
+                    self._queries["nearest" if count == 1 else "nearest_some"],
+                    {**key.parameters(), "count": count},
+                    binary=True,
+                ).fetchall()
         if len(rows) != len(features) * count:
             raise BankGoneError
         shape = (len(features), count)

@@ -140,6 +140,22 @@ create table calibration_score (
     primary key (category_id, generation, position, since_version)
 );
 
+-- HNSW indexes and how they are searched: candidates that are kept at least, and the share of the ten
+-- nearest that was found. A row comes before its index and goes after it, so that one that was not
+-- finished is known; it may outlive its category for as long as the index is in use.
+create table hnsw_index (
+    category_id bigint not null,
+    generation integer not null,
+    indexed text not null check (indexed in ('images', 'patches')),
+    metric text not null check (metric in ('cosine', 'l2')),
+    type text not null check (type in ('vector', 'halfvec')),
+    dimensions integer not null,
+    ef_search integer not null,
+    recall double precision,
+    name text not null,
+    primary key (category_id, generation, indexed, metric)
+);
+
 create table inspection (
     category_id bigint not null,
     inspection_id bigint generated always as identity,

@@ -479,6 +479,18 @@ def test_inspecting_in_the_database_gives_the_same_verdicts(
             assert other.score == pytest.approx(one.score, rel=1e-5)
             np.testing.assert_allclose(other.anomaly_map, one.anomaly_map, rtol=1e-5, atol=1e-5)
             assert [r.box_xyxy for r in other.regions] == [r.box_xyxy for r in one.regions]
+        # By an index nearly the same is found, and it is said.
+        assert not any(
+            "approximate" in text for one in in_memory for text in one.to_json()["remarks"]
+        )
+        build_index(workspace, "brushed", on="patches", metric="l2")
+        by_index = Inspector(workspace, "brushed", in_database=True)
+        for exact, approximate in zip(in_memory, by_index.inspect_many(paths), strict=True):
+            assert isinstance(exact, Inspection)
+            assert isinstance(approximate, Inspection)
+            assert approximate.verdict == exact.verdict
+            assert approximate.score == pytest.approx(exact.score, rel=0.05)
+            assert "approximate, by hnsw_patches_" in approximate.remarks[0]
         # A fit meanwhile is seen, as ever.
         learn(workspace, surfaces, image_score=score, seed=1)
         assert there.inspect(paths[0]).bank_version == 2

@@ -12,7 +12,7 @@ from patchbank.errors import BankGoneError
 from patchbank.store.bank_content import BankContent, CalibrationScores
 from patchbank.store.banks import Retention
 from patchbank.store.database import Database
-from patchbank.store.indexes import HnswIndex
+from patchbank.store.hnsw_index import HnswIndex
 from patchbank.store.stored_bank import BankChange, StoredBank
 from tests.fixtures.banks import make_bank, make_image
 

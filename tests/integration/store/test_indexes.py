@@ -13,7 +13,7 @@ import pytest
 from patchbank.errors import DatabaseError, ParameterError, PgvectorMissingError
 from patchbank.store import queries
 from patchbank.store.database import Database
-from patchbank.store.indexes import HnswIndex, Indexed, Metric, VectorType, fitting_type
+from patchbank.store.hnsw_index import HnswIndex, Indexed, Metric, VectorType, fitting_type
 from tests.fixtures.banks import make_bank
 
 
@@ -202,20 +202,38 @@ def test_what_is_known_of_an_index_is_kept_with_it(filled: Database) -> None:
     filled.indexes.record(replace(found, recall=0.98765))
     found = filled.indexes.find(key, "patches", "l2")
     assert found is not None
-    assert (found.least_ef_search, found.recall) == (400, 0.9876)
+    assert (found.least_ef_search, found.recall) == (400, 0.98765)
     filled.indexes.drop(index.category_id)
     # A fit may have been faster.
     filled.indexes.record(found)
 
 
-def test_an_index_made_before_recall_was_kept_is_used(filled: Database) -> None:
+def test_an_index_that_somebody_dropped_is_not_used(filled: Database) -> None:
     index = _index(filled)
     filled.indexes.build(index, 1500)
     with filled.connection() as connection:
-        connection.execute(f"comment on index patchbank.{index.name} is 'mine'".encode())
-    found = filled.indexes.find(filled.banks.active_key("tile"), "patches", "l2")
-    assert found == index
-    assert (found.least_ef_search, found.recall) == (100, None)
+        connection.execute(f"drop index patchbank.{index.name}".encode())
+    assert filled.indexes.find(filled.banks.active_key("tile"), "patches", "l2") is None
+    filled.indexes.build(index, 1500)
+    assert filled.indexes.find(filled.banks.active_key("tile"), "patches", "l2") == index
+
+
+@pytest.mark.parametrize("type_", ["vector", "halfvec"])
+def test_nearest_patches_of_many_features_by_an_index(filled: Database, type_: Any) -> None:
+    key = filled.banks.active_key("tile")
+    queries = np.random.default_rng(3).normal(size=(200, 16)).astype(np.float32)
+    exact = {count: filled.patches.nearest(key, queries, count) for count in (1, 3)}
+    index = _index(filled, type=type_)
+    filled.indexes.build(index, 1500)
+    for count, (distances, ordinals) in exact.items():
+        found = filled.patches.nearest(key, queries, count, index=index)
+        assert found[0].shape == distances.shape
+        assert (found[1] == ordinals).mean() > 0.97
+        same = found[1] == ordinals
+        np.testing.assert_array_equal(found[0][same], distances[same])
+    # One that finds too few, here since it is over another bank, is not relied upon.
+    other = replace(index, generation=99)
+    np.testing.assert_array_equal(filled.patches.nearest(key, queries, index=other)[1], exact[1][1])
 
 
 @pytest.mark.parametrize("dimensions", [16, 2500])

@@ -55,6 +55,10 @@ def test_banks_stored_as_copies_become_rows_with_the_same_verdicts(
     with psycopg.connect(empty_database_url) as connection:
         connection.execute("delete from patchbank.patch where version = 1")
         connection.execute("delete from patchbank.reference where version = 1")
+        for name, text in (("images", "ef_search 200, recall 9950 of 10000"), ("patches", "mine")):
+            index = f"hnsw_{name}_1_3_vector16_l2"
+            connection.execute(f"create index {index} on patchbank.bank (version)".encode())
+            connection.execute(f"comment on index patchbank.{index} is '{text}'".encode())
 
     with Workspace(home=graphs_home, database_url=empty_database_url) as workspace:
         with pytest.raises(DatabaseUpgradeNeededError, match="run `patchbank database upgrade`"):
@@ -81,6 +85,12 @@ def test_banks_stored_as_copies_become_rows_with_the_same_verdicts(
             earlier = workspace.database.inspections.recent(category)[-1]
             assert earlier.image_name == "earlier.png"
             assert (earlier.pass_below, earlier.fail_above) == (2.5, 2.5)
+        indexes = workspace.database.indexes.of_category(1)
+        found = [stored.index for stored in indexes]
+        assert [(index.name, index.least_ef_search, index.recall) for index in found] == [
+            ("hnsw_images_1_3_vector16_l2", 200, 0.995),
+            ("hnsw_patches_1_3_vector16_l2", 100, None),
+        ]
         scores = workspace.database.banks.active("calibrated").content.scores
         assert np.count_nonzero(scores.held_out) == 8
         # A calibration takes the place of the one before, of which no image is known.

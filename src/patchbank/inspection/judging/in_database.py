@@ -12,9 +12,10 @@ from patchbank.store.stored_bank import StoredBank
 
 
 class DatabaseNeighbours:
-    """The exact nearest neighbours in a stored bank, in pgvector's float32.
+    """The nearest neighbours in a stored bank, in pgvector's float32.
 
-    May be used by several threads at once.
+    By the HNSW index over the bank's patches where there is one when this is made, approximately;
+    else exactly. May be used by several threads at once.
     """
 
     groups = None
@@ -24,10 +25,20 @@ class DatabaseNeighbours:
         self._patches = workspace.database.patches
         self._key = bank.key
         self._rows = bank.patch_count
+        self._index = workspace.database.indexes.find(bank.key, "patches", "l2")
 
     def of(self, bank: StoredBank) -> DatabaseNeighbours:
         """Return the neighbours in another bank of the same database."""
         return DatabaseNeighbours(self._workspace, bank)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What you should know of how the neighbours are found."""
+        if self._index is None:
+            return ()
+        recall = self._index.recall
+        measured = "not measured" if recall is None else f"{recall:.4f} of the ten nearest"
+        return (f"nearest patches are approximate, by {self._index.name} (recall {measured})",)
 
     def __len__(self) -> int:
         return self._rows
@@ -42,7 +53,7 @@ class DatabaseNeighbours:
         """Return the `k` nearest bank rows of every query; see `NeighbourIndex.nearest`."""
         if exclude_group is not None:
             raise ParameterError("a bank in the database has no groups, so none can be excluded")
-        distances, ordinals = self._patches.nearest(self._key, queries, k)
+        distances, ordinals = self._patches.nearest(self._key, queries, k, index=self._index)
         return Neighbours(distances, ordinals, len(queries) * len(self))
 
     def rows(self, indices: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -12,7 +12,7 @@ from patchbank.errors import BankGoneError, NotFittedError, ParameterError
 from patchbank.inspection.timing import Stopwatch
 from patchbank.inspection.workspace import Workspace
 from patchbank.progress import Progress, silent
-from patchbank.store.indexes import (
+from patchbank.store.hnsw_index import (
     DEFAULT_EF_SEARCH,
     MAX_EF_SEARCH,
     HnswIndex,

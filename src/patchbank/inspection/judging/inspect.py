@@ -284,6 +284,7 @@ class Inspector:
             similar=similar,
             heatmap=path,
             timings_ms={stage: 1e3 * seconds for stage, seconds in watch.seconds.items()},
+            remarks=bank.remarks,
         ).explained()
 
     def _record(self, judged: Sequence[Inspection]) -> str | None:

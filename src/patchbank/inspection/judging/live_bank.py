@@ -56,6 +56,11 @@ class ReadyBank:
         settings = FitSettings.from_json(content.settings, self.extractor.settings)
         return Judge(self.index, settings, calibration)
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What you should know of how it judges."""
+        return self.index.remarks if isinstance(self.index, DatabaseNeighbours) else ()
+
     @cached_property
     def _by_name(self) -> tuple[list[str], SimilarityIndex]:
         """Names of the reference images and their embeddings.

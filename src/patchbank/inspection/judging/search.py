@@ -25,8 +25,8 @@ from patchbank.inspection.workspace import Workspace
 from patchbank.memory.similarity import same_image
 from patchbank.printable import counted
 from patchbank.spelling import spellings
+from patchbank.store.hnsw_index import HnswIndex, Metric
 from patchbank.store.images import SimilarImage
-from patchbank.store.indexes import HnswIndex, Metric
 from patchbank.store.patches import SimilarPatch
 from patchbank.store.stored_bank import StoredBank
 from patchbank.vision.images import ImageSource

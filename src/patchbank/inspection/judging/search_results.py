@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from patchbank.inspection.judging.similarity_rule import ReferenceStanding
-from patchbank.store.indexes import Metric
+from patchbank.store.hnsw_index import Metric
 
 Among = Literal["references", "defects"]
 

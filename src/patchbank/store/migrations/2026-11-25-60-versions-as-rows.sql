@@ -219,6 +219,40 @@ begin
 end
 $$;
 
+-- HNSW indexes and how they are searched: candidates that are kept at least, and the share of the ten
+-- nearest that was found. A row comes before its index and goes after it, so that one that was not
+-- finished is known; it may outlive its category for as long as the index is in use.
+create table hnsw_index (
+    category_id bigint not null,
+    generation integer not null,
+    indexed text not null check (indexed in ('images', 'patches')),
+    metric text not null check (metric in ('cosine', 'l2')),
+    type text not null check (type in ('vector', 'halfvec')),
+    dimensions integer not null,
+    ef_search integer not null,
+    recall double precision,
+    name text not null,
+    primary key (category_id, generation, indexed, metric)
+);
+
+
+insert into hnsw_index (
+    category_id, generation, indexed, metric, type, dimensions, ef_search, recall, name
+)
+select
+    part[2]::bigint, part[3]::integer, part[1], part[6], part[4], part[5]::integer,
+    coalesce(said[1]::integer, 100), nullif(said[2], 'unknown')::double precision / 10000, relname
+from pg_index
+join pg_class on pg_class.oid = indexrelid
+cross join lateral regexp_match(
+    relname, '^hnsw_(images|patches)_(\d+)_(\d+)_(vector|halfvec)(\d+)_(cosine|l2)$'
+) as part
+left join lateral regexp_match(
+    obj_description(indexrelid, 'pg_class'), '^ef_search (\d+), recall (\d+|unknown) of 10000$'
+) as said on true
+where relnamespace = 'patchbank'::regnamespace and part is not null
+on conflict do nothing;
+
 -- Who may read banks may read what they are made of.
 do $$
 declare
@@ -231,8 +265,8 @@ begin
             and grantee <> 0
     loop
         execute format(
-            'grant select on patch_change, reference_change, calibration_score, absent_patch, '
-            'absent_reference, calibration_scores to %s',
+            'grant select on patch_change, reference_change, calibration_score, hnsw_index, '
+            'absent_patch, absent_reference, calibration_scores to %s',
             reader.name
         );
     end loop;

@@ -1,11 +1,15 @@
 HNSW indexes of single banks.
 
 -- list --
+-- One that is not there, or not finished, is not valid.
 select
-    relname, indisvalid and indisready, pg_relation_size(indexrelid),
-    coalesce(obj_description(indexrelid, 'pg_class'), '')
-from pg_index join pg_class on pg_class.oid = indexrelid
-where relnamespace = 'patchbank'::regnamespace and relname like %(pattern)s
+    indexed, category_id, generation, type, dimensions, metric, ef_search, recall,
+    coalesce(indisvalid and indisready, false), coalesce(pg_relation_size(indexrelid), 0)
+from patchbank.hnsw_index
+left join (pg_index join pg_class on pg_class.oid = indexrelid)
+    on relname = name and relnamespace = 'patchbank'::regnamespace
+where category_id = %(category_id)s
+order by name
 
 -- lock --
 select pg_try_advisory_lock(1885434483, %(key)s)
@@ -21,9 +25,21 @@ create index {concurrently} {name} on patchbank.{table}
 using hnsw (({column}::{extension}.{type}({dimensions})) {extension}.{operators})
 where category_id = {category_id} and generation = {generation}
 
--- describe --
--- How it is searched, and how well that did.
-comment on index patchbank.{name} is 'ef_search {ef_search}, recall {recall} of 10000'
+-- remember --
+insert into patchbank.hnsw_index (
+    category_id, generation, indexed, metric, type, dimensions, ef_search, recall, name
+)
+values (
+    %(category_id)s, %(generation)s, %(on)s, %(metric)s, %(type)s, %(dimensions)s,
+    %(least_ef_search)s, %(recall)s, %(name)s
+)
+
+-- record --
+update patchbank.hnsw_index set recall = %(recall)s
+where category_id = %(category_id)s and name = %(name)s
+
+-- remove --
+delete from patchbank.hnsw_index where category_id = %(category_id)s and name = %(name)s
 
 -- drop --
 drop index {concurrently} if exists patchbank.{name}

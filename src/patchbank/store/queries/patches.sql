@@ -121,6 +121,27 @@ from patchbank_query cross join lateral (
 )
 order by position, distance, ordinal
 
+-- nearest_by_index --
+-- A walk through the index for each query; what it finds is ranked anew by the vectors themselves.
+select position, ordinal, distance
+from patchbank_query cross join lateral (
+    select ordinal, candidate.feature <-> patchbank_query.feature as distance
+    from (
+        select ordinal, feature
+        from patch
+        where category_id = {category_id} and generation = {generation} and ordinal not in (
+            select ordinal from patchbank.absent_patch
+            where category_id = %(category_id)s and version = %(version)s
+        )
+        order by feature::{type}({dimensions})
+            {operator} patchbank_query.feature::{type}({dimensions})
+        limit %(candidates)s
+    ) as candidate
+    order by distance, ordinal
+    limit %(count)s
+) as found
+order by position, distance, ordinal
+
 -- features --
 select feature::real[]
 from patchbank.patch
