@@ -15,6 +15,7 @@ from patchbank.settings import get_settings
 from patchbank.vision.images import ImageLimits
 
 if TYPE_CHECKING:
+    from patchbank.store.connecting import Limits
     from patchbank.store.database import Database
     from patchbank.vision.extractor import Extractor, ExtractorSettings
     from patchbank.vision.quantised import QuantisedGraph
@@ -60,10 +61,19 @@ class Workspace:
         return self._database is not None
 
     @property
+    def database_limits(self) -> Limits:
+        """How long the database may take."""
+        from patchbank.store.connecting import Limits
+
+        return Limits(
+            connect=self.settings.database_connect_seconds,
+            answer=self.settings.database_answer_seconds,
+        )
+
+    @property
     def database(self) -> Database:
         """The open database; opened, and its server started, at the first use."""
         from patchbank.store.banks import Retention
-        from patchbank.store.connecting import Limits
         from patchbank.store.database import open_database
 
         self._opener.check()
@@ -73,10 +83,7 @@ class Workspace:
                     self.database_url,
                     self.home,
                     idle_minutes=self.settings.database_idle_minutes,
-                    limits=Limits(
-                        connect=self.settings.database_connect_seconds,
-                        answer=self.settings.database_answer_seconds,
-                    ),
+                    limits=self.database_limits,
                     retention=Retention(self.settings.keep_versions, self.settings.keep_days),
                 )
             return self._database

@@ -20,6 +20,7 @@ from patchbank.errors import (
     PgvectorMissingError,
 )
 from patchbank.store import queries
+from patchbank.store.embedded.copies import most_bytes_of_copy
 from patchbank.store.failures import Place
 
 if TYPE_CHECKING:
@@ -136,12 +137,7 @@ def prepare(connection: Connection, place: Place, *, upgrade: bool = False) -> P
     if looked.migrated:
         with connection.transaction():
             applied = _applied(connection)
-    _refuse_newer(applied, known, place)
-    if applied and applied != set(known) and place.server is None and not upgrade:
-        raise DatabaseUpgradeNeededError(
-            f"{place} was made by an older patchbank; stop the stations that still use it, then "
-            "run `patchbank database upgrade`, which first shows what it will change"
-        )
+    _check(applied, known, place, upgrade=upgrade)
     upgraded = ""
     if applied != set(known):
         with connection.transaction():
@@ -150,9 +146,9 @@ def prepare(connection: Connection, place: Place, *, upgrade: bool = False) -> P
             connection.execute(statements["catch_up"])
             connection.execute(statements["create_schema"])
             connection.execute(statements["create_migration"])
-            # Another process may have been faster.
+            # Another process may have been faster, and may be an older program.
             applied = _applied(connection)
-            _refuse_newer(applied, known, place)
+            _check(applied, known, place, upgrade=upgrade)
             if applied and applied != set(known) and place.server is not None:
                 upgraded = _keep_copy(connection, place, place.server, min(set(known) - applied))
             connection.execute(b"set local search_path to " + search_path(schema).encode())
@@ -253,15 +249,26 @@ def _keep_copy(connection: Connection, place: Place, server: EmbeddedServer, mig
     """Keep a copy of the embedded database, and return the remark that says so."""
     row = connection.execute(queries.load("database")["contents"]).fetchone()
     assert row is not None
-    size, room = row[3], server.room()
-    if size > room.free - room.reserve:
+    needed, room = most_bytes_of_copy(row[3]), server.room()
+    usable = max(room.free - room.reserve, 0)
+    if needed > usable:
         raise DiskFullError(
-            f"{place} must be upgraded, and the copy that is kept before needs up to "
-            f"{size / 1e6:,.0f} MB on that disk, which has {room.free / 1e6:,.0f} MB free; free "
-            "some space there"
+            f"{place} must be upgraded, and the copy that is kept of it may take "
+            f"{needed / 1e6:,.0f} MB, more than the {usable / 1e6:,.0f} MB that can be used on "
+            "that disk; free some space there"
         )
     copy = server.keep_copy(f"before-{migration}.dump")
     return f"{place} was upgraded; a copy of what it was is in {copy} (docs/storage.md)"
+
+
+def _check(applied: set[str], known: dict[str, bytes], place: Place, *, upgrade: bool) -> None:
+    """Refuse a database of a newer patchbank, and to upgrade one that older ones may be using."""
+    _refuse_newer(applied, known, place)
+    if applied and applied != set(known) and place.server is None and not upgrade:
+        raise DatabaseUpgradeNeededError(
+            f"{place} was made by an older patchbank; stop the stations that still use it, then "
+            "run `patchbank database upgrade`, which first shows what it will change"
+        )
 
 
 def _refuse_newer(applied: set[str], known: dict[str, bytes], place: Place) -> None:

@@ -10,6 +10,7 @@ from psycopg import conninfo, pq
 
 from patchbank.errors import EmbeddedServerError
 from patchbank.store.address import as_url, for_driver
+from patchbank.store.connecting import Limits
 from patchbank.store.database import open_database
 from patchbank.store.embedded.programs import find_programs
 from patchbank.store.embedded.server import EmbeddedServer
@@ -18,7 +19,7 @@ _CLEARED = ("PGSERVICE", "PGOPTIONS")
 
 
 def psql_command(
-    url: str | None, home: Path, *, idle_minutes: float
+    url: str | None, home: Path, *, idle_minutes: float, limits: Limits
 ) -> tuple[list[str], dict[str, str]]:
     """Return psql's command and environment for the database, which is started if need be.
 
@@ -32,7 +33,7 @@ def psql_command(
     DatabaseError
         When the database cannot be used.
     """
-    with open_database(url, home, idle_minutes=idle_minutes) as database:
+    with open_database(url, home, idle_minutes=idle_minutes, limits=limits) as database:
         path, pooled = database.search_path, database.pooled
     address = EmbeddedServer(home).conninfo() if url is None else for_driver(url)[0]
     environment = {name: value for name, value in os.environ.items() if name not in _CLEARED}
@@ -45,7 +46,7 @@ def psql_command(
     return [_program(url, home)], environment
 
 
-def database_url(url: str | None, home: Path, *, idle_minutes: float) -> str:
+def database_url(url: str | None, home: Path, *, idle_minutes: float, limits: Limits) -> str:
     """Return a URL of the database for other programs, the server started if need be.
 
     All of its hosts and parameters, without the password of a server of one's own: it would end up
@@ -56,7 +57,7 @@ def database_url(url: str | None, home: Path, *, idle_minutes: float) -> str:
     DatabaseError
         When the database cannot be used.
     """
-    with open_database(url, home, idle_minutes=idle_minutes) as database:
+    with open_database(url, home, idle_minutes=idle_minutes, limits=limits) as database:
         if url is not None:
             return database.status().url
     given = conninfo.conninfo_to_dict(EmbeddedServer(home).conninfo())

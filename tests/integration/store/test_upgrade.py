@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,17 +14,21 @@ import psycopg
 import pytest
 
 from patchbank.errors import (
+    DatabaseError,
+    DatabaseUnreachableError,
     DatabaseUpgradedWarning,
     DatabaseUpgradeNeededError,
     DiskFullError,
 )
 from patchbank.inspection.judging.inspect import Inspector
-from patchbank.inspection.keeping.manage import show_category, upgrade
+from patchbank.inspection.keeping.manage import psql, show_category, upgrade, url_for_clients
 from patchbank.inspection.learning.calibrate import calibrate
 from patchbank.inspection.learning.fit import fit
 from patchbank.inspection.settings import make_fit_settings
 from patchbank.inspection.workspace import Workspace
-from patchbank.store.database import Database, open_database
+from patchbank.store import queries
+from patchbank.store.bank_content import BankContent
+from patchbank.store.database import open_database, upgrade_database
 from patchbank.store.embedded.programs import find_programs
 from patchbank.store.embedded.room import Room
 from patchbank.store.embedded.server import EmbeddedServer
@@ -102,10 +109,15 @@ def test_banks_stored_as_copies_become_rows_with_the_same_verdicts(
 
 
 @pytest.fixture
-def older(database: Database) -> list[StoredBank]:
+def older(embedded_database_url: str, tmp_path: Path) -> list[StoredBank]:
     """A bank of the category ``tile``."""
-    database.banks.save("tile", make_bank())
-    return [database.banks.active("tile")]
+    return _stored(embedded_database_url, tmp_path, make_bank())
+
+
+def _stored(url: str, home: Path, bank: BankContent) -> list[StoredBank]:
+    with open_database(url, home) as database:
+        database.banks.save("tile", bank)
+        return [database.banks.active("tile")]
 
 
 def test_the_embedded_database_is_upgraded_after_a_copy_of_it_is_kept(
@@ -126,36 +138,99 @@ def test_the_embedded_database_is_upgraded_after_a_copy_of_it_is_kept(
         assert copies == {f"before-{ROWS}.dump", "mine.dump"}
         assert str(server.folder / f"before-{ROWS}.dump") in str(told[0].message)
         # As docs/storage.md tells to restore it.
-        with psycopg.connect(server.conninfo(), autocommit=True) as connection:
-            connection.execute("create database restored")
-        url = url_of(server, "restored")
-        with psycopg.connect(url) as connection:
-            connection.execute("create extension vector")
-        programs = find_programs(None, server.home)
+        with psycopg.connect(server.conninfo()) as connection:
+            connection.execute("drop schema patchbank cascade")
         copy = server.folder / f"before-{ROWS}.dump"
+        url = url_of(server, "postgres")
+        programs = find_programs(None, server.home)
         command = [str(programs / "pg_restore"), "--no-owner", f"--dbname={url}", str(copy)]
         subprocess.run(command, check=True)
         with psycopg.connect(url) as connection:
             found = connection.execute("select calibration, version from patchbank.bank").fetchall()
         assert len(found) == 1
+        # Whole: it can be upgraded again, and has the same bank.
+        with pytest.warns(DatabaseUpgradedWarning), open_database(None, server.home) as database:
+            restored = database.banks.active("tile").content
+        assert np.array_equal(restored.features, older[0].content.features)
+        assert np.array_equal(restored.embeddings, older[0].content.embeddings)
     finally:
         server.stop()
 
 
 def test_without_room_for_the_copy_nothing_is_upgraded(
-    older: list[StoredBank], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    embedded_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # A row fills its page; a copy, as compressed text, is larger then.
+    older = _stored(embedded_database_url, tmp_path, make_bank(patches=300, dimensions=2000))
     server = EmbeddedServer(tmp_path / "home", idle_minutes=60)
     server.connect(lambda conninfo: psycopg.connect(conninfo)).close()
     try:
         make_older(server.conninfo(), older)
-        monkeypatch.setattr(EmbeddedServer, "room", lambda self: Room(free=1000, reserve=0))
+        kept = server.keep_copy("before-all.dump").stat().st_size
+        monkeypatch.setattr(EmbeddedServer, "room", lambda self: Room(kept + 999, reserve=1000))
         with pytest.raises(DiskFullError, match="must be upgraded, and the copy"):
             open_database(None, server.home)
         with psycopg.connect(server.conninfo()) as connection:
             connection.execute("select version from patchbank.patch")
     finally:
         server.stop()
+
+
+def test_an_upgrade_that_fails_changes_nothing(
+    older: list[StoredBank], empty_database_url: str, tmp_path: Path
+) -> None:
+    make_older(empty_database_url, older)
+    with psycopg.connect(empty_database_url) as connection:
+        # One of the last things that the upgrade makes.
+        connection.execute("create table patchbank.calibration_scores ()")
+    with pytest.raises(DatabaseError, match="calibration_scores"):
+        upgrade_database(empty_database_url, tmp_path, lambda plan: True)
+    with psycopg.connect(empty_database_url) as connection:
+        connection.execute("select calibration from patchbank.bank")
+        connection.execute("select version from patchbank.patch")
+        connection.execute("drop table patchbank.calibration_scores")
+    assert upgrade_database(empty_database_url, tmp_path, lambda plan: True)[1]
+
+
+def test_a_database_that_an_older_program_makes_meanwhile_is_not_upgraded(
+    older: list[StoredBank], empty_database_url: str, tmp_path: Path
+) -> None:
+    with (
+        ThreadPoolExecutor(1) as pool,
+        psycopg.connect(empty_database_url, autocommit=True) as connection,
+    ):
+        connection.execute("create extension if not exists vector")
+        with connection.transaction():
+            connection.execute(queries.load("database")["lock_migrations"])
+            opening = pool.submit(open_database, empty_database_url, tmp_path)
+            deadline = time.monotonic() + 10
+            while not connection.execute(
+                "select from pg_locks where locktype = 'advisory' and not granted"
+            ).fetchall():
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            make_older(empty_database_url, older)
+        with pytest.raises(DatabaseUpgradeNeededError):
+            opening.result()
+
+
+def test_every_command_of_the_database_gives_a_silent_server_up_as_the_settings_say(
+    tmp_path: Path,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor() as pool:
+        url = f"postgresql://someone@127.0.0.1:{listening.getsockname()[1]}/silent"
+        with Workspace(home=tmp_path, database_url=url) as workspace:
+            seconds = {"database_connect_seconds": 2}
+            workspace.settings = workspace.settings.model_copy(update=seconds)
+            begun = time.monotonic()
+            for given_up in (
+                pool.submit(upgrade, workspace, lambda plan: True),
+                pool.submit(psql, workspace),
+                pool.submit(url_for_clients, workspace),
+            ):
+                with pytest.raises(DatabaseUnreachableError, match="timeout"):
+                    given_up.result()
+            assert time.monotonic() - begun < 8  # the default is 10
 
 
 def test_the_command_shows_what_it_will_change_and_wants_a_yes(

@@ -115,6 +115,7 @@ def upgrade(
         workspace.home,
         confirm,
         idle_minutes=workspace.settings.database_idle_minutes,
+        limits=workspace.database_limits,
     )
 
 
@@ -124,6 +125,7 @@ def psql(workspace: Workspace) -> tuple[list[str], dict[str, str]]:
         workspace.database_url,
         workspace.home,
         idle_minutes=workspace.settings.database_idle_minutes,
+        limits=workspace.database_limits,
     )
 
 
@@ -133,6 +135,7 @@ def url_for_clients(workspace: Workspace) -> str:
         workspace.database_url,
         workspace.home,
         idle_minutes=workspace.settings.database_idle_minutes,
+        limits=workspace.database_limits,
     )
 
 

@@ -11,6 +11,17 @@ from patchbank.store.embedded.processes import server_environment
 from patchbank.store.embedded.room import complains_of_disk
 from patchbank.store.embedded.site import Site
 
+# Numbers are written as text and compressed. Of 4,000 vectors of normally distributed numbers that
+# came to 0.93 (1,000 dimensions) to 1.23 times their table (2,000, where a row fills its page).
+_COPY_TO_TABLES = 4 / 3
+# What is written of the schema itself.
+_LEAST_BYTES = 2**20
+
+
+def most_bytes_of_copy(tables: int) -> int:
+    """Return how many bytes a copy may take of `tables` bytes in the database."""
+    return int(tables * _COPY_TO_TABLES) + _LEAST_BYTES
+
 
 def write_copy(site: Site, programs: Path, conninfo: str, name: str) -> Path:
     """Write all that patchbank has stored to a file that pg_restore reads; older ones go.
