@@ -199,7 +199,6 @@ def test_a_pickle_cannot_change_the_reader(
         storage("0", -6),
         tensor(storage("0", 6), 0, 7, 1),  # type: ignore[arg-type]
     ],
-    ids=str,
 )
 def test_malformed_tensors(
     write: Callable[..., bytes], file: Callable[[bytes], Path], broken: Any
