@@ -6,10 +6,14 @@ PARITY := .venv-parity
 ANOMALIB := .venv-parity-anomalib
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
+PYTEST := $(BIN)/python -m pytest
+# Processes that run tests side by side, each with a server of its own.
+WORKERS ?= 2
+FAST := tests/unit tests/integration/store/test_banks.py tests/integration/store/test_inspections.py
 # pip 25.1 and newer know dependency groups.
 PIP := -m pip --disable-pip-version-check --quiet
 
-.PHONY: help install demo test lint parity parity-anomalib bench clean
+.PHONY: help install demo test test-fast lint parity parity-anomalib bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -55,7 +59,11 @@ demo: $(STAMPS)/demo ## learn and judge real solar cells; leaves a page in ./dem
 	$(BIN)/patchbank demo --folder demo
 
 test: $(STAMPS)/test ## run the tests
-	$(BIN)/python -m pytest
+	$(PYTEST) --numprocesses $(WORKERS) --dist loadfile -m 'not serial'
+	$(PYTEST) -m serial
+
+test-fast: $(STAMPS)/test ## run the tests of units and a few of the store, in a minute
+	$(PYTEST) --numprocesses $(WORKERS) --dist loadfile -m 'not serial and not slow' $(FAST)
 
 lint: $(STAMPS)/lint ## style, types, layers, words and configuration
 	$(BIN)/ruff check .
@@ -73,7 +81,7 @@ parity: $(PARITY)/.stamp ## compare with the PyTorch reference implementations
 	$(PARITY)/bin/python -m pytest tests/parity
 
 parity-anomalib: $(ANOMALIB)/.stamp ## compare with banks that the real Anomalib makes: 6 GB on disk
-	$(ANOMALIB)/bin/python -m pytest tests/parity_anomalib -W ignore -s
+	$(ANOMALIB)/bin/python -m pytest tests/parity_anomalib -W ignore -s --timeout 3600
 
 bench: $(PARITY)/.bench ## measure speed: twenty minutes; figures go to build/bench and docs/performance.md
 	$(PARITY)/bin/python -m benchmarks

@@ -7,6 +7,8 @@ import signal
 import sys
 from pathlib import Path
 
+import pytest
+
 # The fixtures are modules of the folder `tests`, however pytest was started.
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
@@ -29,3 +31,20 @@ pytest_plugins = [
     "tests.fixtures.quantised",
     "tests.fixtures.surfaces",
 ]
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Compile the kernels once, before all workers do at the same time."""
+    if not session.config.getoption("numprocesses", default=None):
+        return
+    # Numba reads the variable above when it is imported.
+    import numpy as np
+
+    from patchbank.compiled import kernel_folder
+    from patchbank.memory.coreset import greedy_k_center
+    from patchbank.memory.neighbours import NeighbourIndex
+
+    folder = kernel_folder()
+    if folder is None or not folder.exists():
+        features = np.random.default_rng(0).normal(size=(600, 32)).astype(np.float32)
+        NeighbourIndex(features[greedy_k_center(features, 60).indices]).nearest(features, 3)

@@ -57,30 +57,26 @@ def test_a_fresh_home_is_made_once_by_two_processes(home: Path, surfaces: Surfac
     assert [one["category"] for one in listed] == ["first", "second"]
 
 
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130), (signal.SIGTERM, 130)]
-)
-def test_the_old_bank_answers_after_a_fit_was_ended(
-    home: Path, surfaces: Surfaces, number: signal.Signals, code: int
-) -> None:
+@pytest.mark.serial
+def test_the_old_bank_answers_after_fits_were_ended(home: Path, surfaces: Surfaces) -> None:
     fitted = finish(start("fit", "brushed", surfaces.train, *SMALL, home=home))
-    before = fitted.document
-    # A lock on the table of patches holds the fit in the middle of its transaction.
-    with psycopg.connect(EmbeddedServer(home).conninfo()) as holder:
-        holder.execute("lock table patchbank.patch in share mode")
-        doomed = start("fit", "brushed", surfaces.train, "--seed", "9", *SMALL, home=home)
-        _wait_for_blocked_copy(home)
-        os.kill(doomed.pid, number)
-        outcome = finish(doomed)
-        assert outcome.code == code
-        assert outcome.out == ""
-        if code > 0:
-            assert "every active bank is as it was" in outcome.complaint
-        holder.rollback()
     image = surfaces.scratched / "000.png"
-    inspected = finish(start("inspect", "brushed", image, "--json", home=home)).document
-    assert inspected["bank_version"] == 1
-    assert inspected["fail_above"] == before["fail_above"]
+    for number, code in ((signal.SIGKILL, -9), (signal.SIGINT, 130), (signal.SIGTERM, 130)):
+        # A lock on the table of patches holds the fit in the middle of its transaction.
+        with psycopg.connect(EmbeddedServer(home).conninfo()) as holder:
+            holder.execute("lock table patchbank.patch in share mode")
+            doomed = start("fit", "brushed", surfaces.train, "--seed", "9", *SMALL, home=home)
+            _wait_for_blocked_copy(home)
+            os.kill(doomed.pid, number)
+            outcome = finish(doomed)
+            assert outcome.code == code
+            assert outcome.out == ""
+            if code > 0:
+                assert "every active bank is as it was" in outcome.complaint
+            holder.rollback()
+        inspected = finish(start("inspect", "brushed", image, "--json", home=home)).document
+        assert inspected["bank_version"] == 1
+        assert inspected["fail_above"] == fitted.document["fail_above"]
     shown = finish(start("show", "brushed", "--json", home=home)).document
     assert [one["state"] for one in shown["history"]] == ["active"]
     again = finish(start("fit", "brushed", surfaces.train, *SMALL, home=home))

@@ -50,6 +50,7 @@ def test_a_process_of_one_core_uses_one(monkeypatch: pytest.MonkeyPatch) -> None
     assert asked == [threading.get_ident()]
 
 
+@pytest.mark.slow
 def test_the_doctor_leaves_no_usage_reports_in_the_home(tmp_path: Path) -> None:
     """Imported carelessly, OpenVINO writes ``~/intel/openvino_ga_cid``."""
     home = tmp_path / "home"

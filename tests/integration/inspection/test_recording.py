@@ -62,6 +62,7 @@ def test_a_command_keeps_no_record(
     assert "cannot judge without it" in refused.complaint
 
 
+@pytest.mark.serial
 def test_an_inspector_judges_on_while_the_server_is_away(
     graphs_home: Path, surfaces: Surfaces, tmp_path: Path
 ) -> None:
@@ -211,6 +212,7 @@ def test_a_bank_in_the_database_cannot_judge_without_it(workspace: Workspace) ->
         Inspector(workspace, "brushed", in_database=True, on_database_loss="judge")
 
 
+@pytest.mark.serial
 def test_an_inspector_is_back_within_a_second_of_a_kill(tmp_path: Path) -> None:
     seconds, _ = kills.measure(tmp_path / "home", 3)
     assert max(seconds) < 3, "a second on a machine of one's own; tests share theirs"

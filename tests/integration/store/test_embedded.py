@@ -252,6 +252,7 @@ def test_an_open_database_gets_over_a_stop(shared_home: Path, server: EmbeddedSe
         assert database.banks.active_version("tile") == 1
 
 
+@pytest.mark.serial
 def test_an_idle_server_stops_but_not_under_a_client(server: EmbeddedServer) -> None:
     server.stop()
     with open_database(None, server.home, idle_minutes=0.5 / 60) as database:
@@ -264,6 +265,7 @@ def test_an_idle_server_stops_but_not_under_a_client(server: EmbeddedServer) -> 
     _assert_bank_there(server)
 
 
+@pytest.mark.serial
 def test_clients_that_come_while_it_stops_are_served(server: EmbeddedServer) -> None:
     server.stop()
     for _ in range(8):

@@ -20,6 +20,8 @@ from patchbank.store.database import Database, open_database
 from tests.fixtures.banks import make_bank
 from tests.fixtures.database import NetworkServer
 
+pytestmark = pytest.mark.serial
+
 LIMITS = Limits(connect=2, answer=0.5)
 
 
@@ -45,8 +47,9 @@ def _stopped(server: NetworkServer) -> Iterator[None]:
     try:
         yield
     finally:
+        # One that was ending is gone as soon as its parent goes on.
         for pid in alive:
-            os.kill(pid, signal.SIGCONT)
+            _signalled(pid, signal.SIGCONT)
 
 
 def _signalled(pid: int, number: signal.Signals) -> bool:

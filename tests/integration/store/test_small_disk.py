@@ -20,6 +20,8 @@ from patchbank.store.embedded.reserve import LEAST_RESERVE_BYTES
 from patchbank.store.embedded.server import EmbeddedServer
 from tests.fixtures.banks import make_bank
 
+pytestmark = pytest.mark.serial
+
 MEGABYTE = 2**20
 
 

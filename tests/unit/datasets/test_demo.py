@@ -60,6 +60,7 @@ def test_without_the_package_the_command_to_install_it_is_named(
         demo_split("mono")
 
 
+@pytest.mark.slow
 def test_the_export_loads_as_the_same_split(tmp_path: Path) -> None:
     steps: list[tuple[int, int]] = []
     target = tmp_path / "new" / "demo"

@@ -61,6 +61,7 @@ def peak_of(work: object) -> int:
         tracemalloc.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dimension", [16, 200])
 def test_no_stage_takes_more_than_is_counted(dimension: int) -> None:
     images, patches, ratio = 120, 400, 0.1

@@ -242,6 +242,7 @@ def test_a_region_checks_itself(change: dict[str, object], message: str) -> None
         Region(**(fields | change))  # type: ignore[arg-type]
 
 
+@pytest.mark.serial
 def test_a_map_leaves_no_thread_waiting_for_work() -> None:
     """A thread of BLAS that waits in a loop takes a core from the next image's network."""
     distances = np.random.default_rng(1).random((28, 28)).astype(np.float32)

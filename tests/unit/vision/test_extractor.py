@@ -150,6 +150,7 @@ def test_threads_may_share_an_extractor(extractor: Extractor) -> None:
             assert np.array_equal(result.patches[0], expected.patches[index % 12])
 
 
+@pytest.mark.slow
 def test_threads_may_start_a_process_together() -> None:
     """The first inferences of a process, at once, must not wait for each other for ever."""
     code = """

@@ -364,6 +364,7 @@ def png_header(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows)
 
 
+@pytest.mark.serial
 @pytest.mark.parametrize(("width", "height"), [(30_000, 30_000), (12_000, 9_000)])
 def test_bombs_are_refused_by_their_header(tmp_path: Path, width: int, height: int) -> None:
     path = tmp_path / "bomb.png"
@@ -374,6 +375,7 @@ def test_bombs_are_refused_by_their_header(tmp_path: Path, width: int, height: i
     assert time.perf_counter() - start < 1.0
 
 
+@pytest.mark.serial
 @pytest.mark.parametrize("side", [16_383, 11_000])
 def test_a_webp_bomb(side: int) -> None:
     size = (side - 1).to_bytes(3, "little") * 2
