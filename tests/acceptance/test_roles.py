@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from patchbank.errors import DatabaseError, DatabaseReadOnlyError
+from patchbank.inspection.judging.index import build_index
 from patchbank.inspection.judging.inspect import Inspector
 from patchbank.inspection.learning.fit import fit
 from patchbank.inspection.settings import make_fit_settings
@@ -51,7 +52,7 @@ def inspector_url(
 
 
 def test_a_role_with_the_documented_grants_inspects_and_no_more(
-    inspector_url: str, graphs_home: Path, surfaces: Surfaces
+    network_server: NetworkServer, inspector_url: str, graphs_home: Path, surfaces: Surfaces
 ) -> None:
     def run(*arguments: str | Path) -> Outcome:
         return finish(start(*arguments, home=graphs_home, url=inspector_url))
@@ -62,8 +63,11 @@ def test_a_role_with_the_documented_grants_inspects_and_no_more(
     assert [one["recorded"] for one in inspected.documents] == [True] * 3
     shown = run("show", "brushed", "--json")
     assert shown.document["inspections"] == 3
+    with Workspace(home=graphs_home, database_url=network_server.url("roles")) as workspace:
+        build_index(workspace, "brushed")
     found = run("search", "brushed", images[0], "--json")
     assert found.code == 0, found.err
+    assert found.document["method"].startswith("HNSW index")
     refused = run("fit", "other", surfaces.train, "--image-size", "96")
     assert (refused.code, refused.out) == (2, "")
     assert "this role may inspect, not save banks" in refused.complaint

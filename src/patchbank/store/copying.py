@@ -1,17 +1,21 @@
-"""PostgreSQL's binary COPY format to and from NumPy arrays, without a loop over the rows.
+"""PostgreSQL's binary formats to and from NumPy arrays, without a loop over the rows.
 
-All rows of a table of numbers and of vectors of one length have the same size in this format, so a
-block of rows is a structured array.
+All rows of a table of numbers and of vectors of one length have the same size in a binary COPY, so
+a block of rows is a structured array.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import psycopg
+from psycopg.adapt import Dumper
+from psycopg.pq import Format
 
 _SIGNATURE = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
 _TRAILER = struct.pack(">h", -1)
@@ -90,3 +94,26 @@ class RowLayout:
                 rows[f"{name} dimensions"] = kind
             else:
                 rows[f"{name} size"] = self._row[name].itemsize
+
+
+@dataclass(frozen=True)
+class RealArray:
+    """Numbers as a parameter of a statement, of the type ``real[]`` with one dimension."""
+
+    values: npt.NDArray[np.float32]
+
+
+class _RealArrayDumper(Dumper):
+    format = Format.BINARY
+    oid = psycopg.adapters.types["float4"].array_oid
+
+    def dump(self, obj: RealArray) -> bytes:
+        values = obj.values.ravel()
+        elements = np.empty(len(values), [("size", ">i4"), ("value", ">f4")])
+        elements["size"], elements["value"] = 4, values
+        # One dimension, no nulls, the type of an element, how many there are, the first's number.
+        element = psycopg.adapters.types["float4"].oid
+        return struct.pack(">iiIii", 1, 0, element, len(values), 1) + elements.tobytes()
+
+
+psycopg.adapters.register_dumper(RealArray, _RealArrayDumper)

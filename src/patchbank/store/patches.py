@@ -12,7 +12,7 @@ import numpy.typing as npt
 from patchbank.errors import BankGoneError, ParameterError
 from patchbank.store import queries
 from patchbank.store.bank_key import BankKey
-from patchbank.store.copying import RowLayout
+from patchbank.store.copying import RealArray
 from patchbank.store.hnsw_index import HnswIndex, Metric, nearest_rows
 
 if TYPE_CHECKING:
@@ -166,31 +166,29 @@ class Patches:
         BankGoneError
             When the bank was removed, or is not kept any more.
         """
-        layout = RowLayout({"position": "i4", "feature": features.shape[1]})
-        columns: dict[str, npt.NDArray[Any]] = {
-            "position": np.arange(len(features)),
-            "feature": features,
+        parameters: dict[str, object] = {
+            **key.parameters(),
+            "features": RealArray(features),
+            "queries": len(features),
+            "dimensions": features.shape[1],
+            "count": count,
         }
-        with self._sessions.connection(long=True) as connection:
-            connection.execute(self._queries["make_queries"])
-            with connection.cursor().copy(self._queries["copy_queries_in"]) as copy:
-                for block in layout.encode(columns):
-                    copy.write(block)
-            rows: list[tuple[Any, ...]] = []
-            if index is not None:
-                with connection.transaction(force_rollback=True):
-                    # The settings of a search by an index are not those of an exact one.
-                    index.prepare(connection, count)
-                    rows = connection.execute(
-                        index.query(self._queries["nearest_by_index"]),
-                        {**key.parameters(), "count": count, "candidates": index.candidates(count)},
-                        binary=True,
-                    ).fetchall()
-            if len(rows) != len(features) * count:
+        rows: list[tuple[Any, ...]] = []
+        if index is not None and index.can_find(features):
+            with self._sessions.connection(long=True) as connection:
+                index.prepare(connection, count)
+                rows = connection.execute(
+                    index.query(self._queries["nearest_by_index"]),
+                    {**parameters, "candidates": index.candidates(count)},
+                    binary=True,
+                ).fetchall()
+        if len(rows) != len(features) * count:
+            # In a transaction of its own, without the settings of a search by an index.
+            with self._sessions.connection(long=True) as connection:
                 connection.execute(self._queries["keep_queries_in_memory"])
                 rows = connection.execute(
                     self._queries["nearest" if count == 1 else "nearest_some"],
-                    {**key.parameters(), "count": count},
+                    parameters,
                     binary=True,
                 ).fetchall()
         if len(rows) != len(features) * count:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from patchbank.errors import DatabaseError, ParameterError, PgvectorMissingError
 from patchbank.store import queries
-from patchbank.store.database import Database
+from patchbank.store.database import Database, open_database
 from patchbank.store.hnsw_index import HnswIndex, Indexed, Metric, VectorType, fitting_type
 from tests.fixtures.banks import make_bank
 
@@ -234,6 +236,36 @@ def test_nearest_patches_of_many_features_by_an_index(filled: Database, type_: A
     # One that finds too few, here since it is over another bank, is not relied upon.
     other = replace(index, generation=99)
     np.testing.assert_array_equal(filled.patches.nearest(key, queries, index=other)[1], exact[1][1])
+
+
+@pytest.mark.parametrize("by_index", [False, True])
+def test_nearest_patches_are_found_where_nothing_can_be_written(
+    filled: Database, database_url: str, tmp_path: Path, by_index: bool
+) -> None:
+    key = filled.banks.active_key("tile")
+    index = _index(filled)
+    if by_index:
+        filled.indexes.build(index, 1500)
+    features = filled.banks.active("tile").content.features
+    read_only = make_conninfo(database_url, options="-c default_transaction_read_only=on")
+    with open_database(read_only, tmp_path) as database:
+        found = database.indexes.find(key, "patches", "l2")
+        assert (found == index) is by_index
+        # As on a standby, where there can be no temporary table either.
+        distances, ordinals = database.patches.nearest(key, features[::100], index=found)
+    assert ordinals[:, 0].tolist() == list(range(0, 1500, 100))
+    assert not distances.any()
+
+
+def test_features_beyond_half_precision_are_searched_without_its_index(filled: Database) -> None:
+    key = filled.banks.active_key("tile")
+    index = _index(filled, type="halfvec")
+    filled.indexes.build(index, 1500)
+    features = np.repeat(np.array([[1], [1e5], [-1e5]], np.float32), 16, axis=1)
+    exact = filled.patches.nearest(key, features)
+    found = filled.patches.nearest(key, features, index=index)
+    np.testing.assert_array_equal(found[0], exact[0])
+    np.testing.assert_array_equal(found[1], exact[1])
 
 
 @pytest.mark.parametrize("dimensions", [16, 2500])

@@ -79,15 +79,6 @@ where patch.category_id = {category_id} and patch.generation = {generation}
 order by coalesce(nullif(patch.feature {operator} query.feature, 'NaN'), 1), ordinal
 limit %(top)s
 
--- make_queries --
--- Of this transaction alone: a pooler gives the session to others.
-create temporary table patchbank_query (
-    position integer not null, feature vector not null
-) on commit drop
-
--- copy_queries_in --
-copy patchbank_query (position, feature) from stdin (format binary)
-
 -- keep_queries_in_memory --
 -- All of an image: 784 of 1,536 dimensions are 5 MB.
 select set_config('work_mem', '64MB', true)
@@ -95,10 +86,17 @@ select set_config('work_mem', '64MB', true)
 -- nearest --
 -- The bank is read once, each row meeting all queries: half the time of a scan for each query. Of
 -- equal distances the array with the smaller ordinal is the smaller.
+with query as materialized (
+    select
+        position,
+        (%(features)s::real[])[position * %(dimensions)s + 1 : (position + 1) * %(dimensions)s]::vector
+            as feature
+    from generate_series(0, %(queries)s - 1) as position
+)
 select position, found[2]::integer, found[1]
 from (
-    select position, min(array[patch.feature <-> patchbank_query.feature, ordinal]) as found
-    from patch cross join patchbank_query
+    select position, min(array[patch.feature <-> query.feature, ordinal]) as found
+    from patch cross join query
     where category_id = %(category_id)s and generation = %(generation)s and ordinal not in (
         select ordinal from patchbank.absent_patch
         where category_id = %(category_id)s and version = %(version)s
@@ -108,9 +106,16 @@ from (
 order by position
 
 -- nearest_some --
+with query as materialized (
+    select
+        position,
+        (%(features)s::real[])[position * %(dimensions)s + 1 : (position + 1) * %(dimensions)s]::vector
+            as feature
+    from generate_series(0, %(queries)s - 1) as position
+)
 select position, ordinal, distance
-from patchbank_query cross join lateral (
-    select ordinal, patch.feature <-> patchbank_query.feature as distance
+from query cross join lateral (
+    select ordinal, patch.feature <-> query.feature as distance
     from patch
     where category_id = %(category_id)s and generation = %(generation)s and ordinal not in (
         select ordinal from patchbank.absent_patch
@@ -123,9 +128,16 @@ order by position, distance, ordinal
 
 -- nearest_by_index --
 -- A walk through the index for each query; what it finds is ranked anew by the vectors themselves.
+with query as materialized (
+    select
+        position,
+        (%(features)s::real[])[position * %(dimensions)s + 1 : (position + 1) * %(dimensions)s]::vector
+            as feature
+    from generate_series(0, %(queries)s - 1) as position
+)
 select position, ordinal, distance
-from patchbank_query cross join lateral (
-    select ordinal, candidate.feature <-> patchbank_query.feature as distance
+from query cross join lateral (
+    select ordinal, candidate.feature <-> query.feature as distance
     from (
         select ordinal, feature
         from patch
@@ -134,7 +146,7 @@ from patchbank_query cross join lateral (
             where category_id = %(category_id)s and version = %(version)s
         )
         order by feature::{type}({dimensions})
-            {operator} patchbank_query.feature::{type}({dimensions})
+            {operator} query.feature::{type}({dimensions})
         limit %(candidates)s
     ) as candidate
     order by distance, ordinal
