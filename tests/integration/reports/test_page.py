@@ -6,119 +6,127 @@ import errno
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from PIL import Image
-from scipy.ndimage import gaussian_filter
 
 from patchbank.datasets.demo import demo_split
-from patchbank.datasets.samples import Sample
 from patchbank.errors import DiskFullError, MissingExtraError, ReportError
+from patchbank.inspection.measuring.figures import FIGURES, Evaluation
+from patchbank.inspection.measuring.sections import section_of
 from patchbank.memory.calibration import Thresholds
-from patchbank.metrics import PixelScores, image_metrics, rates_at
-from patchbank.reports.page import Case, EvaluationPage, PassEvidence, write_evaluation_page
-from patchbank.reports.pictures import SimilarImage, heatmap_picture
+from patchbank.metrics import ImageMetrics, PixelScores, Rates, image_metrics, rates_at
+from patchbank.reports.evaluation_charts import write_evaluation_charts
+from patchbank.reports.galleries import (
+    Gallery,
+    ShownCase,
+    charts_to_json,
+    write_evidence,
+    write_galleries,
+)
+from patchbank.reports.page import EvaluationPage, new_pictures, write_page
+from patchbank.reports.pictures import SimilarImage
 from tests.fixtures.browser import opened_page
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 HOSTILE = "<img src=x onerror=\"document.title='broken'\">&amp;'" + "long/" * 60 + "1.png"
+THRESHOLD = 2.0
 
 
-def read(sample: Sample) -> npt.NDArray[np.uint8]:
-    with Image.open(sample.path) as image:
-        return np.asarray(image.convert("RGB"))
-
-
-class Oddness:
-    """How far each pixel is from what it is on good cells: a simple map, but of real defects."""
-
-    def __init__(self, good: list[Sample]) -> None:
-        levels = np.stack([self._level(read(sample)) for sample in good])
-        self._mean, self._deviation = levels.mean(axis=0), levels.std(axis=0) + 0.02
-        self.threshold = float(np.quantile([self.score(read(sample)) for sample in good], 0.9))
-
-    def map(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        odd = np.abs(self._level(pixels) - self._mean) / self._deviation
-        return np.asarray(gaussian_filter(odd, 4), dtype=np.float32)
-
-    def score(self, pixels: npt.NDArray[np.uint8]) -> float:
-        return float(np.quantile(self.map(pixels), 0.99))
-
-    def judged(self, sample: Sample, name: str) -> Case:
-        pixels = read(sample)
-        score = self.score(pixels)
-        verdict = "fail" if score > self.threshold else "pass"
-        picture = heatmap_picture(
-            pixels,
-            self.map(pixels),
-            verdict=verdict,
-            score=score,
-            thresholds=Thresholds(self.threshold, self.threshold),
-            map_threshold=self.threshold,
-            name=name,
-        )
-        return Case(name, sample.kind, verdict, score, picture, p_value=0.25)
-
-    @staticmethod
-    def _level(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        grey = pixels[..., 0].astype(np.float32)
-        return np.asarray(grey / grey.mean(), dtype=np.float32)
-
-
-@pytest.fixture(scope="module")
-def page() -> EvaluationPage:
-    """Thirty real cells, judged by how odd their pixels are."""
-    split = demo_split("mono")
-    odd = Oddness(list(split.train[:30]))
-    good = [sample for sample in split.test if sample.label == "good"][:20]
-    bad = [sample for sample in split.test if sample.label == "anomalous"][:10]
-    cases = [odd.judged(sample, sample.name) for sample in (*good, *bad)]
-    scores = np.array([case.score for case in cases])
-    labels = np.array([sample.label == "anomalous" for sample in (*good, *bad)])
-    pixels = PixelScores()
-    mask = np.zeros((300, 300), dtype=np.bool_)
-    mask[100:150, 90:200] = True
-    pixels.add(odd.map(read(bad[0])), mask)
-    similar = [
-        SimilarImage(sample.name, 0.99 - number / 100, read(sample))
-        for number, sample in enumerate(split.train[:10])
-    ]
-    return EvaluationPage(
-        title="Solar cells: cell-mono",
-        lead="What was learned from good cells, and how well it tells cracked ones.",
-        images=image_metrics(labels, scores),
-        rates=rates_at(labels, scores, odd.threshold),
-        thresholds=Thresholds(odd.threshold, odd.threshold),
-        pixels=pixels.metrics(),
-        good_scores=scores[~labels],
-        anomalous_scores=scores[labels],
-        requested_false_alarm_rate=0.01,
-        misses=[],
-        false_alarms=[odd.judged(good[0], HOSTILE)],
-        finds=[case for case in cases[20:] if case.verdict == "fail"][:3],
-        evidence=PassEvidence(next(c for c in cases[:20] if c.verdict == "pass"), similar),
-        facts=[("data set", "ELPV"), ("x" * 80, "y" * 300)],
-        warnings=[HOSTILE],
-        credits=["ELPV data set, CC BY-NC-SA 4.0"],
+def evaluation(images: ImageMetrics, rates: Rates, **values: float | None) -> Evaluation:
+    """Return the figures of a category as an evaluation gives them."""
+    alarms, recall = rates.false_alarm_rate, rates.recall
+    known = {
+        "image_auroc": images.image_auroc,
+        "average_precision": images.average_precision,
+        "f1_max": images.f1_max,
+        "false_alarm_rate": None if alarms is None else alarms.value,
+        "recall": None if recall is None else recall.value,
+        **values,
+    }
+    return Evaluation(
+        category="cell-mono",
+        values={figure.key: known.get(figure.key) for figure in FIGURES},
+        facts={
+            **Thresholds(THRESHOLD, THRESHOLD).to_json(),
+            "requested_false_alarm_rate": 0.01,
+            "false_alarm_interval": None if alarms is None else [alarms.low, alarms.high],
+            "recall_interval": None if recall is None else [recall.low, recall.high],
+            "train_images": 30,
+            "test_good": images.good,
+            "test_anomalous": images.anomalous,
+            "bank_size": 1_000,
+        },
+        remarks=(HOSTILE,),
     )
 
 
-@pytest.fixture(scope="module")
-def small(page: EvaluationPage) -> EvaluationPage:
-    """A page that is written quickly."""
-    return replace(page, finds=(), evidence=None, pixels=None)
+def cases(mask: bool) -> list[ShownCase]:
+    """Return some real cells with maps that are their darkness."""
+    shown = []
+    for sample in demo_split("mono").test[:3]:
+        with Image.open(sample.path) as image:
+            pixels = np.asarray(image.convert("RGB"))
+        dark = (255 - pixels[..., 0].astype(np.float32)) / np.float32(64)
+        spot = np.zeros(dark.shape, np.bool_)
+        spot[100:150, 90:200] = True
+        shown.append(
+            ShownCase(
+                name=HOSTILE, kind="crack", verdict="fail", score=2.5, p_value=0.25, pixels=pixels,
+                anomaly_map=dark, mask=spot if mask else None,
+            )
+        )  # fmt: skip
+    return shown
+
+
+def write(folder: Path, *, small: bool = False, title: str = "Solar cells") -> Path:
+    """Write a page of 20 good and 10 anomalous images into a folder."""
+    scores = np.concatenate([np.linspace(0, 2.1, 20), np.linspace(1, 4, 10)])
+    labels = np.arange(30) >= 20
+    images, rates = image_metrics(labels, scores), rates_at(labels, scores, THRESHOLD)
+    pixels = PixelScores()
+    shown = cases(mask=True)
+    assert shown[0].mask is not None
+    pixels.add(shown[0].anomaly_map, shown[0].mask)
+    found = pixels.metrics()
+    with new_pictures(folder) as pictures:
+        charts = write_evaluation_charts(
+            pictures, images, rates, Thresholds(THRESHOLD, THRESHOLD), found, scores[~labels],
+            scores[labels],
+        )  # fmt: skip
+        galleries = [Gallery("best", "Clearest finds", "", shown[:1] if small else shown)]
+        evidence = None
+        if not small:
+            similar = [SimilarImage(HOSTILE, 0.9, case.pixels) for case in shown]
+            evidence = write_evidence(pictures, cases(mask=False)[0], similar, THRESHOLD)
+        section = section_of(
+            evaluation(images, rates, aupro=found.aupro),
+            pictures.name,
+            {
+                "map_threshold": THRESHOLD,
+                "charts": charts_to_json(charts),
+                "galleries": write_galleries(pictures, galleries, THRESHOLD),
+            },
+            evidence=evidence,
+        )
+        page = EvaluationPage(
+            title=title,
+            lead="What was learned from good cells, and how well it tells cracked ones.",
+            sections=[section],
+            facts=[("data set", "ELPV"), ("x" * 80, "y" * 300)],
+            credits=["ELPV data set, CC BY-NC-SA 4.0"],
+        )
+        return write_page(folder, page)
 
 
 @pytest.fixture(scope="module")
-def written(page: EvaluationPage, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_evaluation_page(tmp_path_factory.mktemp("a report") / "näme #1 %20", page)
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(tmp_path_factory.mktemp("a report") / "näme #1 %20")
 
 
 @pytest.fixture(params=[(1400, "light"), (1400, "dark"), (400, "light")])
@@ -129,14 +137,14 @@ def opened(request: Any, written: Path, browser: Browser) -> Iterator[tuple[Any,
         yield lent
 
 
-def test_the_page_loads_whole(opened: tuple[Any, list[str]], page: EvaluationPage) -> None:
+def test_the_page_loads_whole(opened: tuple[Any, list[str]]) -> None:
     tab, problems = opened
     assert problems == []
-    assert tab.title() == page.title
+    assert tab.title() == "Solar cells"
     shown = tab.evaluate("[...document.images].map(i => [i.naturalWidth, i.alt, i.currentSrc])")
-    assert len(shown) == 4 + 1 + 10 + 3 + 1
+    assert len(shown) == 4 + 3 * 4 + 3 + 3
     assert all(width > 0 for width, _, _ in shown)
-    assert all(len(alt) > 10 for _, alt, _ in shown)
+    assert all(len(alt) > 8 for _, alt, _ in shown)
     dark = tab.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
     charts = [source for _, _, source in shown if source.endswith(".svg")]
     assert all(source.endswith(f"-{'dark' if dark else 'light'}.svg") for source in charts)
@@ -185,50 +193,40 @@ def test_names_are_text_and_never_markup(opened: tuple[Any, list[str]]) -> None:
     assert tab.locator("script").count() == 0
 
 
-def test_figures_are_those_given(written: Path, page: EvaluationPage) -> None:
+def test_figures_are_those_given(written: Path) -> None:
     text = written.read_text(encoding="utf-8")
-    assert f"{page.images.image_auroc:.4f}" in text
-    assert page.rates.recall is not None
-    assert f"({page.rates.recall.count} of {page.rates.recall.total})" in text
-    assert page.pixels is not None
-    assert f"{page.pixels.aupro:.4f}" in text
-    assert text.count("<p>None.</p>") == 1  # no misses were given
+    assert "5.0 % (1 of 20)" in text
+    assert "the interval includes it" in text
+    assert "60.0 % (6 of 10)" in text
+    assert text.count("What it means") == 1
 
 
-def test_a_test_without_anomalies_makes_a_page(tmp_path: Path) -> None:
+def test_a_test_without_anomalies_has_no_recall() -> None:
     scores = np.array([1.0, 2.0, 3.0])
-    only_good = EvaluationPage(
-        title="good only",
-        lead="",
-        images=image_metrics([False] * 3, scores),
-        rates=rates_at([False] * 3, scores, 2.5),
-        thresholds=Thresholds(2.5, 2.5),
-        good_scores=scores,
-        anomalous_scores=np.array([]),
+    images, rates = image_metrics([False] * 3, scores), rates_at([False] * 3, scores, THRESHOLD)
+    section = section_of(
+        evaluation(images, rates), "cells", {"map_threshold": 1, "charts": [], "galleries": []}
     )
-    text = write_evaluation_page(tmp_path, only_good).read_text(encoding="utf-8")
-    assert "not known" in text
-    assert text.count("<picture>") == 1
+    figures = {row.name: row.value for row in section.figures}
+    assert figures == {"false alarms": "33.3 % (1 of 3)", "recall": "not known"}
 
 
-def test_names_cannot_turn_the_page_s_text(small: EvaluationPage, tmp_path: Path) -> None:
-    turned = replace(small, title="\u202egnp.ssap\n", warnings=("a\u2028b <b>",))
-    text = write_evaluation_page(tmp_path, turned).read_text(encoding="utf-8")
-    assert "<title>\\u202egnp.ssap\\n</title>" in text
-    assert "a\\u2028b &lt;b&gt;" in text
+def test_names_cannot_turn_the_page_s_text(tmp_path: Path) -> None:
+    text = write(tmp_path, small=True, title="\u202egnp.ssap\n<b>").read_text(encoding="utf-8")
+    assert "<title>\\u202egnp.ssap\\n&lt;b&gt;</title>" in text
 
 
-def test_a_page_is_replaced_and_other_files_stay(small: EvaluationPage, tmp_path: Path) -> None:
+def test_a_page_is_replaced_and_other_files_stay(tmp_path: Path) -> None:
     (tmp_path / "heatmaps").mkdir()
     (tmp_path / "heatmaps" / "mine.png").write_bytes(b"mine")
-    first = write_evaluation_page(tmp_path, small)
+    first = write(tmp_path, small=True)
     before = {path.name for path in tmp_path.iterdir()}
-    assert write_evaluation_page(tmp_path, small) == first
+    assert write(tmp_path, small=True) == first
     after = {path.name for path in tmp_path.iterdir()}
     assert len(before) == len(after) == 3
     assert before & after == {"index.html", "heatmaps"}
     links = re.findall(r'(?:src|srcset|href)="(pictures-[^"]+)"', first.read_text("utf-8"))
-    assert len(links) == 3 * 2 + 2
+    assert len(links) == 4 * 2 + 4 * 2
     assert all((tmp_path / link).is_file() for link in links)
 
 
@@ -241,51 +239,37 @@ def test_a_page_is_replaced_and_other_files_stay(small: EvaluationPage, tmp_path
     ],
 )
 def test_an_interrupted_writing_leaves_the_page_in_place(
-    small: EvaluationPage,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     fault: BaseException,
     expected: type[BaseException],
 ) -> None:
-    index = write_evaluation_page(tmp_path, small)
+    index = write(tmp_path, small=True)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     save = Image.Image.save
 
     def fail_at_a_picture(picture: Image.Image, file: Path, **options: Any) -> None:
-        if file.name.startswith("false-alarm"):
+        if file.name.startswith("best-1-map"):
             raise fault
         save(picture, file, **options)
 
     monkeypatch.setattr(Image.Image, "save", fail_at_a_picture)
     with pytest.raises(expected):
-        write_evaluation_page(tmp_path, small)
+        write(tmp_path, small=True)
     assert index.is_file()
     after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     assert after == before
 
 
-def test_a_folder_that_is_a_file_is_refused(page: EvaluationPage, tmp_path: Path) -> None:
+def test_a_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("")
     with pytest.raises(ReportError, match="taken"):
-        write_evaluation_page(tmp_path / "taken", page)
+        write(tmp_path / "taken", small=True)
 
 
 def test_without_jinja2_the_command_to_install_it_is_named(
-    page: EvaluationPage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "jinja2", None)
     with pytest.raises(MissingExtraError, match=r"patchbank\[report\]"):
-        write_evaluation_page(tmp_path / "report", page)
-
-
-def test_scores_that_do_not_fit_the_figures_are_refused(page: EvaluationPage) -> None:
-    with pytest.raises(ValueError, match="expected"):
-        EvaluationPage(
-            title="",
-            lead="",
-            images=page.images,
-            rates=page.rates,
-            thresholds=page.thresholds,
-            good_scores=page.good_scores[:-1],
-            anomalous_scores=page.anomalous_scores,
-        )
+        write_page(tmp_path, EvaluationPage("", "", sections=(), facts=()))

@@ -12,38 +12,32 @@ import numpy.typing as npt
 from PIL import Image
 
 from patchbank.datasets.catalogue import find_dataset
-from patchbank.datasets.masks import read_mask
 from patchbank.datasets.published import published_for
 from patchbank.datasets.samples import CategorySamples, Sample
-from patchbank.errors import DatasetError, DiskFullError, ImageError, PatchbankError, ReportError
+from patchbank.errors import DiskFullError, PatchbankError, ReportError
 from patchbank.inspection.measuring.benchmark_report import (
     BenchmarkReport,
     CategoryResult,
     images_csv,
 )
 from patchbank.inspection.measuring.evaluate import (
-    CategoryEvaluation,
     check_extractor,
     checked_aupro_limit,
     evaluate_category,
     load_categories,
 )
-from patchbank.inspection.measuring.extremes import JudgedCase
 from patchbank.inspection.measuring.figures import Evaluation, Failed
 from patchbank.inspection.measuring.kept_results import KeptResults, identity, map_files
+from patchbank.inspection.measuring.sections import write_pictures
 from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.workspace import Workspace
-from patchbank.memory.scoring import place
 from patchbank.progress import Progress, silent
-from patchbank.reports.benchmark import Gallery, ShownCase, charts_to_json, write_galleries
-from patchbank.reports.evaluation_charts import write_evaluation_charts
 from patchbank.reports.writing import (
     check_report_packages,
     make_writable,
     replace_text,
     writing_report,
 )
-from patchbank.vision.images import decode
 from patchbank.vision.own_pictures import own_mark
 
 # Best and worst cases shown, of each kind.
@@ -194,7 +188,7 @@ class Benchmark:
                 progress=self._progress,
             )
             with writing_report(self.report.folder):
-                page = _write_pictures(folder, found)
+                page = write_pictures(folder, found)
                 replace_text(folder / "images.csv", images_csv(found))
             document.update(
                 identity=wanted,
@@ -203,69 +197,3 @@ class Benchmark:
                 page=page,
             )
         return document
-
-
-def _write_pictures(folder: Path, found: CategoryEvaluation) -> dict[str, Any]:
-    """Write a category's charts and galleries; return what the page shows of them."""
-    charts = write_evaluation_charts(
-        folder,
-        found.image,
-        found.rates,
-        found.bank.thresholds,
-        found.pixels,
-        found.scores("good"),
-        found.scores("anomalous"),
-    )
-    return {
-        "map_threshold": found.map_threshold,
-        "charts": charts_to_json(charts),
-        "galleries": write_galleries(folder, _galleries(found), found.map_threshold),
-    }
-
-
-def _galleries(found: CategoryEvaluation) -> Iterator[Gallery]:
-    extremes = found.extremes
-    bit_depth = found.bank.settings.extractor.bit_depth
-    yield Gallery(
-        "worst",
-        "Hardest to find",
-        "The anomalous images with the lowest scores.",
-        _shown(extremes.lowest_anomalous, bit_depth),
-    )
-    yield Gallery(
-        "good",
-        "Nearest to a false alarm",
-        "The good images with the highest scores.",
-        _shown(extremes.highest_good, bit_depth),
-    )
-    yield Gallery(
-        "best",
-        "Clearest finds",
-        "The anomalous images with the highest scores.",
-        _shown(extremes.highest_anomalous, bit_depth),
-    )
-
-
-def _shown(cases: Sequence[JudgedCase], bit_depth: int | None) -> Iterator[ShownCase]:
-    for case in cases:
-        sample, judgement = case.sample, case.judgement
-        pixels = decode(sample.path, bit_depth=bit_depth).pixels
-        height, width = pixels.shape[:2]
-        try:
-            mask = (
-                None
-                if sample.mask is None
-                else read_mask(sample.mask, height, width, image=sample.path)
-            )
-        except (ImageError, DatasetError):
-            mask = None  # a remark says so
-        yield ShownCase(
-            name=sample.name,
-            kind=sample.kind,
-            verdict=judgement.verdict,
-            score=judgement.score,
-            p_value=judgement.p_value,
-            pixels=pixels,
-            anomaly_map=place(judgement.anomaly_map, judgement.inspected_box, width, height),
-            mask=mask,
-        )

@@ -16,17 +16,17 @@ from patchbank.datasets.published import Published
 from patchbank.inspection.measuring.evaluate import CategoryEvaluation
 from patchbank.inspection.measuring.figures import FIGURES, Evaluation, Failed, average
 from patchbank.inspection.measuring.kept_results import versions
+from patchbank.inspection.measuring.sections import extractor_in_words, section_of
 from patchbank.inspection.settings import FitSettings
-from patchbank.memory.calibration import Thresholds
 from patchbank.printable import counted
-from patchbank.reports.benchmark import (
-    BenchmarkPage,
-    CategorySection,
+from patchbank.reports.page import (
+    PAGE_NAME,
+    EvaluationPage,
+    Section,
     Source,
     TableRow,
-    write_benchmark_page,
+    write_page,
 )
-from patchbank.reports.page import PAGE_NAME
 from patchbank.reports.writing import replace_text, writing_report
 from patchbank.settings import usable_cores
 
@@ -133,7 +133,7 @@ class BenchmarkReport:
         with writing_report(self.folder):
             replace_text(self.folder / "results.json", text)
             replace_text(self.folder / "results.csv", self._csv())
-        write_benchmark_page(self.folder, self._page())
+        write_page(self.folder, self._page())
 
     def _csv(self) -> str:
         rows: list[list[Any]] = [["category", "source", *(figure.key for figure in FIGURES)]]
@@ -145,7 +145,7 @@ class BenchmarkReport:
             rows.append(_csv_row(self.average()))
         return _csv_text(rows)
 
-    def _page(self) -> BenchmarkPage:
+    def _page(self) -> EvaluationPage:
         titles = [
             f"{figure.title} {self.aupro_limit:g}" if figure.key == "aupro" else figure.title
             for figure in FIGURES
@@ -163,9 +163,8 @@ class BenchmarkReport:
                 )
         if self.results:
             rows.append(_row(self.average()))
-        extractor = self.settings.extractor
         drawn = self.synthetic and all(one.evaluation.synthetic for one in self.results)
-        return BenchmarkPage(
+        return EvaluationPage(
             title=f"Benchmark: {'synthetic surfaces' if drawn else self.dataset.title}",
             lead=(
                 "Patchbank learned each category from its good train images alone and judged its "
@@ -187,13 +186,7 @@ class BenchmarkReport:
                     else self.dataset.title,
                 ),
                 ("Folder", str(self.root)),
-                (
-                    "Extractor",
-                    f"{extractor.backbone}, layers {', '.join(extractor.layers)}, "
-                    f"{extractor.image_size} pixels"
-                    + (f" cropped to {extractor.center_crop}" if extractor.center_crop else "")
-                    + f", {extractor.precision}",
-                ),
+                ("Extractor", extractor_in_words(self.settings.extractor)),
                 ("Coreset", f"{100 * self.settings.coreset_ratio:g} % of the patches"),
                 ("Image score", self.settings.image_score),
                 ("False-alarm rate asked for", f"{100 * self.settings.false_alarm_rate:g} %"),
@@ -203,37 +196,10 @@ class BenchmarkReport:
             ),
         )
 
-    def _section(self, one: CategoryResult) -> CategorySection:
-        facts = one.evaluation.facts
-        limits = Thresholds(facts["pass_below"], facts["fail_above"])
-        shown = [
-            (
-                "Images",
-                f"{facts['train_images']} learned from; judged: {facts['test_good']} good, "
-                f"{facts['test_anomalous']} anomalous",
-            ),
-            ("Memory bank", f"{facts['bank_size']:,} patches"),
-            ("Judged by", f"{limits.describe()}, from the train images alone"),
-            ("False alarms", _share(one.evaluation, "false_alarm_rate", "false_alarm_interval")),
-            ("Recall", _share(one.evaluation, "recall", "recall_interval")),
-        ]
-        if one.score_maps:
-            shown.append(
-                (
-                    "Score maps",
-                    f"{counted(one.score_maps, 'image')} without a label, below {one.place}/maps",
-                )
-            )
-        return CategorySection(
-            name=one.evaluation.label,
-            anchor=_anchor(one),
-            folder=one.place,
-            facts=shown,
-            remarks=one.evaluation.remarks,
-            map_threshold=one.page["map_threshold"],
-            charts=one.page["charts"],
-            galleries=one.page["galleries"],
-        )
+    def _section(self, one: CategoryResult) -> Section:
+        maps = f"{counted(one.score_maps, 'image')} without a label, below {one.place}/maps"
+        facts = [("Score maps", maps)] if one.score_maps else []
+        return section_of(one.evaluation, one.place, one.page, facts=facts)
 
 
 def images_csv(found: CategoryEvaluation) -> str:
@@ -267,11 +233,3 @@ def _row(evaluation: Evaluation, anchor: str | None = None, note: str = "") -> T
 
 def _anchor(one: CategoryResult) -> str:
     return one.place.rsplit("/", 1)[-1]
-
-
-def _share(evaluation: Evaluation, key: str, interval: str) -> str:
-    value, bounds = evaluation.value(key), evaluation.facts[interval]
-    if value is None or bounds is None:
-        return "not known: no such image"
-    low, high = (f"{100 * one:.1f}" for one in bounds)
-    return f"{100 * value:.1f} % (95 % interval of the true rate: {low} to {high} %)"

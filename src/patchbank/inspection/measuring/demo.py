@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from patchbank.datasets.demo import CITATION, LICENCE, LICENCE_URL, demo_split
-from patchbank.inspection.judging.heatmaps import heatmap_of
+from patchbank.datasets.samples import Sample
 from patchbank.inspection.judging.inspect import Inspector
 from patchbank.inspection.learning.fit import save
 from patchbank.inspection.measuring.evaluate import CategoryEvaluation, Judged, evaluate_category
-from patchbank.inspection.measuring.extremes import JudgedCase
+from patchbank.inspection.measuring.sections import (
+    extractor_in_words,
+    section_of,
+    shown_case,
+    write_pictures,
+)
 from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.timing import Stopwatch
 from patchbank.inspection.verdicts import Inspection
 from patchbank.inspection.workspace import Workspace
-from patchbank.memory.calibration import Verdict
 from patchbank.progress import Progress, silent
+from patchbank.reports.galleries import write_evidence
+from patchbank.reports.page import PAGE_NAME, EvaluationPage, Section, new_pictures, write_page
 from patchbank.reports.pictures import SimilarImage
 from patchbank.reports.writing import check_report_packages, make_writable
 from patchbank.vision.images import decode
-
-if TYPE_CHECKING:
-    from patchbank.reports.page import Case, EvaluationPage
 
 # Its own name, so that a category of the user's called cell-mono is not replaced.
 DEMO_CATEGORY = "demo-cell-mono"
@@ -69,7 +71,6 @@ def run_demo(workspace: Workspace, folder: Path, *, progress: Progress = silent)
         before any work, and nothing is stored then.
     """
     check_report_packages("demo")  # said before the work, not after it
-    from patchbank.reports.page import PAGE_NAME, write_evaluation_page
 
     heatmaps = folder / "heatmaps"
     make_writable(folder, heatmaps, page=folder / PAGE_NAME)
@@ -87,10 +88,14 @@ def run_demo(workspace: Workspace, folder: Path, *, progress: Progress = silent)
         passed = inspector.inspect(passing.path, name=passing.name, heatmaps=heatmaps)
         failing = evaluation.extremes.highest_anomalous[0].sample
         failed = inspector.inspect(failing.path, name=failing.name, heatmaps=heatmaps)
-    with watch.stage("page"):
-        page = write_evaluation_page(
-            folder, _page(workspace, evaluation, passing.path, passed, watch)
+    with watch.stage("page"), new_pictures(folder) as pictures:
+        section = section_of(
+            evaluation.summary(),
+            pictures.name,
+            write_pictures(pictures, evaluation),
+            evidence=_write_evidence(workspace, pictures, passing, passed, evaluation),
         )
+        page = write_page(folder, _page(evaluation, section, watch))
     timings = {**watch.seconds, "total": watch.total()}
     return DemoReport(page, evaluation, version, passed, failed, timings)
 
@@ -102,30 +107,29 @@ def _typical_pass(evaluation: CategoryEvaluation) -> Judged:
     return sorted(passing, key=lambda one: one.score)[len(passing) // 2]
 
 
-def _page(
+def _write_evidence(
     workspace: Workspace,
-    evaluation: CategoryEvaluation,
-    passed_path: Path,
+    pictures: Path,
+    sample: Sample,
     passed: Inspection,
-    watch: Stopwatch,
-) -> EvaluationPage:
-    from patchbank.reports.page import Case, EvaluationPage, PassEvidence
-
-    bank = evaluation.bank
-    extremes = evaluation.extremes
-
-    def chosen(cases: Sequence[JudgedCase], verdict: Verdict) -> list[Case]:
-        return [_case(one) for one in cases if one.judgement.verdict == verdict]
-
+    evaluation: CategoryEvaluation,
+) -> dict[str, Any]:
+    """Write an image that passes and the references most like it."""
     images = workspace.database.images
-    similar = [
-        images.thumbnail(DEMO_CATEGORY, images.get(DEMO_CATEGORY, one.image).image_id)
-        for one in passed.similar
-    ]
+    similar = []
+    for found in passed.similar:
+        image_id = images.get(DEMO_CATEGORY, found.image).image_id
+        thumbnail = decode(images.thumbnail(DEMO_CATEGORY, image_id))
+        similar.append(SimilarImage(found.image, found.similarity, thumbnail.pixels))
+    case = shown_case(sample, passed, evaluation.bank.settings.extractor.bit_depth)
+    return write_evidence(pictures, case, similar, evaluation.map_threshold)
+
+
+def _page(evaluation: CategoryEvaluation, section: Section, watch: Stopwatch) -> EvaluationPage:
+    bank = evaluation.bank
     stages = ", ".join(
         f"{name} {seconds:.1f} s" for name, seconds in (bank.timings_s | watch.seconds).items()
     )
-    extractor = bank.settings.extractor
     return EvaluationPage(
         title="Solar cells: what patchbank learned and how it judges",
         lead=(
@@ -134,37 +138,11 @@ def _page(
             f"{evaluation.image.good} other good and {evaluation.image.anomalous} defective ones. "
             f"It saw no defect while learning, and its threshold comes from the good cells alone."
         ),
-        images=evaluation.image,
-        rates=evaluation.rates,
-        thresholds=bank.thresholds,
-        good_scores=evaluation.scores("good"),
-        anomalous_scores=evaluation.scores("anomalous"),
-        requested_false_alarm_rate=bank.settings.false_alarm_rate,
-        misses=chosen(extremes.lowest_anomalous, "pass"),
-        false_alarms=chosen(extremes.highest_good, "fail"),
-        finds=chosen(extremes.highest_anomalous, "fail"),
-        evidence=PassEvidence(
-            Case(
-                name=passed.image,
-                kind="good",
-                verdict=passed.verdict,
-                score=passed.score,
-                picture=heatmap_of(decode(passed_path).pixels, passed, passed.image),
-                p_value=passed.p_value,
-            ),
-            [
-                SimilarImage(one.image, one.similarity, decode(thumbnail).pixels)
-                for one, thumbnail in zip(passed.similar, similar, strict=True)
-            ],
-        ),
+        sections=[section],
         facts=(
             ("Data set", "ELPV, monocrystalline cells; good: defect probability 0, defective: 1"),
             ("Split", "200 good cells learned from, all others judged; seed 0"),
-            (
-                "Extractor",
-                f"{extractor.backbone}, layers {', '.join(extractor.layers)}, "
-                f"{extractor.image_size} pixels, {extractor.precision}",
-            ),
+            ("Extractor", extractor_in_words(bank.settings.extractor)),
             (
                 "Memory bank",
                 f"{len(bank.features):,} of "
@@ -175,20 +153,5 @@ def _page(
             ("Calibration", bank.threshold.describe()),
             ("Time", stages),
         ),
-        warnings=tuple(one.reason for one in (*bank.refused, *evaluation.refused)),
         credits=(f"Images: ELPV data set, {LICENCE} ({LICENCE_URL}).", CITATION),
-    )
-
-
-def _case(judged: JudgedCase) -> Case:
-    from patchbank.reports.page import Case
-
-    sample, judgement = judged.sample, judged.judgement
-    return Case(
-        name=sample.name,
-        kind=sample.kind,
-        verdict=judgement.verdict,
-        score=judgement.score,
-        picture=heatmap_of(decode(sample.path).pixels, judgement, sample.name),
-        p_value=judgement.p_value,
     )

@@ -14,12 +14,18 @@ from patchbank.printable import printable
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A figure of a category, by its key in an evaluation's values."""
+    """A figure of a category, by its key in an evaluation's values.
+
+    `share_of` and `interval` are the facts that hold the number of images that it is a share of,
+    and its 95 % interval.
+    """
 
     key: str
     title: str
     explanation: str
     digits: int = 4
+    share_of: str | None = None
+    interval: str | None = None
 
     def text(self, value: float | None) -> str:
         """Return a value as tables print it."""
@@ -30,28 +36,51 @@ FIGURES: tuple[Figure, ...] = (
     Figure(
         "image_auroc",
         "image AUROC",
-        "How often an anomalous image scores above a good one, taking every pair.",
+        "How often an anomalous image scores higher than a good one, over all pairs: 1 is perfect, "
+        "0.5 is chance. No threshold is involved.",
     ),
-    Figure("average_precision", "AP", "Average precision of images: precision over all recalls."),
+    Figure(
+        "average_precision",
+        "AP",
+        "Average precision: of the images that fail, how many are anomalous, averaged over recall. "
+        "No threshold is involved.",
+    ),
     Figure(
         "f1_max",
         "F1-max",
-        "Best balance of precision and recall, at a threshold nobody knows beforehand.",
+        "Best balance of precision and recall, at the threshold that suits this test set best. "
+        "Nobody knows that threshold beforehand: it is not the one in use.",
     ),
     Figure(
         "false_alarm_rate",
         "false alarms",
-        "Share of good images that fail at the threshold, which comes from the train images alone.",
+        "Share of good images that fail at the threshold in use, which comes from the train images "
+        "alone.",
+        share_of="test_good",
+        interval="false_alarm_interval",
     ),
-    Figure("recall", "recall", "Share of anomalous images that fail at that threshold."),
     Figure(
-        "pixel_auroc", "pixel AUROC", "As the image AUROC, for pixels inside and outside masks."
+        "recall",
+        "recall",
+        "Share of anomalous images that fail at that threshold.",
+        share_of="test_anomalous",
+        interval="recall_interval",
     ),
-    Figure("pixel_average_precision", "pixel AP", "As AP, for pixels; strict: few are anomalous."),
+    Figure(
+        "pixel_auroc",
+        "pixel AUROC",
+        "The image AUROC for pixels: inside the masks against all others.",
+    ),
+    Figure(
+        "pixel_average_precision",
+        "pixel AP",
+        "The average precision for pixels; stricter, since few pixels are anomalous.",
+    ),
     Figure(
         "aupro",
         "AUPRO",
-        "Mean share of each anomalous region found, over false-positive rates up to the limit.",
+        "Mean share of each anomalous region that is found, averaged over false-positive rates up "
+        "to the limit. Small regions count as much as large ones.",
     ),
     Figure("fit_seconds", "fit s", "Seconds from the first train image to the bank.", digits=1),
     Figure(

@@ -1,0 +1,154 @@
+"""A category's section of the page: its figures in words, its charts and its cases."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from patchbank.datasets.masks import read_mask
+from patchbank.datasets.samples import Sample
+from patchbank.errors import DatasetError, ImageError
+from patchbank.inspection.measuring.evaluate import CategoryEvaluation
+from patchbank.inspection.measuring.extremes import JudgedCase
+from patchbank.inspection.measuring.figures import FIGURES, Evaluation
+from patchbank.inspection.verdicts import Judgement
+from patchbank.memory.calibration import Thresholds
+from patchbank.reports.evaluation_charts import write_evaluation_charts
+from patchbank.reports.galleries import Gallery, ShownCase, charts_to_json, write_galleries
+from patchbank.reports.page import FigureRow, Section
+from patchbank.vision.extractor_settings import ExtractorSettings
+from patchbank.vision.images import decode
+
+
+def write_pictures(folder: Path, found: CategoryEvaluation) -> dict[str, Any]:
+    """Write a category's charts and galleries; return what the page shows of them, as JSON."""
+    charts = write_evaluation_charts(
+        folder,
+        found.image,
+        found.rates,
+        found.bank.thresholds,
+        found.pixels,
+        found.scores("good"),
+        found.scores("anomalous"),
+    )
+    return {
+        "map_threshold": found.map_threshold,
+        "charts": charts_to_json(charts),
+        "galleries": write_galleries(folder, _galleries(found), found.map_threshold),
+    }
+
+
+def _galleries(found: CategoryEvaluation) -> Iterator[Gallery]:
+    extremes = found.extremes
+    bit_depth = found.bank.settings.extractor.bit_depth
+    yield Gallery(
+        "worst",
+        "Hardest to find",
+        "The anomalous images with the lowest scores.",
+        _shown(extremes.lowest_anomalous, bit_depth),
+    )
+    yield Gallery(
+        "good",
+        "Nearest to a false alarm",
+        "The good images with the highest scores.",
+        _shown(extremes.highest_good, bit_depth),
+    )
+    yield Gallery(
+        "best",
+        "Clearest finds",
+        "The anomalous images with the highest scores.",
+        _shown(extremes.highest_anomalous, bit_depth),
+    )
+
+
+def _shown(cases: Sequence[JudgedCase], bit_depth: int | None) -> Iterator[ShownCase]:
+    return (shown_case(case.sample, case.judgement, bit_depth) for case in cases)
+
+
+def shown_case(sample: Sample, judgement: Judgement, bit_depth: int | None) -> ShownCase:
+    """Return what a gallery shows of a judged image; its file is read again."""
+    pixels = decode(sample.path, bit_depth=bit_depth).pixels
+    height, width = pixels.shape[:2]
+    mask = None
+    if sample.mask is not None:
+        # Where it cannot be read, a remark says so.
+        with contextlib.suppress(ImageError, DatasetError):
+            mask = read_mask(sample.mask, height, width, image=sample.path)
+    return ShownCase(
+        name=sample.name,
+        kind=sample.kind,
+        verdict=judgement.verdict,
+        score=judgement.score,
+        p_value=judgement.p_value,
+        pixels=pixels,
+        anomaly_map=judgement.full_map(),
+        mask=mask,
+    )
+
+
+def section_of(
+    evaluation: Evaluation,
+    folder: str,
+    pictures: Mapping[str, Any],
+    *,
+    facts: Sequence[tuple[str, str]] = (),
+    evidence: Mapping[str, Any] | None = None,
+) -> Section:
+    """Return the section of the page on a category whose pictures were written into `folder`."""
+    known = evaluation.facts
+    limits = Thresholds(known["pass_below"], known["fail_above"])
+    return Section(
+        name=evaluation.label,
+        anchor=folder.rsplit("/", 1)[-1],
+        folder=folder,
+        facts=(
+            (
+                "Images",
+                f"{known['train_images']} learned from; judged: {known['test_good']} good, "
+                f"{known['test_anomalous']} anomalous",
+            ),
+            ("Memory bank", f"{known['bank_size']:,} patches"),
+            ("Judged by", f"{limits.describe()}, from the train images alone"),
+            *facts,
+        ),
+        figures=figure_rows(evaluation),
+        remarks=evaluation.remarks,
+        map_threshold=pictures["map_threshold"],
+        charts=pictures["charts"],
+        galleries=pictures["galleries"],
+        evidence=evidence,
+    )
+
+
+def figure_rows(evaluation: Evaluation) -> list[FigureRow]:
+    """Return the figures of a category in words, those that a user decides by first."""
+    rows = []
+    for figure in sorted(FIGURES, key=lambda figure: figure.share_of is None):
+        value, meaning = evaluation.value(figure.key), figure.explanation
+        if value is not None and figure.share_of is not None and figure.interval is not None:
+            total = evaluation.facts[figure.share_of]
+            low, high = evaluation.facts[figure.interval]
+            if figure.key == "false_alarm_rate":
+                requested = evaluation.facts["requested_false_alarm_rate"]
+                agrees = "includes" if low <= requested <= high else "excludes"
+                meaning += f" Requested: {100 * requested:g} %; the interval {agrees} it."
+            text = f"{100 * value:.1f} % ({round(value * total)} of {total})"
+            rows.append(
+                FigureRow(figure.title, text, f"{100 * low:.1f} to {100 * high:.1f} %", meaning)
+            )
+        elif value is not None:
+            rows.append(FigureRow(figure.title, figure.text(value), "", meaning))
+        elif figure.share_of is not None:
+            rows.append(FigureRow(figure.title, "not known", "", "The test has no such image."))
+    return rows
+
+
+def extractor_in_words(settings: ExtractorSettings) -> str:
+    """Return an extractor's settings for people."""
+    crop = f" cropped to {settings.center_crop}" if settings.center_crop else ""
+    return (
+        f"{settings.backbone}, layers {', '.join(settings.layers)}, "
+        f"{settings.image_size} pixels{crop}, {settings.precision}"
+    )

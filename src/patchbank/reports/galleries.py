@@ -1,0 +1,87 @@
+"""The pictures of judged images, and what a page shows of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from patchbank.reports.evaluation_charts import ChartFiles
+from patchbank.reports.panels import write_panels
+from patchbank.reports.pictures import Pixels, SimilarImage
+from patchbank.vision.own_pictures import own_mark
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ShownCase:
+    """A judged image of a gallery: (h, w) map and mask on the (h, w, 3) image."""
+
+    name: str
+    kind: str
+    verdict: str
+    score: float
+    p_value: float
+    pixels: Pixels
+    anomaly_map: npt.NDArray[np.float32]
+    mask: npt.NDArray[np.bool_] | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Gallery:
+    """Cases under one heading; they are drawn one after the other."""
+
+    key: str
+    title: str
+    text: str
+    cases: Iterable[ShownCase]
+
+
+def write_galleries(
+    folder: Path, galleries: Iterable[Gallery], map_threshold: float
+) -> list[dict[str, Any]]:
+    """Write the pictures of a category's cases; return what the page shows of them, as JSON."""
+    return [
+        {
+            "title": gallery.title,
+            "text": gallery.text,
+            "cases": [
+                _write_case(folder, f"{gallery.key}-{number}", case, map_threshold)
+                for number, case in enumerate(gallery.cases, 1)
+            ],
+        }
+        for gallery in galleries
+    ]
+
+
+def write_evidence(
+    folder: Path, case: ShownCase, similar: Sequence[SimilarImage], map_threshold: float
+) -> dict[str, Any]:
+    """Write an image that passes and the references most like it, most similar first."""
+    shown = []
+    for number, image in enumerate(similar, 1):
+        file = f"similar-{number}.png"
+        Image.fromarray(image.pixels).save(folder / file, compress_level=4, **own_mark(".png"))
+        shown.append({"file": file, "name": image.name, "similarity": image.similarity})
+    return {"case": _write_case(folder, "pass", case, map_threshold), "similar": shown}
+
+
+def _write_case(folder: Path, stem: str, case: ShownCase, map_threshold: float) -> dict[str, Any]:
+    panels = write_panels(folder, stem, case.pixels, case.anomaly_map, case.mask, map_threshold)
+    return {
+        "name": case.name,
+        "kind": case.kind,
+        "verdict": case.verdict,
+        "score": case.score,
+        "p_value": case.p_value,
+        "panels": asdict(panels),
+    }
+
+
+def charts_to_json(charts: Iterable[ChartFiles]) -> list[dict[str, str]]:
+    """Return what the page shows of charts, as JSON."""
+    return [asdict(chart) for chart in charts]
