@@ -30,6 +30,8 @@ pytest_plugins = [
     "tests.fixtures.pgbouncer",
     "tests.fixtures.quantised",
     "tests.fixtures.surfaces",
+    # It imports others of them, which must be known as plugins by then.
+    "tests.fixtures.learned",
 ]
 
 

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from PIL import Image
 
-from tests.fixtures.commands import Run, finish, start
+from tests.fixtures.commands import Outcome, Run, finish, start
 from tests.fixtures.surfaces import Surfaces, brushed
 
 SMALL = ("--image-size", "96")
@@ -79,9 +79,12 @@ def test_a_bad_image_cannot_be_learned(
 
 
 def test_a_bad_image_cannot_be_inspected(
-    patchbank: Run, surfaces: Surfaces, bad_image: tuple[Path, str], database_url: str
+    learned: Outcome,
+    patchbank: Run,
+    surfaces: Surfaces,
+    bad_image: tuple[Path, str],
+    database_url: str,
 ) -> None:
-    assert patchbank("fit", "brushed", surfaces.train, *SMALL).code == 0
     before = stored(database_url)
     path, word = bad_image
     for command in ("inspect", "search"):
@@ -168,9 +171,8 @@ def test_an_unknown_category_is_named(
 
 
 def test_a_bank_of_another_extractor_is_refused(
-    patchbank: Run, surfaces: Surfaces, database_url: str
+    learned: Outcome, patchbank: Run, surfaces: Surfaces, database_url: str
 ) -> None:
-    assert patchbank("fit", "brushed", surfaces.train, *SMALL).code == 0
     with psycopg.connect(database_url) as connection:
         # As if the bank came from a patchbank whose features differ.
         connection.execute("update patchbank.bank set extractor_fingerprint = 'another'")
@@ -206,9 +208,8 @@ def test_an_unreachable_database_is_named_before_any_work(
 
 
 def test_a_full_disk_is_said_and_the_old_bank_stays(
-    patchbank: Run, surfaces: Surfaces, database_url: str
+    learned: Outcome, patchbank: Run, surfaces: Surfaces, database_url: str
 ) -> None:
-    assert patchbank("fit", "brushed", surfaces.train, *SMALL).code == 0
     before = stored(database_url)
     with psycopg.connect(database_url) as connection:
         # The server's own complaint of a full disk, in the middle of storing the bank.
@@ -256,9 +257,8 @@ def test_a_home_that_cannot_be_written_is_named(surfaces: Surfaces, tmp_path: Pa
 
 
 def test_a_heatmap_folder_that_cannot_be_written_is_named(
-    patchbank: Run, surfaces: Surfaces, tmp_path: Path
+    learned: Outcome, patchbank: Run, surfaces: Surfaces, tmp_path: Path
 ) -> None:
-    assert patchbank("fit", "brushed", surfaces.train, *SMALL).code == 0
     (tmp_path / "file").touch()
     folder = tmp_path / "file"
     outcome = patchbank("inspect", "brushed", surfaces.good / "000.png", "--heatmaps", folder)
@@ -267,9 +267,8 @@ def test_a_heatmap_folder_that_cannot_be_written_is_named(
 
 
 def test_a_name_of_any_length_has_a_heatmap(
-    patchbank: Run, surfaces: Surfaces, tmp_path: Path
+    learned: Outcome, patchbank: Run, surfaces: Surfaces, tmp_path: Path
 ) -> None:
-    assert patchbank("fit", "brushed", surfaces.train, *SMALL).code == 0
     image = tmp_path / f"{'ü' * 125}.png"
     image.write_bytes((surfaces.good / "000.png").read_bytes())
     outcome = patchbank("inspect", "brushed", image, "--heatmaps", tmp_path / "maps", "--json")

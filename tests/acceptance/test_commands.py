@@ -23,13 +23,6 @@ FIGURES = (
 )  # fmt: skip
 
 
-@pytest.fixture
-def fitted(patchbank: Run, surfaces: Surfaces) -> Outcome:
-    outcome = patchbank("fit", "brushed", surfaces.train, *SMALL, "--json")
-    assert outcome.code == 0, outcome.err
-    return outcome
-
-
 def test_fit_says_what_it_did(patchbank: Run, surfaces: Surfaces) -> None:
     outcome = patchbank("fit", "brushed", surfaces.train, *SMALL, "--false-alarm-rate", "0.05")
     assert outcome.code == 0, outcome.err
@@ -42,12 +35,12 @@ def test_fit_says_what_it_did(patchbank: Run, surfaces: Surfaces) -> None:
     assert "need" not in lines["calibration"].split(";")[0]
 
 
-def test_fit_tells_how_many_images_the_rate_needs(fitted: Outcome) -> None:
-    calibration = fitted.document["calibration"]
+def test_fit_tells_how_many_images_the_rate_needs(learned: Outcome) -> None:
+    calibration = learned.document["calibration"]
     assert calibration["sufficient"] is False
     assert calibration["guaranteed_false_alarm_rate"] == pytest.approx(1 / 25)
     assert "99 good images" in calibration["text"]
-    (remark,) = [remark for remark in fitted.document["remarks"] if "false-alarm rate" in remark]
+    (remark,) = [remark for remark in learned.document["remarks"] if "false-alarm rate" in remark]
     assert remark.startswith("24 reference images cannot keep a false-alarm rate of 1 %")
     assert remark.endswith("add 75 more good images")
 
@@ -80,7 +73,7 @@ def test_fit_refuses_some_images_and_uses_the_rest(
 
 
 def test_inspect_passes_good_and_fails_scratched(
-    patchbank: Run, surfaces: Surfaces, fitted: Outcome, tmp_path: Path
+    patchbank: Run, surfaces: Surfaces, learned: Outcome, tmp_path: Path
 ) -> None:
     good = patchbank("inspect", "brushed", surfaces.good, "--json")
     bad = patchbank("inspect", "brushed", surfaces.scratched, "--json", "--heatmaps", tmp_path)
@@ -91,8 +84,8 @@ def test_inspect_passes_good_and_fails_scratched(
     assert good.code == int("fail" in verdicts)
     for one in good.documents + bad.documents:
         assert one.keys() == INSPECTION_KEYS
-        assert one["bank_version"] == fitted.document["bank_version"]
-        assert one["fail_above"] == pytest.approx(fitted.document["fail_above"])
+        assert one["bank_version"] == learned.document["bank_version"]
+        assert one["fail_above"] == pytest.approx(learned.document["fail_above"])
         assert (one["verdict"] == "fail") == (one["score"] > one["fail_above"])
         similarities = [similar["similarity"] for similar in one["similar"]]
         assert len(similarities) == 10
@@ -101,7 +94,7 @@ def test_inspect_passes_good_and_fails_scratched(
 
 
 def test_regions_and_heatmaps_show_the_scratch(
-    patchbank: Run, surfaces: Surfaces, fitted: Outcome, tmp_path: Path
+    patchbank: Run, surfaces: Surfaces, learned: Outcome, tmp_path: Path
 ) -> None:
     file = surfaces.scratched / "003.png"
     outcome = patchbank("inspect", "brushed", file, "--json", "--heatmaps", tmp_path / "maps")
@@ -118,7 +111,7 @@ def test_regions_and_heatmaps_show_the_scratch(
 
 
 def test_inspect_reports_a_bad_image_and_does_the_rest(
-    patchbank: Run, surfaces: Surfaces, fitted: Outcome, tmp_path: Path
+    patchbank: Run, surfaces: Surfaces, learned: Outcome, tmp_path: Path
 ) -> None:
     (tmp_path / "empty.png").touch()
     outcome = patchbank(
@@ -131,7 +124,7 @@ def test_inspect_reports_a_bad_image_and_does_the_rest(
     assert done["verdict"] == "fail"
 
 
-def test_inspect_for_people(patchbank: Run, surfaces: Surfaces, fitted: Outcome) -> None:
+def test_inspect_for_people(patchbank: Run, surfaces: Surfaces, learned: Outcome) -> None:
     outcome = patchbank("inspect", "brushed", surfaces.scratched / "000.png", "--top", "3")
     assert outcome.code == 1
     assert outcome.out.startswith("FAIL")
@@ -141,7 +134,7 @@ def test_inspect_for_people(patchbank: Run, surfaces: Surfaces, fitted: Outcome)
 
 
 def test_a_reference_image_is_most_similar_to_itself(
-    patchbank: Run, surfaces: Surfaces, fitted: Outcome
+    patchbank: Run, surfaces: Surfaces, learned: Outcome
 ) -> None:
     file = surfaces.train / "007.png"
     outcome = patchbank("search", "brushed", file, "--top", "4", "--json")
@@ -230,13 +223,13 @@ def test_evaluate_for_people(patchbank: Run, surfaces: Surfaces) -> None:
     assert average.split()[0] == "average"
 
 
-def test_categories_show_and_remove(patchbank: Run, fitted: Outcome) -> None:
+def test_categories_show_and_remove(patchbank: Run, learned: Outcome) -> None:
     (listed,) = patchbank("categories", "--json").documents
     assert listed["category"] == "brushed"
     assert listed["images"] == 24
     assert "brushed" in patchbank("categories").out
     shown = patchbank("show", "brushed", "--json").document
-    assert shown["fail_above"] == pytest.approx(fitted.document["fail_above"])
+    assert shown["fail_above"] == pytest.approx(learned.document["fail_above"])
     assert [one["state"] for one in shown["history"]] == ["active"]
     assert "version 1" in patchbank("show", "brushed").out
     assert "--yes" in patchbank("remove", "brushed").complaint
@@ -249,7 +242,7 @@ def test_categories_show_and_remove(patchbank: Run, fitted: Outcome) -> None:
 
 
 def test_a_new_fit_replaces_the_bank_and_keeps_its_history(
-    patchbank: Run, surfaces: Surfaces, fitted: Outcome
+    patchbank: Run, surfaces: Surfaces, learned: Outcome
 ) -> None:
     again = patchbank("fit", "brushed", surfaces.train, *SMALL, "--coreset-ratio", "0.05", "--json")
     assert again.document["bank_version"] == 2

@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.fixtures.commands import Run, finish, start
+from tests.fixtures.commands import Outcome, Run, finish, start
 from tests.fixtures.surfaces import Surfaces
 
 SMALL = ("--image-size", "96")
@@ -117,11 +117,6 @@ def test_messages_that_cannot_be_written_change_no_result(tmp_path: Path) -> Non
 
 
 @pytest.fixture
-def fitted(patchbank: Run, surfaces: Surfaces) -> None:
-    assert patchbank("fit", "brushed", surfaces.train, *SMALL).code == 0
-
-
-@pytest.fixture
 def odd_names(patchbank: Run, surfaces: Surfaces, tmp_path: Path) -> list[str]:
     """A category, and images of it whose names a terminal would obey; returns those."""
     assert patchbank("fit", "bürste", surfaces.train, *SMALL).code == 0
@@ -199,7 +194,7 @@ def test_an_option_called_like_an_escape_is_shown_escaped(graphs_home: Path) -> 
     ],
 )
 def test_a_bank_with_values_that_cannot_be_is_a_line(
-    fitted: None, patchbank: Run, surfaces: Surfaces, database_url: str, change: str
+    learned: Outcome, patchbank: Run, surfaces: Surfaces, database_url: str, change: str
 ) -> None:
     with psycopg.connect(database_url) as connection:
         connection.execute(change.encode())
@@ -209,7 +204,7 @@ def test_a_bank_with_values_that_cannot_be_is_a_line(
 
 
 def test_an_infinite_radius_is_null_in_json(
-    fitted: None, patchbank: Run, database_url: str
+    learned: Outcome, patchbank: Run, database_url: str
 ) -> None:
     with psycopg.connect(database_url) as connection:
         connection.execute(b"update patchbank.bank set covering_radius = 'infinity'")

@@ -15,10 +15,8 @@ from tests.fixtures.surfaces import Surfaces
 
 
 @pytest.fixture
-def name(patchbank: Run, surfaces: Surfaces) -> str:
+def name(learned: Outcome, surfaces: Surfaces) -> str:
     """The name of an image of the category `brushed`, which is learned."""
-    outcome = patchbank("fit", "brushed", surfaces.train, "--image-size", "64")
-    assert outcome.code == 0, outcome.err
     return str(surfaces.train / "012.png")
 
 
@@ -76,14 +74,14 @@ def test_a_name_that_is_not_stored(patchbank: Run, name: str) -> None:
     assert outcome.code == 2
     assert repr(name) in outcome.complaint
     outcome = patchbank("search", "brushed", "--name", f"{name}#r99c99")
-    assert "of the 64 patches of this image; the nearest to it: #r" in outcome.complaint
+    assert "of the 144 patches of this image; the nearest to it: #r" in outcome.complaint
     assert "give an image" in patchbank("search", "brushed").complaint
 
 
 def test_search_uses_an_index_and_says_so(patchbank: Run, name: str) -> None:
     document = patchbank("index", "brushed", "--on", "patches", "--json").document
     assert document["recall_at_10"] >= 0.95
-    assert document["rows"] == 154
+    assert document["rows"] == 346
     stored = patchbank("search", "brushed", "--name", f"{name}#r99c99").complaint
     patch = name + stored.rsplit(" ", 3)[1].rstrip(",")
     found = patchbank("search", "brushed", "--name", patch)

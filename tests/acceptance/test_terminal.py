@@ -9,9 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-from tests.fixtures.commands import Run, start
+from tests.fixtures.commands import Outcome, Run, start
 from tests.fixtures.surfaces import Surfaces
 
 SMALL = ("--image-size", "96")
@@ -50,13 +48,8 @@ def at_a_terminal(
     return process.wait(timeout=60), seen.decode()
 
 
-@pytest.fixture
-def fitted(patchbank: Run, surfaces: Surfaces) -> None:
-    assert patchbank("fit", "brushed", surfaces.train, *SMALL).code == 0
-
-
 def test_progress_is_shown_and_results_still_reach_the_file(
-    fitted: None, surfaces: Surfaces, graphs_home: Path, database_url: str, tmp_path: Path
+    learned: Outcome, surfaces: Surfaces, graphs_home: Path, database_url: str, tmp_path: Path
 ) -> None:
     out = tmp_path / "results.jsonl"
     code, seen = at_a_terminal(
@@ -70,7 +63,7 @@ def test_progress_is_shown_and_results_still_reach_the_file(
 
 
 def test_results_at_a_terminal_are_not_drawn_over(
-    fitted: None, surfaces: Surfaces, graphs_home: Path, database_url: str
+    learned: Outcome, surfaces: Surfaces, graphs_home: Path, database_url: str
 ) -> None:
     code, seen = at_a_terminal(
         "inspect", "brushed", surfaces.scratched, "--top", "1", home=graphs_home, url=database_url
@@ -93,8 +86,9 @@ def test_a_fit_at_a_terminal_shows_its_stages(
     assert "24 used" in seen
 
 
-def test_names_are_printed_as_they_are(patchbank: Run, surfaces: Surfaces, tmp_path: Path) -> None:
-    assert patchbank("fit", "brushed", surfaces.train, *SMALL).code == 0
+def test_names_are_printed_as_they_are(
+    learned: Outcome, patchbank: Run, surfaces: Surfaces, tmp_path: Path
+) -> None:
     content = (surfaces.scratched / "000.png").read_bytes()
     names = ["part[red].png", "x[/y].png", "lot:100:a.png", "ünïcode 部品.png", "two\nlines.png"]
     for name in names:
@@ -119,7 +113,7 @@ def test_an_error_spells_a_name_as_results_do(patchbank: Run) -> None:
 
 
 def test_a_reader_that_leaves_is_no_error(
-    surfaces: Surfaces, graphs_home: Path, database_url: str, fitted: None
+    surfaces: Surfaces, graphs_home: Path, database_url: str, learned: Outcome
 ) -> None:
     paths = [surfaces.good, surfaces.scratched, surfaces.train]
     process = start("inspect", "brushed", *paths, home=graphs_home, url=database_url)
