@@ -253,7 +253,8 @@ class Bank:
         heatmaps
             Folder to write a heatmap picture to.
         in_database
-            Find nearest neighbours in SQL instead of memory: the same verdicts, far slower.
+            Find nearest neighbours in SQL instead of memory, which is slower; approximately where
+            there is an HNSW index on the patches by Euclidean distance, which `remarks` says.
         record
             Whether the database is to keep the inspection. Where not, the bank in memory judges
             while the database is away, and `remarks` says that a newer one cannot be seen.

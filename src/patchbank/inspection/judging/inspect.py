@@ -47,8 +47,9 @@ class Inspector:
     Parameters
     ----------
     in_database
-        Leave the bank in PostgreSQL and find nearest neighbours there: the same verdicts, scores
-        equal to float32 rounding, and hundreds of times the time.
+        Leave the bank in PostgreSQL and find nearest neighbours there: scores equal to
+        float32 rounding, in hundreds of times the time; by an HNSW index on the patches by
+        Euclidean distance, where there is one, sooner and approximately, which `remarks` says.
     record
         Whether the database is to keep what was judged. Where not, it is not needed once the bank
         is in memory: while it is away, inspections say that a newer bank cannot be seen.
