@@ -13,7 +13,7 @@ FAST := tests/unit tests/integration/store/test_banks.py tests/integration/store
 # pip 25.1 and newer know dependency groups.
 PIP := -m pip --disable-pip-version-check --quiet
 
-.PHONY: help install demo test test-fast lint parity parity-anomalib bench clean
+.PHONY: help install demo test test-fast coverage lint parity parity-anomalib bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -65,6 +65,10 @@ test: $(STAMPS)/test ## run the tests
 test-fast: $(STAMPS)/test ## run the tests of units and a few of the store, in a minute
 	$(PYTEST) --numprocesses $(WORKERS) --dist loadfile -m 'not serial and not slow' $(FAST)
 
+coverage: $(STAMPS)/test ## run the tests and report which lines and branches of src they run
+	$(PYTEST) --numprocesses $(WORKERS) --dist loadfile -m 'not serial' --cov --cov-report=
+	$(PYTEST) -m serial --cov --cov-append --cov-report=term
+
 lint: $(STAMPS)/lint ## style, types, layers, words and configuration
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -87,4 +91,4 @@ bench: $(PARITY)/.bench ## measure speed: twenty minutes; figures go to build/be
 	$(PARITY)/bin/python -m benchmarks
 
 clean: ## remove the environments and caches
-	rm -rf $(VENV) $(PARITY) $(ANOMALIB) .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(PARITY) $(ANOMALIB) .mypy_cache .ruff_cache .pytest_cache .coverage
