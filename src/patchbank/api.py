@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Unpack
 
 from patchbank.datasets.collect import collect, remarks_on_named
 from patchbank.errors import NotFittedError, UnknownCategoryError
@@ -17,12 +18,7 @@ from patchbank.inspection.keeping.transfer import TransferReport, export_bank, i
 from patchbank.inspection.learning.calibrate import CalibrationReport, calibrate
 from patchbank.inspection.learning.demands import DEFAULT_MAX_REFUSED
 from patchbank.inspection.learning.fit import FitReport, fit
-from patchbank.inspection.settings import (
-    DEFAULT_CORESET_RATIO,
-    DEFAULT_FALSE_ALARM_RATE,
-    DEFAULT_SCORE,
-    make_fit_settings,
-)
+from patchbank.inspection.settings import FitOptions, make_fit_settings
 from patchbank.inspection.sources import checked_sources
 from patchbank.inspection.verdicts import Inspection, Refused
 from patchbank.inspection.workspace import Workspace
@@ -52,16 +48,6 @@ class Bank:
         images: str | Path | Iterable[ImageSource],
         *,
         names: Sequence[str] | None = None,
-        backbone: str | None = None,
-        layers: Sequence[str] | None = None,
-        image_size: int | None = None,
-        center_crop: int | None = None,
-        precision: str | None = None,
-        bit_depth: int | None = None,
-        coreset_ratio: float = DEFAULT_CORESET_RATIO,
-        image_score: str = DEFAULT_SCORE,
-        seed: int = 0,
-        false_alarm_rate: float = DEFAULT_FALSE_ALARM_RATE,
         memory_limit: int | str | None = None,
         force: bool = False,
         max_refused: int | str = DEFAULT_MAX_REFUSED,
@@ -69,6 +55,7 @@ class Bank:
         strict: bool = False,
         report: str | Path | None = None,
         progress: Progress = silent,
+        **options: Unpack[FitOptions],
     ) -> Bank:
         """Learn from good images and return this bank; `last_fit` says what was done.
 
@@ -78,19 +65,6 @@ class Bank:
             A folder, an image or a glob; or any number of images.
         names
             Names of the images, unique; paths name themselves.
-        backbone, layers, image_size, center_crop, precision
-            The extractor; None for the defaults.
-        bit_depth
-            How many bits of 16 hold values, 8 to 16, such as 12; by default found out from the
-            images, with a remark. Arrays of uint16 and files of 16 bits alike.
-        coreset_ratio
-            Share of the patches kept, in (0, 1].
-        image_score
-            ``"max"``, ``"top1percent"`` or ``"reweighted"``: patch distances to image score.
-        seed
-            Seed of the coreset's first choice.
-        false_alarm_rate
-            Share of good images that may fail, in (0, 1).
         memory_limit
             What this process may take, in bytes or as ``"4GB"``; by default what it takes and half
             of what is free. Images that do not fit are learned in parts: `last_fit` says so.
@@ -107,6 +81,9 @@ class Bank:
             Folder for pictures of images that stand apart.
         progress
             Called as the work advances.
+        **options
+            What the bank is made with, such as ``image_size`` or ``coreset_ratio``: see
+            `FitOptions`.
 
         Raises
         ------
@@ -114,24 +91,12 @@ class Bank:
             If a setting is wrong, too few images can be used, too many are refused, or the bank
             cannot be stored; then the bank before, if any, still answers.
         """
-        settings = make_fit_settings(
-            backbone=backbone,
-            layers=layers,
-            image_size=image_size,
-            center_crop=center_crop,
-            precision=precision,
-            bit_depth=bit_depth,
-            coreset_ratio=coreset_ratio,
-            image_score=image_score,
-            seed=seed,
-            false_alarm_rate=false_alarm_rate,
-        )
         sources, found = _sources(images, good_only=True, exclude=exclude)
         self.last_fit = fit(
             self._workspace,
             self.category,
             sources,
-            settings,
+            make_fit_settings(**options),
             names=names,
             found=found,
             memory_limit=memory_limit,

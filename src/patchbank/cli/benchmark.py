@@ -12,12 +12,7 @@ from patchbank.cli.guard import complain, guarded
 from patchbank.cli.output import answer, print_json, show_progress, talk
 from patchbank.cli.tables import Values, print_figures
 from patchbank.inspection.measuring.figures import Failed
-from patchbank.inspection.settings import (
-    DEFAULT_CORESET_RATIO,
-    DEFAULT_FALSE_ALARM_RATE,
-    DEFAULT_SCORE,
-    make_fit_settings,
-)
+from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -26,7 +21,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
-    app.command("benchmark")(guarded(benchmark_command))
+    app.command("benchmark")(guarded(options.with_fit_settings(benchmark_command)))
 
 
 def benchmark_command(
@@ -40,16 +35,8 @@ def benchmark_command(
         bool, typer.Option("--restart", help="Do anew what an earlier run kept there.")
     ] = False,
     aupro_limit: options.AuproLimit = None,
-    backbone: options.Backbone = None,
-    layers: options.Layers = None,
-    image_size: options.ImageSize = None,
-    center_crop: options.CenterCrop = None,
-    precision: options.Precision = None,
-    bit_depth: options.BitDepth = None,
-    coreset_ratio: options.CoresetRatio = DEFAULT_CORESET_RATIO,
-    score: options.Score = DEFAULT_SCORE,
-    seed: options.Seed = 0,
-    false_alarm_rate: options.FalseAlarmRate = DEFAULT_FALSE_ALARM_RATE,
+    *,
+    settings: FitSettings,
     json: options.Json = False,
 ) -> int:
     """Evaluate categories of a data set, beside published figures; leave a report to open.
@@ -61,18 +48,6 @@ def benchmark_command(
     """
     from patchbank.inspection.measuring.benchmark import Benchmark
 
-    settings = make_fit_settings(
-        backbone=backbone,
-        layers=layers,
-        image_size=image_size,
-        center_crop=center_crop,
-        precision=precision,
-        bit_depth=bit_depth,
-        coreset_ratio=coreset_ratio,
-        image_score=score,
-        seed=seed,
-        false_alarm_rate=false_alarm_rate,
-    )
     code = 0
     with Workspace() as workspace, show_progress(results_appear=json) as progress:
         benchmark = Benchmark(

@@ -13,19 +13,14 @@ from patchbank.cli.output import answer, print_json, show_progress, talk
 from patchbank.cli.tables import print_figures
 from patchbank.inspection.measuring.evaluate import evaluate
 from patchbank.inspection.measuring.figures import Evaluation, Failed
-from patchbank.inspection.settings import (
-    DEFAULT_CORESET_RATIO,
-    DEFAULT_FALSE_ALARM_RATE,
-    DEFAULT_SCORE,
-    make_fit_settings,
-)
+from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.workspace import Workspace
 from patchbank.printable import counted
 
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
-    app.command("evaluate")(guarded(evaluate_command))
+    app.command("evaluate")(guarded(options.with_fit_settings(evaluate_command)))
     app.command("demo")(guarded(demo_command))
     app.command("export-demo")(guarded(export_demo_command))
 
@@ -35,16 +30,8 @@ def evaluate_command(
     dataset: options.DataSetName = "mvtec",
     category: options.Categories = None,
     aupro_limit: options.AuproLimit = None,
-    backbone: options.Backbone = None,
-    layers: options.Layers = None,
-    image_size: options.ImageSize = None,
-    center_crop: options.CenterCrop = None,
-    precision: options.Precision = None,
-    bit_depth: options.BitDepth = None,
-    coreset_ratio: options.CoresetRatio = DEFAULT_CORESET_RATIO,
-    score: options.Score = DEFAULT_SCORE,
-    seed: options.Seed = 0,
-    false_alarm_rate: options.FalseAlarmRate = DEFAULT_FALSE_ALARM_RATE,
+    *,
+    settings: FitSettings,
     json: options.Json = False,
 ) -> int:
     """Learn from a data set's train images, judge its test images, print how well that went.
@@ -53,18 +40,6 @@ def evaluate_command(
     alone; false alarms and recall are what it gives on the test images. A category that cannot be
     evaluated is reported, the others are done, and the exit code is 2.
     """
-    settings = make_fit_settings(
-        backbone=backbone,
-        layers=layers,
-        image_size=image_size,
-        center_crop=center_crop,
-        precision=precision,
-        bit_depth=bit_depth,
-        coreset_ratio=coreset_ratio,
-        image_score=score,
-        seed=seed,
-        false_alarm_rate=false_alarm_rate,
-    )
     results: list[Evaluation] = []
     code = 0
     try:

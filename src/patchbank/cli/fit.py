@@ -12,33 +12,20 @@ from patchbank.cli.guard import guarded
 from patchbank.cli.output import answer, print_json, print_remarks, show_progress, talk
 from patchbank.inspection.learning.demands import DEFAULT_MAX_REFUSED
 from patchbank.inspection.learning.fit import fit_paths
-from patchbank.inspection.settings import (
-    DEFAULT_CORESET_RATIO,
-    DEFAULT_FALSE_ALARM_RATE,
-    DEFAULT_SCORE,
-    make_fit_settings,
-)
+from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.workspace import Workspace
 
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
-    app.command("fit")(guarded(fit_command))
+    app.command("fit")(guarded(options.with_fit_settings(fit_command)))
 
 
 def fit_command(
     category: options.Category,
     paths: options.Paths,
-    backbone: options.Backbone = None,
-    layers: options.Layers = None,
-    image_size: options.ImageSize = None,
-    center_crop: options.CenterCrop = None,
-    precision: options.Precision = None,
-    bit_depth: options.BitDepth = None,
-    coreset_ratio: options.CoresetRatio = DEFAULT_CORESET_RATIO,
-    score: options.Score = DEFAULT_SCORE,
-    seed: options.Seed = 0,
-    false_alarm_rate: options.FalseAlarmRate = DEFAULT_FALSE_ALARM_RATE,
+    *,
+    settings: FitSettings,
     memory_limit: options.MemoryLimit = None,
     max_refused: options.MaxRefused = DEFAULT_MAX_REFUSED,
     force: Annotated[
@@ -56,18 +43,6 @@ def fit_command(
 
     The category's earlier bank, if any, answers until the new one is complete.
     """
-    settings = make_fit_settings(
-        backbone=backbone,
-        layers=layers,
-        image_size=image_size,
-        center_crop=center_crop,
-        precision=precision,
-        bit_depth=bit_depth,
-        coreset_ratio=coreset_ratio,
-        image_score=score,
-        seed=seed,
-        false_alarm_rate=false_alarm_rate,
-    )
     with Workspace() as workspace, show_progress() as progress:
         fitted = fit_paths(
             workspace,

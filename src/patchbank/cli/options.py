@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from patchbank.errors import ParameterError
+from patchbank.inspection.settings import (
+    DEFAULT_CORESET_RATIO,
+    DEFAULT_FALSE_ALARM_RATE,
+    DEFAULT_SCORE,
+    FitSettings,
+    make_fit_settings,
+)
 from patchbank.memory.scoring import ScoreMethod
 from patchbank.spelling import composed
 
@@ -102,6 +112,55 @@ AuproLimit = Annotated[
         "\\[default: the data set's own, 0.3 or 0.05]"
     ),
 ]
+
+
+def _fit_options(
+    backbone: Backbone = None,
+    layers: Layers = None,
+    image_size: ImageSize = None,
+    center_crop: CenterCrop = None,
+    precision: Precision = None,
+    bit_depth: BitDepth = None,
+    coreset_ratio: CoresetRatio = DEFAULT_CORESET_RATIO,
+    score: Score = DEFAULT_SCORE,
+    seed: Seed = 0,
+    false_alarm_rate: FalseAlarmRate = DEFAULT_FALSE_ALARM_RATE,
+) -> FitSettings:
+    return make_fit_settings(
+        backbone=backbone,
+        layers=layers,
+        image_size=image_size,
+        center_crop=center_crop,
+        precision=precision,
+        bit_depth=bit_depth,
+        coreset_ratio=coreset_ratio,
+        image_score=score,
+        seed=seed,
+        false_alarm_rate=false_alarm_rate,
+    )
+
+
+_FIT_OPTIONS = inspect.signature(_fit_options, eval_str=True).parameters
+
+
+def with_fit_settings(command: Callable[..., int]) -> Callable[..., int]:
+    """Have a command's parameter `settings` made from the options of a fit, which take its place.
+
+    Typer reads options from signatures.
+    """
+
+    @functools.wraps(command)
+    def run(**given: Any) -> int:
+        settings = _fit_options(**{name: given.pop(name) for name in _FIT_OPTIONS})
+        return command(settings=settings, **given)
+
+    parameters: list[inspect.Parameter] = []
+    for parameter in inspect.signature(command, eval_str=True).parameters.values():
+        found = _FIT_OPTIONS.values() if parameter.name == "settings" else [parameter]
+        parameters += [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in found]
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
 
 
 def split_categories(given: list[str] | None) -> list[str] | None:

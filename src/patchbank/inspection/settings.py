@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields
+from typing import Any, TypedDict, Unpack
 
 from patchbank.errors import ParameterError
 from patchbank.memory.calibration import check_false_alarm_rate
@@ -86,43 +86,54 @@ class FitSettings:
             ) from error
 
 
-def make_fit_settings(
-    *,
-    backbone: str | None = None,
-    layers: str | Sequence[str] | None = None,
-    image_size: int | None = None,
-    center_crop: int | None = None,
-    precision: str | None = None,
-    bit_depth: int | None = None,
-    coreset_ratio: float = DEFAULT_CORESET_RATIO,
-    image_score: str = DEFAULT_SCORE,
-    seed: int = 0,
-    false_alarm_rate: float = DEFAULT_FALSE_ALARM_RATE,
-) -> FitSettings:
-    """Return settings from what a user typed; what is None takes its default.
+class FitOptions(TypedDict, total=False):
+    """What a bank can be asked to be made with; what is missing or None takes its default.
+
+    Attributes
+    ----------
+    backbone, layers, image_size, center_crop, precision
+        The extractor; layers as a sequence or a comma-separated text.
+    bit_depth
+        How many bits of 16 hold values, 8 to 16, such as 12; by default detected from the images,
+        with a remark. Arrays of uint16 and files of 16 bits alike.
+    coreset_ratio
+        Share of the patches kept, in (0, 1].
+    image_score
+        ``"max"``, ``"top1percent"`` or ``"reweighted"``: how patch distances become a score.
+    seed
+        Seed of the coreset's first choice.
+    false_alarm_rate
+        Share of good images that may fail, in (0, 1).
+    """
+
+    backbone: str | None
+    layers: str | Sequence[str] | None
+    image_size: int | None
+    center_crop: int | None
+    precision: str | None
+    bit_depth: int | None
+    coreset_ratio: float | None
+    image_score: str | None
+    seed: int | None
+    false_alarm_rate: float | None
+
+
+def make_fit_settings(**options: Unpack[FitOptions]) -> FitSettings:
+    """Return settings from what a user asked for.
 
     Raises
     ------
     UnknownBackboneError, UnknownLayerError, ParameterError
         If there is no such backbone or layer, or a value is out of its range.
     """
-    given: dict[str, Any] = {
-        "backbone": backbone,
-        "layers": layers if layers is None else parse_layers(layers),
-        "image_size": image_size,
-        "center_crop": center_crop,
-        "precision": precision,
-        "bit_depth": bit_depth,
-    }
-    return FitSettings(
-        extractor=ExtractorSettings(
-            **{name: value for name, value in given.items() if value is not None}
-        ),
-        coreset_ratio=coreset_ratio,
-        image_score=checked_score_method(image_score),
-        seed=seed,
-        false_alarm_rate=false_alarm_rate,
-    )
+    if unknown := options.keys() - FitOptions.__annotations__.keys():
+        raise TypeError(f"unknown options of a fit: {', '.join(sorted(unknown))}")
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    if "layers" in given:
+        given["layers"] = parse_layers(given["layers"])
+    names = {field.name for field in fields(ExtractorSettings)} & given.keys()
+    extractor = ExtractorSettings(**{name: given.pop(name) for name in names})
+    return FitSettings(extractor=extractor, **given)
 
 
 def parse_layers(layers: str | Sequence[str]) -> tuple[str, ...]:
