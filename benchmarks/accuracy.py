@@ -16,7 +16,8 @@ import numpy as np
 from scipy.stats import betabinom
 
 from patchbank.datasets.demo import CellKind, demo_split
-from patchbank.inspection.measuring.evaluate import CategoryEvaluation, evaluate_category
+from patchbank.inspection.measuring.category_evaluation import CategoryEvaluation
+from patchbank.inspection.measuring.evaluate import evaluate_category
 from patchbank.inspection.settings import make_fit_settings
 from patchbank.inspection.workspace import Workspace
 from patchbank.metrics import proportion

@@ -13,7 +13,7 @@ from typing import Any
 
 from patchbank.datasets.catalogue import DataSet
 from patchbank.datasets.published import Published
-from patchbank.inspection.measuring.evaluate import CategoryEvaluation
+from patchbank.inspection.measuring.category_evaluation import CategoryEvaluation
 from patchbank.inspection.measuring.figures import FIGURES, Evaluation, Failed, average
 from patchbank.inspection.measuring.kept_results import versions
 from patchbank.inspection.measuring.sections import extractor_in_words, section_of

@@ -10,7 +10,8 @@ from patchbank.datasets.demo import CITATION, LICENCE, LICENCE_URL, demo_split
 from patchbank.datasets.samples import Sample
 from patchbank.inspection.judging.inspect import Inspector
 from patchbank.inspection.learning.fit import save
-from patchbank.inspection.measuring.evaluate import CategoryEvaluation, Judged, evaluate_category
+from patchbank.inspection.measuring.category_evaluation import CategoryEvaluation, Judged
+from patchbank.inspection.measuring.evaluate import evaluate_category
 from patchbank.inspection.measuring.sections import (
     extractor_in_words,
     section_of,

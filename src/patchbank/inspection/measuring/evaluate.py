@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -23,20 +23,17 @@ from patchbank.errors import (
 )
 from patchbank.inspection.judging.judge import Judge
 from patchbank.inspection.learning.bit_depth import settled_bit_depth
-from patchbank.inspection.learning.learn import LearnedBank, learn
+from patchbank.inspection.learning.learn import learn
 from patchbank.inspection.learning.repeats import Repeats
+from patchbank.inspection.measuring.category_evaluation import CategoryEvaluation, Judged
 from patchbank.inspection.measuring.extremes import Extremes
 from patchbank.inspection.measuring.figures import Evaluation, Failed, average
 from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.verdicts import Refused
 from patchbank.inspection.workspace import Workspace
-from patchbank.memory.calibration import Verdict
 from patchbank.metrics import (
     NO_IMAGE_METRICS,
-    ImageMetrics,
-    PixelMetrics,
     PixelScores,
-    Proportion,
     Rates,
     image_metrics,
     rates_at,
@@ -53,106 +50,6 @@ _TIMED = 10
 
 # Takes the map of an image nobody labelled, (height, width) of float32, NaN where not inspected.
 MapWriter = Callable[[Sample, npt.NDArray[np.float32]], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """A test image and what the bank says of it, without its map."""
-
-    sample: Sample
-    verdict: Verdict
-    score: float
-    p_value: float
-
-
-@dataclass(frozen=True, eq=False)
-class CategoryEvaluation:
-    """All of an evaluation: the bank, every verdict, and the figures with their curves.
-
-    Attributes
-    ----------
-    extremes
-        The best and the worst cases, with their maps.
-    repeats
-        Test images that count in no figure, or once.
-    unread_masks
-        Why a mask could not be used, for each, so that its image does not count in `pixels`; and
-        what was done to some so that they could.
-    fit_seconds
-        From the first train image to the calibrated bank.
-    milliseconds_per_image
-        From file to verdict and map, one image at a time, all cores; the median of a few.
-    """
-
-    samples: CategorySamples
-    bank: LearnedBank
-    judged: tuple[Judged, ...]
-    refused: tuple[Refused, ...]
-    repeats: Repeats
-    image: ImageMetrics
-    rates: Rates
-    pixels: PixelMetrics | None
-    extremes: Extremes
-    unread_masks: tuple[str, ...]
-    fit_seconds: float
-    milliseconds_per_image: float | None
-    synthetic: bool = False
-
-    @property
-    def map_threshold(self) -> float:
-        """The score above which a pixel belongs to a region."""
-        rate = self.bank.settings.false_alarm_rate
-        return self.bank.calibration.map_threshold(rate).value
-
-    def scores(self, label: str) -> npt.NDArray[np.float64]:
-        """Return the (n,) scores of the images of a label."""
-        return np.array([one.score for one in self.judged if one.sample.label == label])
-
-    def summary(self) -> Evaluation:
-        """Return the figures."""
-        false_alarms, recall = self.rates.false_alarm_rate, self.rates.recall
-        remarks = [*self.samples.warnings]
-        remarks += [one.reason for one in (*self.bank.refused, *self.refused)]
-        remarks += self.repeats.remarks()
-        remarks += self.unread_masks
-        if self.bank.suspicious is not None:
-            remarks.append(self.bank.suspicious.describe("take it out of the training images"))
-        remarks += self.bank.remarks
-        return Evaluation(
-            category=self.samples.category,
-            values={
-                "image_auroc": self.image.image_auroc,
-                "average_precision": self.image.average_precision,
-                "f1_max": self.image.f1_max,
-                "false_alarm_rate": None if false_alarms is None else false_alarms.value,
-                "recall": None if recall is None else recall.value,
-                "pixel_auroc": None if self.pixels is None else self.pixels.pixel_auroc,
-                "pixel_average_precision": (
-                    None if self.pixels is None else self.pixels.pixel_average_precision
-                ),
-                "aupro": None if self.pixels is None else self.pixels.aupro,
-                "fit_seconds": self.fit_seconds,
-                "milliseconds_per_image": self.milliseconds_per_image,
-            },
-            facts={
-                "aupro_limit": None if self.pixels is None else self.pixels.fpr_limit,
-                **self.bank.thresholds.to_json(),
-                "requested_false_alarm_rate": self.bank.settings.false_alarm_rate,
-                "false_alarm_interval": _interval(false_alarms),
-                "recall_interval": _interval(recall),
-                "train_images": len(self.bank.images),
-                "test_good": self.image.good,
-                "test_anomalous": self.image.anomalous,
-                "test_unlabelled": sum(one.sample.label == "unknown" for one in self.judged),
-                "test_left_out": len(self.repeats),
-                "refused": len(self.bank.refused) + len(self.refused),
-                "bank_size": len(self.bank.features),
-                "center_crop": self.bank.settings.extractor.center_crop,
-                "bit_depth": self.bank.settings.extractor.bit_depth,
-            },
-            remarks=tuple(remarks),
-            synthetic=self.synthetic,
-        )
 
 
 def evaluate(
@@ -411,7 +308,3 @@ def _milliseconds_per_image(
         judge(extraction.patches, extraction.image.width, extraction.image.height)
         times.append(1e3 * (time.perf_counter() - began))
     return float(np.median(times[1:])) if len(times) > 1 else None
-
-
-def _interval(proportion: Proportion | None) -> list[float] | None:
-    return None if proportion is None else [proportion.low, proportion.high]

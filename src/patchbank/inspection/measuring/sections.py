@@ -10,7 +10,7 @@ from typing import Any
 from patchbank.datasets.masks import read_mask
 from patchbank.datasets.samples import Sample
 from patchbank.errors import DatasetError, ImageError
-from patchbank.inspection.measuring.evaluate import CategoryEvaluation
+from patchbank.inspection.measuring.category_evaluation import CategoryEvaluation
 from patchbank.inspection.measuring.extremes import JudgedCase
 from patchbank.inspection.measuring.figures import FIGURES, Evaluation
 from patchbank.inspection.verdicts import Judgement
