@@ -11,15 +11,15 @@ import pytest
 from PIL import Image
 
 import patchbank
+from tests.fixtures.commands import Outcome
 from tests.fixtures.surfaces import Surfaces, brushed
 
 README = Path(__file__).parents[2] / "README.md"
 
 
 @pytest.fixture
-def bank(database_url: str, graphs_home: Path, surfaces: Surfaces) -> patchbank.Bank:
-    opened = patchbank.open("brushed", home=graphs_home, database_url=database_url)
-    return opened.fit(surfaces.train, image_size=96)
+def bank(learned: Outcome, database_url: str, graphs_home: Path) -> patchbank.Bank:
+    return patchbank.open("brushed", home=graphs_home, database_url=database_url)
 
 
 def test_the_example_of_the_readme_runs(

@@ -20,15 +20,13 @@ from patchbank.inspection.settings import make_fit_settings
 from patchbank.inspection.verdicts import Inspection
 from patchbank.inspection.workspace import Workspace
 from patchbank.store.embedded.server import EmbeddedServer
-from tests.fixtures.commands import Run
+from tests.fixtures.commands import Outcome, Run
 from tests.fixtures.surfaces import Surfaces, brushed
 
 
 @pytest.fixture
-def workspace(database_url: str, graphs_home: Path, surfaces: Surfaces) -> Iterator[Workspace]:
+def workspace(learned: Outcome, database_url: str, graphs_home: Path) -> Iterator[Workspace]:
     with Workspace(home=graphs_home, database_url=database_url) as opened:
-        sources = sorted(surfaces.train.iterdir())
-        fit(opened, "brushed", sources, make_fit_settings(image_size=96))
         yield opened
 
 
