@@ -20,6 +20,7 @@ from typing import Any, TypeVar, cast
 import numba
 from numba.core.caching import FunctionCache, NullCache
 from numba.core.compiler_lock import global_compiler_lock
+from numba.core.errors import NumbaError
 
 from patchbank.caches import cache_folder
 from patchbank.errors import CacheWarning
@@ -35,6 +36,20 @@ def compiled(function: Function, *, fastmath: set[str] | bool = False) -> Functi
     dispatcher: Any = numba.njit(nogil=True, fastmath=fastmath)(function)
     dispatcher._cache = _KernelCache(function)
     return cast(Function, dispatcher)
+
+
+def compile_trial() -> str | None:
+    """Compile a small kernel; return why that failed, or None."""
+    try:
+        compiled(_add_one)(1)
+    except (NumbaError, OSError, RuntimeError) as error:
+        # LLVM says so where, for example, the system forbids memory that can be executed.
+        return " ".join(str(error).split()) or type(error).__name__
+    return None
+
+
+def _add_one(number: int) -> int:
+    return number + 1
 
 
 def kernel_folder() -> Path | None:

@@ -160,5 +160,9 @@ class CacheWarning(PatchbankWarning):
     """Something made once cannot be kept, so that it is made again in every process."""
 
 
+class SlowKernelsWarning(PatchbankWarning):
+    """Numeric kernels cannot be compiled, so that NumPy computes, slower."""
+
+
 class DatabaseUpgradedWarning(PatchbankWarning):
     """The embedded database was upgraded, and a copy of it kept."""

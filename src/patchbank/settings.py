@@ -145,6 +145,11 @@ class Settings(BaseSettings):
         "level and origin, or `json`, an object a line. It then tells what is done, as `--verbose` "
         "does.",
     )
+    compiled_kernels: bool = Field(
+        default=True,
+        description="Whether numeric kernels are compiled; false computes the same with NumPy, "
+        "many times slower.",
+    )
     debug: bool = Field(
         default=False,
         description="Show the trace of an error, and all that is logged, by libraries too, as "

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from patchbank.compiler import compiles
 from patchbank.memory._matrices import FloatMatrix, typical_row
 from patchbank.memory._parallel import TileWorker, for_tiles
+from patchbank.memory._plain import PlainBank
 
 if TYPE_CHECKING:
     from patchbank.memory._neighbour_kernels import Bank
@@ -36,8 +38,13 @@ _ORDERED_BY = 12
 _ROOM = 4.0
 
 
-def laid_out(bank: FloatMatrix, groups: Integers | None) -> tuple[Projection, Bank]:
+def laid_out(
+    bank: FloatMatrix, groups: Integers | None
+) -> tuple[Projection | None, Bank | PlainBank]:
     """Return a bank (m, d) and its groups (m,) as the search wants them."""
+    groups = np.empty(0, np.int64) if groups is None else groups
+    if not compiles():
+        return None, PlainBank(bank, groups, np.ones(len(bank), np.bool_))
     from patchbank.memory import _integer_products as integer_products
     from patchbank.memory import _neighbour_kernels as kernels
     from patchbank.memory import _products as products
@@ -66,7 +73,7 @@ def laid_out(bank: FloatMatrix, groups: Integers | None) -> tuple[Projection, Ba
     panels, error, longest_integers = _rounded(bank, order, projection)
     return projection, kernels.Bank(
         bank,
-        np.empty(0, np.int64) if groups is None else groups,
+        groups,
         order,
         panels,
         _shortened(panels),
@@ -76,20 +83,30 @@ def laid_out(bank: FloatMatrix, groups: Integers | None) -> tuple[Projection, Ba
     )
 
 
-def without_rows(bank: Bank, rows: Integers) -> Bank:
+def without_rows(bank: Bank | PlainBank, rows: Integers) -> Bank | PlainBank:
     """Return a bank without groups whose `rows` are gone; the others keep their numbers."""
+    if isinstance(bank, PlainBank):
+        present = bank.present.copy()
+        present[rows] = False
+        return bank._replace(present=present)
     # The last is for the -1 of no row.
     is_gone = np.zeros(len(bank.features) + 1, np.bool_)
     is_gone[rows] = True
     return bank._replace(order=np.where(is_gone[bank.order], -1, bank.order))
 
 
-def with_rows(bank: Bank, projection: Projection, features: FloatMatrix) -> Bank:
+def with_rows(
+    bank: Bank | PlainBank, projection: Projection | None, features: FloatMatrix
+) -> Bank | PlainBank:
     """Return a bank without groups that has more rows, on the components it has.
 
     `features` (m + a, d) are the bank's m rows and those that come. Bounds hold for any rows; they
     are tightest for those that the components were chosen by.
     """
+    if isinstance(bank, PlainBank):
+        added = np.ones(len(features) - len(bank.features), np.bool_)
+        return bank._replace(features=features, present=np.append(bank.present, added))
+    assert projection is not None
     from patchbank.memory import _integer_products as integer_products
     from patchbank.memory import _products as products
     from patchbank.memory import _projections as projections

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from patchbank.compiler import compiles
 from patchbank.errors import ParameterError
 from patchbank.memory._matrices import (
     FloatMatrix,
@@ -16,6 +18,7 @@ from patchbank.memory._matrices import (
     typical_row,
 )
 from patchbank.memory._parallel import TileWorker, for_tiles
+from patchbank.memory._plain import PlainTraversal
 from patchbank.progress import Progress, silent
 
 # Rows of one tile: packed at 152 to 1,536 dimensions they stay in a core's second-level cache.
@@ -108,7 +111,8 @@ def greedy_k_center(
         raise ParameterError(
             f"coreset of {count} patches: must be 1 to {len(features)}, the patches there are"
         )
-    search = _Search(features, int(np.random.default_rng(seed).integers(len(features))), count)
+    traversal = _Search if compiles() else PlainTraversal
+    search = traversal(features, int(np.random.default_rng(seed).integers(len(features))), count)
     while True:
         progress("coreset", len(search), count)
         squared_radius = search.surface()
@@ -117,6 +121,17 @@ def greedy_k_center(
         search.choose()
     progress("coreset", count, count)
     return Coreset(search.indices, search.radii, math.sqrt(squared_radius))
+
+
+def cover_kernels() -> Any:
+    """Return what has `cover` and `lower_directly`: compiled kernels, or NumPy's."""
+    if compiles():
+        from patchbank.memory import _coreset_kernels
+
+        return _coreset_kernels
+    from patchbank.memory import _plain
+
+    return _plain
 
 
 class _Search:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from patchbank.errors import ParameterError
 from patchbank.memory._parallel import TileWorker, for_tiles
-from patchbank.memory.coreset import Coreset
+from patchbank.memory.coreset import Coreset, cover_kernels
 from patchbank.memory.neighbours import NeighbourIndex
 from patchbank.progress import Progress, silent
 
@@ -130,8 +130,7 @@ def _put_back(
     squared: npt.NDArray[np.float64],
 ) -> npt.NDArray[np.int64]:
     """Cover the patches orphaned by losing each image and lower that image's distances by them."""
-    from patchbank.memory import _coreset_kernels as kernels
-
+    kernels = cover_kernels()
     n = len(patches) // per_image
     counts = np.zeros(n, np.int64)
     ends = np.searchsorted(lost, np.arange(n + 1))

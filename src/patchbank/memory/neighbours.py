@@ -12,6 +12,8 @@ from patchbank.errors import ParameterError
 from patchbank.memory._bank_layout import laid_out
 from patchbank.memory._matrices import FloatMatrix, checked_features
 from patchbank.memory._parallel import TileWorker, for_tiles
+from patchbank.memory._plain import PlainBank
+from patchbank.memory._plain import search as plain_search
 
 if TYPE_CHECKING:
     from patchbank.memory._neighbour_kernels import Bank
@@ -193,18 +195,22 @@ def checked_queries(queries: npt.NDArray[np.float32], dimensions: int) -> FloatM
 def search(
     queries: FloatMatrix,
     k: int,
-    projection: Projection,
-    bank: Bank,
+    projection: Projection | None,
+    bank: Bank | PlainBank,
     excluded: npt.NDArray[np.int64] | None = None,
     *,
     two_groups: bool = False,
 ) -> Neighbours:
     """Return the `k` nearest rows of every query in a bank that is laid out."""
+    if excluded is None:
+        excluded = np.empty(0, np.int64)
+    if isinstance(bank, PlainBank):
+        found = plain_search(queries, k, bank, excluded, two_groups=two_groups)
+        return Neighbours(np.sqrt(found[0]).astype(np.float32), *found[1:])
     from patchbank.memory import _neighbour_kernels as kernels
     from patchbank.memory import _products as products
 
-    if excluded is None:
-        excluded = np.empty(0, np.int64)
+    assert projection is not None
     squared = np.empty((len(queries), k))
     indices = np.empty((len(queries), k), np.int64)
     tile = _TILE_BLOCKS * products.BLOCK

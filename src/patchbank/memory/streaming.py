@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from patchbank.errors import ParameterError
-from patchbank.memory.coreset import Coreset, greedy_k_center
+from patchbank.memory.coreset import Coreset, cover_kernels, greedy_k_center
 from patchbank.memory.neighbours import NeighbourIndex
 from patchbank.progress import Progress, silent
 
@@ -181,8 +181,7 @@ class StreamedLeaveOneOut:
         self, merged: MergedCoreset, progress: Progress
     ) -> dict[int, npt.NDArray[np.float32]]:
         """Return for each image the candidates that take the place of its rows of the bank."""
-        from patchbank.memory import _coreset_kernels as kernels
-
+        kernels = cover_kernels()
         assert self.index.groups is not None
         radius = merged.coreset.covering_radius
         total = len(merged.candidates)
@@ -218,8 +217,7 @@ class StreamedLeaveOneOut:
 
     def __call__(self, image: int, patches: npt.NDArray[np.float32]) -> ImageLeftOut:
         """Return the distances of an image's patches, float32 (h, w, d)."""
-        from patchbank.memory import _coreset_kernels as kernels
-
+        kernels = cover_kernels()
         assert self.index.groups is not None
         height, width, dimension = patches.shape
         rows = patches.reshape(-1, dimension)

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 
 from patchbank.compiled import compiled
+from patchbank.metrics._plain_pixels import PAGE, PAGES
 
-# A page holds all values that share the upper half of their bits.
-PAGE = PAGES = 1 << 16
 _LOWER = np.uint32(PAGE - 1)
 
 

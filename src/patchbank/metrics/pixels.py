@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from patchbank.compiler import compiles
 from patchbank.errors import ParameterError
+from patchbank.metrics._plain_pixels import PAGE, PAGES
 from patchbank.metrics.curve import Curve, FloatArray
 
 # A page of 65,536 values gets a table once this many pixels lie in it; before, a list is smaller.
@@ -134,10 +136,8 @@ class PixelScores:
         good, anomalous = self._good.pixels, self._anomalous.pixels
         if not good or not anomalous:
             return PixelMetrics(self._images, self._regions, fpr_limit, None, None, None, None)
-        from patchbank.metrics._pixel_kernels import walk
-
         curve = np.empty((2, _POINTS))
-        auroc, precision, aupro, points = walk(
+        auroc, precision, aupro, points = _kernels().walk(
             self._good.tables(),
             self._anomalous.tables(),
             (float(good), float(anomalous), float(self._regions)),
@@ -155,12 +155,22 @@ class PixelScores:
         )
 
 
+def _kernels() -> Any:
+    """Return the loops over pixels: compiled ones, or NumPy's."""
+    if compiles():
+        # Importing these takes half a second, for Numba; only test sets with masks need it.
+        from patchbank.metrics import _pixel_kernels
+
+        return _pixel_kernels
+    from patchbank.metrics import _plain_pixels
+
+    return _plain_pixels
+
+
 class _Tally:
     """How many pixels have each score and, where they are weighted, what they weigh together."""
 
     def __init__(self, *, weighted: bool) -> None:
-        from patchbank.metrics._pixel_kernels import PAGE, PAGES
-
         self._weighted = weighted
         # The row of each page in the tables, or -1; pages get one where many scores occur.
         self._slots = np.full(PAGES, -1, dtype=np.int32)
@@ -184,11 +194,10 @@ class _Tally:
 
     def add(self, scores: npt.NDArray[np.float32], weights: FloatArray | None = None) -> None:
         """Take (n,) scores, without NaN, and their (n,) weights."""
-        from patchbank.metrics._pixel_kernels import PAGE, PAGES, count_pages, tally
-
+        kernels = _kernels()
         bits = scores.view(np.int32)
         new = np.zeros(PAGES, dtype=np.int64)
-        count_pages(bits, new)
+        kernels.count_pages(bits, new)
         self._page_pixels += new
         if self._counts.dtype == np.uint32 and self.pixels > _NARROW:
             self._counts = self._counts.astype(np.uint64)
@@ -202,7 +211,7 @@ class _Tally:
                 self._weighed.resize((first + pages, PAGE), refcheck=False)
         loose = np.empty(int(new[self._slots < 0].sum()), dtype=np.uint32)
         loose_weights = np.empty(len(loose) if self._weighted else 0)
-        tally(
+        kernels.tally(
             bits,
             np.empty(0) if weights is None else weights,
             self._slots,

@@ -6,6 +6,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from patchbank.memory._neighbour_kernels import Bank
+from patchbank.memory.living_index import LivingIndex
+from patchbank.memory.neighbours import NeighbourIndex
+
 
 def patch_features(
     images: int = 5, side: int = 28, dimensions: int = 152, seed: int = 0
@@ -29,6 +33,12 @@ def patch_features(
     values = (typical + tone + own * (1 + 3 * odd)) * strength @ mixing * 20
     rectified: npt.NDArray[np.float64] = np.maximum(values + 5, 0)
     return rectified.astype(np.float32)
+
+
+def compiled_bank(index: NeighbourIndex | LivingIndex) -> Bank:
+    """Return the bank of an index, as the compiled kernels search it."""
+    assert isinstance(index._packed, Bank)
+    return index._packed
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from patchbank.errors import ParameterError
 from patchbank.memory.living_index import LivingIndex
 from patchbank.memory.neighbours import NeighbourIndex
 from patchbank.memory.scoring import reweighted_score
+from tests.unit.memory.conftest import compiled_bank
 
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
@@ -52,7 +53,7 @@ def assert_as_fresh(
 def test_many_changes_of_all_sizes(bank: Floats, later: Floats, queries: Floats) -> None:
     random = np.random.default_rng(0)
     index, rows = LivingIndex(bank), dict(enumerate(bank))
-    features, builds = index._packed.features, 0
+    features, builds = compiled_bank(index).features, 0
     for size in (1, 20, 5, 15, 60, 1, 1, 40, 2):
         gone = random.choice(index.slots, size, replace=False)
         added = later[random.choice(len(later), size, replace=False)]
@@ -62,8 +63,8 @@ def test_many_changes_of_all_sizes(bank: Floats, later: Floats, queries: Floats)
             del rows[int(slot)]
         rows.update(enumerate(added, first))
         assert_as_fresh(index, rows, queries, [1, 9, 60])
-        builds += not np.shares_memory(index._packed.features, features)
-        features = index._packed.features
+        builds += not np.shares_memory(compiled_bank(index).features, features)
+        features = compiled_bank(index).features
     # Once room was made, and once an index was built of all rows, when a fifth had changed.
     assert builds == 2
 
@@ -94,7 +95,7 @@ def test_the_old_index_stays_as_it_was(bank: Floats, later: Floats, queries: Flo
 def test_a_small_change_does_not_build_anew(bank: Floats, later: Floats) -> None:
     index = LivingIndex(bank, room=True)
     changed = index.with_changes(later[:20], np.arange(20))
-    assert np.shares_memory(changed._packed.features, index._packed.features)
+    assert np.shares_memory(compiled_bank(changed).features, compiled_bank(index).features)
     assert changed._projection is index._projection
     assert changed.with_changes()._packed is changed._packed
 
@@ -112,11 +113,11 @@ def test_it_may_be_built_anew_before_it_must(bank: Floats, later: Floats, querie
 
 def test_rows_added_a_few_at_a_time_fill_panels(bank: Floats, later: Floats) -> None:
     index = LivingIndex(bank, room=True)
-    panels = len(index._packed.panels.values)
+    panels = len(compiled_bank(index).panels.values)
     for row in range(150):
         index = index.with_changes(later[row : row + 1])
-    width = len(index._packed.order) // len(index._packed.panels.values)
-    assert len(index._packed.panels.values) <= panels + 150 // width + 1
+    width = len(compiled_bank(index).order) // len(compiled_bank(index).panels.values)
+    assert len(compiled_bank(index).panels.values) <= panels + 150 // width + 1
 
 
 def test_most_pairs_are_still_ruled_out(bank: Floats, later: Floats, queries: Floats) -> None:
@@ -164,17 +165,20 @@ def test_rounding_errors_are_those_of_the_added_rows_too(later: Floats, queries:
     same = np.full((500, later.shape[1]), 5, np.float32)
     index = LivingIndex(same)
     changed = index.with_changes(later[:50])
-    assert index._packed.error == 0.0
-    assert changed._packed.error > 0.1
-    assert changed.with_changes(removed=np.arange(5))._packed.error == changed._packed.error
+    assert compiled_bank(index).error == 0.0
+    assert compiled_bank(changed).error > 0.1
+    assert (
+        compiled_bank(changed.with_changes(removed=np.arange(5))).error
+        == compiled_bank(changed).error
+    )
     rows = dict(enumerate(same)) | dict(enumerate(later[:50], 500))
     assert_as_fresh(changed, rows, queries, [3])
 
 
 def test_whole_panels_may_go(bank: Floats, queries: Floats) -> None:
     index = LivingIndex(bank)
-    width = len(index._packed.order) // len(index._packed.panels.values)
-    gone = index._packed.order[2 * width : 4 * width]
+    width = len(compiled_bank(index).order) // len(compiled_bank(index).panels.values)
+    gone = compiled_bank(index).order[2 * width : 4 * width]
     # The centres are taken again when rows come.
     index = index.with_changes(removed=gone).with_changes(queries[:5])
     rows = dict(enumerate(bank)) | dict(enumerate(queries[:5], len(bank)))

