@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -106,9 +105,3 @@ class CategorySamples:
         """Number of test images of each kind, good ones first."""
         counts = Counter(sample.kind for sample in self.test)
         return {kind: counts[kind] for kind in sorted(counts, key=lambda k: (k != GOOD, k))}
-
-
-def count_labels(samples: Sequence[Sample]) -> dict[Label, int]:
-    """Return the number of samples of each label."""
-    counts = Counter(sample.label for sample in samples)
-    return {label: counts[label] for label in ("good", "anomalous", "unknown")}

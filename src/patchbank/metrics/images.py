@@ -48,10 +48,6 @@ class Proportion:
         """The observed share, 0 to 1."""
         return self.count / self.total
 
-    def includes(self, share: float) -> bool:
-        """Whether the interval includes a share that was promised."""
-        return self.low <= share <= self.high
-
 
 @dataclass(frozen=True, slots=True)
 class Rates:

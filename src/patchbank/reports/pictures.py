@@ -137,47 +137,6 @@ def heatmap_picture(
     return canvas
 
 
-def similar_strip(
-    images: Sequence[SimilarImage], *, columns: int = 10, side: int = 128
-) -> Image.Image:
-    """Return similar images in order, with their similarity underneath.
-
-    Parameters
-    ----------
-    images
-        Most similar first.
-    columns
-        Images in a row.
-    side
-        Longest side of an image in pixels.
-
-    Raises
-    ------
-    ValueError
-        If there is no image.
-    """
-    if not images:
-        raise ValueError("expected at least one similar image")
-    columns = min(columns, len(images))
-    rows = -(-len(images) // columns)
-    cell_wide, cell_high = side + 12, side + 46
-    canvas = Image.new("RGB", (columns * cell_wide + 12, rows * cell_high + 12), _BACKGROUND)
-    draw = ImageDraw.Draw(canvas)
-    for index, image in enumerate(images):
-        left, upper = 12 + index % columns * cell_wide, 12 + index // columns * cell_high
-        picture = Image.fromarray(image.pixels)
-        factor = side / max(picture.size)
-        size = (max(1, round(picture.width * factor)), max(1, round(picture.height * factor)))
-        small = picture.resize(size, _filter(factor))
-        canvas.paste(small, (left + (side - size[0]) // 2, upper + (side - size[1]) // 2))
-        middle = left + side // 2
-        number = f"{image.similarity:.4f}"
-        draw.text((middle, upper + side + 4), number, fill=_INK, font=_font(15), anchor="mt")
-        label = _shortened(image.name.rsplit("/", 1)[-1], side, _font(11))
-        draw.text((middle, upper + side + 23), label, fill=_FAINT, font=_font(11), anchor="mt")
-    return canvas
-
-
 def overlay_picture(
     original: Image.Image,
     anomaly_map: npt.NDArray[np.float32],

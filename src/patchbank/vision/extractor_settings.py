@@ -138,10 +138,3 @@ class ExtractorSettings:
                 f"unknown extractor setting {', '.join(sorted(unknown))}; upgrade patchbank"
             )
         return cls(**content)
-
-    def differences(self, other: ExtractorSettings) -> list[str]:
-        """Return one phrase for each setting in which `other` differs, such as for a message."""
-        mine, theirs = self.to_json(), other.to_json()
-        return [
-            f"{name} {mine[name]} and {theirs[name]}" for name in mine if mine[name] != theirs[name]
-        ]

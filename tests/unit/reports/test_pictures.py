@@ -14,7 +14,7 @@ from patchbank.datasets.demo import demo_split
 from patchbank.memory.calibration import Thresholds
 from patchbank.memory.scoring import Region
 from patchbank.reports.colours import VERDICT_COLOURS, ColourScale, colour_table
-from patchbank.reports.pictures import SimilarImage, heatmap_picture, similar_strip
+from patchbank.reports.pictures import heatmap_picture
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -154,15 +154,3 @@ def test_a_picture_takes_no_longer_than_an_inspection(cells: list[Pixels]) -> No
         times.append(time.process_time() - began)
     # Processor time, since other work may share the machine.
     assert min(times) < 0.06
-
-
-def test_the_strip_holds_the_images_in_order(cells: list[Pixels]) -> None:
-    flat = [np.full((40, 40, 3), 20 * index, dtype=np.uint8) for index in range(10)]
-    images = [SimilarImage(f"a/{i}.png", 1 - i / 100, pixels) for i, pixels in enumerate(flat)]
-    strip = np.asarray(similar_strip(images, columns=10, side=128))
-    assert [int(strip[70, 12 + 140 * i + 64, 0]) for i in range(10)] == [20 * i for i in range(10)]
-    assert (strip[145:165] < 128).any()  # numbers underneath
-    wrapped = similar_strip(images[:7], columns=5, side=64)
-    assert wrapped.height > similar_strip(images[:5], columns=5, side=64).height
-    with pytest.raises(ValueError, match="at least one"):
-        similar_strip([])

@@ -83,14 +83,6 @@ class TestSettings:
         assert len(fingerprints) == len(others) + 2
         assert all(len(fingerprint) == 64 for fingerprint in fingerprints)
 
-    def test_differences(self) -> None:
-        other = ExtractorSettings(image_size=256, center_crop=224)
-        assert ExtractorSettings().differences(other) == [
-            "image_size 224 and 256",
-            "center_crop None and 224",
-        ]
-        assert other.differences(other) == []
-
     @pytest.mark.parametrize(
         ("values", "error"),
         [

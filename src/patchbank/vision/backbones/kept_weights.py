@@ -113,7 +113,7 @@ class KeptWeights:
         WeightsError
             It cannot be read, has another digest, or lacks an array or has another shape.
         """
-        read, others = _read(path, sha256)
+        read, others = read_weights(path, sha256)
         arrays = self.translate(read)
         for key, shape in self.shapes.items():
             if key not in arrays and key in others:
@@ -149,23 +149,7 @@ class KeptWeights:
         )
 
 
-def read_safetensors(path: Path, *, sha256: str | None = None) -> dict[str, Array]:
-    """Read a safetensors file's floating-point arrays, widened or rounded to float32.
-
-    Integers, such as counts of batches seen in training, are left out.
-
-    Raises
-    ------
-    WeightsError
-        It cannot be read, has another digest, or is none.
-    FileNotFoundError
-        There is no such file.
-    """
-    arrays, _ = _read(path, sha256)
-    return arrays
-
-
-def _read(path: Path, sha256: str | None) -> tuple[dict[str, Array], dict[str, str]]:
+def read_weights(path: Path, sha256: str | None) -> tuple[dict[str, Array], dict[str, str]]:
     """Return the floating-point arrays, and what the others are."""
     # The library is a compiled one and not needed where the graph is cached.
     from safetensors import SafetensorError, deserialize
