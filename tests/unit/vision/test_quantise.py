@@ -17,6 +17,8 @@ from patchbank.vision.quantise import quantise
 from patchbank.vision.quantised import QuantisedGraph
 from tests.fixtures.quantised import INT8
 
+pytestmark = pytest.mark.slow
+
 Pictures = list[npt.NDArray[np.uint8]]
 
 _AGAIN = """
@@ -38,8 +40,6 @@ import numpy as np
 from patchbank.vision.extractor import Extractor
 from patchbank.vision.quantised import QuantisedGraph
 from tests.fixtures.quantised import INT8
-
-pytestmark = pytest.mark.slow
 graph = QuantisedGraph.from_bytes(Path(sys.argv[1]).read_bytes())
 features = Extractor(INT8, quantised=graph, threads=1).extract([np.load(sys.argv[2])])
 np.save(sys.argv[3], features.patches[0])
