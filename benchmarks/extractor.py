@@ -25,8 +25,9 @@ from patchbank.inspection.learning.quantise import quantised_graph
 from patchbank.inspection.workspace import Workspace
 from patchbank.progress import silent
 from patchbank.settings import usable_cores
-from patchbank.vision.extractor import Extraction, Extractor, ExtractorSettings
-from patchbank.vision.extractor_settings import PRECISIONS
+from patchbank.vision.extraction import Extraction
+from patchbank.vision.extractor import Extractor
+from patchbank.vision.extractor_settings import PRECISIONS, ExtractorSettings
 from patchbank.vision.runtime import CompiledGraph, check_precision, compile_graph
 
 CALLS_A_BLOCK = 12

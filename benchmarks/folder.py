@@ -16,7 +16,8 @@ from patchbank.inspection.judging.inspect import Inspector
 from patchbank.inspection.learning.fit import fit
 from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.verdicts import Inspection
-from patchbank.vision.extractor import Extraction, Extractor
+from patchbank.vision.extraction import Extraction
+from patchbank.vision.extractor import Extractor
 
 IMAGES = 400
 PASSES = 5

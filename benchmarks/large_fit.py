@@ -27,7 +27,7 @@ from patchbank.inspection.settings import make_fit_settings
 from patchbank.inspection.workspace import Workspace
 from patchbank.metrics import image_metrics
 from patchbank.store.embedded.server import EmbeddedServer
-from patchbank.vision.extractor import Extraction
+from patchbank.vision.extraction import Extraction
 
 VARIANTS = 15
 ADDRESS_SPACE = 4_000_000_000

@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from patchbank.datasets.demo import CellKind, demo_split
-from patchbank.vision.extractor import Extraction, Extractor, ExtractorSettings
+from patchbank.vision.extraction import Extraction
+from patchbank.vision.extractor import Extractor
+from patchbank.vision.extractor_settings import ExtractorSettings
 
 Floats = npt.NDArray[np.float32]
 

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from patchbank.datasets.demo import demo_split
-from patchbank.vision.extractor import Extraction, Extractor
+from patchbank.vision.extraction import Extraction
+from patchbank.vision.extractor import Extractor
 
 PICTURE = Path(__file__).parents[1] / "docs" / "images" / "similarity.png"
 

@@ -18,7 +18,7 @@ from patchbank.datasets.samples import CategorySamples
 from patchbank.inspection.judging.inspect import Inspector
 from patchbank.inspection.learning.fit import fit
 from patchbank.inspection.settings import FitSettings
-from patchbank.vision.extractor import Extraction
+from patchbank.vision.extraction import Extraction
 
 FITS = 5
 IMAGES_A_BLOCK = 20

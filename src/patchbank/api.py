@@ -24,7 +24,7 @@ from patchbank.inspection.verdicts import Inspection, Refused
 from patchbank.inspection.workspace import Workspace
 from patchbank.progress import Progress, silent
 from patchbank.store.categories import checked_category_name
-from patchbank.vision.images import ImageSource
+from patchbank.vision.decoded_image import ImageSource
 
 
 class Bank:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from patchbank.settings import get_settings
 from patchbank.store.database import open_database
-from patchbank.vision.extractor import Extractor, ExtractorSettings
+from patchbank.vision.extractor import Extractor
+from patchbank.vision.extractor_settings import ExtractorSettings
 from tests.fixtures.commands import Run
 from tests.fixtures.networks import write_weights
 from tests.fixtures.surfaces import Surfaces, brushed

@@ -12,7 +12,8 @@ from torch.nn import functional
 
 from patchbank.vision.backbones import get_backbone
 from patchbank.vision.backbones.features import write_layer_graph
-from patchbank.vision.extractor import Extractor, ExtractorSettings
+from patchbank.vision.extractor import Extractor
+from patchbank.vision.extractor_settings import ExtractorSettings
 from patchbank.vision.preprocess import Preprocessing
 from patchbank.vision.runtime import compile_graph
 

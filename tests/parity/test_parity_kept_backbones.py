@@ -18,7 +18,8 @@ from patchbank.inspection.keeping.backbones import add_weights
 from patchbank.settings import get_settings
 from patchbank.vision.backbones import get_backbone
 from patchbank.vision.backbones.features import write_layer_graph
-from patchbank.vision.extractor import Extractor, ExtractorSettings
+from patchbank.vision.extractor import Extractor
+from patchbank.vision.extractor_settings import ExtractorSettings
 from patchbank.vision.preprocess import Preprocessing, Square
 from patchbank.vision.runtime import compile_graph
 from tests.parity import references

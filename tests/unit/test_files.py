@@ -30,7 +30,8 @@ from patchbank.inspection.measuring.kept_results import KeptResults
 from patchbank.inspection.workspace import Workspace
 from patchbank.settings import get_settings
 from patchbank.vision.backbones.weights import read_state_dict
-from patchbank.vision.images import ImageLimits, decode
+from patchbank.vision.decoded_image import ImageLimits
+from patchbank.vision.images import decode
 
 ZERO, ONE = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 

@@ -15,7 +15,7 @@ from PIL import Image
 from patchbank.errors import ParameterError
 from patchbank.printable import counted
 from patchbank.spelling import composed
-from patchbank.vision.images import ImageSource
+from patchbank.vision.decoded_image import ImageSource
 
 _ESCAPED_BYTE = re.compile(rb"\\x([89a-f][0-9a-f])")
 

@@ -12,12 +12,13 @@ from patchbank.errors import ParameterError
 from patchbank.forks import Opener
 from patchbank.inspection.address_space import take_address_space
 from patchbank.settings import get_settings
-from patchbank.vision.images import ImageLimits
+from patchbank.vision.decoded_image import ImageLimits
 
 if TYPE_CHECKING:
     from patchbank.store.connecting import Limits
     from patchbank.store.database import Database
-    from patchbank.vision.extractor import Extractor, ExtractorSettings
+    from patchbank.vision.extractor import Extractor
+    from patchbank.vision.extractor_settings import ExtractorSettings
     from patchbank.vision.quantised import QuantisedGraph
 
 # Quantised graphs belong to one bank each: a server that lives through many refits keeps these.

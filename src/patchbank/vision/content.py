@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from patchbank.errors import ImageError
 from patchbank.vision.bit_depths import BIT_DEPTHS, holding_depth
-from patchbank.vision.images import DecodedImage, ImageLimits, ImageSource, largest_value
+from patchbank.vision.decoded_image import DecodedImage, ImageLimits, ImageSource
+from patchbank.vision.images import largest_value
 from patchbank.vision.preprocess import Square
 
 # Grey values: one up and one down, which a lossy format makes of one colour.

@@ -8,7 +8,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence, Sized
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, repeat
 from pathlib import Path
@@ -16,7 +15,6 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from patchbank.errors import ImageError, ParameterError
 from patchbank.forks import Opener
@@ -25,16 +23,10 @@ from patchbank.settings import usable_cores
 from patchbank.vision.backbones import get_backbone
 from patchbank.vision.backbones.features import FeatureShape, feature_shape, write_feature_graph
 from patchbank.vision.content import check_content, check_unsettled_depth
+from patchbank.vision.decoded_image import DEFAULT_LIMITS, ImageLimits, ImageSource, Pixels
+from patchbank.vision.extraction import Extraction, Features, Refusal
 from patchbank.vision.extractor_settings import ExtractorSettings
-from patchbank.vision.images import (
-    DEFAULT_LIMITS,
-    DecodedImage,
-    ImageLimits,
-    ImageSource,
-    Pixels,
-    decode,
-    thumbnail,
-)
+from patchbank.vision.images import decode, thumbnail
 from patchbank.vision.quantised import QuantisedGraph
 from patchbank.vision.runtime import (
     CompiledGraph,
@@ -43,70 +35,7 @@ from patchbank.vision.runtime import (
     openvino_version,
 )
 
-__all__ = ["Extraction", "Extractor", "ExtractorSettings", "Features", "Refusal"]
-
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True, eq=False)
-class Features:
-    """Features of images.
-
-    Parameters
-    ----------
-    patches : ndarray of float32 (n, rows, columns, dimension)
-        Patch features.
-    embeddings : ndarray of float32 (n, embedding dimension)
-        What an image as a whole looks like: the layers' means over the quarters of the image, raw.
-    """
-
-    patches: npt.NDArray[np.float32]
-    embeddings: npt.NDArray[np.float32]
-
-    def __post_init__(self) -> None:
-        patches, embeddings = self.patches, self.embeddings
-        if patches.ndim != 4 or embeddings.ndim != 2 or len(patches) != len(embeddings):
-            raise ValueError(
-                "expected patches (n, rows, columns, d) and embeddings (n, e), got "
-                f"{patches.shape} and {embeddings.shape}"
-            )
-
-    def __len__(self) -> int:
-        return len(self.patches)
-
-
-@dataclass(frozen=True, eq=False)
-class Extraction:
-    """One image of a stream and its features.
-
-    Parameters
-    ----------
-    source : ImageSource
-        What was asked for.
-    image : DecodedImage
-        What was found there.
-    patches : ndarray of float32 (rows, columns, dimension)
-    embedding : ndarray of float32 (embedding dimension,)
-    thumbnail : bytes
-        A small JPEG; empty where none was asked for.
-    timings_ms : dict of str to float
-        Milliseconds of ``decode``, ``preprocess`` and ``network``.
-    """
-
-    source: ImageSource = field(repr=False)
-    image: DecodedImage
-    patches: npt.NDArray[np.float32] = field(repr=False)
-    embedding: npt.NDArray[np.float32] = field(repr=False)
-    thumbnail: bytes = field(repr=False)
-    timings_ms: dict[str, float]
-
-
-@dataclass(frozen=True, eq=False)
-class Refusal:
-    """One image of a stream that cannot be used, and why."""
-
-    source: ImageSource
-    error: ImageError
 
 
 class Extractor:

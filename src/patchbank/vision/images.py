@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -37,6 +35,14 @@ from patchbank.vision._image_files import read_image_file
 from patchbank.vision._orientation import orientation_of, upright
 from patchbank.vision._quiet import quiet_decoders
 from patchbank.vision._refusals import DAMAGE, reason_of, refusals
+from patchbank.vision.decoded_image import (
+    DEFAULT_LIMITS,
+    DecodedImage,
+    ImageLimits,
+    ImageSource,
+    Pixels,
+    digest_of,
+)
 from patchbank.vision.heif import heif_format, heif_suffixes, open_heif
 
 if TYPE_CHECKING:
@@ -45,8 +51,6 @@ if TYPE_CHECKING:
 quiet_decoders()
 
 Result = TypeVar("Result")
-Pixels = npt.NDArray[np.uint8]
-ImageSource = str | Path | bytes | Image.Image | npt.NDArray[Any]
 
 _SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".tif", ".tiff", ".webp"})
 
@@ -55,84 +59,7 @@ MINIMUM_SIDE: Final = 8
 
 # What an image that has neither path nor name is called in messages.
 _UNNAMED: Final = "image"
-# Pillow's modes without colours; those with more bits start with "I" or "F".
-_GREY: Final = frozenset({"1", "L", "LA", "La"})
 _FORMATS: Final = "PNG, JPEG, BMP, TIFF and WebP"
-
-
-@dataclass(frozen=True)
-class ImageLimits:
-    """The largest image that is decoded.
-
-    Parameters
-    ----------
-    max_bytes : int
-        Size of the file in bytes, checked before it is read.
-    max_pixels : int
-        Width times height, read from the file's header and checked before it is decoded.
-    """
-
-    max_bytes: int = 256_000_000
-    max_pixels: int = 100_000_000
-
-
-DEFAULT_LIMITS: Final = ImageLimits()
-
-
-@dataclass(frozen=True, eq=False)
-class DecodedImage:
-    """An image as it will be judged.
-
-    Parameters
-    ----------
-    pixels : ndarray of uint8 (height, width, 3)
-        RGB, upright, C-contiguous, read-only.
-    sha256 : str
-        Hex digest of the file's bytes; of an image in memory: of its pixels, shape and type.
-    name : str
-        The path; what the caller named it; or the empty string.
-    format : str
-        Such as ``"PNG"``; ``"array"`` for an array.
-    mode : str
-        Colours as stored: Pillow's name, or an array's dtype.
-    """
-
-    pixels: Pixels = field(repr=False)
-    sha256: str
-    name: str
-    format: str
-    mode: str
-
-    def __post_init__(self) -> None:
-        shape, dtype = self.pixels.shape, self.pixels.dtype
-        if dtype != np.uint8 or len(shape) != 3 or shape[2] != 3:
-            raise ValueError(f"expected uint8 pixels (height, width, 3), got {dtype} {shape}")
-        if not self.pixels.flags.c_contiguous:
-            raise ValueError("expected C-contiguous pixels")
-        self.pixels.flags.writeable = False
-
-    @cached_property
-    def pixels_sha256(self) -> str:
-        """Hex digest of what is seen: the same picture has the same, however it is stored."""
-        pixels = self.pixels
-        if self.grey or (_equal_channels(pixels[::16, ::16]) and _equal_channels(pixels)):
-            pixels = pixels[:, :, :1]
-        return _digest(pixels)
-
-    @property
-    def grey(self) -> bool:
-        """Whether it was stored without colours, so that its channels are equal."""
-        return self.mode in _GREY or self.mode.startswith(("I", "F"))
-
-    @property
-    def width(self) -> int:
-        """Width in pixels, after orientation."""
-        return int(self.pixels.shape[1])
-
-    @property
-    def height(self) -> int:
-        """Height in pixels, after orientation."""
-        return int(self.pixels.shape[0])
 
 
 def image_suffixes() -> frozenset[str]:
@@ -344,7 +271,7 @@ def _decode_pillow(
             f"{label}: cannot be used ({reason_of(error)}); give an RGB image"
         ) from error
     # What is judged is hashed: the stored pixels would need their palette and profile beside them.
-    return DecodedImage(pixels, _digest(pixels), name, image.format or "Pillow", image.mode)
+    return DecodedImage(pixels, digest_of(pixels), name, image.format or "Pillow", image.mode)
 
 
 def _load_checked(image: Image.Image, label: str, limits: ImageLimits) -> None:
@@ -378,18 +305,7 @@ def _decode_array(
     height, width = array.shape[:2]
     _check_size((width, height), label, limits)
     pixels = array_to_rgb(array, label, bit_depth)
-    return DecodedImage(pixels, _digest(array), name, "array", str(array.dtype))
-
-
-def _equal_channels(pixels: Pixels) -> bool:
-    first = pixels[:, :, 0]
-    return np.array_equal(first, pixels[:, :, 1]) and np.array_equal(first, pixels[:, :, 2])
-
-
-def _digest(array: npt.NDArray[Any]) -> str:
-    digest = hashlib.sha256(f"{array.dtype.str} {array.shape}".encode())
-    digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
+    return DecodedImage(pixels, digest_of(array), name, "array", str(array.dtype))
 
 
 def _open(kind: str, content: bytes, label: str) -> ImageFile:

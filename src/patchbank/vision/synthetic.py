@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from patchbank.vision.images import Pixels
+from patchbank.vision.decoded_image import Pixels
 
 # Of the image's area, and width to height: the ranges of the paper.
 _AREA = (0.02, 0.15)

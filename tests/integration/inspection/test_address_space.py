@@ -10,7 +10,7 @@ import pytest
 from patchbank.errors import ParameterError
 from patchbank.inspection.address_space import take_address_space
 from patchbank.inspection.workspace import Workspace
-from patchbank.vision.extractor import ExtractorSettings
+from patchbank.vision.extractor_settings import ExtractorSettings
 
 
 def _set(monkeypatch: pytest.MonkeyPatch, kind: int, limit: int) -> None:

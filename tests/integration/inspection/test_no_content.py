@@ -31,7 +31,8 @@ from patchbank.inspection.verdicts import Refused
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.budget import Parts
 from patchbank.store.bank_content import CalibrationScores
-from patchbank.vision.extractor import Extractor, ExtractorSettings
+from patchbank.vision.extractor import Extractor
+from patchbank.vision.extractor_settings import ExtractorSettings
 from tests.fixtures.surfaces import Surfaces, brushed
 
 SIDE = 64

@@ -21,8 +21,8 @@ from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.budget import Parts
 from patchbank.progress import silent
+from patchbank.vision.decoded_image import ImageSource
 from patchbank.vision.extractor_settings import ExtractorSettings
-from patchbank.vision.images import ImageSource
 from tests.fixtures.commands import Run
 from tests.fixtures.quantised import INT8
 from tests.fixtures.surfaces import Surfaces

@@ -30,7 +30,8 @@ from patchbank.inspection.workspace import Workspace
 from patchbank.memory.budget import Parts
 from patchbank.memory.neighbours import NeighbourIndex
 from patchbank.progress import Progress, silent
-from patchbank.vision.extractor import Extraction, Extractor
+from patchbank.vision.extraction import Extraction
+from patchbank.vision.extractor import Extractor
 from tests.fixtures.surfaces import Surfaces, brushed
 
 SETTINGS = make_fit_settings(image_size=96, coreset_ratio=0.05)

@@ -19,8 +19,10 @@ from PIL import Image
 
 from patchbank.errors import ParameterError, UnknownBackboneError, UnknownLayerError
 from patchbank.vision import extractor_settings, runtime
-from patchbank.vision.extractor import Extraction, Extractor, ExtractorSettings, Features, Refusal
-from patchbank.vision.images import ImageLimits, ImageSource
+from patchbank.vision.decoded_image import ImageLimits, ImageSource
+from patchbank.vision.extraction import Extraction, Features, Refusal
+from patchbank.vision.extractor import Extractor
+from patchbank.vision.extractor_settings import ExtractorSettings
 
 SMALL = ExtractorSettings(image_size=64)
 RANDOM = np.random.default_rng(0)

@@ -14,7 +14,8 @@ from PIL import Image
 from patchbank.datasets.collect import collect
 from patchbank.errors import ImageError, NoImagesError
 from patchbank.vision import heif
-from patchbank.vision.images import ImageLimits, decode
+from patchbank.vision.decoded_image import ImageLimits
+from patchbank.vision.images import decode
 
 
 def corner() -> npt.NDArray[np.uint8]:

@@ -19,12 +19,8 @@ from PIL import Image
 
 from patchbank.errors import ImageError
 from patchbank.vision._orientation import exif_orientation
-from patchbank.vision.images import (
-    DecodedImage,
-    ImageLimits,
-    decode,
-    thumbnail,
-)
+from patchbank.vision.decoded_image import DecodedImage, ImageLimits
+from patchbank.vision.images import decode, thumbnail
 
 SHAPES = hnp.array_shapes(min_dims=2, max_dims=2, min_side=8, max_side=20)
 

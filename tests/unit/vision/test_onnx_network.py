@@ -13,7 +13,8 @@ from onnx import TensorProto, helper, numpy_helper
 from patchbank.errors import MissingWeightsError, ParameterError, UnknownBackboneError, WeightsError
 from patchbank.inspection.keeping.backbones import add_network, list_backbones
 from patchbank.vision.backbones import available_backbones, available_layers, get_backbone
-from patchbank.vision.extractor import Extractor, ExtractorSettings
+from patchbank.vision.extractor import Extractor
+from patchbank.vision.extractor_settings import ExtractorSettings
 from tests.fixtures.networks import small_network, write_network
 
 MEAN = (0.5, 0.4, 0.3)

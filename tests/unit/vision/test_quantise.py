@@ -12,7 +12,8 @@ import pytest
 
 from patchbank.errors import MissingExtraError, ParameterError, QuantisationError
 from patchbank.vision import quantise as module
-from patchbank.vision.extractor import Extractor, ExtractorSettings
+from patchbank.vision.extractor import Extractor
+from patchbank.vision.extractor_settings import ExtractorSettings
 from patchbank.vision.quantise import quantise
 from patchbank.vision.quantised import QuantisedGraph
 from tests.fixtures.quantised import INT8

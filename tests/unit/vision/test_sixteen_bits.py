@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 
 from patchbank.errors import ImageError, ParameterError
+from patchbank.vision.decoded_image import ImageSource
 from patchbank.vision.extractor_settings import ExtractorSettings
-from patchbank.vision.images import ImageSource, decode, largest_value
+from patchbank.vision.images import decode, largest_value
 from tests.fixtures.sixteen_bits import png, tiff
 
 TWELVE = np.random.default_rng(0).integers(0, 4096, (20, 30, 4)).astype(np.uint16)

@@ -21,7 +21,8 @@ from patchbank.inspection.workspace import Workspace
 from patchbank.progress import Progress, silent
 from patchbank.store.defects import NewDefect, StoredDefect
 from patchbank.store.stored_bank import StoredBank
-from patchbank.vision.extractor import Extraction, Extractor
+from patchbank.vision.extraction import Extraction
+from patchbank.vision.extractor import Extractor
 from patchbank.vision.images import decode
 from patchbank.vision.synthetic import cut_paste
 

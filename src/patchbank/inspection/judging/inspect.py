@@ -26,8 +26,8 @@ from patchbank.inspection.verdicts import Inspection, Refused
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.threads import in_this_thread
 from patchbank.progress import Progress, silent
-from patchbank.vision.extractor import Extraction, Refusal
-from patchbank.vision.images import ImageSource
+from patchbank.vision.decoded_image import ImageSource
+from patchbank.vision.extraction import Extraction, Refusal
 
 _log = logging.getLogger(__name__)
 

@@ -20,7 +20,8 @@ from patchbank.memory.neighbours import NeighbourSource
 from patchbank.memory.similarity import SimilarityIndex
 from patchbank.store.bank_key import BankKey
 from patchbank.store.stored_bank import BankChange, StoredBank
-from patchbank.vision.extractor import Extraction, Extractor
+from patchbank.vision.extraction import Extraction
+from patchbank.vision.extractor import Extractor
 
 _log = logging.getLogger(__name__)
 

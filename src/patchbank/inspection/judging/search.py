@@ -29,7 +29,7 @@ from patchbank.store.hnsw_index import HnswIndex, Metric
 from patchbank.store.images import SimilarImage
 from patchbank.store.patches import SimilarPatch
 from patchbank.store.stored_bank import StoredBank
-from patchbank.vision.images import ImageSource
+from patchbank.vision.decoded_image import ImageSource
 
 _EXACT = "exact scan"
 _PATCH_NAME = re.compile(r"(.+)#r(\d{1,5})c(\d{1,5})", re.DOTALL)

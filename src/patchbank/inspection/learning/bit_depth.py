@@ -13,7 +13,8 @@ from patchbank.inspection.workspace import Workspace
 from patchbank.progress import Progress
 from patchbank.settings import usable_cores
 from patchbank.vision.bit_depths import BIT_DEPTHS, holding_depth
-from patchbank.vision.images import ImageSource, largest_value
+from patchbank.vision.decoded_image import ImageSource
+from patchbank.vision.images import largest_value
 
 # One image in ten may be an exception: with hot pixels, an overlay, of another mode.
 _FEW: Final = 10

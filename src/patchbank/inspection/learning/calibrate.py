@@ -40,8 +40,9 @@ from patchbank.memory.neighbours import NeighbourIndex
 from patchbank.progress import Progress, silent
 from patchbank.store.bank_content import BankContent
 from patchbank.store.stored_bank import BankChange
-from patchbank.vision.extractor import Extractor, Refusal
-from patchbank.vision.images import ImageSource
+from patchbank.vision.decoded_image import ImageSource
+from patchbank.vision.extraction import Refusal
+from patchbank.vision.extractor import Extractor
 
 _REMEDY = "calibrate again with --exclude NAME"
 

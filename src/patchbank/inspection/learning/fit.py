@@ -27,7 +27,7 @@ from patchbank.store.bank_size import stored_bytes
 from patchbank.store.categories import checked_category_name
 from patchbank.vision.backbones import get_backbone
 from patchbank.vision.backbones.features import feature_shape
-from patchbank.vision.images import ImageSource
+from patchbank.vision.decoded_image import ImageSource
 
 # What to do with an image that stands apart and is not good.
 _REMEDY = "fit again with --exclude NAME"

@@ -10,8 +10,8 @@ from patchbank.inspection.learning.demands import Demands
 from patchbank.inspection.sources import readable
 from patchbank.inspection.verdicts import Refused
 from patchbank.store.bank_content import ReferenceImage
-from patchbank.vision.extractor import Extraction, Refusal
-from patchbank.vision.images import ImageSource
+from patchbank.vision.decoded_image import ImageSource
+from patchbank.vision.extraction import Extraction, Refusal
 
 
 class References:

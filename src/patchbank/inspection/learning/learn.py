@@ -33,8 +33,9 @@ from patchbank.memory.leave_one_out import leave_one_out_distances
 from patchbank.memory.neighbours import NeighbourIndex
 from patchbank.progress import Progress, silent
 from patchbank.store.bank_content import BankContent, CalibrationScores, ReferenceImage
-from patchbank.vision.extractor import Extractor, Refusal
-from patchbank.vision.images import ImageSource
+from patchbank.vision.decoded_image import ImageSource
+from patchbank.vision.extraction import Refusal
+from patchbank.vision.extractor import Extractor
 from patchbank.vision.quantised import QuantisedGraph
 
 _log = logging.getLogger(__name__)

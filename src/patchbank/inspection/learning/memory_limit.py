@@ -15,8 +15,9 @@ from patchbank.memory.budget import whole_bytes as bytes_in_memory
 from patchbank.memory.coreset import greedy_k_center
 from patchbank.memory.neighbours import NeighbourIndex
 from patchbank.settings import get_settings, parse_bytes
-from patchbank.vision.extractor import Extraction, Extractor
-from patchbank.vision.images import ImageLimits, ImageSource
+from patchbank.vision.decoded_image import ImageLimits, ImageSource
+from patchbank.vision.extraction import Extraction
+from patchbank.vision.extractor import Extractor
 
 # What the process takes is rounded up to this, so that a few bytes more or less do not move the
 # border of a part: the same limit gives the same bank.

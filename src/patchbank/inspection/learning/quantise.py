@@ -13,8 +13,9 @@ from patchbank.inspection.workspace import Workspace
 from patchbank.progress import Progress
 from patchbank.settings import usable_cores
 from patchbank.vision.content import check_content
+from patchbank.vision.decoded_image import ImageSource
 from patchbank.vision.extractor_settings import ExtractorSettings
-from patchbank.vision.images import ImageSource, decode
+from patchbank.vision.images import decode
 from patchbank.vision.quantise import check_can_quantise, quantise
 from patchbank.vision.quantised import QuantisedGraph
 

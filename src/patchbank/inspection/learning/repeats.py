@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from patchbank.datasets.layout import some
 from patchbank.datasets.samples import Sample
 from patchbank.store.bank_content import ReferenceImage
-from patchbank.vision.images import DecodedImage
+from patchbank.vision.decoded_image import DecodedImage
 
 
 class Repeats:

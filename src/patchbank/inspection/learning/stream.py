@@ -21,8 +21,9 @@ from patchbank.memory.coreset import coreset_size
 from patchbank.memory.streaming import MergedCoreset, PartCoresets, StreamedLeaveOneOut
 from patchbank.progress import Progress
 from patchbank.store.bank_content import CalibrationScores
-from patchbank.vision.extractor import Extraction, Extractor, Refusal
-from patchbank.vision.images import ImageSource
+from patchbank.vision.decoded_image import ImageSource
+from patchbank.vision.extraction import Extraction, Refusal
+from patchbank.vision.extractor import Extractor
 
 # A streamed fit is calibrated on at most so many images, which it reads a second time. At 1 % they
 # leave the realised rate within 0.5 and 1.6 % with 90 % confidence; more hardly sharpen it.

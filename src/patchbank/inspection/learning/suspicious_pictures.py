@@ -13,7 +13,7 @@ from patchbank.inspection.judging.heatmaps import heatmap_path, write_heatmap
 from patchbank.inspection.judging.judge import Judge, calibration_of
 from patchbank.inspection.learning.learn import LearnedBank
 from patchbank.inspection.workspace import Workspace
-from patchbank.vision.images import ImageSource
+from patchbank.vision.decoded_image import ImageSource
 from patchbank.vision.own_pictures import is_own_picture
 
 _RANKED = re.compile(r"\d\d+-.*-[0-9a-f]{8}\.png", re.DOTALL)

@@ -40,9 +40,10 @@ from patchbank.metrics import (
 )
 from patchbank.printable import counted
 from patchbank.progress import Progress, silent
-from patchbank.vision.extractor import Extractor, Refusal
+from patchbank.vision.decoded_image import ImageLimits
+from patchbank.vision.extraction import Refusal
+from patchbank.vision.extractor import Extractor
 from patchbank.vision.extractor_settings import ExtractorSettings
-from patchbank.vision.images import ImageLimits
 from patchbank.vision.quantise import check_can_quantise
 
 # Images judged one at a time to tell how long that takes; one more comes first and does not count.

@@ -1,0 +1,72 @@
+"""What an extractor gives: features of images, or why an image cannot be used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from patchbank.errors import ImageError
+from patchbank.vision.decoded_image import DecodedImage, ImageSource
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """Features of images.
+
+    Parameters
+    ----------
+    patches : ndarray of float32 (n, rows, columns, dimension)
+        Patch features.
+    embeddings : ndarray of float32 (n, embedding dimension)
+        What an image as a whole looks like: the layers' means over the quarters of the image, raw.
+    """
+
+    patches: npt.NDArray[np.float32]
+    embeddings: npt.NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        patches, embeddings = self.patches, self.embeddings
+        if patches.ndim != 4 or embeddings.ndim != 2 or len(patches) != len(embeddings):
+            raise ValueError(
+                "expected patches (n, rows, columns, d) and embeddings (n, e), got "
+                f"{patches.shape} and {embeddings.shape}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.patches)
+
+
+@dataclass(frozen=True, eq=False)
+class Extraction:
+    """One image of a stream and its features.
+
+    Parameters
+    ----------
+    source : ImageSource
+        What was asked for.
+    image : DecodedImage
+        What was found there.
+    patches : ndarray of float32 (rows, columns, dimension)
+    embedding : ndarray of float32 (embedding dimension,)
+    thumbnail : bytes
+        A small JPEG; empty where none was asked for.
+    timings_ms : dict of str to float
+        Milliseconds of ``decode``, ``preprocess`` and ``network``.
+    """
+
+    source: ImageSource = field(repr=False)
+    image: DecodedImage
+    patches: npt.NDArray[np.float32] = field(repr=False)
+    embedding: npt.NDArray[np.float32] = field(repr=False)
+    thumbnail: bytes = field(repr=False)
+    timings_ms: dict[str, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Refusal:
+    """One image of a stream that cannot be used, and why."""
+
+    source: ImageSource
+    error: ImageError
