@@ -10,6 +10,7 @@ from PIL import Image
 
 from patchbank.cli.guard import EXIT_FAILED
 from patchbank.inspection.judging.inspect import Inspector
+from patchbank.inspection.judging.judge import Judge
 from patchbank.inspection.judging.live_bank import LiveBank
 from patchbank.inspection.learning.fit import fit
 from patchbank.inspection.settings import make_fit_settings
@@ -29,9 +30,15 @@ def test_a_score_between_two_thresholds_is_recorded_and_drawn_for_review(
     with Workspace(home=graphs_home, database_url=database_url) as workspace:
         fit(workspace, "brushed", sorted(surfaces.train.iterdir()), SETTINGS)
         live = LiveBank(workspace, "brushed")
-        judge = live.refresh().judge
+        ready = live.refresh()
         score = Inspector(workspace, "brushed", live=live).inspect(image).score
-        judge.thresholds = Thresholds(0.9 * score, 1.1 * score)
+        # No setting parts the two yet; what judges by a bank is made once and kept.
+        vars(ready)["judge"] = Judge(
+            ready.index,
+            ready.judge.settings,
+            ready.judge.calibration,
+            Thresholds(0.9 * score, 1.1 * score),
+        )
         found = Inspector(workspace, "brushed", live=live).inspect(image, heatmaps=tmp_path)
         assert (found.verdict, found.passed) == ("review", False)
         assert found.regions

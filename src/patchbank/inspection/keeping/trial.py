@@ -47,8 +47,8 @@ def try_inspection(workspace: Workspace) -> str:
     finished = time.perf_counter()
     if (good.verdict, scratched.verdict) != ("pass", "fail"):
         raise TrialError(
-            f"a good picture scores {good.score:.3g} and a scratched one {scratched.score:.3g} at "
-            f"a {judge.thresholds.describe('.3g')}: an installed package computes wrongly "
+            f"a good picture scores {good.score:.3g} and a scratched one {scratched.score:.3g} "
+            f"({judge.thresholds.describe('.3g')}): an installed package computes wrongly "
             "on this processor; install patchbank anew, or report this line"
         )
     return (
