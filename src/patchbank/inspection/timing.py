@@ -30,8 +30,3 @@ class Stopwatch:
     def total(self) -> float:
         """Return the seconds since this stopwatch was made."""
         return time.perf_counter() - self._started
-
-    def milliseconds(self) -> dict[str, float]:
-        """Return the stages and their ``total`` in milliseconds."""
-        stages = {name: 1e3 * value for name, value in self.seconds.items()}
-        return {**stages, "total": 1e3 * self.total()}

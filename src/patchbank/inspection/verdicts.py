@@ -117,7 +117,7 @@ class Inspection(Judgement):
     similar
         The most similar known-good images, most similar first.
     timings_ms
-        Milliseconds each stage took, and their ``total``.
+        Milliseconds each stage took, and their sum as ``total``.
     recorded
         Whether the database has it.
     remarks

@@ -46,8 +46,6 @@ def refusals(label: str, kind: str) -> Iterator[None]:
     """Turn what decoders raise inside into an ImageError about the image."""
     try:
         yield
-    except ImageError:
-        raise
     except Image.DecompressionBombError as error:
         # Pillow's own limit, which some of its decoders check before we know the size.
         raise ImageError(f"{label}: has far too many pixels; use a smaller image") from error

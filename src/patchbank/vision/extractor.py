@@ -177,10 +177,7 @@ class Extractor:
             The image cannot be used.
         """
         self._opener.check()
-        result = self._one(source, name, self._single, limits, thumbnail_side)
-        if isinstance(result, Refusal):
-            raise result.error
-        return result
+        return self._extract(source, name, self._single, limits, thumbnail_side)
 
     def extract_many(
         self,
@@ -242,12 +239,17 @@ class Extractor:
         graph, workers = self._many()
         window: deque[Future[Result]] = deque()
 
-        def one(source: ImageSource, name: str) -> Result:
-            return work(name, self._one(source, name, graph, limits, thumbnail_side))
+        def work_on(source: ImageSource, name: str) -> Result:
+            result: Extraction | Refusal
+            try:
+                result = self._extract(source, name, graph, limits, thumbnail_side)
+            except ImageError as error:
+                result = Refusal(source, error)
+            return work(name, result)
 
         try:
             for source, name in zip(sources, chain(names, repeat("")), strict=False):
-                window.append(workers.submit(one, source, name))
+                window.append(workers.submit(work_on, source, name))
                 if len(window) >= 2 * self._threads:
                     yield window.popleft().result()
             while window:
@@ -277,27 +279,21 @@ class Extractor:
     ) -> None:
         self.close()
 
-    def _one(
+    def _extract(
         self,
         source: ImageSource,
         name: str,
         graph: CompiledGraph,
         limits: ImageLimits,
         thumbnail_side: int | None,
-    ) -> Extraction | Refusal:
+    ) -> Extraction:
         start = time.perf_counter()
-        try:
-            image = decode(source, limits=limits, name=name, bit_depth=self.settings.bit_depth)
-            if self.settings.bit_depth is None:
-                check_unsettled_depth(image, source, name, limits)
-        except ImageError as error:
-            return Refusal(source, error)
+        image = decode(source, limits=limits, name=name, bit_depth=self.settings.bit_depth)
+        if self.settings.bit_depth is None:
+            check_unsettled_depth(image, source, name, limits)
         decoded = time.perf_counter()
         square = np.ascontiguousarray(self.preprocessing.apply(image.pixels, grey=image.grey))
-        try:
-            check_content(image, square, name)
-        except ImageError as error:
-            return Refusal(source, error)
+        check_content(image, square, name)
         prepared = time.perf_counter()
         with graph.run(square) as (patches, embedding):
             copies = patches[0].copy(), embedding[0].copy()

@@ -262,8 +262,6 @@ def _decode_pillow(
     _load_checked(image, label, limits)
     try:
         pixels = _upright_rgb(image, label, bit_depth)
-    except ImageError:
-        raise
     except MemoryError as error:
         raise ImageError(f"{label}: does not fit into memory; use a smaller image") from error
     except DAMAGE as error:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
 from patchbank.inspection.judging.inspect import Inspector
 from patchbank.inspection.judging.search import search
+from patchbank.inspection.keeping.manage import remove_category
 from patchbank.inspection.learning.fit import fit
 from patchbank.inspection.settings import make_fit_settings
 from patchbank.inspection.verdicts import Inspection, Refused
@@ -64,6 +68,10 @@ def test_many_are_judged_as_one_by_one(
             assert isinstance(result, Inspection)
             single = inspector.inspect(path)
             assert result.image == single.image
+            for inspection in (result, single):
+                stages = dict(inspection.timings_ms)
+                assert stages.pop("total") == pytest.approx(sum(stages.values()))
+            assert result.timings_ms.keys() == single.timings_ms.keys() - {"bank"}
             assert result.score == single.score
             assert result.regions == single.regions
             assert result.similar == single.similar
@@ -87,6 +95,42 @@ def test_a_fit_that_comes_between_judges_the_rest(
     assert versions[0] == 1
     # At most those that were recorded with the first, and as many again.
     assert versions.count(1) <= 32 < len(paths)
+
+
+class DoingMeanwhile(list[Path]):
+    """Paths that do something when the last of them is drawn."""
+
+    def __init__(self, paths: Iterable[Path], work: Callable[[], object]) -> None:
+        super().__init__(paths)
+        self._work = work
+
+    def __getitem__(self, part: Any) -> Any:
+        return self._drawn() if isinstance(part, slice) else super().__getitem__(part)
+
+    def _drawn(self) -> Iterator[Path]:
+        *first, last = self
+        yield from first
+        self._work()
+        yield last
+
+
+def test_images_whose_bank_is_removed_before_they_are_recorded_are_judged_anew(
+    workspace: Workspace, surfaces: Surfaces
+) -> None:
+    @cache  # they are drawn again to be judged anew
+    def replace() -> None:
+        remove_category(workspace, "brushed")
+        learn(workspace, surfaces)
+
+    paths = sorted(surfaces.train.iterdir())[:12]
+    with workspace:
+        inspector = learn(workspace, surfaces)
+        before = inspector.inspect(paths[0]).category_id
+        stream = inspector.inspect_many(DoingMeanwhile(paths, replace))
+        results = [one for one in stream if isinstance(one, Inspection)]
+        assert [one.image for one in results] == [str(path) for path in paths]
+        assert before not in {one.category_id for one in results}
+        assert len(workspace.database.inspections.recent("brushed", limit=100)) == len(paths)
 
 
 def test_an_interruption_leaves_what_was_given_back_recorded(

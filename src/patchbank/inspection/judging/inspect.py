@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -168,8 +168,8 @@ class Inspector:
             with contextlib.closing(stream):
                 while some := list(islice(stream, _RECORDED_AT_ONCE)):
                     part = slice(done, done + len(some))
-                    retry = list(zip(sources[part], names[part], strict=True))
-                    for result in self._recorded(some, retry, top, heatmaps):
+                    retry = zip(sources[part], names[part], strict=True)
+                    for result in self._recorded_or_redone(some, retry, top, heatmaps):
                         done += 1
                         progress(_STAGE, done, len(sources))
                         yield result
@@ -204,9 +204,8 @@ class Inspector:
             _ = bank.judge
         extraction = bank.extractor.extract_one(source, name=name, limits=self.workspace.limits)
         judged = self._judge(bank, top, heatmaps, name, extraction, watch)
-        with watch.stage("record"):
-            missed = self._record([judged])
-        return self._answer(judged, watch.milliseconds(), missed)
+        (inspection,) = self._recorded([judged])
+        return inspection
 
     def _inspect_or_refuse(
         self, source: ImageSource, name: str, top: int, heatmaps: Path | None
@@ -230,31 +229,23 @@ class Inspector:
         with in_this_thread():
             return self._judge(bank, top, heatmaps, name, extraction, Stopwatch())
 
-    def _recorded(
+    def _recorded_or_redone(
         self,
         results: Sequence[Inspection | Refused],
-        retry: Sequence[tuple[ImageSource, str]],
+        retry: Iterable[tuple[ImageSource, str]],
         top: int,
         heatmaps: Path | None,
     ) -> Iterator[Inspection | Refused]:
         """Record results, then give them back; `retry` are their sources and names."""
-        judged = [one for one in results if isinstance(one, Inspection)]
-        watch = Stopwatch()
         try:
-            with watch.stage("record"):
-                missed = self._record(judged)
+            answers = iter(self._recorded([one for one in results if isinstance(one, Inspection)]))
         except BankGoneError:
             # Rare: the bank that judged them is no more. They are judged anew, singly.
             for source, name in retry:
                 yield self._inspect_or_refuse(source, name, top, heatmaps)
-            return
-        each = 1e3 * watch.total() / max(1, len(judged))
-        for one in results:
-            if isinstance(one, Refused):
-                yield one
-            else:
-                stages = {**one.timings_ms, "record": each}
-                yield self._answer(one, {**stages, "total": sum(stages.values())}, missed)
+        else:
+            for one in results:
+                yield next(answers) if isinstance(one, Inspection) else one
 
     def _judge(
         self,
@@ -288,6 +279,13 @@ class Inspector:
             remarks=bank.remarks,
         ).explained()
 
+    def _recorded(self, judged: Sequence[Inspection]) -> list[Inspection]:
+        """Record what is to be; return the inspections with what that took each."""
+        watch = Stopwatch()
+        missed = self._record(judged)
+        each = 1e3 * watch.total() / max(1, len(judged))
+        return [self._answer(one, each, missed) for one in judged]
+
     def _record(self, judged: Sequence[Inspection]) -> str | None:
         """Record what is to be; return why the database is away, where it is."""
         if not self._wanted:
@@ -307,10 +305,10 @@ class Inspector:
             return self._absence.begin(error)
         return None
 
-    def _answer(
-        self, judged: Inspection, timings_ms: dict[str, float], missed: str | None
-    ) -> Inspection:
+    def _answer(self, judged: Inspection, record_ms: float, missed: str | None) -> Inspection:
         """Return an inspection with its final timings, and whether it was recorded."""
+        stages = {**judged.timings_ms, "record": record_ms}
+        timings_ms = {**stages, "total": sum(stages.values())}
         _log.debug(
             "category %r: %s is %s, score %.4f, %.0f ms",
             self.category, judged.image, judged.verdict, judged.score, timings_ms["total"],
