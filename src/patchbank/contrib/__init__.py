@@ -1,1 +1,1 @@
-"""Bridges to other tools, all optional."""
+"""Optional bridges to other tools."""

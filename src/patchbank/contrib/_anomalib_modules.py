@@ -1,4 +1,4 @@
-"""PyTorch modules as a file holds them: objects that do nothing."""
+"""PyTorch modules read from a file, as inert objects."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MOST_MODULES: Final = 100_000
 
 
 def name_of(value: object) -> str:
-    """Return the name of what made a value, without its module; empty for plain values."""
+    """Return the name of a value's class, without its module; empty for plain values."""
     return value.name if isinstance(value, Inert) else ""
 
 
@@ -23,19 +23,19 @@ def attributes_of(value: object) -> Mapping[Any, Any]:
 
 
 def children_of(value: object) -> Mapping[Any, Any]:
-    """Return the modules of a module."""
+    """Return the direct submodules of a module."""
     modules = attributes_of(value).get("_modules")
     return modules if isinstance(modules, Mapping) else {}
 
 
 def child_of(value: object, name: str) -> Inert | None:
-    """Return a module or another object of a module, by its attribute's name."""
+    """Return a submodule, or another object, by its attribute's name."""
     child = children_of(value).get(name, attributes_of(value).get(name))
     return child if isinstance(child, Inert) else None
 
 
 def modules_below(root: Inert) -> Iterator[Inert]:
-    """Yield a module and all below it, each once: a file may make them go round in circles."""
+    """Yield a module and all below it, each once: a hostile file may contain cycles."""
     waiting, seen = deque([root]), {id(root)}
     while waiting:
         module = waiting.popleft()
@@ -47,13 +47,13 @@ def modules_below(root: Inert) -> Iterator[Inert]:
 
 
 def tensors_below(root: Inert) -> Iterator[tuple[str, Tensor]]:
-    """Yield what a module's state dictionary would hold."""
+    """Yield the entries of a module's state dictionary."""
     waiting, seen = deque([("", root)]), {id(root)}
     while waiting:
         prefix, module = waiting.popleft()
         for kind in ("_parameters", "_buffers"):
-            held = attributes_of(module).get(kind)
-            for name, value in held.items() if isinstance(held, Mapping) else ():
+            tensors = attributes_of(module).get(kind)
+            for name, value in tensors.items() if isinstance(tensors, Mapping) else ():
                 if isinstance(value, Tensor):
                     yield f"{prefix}{name}", value
         for name, child in children_of(module).items():

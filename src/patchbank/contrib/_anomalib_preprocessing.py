@@ -1,6 +1,6 @@
-"""What the preprocessing in an Anomalib file does: its transforms of torchvision.
+"""The preprocessing in an Anomalib file: its torchvision transforms.
 
-They come as modules, or, from Anomalib 2.7 on, as plain data: ``class_path`` and ``init_args``.
+They are stored as modules or, since Anomalib 2.7, as plain data: ``class_path`` and ``init_args``.
 """
 
 from __future__ import annotations
@@ -16,50 +16,54 @@ from patchbank.torch_files.reader import Inert
 
 _IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
 _IMAGENET_STD: Final = (0.229, 0.224, 0.225)
-# Of torchvision's transforms, those that change nothing that is not changed here as well.
+# Transforms without effect here.
 _HARMLESS: Final = frozenset(["Identity", "ToImage", "PILToTensor", "ToTensor"])
 _CROPS: Final = frozenset(["CenterCrop", "ExportableCenterCrop"])
-# By name, by the object that has it, and by Pillow's number.
+# The name, and Pillow's number.
 _BILINEAR: Final = ("bilinear", 2)
 
 
 class _Step(NamedTuple):
-    """A transform by its class's name, with its attributes."""
+    """A transform: the name of its class, and its attributes."""
 
     name: str
     attributes: Mapping[Any, Any]
 
 
 def read_transform(transform: object) -> dict[str, Any]:
-    """Return image size and crop of a transform.
+    """Return the image size and crop of a transform.
 
     Raises
     ------
     BankFileError
-        It does what patchbank does not.
+        If patchbank does not support it.
     """
     size, crop, normalised = None, None, False
     for name, attributes in _steps(transform):
         if name == "Resize" and size is None and not normalised:
-            size = _square("resize", attributes.get("size"))
-            # Without antialiasing for tensors is also what None means there.
+            size = _square("resizes", attributes.get("size"))
+            # For tensors, None means no antialiasing as well.
             if attributes.get("antialias", True) is not True:
-                raise BankFileError("resizes without antialiasing, which patchbank does not do")
+                raise BankFileError(
+                    "resizes without antialiasing, which patchbank does not support"
+                )
             if not _is_bilinear(attributes.get("interpolation", "bilinear")):
-                raise BankFileError("does not resize bilinearly, as patchbank does")
+                raise BankFileError(
+                    "resizes other than bilinearly, which patchbank does not support"
+                )
         elif name in _CROPS and size is not None and crop is None:
-            crop = _square("crop", attributes.get("size"))
+            crop = _square("crops", attributes.get("size"))
             if crop > size:
                 raise BankFileError(f"crops {size} pixels to {crop}, which adds a border")
         elif name == "Normalize" and not normalised:
             normalised = _is_imagenet(attributes)
         elif name not in _HARMLESS and not _keeps_floats(name, attributes):
             raise BankFileError(
-                f"preprocesses images with {name or 'something unknown'}, which patchbank "
-                "does not do there"
+                f"preprocesses images with {name or 'an unknown step'} at this point, which "
+                "patchbank does not support"
             )
     if size is None or not normalised:
-        raise BankFileError("does not resize images and normalise them as ImageNet's")
+        raise BankFileError("does not resize images and normalise them like ImageNet's")
     return {"image_size": size, "center_crop": None if crop == size else crop}
 
 
@@ -71,9 +75,9 @@ def _steps(transform: object) -> list[_Step]:
     )
     if modules is None:
         modules = list(children_of(transform).values()) or [transform]
-    if not isinstance(modules, list) or not all(isinstance(one, Inert) for one in modules):
+    if not isinstance(modules, list) or not all(isinstance(step, Inert) for step in modules):
         raise _unknown()
-    return [_Step(one.name, attributes_of(one)) for one in modules]
+    return [_Step(step.name, attributes_of(step)) for step in modules]
 
 
 def _steps_of_data(transform: Mapping[Any, Any]) -> list[_Step]:
@@ -83,7 +87,7 @@ def _steps_of_data(transform: Mapping[Any, Any]) -> list[_Step]:
     transforms = step.attributes.get("transforms")
     if not isinstance(transforms, list):
         raise _unknown()
-    return [_step_of_data(one) for one in transforms]
+    return [_step_of_data(data) for data in transforms]
 
 
 def _step_of_data(data: object) -> _Step:
@@ -95,7 +99,7 @@ def _step_of_data(data: object) -> _Step:
 
 
 def _unknown() -> BankFileError:
-    return BankFileError("preprocesses images with something unknown")
+    return BankFileError("preprocesses images with an unknown step")
 
 
 def _is_bilinear(interpolation: object) -> bool:
@@ -105,19 +109,19 @@ def _is_bilinear(interpolation: object) -> bool:
 
 
 def _keeps_floats(name: str, attributes: Mapping[Any, Any]) -> bool:
-    """Whether a step is the conversion to float32, which images are read as there."""
+    """Return whether a step converts to float32, the type that images already have."""
     return name == "ToDtype" and getattr(attributes.get("dtype"), "name", "") in (
         "float32",
         "float",
     )
 
 
-def _square(what: str, size: object) -> int:
+def _square(operation: str, size: object) -> int:
     if isinstance(size, list | tuple) and len(size) == 2 and size[0] == size[1]:
         (side, _) = size
         if type(side) is int and side > 0:
             return side
-    raise BankFileError(f"its {what} is {size}, and patchbank's are to squares only")
+    raise BankFileError(f"{operation} to {size}, but patchbank supports squares only")
 
 
 def _is_imagenet(attributes: Mapping[Any, Any]) -> bool:
@@ -126,8 +130,8 @@ def _is_imagenet(attributes: Mapping[Any, Any]) -> bool:
         if (
             not isinstance(values, list | tuple)
             or len(values) != 3
-            or not all(type(one) is float for one in values)
+            or not all(type(value) is float for value in values)
             or not np.allclose(values, expected, rtol=1e-6, atol=0.0)
         ):
-            raise BankFileError(f"normalises images with another {name} than ImageNet's")
+            raise BankFileError(f"normalises images with a {name} other than ImageNet's")
     return True

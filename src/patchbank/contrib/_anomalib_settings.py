@@ -1,4 +1,4 @@
-"""What an Anomalib bank was made with: said by the file, by an option, or assumed."""
+"""The settings an Anomalib bank was made with: from the file, from an option, or assumed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Final
 from patchbank.contrib._anomalib_files import AnomalibFile
 from patchbank.errors import ParameterError
 
-# What Anomalib 2 does unless it is told otherwise.
+# Anomalib 2's defaults.
 _DEFAULTS: Final[Mapping[str, Any]] = {
     "backbone": "wide_resnet50_2",
     "layers": ("layer2", "layer3"),
@@ -18,13 +18,13 @@ _DEFAULTS: Final[Mapping[str, Any]] = {
     "coreset_ratio": 0.1,
     "num_neighbors": 9,
 }
-# What features depend on. A bank judged by others gives scores without meaning.
+# The settings that features depend on: with other values, scores are meaningless.
 _NEEDED: Final = ("backbone", "layers", "image_size", "center_crop")
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What the bank was made with, and who says so: ``file``, ``option`` or ``default``."""
+    """A setting of the bank, and its source: ``file``, ``option`` or ``default``."""
 
     name: str
     value: Any
@@ -37,54 +37,54 @@ class Setting:
 
     @property
     def assumed(self) -> bool:
-        """Whether nobody says so, and features depend on it."""
+        """Whether it is a default that features depend on."""
         return self.source == "default" and self.name in _NEEDED
 
 
-def settle(
+def resolve_settings(
     found: AnomalibFile, options: Mapping[str, Any], *, assume_defaults: bool
 ) -> list[Setting]:
-    """Return every setting with who says so.
+    """Return every setting with its source.
 
     Parameters
     ----------
     options
-        What was given; a ``center_crop`` of 0 is none.
+        The options that were given; a ``center_crop`` of 0 means none.
 
     Raises
     ------
     ParameterError
-        An option says otherwise than the file, or nobody says what features depend on.
+        If an option contradicts the file, or a setting that features depend on is missing.
     """
     defaults = {**_DEFAULTS, **found.defaults}
-    given = dict(options)
-    if given.get("center_crop") == 0:
-        given["center_crop"] = None
-    settled = [_settle(found, name, defaults[name], given) for name in _DEFAULTS]
-    missing = [setting.name for setting in settled if setting.assumed]
+    options = dict(options)
+    if options.get("center_crop") == 0:
+        options["center_crop"] = None
+    settings = [_resolved(found, name, defaults[name], options) for name in _DEFAULTS]
+    missing = [setting.name for setting in settings if setting.assumed]
     if missing and not assume_defaults:
-        raise ParameterError(_not_said(found, missing, defaults))
-    return settled
+        raise ParameterError(_missing_message(found, missing, defaults))
+    return settings
 
 
-def _settle(found: AnomalibFile, name: str, default: Any, given: Mapping[str, Any]) -> Setting:
+def _resolved(found: AnomalibFile, name: str, default: Any, options: Mapping[str, Any]) -> Setting:
     if name not in found.settings:
-        if name in given:
-            return Setting(name, given[name], "option")
+        if name in options:
+            return Setting(name, options[name], "option")
         return Setting(name, default, "default")
     value = found.settings[name]
-    same = name not in given or given[name] == value
-    if name == "backbone" and name in given:
-        same = known_name(given[name]) == known_name(value)
+    same = name not in options or options[name] == value
+    if name == "backbone" and name in options:
+        same = architecture(options[name]) == architecture(value)
     if not same:
         raise ParameterError(
-            f"{found.file.path}: was made with {name} {_text(value)}, and the option says "
-            f"{_text(given[name])}; leave the option out"
+            f"{found.file.path}: was made with {name} {_text(value)}, but the option says "
+            f"{_text(options[name])}; omit the option"
         )
     return Setting(name, value, "file")
 
 
-def _not_said(found: AnomalibFile, missing: list[str], defaults: Mapping[str, Any]) -> str:
+def _missing_message(found: AnomalibFile, missing: list[str], defaults: Mapping[str, Any]) -> str:
     options = [f"--{name.replace('_', '-')}" for name in missing]
     crop = ""
     if "center_crop" in missing:
@@ -92,13 +92,13 @@ def _not_said(found: AnomalibFile, missing: list[str], defaults: Mapping[str, An
         crop = " (Anomalib 1 and 2.0 crop 256 pixels to 224 by default, 2.1 and newer do not)"
     assumed = ", ".join(f"{name} {_text(defaults[name])}" for name in missing)
     return (
-        f"{found.file.path}: does not say {', '.join(missing)}{crop}, and with others than made "
-        f"it all scores are wrong; give {', '.join(options)}, or --assume-defaults for {assumed}"
+        f"{found.file.path}: does not say {', '.join(missing)}{crop}, and wrong values make all "
+        f"scores wrong; give {', '.join(options)}, or --assume-defaults for {assumed}"
     )
 
 
-def known_name(backbone: str) -> str:
-    """Return timm's name without what names its weights."""
+def architecture(backbone: str) -> str:
+    """Return timm's name of a network without the tag of its weights."""
     return backbone.partition(".")[0]
 
 

@@ -1,7 +1,7 @@
-"""Take over a PatchCore memory bank that was trained with Anomalib; neither it nor PyTorch is used.
+"""Import a PatchCore memory bank trained with Anomalib; neither Anomalib nor PyTorch is needed.
 
-The bank's rows do not say which images they came from, and the file has no threshold that good
-images alone gave: the category judges once `patchbank calibrate` was run.
+The file does not say which images the bank's rows came from, nor has it a threshold that was chosen
+from images of good parts alone: run `patchbank calibrate` before judging.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchbank.contrib._anomalib_files import AnomalibFile, read_anomalib_file
-from patchbank.contrib._anomalib_settings import Setting, known_name, settle
+from patchbank.contrib._anomalib_settings import Setting, architecture, resolve_settings
 from patchbank.errors import BankFileError, ExtractorMismatchError
 from patchbank.inspection.learning.indistinct import why_useless
 from patchbank.inspection.settings import DEFAULT_FALSE_ALARM_RATE, FitSettings, parse_layers
@@ -28,14 +28,14 @@ from patchbank.vision.backbones import get_backbone
 from patchbank.vision.extractor import Extractor
 from patchbank.vision.extractor_settings import ExtractorSettings
 
-# Neighbours in the re-weighted score, here as in the paper.
+# Neighbours in the re-weighted score, as in the paper.
 _NEIGHBOURS: Final = 9
 _OWN_WEIGHTS: Final = "efficientnet-lite"
 
 
 @dataclass(frozen=True)
 class ImportReport:
-    """What an import did."""
+    """The result of an import."""
 
     category: str
     bank_version: int
@@ -57,7 +57,7 @@ class ImportReport:
             "bank_size": self.bank_size,
             "dimension": self.dimension,
             "image_score": self.image_score,
-            "settings": [one.to_json() for one in self.settings],
+            "settings": [setting.to_json() for setting in self.settings],
             "remarks": list(self.remarks),
             "calibrated": False,
         }
@@ -76,44 +76,45 @@ def import_anomalib_file(
     assume_defaults: bool = False,
     replace: bool = False,
 ) -> ImportReport:
-    """Make an Anomalib file's memory bank the bank of a category.
+    """Import the memory bank in an Anomalib file as the bank of a category.
 
     Parameters
     ----------
     path
-        A ``torch.save``d memory bank, a Lightning checkpoint, or a model exported to torch.
+        A memory bank saved with ``torch.save``, a Lightning checkpoint, or a model exported to
+        torch.
     backbone, layers, image_size, center_crop
-        What made the bank, where the file does not say; a `center_crop` of 0 is none.
+        What the bank was made with, if the file does not say; a `center_crop` of 0 means none.
     image_score
         ``"max"``, ``"top1percent"`` or ``"reweighted"``; by default Anomalib's own.
     assume_defaults
-        Whether what neither the file nor an option says is what Anomalib does by default.
+        Whether to assume Anomalib's defaults for what neither the file nor an option says.
     replace
-        Whether a category that has a bank gets this one as its next version.
+        Whether to add the bank as the next version if the category already has one.
 
     Raises
     ------
     WeightsError, BankFileError
-        If the file is damaged or hostile, or holds no bank, or one that cannot be reproduced.
+        If the file is damaged or hostile, contains no bank, or its bank cannot be reproduced.
     ParameterError
-        If the file says otherwise than an option, or neither says what made the bank.
+        If an option contradicts the file, or neither says what the bank was made with.
     ExtractorMismatchError
-        If this installation computes other features than those in the bank.
+        If this installation computes features other than those in the bank.
     CategoryExistsError
-        If the category has a bank and it is not to be replaced.
+        If the category already has a bank and `replace` is false.
     """
     category = checked_category_name(category)
     found = read_anomalib_file(path, workspace.largest_bank_file)
     features = _features(found)
-    given = {
+    named = {
         "backbone": backbone,
         "layers": None if layers is None else parse_layers(layers),
         "image_size": image_size,
         "center_crop": center_crop,
     }
-    options = {name: value for name, value in given.items() if value is not None}
-    settled = settle(found, options, assume_defaults=assume_defaults)
-    settings = {one.name: one for one in settled}
+    options = {name: value for name, value in named.items() if value is not None}
+    resolved = resolve_settings(found, options, assume_defaults=assume_defaults)
+    settings = {setting.name: setting for setting in resolved}
     extractor_settings = _extractor_settings(path, settings, features.shape[1])
     remarks = _remarks(found, settings)
     score = checked_score_method(image_score or _score(settings["num_neighbors"].value, remarks))
@@ -128,7 +129,7 @@ def import_anomalib_file(
     )
     bank = _bank(features, extractor, fit_settings)
     if (reason := why_useless(bank, None)) is not None:
-        raise BankFileError(f"{path}: its bank cannot judge: {reason}; train it again")
+        raise BankFileError(f"{path}: its bank cannot judge images: {reason}; train it again")
     version = workspace.database.banks.save(
         category,
         bank,
@@ -162,9 +163,9 @@ def import_anomalib(
     home: str | Path | None = None,
     database_url: str | None = None,
 ) -> ImportReport:
-    """Make an Anomalib file's memory bank the bank of a category; see `import_anomalib_file`.
+    """Import the memory bank in an Anomalib file as a category's; see `import_anomalib_file`.
 
-    Open it with `patchbank.open` and call `calibrate` with good images; then it judges.
+    Then open the category with `patchbank.open` and call `calibrate` with images of good parts.
 
     Parameters
     ----------
@@ -197,8 +198,8 @@ def _features(found: AnomalibFile) -> NDArray[np.float32]:
         )
     array = found.file.array(tensor)
     if array.dtype.kind != "f":
-        raise BankFileError(f"{path}: its memory bank is of {array.dtype}, expected floats")
-    # What is too large for float32 becomes infinite.
+        raise BankFileError(f"{path}: its memory bank has type {array.dtype}, expected floats")
+    # Values too large for float32 become infinite, and are refused below.
     with np.errstate(over="ignore"):
         features = np.ascontiguousarray(array, dtype=np.float32)
     if not np.isfinite(features).all():
@@ -210,104 +211,99 @@ def _extractor_settings(
     path: Path, settings: Mapping[str, Setting], dimension: int
 ) -> ExtractorSettings:
     backbone, layers = settings["backbone"], settings["layers"].value
-    name = known_name(backbone.value)
+    name = architecture(backbone.value)
     if backbone.source == "file" and name.replace("_", "-").startswith(_OWN_WEIGHTS):
         raise ExtractorMismatchError(
-            f"{path}: was made with timm's {backbone.value}, whose weights and normalisation are "
-            "others than those of patchbank's network of that name; fit the category again from "
-            "its good images"
+            f"{path}: was made with timm's {backbone.value}, whose weights and normalisation "
+            "differ from patchbank's network of that name; fit the category again from images of "
+            "good parts"
         )
     image_size, center_crop = settings["image_size"].value, settings["center_crop"].value
     surplus = image_size - (image_size if center_crop is None else center_crop)
     # Torchvision rounds half a pixel to the even number.
     if surplus > 0 and round(surplus / 2) != surplus // 2:
         raise ExtractorMismatchError(
-            f"{path}: was made by a crop of {image_size} pixels to {center_crop}, off the centre "
-            "by one, which patchbank does not do; fit the category again from its good images"
+            f"{path}: was made with a crop of {image_size} pixels to {center_crop}, one pixel off "
+            "the centre, which patchbank does not support; fit the category again from images of "
+            "good parts"
         )
-    made = ExtractorSettings(
+    made_with = ExtractorSettings(
         backbone=name,
         layers=layers,
         image_size=image_size,
         center_crop=center_crop,
-        # Anomalib resizes images of floats.
+        # Anomalib resizes images as floats.
         resize_precision="float32",
     )
-    if made.layers != tuple(layers):
+    if made_with.layers != tuple(layers):
         raise ExtractorMismatchError(
-            f"{path}: was made with the layers {', '.join(layers)} in this order, and patchbank "
-            f"joins them in the network's, {', '.join(made.layers)}"
+            f"{path}: was made with the layers {', '.join(layers)} in this order, but patchbank "
+            f"joins them in the network's order, {', '.join(made_with.layers)}"
         )
-    channels = {one: get_backbone(name).layer(one).channels for one in made.layers}
+    channels = {layer: get_backbone(name).layer(layer).channels for layer in made_with.layers}
     if sum(channels.values()) != dimension:
-        parts = " + ".join(f"{count} ({one})" for one, count in channels.items())
+        parts = " + ".join(f"{count} ({layer})" for layer, count in channels.items())
         raise ExtractorMismatchError(
-            f"{path}: its memory bank has {dimension} dimensions, and {name} gives {parts}; "
-            "name what made it with --backbone and --layers"
+            f"{path}: its memory bank has {dimension} dimensions, but {name} gives {parts}; "
+            "give what it was made with: --backbone and --layers"
         )
-    return made
+    return made_with
 
 
 def _remarks(found: AnomalibFile, settings: Mapping[str, Setting]) -> list[str]:
     remarks = []
-    assumed = [one.name for one in settings.values() if one.assumed]
+    assumed = [setting.name for setting in settings.values() if setting.assumed]
     if assumed:
         remarks.append(
             f"the file does not say {', '.join(assumed)}: Anomalib's defaults are assumed, and "
-            "distances are wrong if others made it"
+            "distances are wrong if the bank was made with other values"
         )
     if not found.network:
         remarks.append(
-            "the file does not hold the network's weights: that they are those installed here "
-            "could not be checked"
+            "the file does not contain the network's weights: whether they are those installed "
+            "here could not be checked"
         )
-    if known_name(settings["backbone"].value).startswith(_OWN_WEIGHTS):
+    if architecture(settings["backbone"].value).startswith(_OWN_WEIGHTS):
         remarks.append(
-            "this network normalises images as (x - 127) / 128, not by ImageNet's mean and "
-            "deviation as Anomalib does: distances are right only if the bank was made so"
+            "this network normalises images as (x - 127) / 128, not with ImageNet's mean and "
+            "deviation as Anomalib does: distances are right only if the bank was made that way"
         )
     if found.memory_bank.storage.type.name in ("HalfStorage", "BFloat16Storage"):
         remarks.append(
-            "the bank was made in half precision: distances differ from Anomalib's by the "
-            "rounding of its features"
+            "the bank was made in half precision: distances differ from Anomalib's because its "
+            "features are rounded"
         )
     return remarks
 
 
 def _score(num_neighbors: int, remarks: list[str]) -> str:
-    """Return the score that Anomalib gives an image."""
+    """Return the name of the score that Anomalib gives an image; add a remark where it differs."""
     if num_neighbors == 1:
         return "max"
     if num_neighbors != _NEIGHBOURS:
         remarks.append(
-            f"Anomalib re-weighted image scores over {num_neighbors} neighbours, patchbank does "
-            f"over {_NEIGHBOURS}: image scores differ, patch distances do not"
+            f"Anomalib re-weights image scores over {num_neighbors} neighbours, patchbank over "
+            f"{_NEIGHBOURS}: image scores differ, patch distances do not"
         )
     return "reweighted"
 
 
 def _check_network(found: AnomalibFile, backbone: str) -> list[str]:
-    """Compare the file's network with the one installed.
-
-    Raises
-    ------
-    ExtractorMismatchError
-        If a weight differs.
-    """
+    """Refuse a network whose weights differ from the installed ones; return remarks."""
     ours = get_backbone(backbone).read_weights()
     common = [name for name in found.network if name in ours and ours[name].ndim > 0]
     if not any(ours[name].ndim == 4 for name in common):
         return [
-            "the file's network names its weights otherwise than patchbank: that they are the same "
-            "could not be checked"
+            "the weights in the file have names that patchbank does not know: whether they are "
+            "those installed here could not be checked"
         ]
     for name in common:
         theirs = found.file.array(found.network[name])
         mine = ours[name].astype(theirs.dtype)
         if theirs.shape != mine.shape or not np.array_equal(theirs, mine):
             raise ExtractorMismatchError(
-                f"{found.file.path}: was made with other weights of {backbone} than are installed "
-                f"here ({name} differs); install those it was made with"
+                f"{found.file.path}: was made with other weights of {backbone} than those "
+                f"installed here ({name} differs); install the ones it was made with"
             )
     return []
 
@@ -315,7 +311,7 @@ def _check_network(found: AnomalibFile, backbone: str) -> list[str]:
 def _bank(
     features: NDArray[np.float32], extractor: Extractor, settings: FitSettings
 ) -> BankContent:
-    nowhere = np.full(len(features), -1)
+    unknown = np.full(len(features), -1)
     embedding_dimension = extractor.embedding_dimension
     return BankContent(
         extractor_fingerprint=extractor.fingerprint,
@@ -324,9 +320,9 @@ def _bank(
         coreset_ratio=settings.coreset_ratio,
         covering_radius=math.nan,
         features=features,
-        patch_image=nowhere,
-        patch_row=nowhere.astype(np.int16),
-        patch_column=nowhere.astype(np.int16),
+        patch_image=unknown,
+        patch_row=unknown.astype(np.int16),
+        patch_column=unknown.astype(np.int16),
         images=[],
         embeddings=np.empty((0, embedding_dimension), np.float32),
         embedding_mean=np.zeros(embedding_dimension, np.float32),

@@ -1,1 +1,1 @@
-"""Files that PyTorch saved, read without PyTorch and without running anything in them."""
+"""Read files saved by PyTorch, without PyTorch and without running anything in them."""

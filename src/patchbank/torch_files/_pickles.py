@@ -1,10 +1,10 @@
-"""Run pickles that can build plain values, and call what the caller hands out, and nothing else.
+"""A pickle interpreter limited to plain values and the functions that the caller allows.
 
-The standard library's unpickler is not used: it sets attributes on whatever it has built (opcode
-BUILD), hashes whatever it is given as a key, makes room for what a size or a memo index claims, and
-so cannot be held to a few values by choosing the classes alone. PyTorch reads untrusted files the
-same way (``torch/_weights_only_unpickler.py``): by a small machine that knows only the opcodes of
-protocol 2 that such files have. The opcodes are described in the standard library's `pickletools`.
+The standard library's unpickler is not safe even with a list of allowed classes: it sets attributes
+on anything (opcode BUILD), hashes any key, and allocates whatever a size or a memo index claims.
+PyTorch reads untrusted files in the same way as here (``torch/_weights_only_unpickler.py``): with a
+small interpreter of the few protocol 2 opcodes that such files use. The standard library's
+`pickletools` documents the opcodes.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from typing import Any, Final
 
 from patchbank.errors import WeightsError
 
-# Networks of thousands of tensors need less than a million bytes. An opcode of one byte makes some
-# 70 bytes of objects at most, so this also bounds the memory.
+# Networks with thousands of tensors need less than a million bytes. A one-byte opcode creates at
+# most about 70 bytes of objects, so this also limits memory.
 MAXIMUM_BYTES: Final = 4_000_000
-# The longest number that is needed is PyTorch's magic number, of ten bytes.
+# The longest number needed is PyTorch's magic number: ten bytes.
 _LONGEST_INTEGER: Final = 16
-# Equal hashes make a dictionary slow; strings and small integers cannot be made to have them.
+# Hash collisions make a dictionary slow; they cannot be forced with strings and small integers.
 _LARGEST_KEY: Final = 1 << 31
 
 _CONSTANTS: Final[Mapping[int, object]] = {ord("N"): None, 0x88: True, 0x89: False, ord(")"): ()}
@@ -36,18 +36,19 @@ _PUTS: Final = {ord("q"): struct.Struct("<B"), ord("r"): struct.Struct("<I")}
 _GETS: Final = {ord("h"): struct.Struct("<B"), ord("j"): struct.Struct("<I")}
 _SHORT_TUPLES: Final = {0x85: 1, 0x86: 2, 0x87: 3}
 _LENGTH: Final = struct.Struct("<I")
+_UNDERFLOW: Final = "a pickle that takes values from an empty stack"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Function:
-    """What a pickle may call, with positional arguments."""
+    """A function that a pickle may call, with positional arguments."""
 
     call: Callable[..., object]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Unknown:
-    """Stands for a global name that means nothing here."""
+    """A stand-in for an unsupported global name."""
 
     module: str
     name: str
@@ -55,20 +56,20 @@ class Unknown:
 
 @dataclass(slots=True, eq=False)
 class Inert:
-    """Stands for an object of an unknown class: what the file says of it, and no more.
+    """A stand-in for an object of an unknown class, which only records what the file contains.
 
     Attributes
     ----------
     made_by
         The class or function that would have been called.
     arguments
-        What with.
+        Its arguments.
     state
-        Its attributes, as the file has them; None where it has none.
+        The object's attributes as stored in the file, or None.
     items
-        What was set in it under keys, as in a dictionary.
+        Values set by key, as in a dictionary.
     values
-        What was appended to it, as to a list.
+        Values appended, as to a list.
     """
 
     made_by: object
@@ -79,24 +80,24 @@ class Inert:
 
     @property
     def name(self) -> str:
-        """The name of what made it, without its module."""
+        """The name of its class or function, without the module."""
         return self.made_by.name if isinstance(self.made_by, Unknown) else ""
 
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """What a pickle may refer to.
+    """The names and objects that a pickle may refer to.
 
     Parameters
     ----------
     find : callable (module, name) returning object
-        Gives what a global name stands for; a `Function` can be called, everything else only be an
-        argument. Raises WeightsError for names it does not know.
+        Resolves a global name; a `Function` can be called, any other object can only be an
+        argument. Raises WeightsError for unknown names.
     refer : callable (identifier) returning object
-        Gives what a persistent identifier stands for, or raises WeightsError.
+        Resolves a persistent identifier, or raises WeightsError.
     inert : bool
-        Whether an `Unknown` may be called as well, which gives an `Inert` and runs nothing, and
-        entries of dictionaries under other keys than texts and numbers are passed over.
+        Whether an `Unknown` can also be called (this runs nothing and returns an `Inert`), and
+        dictionary entries whose keys are neither strings nor small integers are skipped.
     """
 
     find: Callable[[str, str], object]
@@ -104,22 +105,22 @@ class Vocabulary:
     inert: bool = False
 
 
-#: The function behind ``collections.OrderedDict``.
+#: Stands for ``collections.OrderedDict``.
 ORDERED_DICT: Final = Function(OrderedDict[Any, Any])
 
 
 class PickleReader:
-    """Reads the pickles of a file, one after another.
+    """A reader of the consecutive pickles in a file.
 
     Parameters
     ----------
     content : bytes
-        The file.
+        The file's content.
 
     Attributes
     ----------
     position : int
-        Where the next byte is read.
+        Index of the next byte.
     """
 
     def __init__(self, content: bytes) -> None:
@@ -132,54 +133,48 @@ class PickleReader:
         Raises
         ------
         WeightsError
-            There are fewer.
+            If fewer bytes are left.
         """
         start, self.position = self.position, self.position + count
         if self.position > len(self._content):
-            raise WeightsError("weights file is damaged (it ends too early); get it again")
+            raise WeightsError("weights file is damaged (it ends too early); download it again")
         return self._content[start : self.position]
 
-    def load(self, words: Vocabulary) -> object:
-        """Run one pickle and return its value: of plain types and of what `words` gives.
-
-        Raises
-        ------
-        WeightsError
-            It is damaged, too large, or does what weights have no need of.
-        """
-        return _Machine(self, words).run()
+    def load(self, vocabulary: Vocabulary) -> object:
+        """Run one pickle and return its value, made of plain types and objects of `vocabulary`."""
+        return _Machine(self, vocabulary).run()
 
     def number(self, form: struct.Struct) -> Any:
         """Return the next number."""
         return form.unpack(self.take(form.size))[0]
 
     def line(self) -> str:
-        """Return the next line, without its end."""
+        """Return the next line, without its line break."""
         end = self._content.find(b"\n", self.position, self.position + 200)
         if end < 0:
-            raise _damaged("a name without an end")
+            raise _damaged("an unterminated name")
         line = self.take(end + 1 - self.position)
-        # Names are shown in messages, which are one line.
+        # Names appear in messages, which must stay on one line.
         if not line[:-1].isascii() or not (text := line[:-1].decode()).isprintable():
-            raise _damaged("a name that is none")
+            raise _damaged("an unprintable name")
         return text
 
 
 def _damaged(reason: str) -> WeightsError:
-    return WeightsError(f"weights file is damaged or hostile ({reason}); get it again")
+    return WeightsError(f"weights file is damaged or hostile ({reason}); download it again")
 
 
 class _Machine:
-    """The stack, the marks and the memo of one pickle."""
+    """The state of one running pickle: stack, marks and memo."""
 
-    def __init__(self, reader: PickleReader, words: Vocabulary) -> None:
+    def __init__(self, reader: PickleReader, vocabulary: Vocabulary) -> None:
         self._reader = reader
-        self._words = words
+        self._vocabulary = vocabulary
         self._end = reader.position + MAXIMUM_BYTES
         self._stack: list[Any] = []
-        # The stacks below the marks; a mark begins a new one.
+        # Each mark starts a new stack; the earlier ones are kept here.
         self._below: list[list[Any]] = []
-        # A dictionary: an index costs no more memory than an entry, whatever number it is.
+        # A dictionary, so that a huge index takes no more memory than a small one.
         self._memo: dict[int, object] = {}
         self._actions: Mapping[int, Callable[[], object]] = {
             0x80: self._protocol,
@@ -196,15 +191,15 @@ class _Machine:
             ord("c"): self._global,
             ord("R"): self._reduce,
             ord("b"): self._build,
-            ord("Q"): lambda: self._push(self._words.refer(self._pop())),
+            ord("Q"): lambda: self._push(self._vocabulary.refer(self._pop())),
         }
-        if words.inert:
-            # Whole modules have these, state dictionaries do not: objects made by their class, and
-            # tuples that hold themselves, begun and then given up.
+        if vocabulary.inert:
+            # Used by whole modules but not by state dictionaries: class instances, and tuples that
+            # contain themselves.
             self._actions = {
                 **self._actions,
                 0x81: self._reduce,
-                ord("0"): self._drop,
+                ord("0"): self._discard,
                 ord("1"): self._since_mark,
             }
 
@@ -212,7 +207,7 @@ class _Machine:
         reader, push = self._reader, self._push
         while (opcode := reader.take(1)[0]) != ord("."):
             if reader.position > self._end:
-                raise _damaged(f"its list of tensors has more than {MAXIMUM_BYTES:,} bytes")
+                raise _damaged(f"its list of tensors is longer than {MAXIMUM_BYTES:,} bytes")
             if opcode in _CONSTANTS:
                 push(_CONSTANTS[opcode])
             elif opcode in _NUMBERS:
@@ -227,10 +222,10 @@ class _Machine:
             elif opcode in self._actions:
                 self._actions[opcode]()
             else:
-                raise _damaged(f"opcode {opcode:#04x}, which weights have no need of")
+                raise _damaged(f"opcode {opcode:#04x}, which weights files do not use")
         value = self._pop()
         if self._stack or self._below:
-            raise _damaged("a pickle with leftovers")
+            raise _damaged("values left on the pickle's stack")
         return value
 
     def _push(self, value: object) -> None:
@@ -238,12 +233,12 @@ class _Machine:
 
     def _pop(self) -> Any:
         if not self._stack:
-            raise _damaged("a pickle that takes more than it has")
+            raise _damaged(_UNDERFLOW)
         return self._stack.pop()
 
     def _top(self) -> Any:
         if not self._stack:
-            raise _damaged("a pickle that takes more than it has")
+            raise _damaged(_UNDERFLOW)
         return self._stack[-1]
 
     def _mark(self) -> None:
@@ -252,27 +247,27 @@ class _Machine:
 
     def _since_mark(self) -> list[Any]:
         if not self._below:
-            raise _damaged("a pickle that takes more than it has")
+            raise _damaged(_UNDERFLOW)
         values, self._stack = self._stack, self._below.pop()
         return values
 
     def _remembered(self, index: int) -> object:
         if index not in self._memo:
-            raise _damaged("a reference to nothing")
+            raise _damaged("a reference to a missing memo entry")
         return self._memo[index]
 
     def _protocol(self) -> None:
         if (protocol := self._reader.take(1)[0]) != 2:
             raise WeightsError(
-                f"not a PyTorch weights file (a pickle of protocol {protocol}, not 2); "
-                "write it with torch.save as it comes"
+                f"not a PyTorch weights file (its pickle protocol is {protocol}, not 2); "
+                "save it with torch.save and the default protocol"
             )
 
     def _text(self) -> None:
         try:
             self._push(self._reader.take(self._reader.number(_LENGTH)).decode())
         except UnicodeDecodeError as error:
-            raise _damaged("a text that is none") from error
+            raise _damaged("a string that is not UTF-8") from error
 
     def _integer(self) -> None:
         count = self._reader.take(1)[0]
@@ -282,9 +277,9 @@ class _Machine:
 
     def _global(self) -> None:
         module, name = self._reader.line(), self._reader.line()
-        self._push(self._words.find(module, name))
+        self._push(self._vocabulary.find(module, name))
 
-    def _drop(self) -> None:
+    def _discard(self) -> None:
         self._pop()
 
     def _append(self, values: list[Any]) -> None:
@@ -292,7 +287,7 @@ class _Machine:
         if type(target) is Inert:
             target = target.values
         if type(target) is not list:
-            raise _damaged("a list that is none")
+            raise _damaged("values appended to something that is not a list")
         target.extend(values)
 
     def _set_items(self, items: list[Any]) -> None:
@@ -300,37 +295,38 @@ class _Machine:
         if type(target) is Inert:
             target = target.items
         if type(target) not in (dict, OrderedDict) or len(items) % 2:
-            raise _damaged("a dictionary that is none")
+            raise _damaged("items set in something that is not a dictionary")
         for key, value in zip(items[::2], items[1::2], strict=True):
-            # Nothing else is hashed: a tuple of one tuple twice, and so on, takes 2^n steps.
+            # Nothing else is hashed: nested pairs of the same tuple take 2^depth steps.
             small = type(key) is int and abs(key) <= _LARGEST_KEY
             if type(key) is not str and not small:
-                if self._words.inert:
+                if self._vocabulary.inert:
                     continue
-                raise _damaged("a key that is neither a text nor a number")
+                raise _damaged("a key that is neither a string nor a small integer")
             target[key] = value
 
     def _reduce(self) -> None:
         arguments, function = self._pop(), self._pop()
-        if type(function) in (Unknown, Inert) and type(arguments) is tuple and self._words.inert:
+        inert = self._vocabulary.inert
+        if type(function) in (Unknown, Inert) and type(arguments) is tuple and inert:
             self._push(Inert(function, arguments))
             return
         if type(function) is not Function or type(arguments) is not tuple:
-            raise _damaged("a call of what is no function")
+            raise _damaged("a call of something that is not a function")
         if function is ORDERED_DICT and arguments:
-            # What it is to hold follows, as items; given here, its keys would not be checked.
-            raise _damaged("a dictionary made of something else")
+            # Its items are set afterwards; keys passed as arguments would not be checked.
+            raise _damaged("a dictionary with arguments")
         try:
             self._push(function.call(*arguments))
         except TypeError as error:
-            raise _damaged("a call with other arguments") from error
+            raise _damaged("a call with wrong arguments") from error
 
     def _build(self) -> None:
-        # PyTorch puts the versions of modules (``_metadata``) on a state dictionary as an
-        # attribute. It is dropped: nothing that is built here ever gets an attribute from a file.
+        # PyTorch stores module versions (``_metadata``) as an attribute of a state dictionary.
+        # It is ignored: no object built here ever gets attributes from a file.
         state = self._pop()
         target = self._top()
         if type(target) is Inert:
             target.state = state
         elif type(target) is not OrderedDict:
-            raise _damaged("attributes for what has none")
+            raise _damaged("attributes set on a plain value")

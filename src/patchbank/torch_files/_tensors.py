@@ -1,4 +1,4 @@
-"""Tensors and storages as the pickle of a weights file describes them."""
+"""Tensors and storages, as described by the pickle of a weights file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _STORAGE_DTYPES: Final[Mapping[str, str]] = {
     "DoubleStorage": "<f8",
     "FloatStorage": "<f4",
     "HalfStorage": "<f2",
-    # NumPy has no bfloat16: the bits are read as integers and widened to float32.
+    # NumPy has no bfloat16: the bits are read as integers and converted to float32.
     "BFloat16Storage": "<u2",
     "LongStorage": "<i8",
     "IntStorage": "<i4",
@@ -36,7 +36,7 @@ _LARGEST_NUMBER: Final = 1 << 62
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StorageType:
-    """Stands for a storage class such as ``torch.FloatStorage``; can be named and nothing else."""
+    """A stand-in for a storage class such as ``torch.FloatStorage``; it cannot be called."""
 
     name: str
 
@@ -47,7 +47,7 @@ class StorageType:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Storage:
-    """A storage the pickle refers to; its bytes lie elsewhere in the file."""
+    """A storage that the pickle refers to; its bytes are elsewhere in the file."""
 
     type: StorageType
     key: str
@@ -74,11 +74,11 @@ class Tensor:
         else:
             steps = zip(self.shape, self.strides, strict=True)
             last = self.offset + sum((n - 1) * step for n, step in steps)
-            # Checked here, against the memory there is, and nowhere else: what follows reads memory
-            # without a check. Views that repeat elements could claim any amount of memory.
+            # The only check: `as_strided` below makes none. A view that repeats elements could
+            # claim any amount of memory.
             lowest = min((self.offset, *self.shape, *self.strides))
             if lowest < 0 or last >= stored.size or self.count > stored.size:
-                raise WeightsError("a tensor of the weights file reaches outside its storage")
+                raise WeightsError("a tensor in the weights file extends beyond its storage")
             strides = tuple(step * stored.itemsize for step in self.strides)
             view = np.lib.stride_tricks.as_strided(stored[self.offset :], self.shape, strides)
             array = np.array(view, order="C")
@@ -104,7 +104,7 @@ def _rebuild_tensor(
         or not _are_counts(strides)
         or len(shape) != len(strides)
     ):
-        raise WeightsError("a tensor of the weights file is malformed")
+        raise WeightsError("a tensor in the weights file is malformed")
     return Tensor(storage, offset, shape, strides)
 
 
@@ -129,7 +129,7 @@ _FUNCTIONS: Final[Mapping[tuple[str, str], Function]] = {
 
 
 def find(module: str, name: str) -> object:
-    """Return what stands for one of the names a state dictionary needs; refuse every other."""
+    """Return the stand-in for a name that state dictionaries use; refuse any other name."""
     if module == "torch" and name in _STORAGE_DTYPES:
         return StorageType(name)
     if (module, name) in _FUNCTIONS:
@@ -137,8 +137,8 @@ def find(module: str, name: str) -> object:
     return _find_nothing(module, name)
 
 
-# What no bank and no network is made of. Nothing would be run in any case: who asks for these means
-# harm, and gets nothing.
+# Never used by a bank or a network. Nothing would be run in any case, but a file that names these
+# is an attack and is refused as a whole.
 # fmt: off
 _HOSTILE_MODULES: Final = frozenset([
     "_pickle", "_posixsubprocess", "_winapi", "asyncio", "code", "codeop", "ctypes", "http",
@@ -163,7 +163,7 @@ _HOSTILE_NAMES: Final = frozenset(
 
 
 def find_or_stand_in(module: str, name: str) -> object:
-    """Return what `find` does, or an inert stand-in for the name; refuse what only attacks need."""
+    """Return the result of `find`, or an inert stand-in; refuse names that only attacks use."""
     root = module.split(".", 1)[0]
     if (
         root in _HOSTILE_MODULES
@@ -172,8 +172,8 @@ def find_or_stand_in(module: str, name: str) -> object:
         or module.startswith(("torch.hub", "torch.utils.cpp_extension", "numpy.f2py"))
     ):
         raise WeightsError(
-            f"weights file asks to call {module}.{name}, which no model has need of; "
-            "it is hostile and nothing of it was run"
+            f"weights file calls {module}.{name}, which no model needs; "
+            "it is hostile and was not run"
         )
     if (module == "torch" and name in _STORAGE_DTYPES) or (module, name) in _FUNCTIONS:
         return find(module, name)
@@ -182,7 +182,7 @@ def find_or_stand_in(module: str, name: str) -> object:
 
 def _find_nothing(module: str, name: str) -> object:
     raise WeightsError(
-        f"weights file asks to load {module}.{name}, which is no tensor; "
+        f"weights file loads {module}.{name}, which is not a tensor; "
         "it may be hostile and was not run"
     )
 
@@ -196,7 +196,7 @@ PLAIN: Final = Vocabulary(_find_nothing, _refer_to_nothing)
 
 
 class Storages(dict[str, Storage]):
-    """The storages a pickle refers to, by key, gathered while it is read."""
+    """The storages that a pickle refers to, by key, collected while it is read."""
 
     def refer(self, identifier: object) -> Storage:
         match identifier:
@@ -210,7 +210,7 @@ class Storages(dict[str, Storage]):
         raise WeightsError("weights file refers to something that is not a plain storage")
 
     def refer_or_stand_in(self, identifier: object) -> object:
-        """Return what `refer` does; for the class of a module with its source, the class."""
+        """Return the result of `refer`, or the class where a module is saved with its source."""
         match identifier:
             case ("module", Unknown() as kind, *_):
                 return kind

@@ -1,7 +1,7 @@
-"""Read files that ``torch.save`` wrote, without PyTorch: in its zip format and the one before it.
+"""Read files written by ``torch.save``, in the zip and the legacy format, without PyTorch.
 
-Such a file is a pickle, and a pickle is a program. It is run by a machine that can build plain
-values and tensors and nothing else (`_pickles`); a hostile file gets an error.
+Such a file is a pickle, and a pickle is a program. An interpreter that can only build plain values
+and tensors runs it (`_pickles`); a hostile file gets an error.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ from patchbank.torch_files._tensors import (
 
 __all__ = ["Inert", "Tensor", "TorchFile", "read_torch_file", "shown"]
 
-# What `torch.save` wrote before its zip format: this number, this protocol, the machine's sizes.
+# The legacy format starts with this number, this protocol and the machine's sizes.
 _LEGACY_MAGIC: Final = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL: Final = 1001
 
-# A storage's number of elements, before its bytes.
+# The number of elements in a storage, in front of its bytes.
 _COUNT: Final = struct.Struct("<q")
-# A bit of the flags of an archive's entry.
+# A flag of an archive entry.
 _ENCRYPTED: Final = 1
 
-# What NumPy and the standard library's reader of archives raise on damage.
+# Raised by NumPy and zipfile for damaged files.
 _DAMAGE: Final = (
     zipfile.BadZipFile,
     struct.error,
@@ -57,20 +57,20 @@ _DAMAGE: Final = (
 
 @dataclass(frozen=True, eq=False)
 class TorchFile:
-    """What a file holds.
+    """The content of a file.
 
     Attributes
     ----------
     path : Path
         The file.
     sha256 : str
-        Of its content, in hexadecimal.
+        SHA-256 of its content, in hexadecimal.
     value : object
-        What was saved: plain values, `Tensor` and, where it was asked for, `Inert`.
+        The saved object: plain values, `Tensor` and, if requested, `Inert`.
     storages : mapping of str to Storage
-        All that its tensors refer to, by key.
+        All storages that its tensors refer to, by key.
     read : callable (key) returning bytes
-        Gives the bytes of a storage.
+        Returns the bytes of a storage.
     """
 
     path: Path
@@ -80,12 +80,12 @@ class TorchFile:
     read: Callable[[str], bytes]
 
     def stored(self, storage: Storage) -> Array:
-        """Return a storage's elements, one-dimensional; bfloat16 as its bits.
+        """Return a storage's elements as a one-dimensional array; bfloat16 as raw bits.
 
         Raises
         ------
         WeightsError
-            The file is damaged.
+            If the file is damaged.
         """
         with _named_damage(self.path):
             content = self.read(storage.key)
@@ -98,14 +98,9 @@ class TorchFile:
             return np.frombuffer(content, storage.type.dtype)
 
     def array(self, tensor: Tensor, stored: Array | None = None) -> Array:
-        """Return a tensor's elements, copied; bfloat16 widened to float32.
+        """Return a copy of a tensor's elements; bfloat16 is converted to float32.
 
-        `stored` is its storage's, where that was read already.
-
-        Raises
-        ------
-        WeightsError
-            The file is damaged, or the tensor reaches outside its storage.
+        `stored` holds the elements of its storage, if they have been read already.
         """
         with _named_damage(self.path):
             return tensor.array(self.stored(tensor.storage) if stored is None else stored)
@@ -118,24 +113,24 @@ def read_torch_file(
     inert: bool = False,
     limit: int = LARGEST_WEIGHTS,
 ) -> TorchFile:
-    """Read a file that ``torch.save`` wrote; elements of tensors are read when asked for.
+    """Read a file written by ``torch.save``; tensor elements are read on request.
 
     Parameters
     ----------
     path : Path
         The file.
     sha256 : str, optional
-        Hex digest the file must have; checked before anything else is done with the file.
+        The digest that the file must have, in hexadecimal; it is checked before anything else.
     inert : bool
-        Whether objects of unknown classes may be in it, which come as `Inert`; without it, a file
-        with anything but tensors and plain values is refused.
+        Whether objects of unknown classes are allowed, returned as `Inert`; otherwise a file with
+        anything but tensors and plain values is refused.
     limit : int
-        The largest file that is read, in bytes.
+        Size of the largest file that is read, in bytes.
 
     Raises
     ------
     WeightsError
-        The file cannot be read, has another digest, is damaged, or holds what it must not.
+        If the file cannot be read, has another digest, is damaged, or contains forbidden objects.
     """
     try:
         content = read_regular(path, limit)
@@ -144,22 +139,22 @@ def read_torch_file(
     actual = hashlib.sha256(content).hexdigest()
     if sha256 is not None and actual != sha256:
         raise WeightsError(
-            f"{path}: weights file has SHA-256 {actual[:16]}… and not {sha256[:16]}…; "
+            f"{path}: weights file has SHA-256 {actual[:16]}…, expected {sha256[:16]}…; "
             "reinstall the package"
         )
     storages = Storages()
-    words = Vocabulary(find, storages.refer)
+    vocabulary = Vocabulary(find, storages.refer)
     if inert:
-        words = Vocabulary(find_or_stand_in, storages.refer_or_stand_in, inert=True)
+        vocabulary = Vocabulary(find_or_stand_in, storages.refer_or_stand_in, inert=True)
     with _named_damage(path):
-        read_one = _read_zip if content.startswith(b"PK\x03\x04") else _read_legacy
-        value, read = read_one(content, words, storages)
+        read_format = _read_zip if content.startswith(b"PK\x03\x04") else _read_legacy
+        value, read = read_format(content, vocabulary, storages)
     return TorchFile(path, actual, value, storages, read)
 
 
 @contextlib.contextmanager
 def _named_damage(path: Path) -> Iterator[None]:
-    """Name the file in every error."""
+    """Add the file's path to every error."""
     prefix = f"{path}: "
     try:
         yield
@@ -168,11 +163,13 @@ def _named_damage(path: Path) -> Iterator[None]:
         raise WeightsError(message if message.startswith(prefix) else prefix + message) from error
     except _DAMAGE as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise WeightsError(f"{prefix}weights file is damaged ({reason}); get it again") from error
+        raise WeightsError(
+            f"{prefix}weights file is damaged ({reason}); download it again"
+        ) from error
 
 
 def _read_zip(
-    content: bytes, words: Vocabulary, storages: Storages
+    content: bytes, vocabulary: Vocabulary, storages: Storages
 ) -> tuple[object, Callable[[str], bytes]]:
     archive = zipfile.ZipFile(io.BytesIO(content))
     entries = archive.infolist()
@@ -180,25 +177,25 @@ def _read_zip(
     if len(pickles) != 1:
         raise WeightsError("not a PyTorch weights file (no data.pkl in the archive)")
     root = pickles[0].removesuffix("data.pkl")
-    # PyTorch stores without compression; anything else could unpack to any size.
+    # PyTorch does not compress; a compressed part could unpack to any size.
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
         raise WeightsError("not a PyTorch weights file (its parts are compressed)")
     if any(entry.flag_bits & _ENCRYPTED for entry in entries):
-        raise WeightsError("weights file is encrypted; get it without a password")
-    # Parts that lie over one another would unpack to more than there is, without compression.
+        raise WeightsError("weights file is encrypted; use one without a password")
+    # Overlapping parts could unpack to more than the file's size, even without compression.
     if sum(entry.file_size for entry in entries) > len(content):
         raise WeightsError("weights file is damaged (its parts claim more than its size)")
     order = f"{root}byteorder"
     if order in archive.namelist() and archive.read(order) != b"little":
         raise WeightsError(
-            "weights file was written on a big-endian machine; save it again on another"
+            "weights file was written on a big-endian machine; save it on a little-endian one"
         )
-    value = PickleReader(archive.read(pickles[0])).load(words)
+    value = PickleReader(archive.read(pickles[0])).load(vocabulary)
     return value, lambda key: archive.read(f"{root}data/{key}")
 
 
 def _read_legacy(
-    content: bytes, words: Vocabulary, storages: Storages
+    content: bytes, vocabulary: Vocabulary, storages: Storages
 ) -> tuple[object, Callable[[str], bytes]]:
     reader = PickleReader(content)
     if reader.load(PLAIN) != _LEGACY_MAGIC:
@@ -208,23 +205,23 @@ def _read_legacy(
     machine = reader.load(PLAIN)
     if not isinstance(machine, dict) or machine.get("little_endian") is not True:
         raise WeightsError(
-            "weights file was written on a big-endian machine; save it again on another"
+            "weights file was written on a big-endian machine; save it on a little-endian one"
         )
-    value = reader.load(words)
+    value = reader.load(vocabulary)
     keys = reader.load(PLAIN)
     if (
         not isinstance(keys, list)
         or not all(type(key) is str for key in keys)
         or sorted(keys) != sorted(storages)
     ):
-        raise WeightsError("weights file does not hold the storages it refers to")
+        raise WeightsError("weights file does not contain the storages it refers to")
     stored = {}
     for key in keys:
         storage = storages[key]
         count = reader.number(_COUNT)
         if count != storage.count:
             raise WeightsError(
-                f"storage {shown(key)} of the weights file has {count} elements, "
+                f"storage {shown(key)} in the weights file has {count} elements, "
                 f"not {storage.count}"
             )
         stored[key] = reader.take(count * storage.type.dtype.itemsize)
@@ -232,5 +229,5 @@ def _read_legacy(
 
 
 def shown(name: str) -> str:
-    """Return a name of the file as messages show it: on one line, and not all of a long one."""
+    """Return a name from the file for a message: on one line, and shortened if long."""
     return repr(name if len(name) <= 100 else f"{name[:100]}…")

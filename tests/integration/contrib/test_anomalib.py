@@ -1,4 +1,4 @@
-"""Banks of Anomalib's, taken over and put to work; their files are crafted without PyTorch."""
+"""Import and use of Anomalib's banks; the files are made without PyTorch."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ Bank = npt.NDArray[np.float32]
 
 @pytest.fixture(scope="module")
 def bank(surfaces: Surfaces, graphs_home: Path) -> Bank:
-    """Every third patch of the good surfaces, as somebody else would have made a bank of them."""
+    """Return every third patch of the good surfaces, as a foreign bank."""
     with Extractor(SETTINGS, cache_folder=graphs_home / "graphs") as extractor:
         images = [decode(path).pixels for path in sorted(surfaces.train.iterdir())]
         features = extractor.extract(images).patches
@@ -72,7 +72,7 @@ def test_a_saved_tensor_becomes_a_bank_that_judges(
     assert done.code == 0
     document = done.document
     assert (document["kind"], document["bank_size"]) == ("memory-bank tensor", len(bank))
-    assert {one["setting"]: one["source"] for one in document["settings"]} == {
+    assert {setting["setting"]: setting["source"] for setting in document["settings"]} == {
         "backbone": "option",
         "layers": "option",
         "image_size": "option",
@@ -93,11 +93,10 @@ def test_a_saved_tensor_becomes_a_bank_that_judges(
     assert patchbank("calibrate", "brushed", surfaces.good).code == 0
     judged = patchbank("inspect", "brushed", surfaces.scratched, "--json")
     assert judged.code == 1
-    assert [one["verdict"] for one in judged.documents] == ["fail"] * 8
+    assert [document["verdict"] for document in judged.documents] == ["fail"] * 8
     assert len(judged.documents[0]["similar"]) == 8
-    assert [
-        one["verdict"] for one in patchbank("inspect", "brushed", surfaces.good, "--json").documents
-    ] == ["pass"] * 8
+    judged = patchbank("inspect", "brushed", surfaces.good, "--json")
+    assert [document["verdict"] for document in judged.documents] == ["pass"] * 8
 
 
 def test_the_bank_is_the_files_to_the_bit(
@@ -137,11 +136,12 @@ def test_a_bank_without_calibration_goes_along_in_a_file(
     assert f"bank         {len(bank):,} patches" in done.out
     for category in ("brushed", "other"):
         assert patchbank("calibrate", category, surfaces.good).code == 0
-    one, two = (
-        patchbank("inspect", category, surfaces.scratched, "--json").documents
+    scores = [
+        [document["score"] for document in patchbank(*command, "--json").documents]
         for category in ("brushed", "other")
-    )
-    assert [each["score"] for each in one] == [each["score"] for each in two]
+        for command in [("inspect", category, surfaces.scratched)]
+    ]
+    assert scores[0] == scores[1]
 
 
 def test_a_checkpoint_says_what_made_it(patchbank: Run, bank: Bank, tmp_path: Path) -> None:
@@ -155,16 +155,16 @@ def test_a_checkpoint_says_what_made_it(patchbank: Run, bank: Bank, tmp_path: Pa
     path = write(tmp_path, content, "model.ckpt")
     done = patchbank("import-anomalib", path, "--category", "brushed", *LITE0)
     assert done.code == 0
-    said = " ".join(done.out.split())
-    assert "Lightning checkpoint" in said
-    assert "layers blocks.4, blocks.10 (from the file)" in said
-    assert "image size 80 (from the file)" in said
-    assert "center crop 64 (from the file)" in said
-    assert "coreset ratio 0.3 (from the file)" in said
-    assert "backbone efficientnet-lite0 (from the option)" in said
-    # One neighbour: Anomalib takes the largest distance as it is.
-    assert "image score max" in said
-    assert "next patchbank calibrate brushed" in said
+    output = " ".join(done.out.split())
+    assert "Lightning checkpoint" in output
+    assert "layers blocks.4, blocks.10 (from the file)" in output
+    assert "image size 80 (from the file)" in output
+    assert "center crop 64 (from the file)" in output
+    assert "coreset ratio 0.3 (from the file)" in output
+    assert "backbone efficientnet-lite0 (from the option)" in output
+    # With one neighbour, Anomalib uses the largest distance as it is.
+    assert "image score max" in output
+    assert "next patchbank calibrate brushed" in output
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,10 @@ def test_an_exported_model_says_what_made_it(
     path = write(tmp_path, content)
     done = patchbank("import-anomalib", path, "--category", "brushed", *LITE0, "--json")
     assert done.code == 0
-    values = {one["setting"]: (one["value"], one["source"]) for one in done.document["settings"]}
+    values = {
+        setting["setting"]: (setting["value"], setting["source"])
+        for setting in done.document["settings"]
+    }
     assert values == {
         "backbone": ("efficientnet-lite0", "option"),
         "layers": (LAYERS, "file"),
@@ -189,9 +192,7 @@ def test_an_exported_model_says_what_made_it(
     assert done.document["kind"] == "exported model"
 
 
-def test_defaults_are_assumed_where_that_is_asked_for(
-    patchbank: Run, bank: Bank, tmp_path: Path
-) -> None:
+def test_defaults_are_assumed_on_request(patchbank: Run, bank: Bank, tmp_path: Path) -> None:
     path = write(tmp_path, checkpoint_file(bank, says={"transform": None}, layers=LAYERS))
     command = ("import-anomalib", path, "--category", "brushed", *LITE0)
     refusal = patchbank(*command)
@@ -217,9 +218,9 @@ def test_the_network_in_the_file_must_be_the_one_installed(
         if not name.startswith(("fc.", "layer4."))
     }
     bank = np.random.default_rng(0).random((20, 128 + 256), np.float32)
-    said: dict[str, Any] = {"backbone": "resnet18", "layers": ["layer2", "layer3"]}
-    said["says"] = {"transform": TRANSFORM}
-    path = write(tmp_path, checkpoint_file(bank, network=network, **said))
+    settings: dict[str, Any] = {"backbone": "resnet18", "layers": ["layer2", "layer3"]}
+    settings["says"] = {"transform": TRANSFORM}
+    path = write(tmp_path, checkpoint_file(bank, network=network, **settings))
     command = ("import-anomalib", path, "--category", "brushed")
     done = patchbank(*command, "--json")
     assert done.code == 0
@@ -227,39 +228,36 @@ def test_the_network_in_the_file_must_be_the_one_installed(
 
     assert patchbank("remove", "brushed", "--yes").code == 0
     network["layer3.1.conv2.weight"][5, 4, 1, 2] += 1e-3
-    path.write_bytes(checkpoint_file(bank, network=network, **said))
+    path.write_bytes(checkpoint_file(bank, network=network, **settings))
     assert (
-        "was made with other weights of resnet18 than are installed here "
+        "was made with other weights of resnet18 than those installed here "
         "(layer3.1.conv2.weight differs)"
     ) in refused(path)
 
 
 def refused(path: Path, *options: str) -> str:
-    """Return the one line that an import is refused with; no database is even asked for."""
-    given: dict[str, Any] = {
+    """Return the message that an import is refused with, before a database is started."""
+    arguments: dict[str, Any] = {
         option.removeprefix("--").replace("-", "_"): int(value) if value.isdigit() else value
         for option, value in zip(options[::2], options[1::2], strict=True)
     }
     home = path.parent / "home"
     with Workspace(home=home) as workspace, pytest.raises(PatchbankError) as caught:
-        import_anomalib_file(workspace, path, "brushed", **given)
+        import_anomalib_file(workspace, path, "brushed", **arguments)
     assert not (home / "postgres").exists()
-    said = str(caught.value)
-    assert "\n" not in said
-    assert said.startswith((f"{path}: ", "resnet18 has no layer")), said
-    return said
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith((f"{path}: ", "resnet18 has no layer")), message
+    return message
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ((*LITE0, "--layers", "blocks.4"), "was made with layers blocks.4, blocks.10, and the"),
-        ((*LITE0, "--image-size", "81"), "was made with image_size 80, and the option says 81"),
-        ((*LITE0, "--center-crop", "32"), "was made with center_crop 64, and the option says 32"),
-        (
-            (),
-            "does not say backbone, and with others than made it all scores are wrong; give --back",
-        ),
+        ((*LITE0, "--layers", "blocks.4"), "was made with layers blocks.4, blocks.10, but the"),
+        ((*LITE0, "--image-size", "81"), "was made with image_size 80, but the option says 81"),
+        ((*LITE0, "--center-crop", "32"), "was made with center_crop 64, but the option says 32"),
+        ((), "does not say backbone, and wrong values make all scores wrong; give --backbone"),
         (("--backbone", "resnet18"), "resnet18 has no layer 'blocks.4'"),
     ],
 )
@@ -273,33 +271,33 @@ def test_an_option_that_contradicts_the_file_is_refused(
 @pytest.mark.parametrize(
     ("transform", "attributes", "message"),
     [
-        (compose(resize(80, size=[80, 96]), normalise()), {}, "resize is [80, 96]"),
-        (compose(resize(80, size=[80]), normalise()), {}, "resize is [80]"),
+        (compose(resize(80, size=[80, 96]), normalise()), {}, "resizes to [80, 96]"),
+        (compose(resize(80, size=[80]), normalise()), {}, "resizes to [80]"),
         (compose(resize(80, antialias=False), normalise()), {}, "without antialiasing"),
-        (compose(resize(80), crop(77), normalise()), {}, "off the centre by one"),
+        (compose(resize(80), crop(77), normalise()), {}, "one pixel off the centre"),
         (compose(resize(80, antialias=None), normalise()), {}, "without antialiasing"),
-        (compose(resize(80, interpolation="nearest"), normalise()), {}, "resize bilinearly"),
-        (compose(resize(80, interpolation=0), normalise()), {}, "resize bilinearly"),
-        (compose(resize(80, interpolation=BICUBIC), normalise()), {}, "resize bilinearly"),
+        (compose(resize(80, interpolation="nearest"), normalise()), {}, "other than bilinearly"),
+        (compose(resize(80, interpolation=0), normalise()), {}, "other than bilinearly"),
+        (compose(resize(80, interpolation=BICUBIC), normalise()), {}, "other than bilinearly"),
         (compose(resize(96), resize(80), normalise()), {}, "with Resize"),
         (compose(resize(80), crop(72), crop(64), normalise()), {}, "with ExportableCenterCrop"),
         (compose(resize(80), crop(88), normalise()), {}, "adds a border"),
         (compose(resize(80), normalise(), normalise()), {}, "with Normalize"),
         (compose(resize(80), TO_BYTES, normalise()), {}, "with ToDtype"),
-        (compose(resize(80), normalise([0.5, 0.5, 0.5])), {}, "another mean than ImageNet's"),
-        (compose(resize(80)), {}, "does not resize images and normalise them"),
+        (compose(resize(80), normalise([0.5, 0.5, 0.5])), {}, "a mean other than ImageNet's"),
+        (compose(resize(80)), {}, "does not resize images and normalise them like"),
         (compose(resize(80), Object(Global("kornia", "Blur")), normalise()), {}, "with Blur"),
         (TRANSFORM, {"tiler": Object(Global("anomalib", "Tiler"))}, "with tiling"),
-        (TRANSFORM, {"layers": LAYERS[::-1]}, "in this order, and patchbank joins"),
-        (TRANSFORM, {"layers": ["blocks.4"]}, "has 152 dimensions, and efficientnet-lite0 gives"),
+        (TRANSFORM, {"layers": LAYERS[::-1]}, "in this order, but patchbank joins"),
+        (TRANSFORM, {"layers": ["blocks.4"]}, "has 152 dimensions, but efficientnet-lite0 gives"),
         (TRANSFORM, {"backbone": "efficientnet_lite0.ra_in1k"}, "whose weights and normalisation"),
     ],
 )
 def test_what_cannot_be_reproduced_is_refused(
     bank: Bank, tmp_path: Path, transform: Any, attributes: Any, message: str
 ) -> None:
-    given = {"layers": LAYERS, **attributes}
-    path = write(tmp_path, exported_file(bank, transform=transform, **given))
+    attributes = {"layers": LAYERS, **attributes}
+    path = write(tmp_path, exported_file(bank, transform=transform, **attributes))
     options = () if "backbone" in attributes else LITE0
     assert message in refused(path, *options)
 
@@ -307,12 +305,12 @@ def test_what_cannot_be_reproduced_is_refused(
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ({}, "holds no memory bank"),
-        ([1, 2], "holds no memory bank"),
-        ({"state_dict": {"x": 1}}, "holds 0 tensors called memory_bank"),
+        ({}, "contains no memory bank"),
+        ([1, 2], "contains no memory bank"),
+        ({"state_dict": {"x": 1}}, "contains 0 tensors named memory_bank"),
         ({"model": Object(Global("anomalib", "Padim"), _modules={})}, "(Padim) has no memory"),
-        (Call(Global("torch._utils", "_rebuild_tensor_v2"), 1), "other arguments"),
-        (bank_tensor(np.zeros((1, 3)), "LongStorage"), "is of int64, expected floats"),
+        (Call(Global("torch._utils", "_rebuild_tensor_v2"), 1), "wrong arguments"),
+        (bank_tensor(np.zeros((1, 3)), "LongStorage"), "has type int64, expected floats"),
         (bank_tensor(np.zeros((0, 3))), "expected (patches, dimensions); was the model trained?"),
         (bank_tensor(np.zeros((1, 152))), "is truncated: storage '0' has 24 bytes, not 608"),
         (bank_tensor(np.broadcast_to(np.float32(), (1 << 20, 1 << 20))), "is truncated"),
@@ -322,7 +320,7 @@ def test_files_without_a_bank(tmp_path: Path, value: Any, message: str) -> None:
     assert message in refused(write(tmp_path, zipped(value, {"0": bytes(24)})), *LITE0)
 
 
-def test_numbers_that_are_none_are_refused(bank: Bank, tmp_path: Path) -> None:
+def test_values_that_are_not_numbers_are_refused(bank: Bank, tmp_path: Path) -> None:
     broken = bank.copy()
     broken[3, 5] = np.nan
     assert "not finite" in refused(write(tmp_path, tensor_file(broken)), *OPTIONS)
@@ -341,7 +339,7 @@ def test_a_category_with_a_bank_is_left_alone(
     assert patchbank(*again, "--replace", "--json").document["bank_version"] == 2
 
 
-# What the attacks would do if anything were run: write this file.
+# Each attack would create the file `mark` if it were run.
 HOSTILE: dict[str, Any] = {
     "os.system by REDUCE": lambda mark: Call(Global("posix", "system"), f"touch {mark}"),
     "os.system by its other name": lambda mark: Call(Global("os", "system"), f"touch {mark}"),
@@ -420,7 +418,7 @@ def test_a_compressed_archive_is_refused(bank: Bank, tmp_path: Path) -> None:
 def test_deep_and_circular_structures(bank: Bank, tmp_path: Path) -> None:
     deep = Raw(b"]" * 100_000, b"a" * 99_999)
     path = write(tmp_path, zipped({"state_dict": deep}, {}))
-    assert "holds no memory bank" in refused(path, *OPTIONS)
+    assert "contains no memory bank" in refused(path, *OPTIONS)
     # A module that is its own child.
     head = b"canomalib\nPatchcore\n)\x81q\x00"
     circle = Raw(head, b"}X\x08\x00\x00\x00_modules}X\x05\x00\x00\x00childh\x00ssb")

@@ -1,4 +1,4 @@
-"""Whether an Anomalib file says what made its bank: what is read, refused and asked for."""
+"""The settings in an Anomalib file: which are read, refused or required as options."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from patchbank.contrib._anomalib_files import AnomalibFile, read_anomalib_file
-from patchbank.contrib._anomalib_settings import settle
+from patchbank.contrib._anomalib_settings import resolve_settings
 from patchbank.contrib.anomalib import import_anomalib_file
 from patchbank.errors import BankFileError, ParameterError, PatchbankError
 from patchbank.inspection.workspace import Workspace
@@ -104,37 +104,39 @@ UNSAID = {
 @pytest.mark.parametrize("name", UNSAID)
 def test_what_the_file_does_not_say_must_be_given(tmp_path: Path, name: str) -> None:
     found = read(tmp_path, UNSAID[name])
-    unsaid = [one for one in ("image_size", "center_crop") if one not in found.settings]
-    assert "center_crop" in unsaid
+    missing = [name for name in ("image_size", "center_crop") if name not in found.settings]
+    assert "center_crop" in missing
     with pytest.raises(ParameterError) as raised:
-        settle(found, MADE_WITH, assume_defaults=False)
-    said = str(raised.value)
-    assert said.startswith(f"{found.file.path}: does not say {', '.join(unsaid)} (Anomalib 1 and")
-    options = ", ".join(f"--{one.replace('_', '-')}" for one in unsaid)
-    assert f"give {options} (0 for none), or --assume-defaults for" in said
-    assumed = settle(found, MADE_WITH, assume_defaults=True)
-    assert {one.name for one in assumed if one.assumed} == set(unsaid)
-    given = {**MADE_WITH, **dict.fromkeys(unsaid, 256), "center_crop": 0}
-    settled = {one.name: one for one in settle(found, given, assume_defaults=False)}
-    assert settled["center_crop"].value is None
-    assert settled["center_crop"].source == "option"
+        resolve_settings(found, MADE_WITH, assume_defaults=False)
+    message = str(raised.value)
+    start = f"{found.file.path}: does not say {', '.join(missing)} (Anomalib 1 and"
+    assert message.startswith(start)
+    named = ", ".join(f"--{name.replace('_', '-')}" for name in missing)
+    assert f"give {named} (0 for none), or --assume-defaults for" in message
+    assumed = resolve_settings(found, MADE_WITH, assume_defaults=True)
+    assert {setting.name for setting in assumed if setting.assumed} == set(missing)
+    options = {**MADE_WITH, **dict.fromkeys(missing, 256), "center_crop": 0}
+    resolved = resolve_settings(found, options, assume_defaults=False)
+    settings = {setting.name: setting for setting in resolved}
+    assert settings["center_crop"].value is None
+    assert settings["center_crop"].source == "option"
 
 
 @pytest.mark.parametrize("missing", ["backbone", "layers"])
 def test_network_and_layers_must_be_given_too(tmp_path: Path, missing: str) -> None:
     found = read(tmp_path, tensor_file(BANK))
-    given = {**MADE_WITH, "image_size": 64, "center_crop": 0}
-    del given[missing]
+    options = {**MADE_WITH, "image_size": 64, "center_crop": 0}
+    del options[missing]
     message = rf"does not say {missing}, .* give --{missing}, or --assume-defaults"
     with pytest.raises(ParameterError, match=message):
-        settle(found, given, assume_defaults=False)
+        resolve_settings(found, options, assume_defaults=False)
 
 
 def test_no_crop_is_an_option_that_can_contradict(tmp_path: Path) -> None:
     content = checkpoint_file(BANK, says=newest(plain_resize(80), CROP, plain_normalise()))
     found = read(tmp_path, content)
-    with pytest.raises(ParameterError, match="with center_crop 64, and the option says none"):
-        settle(found, {**MADE_WITH, "center_crop": 0}, assume_defaults=False)
+    with pytest.raises(ParameterError, match="with center_crop 64, but the option says none"):
+        resolve_settings(found, {**MADE_WITH, "center_crop": 0}, assume_defaults=False)
 
 
 @pytest.mark.parametrize(
@@ -142,22 +144,22 @@ def test_no_crop_is_an_option_that_can_contradict(tmp_path: Path) -> None:
     [
         ([plain_resize(80, antialias=False), plain_normalise()], "without antialiasing"),
         ([plain_resize(80, antialias=None), plain_normalise()], "without antialiasing"),
-        ([plain_resize(80, interpolation="bicubic"), plain_normalise()], "resize bilinearly"),
-        ([plain_resize(80, interpolation=3), plain_normalise()], "resize bilinearly"),
-        ([plain_resize(80, size=[80], max_size=96), plain_normalise()], "resize is [80]"),
-        ([plain_resize(80, size=[80, 96]), plain_normalise()], "resize is [80, 96]"),
-        ([plain_resize(80), plain_normalise(mean=[0.5, 0.5, 0.5])], "another mean"),
-        ([plain_resize(80), plain_normalise(std=[1.0, 1.0, 1.0])], "another std"),
-        ([plain_resize(80), plain_normalise(mean=[0.48501, *MEAN[1:]])], "another mean"),
-        ([plain_resize(80), plain_normalise(std=STD[:2])], "another std"),
+        ([plain_resize(80, interpolation="bicubic"), plain_normalise()], "other than bilinearly"),
+        ([plain_resize(80, interpolation=3), plain_normalise()], "other than bilinearly"),
+        ([plain_resize(80, size=[80], max_size=96), plain_normalise()], "resizes to [80]"),
+        ([plain_resize(80, size=[80, 96]), plain_normalise()], "resizes to [80, 96]"),
+        ([plain_resize(80), plain_normalise(mean=[0.5, 0.5, 0.5])], "a mean other"),
+        ([plain_resize(80), plain_normalise(std=[1.0, 1.0, 1.0])], "a std other"),
+        ([plain_resize(80), plain_normalise(mean=[0.48501, *MEAN[1:]])], "a mean other"),
+        ([plain_resize(80), plain_normalise(std=STD[:2])], "a std other"),
         ([plain("Grayscale"), plain_resize(80), plain_normalise()], "with Grayscale"),
         ([plain("SquarePad"), plain_resize(80), plain_normalise()], "with SquarePad"),
         ([plain_resize(96), plain_resize(80), plain_normalise()], "with Resize"),
         ([CROP, plain_resize(80), plain_normalise()], "with CenterCrop"),
         ([plain_resize(80)], "does not resize images and normalise"),
-        (["Resize"], "something unknown"),
-        ([{"class_path": 1, "init_args": {}}], "something unknown"),
-        ([{"class_path": "Resize", "init_args": []}], "something unknown"),
+        (["Resize"], "an unknown step"),
+        ([{"class_path": 1, "init_args": {}}], "an unknown step"),
+        ([{"class_path": "Resize", "init_args": []}], "an unknown step"),
     ],
 )
 def test_plain_transforms_that_cannot_be_reproduced_are_refused(
@@ -194,12 +196,12 @@ def test_anomalib_0_resizes_otherwise_and_is_refused(tmp_path: Path, name: str) 
     with pytest.raises(BankFileError) as raised:
         read(tmp_path, ALBUMENTATIONS[name])
     if name != "a checkpoint's configuration":
-        assert "Anomalib 0, which resizes images by OpenCV" in str(raised.value)
+        assert "Anomalib 0, which resizes images with OpenCV" in str(raised.value)
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "model.XML", "model.bin"])
 def test_other_exports_are_named(tmp_path: Path, name: str) -> None:
-    with pytest.raises(BankFileError, match="export to ONNX or OpenVINO by its name; give the"):
+    with pytest.raises(BankFileError, match="looks like an export to ONNX or OpenVINO; give the"):
         read_anomalib_file(tmp_path / name, 1000)
 
 
@@ -213,7 +215,7 @@ def test_a_crop_off_the_centre_is_refused_from_an_option_too(
     assert off
     with (
         Workspace(home=tmp_path / "home") as workspace,
-        pytest.raises(PatchbankError, match="off the centre by one"),
+        pytest.raises(PatchbankError, match="one pixel off the centre"),
     ):
         import_anomalib_file(
             workspace, path, "brushed", image_size=size, center_crop=crop_side, **MADE_WITH

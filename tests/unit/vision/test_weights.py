@@ -143,22 +143,22 @@ def test_a_hostile_pickle_is_not_run(
 
 
 def test_the_hostile_pickle_of_these_tests_is_hostile(tmp_path: Path) -> None:
-    """What the reader refuses does run under an ordinary unpickler."""
+    """An ordinary unpickler runs what the reader refuses."""
     trace = tmp_path / "was-run"
     state = OrderedDict(x=Call(Global("os", "system"), f"touch {trace}"))
     pickle.loads(pickled(state))
     assert trace.exists()
 
 
-@pytest.mark.parametrize("place", range(4))
+@pytest.mark.parametrize("position", range(4))
 def test_every_pickle_of_the_legacy_format_is_guarded(
-    file: Callable[[bytes], Path], tmp_path: Path, place: int
+    file: Callable[[bytes], Path], tmp_path: Path, position: int
 ) -> None:
     trace = tmp_path / "was-run"
     hostile = pickled(Call(Global("os", "system"), f"touch {trace}"))
-    parts = [pickle.dumps(one, protocol=2) for one in (MAGIC, 1001, MACHINE)]
+    parts = [pickle.dumps(value, protocol=2) for value in (MAGIC, 1001, MACHINE)]
     parts += [pickled(OrderedDict()), pickle.dumps([], protocol=2)]
-    parts[place if place < 3 else 4] = hostile
+    parts[position if position < 3 else 4] = hostile
     with pytest.raises(WeightsError, match="was not run"):
         read_state_dict(file(b"".join(parts)))
     assert not trace.exists()
@@ -209,9 +209,9 @@ def test_malformed_tensors(
 
 
 def with_attributes(value: Any, **attributes: Any) -> Raw:
-    """Pickles as the value with attributes set behind its back (opcode BUILD)."""
-    names = b"".join(dump(name) + dump(one) + b"s" for name, one in attributes.items())
-    return Raw(dump(value), b"N}", names, b"\x86b")
+    """Return a pickle of the value whose attributes are then set (opcode BUILD)."""
+    items = b"".join(dump(name) + dump(value) + b"s" for name, value in attributes.items())
+    return Raw(dump(value), b"N}", items, b"\x86b")
 
 
 WHOLE = tensor(storage("0", 6), 0, (6,), (1,))
@@ -241,14 +241,14 @@ WHOLE = tensor(storage("0", 6), 0, (6,), (1,))
 def test_attributes_cannot_be_set(
     write: Callable[..., bytes], file: Callable[[bytes], Path], hostile: Any
 ) -> None:
-    """Set after the checks, they made the reader return memory of others, or crash."""
+    """Set after the checks, they made the reader return foreign memory, or crash."""
     path = file(write(OrderedDict(x=hostile), {"0": SIX}))
-    with pytest.raises(WeightsError, match="attributes for what has none"):
+    with pytest.raises(WeightsError, match="attributes set on a plain value"):
         read_state_dict(path)
 
 
 @FORMATS
-def test_attributes_of_the_state_dictionary_are_dropped(
+def test_attributes_of_the_state_dictionary_are_ignored(
     write: Callable[..., bytes], file: Callable[[bytes], Path]
 ) -> None:
     """PyTorch sets ``_metadata``; an ``items`` would shadow the dictionary's own."""
@@ -256,8 +256,7 @@ def test_attributes_of_the_state_dictionary_are_dropped(
     assert np.array_equal(read_state_dict(file(write(state, {"0": SIX})))["x"], np.arange(6))
 
 
-def test_a_view_is_checked_against_the_memory_there_is() -> None:
-    """Whatever a tensor says of itself and of its storage."""
+def test_a_view_is_checked_against_the_actual_memory() -> None:
     claimed = Storage(StorageType("FloatStorage"), "0", 10**9)
     present = np.arange(6, dtype="<f4")
     for offset, shape, strides in [
@@ -268,12 +267,12 @@ def test_a_view_is_checked_against_the_memory_there_is() -> None:
         (0, (2, 3), (4, 1)),
         (0, (7,), (0,)),
     ]:
-        with pytest.raises(WeightsError, match="reaches outside its storage"):
+        with pytest.raises(WeightsError, match="extends beyond its storage"):
             Tensor(claimed, offset, shape, strides).array(present)
 
 
 def nested(depth: int) -> bytes:
-    """A tuple of one tuple twice, and so on: 2^depth steps to hash."""
+    """Return nested pairs of the same tuple, which take 2^depth steps to hash."""
     return b")" + b"q\x7fh\x7f\x86" * depth
 
 
@@ -288,13 +287,13 @@ def nested(depth: int) -> bytes:
         OrderedDict({"x": Persistent("storage", Raw(nested(64)))}),
         OrderedDict({"x": Raw(b"(", nested(64), b"0")}),
         Raw(nested(64)),
-        # Sizes that are not there.
+        # Sizes beyond the content.
         Raw(b"\x96" + struct.pack("<Q", 2**40)),
         Raw(b"\x8e" + struct.pack("<Q", 2**40)),
         Raw(b"\x8b" + struct.pack("<i", 2**31 - 1)),
         Raw(b"X" + struct.pack("<I", 2**32 - 1)),
         Raw(b"\x8a\xff" + bytes(255)),
-        # Of what is not there.
+        # References to missing values.
         Raw(b"h\x05"),
         Raw(b"j\xff\xff\xff\xff"),
         Raw(b"t"),
@@ -342,7 +341,7 @@ def test_a_memo_index_takes_no_memory(
 
 
 def test_a_pickle_without_end(file: Callable[[bytes], Path]) -> None:
-    with pytest.raises(WeightsError, match="more than 4,000,000 bytes"):
+    with pytest.raises(WeightsError, match="longer than 4,000,000 bytes"):
         read_state_dict(file(zipped(Raw(b"N" * 4_000_100), {})))
 
 
@@ -370,7 +369,7 @@ def test_an_encrypted_archive(file: Callable[[bytes], Path]) -> None:
         read_state_dict(file(bytes(content)))
 
 
-def test_an_archive_that_claims_more_than_it_is(file: Callable[[bytes], Path]) -> None:
+def test_an_archive_that_claims_more_than_its_size(file: Callable[[bytes], Path]) -> None:
     content = bytearray(zipped(OrderedDict(x=WHOLE), {"0": SIX}))
     last = content.rfind(b"PK\x01\x02")
     # The sizes, packed and unpacked, of the directory's last entry.
@@ -383,7 +382,7 @@ def test_an_archive_that_claims_more_than_it_is(file: Callable[[bytes], Path]) -
 def test_damage_of_any_kind_is_a_weights_error(
     write: Callable[..., bytes], file: Callable[[bytes], Path]
 ) -> None:
-    """Bytes changed, cut out, doubled and moved: an array or our own error, and no other."""
+    """Changed, removed, repeated and moved bytes give an array or a WeightsError."""
     state = with_attributes(
         OrderedDict(
             a=tensor(storage("0", 6), 0, (2, 3), (3, 1)),
@@ -404,7 +403,7 @@ def test_damage_of_any_kind_is_a_weights_error(
     for _ in range(1000):
         damaged = bytearray(content)
         for _ in range(int(random.integers(1, 3))):
-            start, stop = sorted(int(one) for one in random.integers(0, len(damaged), 2))
+            start, stop = sorted(map(int, random.integers(0, len(damaged), 2)))
             match int(random.integers(0, 6)):
                 case 0:
                     del damaged[start : min(stop, start + 8)]
@@ -424,7 +423,7 @@ def test_damage_of_any_kind_is_a_weights_error(
             read += 1
             assert sum(array.nbytes for array in arrays.values()) <= 16 * len(damaged)
     assert all(message.isprintable() for message in messages)
-    # Both happen: the damage is neither too little nor too much to be a test.
+    # Both outcomes occur, so that the damage is neither too small nor too large.
     assert read > 20
     assert len(messages) > 500
 
