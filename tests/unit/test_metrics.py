@@ -1,4 +1,4 @@
-"""The metrics against scikit-learn, SciPy and loops that follow the definitions word for word."""
+"""The metrics compared with scikit-learn, SciPy and literal loops over the definitions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Masks = list[npt.NDArray[np.bool_]]
 
 
 def textbook_aupro(maps: Maps, masks: Masks, limit: float) -> float:
-    """Overlap per region and false-positive rate at every threshold, one threshold at a time."""
+    """Compute per-region overlap and false-positive rate, one threshold at a time."""
     regions = []
     for index, mask in enumerate(masks):
         labels, count = ndimage.label(mask, structure=np.ones((3, 3)))
@@ -52,7 +52,7 @@ def gather(maps: Maps, masks: Masks) -> PixelScores:
 
 
 def small_case(seed: int, levels: float | None) -> tuple[Maps, Masks]:
-    """Four small maps, three of them with regions that may touch at corners; ties by `levels`."""
+    """Return four small maps, three with regions that may touch at corners; `levels` makes ties."""
     rng = np.random.default_rng(seed)
     maps: Maps = []
     masks: Masks = []
@@ -68,7 +68,7 @@ def small_case(seed: int, levels: float | None) -> tuple[Maps, Masks]:
 
 @pytest.fixture(params=[1, 3, None], ids=["tables", "tables and lists", "lists"])
 def storage(request: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Count small cases the way large ones are counted."""
+    """Count small cases in the same way as large ones."""
     if request.param is not None:
         monkeypatch.setattr(pixels, "_TABLE_FROM", request.param)
         monkeypatch.setattr(pixels, "_NARROW", 500)
@@ -79,7 +79,7 @@ def storage(request: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("limit", [0.05, 0.3, 1.0])
 @pytest.mark.parametrize("seed", [0])
 def test_pixel_figures_equal_the_definitions(seed: int, limit: float, levels: float | None) -> None:
-    """At 0.1 levels nearly all scores are 0: constant maps."""
+    """At 0.1 levels nearly all scores are 0, so that maps are constant."""
     maps, masks = small_case(seed, levels)
     found = gather(maps, masks).metrics(limit)
     labels = np.concatenate([mask.ravel() for mask in masks])
@@ -95,7 +95,7 @@ def test_pixel_figures_equal_the_definitions(seed: int, limit: float, levels: fl
 @given(data=st.data())
 @pytest.mark.parametrize("table_from", [1, 4, 1 << 14])
 def test_aupro_equals_the_definition_on_odd_values(table_from: int, data: Any) -> None:
-    """Few distinct values, huge and tiny ones, whole columns tied, positions without a score."""
+    """Test few distinct, huge and tiny values, tied columns and positions without a score."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pixels, "_TABLE_FROM", table_from)
         check_odd_values(data)
@@ -131,7 +131,7 @@ def check_odd_values(data: Any) -> None:
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=2), st.data())
 def test_any_scores_are_ranked_as_numbers(scores: list[float], data: Any) -> None:
-    """Negative and subnormal ones too, with regions of one pixel."""
+    """Include negative and subnormal scores, with regions of one pixel."""
     mask = np.array([data.draw(st.booleans()) for _ in scores])
     mask[0], mask[-1] = True, False
     found = gather([np.array([scores], dtype=np.float32)], [mask[np.newaxis]]).metrics()
@@ -145,7 +145,7 @@ def test_regions_touching_at_a_corner_are_one() -> None:
     assert gather([np.zeros((2, 2), np.float32)], [mask]).metrics().regions == 1
 
 
-def test_each_region_weighs_the_same_whatever_its_area() -> None:
+def test_each_region_has_the_same_weight_whatever_its_area() -> None:
     mask = np.zeros((10, 20), dtype=np.bool_)
     mask[0, 0] = True
     mask[5:10, 5:20] = True
@@ -208,7 +208,7 @@ def test_a_limit_outside_its_range_is_refused(limit: float) -> None:
 
 
 def test_memory_is_bounded_by_the_scores_and_not_by_the_images() -> None:
-    """Forty doublings of odd scores take no more than their pixels; sixty images, as twenty."""
+    """Forty doublings of scores take no more than their pixels; sixty images, no more than twenty."""
     rng = np.random.default_rng(0)
     mask = np.zeros((256, 256), dtype=np.bool_)
     mask[50:150, 60:200] = True

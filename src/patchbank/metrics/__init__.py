@@ -1,4 +1,4 @@
-"""How well scores separate good from anomalous: for images, and for pixels where masks exist."""
+"""How well scores separate good from anomalous images and, where masks exist, pixels."""
 
 from patchbank.metrics.curve import Curve
 from patchbank.metrics.images import (

@@ -1,6 +1,6 @@
-"""Compiled loops over the pixels of maps and over the tables they are counted in.
+"""Compiled loops over the pixels of anomaly maps and over the tables that count them.
 
-Importing this takes half a second, for Numba; only test sets with masks need it.
+Importing this module imports Numba, which takes half a second.
 """
 
 from __future__ import annotations
@@ -17,36 +17,36 @@ _LOWER = np.uint32(PAGE - 1)
 
 @compiled
 def _rank(bits: Any) -> Any:
-    """Return the place of a float32, given by its bits, among all float32 from low to high."""
+    """Return the rank of a float32, given as bits, among all float32 values in ascending order."""
     signed = bits ^ ((bits >> 31) & np.int32(0x7FFFFFFF))
     return np.uint32(signed) ^ np.uint32(0x80000000)
 
 
 @compiled
 def count_pages(bits: Any, pages: Any) -> None:
-    """Add to ``pages[page]`` the number of values that lie in the page."""
-    for one in bits:
-        pages[_rank(one) >> 16] += 1
+    """Add the number of values in each page to ``pages[page]``."""
+    for value in bits:
+        pages[_rank(value) >> 16] += 1
 
 
 @compiled
 def tally(
     bits: Any, weights: Any, slots: Any, counts: Any, weighed: Any, loose: Any, loose_weights: Any
 ) -> None:
-    """Count values, and add up their weights, in the tables; write down those without a page.
+    """Count values and sum their weights in the tables; list those whose page has no table.
 
     ``slots[page]`` is the row of a page in `counts` and `weighed`, or -1. `loose` and
-    `loose_weights` are as long as there are values without a page. Without `weights` (length 0)
+    `loose_weights` have room for exactly the values whose page has no table. If `weights` is empty,
     values are only counted.
     """
     written = 0
     for index in range(len(bits)):
         rank = _rank(bits[index])
-        slot, place = slots[rank >> 16], rank & _LOWER
+        slot, position = slots[rank >> 16], rank & _LOWER
         if slot >= 0:
-            counts[slot, place] += 1
+            counts[slot, position] += 1
             if len(weights):
-                weighed[slot, place] += weights[index]
+                weighed[slot, position] += weights[index]
         else:
             loose[written] = rank
             if len(weights):
@@ -58,11 +58,11 @@ def tally(
 def _open_page(
     page: int, slots: Any, table: Any, loose: Any, end: int, values: Any, loose_values: Any
 ) -> int:
-    """Put what a page holds into `values`; return where its loose values begin, below `end`."""
+    """Copy a page to `values`; return the start of its loose values, which stop at `end`."""
     slot = slots[page]
     if slot >= 0:
-        for place in range(PAGE):
-            values[place] = table[slot, place]
+        for position in range(PAGE):
+            values[position] = table[slot, position]
     else:
         values[:] = 0
     while end > 0 and loose[end - 1] >> 16 == page:
@@ -73,19 +73,20 @@ def _open_page(
 
 @compiled
 def walk(good: Any, anomalous: Any, totals: Any, limit: float, curve: Any) -> Any:
-    """Go through all scores from high to low; return ROC area, average precision, PRO area, points.
+    """Return ROC area, average precision, PRO area and the number of curve points.
 
-    Each score is a threshold that its pixels reach together, so ties are straight lines.
+    Every score is a threshold, from high to low. Pixels with equal scores pass it together, so that
+    ties become straight lines.
 
     Parameters
     ----------
     good, anomalous
-        ``(slots, counts, weighed, loose, loose_weights)`` as `tally` leaves them, `loose` sorted.
+        ``(slots, counts, weighed, loose, loose_weights)`` from `tally`, with `loose` sorted.
     totals
-        Numbers of good and of anomalous pixels, and the sum of weights.
+        The numbers of good and of anomalous pixels, and the sum of weights.
     curve
-        (2, points): receives the PRO curve, a point for each equal step of its length. That is 2,
-        since the curve goes from (0, 0) to (1, 1) and never back.
+        (2, points): receives the PRO curve, one point for each equal step of its length. The length
+        is 2 (the sum of both coordinates), since the curve rises from (0, 0) to (1, 1).
     """
     good_slots, good_counts, _, good_loose, _ = good
     slots, counts, weighed, loose, loose_weights = anomalous
@@ -107,15 +108,15 @@ def walk(good: Any, anomalous: Any, totals: Any, limit: float, curve: Any) -> An
         good_end = _open_page(page, good_slots, good_counts, good_loose, good_end, page_good, none)
         _open_page(page, slots, weighed, loose, end, page_overlap, loose_weights)
         end = _open_page(page, slots, counts, loose, end, page_anomalous, none)
-        for place in range(PAGE - 1, -1, -1):
-            if page_good[place] == 0 and page_anomalous[place] == 0:
+        for position in range(PAGE - 1, -1, -1):
+            if page_good[position] == 0 and page_anomalous[position] == 0:
                 continue
-            seen_good += page_good[place]
-            seen_anomalous += page_anomalous[place]
-            seen_overlap += page_overlap[place]
+            seen_good += page_good[position]
+            seen_anomalous += page_anomalous[position]
+            seen_overlap += page_overlap[position]
             next_rate = seen_good / all_good
             next_recall = seen_anomalous / all_anomalous
-            # The sum of 1/area, which rounding leaves a little off, is made to end at 1.
+            # Rounding leaves the sum of 1/area slightly off; it must end at exactly 1.
             next_pro = seen_overlap / all_overlap if seen_anomalous < all_anomalous else 1.0
             width = next_rate - rate
             roc_area += width * (recall + next_recall) / 2

@@ -1,4 +1,4 @@
-"""What `_pixel_kernels` does, with NumPy alone, for machines that cannot compile kernels."""
+"""NumPy versions of `_pixel_kernels`, for machines that cannot compile kernels."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-# A page holds all values that share the upper half of their bits.
+# A page contains all values with the same upper 16 bits.
 PAGE = PAGES = 1 << 16
 _LOWER = np.uint32(PAGE - 1)
 
 
 def _ranks(bits: npt.NDArray[np.int32]) -> npt.NDArray[np.uint32]:
-    """Return the places of float32, given by their bits, among all float32 from low to high."""
+    """Return the ranks of float32 values, given as bits, among all values in ascending order."""
     signed = bits ^ ((bits >> 31) & np.int32(0x7FFFFFFF))
     return signed.view(np.uint32) ^ np.uint32(0x80000000)
 
 
 def count_pages(bits: npt.NDArray[np.int32], pages: npt.NDArray[np.int64]) -> None:
-    """Add to ``pages[page]`` the number of values that lie in the page."""
+    """Add the number of values in each page to ``pages[page]``."""
     pages += np.bincount(_ranks(bits) >> np.uint32(16), minlength=PAGES)
 
 
 def tally(
     bits: Any, weights: Any, slots: Any, counts: Any, weighed: Any, loose: Any, loose_weights: Any
 ) -> None:
-    """Count values, and add up their weights; see the compiled one."""
+    """Count values and sum their weights; see the compiled version."""
     ranks = _ranks(bits)
     slot = slots[ranks >> np.uint32(16)]
     inside = slot >= 0
@@ -41,17 +41,18 @@ def tally(
 def _values(
     slots: Any, table: Any, loose: Any, loose_values: Any
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Return the ranks that have values, and the values; a rank can be there more than once."""
+    """Return the ranks that have values, and the values; ranks may repeat."""
     pages = np.flatnonzero(slots >= 0)
-    row, place = np.nonzero(table[slots[pages]])
-    ranks = np.concatenate([(pages[row] << 16) + place, loose.astype(np.int64)])
-    return ranks, np.concatenate([table[slots[pages]][row, place], loose_values]).astype(np.float64)
+    tables = table[slots[pages]]
+    row, position = np.nonzero(tables)
+    ranks = np.concatenate([(pages[row] << 16) + position, loose.astype(np.int64)])
+    return ranks, np.concatenate([tables[row, position], loose_values]).astype(np.float64)
 
 
 def walk(
     good: Any, anomalous: Any, totals: Any, limit: float, curve: Any
 ) -> tuple[float, float, float, int]:
-    """Return ROC area, average precision, PRO area and points; see the compiled one."""
+    """Return ROC area, average precision, PRO area and points; see the compiled version."""
     good_slots, good_counts, _, good_loose, _ = good
     slots, counts, weighed, loose, loose_weights = anomalous
     all_good, all_anomalous, all_overlap = totals
@@ -61,12 +62,12 @@ def walk(
         _values(slots, weighed, loose, loose_weights),
     ]
     ranks = np.unique(np.concatenate([found[0][0], found[1][0]]))[::-1]
-    # From high to low, with a beginning at zero.
+    # From high to low, starting at zero.
     seen_good, seen_anomalous, seen_overlap = (
         np.concatenate([[0.0], np.cumsum(_summed(ranks, *pair))]) for pair in found
     )
     rate, recall = seen_good / all_good, seen_anomalous / all_anomalous
-    # The sum of 1/area, which rounding leaves a little off, is made to end at 1.
+    # Rounding leaves the sum of 1/area slightly off; it must end at exactly 1.
     pro = np.where(seen_anomalous < all_anomalous, seen_overlap / all_overlap, 1.0)
     width = np.diff(rate)
     roc_area = float(np.sum(width * (recall[:-1] + recall[1:]) / 2))
@@ -83,13 +84,13 @@ def walk(
 
 
 def _summed(ranks: Any, present: Any, values: Any) -> npt.NDArray[np.float64]:
-    """Return the sum of values at each of `ranks`, which descend."""
+    """Return the sum of values at each of the descending `ranks`."""
     positions = len(ranks) - 1 - np.searchsorted(ranks[::-1], present)
     return np.bincount(positions, weights=values, minlength=len(ranks)).astype(np.float64)
 
 
 def _draw(rate: Any, pro: Any, curve: Any) -> int:
-    """Write the first point of each equal step of the curve's length; return how many."""
+    """Write the first point of each equal step of the curve's length; return their number."""
     step = 2.0 / (curve.shape[1] - 2)
     length = (rate + pro) // step
     chosen = np.concatenate([[0], 1 + np.flatnonzero(np.diff(np.maximum.accumulate(length)) > 0)])

@@ -1,7 +1,7 @@
-"""How well the scores of images separate good from anomalous, and what a threshold does.
+"""How well image scores separate good from anomalous images, and the error rates at a threshold.
 
-A threshold is never chosen here for operation; `rates_at` judges one that was chosen from good
-images alone.
+Thresholds for operation are not chosen here; `rates_at` assesses one that was chosen from images of
+good parts alone.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from patchbank.metrics.curve import Curve, FloatArray
 
 @dataclass(frozen=True, slots=True)
 class ImageMetrics:
-    """How well image scores separate; what one class alone cannot tell is None."""
+    """How well image scores separate; None where both classes are needed and one is missing."""
 
     good: int
     anomalous: int
@@ -29,13 +29,13 @@ class ImageMetrics:
     precision_recall: Curve | None
 
 
-# Of a test set without labels.
+# For a test set without labels.
 NO_IMAGE_METRICS = ImageMetrics(0, 0, None, None, None, None, None, None)
 
 
 @dataclass(frozen=True, slots=True)
 class Proportion:
-    """A share that was observed, with the Clopper-Pearson interval of the true one."""
+    """An observed share, with the Clopper-Pearson interval of the true share."""
 
     count: int
     total: int
@@ -51,10 +51,9 @@ class Proportion:
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """What happens at one threshold; a class without images has no rate (None).
+    """The rates at one threshold; None for a class without images.
 
-    `false_alarm_rate` is the share of good images that fail, `recall` the share of anomalous images
-    that fail.
+    `false_alarm_rate` is the share of good images that fail, `recall` that of anomalous images.
     """
 
     threshold: float
@@ -71,18 +70,13 @@ def image_metrics(anomalous: npt.ArrayLike, scores: npt.ArrayLike) -> ImageMetri
         (n,) of bool: whether each image is anomalous.
     scores
         (n,) of float: its anomaly score, higher is more anomalous.
-
-    Raises
-    ------
-    ParameterError
-        If the lengths differ, there is no image or a score is not finite.
     """
     labels, values = _checked(anomalous, scores)
     positive = int(labels.sum())
     negative = len(labels) - positive
     if not positive or not negative:
         return ImageMetrics(negative, positive, None, None, None, None, None, None)
-    from sklearn import metrics  # about a second to import
+    from sklearn import metrics  # takes about a second to import
 
     false_positive, true_positive, _ = metrics.roc_curve(labels, values)
     precision, recall, thresholds = metrics.precision_recall_curve(labels, values)
@@ -107,21 +101,21 @@ def rates_at(
     *,
     confidence: float = 0.95,
 ) -> Rates:
-    """Return the rate of false alarms and of finds where scores above a threshold fail.
+    """Return the false-alarm rate and the recall if scores above a threshold fail.
 
     Parameters
     ----------
     anomalous, scores
         As for `image_metrics`.
     threshold
-        An image fails when its score is greater.
+        An image fails if its score is greater.
     confidence
-        Of the binomial intervals.
+        Confidence of the binomial intervals.
 
     Raises
     ------
     ParameterError
-        As `image_metrics`, or if the threshold is not a number.
+        If the threshold is not a number.
     """
     labels, values = _checked(anomalous, scores)
     if np.isnan(threshold):
@@ -141,13 +135,14 @@ def proportion(count: int, total: int, confidence: float = 0.95) -> Proportion:
     Raises
     ------
     ParameterError
-        If not 0 <= `count` <= `total`, `total` is 0 or `confidence` is not between 0 and 1.
+        If `count` is not between 0 and `total`, `total` is 0, or `confidence` is not between 0
+        and 1.
     """
     if total < 1 or not 0 <= count <= total:
-        raise ParameterError(f"{count} of {total} is no share")
+        raise ParameterError(f"{count} of {total} is not a share")
     if not 0 < confidence < 1:
         raise ParameterError(f"the confidence is {confidence}; give a number between 0 and 1")
-    from scipy.stats import beta  # half a second to import
+    from scipy.stats import beta  # takes half a second to import
 
     tail = (1 - confidence) / 2
     low = float(beta.ppf(tail, count, total - count + 1)) if count else 0.0
@@ -163,7 +158,7 @@ def _checked(
     if labels.ndim != 1 or labels.shape != values.shape:
         raise ParameterError(f"labels have shape {labels.shape} and scores {values.shape}")
     if not len(labels):
-        raise ParameterError("no image was judged, so there is nothing to measure")
+        raise ParameterError("no image was judged: nothing to measure")
     if not np.isfinite(values).all():
         raise ParameterError(f"{int((~np.isfinite(values)).sum())} scores are not finite")
     return labels, values

@@ -1,4 +1,4 @@
-"""How well anomaly maps find masked regions, exactly and over all thresholds."""
+"""How well anomaly maps find the masked regions, exactly and over all thresholds."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from patchbank.errors import ParameterError
 from patchbank.metrics._plain_pixels import PAGE, PAGES
 from patchbank.metrics.curve import Curve, FloatArray
 
-# A page of 65,536 values gets a table once this many pixels lie in it; before, a list is smaller.
+# A page of 65,536 values gets a table at this number of pixels; below, a list is smaller.
 _TABLE_FROM = 1 << 14
-# Counts have 32 bits until more pixels than this were taken.
+# Counts have 32 bits up to this number of pixels.
 _NARROW = (1 << 32) - 1
-# Points of the drawn curve, at most.
+# Maximum number of points of the drawn curve.
 _POINTS = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class PixelMetrics:
-    """How well pixel scores find the masked regions; what cannot be told is None.
+    """How well pixel scores find the masked regions; None for what cannot be computed.
 
     Attributes
     ----------
     images, regions
-        Number of images, and of connected regions in their masks.
+        The numbers of images and of connected regions in their masks.
     pixel_auroc, pixel_average_precision
         Over all pixels of all images.
     aupro
         Area under the per-region overlap (Bergmann et al., IJCV 2021) up to the false-positive rate
         `fpr_limit`, divided by it.
     pro
-        The curve, thinned out for drawing; `aupro` is computed on all its points.
+        The curve, thinned for drawing; `aupro` is computed from all points.
     """
 
     images: int
@@ -48,13 +48,13 @@ class PixelMetrics:
 
 
 class PixelScores:
-    """Gathers the maps and masks of a test set, image by image, and computes its `PixelMetrics`.
+    """A collector of the maps and masks of a test set, which computes its `PixelMetrics`.
 
-    Pixels are not kept but counted at their scores, so that every value is a threshold and equal
-    scores are one. There are 2^23 float32 in each doubling, and a count takes 4 bytes: good pixels
-    take at most 40 MiB and anomalous ones 120 MiB for each doubling between the lowest and the
-    highest score, whatever the number of images. (Distances to a bank span two to four doublings.)
-    Where few pixels lie they are listed instead, 4 bytes for a good one and 12 for an anomalous.
+    Pixels are not stored but counted by score, so that every score is a threshold. There are 2^23
+    float32 values between a number and its double, and a count takes 4 bytes: for each doubling
+    between the lowest and the highest score, good pixels take at most 40 MiB and anomalous ones
+    120 MiB, however many images there are. (Distances to a bank span two to four doublings.)
+    Sparse scores are listed instead: 4 bytes for a good pixel and 12 for an anomalous one.
 
     Examples
     --------
@@ -66,41 +66,41 @@ class PixelScores:
 
     def __init__(self) -> None:
         self._good = _Tally(weighted=False)
-        # Each anomalous pixel weighs its share of its region.
+        # The weight of an anomalous pixel is its share of its region.
         self._anomalous = _Tally(weighted=True)
         self._images = 0
         self._regions = 0
 
     @property
     def nbytes(self) -> int:
-        """Memory taken by what was gathered, in bytes."""
+        """Memory in use, in bytes."""
         return self._good.nbytes + self._anomalous.nbytes
 
     def add(
         self, anomaly_map: npt.NDArray[np.floating], mask: npt.NDArray[np.bool_] | None
     ) -> None:
-        """Take the map of one more image.
+        """Add the map of an image.
 
         Parameters
         ----------
         anomaly_map
-            (h, w) of float; NaN where the image was not inspected, which counts as never flagged:
-            a defect there is a miss.
+            (h, w) of float; NaN where the image was not inspected, which counts as never flagged,
+            so that a defect there is missed.
         mask
             (h, w) of bool, the anomalous pixels; None for a good image.
 
         Raises
         ------
         ParameterError
-            If the shapes differ or the map holds infinite values.
+            If the shapes differ or the map contains infinite values.
         """
         scores = np.asarray(anomaly_map, dtype=np.float32)
         if scores.ndim != 2 or (mask is not None and mask.shape != scores.shape):
             shape = None if mask is None else mask.shape
             raise ParameterError(f"the map has shape {scores.shape} and the mask {shape}")
         if np.isinf(scores).any():
-            raise ParameterError("the anomaly map holds infinite values")
-        # Adding 0 makes one of the two zeros; what was not inspected ranks below everything.
+            raise ParameterError("the anomaly map contains infinite values")
+        # Adding 0 turns -0 into 0; pixels that were not inspected rank below all others.
         scores = np.where(np.isnan(scores), np.float32(-np.inf), scores + np.float32(0))
         self._images += 1
         if mask is None or not mask.any():
@@ -108,7 +108,7 @@ class PixelScores:
             return
         from scipy import ndimage
 
-        # Eight neighbours, as in MVTec's own evaluation.
+        # Eight neighbours, as in MVTec's evaluation code.
         labels, regions = ndimage.label(mask, structure=np.ones((3, 3), dtype=np.int8))
         inside = labels > 0
         region = labels[inside]
@@ -118,7 +118,7 @@ class PixelScores:
         self._regions += regions
 
     def metrics(self, fpr_limit: float = 0.3) -> PixelMetrics:
-        """Return the figures over all images taken so far.
+        """Return the metrics of all images added so far.
 
         Parameters
         ----------
@@ -156,9 +156,9 @@ class PixelScores:
 
 
 def _kernels() -> Any:
-    """Return the loops over pixels: compiled ones, or NumPy's."""
+    """Return the module with the loops over pixels: compiled, or in NumPy."""
     if compiles():
-        # Importing these takes half a second, for Numba; only test sets with masks need it.
+        # Imports Numba, which takes half a second and only test sets with masks need.
         from patchbank.metrics import _pixel_kernels
 
         return _pixel_kernels
@@ -168,32 +168,32 @@ def _kernels() -> Any:
 
 
 class _Tally:
-    """How many pixels have each score and, where they are weighted, what they weigh together."""
+    """The number of pixels with each score and, if weighted, the sum of their weights."""
 
     def __init__(self, *, weighted: bool) -> None:
         self._weighted = weighted
-        # The row of each page in the tables, or -1; pages get one where many scores occur.
+        # The row of each page in the tables, or -1; only pages with many pixels get a row.
         self._slots = np.full(PAGES, -1, dtype=np.int32)
         self._counts: npt.NDArray[Any] = np.zeros((0, PAGE), dtype=np.uint32)
         self._weighed = np.zeros((0, PAGE), dtype=np.float64)
         self._page_pixels = np.zeros(PAGES, dtype=np.int64)
-        # Pixels whose page has no table: the ranks of their scores, and their weights.
+        # Pixels whose page has no row: the ranks of their scores, and their weights.
         self._loose: list[npt.NDArray[np.uint32]] = []
         self._loose_weights: list[FloatArray] = []
 
     @property
     def pixels(self) -> int:
-        """Number of pixels taken."""
+        """Number of pixels added."""
         return int(self._page_pixels.sum())
 
     @property
     def nbytes(self) -> int:
-        """Memory taken, in bytes."""
+        """Memory in use, in bytes."""
         arrays = [self._counts, self._weighed, *self._loose, *self._loose_weights]
         return sum(array.nbytes for array in arrays)
 
     def add(self, scores: npt.NDArray[np.float32], weights: FloatArray | None = None) -> None:
-        """Take (n,) scores, without NaN, and their (n,) weights."""
+        """Add (n,) scores, without NaN, and their (n,) weights."""
         kernels = _kernels()
         bits = scores.view(np.int32)
         new = np.zeros(PAGES, dtype=np.int64)
@@ -205,7 +205,7 @@ class _Tally:
         first, pages = len(self._counts), int(crowded.sum())
         if pages:
             self._slots[crowded] = np.arange(first, first + pages)
-            # In place, so that the system moves the memory and no page is held twice.
+            # In place, so that the system moves the memory instead of copying it.
             self._counts.resize((first + pages, PAGE), refcheck=False)
             if self._weighted:
                 self._weighed.resize((first + pages, PAGE), refcheck=False)
@@ -225,7 +225,7 @@ class _Tally:
             self._loose_weights.append(loose_weights)
 
     def tables(self) -> tuple[npt.NDArray[Any], ...]:
-        """Return what `walk` goes through."""
+        """Return the arguments for `walk`."""
         loose = np.concatenate([np.empty(0, dtype=np.uint32), *self._loose])
         weights = np.concatenate([np.empty(0), *self._loose_weights])
         if self._weighted:
