@@ -208,7 +208,7 @@ def test_a_limit_outside_its_range_is_refused(limit: float) -> None:
 
 
 def test_memory_is_bounded_by_the_scores_and_not_by_the_images() -> None:
-    """Forty doublings of scores take no more than their pixels; sixty images, no more than twenty."""
+    """Forty doublings take no more than their pixels; sixty images, no more than twenty."""
     rng = np.random.default_rng(0)
     mask = np.zeros((256, 256), dtype=np.bool_)
     mask[50:150, 60:200] = True
