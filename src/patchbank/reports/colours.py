@@ -65,6 +65,11 @@ class ColourScale:
         indices = (self.positions(scores) * (_ENTRIES - 1) + np.float32(0.5)).astype(np.uint8)
         return colour_table()[indices]
 
+    def css_stops(self) -> str:
+        """Return colours at even steps from low to high, as a gradient of CSS takes them."""
+        steps = colour_table()[::15]  # the last of 256 is one of them
+        return ", ".join(f"rgb({red} {green} {blue})" for red, green, blue in steps)
+
 
 @cache
 def colour_table() -> npt.NDArray[np.uint8]:

@@ -29,6 +29,7 @@ class ShownCase:
     pixels: Pixels
     anomaly_map: npt.NDArray[np.float32]
     mask: npt.NDArray[np.bool_] | None
+    region_peaks: Sequence[float] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,6 +79,7 @@ def _write_case(folder: Path, stem: str, case: ShownCase, map_threshold: float) 
         "verdict": case.verdict,
         "score": case.score,
         "p_value": case.p_value,
+        "region_peaks": list(case.region_peaks),
         "panels": asdict(panels),
     }
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from patchbank.errors import MissingExtraError
 from patchbank.files import LARGEST_TEXT, read_regular
 from patchbank.printable import printable
+from patchbank.reports.colours import ColourScale
 from patchbank.reports.writing import replace_text, writing_report
 
 if TYPE_CHECKING:
@@ -67,6 +68,11 @@ class Section:
     charts: Sequence[Mapping[str, Any]]
     galleries: Sequence[Mapping[str, Any]]
     evidence: Mapping[str, Any] | None = None
+
+    @property
+    def colour_scale(self) -> ColourScale:
+        """The colours of the maps."""
+        return ColourScale.around(self.map_threshold)
 
 
 @dataclass(frozen=True, slots=True)

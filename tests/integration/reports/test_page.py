@@ -19,6 +19,7 @@ from patchbank.inspection.measuring.figures import FIGURES, Evaluation
 from patchbank.inspection.measuring.sections import section_of
 from patchbank.memory.calibration import Thresholds
 from patchbank.metrics import ImageMetrics, PixelScores, Rates, image_metrics, rates_at
+from patchbank.reports.colours import colour_table
 from patchbank.reports.evaluation_charts import write_evaluation_charts
 from patchbank.reports.galleries import (
     Gallery,
@@ -79,6 +80,7 @@ def cases(mask: bool) -> list[ShownCase]:
             ShownCase(
                 name=HOSTILE, kind="crack", verdict="fail", score=2.5, p_value=0.25, pixels=pixels,
                 anomaly_map=dark, mask=spot if mask else None,
+                region_peaks=(3.25, 2.5, 2.25, 2.125),
             )
         )  # fmt: skip
     return shown
@@ -198,7 +200,23 @@ def test_figures_are_those_given(written: Path) -> None:
     assert "5.0 % (1 of 20)" in text
     assert "the interval includes it" in text
     assert "60.0 % (6 of 10)" in text
+    assert "Chance is 0.333 here." in text
     assert text.count("What it means") == 1
+
+
+def test_maps_are_shown_with_their_colours_and_the_peaks_of_their_regions(
+    opened: tuple[Any, list[str]],
+) -> None:
+    tab, _ = opened
+    bar = tab.locator(".scale-bar")
+    assert bar.inner_text().split() == ["0.8", "2", "3.2"]
+    colours = bar.locator("div").evaluate("bar => getComputedStyle(bar).backgroundImage")
+    table = colour_table()
+    for end in (0, -1):
+        assert "rgb({}, {}, {})".format(*table[end]) in colours
+    assert bar.locator("div").evaluate("bar => bar.offsetWidth") > 200
+    caption = " ".join(tab.locator(".case .caption").last.inner_text().split())
+    assert caption.endswith("p-value 0.250, peaks of the regions 3.25, 2.5, 2.25 …")
 
 
 def test_a_test_without_anomalies_has_no_recall() -> None:

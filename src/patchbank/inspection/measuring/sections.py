@@ -85,6 +85,7 @@ def shown_case(sample: Sample, judgement: Judgement, bit_depth: int | None) -> S
         pixels=pixels,
         anomaly_map=judgement.full_map(),
         mask=mask,
+        region_peaks=[region.peak_score for region in judgement.regions],
     )
 
 
@@ -139,6 +140,9 @@ def figure_rows(evaluation: Evaluation) -> list[FigureRow]:
                 FigureRow(figure.title, text, f"{100 * low:.1f} to {100 * high:.1f} %", meaning)
             )
         elif value is not None:
+            if figure.key == "average_precision":
+                good, anomalous = evaluation.facts["test_good"], evaluation.facts["test_anomalous"]
+                meaning += f" Chance is {anomalous / (good + anomalous):.3f} here."
             rows.append(FigureRow(figure.title, figure.text(value), "", meaning))
         elif figure.share_of is not None:
             rows.append(FigureRow(figure.title, "not known", "", "The test has no such image."))
