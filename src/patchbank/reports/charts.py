@@ -1,4 +1,4 @@
-"""Charts of an evaluation as SVG or PNG: score histogram, ROC, precision and recall, PRO."""
+"""Charts of an evaluation as SVG or PNG: score histogram, ROC, precision-recall, PRO."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 ChartFormat = Literal["svg", "png"]
-LegendPlace = Literal["best", "lower left", "lower right"]
+LegendPosition = Literal["best", "lower left", "lower right"]
 
 
 @dataclass(frozen=True, slots=True)
 class Theme:
-    """The colours of a chart; good and anomalous are blue and orange, safe for colour blindness."""
+    """The colours of a chart; blue for good, orange for anomalous: safe for colour blindness."""
 
     background: str
     ink: str
@@ -51,14 +51,14 @@ def score_histogram(
     theme: Theme = LIGHT,
     file_format: ChartFormat = "svg",
 ) -> bytes:
-    """Return the histogram of image scores, good beside anomalous, with the thresholds.
+    """Return a histogram of the image scores, good and anomalous, with the thresholds marked.
 
     Parameters
     ----------
     good, anomalous
         (n,) and (m,) of float; either may be empty.
     thresholds
-        A line each, or one where they are equal.
+        Each is drawn as a line; equal thresholds share one.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def score_histogram(
                 label = f"{name} ({len(scores)})"
                 axes.hist(scores, edges, color=colour, alpha=0.35, histtype="stepfilled")
                 axes.hist(scores, edges, color=colour, histtype="step", linewidth=1.5, label=label)
-        # The label of both is that of the first, as the legend has no room for the others.
+        # The first line carries the label of both: the legend has no room for two.
         for number, limit in enumerate(sorted(set(limits))):
             axes.axvline(
                 limit,
@@ -161,7 +161,7 @@ def pro_chart(
     theme: Theme = LIGHT,
     file_format: ChartFormat = "svg",
 ) -> bytes:
-    """Return the per-region overlap over the pixels' false-positive rate, the limit marked.
+    """Return the per-region overlap against the pixel false-positive rate, with the limit marked.
 
     Raises
     ------
@@ -203,10 +203,10 @@ def _unit_square(axes: Axes, x_label: str, y_label: str) -> None:
     axes.set_ylabel(y_label)
 
 
-def _give_a_home() -> None:
-    """Let Matplotlib keep its list of fonts where the account has no home of its own.
+def _set_matplotlib_cache() -> None:
+    """Give Matplotlib a folder for its font list if the account has no home folder.
 
-    It would look through all fonts in every process, and complain.
+    Otherwise every process would scan all fonts and warn about it.
     """
     if "MPLCONFIGDIR" in os.environ or has_own_settings():
         return
@@ -220,9 +220,9 @@ def _rendered(
     size: tuple[float, float],
     theme: Theme,
     file_format: ChartFormat,
-    legend: LegendPlace,
+    legend: LegendPosition,
 ) -> bytes:
-    _give_a_home()
+    _set_matplotlib_cache()
     try:
         import matplotlib as mpl
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -231,7 +231,7 @@ def _rendered(
         raise MissingExtraError(
             "charts need matplotlib; run: pip install 'patchbank[report]'"
         ) from None
-    # Letters as outlines look the same everywhere; a fixed salt makes equal charts equal files.
+    # Letters drawn as paths look the same everywhere; a fixed salt makes the files reproducible.
     style: Any = {
         "svg.fonttype": "path",
         "svg.hashsalt": "patchbank",
@@ -256,7 +256,7 @@ def _rendered(
     }
     with mpl.rc_context(style):
         figure = Figure(figsize=size, layout="constrained", facecolor=theme.background)
-        FigureCanvasAgg(figure)  # no pyplot: nothing global is left behind
+        FigureCanvasAgg(figure)  # no pyplot: it keeps global state
         axes = figure.add_subplot()
         draw(axes)
         axes.legend(loc=legend)

@@ -1,4 +1,4 @@
-"""The colours of pictures and charts: one scale for maps, one colour for each verdict and class."""
+"""Colours of pictures and charts: one scale for maps, one colour for each verdict."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 RGB = tuple[int, int, int]
 
-# Told apart by people with any common colour blindness, and by their lightness when printed grey.
+# Distinct for all common forms of colour blindness, and by lightness when printed in grey.
 VERDICT_COLOURS: Final[dict[str, RGB]] = {
     "pass": (0, 112, 94),
     "review": (166, 98, 0),
@@ -20,7 +20,7 @@ VERDICT_COLOURS: Final[dict[str, RGB]] = {
 OTHER_VERDICT: Final[RGB] = (84, 90, 100)
 
 # Lightness, chroma and hue (degrees) in OKLCH: lightness rises evenly from dark blue to pale
-# yellow, so that equal steps of the score look equal and the scale still reads in grey.
+# yellow, so that equal score steps look equal and the scale still works in grey.
 _ANCHORS: Final = (
     (0.22, 0.09, 275.0),
     (0.37, 0.15, 305.0),
@@ -34,9 +34,9 @@ _ENTRIES = 256
 
 @dataclass(frozen=True, slots=True)
 class ColourScale:
-    """Which score gets which colour.
+    """The mapping from scores to colours.
 
-    It belongs to the bank and not to an image, so that pictures of different images compare.
+    It depends on the bank, not on the image, so that pictures of different images are comparable.
     """
 
     low: float
@@ -48,15 +48,15 @@ class ColourScale:
 
     @classmethod
     def around(cls, threshold: float) -> ColourScale:
-        """Return the scale from 0.4 to 1.6 times a threshold, which is then in its middle.
+        """Return the scale from 0.4 to 1.6 times a threshold, with the threshold in the middle.
 
-        Maps of good images lie around 0.6 times the threshold: a scale from 0 would spend a third
-        of its colours on values that never occur, and every pass would look half suspicious.
+        Maps of good images lie around 0.6 times the threshold: a scale from 0 would waste a third
+        of its colours on values that never occur, and every pass would look suspicious.
         """
         return cls(0.4 * threshold, 1.6 * threshold) if threshold > 0 else cls(0.0, 1.0)
 
     def positions(self, scores: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Return where on the scale scores lie, clipped to 0 to 1; the shape is kept."""
+        """Return the positions of scores on the scale, clipped to 0 to 1, in the same shape."""
         share = (scores - np.float32(self.low)) * np.float32(1 / (self.high - self.low))
         return np.clip(share, 0, 1, out=share)
 
@@ -76,18 +76,20 @@ def colour_table() -> npt.NDArray[np.uint8]:
     """Return the 256 colours of the scale, (256, 3) sRGB, from low to high."""
     anchors = np.array(_ANCHORS)
     hues = np.unwrap(np.radians(anchors[:, 2]))
-    # Interpolated in OKLab's plane and not along the hue, which keeps every step a small one.
+    # Interpolate in the OKLab plane, not along the hue, so that every step stays small.
     lab = np.stack(
         [anchors[:, 0], anchors[:, 1] * np.cos(hues), anchors[:, 1] * np.sin(hues)], axis=1
     )
-    places = np.linspace(0, 1, len(anchors))
-    wanted = np.linspace(0, 1, _ENTRIES)
-    lab = np.stack([np.interp(wanted, places, lab[:, axis]) for axis in range(3)], axis=1)
+    anchor_positions = np.linspace(0, 1, len(anchors))
+    positions = np.linspace(0, 1, _ENTRIES)
+    lab = np.stack(
+        [np.interp(positions, anchor_positions, lab[:, axis]) for axis in range(3)], axis=1
+    )
     return oklab_to_srgb(lab)
 
 
 def oklab_to_srgb(lab: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:
-    """Return the nearest sRGB colours, (n, 3) uint8, of OKLab ones (Ottosson, 2020)."""
+    """Return the nearest sRGB colours, (n, 3) uint8, to OKLab colours (Ottosson, 2020)."""
     to_cones = np.array(
         [
             [1.0, 0.3963377774, 0.2158037573],

@@ -1,4 +1,4 @@
-"""The charts of an evaluation, each in light and in dark, with words for who cannot see them."""
+"""The charts of an evaluation, in light and dark themes, with alternative text."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from patchbank.reports.charts import DARK, LIGHT, Theme
 
 @dataclass(frozen=True, slots=True)
 class ChartFiles:
-    """A chart as two SVG files, named relative to the folder they were written to."""
+    """A chart as two SVG files; the names are relative to their folder."""
 
     light: str
     dark: str
@@ -34,7 +34,7 @@ def write_evaluation_charts(
     good_scores: npt.NDArray[np.floating],
     anomalous_scores: npt.NDArray[np.floating],
 ) -> list[ChartFiles]:
-    """Write histogram, ROC, precision-recall and PRO into a folder, as far as they are known.
+    """Write histogram, ROC, precision-recall and PRO charts to a folder, where data is available.
 
     Raises
     ------
@@ -68,8 +68,8 @@ def write_evaluation_charts(
             chart(
                 "roc",
                 lambda theme: charts.roc_chart(roc, auroc, operating_point=point, theme=theme),
-                f"ROC curve; its area is {auroc:.4f}",
-                "Recall against false-alarm rate over all thresholds (ROC); the dot is the "
+                f"ROC curve with an area of {auroc:.4f}",
+                "Recall against false-alarm rate over all thresholds (ROC); the dot marks the "
                 "threshold in use.",
             )
         )
@@ -79,7 +79,7 @@ def write_evaluation_charts(
             chart(
                 "precision-recall",
                 lambda theme: charts.precision_recall_chart(curve, average, theme=theme),
-                f"Precision-recall curve; the average precision is {average:.4f}",
+                f"Precision-recall curve with an average precision of {average:.4f}",
                 "Precision against recall over all thresholds.",
             )
         )
@@ -89,8 +89,8 @@ def write_evaluation_charts(
             chart(
                 "pro",
                 lambda theme: charts.pro_chart(pro, aupro, limit, theme=theme),
-                f"Per-region overlap; its normalised area up to {limit:g} is {aupro:.4f}",
-                "Share of each region found against the share of good pixels flagged (PRO).",
+                f"Per-region overlap with a normalised area of {aupro:.4f} up to {limit:g}",
+                "Share of each region found against share of good pixels flagged (PRO).",
             )
         )
     return drawn

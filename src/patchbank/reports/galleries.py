@@ -1,4 +1,4 @@
-"""The pictures of judged images, and what a page shows of them."""
+"""Pictures of judged images, written for a page."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from patchbank.vision.own_pictures import own_mark
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ShownCase:
-    """A judged image of a gallery: (h, w) map and mask on the (h, w, 3) image."""
+    """A judged image in a gallery: (h, w, 3) pixels with their (h, w) map and mask."""
 
     name: str
     kind: str
@@ -34,7 +34,7 @@ class ShownCase:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Gallery:
-    """Cases under one heading; they are drawn one after the other."""
+    """Cases under one heading, drawn one at a time."""
 
     key: str
     title: str
@@ -45,7 +45,7 @@ class Gallery:
 def write_galleries(
     folder: Path, galleries: Iterable[Gallery], map_threshold: float
 ) -> list[dict[str, Any]]:
-    """Write the pictures of a category's cases; return what the page shows of them, as JSON."""
+    """Write the pictures of a category's cases; return the page's data for them as JSON."""
     return [
         {
             "title": gallery.title,
@@ -62,7 +62,7 @@ def write_galleries(
 def write_evidence(
     folder: Path, case: ShownCase, similar: Sequence[SimilarImage], map_threshold: float
 ) -> dict[str, Any]:
-    """Write an image that passes and the references most like it, most similar first."""
+    """Write an image that passes and its most similar references, the best match first."""
     shown = []
     for number, image in enumerate(similar, 1):
         file = f"similar-{number}.png"
@@ -85,5 +85,5 @@ def _write_case(folder: Path, stem: str, case: ShownCase, map_threshold: float) 
 
 
 def charts_to_json(charts: Iterable[ChartFiles]) -> list[dict[str, str]]:
-    """Return what the page shows of charts, as JSON."""
+    """Return the page's data for charts as JSON."""
     return [asdict(chart) for chart in charts]

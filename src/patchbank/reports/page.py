@@ -1,4 +1,4 @@
-"""The HTML page of an evaluation: one category or many, with curves, cases and figures."""
+"""The HTML page of an evaluation of one category or more: figures, charts and cases."""
 
 from __future__ import annotations
 
@@ -21,14 +21,13 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
 PAGE_NAME = "index.html"
-# Each writing makes its own folder, so that the page in place keeps its pictures until the new page
-# replaces it in one step.
+# Each new page gets a new folder, so that the old page keeps its pictures until it is replaced.
 _PICTURES = re.compile(r"pictures-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, slots=True)
 class FigureRow:
-    """A figure of one category as text, its interval where it has one, and what it means."""
+    """A figure of one category: value, interval (may be empty) and meaning, as text."""
 
     name: str
     value: str
@@ -38,24 +37,24 @@ class FigureRow:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Section:
-    """A category of the page.
+    """A category on the page.
 
     Attributes
     ----------
     name, anchor
-        Heading, and what links lead to.
+        Heading, and target of links.
     folder
-        Where its pictures are, relative to the page.
+        Folder of its pictures, relative to the page.
     facts
-        Name and value of what belongs to the figures.
+        Names and values of the conditions of the figures.
     figures
         Its figures.
     remarks
-        What was odd, one line each.
+        One line each.
     map_threshold
-        The middle of the maps' colours.
+        The middle of the maps' colour scale.
     charts, galleries, evidence
-        As `charts_to_json`, `write_galleries` and `write_evidence` return them.
+        As returned by `charts_to_json`, `write_galleries` and `write_evidence`.
     """
 
     name: str
@@ -77,9 +76,9 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class TableRow:
-    """A row of the table: whose figures, and the figures as text.
+    """A row of the table, its figures as text.
 
-    `anchor` is the section the name leads to; `own` is False for published figures.
+    `anchor` is the section that the name links to; `own` is False for published figures.
     """
 
     name: str
@@ -91,7 +90,7 @@ class TableRow:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where published figures come from."""
+    """The source of published figures."""
 
     title: str
     source: str
@@ -102,24 +101,24 @@ class Source:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EvaluationPage:
-    """What the page shows.
+    """The contents of the page.
 
     Attributes
     ----------
     title, lead
-        Heading, and what was evaluated in a sentence or two.
+        Heading, and a sentence or two on what was evaluated.
     sections
-        One for each category done.
+        One for each evaluated category.
     facts
-        Name and value of what a reader needs to repeat this: data set, split, settings, times.
+        Names and values needed to repeat this: data set, split, settings, times.
     synthetic
-        What to say of images made by code; empty for photographs.
+        A note on synthetic images; empty for photographs.
     columns, rows
-        Title and meaning of each figure of the table over all categories, and its rows.
+        Title and meaning of each column of the table over all categories, and its rows.
     sources
-        Of the published figures in the table.
+        The sources of the published figures in the table.
     failures
-        Category and reason of those that could not be done.
+        Each category that could not be evaluated, and the reason.
     credits
         Licence and citation of the images.
     """
@@ -144,7 +143,7 @@ def write_page(folder: Path, page: EvaluationPage) -> Path:
     MissingExtraError
         If the extra `report` is not installed.
     DiskFullError, ReportError
-        If it cannot be written; a page already there stays.
+        If it cannot be written; an existing page is kept.
     """
     index = folder / PAGE_NAME
     text = _template("page.html.j2").render(page=page)
@@ -155,9 +154,9 @@ def write_page(folder: Path, page: EvaluationPage) -> Path:
 
 @contextlib.contextmanager
 def new_pictures(folder: Path) -> Iterator[Path]:
-    """Lend a new folder for the pictures of a page that is written inside.
+    """Yield a new folder for the pictures of a page that is written inside the block.
 
-    The page that was there before keeps its own until then; if the writing fails, it keeps them.
+    An existing page keeps its pictures until the block ends, and for good if writing fails.
 
     Raises
     ------
@@ -178,7 +177,7 @@ def new_pictures(folder: Path) -> Iterator[Path]:
 
 
 def _pictures_of(index: Path) -> set[str]:
-    """Return the picture folders that an earlier page of ours refers to."""
+    """Return the picture folders that an existing page refers to."""
     if not index.is_file():
         return set()
     text = read_regular(index, LARGEST_TEXT).decode("utf-8", "replace")
@@ -198,7 +197,7 @@ def _template(name: str) -> Template:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        # Markup is a string of another class.
+        # Markup is a subclass of str and must stay as it is.
         finalize=lambda value: printable(value) if type(value) is str else value,
     )
     return environment.get_template(name)

@@ -1,4 +1,4 @@
-"""A judged image as four pictures of one size: image, mask, anomaly map, overlay."""
+"""A judged image as four pictures of the same size: image, mask, anomaly map, overlay."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from patchbank.reports.pictures import Pixels, overlay_picture
 from patchbank.vision.own_pictures import own_mark
 
 _MAX_SIDE = 400
-# What was not inspected, in the map; the overlay hatches it.
+# Colour in the map of parts that were not inspected; the overlay hatches them.
 _NOT_INSPECTED = (150, 150, 150)
 
 
 @dataclass(frozen=True, slots=True)
 class PanelFiles:
-    """The four pictures' file names, and their size in pixels; `mask` is None without one."""
+    """The file names of the pictures and their size in pixels; `mask` is None if there is none."""
 
     image: str
     mask: str | None
@@ -38,7 +38,7 @@ def write_panels(
     mask: npt.NDArray[np.bool_] | None,
     map_threshold: float,
 ) -> PanelFiles:
-    """Write the pictures into a folder, under names that begin with `stem`.
+    """Write the pictures to a folder, under names that begin with `stem`.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def write_panels(
     mask
         (h, w) of bool, the anomalous pixels.
     map_threshold
-        Middle of the colours; what lies above is outlined in the overlay.
+        Middle of the colour scale; the overlay outlines pixels above it.
     """
     height, width = anomaly_map.shape
     factor = min(1.0, _MAX_SIDE / max(width, height))
@@ -65,7 +65,7 @@ def write_panels(
         "overlay": overlay_picture(original, anomaly_map, scale, map_threshold),
     }
     if mask is not None:
-        # The mean and not the nearest pixel, so that a thin scratch does not vanish.
+        # Average instead of picking the nearest pixel, so that a thin scratch does not vanish.
         share = Image.fromarray(np.where(mask, np.uint8(255), np.uint8(0)))
         pictures["mask"] = share.resize(size, Image.Resampling.BOX)
     files = {}

@@ -1,4 +1,4 @@
-"""Pictures of a verdict: the heatmap, and the strip of similar images. Pillow alone, so quick."""
+"""The heatmap of a verdict, drawn with Pillow alone."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ _MARGIN = 16
 _HEADER = 58
 _TITLE = 22
 _LEGEND = 92
-# Smaller images are scaled up to this, so that labels have room.
+# Smaller images are scaled up to this size to make room for labels.
 _MIN_SIDE = 384
-# More labels than this hide what they name.
-_LABELLED = 8
-# Wider than this, the two panels stand one above the other.
-_WIDE = 2.0
+# More labels than this would cover the image.
+_MAX_LABELS = 8
+# Above this aspect ratio, the two panels are stacked.
+_MAX_ASPECT_RATIO = 2.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SimilarImage:
-    """A known-good image beside the one inspected.
+    """A reference similar to the inspected image.
 
-    `pixels` is (h, w, 3) uint8, a thumbnail will do; `similarity` is 1 - cosine distance.
+    `pixels` is (h, w, 3) uint8, such as a thumbnail; `similarity` is 1 - cosine distance.
     """
 
     name: str
@@ -61,32 +61,32 @@ def heatmap_picture(
     scale: ColourScale | None = None,
     max_side: int = 768,
 ) -> Image.Image:
-    """Return the image beside its anomaly map, with the verdict above and the colour scale beside.
+    """Return the image beside its anomaly map, with the verdict and the colour scale.
 
     Parameters
     ----------
     pixels
         (h, w, 3) uint8, the original image.
     anomaly_map
-        (h, w) float32, NaN where the image was not inspected; that part is greyed and hatched.
+        (h, w) float32, NaN where the image was not inspected; those parts are grey and hatched.
     verdict, score, thresholds, p_value
-        Of the image, for the heading.
+        Shown in the heading.
     map_threshold
-        The score above which a pixel belongs to a region: outlined in the map, marked in the
+        The score above which a pixel belongs to a region; outlined in the map and marked in the
         legend.
     regions
-        Their boxes are drawn, with the peak score of the strongest ones.
+        Drawn as boxes, the strongest ones with their peak scores.
     name
-        The image's name, shortened where it is long.
+        The image's name, shortened if it is too long.
     scale
-        Colours of the map; by default `ColourScale.around` the map's threshold.
+        Colours of the map; `ColourScale.around(map_threshold)` by default.
     max_side
-        Longest side of either panel in pixels.
+        Longest side of each panel in pixels.
 
     Raises
     ------
     ValueError
-        If the shapes do not fit.
+        If the shapes do not match.
     """
     if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
         raise ValueError(f"expected (h, w, 3) uint8 pixels, got {pixels.shape} {pixels.dtype}")
@@ -101,7 +101,7 @@ def heatmap_picture(
     overlay = overlay_picture(original, anomaly_map, scale, map_threshold)
     _draw_regions(overlay, regions, (size[0] / width, size[1] / height))
 
-    stacked = size[0] > _WIDE * size[1]
+    stacked = size[0] > _MAX_ASPECT_RATIO * size[1]
     columns, rows = (1, 2) if stacked else (2, 1)
     panels_wide = max(columns * size[0] + (columns - 1) * _MARGIN, _MIN_SIDE)
     panels_high = rows * (size[1] + _TITLE) + (rows - 1) * _MARGIN
@@ -143,7 +143,7 @@ def overlay_picture(
     scale: ColourScale,
     map_threshold: float,
 ) -> Image.Image:
-    """Return the map in colour over the greyed image, the threshold outlined."""
+    """Return the coloured map over the grey image, with the threshold as an outline."""
     missing = np.isnan(anomaly_map)
     filled = np.where(missing, np.float32(scale.low), anomaly_map) if missing.any() else anomaly_map
     resized = Image.fromarray(np.asarray(filled, dtype=np.float32)).resize(
@@ -151,7 +151,7 @@ def overlay_picture(
     )
     scores = np.asarray(resized, dtype=np.float32)
     grey = np.asarray(original.convert("L"), dtype=np.float32)[..., None]
-    # The image shows through where nothing is found and less so where something is.
+    # The image shows through more where scores are low.
     strength = 0.25 + 0.5 * scale.positions(scores)[..., None]
     blended = grey * (1 - strength) + scale.colours(scores) * strength
     picture = blended.astype(np.uint8)
@@ -167,14 +167,14 @@ def overlay_picture(
 def _outline(
     inside: npt.NDArray[np.bool_],
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Return the border pixels of a mask that belong to it, and those around them outside it."""
+    """Return the pixels just inside and just outside the border of a mask."""
     edge = inside & ~_eroded(inside)
     grown = ~_eroded(~inside)
     return edge, grown & ~inside
 
 
 def _eroded(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Take away what has a neighbour outside the mask; beyond the picture counts as inside."""
+    """Return the mask without its border pixels; the edge of the picture is no border."""
     padded = np.pad(mask, 1, constant_values=True)
     shrunk = mask.copy()
     for rows, columns in ((slice(2, None), slice(1, -1)), (slice(None, -2), slice(1, -1))):
@@ -184,7 +184,7 @@ def _eroded(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
 
 
 def _hatch(picture: Pixels, grey: npt.NDArray[np.float32], missing: npt.NDArray[np.bool_]) -> None:
-    """Grey the part that was not inspected and draw diagonal lines through it."""
+    """Grey out and hatch the parts that were not inspected."""
     rows, columns = np.nonzero(missing)
     lines = (rows + columns) % 10 < 2
     faded = grey[rows, columns] * 0.35 + 140
@@ -194,7 +194,7 @@ def _hatch(picture: Pixels, grey: npt.NDArray[np.float32], missing: npt.NDArray[
 def _draw_regions(
     overlay: Image.Image, regions: Sequence[Region], zoom: tuple[float, float]
 ) -> None:
-    """Draw the boxes of regions, and the peak score of the strongest."""
+    """Draw the boxes of regions, and the peak scores of the strongest."""
     draw = ImageDraw.Draw(overlay)
     strongest = sorted(regions, key=lambda region: -region.peak_score)
     boxes = []
@@ -211,7 +211,7 @@ def _draw_regions(
         if min(box[2] - box[0], box[3] - box[1]) >= 2:
             inner = (box[0] + 1, box[1] + 1, box[2] - 1, box[3] - 1)
             draw.rectangle(inner, outline=(255, 255, 255))
-    for region, box in list(zip(strongest, boxes, strict=True))[:_LABELLED]:
+    for region, box in list(zip(strongest, boxes, strict=True))[:_MAX_LABELS]:
         text = _number(region.peak_score)
         font = _font(13)
         wide = round(draw.textlength(text, font=font)) + 8
@@ -248,10 +248,10 @@ def _draw_header(
 
 
 def _draw_legend(
-    canvas: Image.Image, place: tuple[int, int, int], scale: ColourScale, map_threshold: float
+    canvas: Image.Image, position: tuple[int, int, int], scale: ColourScale, map_threshold: float
 ) -> None:
-    """Draw the colour bar with its ends and the threshold in numbers."""
-    left, top, high = place
+    """Draw the colour bar, its ends and the threshold labelled with their values."""
+    left, top, high = position
     bar = Image.fromarray(np.repeat(colour_table()[::-1, None], 18, axis=1))
     canvas.paste(bar.resize((18, high), Image.Resampling.BILINEAR), (left, top))
     draw = ImageDraw.Draw(canvas)
@@ -275,13 +275,13 @@ def _draw_legend(
 
 
 def _number(value: float) -> str:
-    """Return a score with four digits that count, and without an exponent where possible."""
+    """Return a score with four significant digits, without an exponent where possible."""
     return f"{value:.4g}"
 
 
 def _shortened(text: str, room: float, font: Font) -> str:
-    """Return the text, with its middle left out where it is wider than `room` pixels."""
-    # Pillow's own font has no letters beyond these; a box would look like an error.
+    """Return the text, with its middle cut out if it is wider than `room` pixels."""
+    # Pillow's built-in font covers ASCII only; a box would look like an error.
     plain = unicodedata.normalize("NFKD", text)
     plain = "".join(letter for letter in plain if not unicodedata.combining(letter))
     printable = "".join(letter if " " <= letter <= "~" else "?" for letter in plain)

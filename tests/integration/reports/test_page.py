@@ -40,7 +40,7 @@ THRESHOLD = 2.0
 
 
 def evaluation(images: ImageMetrics, rates: Rates, **values: float | None) -> Evaluation:
-    """Return the figures of a category as an evaluation gives them."""
+    """Return figures of a category as an evaluation would."""
     alarms, recall = rates.false_alarm_rate, rates.recall
     known = {
         "image_auroc": images.image_auroc,
@@ -68,7 +68,7 @@ def evaluation(images: ImageMetrics, rates: Rates, **values: float | None) -> Ev
 
 
 def cases(mask: bool) -> list[ShownCase]:
-    """Return some real cells with maps that are their darkness."""
+    """Return some real cells with their darkness as anomaly maps."""
     shown = []
     for sample in demo_split("mono").test[:3]:
         with Image.open(sample.path) as image:
@@ -133,7 +133,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(params=[(1400, "light"), (1400, "dark"), (400, "light")])
 def opened(request: Any, written: Path, browser: Browser) -> Iterator[tuple[Any, list[str]]]:
-    """The page at a width and a colour scheme, and what went wrong while it loaded."""
+    """Return the page at a width and a colour scheme, and the errors while it loaded."""
     width, scheme = request.param
     with opened_page(browser, written, width, scheme) as lent:
         yield lent

@@ -1,4 +1,4 @@
-"""The colour scale keeps what it promises: even steps, fixed ends."""
+"""The colour scale has even steps and fixed ends."""
 
 from __future__ import annotations
 

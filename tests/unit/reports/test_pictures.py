@@ -46,7 +46,7 @@ def draw(pixels: Pixels, anomaly_map: npt.NDArray[np.float32], **changes: Any) -
 
 
 def find(picture: Pixels, part: Pixels) -> tuple[int, int] | None:
-    """Where a part lies in a picture exactly, by its first row."""
+    """Return where a part matches a picture exactly, by its first row."""
     height, width = part.shape[:2]
     for row in range(picture.shape[0] - height + 1):
         for column in np.flatnonzero((picture[row] == part[0, 0]).all(axis=1)):
@@ -56,12 +56,13 @@ def find(picture: Pixels, part: Pixels) -> tuple[int, int] | None:
     return None
 
 
-def test_the_original_is_there_unchanged_and_the_map_beside_it(cells: list[Pixels]) -> None:
+def test_the_original_is_unchanged_with_the_map_beside_it(cells: list[Pixels]) -> None:
     big = np.asarray(Image.fromarray(cells[0]).resize((500, 500)))
     picture = draw(big, bump(500, 500))
-    place = find(picture, big)
-    assert place is not None
-    beside = picture[place[0] : place[0] + 500, place[1] + 516 : place[1] + 1016]
+    position = find(picture, big)
+    assert position is not None
+    row, column = position
+    beside = picture[row : row + 500, column + 516 : column + 1016]
     assert beside.shape == (500, 500, 3)
     hot, quiet = beside[125, 125].astype(int), beside[400, 400].astype(int)
     assert hot[0] - hot[2] > 40  # the upper end of the scale is yellow
@@ -69,7 +70,7 @@ def test_the_original_is_there_unchanged_and_the_map_beside_it(cells: list[Pixel
 
 
 def test_colours_do_not_depend_on_the_images_own_maximum(cells: list[Pixels]) -> None:
-    """The quiet half of two maps is drawn alike although one has a far higher peak."""
+    """The quiet half of two maps is drawn the same although one has a far higher peak."""
     low, high = draw(cells[0], bump(300, 300, 1.5)), draw(cells[0], bump(300, 300, 30.0))
     assert low.shape == high.shape
     panel = slice(low.shape[0] - 150, low.shape[0] - 20)
