@@ -70,7 +70,7 @@ def test_a_role_with_the_documented_grants_inspects_and_no_more(
     assert found.document["method"].startswith("HNSW index")
     refused = run("fit", "other", surfaces.train, "--image-size", "96")
     assert (refused.code, refused.out) == (2, "")
-    assert "this role may inspect, not save banks" in refused.complaint
+    assert "this role may inspect but not save banks" in refused.complaint
     doctor = run("doctor", "--json")
     (database,) = (one for one in doctor.document["findings"] if one["name"] == "database")
     assert database["healthy"]
@@ -103,7 +103,7 @@ def test_the_doctor_says_that_nothing_can_be_recorded(
     assert "nothing can be recorded or learned: default_transaction_read_only" in database["text"]
     with (
         Workspace(home=graphs_home, database_url=network_server.url("roles")) as workspace,
-        pytest.raises(DatabaseReadOnlyError, match="no bank can be saved there"),
+        pytest.raises(DatabaseReadOnlyError, match="banks cannot be saved there"),
     ):
         fit(workspace, "brushed", [], make_fit_settings(image_size=96))
 

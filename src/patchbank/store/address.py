@@ -1,4 +1,4 @@
-"""Where a database is: URLs as people give them, and as they are shown."""
+"""Database URLs: parsed as given, and formatted without secrets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from psycopg import conninfo, pq
 
 from patchbank.errors import ParameterError
 
-# Other programs' word for a database behind PgBouncer, which the driver does not know.
+# A parameter other programs use for a database behind PgBouncer; the driver rejects it.
 _PGBOUNCER = re.compile(r"(?<=[?&])pgbouncer=([^&]*)&?")
 _UNKNOWN = re.compile(r'invalid (?:URI query parameter|connection option):? "([A-Za-z_]\w*)"')
 _PLAIN_HOST = re.compile(r"[A-Za-z0-9._-]+")
@@ -20,14 +20,14 @@ _ADDRESS_6 = re.compile(r"[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
 
 
 def for_driver(url: str) -> tuple[str, bool]:
-    """Return a URL or ``key=value`` string as the driver takes it; whether it names PgBouncer.
+    """Return a URL or ``key=value`` string for the driver, and whether it names PgBouncer.
 
     Raises
     ------
     ParameterError
-        When it cannot be understood; the message never quotes it.
+        If it is not valid; the message never quotes it.
     """
-    # As variables have them that were read from a file.
+    # Environment variables read from a file often end with a newline.
     url = url.strip()
     _check_encoding(url)
     _check_userinfo(url)
@@ -40,25 +40,25 @@ def for_driver(url: str) -> tuple[str, bool]:
         unknown = _UNKNOWN.search(str(error))
         if unknown is not None:
             raise ParameterError(
-                f"PATCHBANK_DATABASE_URL has a parameter {unknown[1]!r}, which PostgreSQL's "
-                "driver does not know; remove it"
+                f"PATCHBANK_DATABASE_URL has a parameter {unknown[1]!r} that the PostgreSQL "
+                "driver does not support; remove it"
             ) from None
-        # The driver's message may quote the URL, password and all: it is not passed on.
+        # The driver's message may quote the URL with its password, so it is not shown.
         raise ParameterError(
-            "PATCHBANK_DATABASE_URL is no database URL; "
-            "write it as postgresql://user:password@host:port/database, special characters of "
-            "the password percent-encoded (@ is %40)"
+            "PATCHBANK_DATABASE_URL is not a valid database URL; "
+            "write it as postgresql://user:password@host:port/database, with special characters "
+            "in the password percent-encoded (@ is %40)"
         ) from None
     return url, named is not None and named[1].lower() not in ("false", "0", "no", "off")
 
 
 def in_use(url: str) -> dict[str, str]:
-    """Return the parameters that a URL and the environment give, without what is secret."""
+    """Return the connection parameters from a URL and the environment, without secrets."""
     values: dict[str, str] = {}
     for option in pq.Conninfo.get_defaults():
-        # The driver's own defaults go without saying, but for who and where.
-        said = option.envvar is not None and option.envvar.decode() in os.environ
-        if option.val is not None and (said or option.keyword in (b"user", b"port")):
+        # Of the driver's own defaults, only user and port are worth showing.
+        is_set = option.envvar is not None and option.envvar.decode() in os.environ
+        if option.val is not None and (is_set or option.keyword in (b"user", b"port")):
             values[option.keyword.decode()] = option.val.decode()
     for option in pq.Conninfo.parse(url.encode()):
         if option.val is not None:
@@ -70,7 +70,7 @@ def in_use(url: str) -> dict[str, str]:
 
 
 def as_url(values: Mapping[str, str]) -> str:
-    """Return the URL of these parameters, everything but plain characters percent-encoded."""
+    """Return these parameters as a URL, with special characters percent-encoded."""
     rest = dict(values)
     user, hosts = rest.pop("user", ""), rest.get("host", "").split(",")
     ports = rest.get("port", "").split(",")
@@ -90,9 +90,9 @@ def as_url(values: Mapping[str, str]) -> str:
 
 
 def _check_encoding(url: str) -> None:
-    """Raise ParameterError where the driver would be given what is not UTF-8.
+    """Raise ParameterError if the driver would get text that is not UTF-8.
 
-    In the URL itself, percent-encoded in it, or in an environment variable that the driver reads.
+    Checks the URL, its percent-encoded parts, and the environment variables the driver reads.
     """
     texts = {"PATCHBANK_DATABASE_URL": unquote_to_bytes(os.fsencode(url))}
     for option in pq.Conninfo.get_defaults():
@@ -103,27 +103,27 @@ def _check_encoding(url: str) -> None:
             text.decode()
         except UnicodeDecodeError:
             raise ParameterError(
-                f"{name} has bytes that are not UTF-8, which no database can be told; correct it"
+                f"{name} has bytes that are not UTF-8, which PostgreSQL cannot accept; correct it"
             ) from None
 
 
 def _check_userinfo(url: str) -> None:
-    """Raise ParameterError where a URL's password ends elsewhere for the driver than was meant.
+    """Raise ParameterError if the driver would end a URL's password too early.
 
-    At the first ``@``, or at a ``/`` before it: the rest would pass for a host, a port or a
-    database, and be shown as that, by us or in the driver's own messages.
+    It ends at the first ``@``, or at a ``/`` before it: the rest would be taken for a host, port
+    or database, and shown as such in messages.
     """
     scheme, separator, rest = url.partition("://")
     if not separator or scheme not in ("postgresql", "postgres"):
         return
     authority, _, path = rest.partition("/")
     _, _, hosts = authority.rpartition("@")
-    # An address of version 6 has colons of its own, in brackets.
+    # IPv6 addresses contain colons, in brackets.
     ports = [host.rpartition("]")[2].partition(":")[2] for host in hosts.split(",")]
     odd = any(port.partition("?")[0].strip("0123456789") for port in ports)
     if authority.count("@") > 1 or "@" in path.partition("?")[0] or odd:
         raise ParameterError(
-            "PATCHBANK_DATABASE_URL cannot be told apart: special characters of a password must "
-            "be percent-encoded (@ is %40, / is %2F, # is %23, ? is %3F, % is %25), and a port is "
-            "a number"
+            "PATCHBANK_DATABASE_URL is ambiguous: special characters in the password must be "
+            "percent-encoded (@ is %40, / is %2F, # is %23, ? is %3F, % is %25), and the port "
+            "must be a number"
         )

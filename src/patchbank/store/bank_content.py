@@ -53,7 +53,7 @@ class ReferenceImage:
 
     def __post_init__(self) -> None:
         if not self.name or "\0" in self.name:
-            raise ValueError(f"an image's name is {self.name!r}, expected text")
+            raise ValueError(f"image name is {self.name!r}, expected text without NUL")
         for digest in (self.sha256, self.pixels_sha256):
             if digest is not None and len(bytes.fromhex(digest)) != 32:
                 raise ValueError(f"sha256 is {digest!r}, expected 64 hexadecimal digits")
@@ -103,7 +103,7 @@ class CalibrationScores:
         if len(np.unique(known)) != len(known):
             raise ValueError("an image has two scores")
         if not (np.isfinite(self.score).all() and np.isfinite(self.map_maximum[self.counts]).all()):
-            raise ValueError("a calibration has values that are not finite")
+            raise ValueError("calibration scores must be finite")
 
     def __len__(self) -> int:
         return len(self.image)
@@ -240,21 +240,23 @@ class BankContent:
             if largest > _LARGEST_VALUE:
                 raise ParameterError(
                     f"{name} reach {largest:.2g}, too large for distances in float32; choose "
-                    "another network or other layers"
+                    "another backbone or other layers"
                 )
         if self.patch_image.min() < -1 or self.patch_image.max() >= images:
             raise ValueError(f"patch_image names an image outside 0..{images - 1}")
         unknown = self.patch_image < 0
         for positions in (self.patch_row, self.patch_column):
             if not np.array_equal(positions < 0, unknown):
-                raise ValueError("a patch has an image without a position, or the reverse")
+                raise ValueError(
+                    "a patch has an image without a position, or a position without an image"
+                )
         if len(self.scores) and self.scores.image.max() >= images:
-            raise ValueError(f"a score is of an image outside 0..{images - 1}")
+            raise ValueError(f"a score names an image outside 0..{images - 1}")
         if len({image.name for image in self.images}) != images:
             raise ValueError("two images have the same name")
         widest = max(self.features.shape[1], self.embeddings.shape[1])
         if widest > MAX_DIMENSIONS:
             raise ParameterError(
-                f"features of {widest} dimensions cannot be stored, the limit is "
+                f"features of {widest} dimensions cannot be stored: the limit is "
                 f"{MAX_DIMENSIONS}; choose fewer layers or a smaller backbone"
             )

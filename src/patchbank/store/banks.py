@@ -110,8 +110,8 @@ class Banks:
             active = self._active(connection, category_id)
             if only_new and active is not None:
                 raise CategoryExistsError(
-                    f"category {category!r} has a bank already; give another name, or --replace to "
-                    "make this one its next version"
+                    f"category {category!r} already has a bank; use another name, or --replace to "
+                    "make this its next version"
                 )
             version = self._next_version(connection, category_id)
             key = BankKey(category_id, version, version)
@@ -232,8 +232,8 @@ class Banks:
             generation, state, days, versions = *row, self._retention.days, self._retention.versions
             if state == "pruned":
                 raise BankGoneError(
-                    f"bank version {version} of category {category!r} is not kept any more: only "
-                    f"the last {versions} and those of the last {days:g} days are "
+                    f"bank version {version} of category {category!r} was pruned: only the last "
+                    f"{versions} versions and those of the last {days:g} days are kept "
                     "(PATCHBANK_KEEP_VERSIONS, PATCHBANK_KEEP_DAYS)"
                 )
             key = BankKey(active.category_id, generation, version)
@@ -371,8 +371,8 @@ class Banks:
 
 def _replaced_meanwhile(category: str) -> BankGoneError:
     return BankGoneError(
-        f"the bank of category {category!r} was replaced or removed meanwhile; "
-        "nothing was changed: try again"
+        f"the bank of category {category!r} was replaced or removed in the meantime; "
+        "nothing was changed, try again"
     )
 
 

@@ -119,7 +119,7 @@ class Categories:
                 for table in _REMOVED_TABLES
             }
             announce(connection, name, None)
-        _log.info("category %r: removed with everything that belonged to it", name)
+        _log.info("category %r: removed with all its data", name)
         return found[0], RemovedRows(
             banks=removed["banks"],
             images=removed["images"],
@@ -133,7 +133,7 @@ def checked_category_name(name: str) -> str:
     """Return a category's name as it is stored, `composed`, or raise ParameterError."""
     name = composed(name)
     if not name.strip():
-        raise ParameterError("a category's name must not be empty")
+        raise ParameterError("the category name must not be empty")
     if name != name.strip():
         raise ParameterError(f"the category name {name!r} must not begin or end with a space")
     if len(name) > MAX_NAME_LENGTH:
@@ -190,7 +190,7 @@ def unknown_category(connection: Connection, name: str) -> UnknownCategoryError:
     close = nearest(composed(name), (stored for (stored,) in rows))
     meant = f"; did you mean {close!r}?" if close else ";"
     return UnknownCategoryError(
-        f"there is no category {name!r}{meant} `patchbank categories` lists those there are"
+        f"there is no category {name!r}{meant} `patchbank categories` lists all categories"
     )
 
 

@@ -170,7 +170,7 @@ class Defects:
             if missing:
                 raise ParameterError(
                     f"category {category!r} has no defect {missing[0]!r}; "
-                    f"`patchbank defects list {category}` lists those there are"
+                    f"`patchbank defects list {category}` lists them all"
                 )
             if removed:
                 add_event(connection, category_id, "remove defects", {"names": removed})
@@ -195,7 +195,7 @@ class Defects:
             return None
         if row[0] is None:
             raise ParameterError(
-                f"the defect {name!r} was recorded with another extractor than the active bank's; "
+                f"the defect {name!r} was recorded with an extractor other than the active bank's; "
                 "add it again"
             )
         return np.array(row[0], np.float32)

@@ -32,27 +32,33 @@ logging.getLogger("psycopg").addHandler(logging.NullHandler())
 # What the server or the network says when nobody gets in, and what to do; docs/server.md has more.
 # The driver passes no code of such an error on. What is quoted there are names, left out here.
 _REMEDIES = (
-    ("Connection refused", "start PostgreSQL there, and let it listen: listen_addresses and port"),
-    ("No such file or directory", "start PostgreSQL there, or give its host in the URL"),
-    ("timeout", "check the host, the port and the firewalls in between"),
+    ("Connection refused", "start PostgreSQL there, and check its listen_addresses and port"),
+    ("No such file or directory", "start PostgreSQL there, or put its host in the URL"),
+    ("timeout", "check the host, the port and any firewalls"),
     ("password authentication failed", "correct the user or the password in the URL"),
-    ("no password supplied", "put the password into the URL or into ~/.pgpass"),
+    ("no password supplied", "put the password in the URL or in ~/.pgpass"),
     ("pg_hba.conf", "add a line for this database, user and address to the server's pg_hba.conf"),
-    ("permission denied", "have its owner `grant connect on database` to this user"),
+    ("permission denied", "ask its owner to `grant connect on database` to this user"),
     ('database "" does not exist', "create it with `createdb`, or correct the URL"),
     ('role "" does not exist', "create it with `createuser`, or correct the URL"),
-    ("not permitted to log in", "let it: `alter role ... login`"),
-    ("connections for role", "end some, or `alter role ... connection limit`"),
-    ("connections for database", "end some, or `alter database ... connection limit`"),
-    ("not currently accepting", "let it: `alter database ... allow_connections true`"),
+    ("not permitted to log in", "allow it with `alter role ... login`"),
+    (
+        "connections for role",
+        "close some, or raise the limit with `alter role ... connection limit`",
+    ),
+    (
+        "connections for database",
+        "close some, or raise the limit with `alter database ... connection limit`",
+    ),
+    ("not currently accepting", "allow it with `alter database ... allow_connections true`"),
     ("the database system is", "wait until it is ready, and try again"),
     (
         "unsupported startup parameter",
-        "leave it out of the URL and the environment (PGOPTIONS), or "
-        "name it in PgBouncer's ignore_startup_parameters",
+        "remove it from the URL and the environment (PGOPTIONS), or "
+        "add it to PgBouncer's ignore_startup_parameters",
     ),
-    ("no such database", "name it in PgBouncer's [databases], or correct the URL"),
-    ("no such user", "name it in PgBouncer's auth_file, or correct the URL"),
+    ("no such database", "add it to PgBouncer's [databases], or correct the URL"),
+    ("no such user", "add it to PgBouncer's auth_file, or correct the URL"),
     ("clients already", "raise the server's max_connections, or end some of its clients"),
     ("connection slots", "raise the server's max_connections, or end some of its clients"),
 )
@@ -113,7 +119,7 @@ def explained(place: Place) -> Iterator[None]:
     except UnicodeEncodeError as error:
         # Text as Linux gives it for a name that is not UTF-8.
         raise ParameterError(
-            f"{error.object!r} is not UTF-8, and no database can store it; give other text"
+            f"{error.object!r} is not valid UTF-8 and cannot be stored; rename it"
         ) from error
 
 
@@ -129,28 +135,30 @@ def explain(error: Exception, place: Place) -> PatchbankError:
     if isinstance(error, errors.DiskFull) or "No space left on device" in str(error):
         return _disk_full(place)
     if isinstance(error, psycopg.DataError) and "NUL (0x00)" in reason:
-        return ParameterError("a name or label has a NUL byte in it, which no database can store")
+        return ParameterError(
+            "a name or label contains a NUL byte, which cannot be stored; remove it"
+        )
     if isinstance(error, errors.UntranslatableCharacter):
         return ParameterError(
-            f"{place} cannot store a character: {reason}; use plainer names, or a database made "
+            f"{place} cannot store a character: {reason}; use simpler names, or a database created "
             "with `createdb --encoding=UTF8 --template=template0`"
         )
     if isinstance(error, errors.ReadOnlySqlTransaction):
         return DatabaseReadOnlyError(
-            f"{place} is read-only: {reason}; name the primary server, or inspect with --no-record"
+            f"{place} is read-only: {reason}; use the primary server, or inspect with --no-record"
         )
     if isinstance(error, errors.InsufficientPrivilege):
         if _RECORDING_REFUSED.search(reason) is not None:
-            remedy = "to record needs `grant insert on patchbank.inspection`, or inspect with "
-            return DatabaseError(f"{place} refused: {reason}; {remedy}--no-record")
+            remedy = "run `grant insert on patchbank.inspection`, or inspect with --no-record"
+            return DatabaseError(f"{place} refused: {reason}; {remedy}")
         return DatabaseError(
             f"{place} refused: {reason}; use a role that may create and write tables, or grant "
-            "this one what docs/server.md lists for a role that may inspect only"
+            "this one what docs/server.md lists for a role that only inspects"
         )
     if "statement pooling mode" in reason:
         return DatabaseError(
-            f"{place} is behind PgBouncer in statement mode, which has no transactions; set "
-            "`pool_mode = transaction` there, or give the server's own address"
+            f"{place} is behind PgBouncer in statement mode, which does not support transactions; "
+            "set `pool_mode = transaction` there, or connect to the server directly"
         )
     lost = (psycopg.OperationalError, psycopg.InterfaceError)
     if isinstance(error, lost) and getattr(error, "sqlstate", None) in (None, "57P01", "57P02"):
@@ -158,7 +166,7 @@ def explain(error: Exception, place: Place) -> PatchbankError:
         if place.server is not None and place.server.log_says_disk_full():
             return _disk_full(place)
         return DatabaseUnreachableError(
-            f"{place} broke off: {reason}; what was under way was not saved, try again"
+            f"{place} closed the connection: {reason}; unfinished work was not saved, try again"
         )
     return DatabaseError(f"{place} reported an error: {reason}")
 
@@ -167,8 +175,8 @@ def explain_connecting(error: psycopg.Error, place: Place) -> PatchbankError:
     """Return our error for a connection that could not be made."""
     if place.server is not None:
         return DatabaseUnreachableError(
-            f"{place} does not let us in: {first_line(error)}; "
-            "end it with `patchbank database stop` and try again"
+            f"{place} refused the connection: {first_line(error)}; "
+            "stop it with `patchbank database stop` and try again"
         )
     reason = first_line(error)
     bare = _QUOTED.sub('""', reason)
@@ -190,4 +198,6 @@ def first_line(error: Exception) -> str:
 
 def _disk_full(place: Place) -> DiskFullError:
     where = f"the disk of {place.home}" if place.home else f"the disk of {place}"
-    return DiskFullError(f"no space left on {where}; nothing was saved, free some space and retry")
+    return DiskFullError(
+        f"no space left on {where}; nothing was saved, free some space and try again"
+    )

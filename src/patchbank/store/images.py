@@ -171,7 +171,7 @@ class Images:
                 {"category_id": find_category(connection, category), "name": name},
             ).fetchone()
         if row is None:
-            raise ImageError(f"category {category!r} knows no image {name!r}")
+            raise ImageError(f"category {category!r} has no image {name!r}")
         return StoredImage(*row)
 
     def thumbnail(self, category: str, image_id: int) -> bytes:
@@ -189,5 +189,5 @@ class Images:
                 binary=True,
             ).fetchone()
         if row is None:
-            raise ImageError(f"category {category!r} knows no image number {image_id}")
+            raise ImageError(f"category {category!r} has no image number {image_id}")
         return bytes(row[0])

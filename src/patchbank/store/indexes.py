@@ -232,7 +232,7 @@ class Indexes:
             row = connection.execute(lock, key).fetchone()
             if row is None or not row[0]:
                 raise DatabaseError(
-                    "another process is at work on this category's indexes; wait until it is done"
+                    "another process is changing this category's indexes; wait until it is done"
                 )
             try:
                 yield connection
@@ -271,7 +271,7 @@ def _out_of_range(index: HnswIndex) -> str:
         if index.dimensions <= MAX_DIMENSIONS["vector"]
         else "search without an index, which is exact"
     )
-    return f"the bank has values beyond 65,504, the largest that halfvec can hold; {remedy}"
+    return f"the bank has values above 65,504, the maximum of halfvec; {remedy}"
 
 
 def check_pgvector(connection: Connection) -> None:

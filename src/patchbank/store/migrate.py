@@ -114,7 +114,7 @@ def prepare(connection: Connection, place: Place, *, upgrade: bool = False) -> P
         looked = _look(connection)
     if looked.server // 10000 < MINIMUM_SERVER:
         raise DatabaseError(
-            f"{place} is PostgreSQL {looked.server // 10000}; "
+            f"{place} runs PostgreSQL {looked.server // 10000}; "
             f"patchbank needs {MINIMUM_SERVER} or newer, upgrade the server"
         )
     if looked.installed is None:
@@ -124,8 +124,8 @@ def prepare(connection: Connection, place: Place, *, upgrade: bool = False) -> P
     schema = looked.schema or "public"
     if looked.usable is False:
         raise DatabaseError(
-            f"{place}: this user may not use pgvector, which is in the schema {schema}; have its "
-            f"owner run `grant usage on schema {quoted(schema)} to {quoted(looked.user)}`"
+            f"{place}: this user may not use pgvector, which is in the schema {schema}; ask its "
+            f"owner to run `grant usage on schema {quoted(schema)} to {quoted(looked.user)}`"
         )
     if _version(looked.installed) < MINIMUM_PGVECTOR:
         raise PgvectorMissingError(
@@ -226,7 +226,7 @@ def _create_extension(connection: Connection, place: Place, available: str | Non
     except errors.InsufficientPrivilege as error:
         raise PgvectorMissingError(
             f"{place}: this user may not create the extension pgvector; "
-            "have a superuser run `create extension vector` in that database"
+            "ask a superuser to run `create extension vector` in that database"
         ) from error
 
 
@@ -253,12 +253,12 @@ def _keep_copy(connection: Connection, place: Place, server: EmbeddedServer, mig
     usable = max(room.free - room.reserve, 0)
     if needed > usable:
         raise DiskFullError(
-            f"{place} must be upgraded, and the copy that is kept of it may take "
-            f"{needed / 1e6:,.0f} MB, more than the {usable / 1e6:,.0f} MB that can be used on "
+            f"{place} must be upgraded, and a copy made before that may take "
+            f"{needed / 1e6:,.0f} MB, more than the {usable / 1e6:,.0f} MB available on "
             "that disk; free some space there"
         )
     copy = server.keep_copy(f"before-{migration}.dump")
-    return f"{place} was upgraded; a copy of what it was is in {copy} (docs/storage.md)"
+    return f"{place} was upgraded; a copy made before the upgrade is in {copy} (docs/storage.md)"
 
 
 def _check(applied: set[str], known: dict[str, bytes], place: Place, *, upgrade: bool) -> None:
@@ -266,7 +266,7 @@ def _check(applied: set[str], known: dict[str, bytes], place: Place, *, upgrade:
     _refuse_newer(applied, known, place)
     if applied and applied != set(known) and place.server is None and not upgrade:
         raise DatabaseUpgradeNeededError(
-            f"{place} was made by an older patchbank; stop the stations that still use it, then "
+            f"{place} was created by an older patchbank; stop the stations that still use it, then "
             "run `patchbank database upgrade`, which first shows what it will change"
         )
 

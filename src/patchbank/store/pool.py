@@ -135,7 +135,7 @@ class Pool:
                 connection.close()
                 raise
             connection.close()
-            _log.info("the connection to the database was lost; making another one")
+            _log.info("the connection to the database was lost; reconnecting")
             # What ended this one has most likely ended the others too.
             self._empty()
         connection = self._connect()

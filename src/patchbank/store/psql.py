@@ -86,4 +86,4 @@ def _program(url: str | None, home: Path) -> str:
         return str(bundled)
     if own is not None:
         return own
-    raise EmbeddedServerError("psql is not installed; install PostgreSQL's client programs")
+    raise EmbeddedServerError("psql is not installed; install the PostgreSQL client programs")

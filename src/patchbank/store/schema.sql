@@ -1,15 +1,15 @@
--- The whole schema, for reading: the sum of the migrations, as a test proves.
+-- The whole schema, for reading: a test proves that it equals the sum of the migrations.
 
 create schema patchbank;
 set search_path to patchbank, public;
 
--- Which migrations this database has seen.
+-- The migrations applied to this database.
 create table migration (
     name text primary key,
     applied_at timestamptz not null default now()
 );
 
--- Every primary key is led by category_id, so that all tables can be distributed by category.
+-- Every primary key starts with category_id, so that all tables can be distributed by category.
 
 create table category (
     category_id bigint generated always as identity primary key,
@@ -17,9 +17,9 @@ create table category (
     created_at timestamptz not null default now()
 );
 
--- A version of a bank. A fit begins a generation of rows that are never updated; a version is those
--- of its generation that were there at the time. Rows of this table stay for ever, because
--- inspections name the version that judged them; what a retired version alone is made of is pruned.
+-- A version of a bank. A fit starts a generation of rows that are never updated; a version is the set
+-- of rows of its generation that were current then. Rows of this table are kept forever, because
+-- inspections name the version that judged them; the rows of old retired versions are pruned.
 create table bank (
     category_id bigint not null references category,
     version integer not null,
@@ -35,7 +35,7 @@ create table bank (
     embedding_mean vector not null,
     created_at timestamptz not null default now(),
     retired_at timestamptz,
-    -- The version of the fit that made the rows.
+    -- The version of the fit that wrote the rows.
     generation integer not null,
     primary key (category_id, version)
 );
@@ -54,18 +54,18 @@ create table image (
     origin text,
     thumbnail bytea not null,
     added_at timestamptz not null default now(),
-    -- Of its decoded pixels: the same picture has the same, however its file is written. Null for
-    -- images learned before it was kept.
+    -- Of the decoded pixels: it does not depend on how the file was encoded. Null for images
+    -- stored before this column existed.
     pixels_sha256 bytea,
     primary key (category_id, image_id),
     unique (category_id, name)
 );
 
--- Thumbnails are compressed pictures already.
+-- Thumbnails are already compressed.
 alter table image alter column thumbnail set storage external;
 
--- The reference images of a bank. The embedding belongs to the bank, not to the image: another
--- extractor makes another one.
+-- The reference images of a bank. The embedding belongs to the bank, not to the image, because it
+-- depends on the extractor.
 create table reference (
     category_id bigint not null,
     generation integer not null,
@@ -79,14 +79,14 @@ create table reference (
 
 create index reference_image on reference (category_id, image_id);
 
--- The coreset, in the order of the greedy choice. Vectors up to 2,000 dimensions stay in the row
--- (toast_tuple_target) and none is compressed (storage external): reading a bank is reading pages.
--- No foreign keys: they would be checked row by row, and a bank is written in one transaction.
+-- The coreset in greedy order. Vectors up to 2,000 dimensions stay in the row (toast_tuple_target)
+-- and none is compressed (storage external), so that reading a bank is reading pages. No foreign
+-- keys: they would be checked row by row, and a bank is written in one transaction.
 create table patch (
     category_id bigint not null,
     generation integer not null,
     ordinal integer not null,
-    -- Null in a bank made elsewhere, which does not say where its patches come from.
+    -- Null in an imported bank that does not record where its patches come from.
     image_id bigint,
     patch_row smallint,
     patch_column smallint,
@@ -94,7 +94,7 @@ create table patch (
     primary key (category_id, generation, ordinal)
 ) with (toast_tuple_target = 8160);
 
--- The network of a bank in int8, quantised with its reference images: another bank has another one.
+-- A bank's int8 network, quantised with its reference images.
 create table quantised_graph (
     category_id bigint not null,
     generation integer not null,
@@ -103,8 +103,8 @@ create table quantised_graph (
     foreign key (category_id, generation) references bank
 );
 
--- Rows that came or went after the fit: a row with none of these is in all versions of its
--- generation, one with some in those that one of them covers.
+-- Rows added or removed after the fit: a patch without such a row is in all versions of its
+-- generation, one with such rows only in the versions that they cover.
 create table patch_change (
     category_id bigint not null,
     generation integer not null,
@@ -123,16 +123,16 @@ create table reference_change (
     primary key (category_id, generation, position, since_version)
 );
 
--- What good images score by a bank that does not hold their own patches: an image's score, and the
--- largest value of its anomaly map. A bank's calibration is all rows that count.
+-- Scores of good images against a bank without their own patches: the image score and the maximum of
+-- the anomaly map. The calibration of a bank is all rows that count.
 create table calibration_score (
     category_id bigint not null,
     generation integer not null,
-    -- Of the reference image; negative where the bank does not know which image it was.
+    -- Of the reference image; negative if the image is unknown.
     position integer not null,
     since_version integer not null,
     until_version integer,
-    -- Whether it is an image that nothing was learned from, kept for the calibration.
+    -- Whether the image was kept for calibration and not used for learning.
     held_out boolean not null,
     counts boolean not null,
     score double precision not null,
@@ -140,9 +140,9 @@ create table calibration_score (
     primary key (category_id, generation, position, since_version)
 );
 
--- HNSW indexes and how they are searched: candidates that are kept at least, and the share of the ten
--- nearest that was found. A row comes before its index and goes after it, so that one that was not
--- finished is known; it may outlive its category for as long as the index is in use.
+-- HNSW indexes with their minimum ef_search and their measured recall of the ten nearest. A row is
+-- inserted before its index is built and deleted after it is removed, so that unfinished indexes are
+-- known; it may outlive its category while the index is in use.
 create table hnsw_index (
     category_id bigint not null,
     generation integer not null,
@@ -164,8 +164,8 @@ create table inspection (
     sha256 bytea not null,
     verdict text not null check (verdict in ('pass', 'review', 'fail')),
     score double precision not null,
-    -- It passes up to pass_below and fails above fail_above; between them a person decides. Where
-    -- pass_below is null, the two were still one.
+    -- An image passes up to pass_below, fails above fail_above, and needs review in between. A null
+    -- pass_below equals fail_above: it was recorded when there was one threshold.
     fail_above double precision not null,
     p_value double precision,
     regions jsonb not null,
@@ -190,9 +190,8 @@ create table event (
     primary key (category_id, event_id)
 );
 
--- What anomalies look like: recorded ones, and synthetic ones, so marked. The embedding is as the
--- extractor gives it, because each bank subtracts a mean of its own; it can be compared with those of
--- the same extractor only.
+-- Defects, recorded or flagged as synthetic. The embedding is not centred, because each bank subtracts
+-- its own mean; it is comparable only with those of the same extractor.
 create table defect (
     category_id bigint not null references category,
     defect_id bigint generated always as identity,
@@ -213,11 +212,11 @@ create table defect (
 
 alter table defect alter column thumbnail set storage external;
 
--- What users may query: these views stay as they are while the tables change. See docs/sql.md.
--- Vectors of different categories may differ in length; security_barrier has a view's own conditions
--- checked first, so that a user's comparison meets the vectors of the category asked for alone.
+-- Views for users: they stay the same when the tables change. See docs/sql.md. Vectors of different
+-- categories may differ in length; security_barrier checks a view's own conditions first, so that a
+-- user's comparison only sees vectors of the selected category.
 
--- An entry of a bank that was imported without provenance has no image; it is named by its place.
+-- A patch imported without provenance has no image and is named by its ordinal.
 create function patch_name(
     image text, patch_row integer, patch_column integer, ordinal integer
 ) returns text
@@ -229,7 +228,7 @@ return coalesce(
     '#' || ordinal
 );
 
--- The rows that a generation has, and a version of it has not.
+-- Rows of a generation that a version of it does not contain.
 create view absent_patch as
 select category_id, bank.version, ordinal
 from bank join patch_change using (category_id, generation)

@@ -175,8 +175,8 @@ class Sessions:
         self._opener.check()
         if self.pooled:
             raise DatabaseError(
-                f"{self._place} is reached through a pooler, which passes no notices on; "
-                "give the server's own address to hear of changes"
+                f"{self._place} is behind a pooler, which does not forward notifications; "
+                "connect to the server directly to follow changes"
             )
         with (
             explained(self._place),
@@ -225,11 +225,11 @@ class Sessions:
         if status.read_only:
             kind = "a standby" if status.standby else "read-only"
             raise DatabaseReadOnlyError(
-                f"{self._place} is {kind}: no bank can be saved there; name the primary server"
+                f"{self._place} is {kind}: banks cannot be saved there; use the primary server"
             )
         if not status.may_learn:
             raise DatabaseError(
-                f"{self._place}: this role may inspect, not save banks; learn as the role that "
+                f"{self._place}: this role may inspect but not save banks; use the role that "
                 "owns the tables"
             )
 
@@ -251,10 +251,10 @@ class Sessions:
         usable = max(0, room.free - room.reserve)
         if needed > max(usable, SEGMENT_BYTES):
             raise DiskFullError(
-                f"the bank needs about {_size(needed)} on the disk of {server.home}, of whose "
-                f"{_size(room.free)} free it may take {_size(usable)} (the rest is for the "
+                f"the bank needs about {_size(needed)} on the disk of {server.home}, where "
+                f"{_size(usable)} of {_size(room.free)} free can be used (the rest is for the "
                 "database's log); free some space there, set PATCHBANK_HOME to another disk, or "
-                "learn fewer images or with a smaller coreset ratio"
+                "fit fewer images or use a smaller coreset ratio"
             )
 
     def removing(self, remove: Callable[[], T]) -> T:

@@ -103,9 +103,7 @@ def active_bank(connection: Connection, category: str) -> BankKey:
     if row is None:
         raise unknown_category(connection, category)
     if row[2] is None:
-        raise NotFittedError(
-            f"category {category!r} has no bank; run `patchbank fit` on images of it first"
-        )
+        raise NotFittedError(f"category {category!r} has no bank; run `patchbank fit` first")
     return BankKey(*row)
 
 

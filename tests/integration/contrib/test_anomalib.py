@@ -334,7 +334,7 @@ def test_a_category_with_a_bank_is_left_alone(
     again = ("import-anomalib", path, "--category", "brushed", *OPTIONS)
     done = patchbank(*again)
     assert done.code == 2
-    assert "category 'brushed' has a bank already" in done.err
+    assert "category 'brushed' already has a bank" in done.err
     assert patchbank("inspect", "brushed", surfaces.good).code in (0, 1)
     assert patchbank(*again, "--replace", "--json").document["bank_version"] == 2
 

@@ -135,7 +135,7 @@ def test_a_category_that_is_there_is_left_alone(
 ) -> None:
     file = tmp_path / "brushed.bank"
     bank.export(file)
-    with pytest.raises(CategoryExistsError, match="'brushed' has a bank already"):
+    with pytest.raises(CategoryExistsError, match="'brushed' already has a bank"):
         take_in(file, None)
     replaced = take_in(file, None, replace=True)
     assert replaced.category == "brushed"
@@ -285,9 +285,7 @@ def test_values_that_make_no_sense_are_damage_whatever_the_digests(
         "damaged (label is 'anomalous'": with_image(good, label="anomalous"),
         "damaged (size is 0 x": with_image(good, width=0),
         "damaged (size is 64 x 99999999999": with_image(good, width=64, height=99999999999),
-        "damaged (a calibration has values that are not finite": with_numbers(
-            old, scores=np.full(24, np.inf)
-        ),
+        "damaged (calibration scores must be finite": with_numbers(old, scores=np.full(24, np.inf)),
         "damaged (a calibration has values that are not": with_numbers(
             good, score=np.full(24, np.inf)
         ),

@@ -79,7 +79,7 @@ def test_a_fit_that_does_not_fit_is_refused_before_the_work(
     message = str(caught.value)
     assert "the bank needs about" in message
     assert f"on the disk of {embedded_server.home}" in message
-    assert "of whose 200.0 MB free it may take 20.0 MB" in message
+    assert "where 20.0 MB of 200.0 MB free can be used" in message
     assert "set PATCHBANK_HOME" in message
 
 

@@ -230,7 +230,7 @@ def test_what_is_not_kept_says_so(database: Database) -> None:
     ]  # fmt: skip
     for version in (6, 7, 8):
         assert state_of(database.banks.version("tile", version)) == states[version]
-    with pytest.raises(BankGoneError, match=r"version 5 of category 'tile' is not kept.*last 3 "):
+    with pytest.raises(BankGoneError, match=r"version 5 of category 'tile' was pruned.*last 3 "):
         database.banks.version("tile", 5)
     with pytest.raises(BankGoneError, match=r"has no bank version 9; its versions are 1 to 8"):
         database.banks.version("tile", 9)

@@ -306,7 +306,7 @@ def test_a_database_of_another_encoding(
             with pytest.raises(ParameterError, match=r"LATIN1.*createdb --encoding=UTF8") as raised:
                 database.banks.save("手", make_bank())
             assert "\n" not in str(raised.value)
-            with pytest.raises(ParameterError, match="is not UTF-8"):
+            with pytest.raises(ParameterError, match="is not valid UTF-8"):
                 database.categories.get("b\udcffd")
             with pytest.raises(ParameterError, match="NUL byte"):
                 database.categories.get("b\0d")

@@ -47,7 +47,7 @@ def test_similar_defects_are_those_of_brute_force(database: Database) -> None:
     assert embedding is not None
     np.testing.assert_allclose(embedding, vectors[7], rtol=1e-5)
     assert database.defects.embedding(key, "no.png") is None
-    with pytest.raises(ParameterError, match=r"'other\.png' was recorded with another extractor"):
+    with pytest.raises(ParameterError, match=r"'other\.png' was recorded with an extractor other"):
         database.defects.embedding(key, "other.png")
 
 

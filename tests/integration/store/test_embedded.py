@@ -327,7 +327,7 @@ def test_a_database_of_another_postgresql_is_refused(server: EmbeddedServer) -> 
     kept = version.read_text()
     version.write_text("9\n")
     try:
-        with pytest.raises(EmbeddedServerError, match=r"made by PostgreSQL 9.*pg_upgrade"):
+        with pytest.raises(EmbeddedServerError, match=r"created by PostgreSQL 9.*pg_upgrade"):
             open_database(None, server.home)
     finally:
         version.write_text(kept)

@@ -275,7 +275,7 @@ def test_values_beyond_half_precision_are_said(database: Database, dimensions: i
     features[7, 3] = 1e5
     database.banks.save("tile", replace(bank, features=features))
     remedy = "use --type vector" if dimensions == 16 else "search without an index"
-    with pytest.raises(ParameterError, match=f"beyond 65,504.*; {remedy}") as raised:
+    with pytest.raises(ParameterError, match=f"above 65,504.*; {remedy}") as raised:
         database.indexes.build(_index(database, type="halfvec", dimensions=dimensions), 60)
     assert "\n" not in str(raised.value)
     assert _names(database) == []

@@ -87,7 +87,7 @@ def test_a_bank_is_changed_while_it_is_the_active_one_and_no_other(database: Dat
                 embeddings=bank.embeddings[:0])
     )  # fmt: skip
     assert database.banks.change("tile", key, change, cause="calibrate") == 2
-    with pytest.raises(BankGoneError, match="replaced or removed meanwhile; nothing was changed"):
+    with pytest.raises(BankGoneError, match="replaced or removed in the meantime; nothing"):
         database.banks.change("tile", key, change, cause="calibrate")
     assert database.banks.active_version("tile") == 2
     database.categories.remove("tile")
@@ -100,6 +100,6 @@ def test_a_bank_is_changed_while_it_is_the_active_one_and_no_other(database: Dat
 
 def test_only_a_new_category_is_made_where_that_is_asked(database: Database) -> None:
     assert database.banks.save("tile", make_bank(), only_new=True, cause="import") == 1
-    with pytest.raises(CategoryExistsError, match="category 'tile' has a bank already; give anoth"):
+    with pytest.raises(CategoryExistsError, match="category 'tile' already has a bank; use anoth"):
         database.banks.save("tile", make_bank(), only_new=True)
     assert database.banks.active_version("tile") == 1

@@ -168,7 +168,7 @@ def test_without_room_for_the_copy_nothing_is_upgraded(
         make_older(server.conninfo(), older)
         kept = server.keep_copy("before-all.dump").stat().st_size
         monkeypatch.setattr(EmbeddedServer, "room", lambda self: Room(kept + 999, reserve=1000))
-        with pytest.raises(DiskFullError, match="must be upgraded, and the copy"):
+        with pytest.raises(DiskFullError, match="must be upgraded, and a copy"):
             open_database(None, server.home)
         with psycopg.connect(server.conninfo()) as connection:
             connection.execute("select version from patchbank.patch")
@@ -233,7 +233,7 @@ def test_every_command_of_the_database_gives_a_silent_server_up_as_the_settings_
             assert time.monotonic() - begun < 8  # the default is 10
 
 
-def test_the_command_shows_what_it_will_change_and_wants_a_yes(
+def test_the_command_shows_what_it_will_change_and_asks_for_confirmation(
     older: list[StoredBank],
     empty_database_url: str,
     patchbank: Run,
@@ -246,7 +246,7 @@ def test_the_command_shows_what_it_will_change_and_wants_a_yes(
     refused = patchbank("database", "upgrade")
     assert refused.code == 2
     assert "1 bank version, 60 patches, 1 inspection" in refused.err
-    assert f"{ROWS}: A fit begins" in refused.err
+    assert f"{ROWS}: Stores a bank version as a set of rows" in refused.err
     assert "confirm it with --yes" in refused.err
     assert patchbank("database", "upgrade", "--yes", "--json").document["upgraded"] is True
     assert patchbank("database", "upgrade").out == "nothing to upgrade\n"

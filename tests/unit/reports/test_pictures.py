@@ -1,4 +1,4 @@
-"""Heatmaps and strips, checked by their pixels, on real solar cells."""
+"""Heatmaps, checked by their pixels, on real solar cells."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from tests.fixtures.banks import make_bank, make_image
         ({"patch_image": np.zeros(59, np.int64)}, r"patch_image is int64 \(59,\), expected.*60"),
         ({"patch_image": np.full(60, 12)}, r"outside 0\.\.11"),
         ({"patch_image": np.full(60, -2)}, r"outside 0\.\.11"),
-        ({"patch_image": np.full(60, -1)}, "an image without a position, or the reverse"),
+        ({"patch_image": np.full(60, -1)}, "an image without a position, or a position"),
         ({"patch_row": np.full(60, -1, np.int16)}, "an image without a position"),
         ({"patch_row": np.zeros(60, np.int64)}, "patch_row is int64"),
         ({"patch_column": np.zeros((60, 1), np.int16)}, r"patch_column is int16 \(60, 1\)"),

@@ -90,9 +90,9 @@ def check_entry(account: Account) -> None:
         pwd.getpwuid(account.uid)
     except KeyError:
         raise EmbeddedServerError(
-            f"user id {account.uid} has no account on this machine, and PostgreSQL makes no "
-            f"database without: add one to /etc/passwd (`useradd --uid {account.uid} NAME`; in a "
-            "container, in its image), run as a user that has one, or set PATCHBANK_DATABASE_URL"
+            f"user id {account.uid} has no account on this machine, and PostgreSQL cannot create a "
+            f"database without one; add it to /etc/passwd (`useradd --uid {account.uid} NAME`; for "
+            "a container, in its image), run as another user, or set PATCHBANK_DATABASE_URL"
         ) from None
 
 
@@ -155,7 +155,7 @@ def _system_account() -> pwd.struct_passwd:
         except KeyError:
             continue
     raise EmbeddedServerError(
-        "PostgreSQL does not run as root and no other account could be made; "
+        "PostgreSQL does not run as root and no other account could be created; "
         "run patchbank as an ordinary user or set PATCHBANK_DATABASE_URL"
     )
 

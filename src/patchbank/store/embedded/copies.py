@@ -62,14 +62,14 @@ def write_copy(site: Site, programs: Path, conninfo: str, name: str) -> Path:
             )
             os.fsync(descriptor)
         if done.returncode != 0:
-            reason = (done.stderr.strip().splitlines() or ["it ended without a word"])[-1]
+            reason = (done.stderr.strip().splitlines() or ["it ended without a message"])[-1]
             if complains_of_disk(reason):
                 raise DiskFullError(
                     f"no space left on the disk of {site.folder.path} for a copy of the database; "
                     "free some space there"
                 )
             raise EmbeddedServerError(
-                f"no copy of the database in {site.folder.path} could be written before its "
+                f"the copy of the database in {site.folder.path} could not be written before the "
                 f"upgrade: {reason}"
             )
         with os.scandir(site.folder.descriptor) as entries:

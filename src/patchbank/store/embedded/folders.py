@@ -266,6 +266,6 @@ class Folder:
 
 def _not_theirs(path: Path, owner: int, wanted: int) -> EmbeddedServerError:
     return EmbeddedServerError(
-        f"{path} belongs to {account_name(owner)} and not to {account_name(wanted)}, who runs the "
+        f"{path} belongs to {account_name(owner)}, not to {account_name(wanted)}, who runs the "
         "embedded database; find out why, remove it, or set PATCHBANK_HOME to another folder"
     )

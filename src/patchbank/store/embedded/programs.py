@@ -75,7 +75,7 @@ def find_programs(version: int | None, home: Path) -> Path:
         return versions[max(versions)]
     if version not in versions:
         raise EmbeddedServerError(
-            f"the database in {home} was made by PostgreSQL {version}, which is not installed "
+            f"the database in {home} was created by PostgreSQL {version}, which is not installed "
             f"(installed: {', '.join(map(str, sorted(versions)))}); "
             "upgrade it with pg_upgrade or set PATCHBANK_HOME to a new folder"
         )

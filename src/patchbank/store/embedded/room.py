@@ -13,8 +13,8 @@ _MOST_LOG_BYTES = 2 * 2**30
 _LEAST_LOG_BYTES = 2 * SEGMENT_BYTES
 # Whose sum an administrator may raise, and what programs leave behind may use up.
 LIMITS_OF_SHARED_MEMORY = (
-    "see `ipcs -m` for who has it; kernel.shmmni, kernel.shmall and the memory limit of a "
-    "container bound it"
+    "see `ipcs -m` for its users; kernel.shmmni, kernel.shmall and a container's memory limit "
+    "bound it"
 )
 # PostgreSQL's own default: the segments that are kept to be written again.
 _KEPT_LOG_BYTES = 5 * SEGMENT_BYTES

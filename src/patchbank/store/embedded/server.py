@@ -275,7 +275,7 @@ class EmbeddedServer:
                 if time.monotonic() > deadline:
                     raise EmbeddedServerError(
                         f"the embedded database in {self.home} does not answer; "
-                        f"see {self.log}, or end it with `patchbank database stop`"
+                        f"see {self.log}, or stop it with `patchbank database stop`"
                     ) from error
                 if not self._socket.has_socket() and site.is_ready():
                     # It serves those who are connected, but nobody can reach it any more.

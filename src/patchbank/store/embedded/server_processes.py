@@ -67,7 +67,7 @@ class ServerProcesses:
         begun = time.monotonic()
         if (version := site.version()) is None:
             self._create(site)
-            _log.info("made an empty database in %s", self.data)
+            _log.info("created an empty database in %s", self.data)
             version = site.version()
         account = site.account
         programs = find_programs(version, self.home)
@@ -122,8 +122,8 @@ class ServerProcesses:
         if free_bytes(site.folder.descriptor) < _NEW_DATABASE_BYTES + LEAST_RESERVE_BYTES:
             raise _disk_full(
                 self.home,
-                "an embedded database takes "
-                f"{(_NEW_DATABASE_BYTES + LEAST_RESERVE_BYTES) / 1e6:.0f} MB to begin with",
+                "a new embedded database takes "
+                f"{(_NEW_DATABASE_BYTES + LEAST_RESERVE_BYTES) / 1e6:.0f} MB",
             )
         let_reach(account, [programs / "initdb", *self._by_path(account)])
         site.folder.remove_folder(_UNFINISHED, account)
@@ -131,7 +131,7 @@ class ServerProcesses:
             made = initialise(programs, unfinished.name_for_children, role=ROLE, account=account)
         if made.returncode != 0:
             site.folder.remove_folder(_UNFINISHED, account)
-            self._explain_end(made.stderr, "the embedded database could not be made")
+            self._explain_end(made.stderr, "the embedded database could not be created")
         site.folder.rename(_UNFINISHED, DATA)
 
     def _clear_leftovers(self, site: Site) -> None:
@@ -180,18 +180,18 @@ class ServerProcesses:
         except psutil.AccessDenied:
             return True
 
-    def _explain_end(self, output: str, what: str) -> None:
+    def _explain_end(self, output: str, message: str) -> None:
         if complains_of_disk(output):
-            raise _disk_full(self.home, what)
+            raise _disk_full(self.home, message)
         telling = [
             line.strip()
             for line in output.splitlines()
             if re.search(r"FATAL|PANIC|error:|could not", line)
         ]
         if memory := [line for line in telling if complains_of_memory(line)]:
-            what += f" for want of shared memory ({LIMITS_OF_SHARED_MEMORY})"
-        reason = (memory or telling or ["it ended without a word"])[-1]
-        raise EmbeddedServerError(f"{what} in {self.home}: {reason} (log: {self.log})")
+            message += f" for lack of shared memory ({LIMITS_OF_SHARED_MEMORY})"
+        reason = (memory or telling or ["it ended without a message"])[-1]
+        raise EmbeddedServerError(f"{message} in {self.home}: {reason} (log: {self.log})")
 
 
 @contextlib.contextmanager
@@ -208,8 +208,8 @@ def explained(home: Path) -> Iterator[None]:
         ) from error
 
 
-def _disk_full(home: Path, what: str) -> DiskFullError:
+def _disk_full(home: Path, message: str) -> DiskFullError:
     return DiskFullError(
-        f"no space left on the disk of {home}: {what}; free some space there "
+        f"no space left on the disk of {home}: {message}; free some space there "
         "or set PATCHBANK_HOME to another disk"
     )

@@ -1,4 +1,4 @@
--- Every primary key is led by category_id, so that all tables can be distributed by category.
+-- Every primary key starts with category_id, so that all tables can be distributed by category.
 
 create table category (
     category_id bigint generated always as identity primary key,
@@ -6,8 +6,8 @@ create table category (
     created_at timestamptz not null default now()
 );
 
--- Rows stay for ever, because inspections name the version that judged them; what is heavy
--- (references and patches) stays for the active version and the one before it.
+-- Rows are kept forever, because inspections name the version that judged them; references and
+-- patches are kept only for the active version and the one before it.
 create table bank (
     category_id bigint not null references category,
     version integer not null,
@@ -45,17 +45,17 @@ create table image (
     unique (category_id, name)
 );
 
--- Thumbnails are compressed pictures already.
+-- Thumbnails are already compressed.
 alter table image alter column thumbnail set storage external;
 
--- The reference images of a bank. The embedding belongs to the bank, not to the image: another
--- extractor makes another one.
+-- The reference images of a bank. The embedding belongs to the bank, not to the image, because it
+-- depends on the extractor.
 create table reference (
     category_id bigint not null,
     version integer not null,
     position integer not null,
     image_id bigint not null,
-    -- Against the bank without this image's own patches; NaN where it was not computed.
+    -- Against the bank without this image's own patches; NaN if not computed.
     score double precision not null,
     embedding vector not null,
     primary key (category_id, version, position),
@@ -65,9 +65,9 @@ create table reference (
 
 create index reference_image on reference (category_id, image_id);
 
--- The coreset, in the order of the greedy choice. Vectors up to 2,000 dimensions stay in the row
--- (toast_tuple_target) and none is compressed (storage external): reading a bank is reading pages.
--- No foreign keys: they would be checked row by row, and a bank is written in one transaction.
+-- The coreset in greedy order. Vectors up to 2,000 dimensions stay in the row (toast_tuple_target)
+-- and none is compressed (storage external), so that reading a bank is reading pages. No foreign
+-- keys: they would be checked row by row, and a bank is written in one transaction.
 create table patch (
     category_id bigint not null,
     version integer not null,

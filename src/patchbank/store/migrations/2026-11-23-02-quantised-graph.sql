@@ -1,4 +1,4 @@
--- The network of a bank in int8, quantised with its reference images: another bank has another one.
+-- Adds a table for each bank's int8 network, which is quantised with its reference images.
 create table quantised_graph (
     category_id bigint not null,
     version integer not null,

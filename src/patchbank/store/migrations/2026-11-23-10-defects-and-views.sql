@@ -1,6 +1,6 @@
--- What anomalies look like: recorded ones, and synthetic ones, so marked. The embedding is as the
--- extractor gives it, because each bank subtracts a mean of its own; it can be compared with those of
--- the same extractor only.
+-- Adds a table of defects, recorded or flagged as synthetic, and views for queries. The embedding of
+-- a defect is not centred, because each bank subtracts its own mean; it is comparable only with those
+-- of the same extractor.
 create table defect (
     category_id bigint not null references category,
     defect_id bigint generated always as identity,
@@ -21,11 +21,11 @@ create table defect (
 
 alter table defect alter column thumbnail set storage external;
 
--- What users may query: these views stay as they are while the tables change. See docs/sql.md.
--- Vectors of different categories may differ in length; security_barrier has a view's own conditions
--- checked first, so that a user's comparison meets the vectors of the category asked for alone.
+-- Views for users: they stay the same when the tables change. See docs/sql.md. Vectors of different
+-- categories may differ in length; security_barrier checks a view's own conditions first, so that a
+-- user's comparison only sees vectors of the selected category.
 
--- An entry of a bank that was imported without provenance has no image; it is named by its place.
+-- A patch imported without provenance has no image and is named by its ordinal.
 create function patch_name(
     image text, patch_row integer, patch_column integer, ordinal integer
 ) returns text

@@ -1,3 +1,3 @@
--- A digest of each image's decoded pixels: the same picture has the same one, however its file is
--- written. Null for images learned before it was kept.
+-- Adds a digest of each image's decoded pixels, which does not depend on how the file was encoded. It
+-- is null for images stored before.
 alter table image add column pixels_sha256 bytea;

@@ -1,6 +1,6 @@
--- Names of categories are stored in Unicode's composed form (NFC) from here on: macOS gives the same
--- name decomposed, and the two were two categories. Where both are there, the decomposed one is told
--- apart by its number. Other encodings than UTF-8 cannot hold decomposed letters.
+-- Stores category names in Unicode's composed form (NFC): macOS decomposes names, so that one name
+-- could mean two categories. Where both exist, the id is appended to the decomposed one. Encodings
+-- other than UTF-8 cannot hold decomposed letters.
 do $$
 begin
     if current_setting('server_encoding') = 'UTF8' then

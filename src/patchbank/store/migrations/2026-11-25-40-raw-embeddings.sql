@@ -1,4 +1,4 @@
--- Embeddings as the network gives them, beside those that are centred on the bank's mean.
+-- Adds uncentred embeddings to the views, beside those centred on the bank's mean.
 
 create or replace view images with (security_barrier) as
 select

@@ -1,9 +1,9 @@
--- A fit begins a generation of rows that are never updated; a bank version is those of its generation
--- that were there at the time. Rows that came or went after the fit are noted in narrow tables.
+-- Stores a bank version as a set of rows instead of a copy. A fit starts a generation of rows that are
+-- never updated; narrow tables record which rows were added or removed after the fit.
 
 alter table bank drop constraint bank_state_check;
 alter table bank add constraint bank_state_check check (state in ('active', 'retired', 'pruned'));
--- The version of the fit that made the rows.
+-- The version of the fit that wrote the rows.
 alter table bank add column generation integer;
 update bank set generation = version;
 alter table bank alter column generation set not null;
@@ -30,16 +30,16 @@ create table reference_change (
     primary key (category_id, generation, position, since_version)
 );
 
--- What good images score by a bank that does not hold their own patches: an image's score, and the
--- largest value of its anomaly map. A bank's calibration is all rows that count.
+-- Scores of good images against a bank without their own patches: the image score and the maximum of
+-- the anomaly map. The calibration of a bank is all rows that count.
 create table calibration_score (
     category_id bigint not null,
     generation integer not null,
-    -- Of the reference image; negative where the bank does not know which image it was.
+    -- Of the reference image; negative if the image is unknown.
     position integer not null,
     since_version integer not null,
     until_version integer,
-    -- Whether it is an image that nothing was learned from, kept for the calibration.
+    -- Whether the image was kept for calibration and not used for learning.
     held_out boolean not null,
     counts boolean not null,
     score double precision not null,
@@ -47,8 +47,7 @@ create table calibration_score (
     primary key (category_id, generation, position, since_version)
 );
 
--- The calibrations of before are sorted lists that name no image; the scores of images lay beside
--- them.
+-- Earlier calibrations are sorted lists without images; scores of images were stored separately.
 insert into calibration_score
 select
     bank.category_id, bank.version, -scores.number, bank.version, null, false, true,
@@ -74,14 +73,14 @@ select
 from reference join bank using (category_id, generation)
 where score <> 'NaN' and bank.version = generation;
 
--- What was learned two fits ago is no more.
+-- Rows older than the last two fits no longer exist.
 update bank set state = 'pruned'
 where state = 'retired' and not exists (
     select from patch
     where patch.category_id = bank.category_id and patch.generation = bank.version
 );
 
--- The rows that a generation has, and a version of it has not.
+-- Rows of a generation that a version of it does not contain.
 create view absent_patch as
 select category_id, bank.version, ordinal
 from bank join patch_change using (category_id, generation)
@@ -194,12 +193,12 @@ alter table quantised_graph
     rename constraint quantised_graph_category_id_version_fkey
     to quantised_graph_category_id_generation_fkey;
 
--- An image passes up to one limit and fails above the other; between them a person decides. The two
--- were one.
+-- An image passes up to pass_below, fails above fail_above, and needs review in between. Before, there
+-- was one threshold.
 alter table inspection rename column threshold to fail_above;
 alter table inspection add column pass_below double precision;
 
--- From PostgreSQL 18 on these constraints have names of their own.
+-- From PostgreSQL 18 on, not-null constraints have names.
 do $$
 declare
     named record;
@@ -219,9 +218,9 @@ begin
 end
 $$;
 
--- HNSW indexes and how they are searched: candidates that are kept at least, and the share of the ten
--- nearest that was found. A row comes before its index and goes after it, so that one that was not
--- finished is known; it may outlive its category for as long as the index is in use.
+-- HNSW indexes with their minimum ef_search and their measured recall of the ten nearest. A row is
+-- inserted before its index is built and deleted after it is removed, so that unfinished indexes are
+-- known; it may outlive its category while the index is in use.
 create table hnsw_index (
     category_id bigint not null,
     generation integer not null,
@@ -253,7 +252,7 @@ left join lateral regexp_match(
 where relnamespace = 'patchbank'::regnamespace and part is not null
 on conflict do nothing;
 
--- Who may read banks may read what they are made of.
+-- Roles that may read banks may also read the new tables and views.
 do $$
 declare
     reader record;

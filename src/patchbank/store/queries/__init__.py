@@ -19,7 +19,7 @@ def load(subject: str) -> dict[str, bytes]:
         name: body.strip().encode() for name, body in zip(parts[::2], parts[1::2], strict=True)
     }
     if 2 * len(statements) != len(parts):
-        raise ValueError(f"{subject}.sql has two statements of one name")
+        raise ValueError(f"{subject}.sql has two statements with the same name")
     return statements
 
 
@@ -30,5 +30,7 @@ def compose(statement: bytes, **parts: int | str) -> bytes:
     """
     for name, part in parts.items():
         if not _PART.fullmatch(str(part)):
-            raise ValueError(f"{name} is {part!r}, which is no word, number, operator or name")
+            raise ValueError(
+                f"{name} is {part!r}, expected a word, number, operator or quoted name"
+            )
     return statement.decode().format(**parts).encode()
