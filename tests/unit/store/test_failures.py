@@ -142,6 +142,6 @@ def test_a_url_may_say_that_pgbouncer_is_there(parameters: str) -> None:
 @pytest.mark.parametrize("url", ["postgresql://db/parts?schema=x", "host=db schema=x"])
 def test_an_unknown_parameter_is_named(url: str) -> None:
     with pytest.raises(
-        ParameterError, match=r"parameter 'schema', that .* does not support; remove"
+        ParameterError, match=r"parameter 'schema' that .* does not support; remove"
     ):
         Place(url)
