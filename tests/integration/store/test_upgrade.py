@@ -73,7 +73,7 @@ def test_banks_stored_as_copies_become_rows_with_the_same_verdicts(
         plan, upgraded = upgrade(workspace, lambda plan: len(plan.migrations) != 1)
         assert not upgraded
         assert list(plan.migrations) == [ROWS]
-        assert plan.migrations[ROWS].startswith("A fit begins a generation of rows")
+        assert plan.migrations[ROWS].startswith("Stores a bank version as a set of rows")
         assert (plan.banks, plan.inspections) == (6, 6)
         assert upgrade(workspace, lambda plan: True) == (plan, True)
         assert upgrade(workspace, lambda plan: False)[0].migrations == {}
