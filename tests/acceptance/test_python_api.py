@@ -1,4 +1,4 @@
-"""The Python API, and the example of the README as it stands there."""
+"""The Python API, and the example of the README as written there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the documents point to exists."""
+"""Links in the documents lead to files that exist; the README names every command."""
 
 from __future__ import annotations
 
