@@ -1,1 +1,1 @@
-"""Folders and data sets to one kind of sample list."""
+"""Read folders and data sets into lists of samples."""

@@ -1,4 +1,4 @@
-"""Every data set under one name and one interface: list its categories, load one of them."""
+"""The supported data sets, by name: list the categories of one, or load one of them."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class DataSet:
     Attributes
     ----------
     name
-        What the user gives as `--dataset`.
+        The value of `--dataset`.
     title
-        What tables and pages print.
+        The name in tables and pages.
     layout
-        Its folders in a few words, for messages.
+        A short description of its folders, for messages.
     aupro_limit
         The false-positive rate up to which its authors integrate the per-region overlap.
     """
@@ -47,37 +47,25 @@ class DataSet:
     aupro_limit: float = 0.3
 
     def list_categories(self, root: str | Path) -> list[str]:
-        """Return the names of the categories below the data set's root, in natural order.
-
-        Raises
-        ------
-        DatasetError
-            If there is none; the message says what was expected and what was found.
-        """
+        """Return the names of the categories below the data set's root, in natural order."""
         root = as_there(Path(root))
-        self._refuse_another(root)
+        self._refuse_other_layout(root)
         return self._list(root)
 
     def load(
         self, root: str | Path, category: str, *, progress: Progress = silent
     ) -> CategorySamples:
-        """Return the images of one category.
-
-        Raises
-        ------
-        DatasetError
-            If the category is not there, or its folders are not laid out as expected.
-        """
+        """Return the images of one category."""
         root = as_there(Path(root))
-        self._refuse_another(root)
+        self._refuse_other_layout(root)
         return self._load(root, category, progress)
 
     def is_synthetic(self, root: str | Path, samples: CategorySamples) -> bool:
-        """Whether images judged were made by code (`patchbank make-surfaces`), not by a camera."""
+        """Return whether test images were made by code (`patchbank make-surfaces`)."""
         return is_synthetic(Path(root), (sample.path for sample in samples.test))
 
-    def _refuse_another(self, root: Path) -> None:
-        """Refuse a root that has the layout of another data set: it would load wrongly or not."""
+    def _refuse_other_layout(self, root: Path) -> None:
+        """Refuse a root with the layout of another data set, which would load wrongly."""
         other = recognise(root)
         if other not in (None, self.name):
             raise DatasetError(
@@ -87,7 +75,7 @@ class DataSet:
 
 
 def _at_once(load: Callable[[Path, str], CategorySamples]) -> _Loader:
-    """Return a loader for a layout that is read too quickly for progress."""
+    """Return a loader without progress, for a layout that is read quickly."""
 
     def loader(root: Path, category: str, progress: Progress) -> CategorySamples:
         return load(root, category)
@@ -121,15 +109,15 @@ DATASETS: Mapping[str, DataSet] = MappingProxyType({dataset.name: dataset for da
 
 
 def find_dataset(name: str) -> DataSet:
-    """Return the data set of a name.
+    """Return the data set with a name.
 
     Raises
     ------
     ParameterError
-        If there is none; the message lists those that there are.
+        If no data set has this name; the message lists all names.
     """
     if name not in DATASETS:
         close = nearest(name, DATASETS)
         meant = f", did you mean {close}?" if close else ";"
-        raise ParameterError(f"no data set {name!r}{meant} there are {', '.join(DATASETS)}")
+        raise ParameterError(f"unknown data set {name!r}{meant} use one of {', '.join(DATASETS)}")
     return DATASETS[name]

@@ -1,4 +1,4 @@
-"""The images that paths stand for, without what lies among them and is no image of a part."""
+"""Collect the images of parts from paths, without masks and other files among them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """Images, and what a person should know of how they were found, a line each."""
+    """Images, with one-line remarks on how they were found."""
 
     images: tuple[Path, ...]
     remarks: tuple[str, ...] = ()
@@ -39,32 +39,30 @@ class Collected:
 def collect(
     paths: Sequence[str | Path], *, good_only: bool = False, exclude: Collection[str] = ()
 ) -> Collected:
-    """Return the images of parts that folders, files and globs stand for; see `find_each`.
+    """Return the images of parts in folders, files and globs; see `find_each`.
 
-    Left out, with a remark, are masks, pictures that patchbank wrote, and files that are no image
-    by their names. A file that is named itself is taken whatever it is.
+    Masks, pictures written by patchbank and files without an image suffix are left out, with a
+    remark. A file that is given by name is always used.
 
     Parameters
     ----------
     good_only
-        Whether the images are to be learned from: a data set is refused, and images that their
-        masks mark as defective are left out.
+        Whether the images are to be learned from: a data set is refused, and images whose masks
+        mark defects are left out.
     exclude
-        Names of images that will not be learned, so that they may be defective.
+        Names of images that will not be learned from, so that they may be defective.
 
     Raises
     ------
-    DatasetError
-        If the images are those of a data set, of which the good ones only are wanted.
     NoImagesError
-        If nothing is there, or nothing is left.
+        If no image is found, or none is left.
     """
     images: list[Path] = []
     remarks: list[str] = []
     unread: list[Path] = []
     unlabelled: list[str] = []
     each = find_each(paths)
-    for given, found in zip(paths, each, strict=True):
+    for path, found in zip(paths, each, strict=True):
         unread += found.unread
         if found.base is None:
             images += found.images
@@ -74,13 +72,13 @@ def collect(
         if good_only:
             learned = _without_excluded(chosen.parts, exclude)
             unlabelled += refuse_dataset(
-                found.base, learned, named=not Path(given).expanduser().is_dir()
+                found.base, learned, named=not Path(path).expanduser().is_dir()
             )
             parts = _without_marked(found.base, chosen, remarks)
         else:
             parts = chosen.parts
         if found.images and not parts:
-            raise NoImagesError(f"{given} holds no image of a part: {'; '.join(remarks)}")
+            raise NoImagesError(f"{path} holds no image of a part: {'; '.join(remarks)}")
         images += parts
     if good_only and (len(each) > 1 or each[0].base is None):
         unlabelled = refuse_together(_without_excluded(images, exclude))
@@ -94,14 +92,9 @@ def collect(
 
 
 def parts_below(folder: Path, remarks: list[str]) -> list[Path]:
-    """Return the images of parts below a folder of a data set, none where there are none.
+    """Return the images of parts below a folder of a data set, possibly none.
 
-    What is left out, as `collect` does, is added to the remarks.
-
-    Raises
-    ------
-    NoImagesError
-        If the folder cannot be read.
+    Files are left out as in `collect`, with a remark.
     """
     found = look_below(folder)
     parts = _without_others(found, remarks).parts
@@ -111,12 +104,12 @@ def parts_below(folder: Path, remarks: list[str]) -> list[Path]:
 
 
 def required_images(folder: Path, remarks: list[str]) -> list[Path]:
-    """Return the images below a folder that must have some; see `parts_below`.
+    """Return the images below a folder, at least one; see `parts_below`.
 
     Raises
     ------
     DatasetError
-        If it holds none.
+        If there is no image.
     """
     before = len(remarks)
     images = parts_below(folder, remarks)
@@ -129,34 +122,28 @@ def required_images(folder: Path, remarks: list[str]) -> list[Path]:
 def remarks_on_named(
     images: Iterable[object], *, good_only: bool = False, exclude: Collection[str] = ()
 ) -> list[str]:
-    """Return a remark on images that were named one by one, and are called like masks.
-
-    Raises
-    ------
-    DatasetError
-        As `collect`, of those that are paths.
-    """
+    """Return remarks on images given by name that look like masks or patchbank's pictures."""
     paths = [Path(image) for image in images if isinstance(image, str | Path)]
     remarks = refuse_together(_without_excluded(paths, exclude)) if good_only else []
     masks = [path.name for path in paths if is_mask_name(path)]
     own = [path.name for path in paths if is_own_picture(path)]
     if masks:
         remarks.append(
-            f"{counted(len(masks), 'image is', 'images are')} called like a mask and taken, since "
-            f"you named {_it(masks)}: {some(masks)}"
+            f"{counted(len(masks), 'image is', 'images are')} named like a mask but used, because "
+            f"you gave {_it(masks)} by name: {some(masks)}"
         )
     if own:
-        remarks.append(
-            f"{counted(len(own), 'picture')} that patchbank wrote itself taken, since you "
-            f"named {_it(own)}: {some(own)}"
+        subject = counted(
+            len(own), "picture written by patchbank is", "pictures written by patchbank are"
         )
+        remarks.append(f"{subject} used, because you gave {_it(own)} by name: {some(own)}")
     if good_only:
         remarks += remarks_on_bad_names(_without_excluded(paths, exclude))
     return remarks
 
 
 def remark_on_unread(files: Sequence[Path]) -> str:
-    """Say how many files were not read, by suffix."""
+    """Return a remark with the number of files that were not read, by suffix."""
     suffixes = Counter(file.suffix.lower() or "without suffix" for file in files)
     listed = ", ".join(
         suffix if len(suffixes) == 1 else f"{count} {suffix}"
@@ -173,7 +160,7 @@ class _Sorted:
 
 
 def _without_others(found: Found, remarks: list[str]) -> _Sorted:
-    """Return the images of parts among what was found, and the masks; record what is left out."""
+    """Separate the images of parts from masks and other files; add remarks on the latter."""
     own = {file for file in found.images if is_own_picture(file)}
     rest = [file for file in found.images if file not in own]
     depth = depth_data_among(rest, found.base)
@@ -181,8 +168,8 @@ def _without_others(found: Found, remarks: list[str]) -> _Sorted:
     masks = masks_among(rest, found.base)
     for others, text in (
         (masks, "mask|masks"),
-        (depth, "file of positions or depth|files of positions or depth"),
-        (own, "picture that patchbank wrote|pictures that patchbank wrote"),
+        (depth, "file with positions or depth|files with positions or depth"),
+        (own, "picture written by patchbank|pictures written by patchbank"),
     ):
         if others:
             names = [file.name for file in found.images if file in others]
@@ -193,8 +180,8 @@ def _without_others(found: Found, remarks: list[str]) -> _Sorted:
     doubtful = [file.name for file in photographs_called_masks(parts, found.base)]
     if doubtful:
         remarks.append(
-            f"{counted(len(doubtful), 'image is', 'images are')} called like the mask of another "
-            f"in {found.base} and taken, since no mask looks like that: {some(doubtful)}"
+            f"{counted(len(doubtful), 'image')} in {found.base} named like the mask of another "
+            f"image but used, because no mask looks like that: {some(doubtful)}"
         )
     return _Sorted(parts, masks)
 
@@ -209,10 +196,10 @@ def _names(image: Path) -> tuple[str, str]:
 
 
 def _without_marked(base: Path, chosen: _Sorted, remarks: list[str]) -> list[Path]:
-    """Return the images that no mask marks as defective, as far as masks mean that.
+    """Return the images that no mask marks as defective.
 
-    A black mask is that of a good image, so that where there is one the others mark defects. Where
-    there is none, they may just as well say where the part is.
+    A black mask belongs to a good image: if there is one, the other masks mark defects. If there is
+    none, masks may also outline the part, so that all images are kept, with a remark.
     """
     by_stem: dict[str, list[Path]] = defaultdict(list)
     for image in chosen.parts:
@@ -233,13 +220,13 @@ def _without_marked(base: Path, chosen: _Sorted, remarks: list[str]) -> list[Pat
     names = [image.name for image in chosen.parts if image in marked]
     if mean_defects:
         remarks.append(
-            f"{counted(len(names), 'image')} left out in {base} for defects that masks mark: "
-            f"{some(names)}"
+            f"{counted(len(names), 'image')} left out in {base} because of defects marked by "
+            f"masks: {some(names)}"
         )
         return [image for image in chosen.parts if image not in marked]
     remarks.append(
-        f"{counted(len(names), 'image')} in {base} with a mask that marks something: where "
-        f"that is a defect, the image is not good, leave it out: {some(names)}"
+        f"{counted(len(names), 'image')} in {base} with a mask that marks something; if it marks a "
+        f"defect, leave the image out: {some(names)}"
     )
     return chosen.parts
 

@@ -1,4 +1,4 @@
-"""The rows of a list of images, from whatever file, to the samples of a category."""
+"""Convert the entries of a list of images to the samples of a category."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from patchbank.errors import DatasetError
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What a list says of one image.
+    """An image in a list.
 
     Attributes
     ----------
     where
         File and line, for messages.
     name
-        How the list calls the image; unique in it.
+        The image's name in the list, where it is unique.
     split
-        None where the list does not say.
+        None if the list does not say.
     """
 
     where: str
@@ -41,18 +41,18 @@ def samples_of(
 ) -> CategorySamples:
     """Return the samples of one category.
 
-    Where no entry names a split, a fifth of the good images is judged (`held_out`).
+    If no entry has a split, a fifth of the good images is judged (`held_out`).
 
     Raises
     ------
     DatasetError
-        If an image is there twice, is missing, only some entries name a split, an anomalous image
-        is to be learned from, or there is nothing to learn from or to judge.
+        If an image is listed twice or missing, only some entries have a split, an anomalous image
+        is in train, or there is no image to learn from or to judge.
     """
     for name, count in Counter(entry.name for entry in entries).items():
         if count > 1:
             where = next(entry.where for entry in reversed(entries) if entry.name == name)
-            raise DatasetError(f"{where}: {name} is there {count} times; name each image once")
+            raise DatasetError(f"{where}: {name} is listed {count} times; list each image once")
     for entry in entries:
         _require_files(entry)
     _refuse_same_files(entries)
@@ -60,7 +60,7 @@ def samples_of(
     if unsplit and len(unsplit) < len(entries):
         raise DatasetError(
             f"{unsplit[0].where}: no split, but other images of {category} have one; "
-            "give all of them train or test, or none"
+            "give all of them a split, or none"
         )
     good = [entry for entry in entries if entry.label == GOOD]
     judged = {entry.name for entry in good if entry.split == "test"}
@@ -75,28 +75,30 @@ def samples_of(
         if entry.split == "train":
             raise DatasetError(
                 f"{entry.where}: {entry.name} is {entry.label} but in train; only good images are "
-                "learned from: give it split test"
+                "learned from: set its split to test"
             )
         test.append(Sample(entry.path, entry.name, entry.label, entry.kind, "test", entry.mask))
     file = entries[0].where.rpartition(", line")[0]
     if not train:
-        # The first tells enough, and what file it is about is said.
+        # The first warning is enough; the message already names the file.
         because = ": " + warnings[0].removeprefix(f"{file}: ") if warnings else ""
         raise DatasetError(f"{file} has no good image of {category} to learn from{because}")
     if not test:
-        raise DatasetError(f"{file} has no image of {category} to judge: give some split test")
+        raise DatasetError(
+            f"{file} has no image of {category} to judge; set the split of some to test"
+        )
     return CategorySamples(category, tuple(train), tuple(test), tuple(warnings))
 
 
 def _refuse_same_files(entries: Sequence[Entry]) -> None:
-    """Refuse two spellings of one path: an image would be learned from and judged."""
+    """Refuse two spellings of the same path: an image could be learned from and judged."""
     seen: dict[Path, Entry] = {}
     for entry in entries:
         first = seen.setdefault(entry.path.resolve(), entry)
         if first is not entry:
             raise DatasetError(
                 f"{entry.where}: {entry.name} is the same file as {first.name} in line "
-                f"{first.where.rpartition(', line ')[2]}; name each image once"
+                f"{first.where.rpartition(', line ')[2]}; list each image once"
             )
 
 

@@ -1,9 +1,9 @@
-"""Refuse a data set where a folder of good images is wanted, and name the folder that is meant.
+"""Refuse a labelled data set where a folder of good images is expected, and name the right folder.
 
-A data set is told by the words in the names of its folders: a ``train`` beside a ``test``, a word
-of good images beside kinds of defect, or a word of defective ones, at any depth; by names of files,
-some good and some bad; or by a manifest that lists anomalous images. Folders by date, camera or
-batch are none.
+A data set is recognised by words in the names of its folders, at any depth: ``train`` next to
+``test``, a word for good images next to kinds of defect, or a word for defective images; by names
+of files, some good and some bad; or by a manifest that lists anomalous images. Folders by date,
+camera or batch are not a data set.
 """
 
 from __future__ import annotations
@@ -23,37 +23,33 @@ from patchbank.errors import DatasetError
 from patchbank.printable import counted
 from patchbank.vision.image_folders import natural_key, resolved_path
 
-# In names of folders beside `good` that hold good images as well: dates, cameras, batches.
+# Names of folders next to `good` that hold good images as well: dates, cameras, batches.
 _NEUTRAL = re.compile(
     r"\w|(cam|camera|line|batch|lot|shift|day|week|kw|cw|month|station|side|view|position|part|run|series"
     r"|roll|machine|sensor)s?|left|right|top|bottom|front|back|rear|upper|lower|inner|outer|new|old"
     r"|more|extra|morning|night|(mon|tues|wednes|thurs|fri|satur|sun)day"
 )
 _YEAR = re.compile(r"\d{4}.*")
-# Beside `good` or below it, but no kinds of anything; masks neither.
+# Folders next to `good` or below it that are not kinds of defect; nor are folders of masks.
 _NO_KIND = frozenset({"xyz", "rgb", "depth", "thumbnails"})
-# Either may be that of the good images.
+# Either may contain the good images.
 _OPPOSITES = frozenset({"positive", "negative"})
 _MANIFESTS = (".manifest", ".csv", ".jsonl", ".ndjson")
-# Bytes: a longer list is no list of images of parts.
+# In bytes; a longer file is not a list of images.
 _LONGEST_MANIFEST = 64_000_000
-# How many folders above that of an image are looked at.
+# Number of folders that are checked, from an image's own upwards.
 _LEVELS = 3
+_GOOD = ("good", "perhaps good")
 
 
 def refuse_dataset(base: Path, images: Sequence[Path], *, named: bool = False) -> list[str]:
-    """Refuse images found below a folder if they are those of a data set; return remarks.
+    """Refuse images found below a folder if they belong to a data set; return remarks.
 
     Parameters
     ----------
     named
-        Whether the images were asked for by their own names or a glob, which may choose the good
-        ones of a data set, as ``data/*/good/*.png`` does.
-
-    Raises
-    ------
-    DatasetError
-        If they are; the message names the folders of good images.
+        Whether the images were given by name or by a glob, which may select the good images of a
+        data set, such as ``data/*/good/*.png``.
     """
     if not (named and _are_chosen_as_good(base, images)):
         refuse_defects_below(base, images)
@@ -64,15 +60,7 @@ def refuse_dataset(base: Path, images: Sequence[Path], *, named: bool = False) -
 
 
 def refuse_together(images: Iterable[Path]) -> list[str]:
-    """Refuse images that were given by several paths if together they are those of a data set.
-
-    Return remarks.
-
-    Raises
-    ------
-    DatasetError
-        As `refuse_dataset`.
-    """
+    """Refuse images from several paths if together they are a data set; return remarks."""
     files = [Path(os.path.abspath(image.expanduser())) for image in images]  # noqa: PTH100
     if not files:
         return []
@@ -82,22 +70,22 @@ def refuse_together(images: Iterable[Path]) -> list[str]:
 
 
 def refuse_defects_below(base: Path, images: Sequence[Path]) -> None:
-    """Refuse images of a folder if folders below it say that some are not good.
+    """Refuse images of a folder if names of folders below it show that some are not good.
 
     Raises
     ------
     DatasetError
-        If they do; the message names the folders of good images.
+        If some are not good; the message names the folders of good images.
     """
     tree = _Tree(base, images)
     good = tree.good_folders()
     if good is None:
         return
-    remedy = "give a folder that holds good images only"
+    remedy = "give a folder with good images only"
     if len(good) == 1:
-        remedy = f"give its good images, {good[0]}"
+        remedy = f"give its good images: {good[0]}"
     elif not good:
-        # They may lie beside what was given.
+        # The good images may be next to the given folder.
         _refuse_kind(base, images)
         _refuse_defects(images)
     else:
@@ -108,7 +96,7 @@ def refuse_defects_below(base: Path, images: Sequence[Path]) -> None:
 
 
 class _Tree:
-    """The folders that hold images below a base, as parts of their paths."""
+    """The folders with images below a base folder, as parts of their paths."""
 
     def __init__(self, base: Path, images: Iterable[Path]) -> None:
         self.base = base
@@ -116,13 +104,13 @@ class _Tree:
         self._below: dict[tuple[str, ...], set[str]] = defaultdict(set)
         for parent in {image.parent for image in images}:
             if parent != base and base not in parent.parents:
-                continue  # a link that led elsewhere
+                continue  # reached through a link
             parts = parent.relative_to(base).parts
             for depth in range(len(parts)):
                 self._below[parts[:depth]].add(parts[depth])
 
     def good_folders(self) -> list[str] | None:
-        """Return the folders to learn from, none where there is no such; None: no data set."""
+        """Return the folders to learn from, possibly none; None if this is not a data set."""
         sets = [
             node
             for node in sorted(self._below, key=lambda parts: natural_key(Path(*parts)))
@@ -130,7 +118,7 @@ class _Tree:
         ]
         if not sets:
             return None
-        # Those above hold what those below them are made of: kinds in the test of a data set.
+        # Keep the topmost: a data set's test folder looks like a data set, too.
         roots = [
             node
             for node in sets
@@ -142,27 +130,27 @@ class _Tree:
         return list(dict.fromkeys(found))
 
     def _good_below(self, node: tuple[str, ...]) -> list[str]:
-        """Return the folders of good images in a data set: those of its train, where it has one."""
+        """Return the folders of good images in a data set, preferably those in its train."""
         train = [name for name in self._names(node) if is_train(name)]
         nodes = [(*node, name) for name in train] or [node]
         if is_test(node[-1] if node else resolved_path(self.base).name):
-            beside = _train_good_beside(self.base.joinpath(*node))
-            if beside is not None:
-                return [str(beside)]
+            sibling = _train_good_beside(self.base.joinpath(*node))
+            if sibling is not None:
+                return [str(sibling)]
         good: list[str] = []
         for split in nodes:
             inner = [(*split, name) for name in self._names(split) if is_good_name(name)]
             if not inner and train:
                 inner = [split]
             good += [
-                str(self.base.joinpath(*parts)) for parts in inner if not self._is_spoilt(parts)
+                str(self.base.joinpath(*parts)) for parts in inner if not self._has_defects(parts)
             ]
         return good
 
-    def _is_spoilt(self, node: tuple[str, ...]) -> bool:
-        """Whether a folder below one is called like defective images."""
+    def _has_defects(self, node: tuple[str, ...]) -> bool:
+        """Return whether a folder below is named like defective images."""
         return any(
-            _is_bad_name(name) or self._is_spoilt((*node, name)) for name in self._names(node)
+            _is_bad_name(name) or self._has_defects((*node, name)) for name in self._names(node)
         )
 
     def _is_dataset(self, node: tuple[str, ...]) -> bool:
@@ -209,69 +197,69 @@ def _is_neutral(name: str) -> bool:
 
 
 def _are_chosen_as_good(base: Path, images: Iterable[Path]) -> bool:
-    """Whether each image lies in a folder called good, and none in one called bad."""
+    """Return whether all images are in folders named as good, and none in one named as bad."""
     for folder in {image.parent for image in images}:
-        said = [quality_of(part) for part in folder.relative_to(base).parts]
-        good = [level for level, quality in enumerate(said) if quality in ("good", "perhaps good")]
-        if not good or "bad" in said or "kind of defect" in said[good[0] :]:
+        qualities = [quality_of(part) for part in folder.relative_to(base).parts]
+        good = [level for level, quality in enumerate(qualities) if quality in _GOOD]
+        if not good or "bad" in qualities or "kind of defect" in qualities[good[0] :]:
             return False
     return True
 
 
 def _refuse_defects(images: Iterable[Path]) -> None:
-    """Refuse images in a folder that is called bad and has one called good beside it."""
+    """Refuse images in a folder named as bad that is next to one named as good."""
     for parent in map(resolved_path, {image.parent for image in images}):
         for folder in (parent, *parent.parents)[:_LEVELS]:
             if is_good_name(folder.name):
                 break
             if not _is_bad_name(folder.name):
                 continue
-            good = [one for one in _subfolders(folder.parent) if is_good_name(one.name)]
+            good = [beside for beside in _subfolders(folder.parent) if is_good_name(beside.name)]
             if good:
-                pure = [one for one in good if _is_pure(one)]
-                remedy = f", {some([str(one) for one in pure])}" if pure else ""
+                pure = [str(beside) for beside in good if _is_pure(beside)]
+                remedy = f": {some(pure)}" if pure else ""
                 raise DatasetError(
-                    f"{shown(folder)} is called like defective images, and {good[0].name} is "
-                    f"beside it; give the good images{remedy}"
+                    f"{shown(folder)} has a name for defective images and is next to "
+                    f"{good[0].name}; give the good images{remedy}"
                 )
 
 
 def _is_pure(folder: Path) -> bool:
-    """Whether no folder in one is called like defective images."""
-    return not any(_is_bad_name(one.name) for one in _subfolders(folder))
+    """Return whether no subfolder is named like defective images."""
+    return not any(_is_bad_name(inner.name) for inner in _subfolders(folder))
 
 
 def _subfolders(folder: Path) -> list[Path]:
     try:
         return subfolders(folder)
-    except OSError:  # a folder above that may not be looked into
+    except OSError:  # a parent folder without read permission
         return []
 
 
 def remarks_on_bad_names(images: Sequence[Path]) -> list[str]:
-    """Return a remark on images that are called like defective ones where others are not."""
+    """Return a remark if some, but not all, images have names of defective parts."""
     bad = [image.name for image in images if quality_of(image.stem) == "bad"]
     if not bad or len(bad) == len(images):
         return []
     return [
-        f"{len(bad)} of {len(images)} images called like defective ones and taken; leave out what "
-        f"is not good: {some(bad)}"
+        f"{len(bad)} of {len(images)} images used despite names for defective parts; leave out any "
+        f"that are not good: {some(bad)}"
     ]
 
 
 def _refuse_names(base: Path, images: Sequence[Path]) -> None:
-    """Refuse images of which some are called good and some bad: ``ok_1.png``, ``ng_1.png``."""
+    """Refuse images of which some are named as good and some as bad: ``ok_1.png``, ``ng_1.png``."""
     good = [image.name for image in images if is_good_name(image.stem)]
     bad = [image.name for image in images if _is_bad_name(image.stem)]
     if good and bad:
         raise DatasetError(
-            f"{base} holds images that are not good by their names ({some(bad)}) beside good ones "
-            f"({some(good)}); give the good ones only, by a glob for example"
+            f"{base} holds images that are not good, judging by their names ({some(bad)}), as well "
+            f"as good ones ({some(good)}); give the good ones only, for example with a glob"
         )
 
 
 def _refuse_kind(base: Path, images: Sequence[Path]) -> None:
-    """Refuse kinds of defect inside a data set: its test/crack."""
+    """Refuse kinds of defect inside a data set, such as test/crack."""
     full = resolved_path(base)
     for split in (full, *full.parents):
         if not is_test(split.name):
@@ -284,13 +272,13 @@ def _refuse_kind(base: Path, images: Sequence[Path]) -> None:
         kinds = [kind for kind in kinds if not (is_good_name(kind) or _is_neutral(kind))]
         if kinds:
             raise DatasetError(
-                f"{base} holds images to judge of a data set ({some(kinds)}); give its good "
-                f"images, {good}"
+                f"{base} holds test images of a data set ({some(kinds)}); give its good images: "
+                f"{good}"
             )
 
 
 def _train_good_beside(split: Path) -> Path | None:
-    """Return the folder of good images in the train beside a test."""
+    """Return the folder of good images in the train folder next to a test folder."""
     for folder in _subfolders(split.parent):
         if is_train(folder.name):
             for inner in _subfolders(folder):
@@ -300,40 +288,40 @@ def _train_good_beside(split: Path) -> Path | None:
 
 
 def _refuse_listed(base: Path, images: Sequence[Path]) -> list[str]:
-    """Refuse images that a manifest among them, or a little above, lists as anomalous.
+    """Refuse images that a manifest in their folder, or a few levels up, lists as anomalous.
 
-    Return remarks on those that one leaves unknown.
+    Return remarks on images whose label is unknown in a manifest.
     """
     remarks: list[str] = []
-    given = {resolved_path(image) for image in images}
-    parents = {real.parent for real in given}
+    resolved = {resolved_path(image) for image in images}
+    parents = {real.parent for real in resolved}
     above = [folder for parent in parents for folder in (parent, *parent.parents)[:_LEVELS]]
     for folder in dict.fromkeys((base, *_subfolders(base), *sorted(above, reverse=True))):
         for file in _manifests(folder):
             entries = _entries(base if base in (folder, folder.parent) else folder, file)
             listed = [(entry, resolved_path(entry.path)) for entry in entries]
-            bad = [entry for entry, real in listed if entry.label == "anomalous" and real in given]
+            listed = [(entry, real) for entry, real in listed if real in resolved]
+            bad = [entry.name for entry, _ in listed if entry.label == "anomalous"]
             if not bad:
-                unknown = [e.name for e, real in listed if e.label == "unknown" and real in given]
+                unknown = [entry.name for entry, _ in listed if entry.label == "unknown"]
                 if unknown:
                     remarks.append(
-                        f"{file} does not say of {counted(len(unknown), 'image')} whether "
-                        f"{'it is' if len(unknown) == 1 else 'they are'} good; leave out what is "
-                        f"not: {some(unknown)}"
+                        f"{file} does not say whether "
+                        f"{counted(len(unknown), 'image is', 'images are')} good; leave out any "
+                        f"that {'is' if len(unknown) == 1 else 'are'} not: {some(unknown)}"
                     )
                 continue
-            spoilt = {entry.path.parent for entry in entries if entry.label != "good"}
+            not_good = {str(entry.path.parent) for entry in entries if entry.label != "good"}
             good = {str(entry.path.parent) for entry in entries if entry.label == "good"}
-            pure = sorted(good - {str(folder) for folder in spoilt}, key=natural_key)
+            pure = sorted(good - not_good, key=natural_key)
             remedy = (
-                f"give its good images, {some(pure)}"
+                f"give its good images: {some(pure)}"
                 if pure
-                else "copy its good images to a folder of their own"
+                else "copy its good images to a separate folder"
             )
             raise DatasetError(
                 f"{base} is a data set, not a folder of good images: {shown(file)} lists "
-                f"{counted(len(bad), 'anomalous image')} there ({some([e.name for e in bad])}); "
-                f"{remedy}"
+                f"{counted(len(bad), 'anomalous image')} in it ({some(bad)}); {remedy}"
             )
     return remarks
 
@@ -347,7 +335,7 @@ def _manifests(folder: Path) -> list[Path]:
 
 
 def _entries(base: Path, file: Path) -> list[Entry]:
-    """Return what a manifest lists; nothing where a file is none."""
+    """Return the entries of a manifest; none if the file is not a manifest."""
     if file.stat().st_size > _LONGEST_MANIFEST:
         return []
     try:

@@ -1,4 +1,4 @@
-"""What readers of folders share: names for messages, a split where there is none."""
+"""Functions shared by the layouts: names for messages, checks, and a split for those without."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _LONGEST_SHOWN = 300
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """Return the folders in a folder, in natural order, hidden and system ones left out."""
+    """Return the folders in a folder in natural order, without hidden and system folders."""
     below = (entry for entry in folder.iterdir() if entry.is_dir())
     return sorted((entry for entry in below if not is_left_out(entry.name)), key=natural_key)
 
 
-def found(folder: Path) -> str:
-    """Say what a folder holds, for a message."""
+def found_in(folder: Path) -> str:
+    """Return a description of a folder's content, for a message."""
     below = [entry.name for entry in subfolders(folder)]
     named = f" ({some(below)})" if below else ""
     return f"found {describe_content(folder)} in {folder}{named}"
@@ -47,54 +47,54 @@ def name_below(root: Path, image: Path) -> str:
     return image.relative_to(root).as_posix()
 
 
-def require_file(where: str, what: str, path: Path) -> None:
-    """Refuse a path that a list names and that is no file.
+def require_file(where: str, role: str, path: Path) -> None:
+    """Refuse a listed path that is not a file.
 
     Raises
     ------
     DatasetError
-        If it is none, or cannot be looked at; `where` is the line that names it, `what` it is.
+        If it is not a file; the message names the line (`where`) and what the file is (`role`).
     """
     problem = problem_of(path)
     if problem is not None:
-        raise DatasetError(f"{where}: {what} {shown(path)} {problem}")
+        raise DatasetError(f"{where}: {role} {shown(path)} {problem}")
 
 
 def problem_of(path: Path) -> str | None:
-    """Say why a path is no file, None where it is one."""
+    """Return why a path is not a readable file, or None if it is."""
     try:
         if path.is_file():
             return None
-        return "is no file" if path.exists() else "does not exist"
-    except OSError as error:  # a name that is too long, a folder that may not be searched
+        return "is not a file" if path.exists() else "does not exist"
+    except OSError as error:  # a name that is too long, a folder without permission
         return f"cannot be read ({(error.strerror or str(error)).lower()})"
 
 
 def read_list(file: Path) -> str:
-    """Return the text of a list of images, its line ends as they are.
+    """Return the text of a list of images, with its original line ends.
 
     Raises
     ------
     DatasetError
-        It cannot be read, is larger than any list, or is in UTF-16 without its mark.
+        If it cannot be read, is too large, or is UTF-16 without a byte order mark.
     UnicodeDecodeError
-        It is no text in UTF-8, nor marked as UTF-16.
+        If it is neither UTF-8 nor UTF-16 with a byte order mark.
     """
     try:
         content = read_regular(file, LARGEST_TEXT)
     except OSError as error:
         raise DatasetError(f"{file}: {(error.strerror or str(error)).lower()}") from error
-    # Spreadsheets write "Unicode text" with the mark of UTF-16.
-    two_bytes = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    if b"\0" in content and not two_bytes:
+    # Spreadsheets save "Unicode text" as UTF-16 with a byte order mark.
+    is_utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    if b"\0" in content and not is_utf_16:
         raise DatasetError(
-            f"{file}: has NUL bytes, as a text in UTF-16 without its mark; save it in UTF-8"
+            f"{file}: contains NUL bytes, like UTF-16 without a byte order mark; save it as UTF-8"
         )
-    return content.decode("utf-16" if two_bytes else "utf-8-sig")
+    return content.decode("utf-16" if is_utf_16 else "utf-8-sig")
 
 
 def is_folder(path: Path) -> bool:
-    """Whether a path is a folder; no where it cannot be looked at."""
+    """Return whether a path is a folder; False if it cannot be accessed."""
     try:
         return path.is_dir()
     except OSError:
@@ -102,19 +102,19 @@ def is_folder(path: Path) -> bool:
 
 
 def shown(path: str | Path) -> str:
-    """Return a path for a message, the middle of a very long one left out."""
+    """Return a path for a message, without the middle if it is very long."""
     text = str(path)
     half = _LONGEST_SHOWN // 2
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:half]}…{text[-half:]}"
 
 
 def require_folder(root: Path, expected: str) -> None:
-    """Refuse a root that is no folder.
+    """Refuse a root that is not a folder.
 
     Raises
     ------
     DatasetError
-        If it is not one; the message says what it should hold.
+        If it is not a folder; the message says what the folder should hold.
     """
     if not root.is_dir():
         problem = "is not a folder" if root.exists() else "does not exist"
@@ -127,11 +127,11 @@ def require_category(root: Path, category: str, categories: Sequence[str]) -> st
     Raises
     ------
     DatasetError
-        If it is not among those there are; the message says which was probably meant.
+        If the data set has no such category; the message suggests one.
     """
     if category in categories:
         return category
-    spelled = {composed(c): c for c in categories}
+    spelled = {composed(name): name for name in categories}
     if composed(category) in spelled:
         return spelled[composed(category)]
     close = nearest(composed(category), spelled)
@@ -140,12 +140,12 @@ def require_category(root: Path, category: str, categories: Sequence[str]) -> st
 
 
 def has_images(folder: Path) -> bool:
-    """Whether images lie directly in a folder."""
+    """Return whether a folder directly contains images."""
     return any(is_image_name(entry.name) for entry in folder.iterdir() if entry.is_file())
 
 
 def refuse_other_good_name(split: Path, good: str) -> None:
-    """Refuse `Good`, `ok` or `pass`, which would otherwise pass for a kind of defect.
+    """Refuse `Good`, `ok` or `pass`, which would otherwise count as a kind of defect.
 
     Raises
     ------
@@ -159,10 +159,10 @@ def refuse_other_good_name(split: Path, good: str) -> None:
 
 
 def held_out(names: Sequence[str]) -> set[str]:
-    """Return the good images to judge where a data set does not say which: a fifth of them.
+    """Return a fifth of the good images, to judge where a data set has no split.
 
-    Chosen are those whose names have the smallest SHA-256, so that the choice depends on nothing
-    but the names: neither on their order nor on the machine. One is always left to learn from.
+    These are the names with the smallest SHA-256, so that the choice depends on the names alone,
+    not on their order or the machine. At least one image is left to learn from.
     """
     count = min(max(1, round(TEST_SHARE * len(names))), len(names) - 1)
     ranked = sorted(names, key=lambda name: _digest(name))
@@ -170,5 +170,5 @@ def held_out(names: Sequence[str]) -> set[str]:
 
 
 def _digest(name: str) -> str:
-    # A name that is not UTF-8 has its bytes as surrogates.
+    # Bytes of a name that are not UTF-8 are surrogates.
     return hashlib.sha256(composed(name).encode(errors="surrogateescape")).hexdigest()

@@ -1,10 +1,10 @@
-"""Which pictures among images of parts are masks: by name or folder and content, or by content.
+"""Find masks among images of parts, by name and content, or by content alone.
 
-Names and folders of masks (``000_mask.png``, ``gt/``) are names of products, views and kinds of
-defect as well, so that the content decides, too: a mask has few colours, or it is grey, mostly of
-one value, and an image has its name. A picture with any name is a mask if it has but the values 0
-and 255, or 0 and 1, and an image has its name. A dead camera's frame has one value only: content
-alone never makes a mask of it.
+Typical names of masks (``000_mask.png``) and their folders (``gt/``) are also names of products,
+views and kinds of defect, so that the content decides, too: a mask has few colours, or it is grey,
+mostly of one value, and there is an image of the same name. Whatever its name, a picture with only
+the values 0 and 255, or 0 and 1, is a mask if there is an image of the same name. The frame of a
+dead camera has a single value, so that its content alone never makes it a mask.
 """
 
 from __future__ import annotations
@@ -38,39 +38,39 @@ _NAME_IF_FLAT = re.compile(
     r"(.*?)[-_. ]*(masks?|seg|segmentation|labels?|annotations?|gt)([-_ ].*|\d*)", re.IGNORECASE
 )
 _PREFIX_IF_FLAT = re.compile(r"(mask|gt|label|seg|ground_?truth)[-_ .]?(.*)", re.IGNORECASE)
-# Distinct colours of a mask that has one for each kind.
+# Maximum number of colours in a mask, which may have one for each kind.
 _MOST_COLOURS = 64
-# Share of a mask's pixels that have nearly one value; JPEG and soft edges spread it a little.
+# Minimum share of pixels with nearly the same value; JPEG and soft edges spread it a little.
 _BACKGROUND_SHARE = 0.5
 _SPREAD = 5
-# Beside the colour images of MVTec 3D-AD: positions and distances, no pictures of the part.
+# MVTec 3D-AD has files with positions and distances next to its colour images.
 _COLOUR_FOLDER = "rgb"
 _DEPTH_FOLDERS = frozenset({"xyz", "depth", "pcd", "z"})
 
 
 def masks_among(files: Sequence[Path], base: Path | None) -> set[Path]:
-    """Return those of some pictures that are masks.
+    """Return the masks among pictures.
 
     Parameters
     ----------
     base
-        The folder they were found below; names of folders above it say nothing.
+        The folder they were found in; names of folders above it do not count.
     """
     looks = _Looks()
-    called = {file for file in files if _called_like_mask(file, base)}
-    images = {composed(file.stem) for file in files if file not in called}
-    # Where photographs are called like masks, the name says little of those beside them.
-    photographed = {file.parent for file in called if looks[file].is_photograph}
+    named = {file for file in files if _named_like_mask(file, base)}
+    images = {composed(file.stem) for file in files if file not in named}
+    # Where photographs are named like masks, such names mean little in the whole folder.
+    photographed = {file.parent for file in named if looks[file].is_photograph}
     masks = {
         file
-        for file in called
+        for file in named
         if looks[file].is_mask(
             has_image=_has_image(file, images), beside_photographs=file.parent in photographed
         )
     }
-    rest = [file for file in files if file not in called]
+    rest = [file for file in files if file not in named]
     if base is not None and is_mask_folder(base.absolute().name):
-        # The folder given itself may be called after a product.
+        # The given folder may be named after a product.
         photographed = {file.parent for file in rest if looks[file].is_photograph}
         masks |= {
             file for file in rest if looks[file].has_few_colours and file.parent not in photographed
@@ -79,14 +79,14 @@ def masks_among(files: Sequence[Path], base: Path | None) -> set[Path]:
 
 
 def photographs_called_masks(files: Sequence[Path], base: Path | None) -> list[Path]:
-    """Return the images, of those that are no masks, which have the name of one and an image."""
-    called = [file for file in files if _called_like_mask(file, base)]
-    images = {composed(file.stem) for file in set(files).difference(called)}
-    return [file for file in called if _has_image(file, images)]
+    """Return the images (masks are not among `files`) that are named like another image's mask."""
+    named = [file for file in files if _named_like_mask(file, base)]
+    images = {composed(file.stem) for file in set(files).difference(named)}
+    return [file for file in named if _has_image(file, images)]
 
 
 def _masks_by_content(files: Sequence[Path], looks: _Looks) -> set[Path]:
-    """Return the pictures of two values that have an image's name, in its folder or their own."""
+    """Return two-valued pictures named like an image, in its folder or in a folder of masks."""
     by_stem: dict[str, list[Path]] = defaultdict(list)
     by_folder: dict[Path, list[Path]] = defaultdict(list)
     for file in files:
@@ -95,7 +95,7 @@ def _masks_by_content(files: Sequence[Path], looks: _Looks) -> set[Path]:
 
     @cache
     def holds_masks_only(folder: Path) -> bool:
-        # That of a camera has photographs besides.
+        # A camera's folder has photographs as well.
         return all(_may_be_bilevel(file) and looks[file].colours <= 2 for file in by_folder[folder])
 
     masks: set[Path] = set()
@@ -112,12 +112,12 @@ def _masks_by_content(files: Sequence[Path], looks: _Looks) -> set[Path]:
 
 
 def is_mask_name(file: Path) -> bool:
-    """Whether a file is called as only masks are: ``000_mask.png``, ``000_GT.png``."""
+    """Return whether only a mask has such a name: ``000_mask.png``, ``000_GT.png``."""
     return _NAME.fullmatch(file.stem) is not None
 
 
 def depth_data_among(files: Iterable[Path], base: Path | None) -> set[Path]:
-    """Return the files in ``xyz`` or ``depth`` that have an ``rgb`` beside their folder."""
+    """Return the files in folders such as ``xyz`` or ``depth`` that are next to an ``rgb``."""
     folders = {file.parent for file in files}
     beside = {folder.parent for folder in folders if folder.name.lower() == _COLOUR_FOLDER}
     return {
@@ -128,7 +128,7 @@ def depth_data_among(files: Iterable[Path], base: Path | None) -> set[Path]:
 
 
 def image_stem_of(mask: Path) -> str:
-    """Return the stem of the image a mask is called after; its own where it has no mask's name."""
+    """Return the stem of the image that a mask is named after, by default its own."""
     for pattern, group in ((_NAME, 1), (_NAME_IF_FLAT, 1), (_PREFIX_IF_FLAT, 2)):
         found = pattern.fullmatch(mask.stem)
         if found is not None and found[group]:
@@ -137,12 +137,12 @@ def image_stem_of(mask: Path) -> str:
 
 
 def marks_something(mask: Path) -> bool | None:
-    """Whether a mask has a pixel that is not black; None where it cannot be read."""
+    """Return whether a mask has a pixel that is not black; None if it cannot be read."""
     pixels = _pixels(mask)
     return None if pixels is None else bool(pixels.any())
 
 
-def _called_like_mask(file: Path, base: Path | None) -> bool:
+def _named_like_mask(file: Path, base: Path | None) -> bool:
     inner = file.parent.relative_to(base).parts if base and base in file.parents else ()
     return (
         any(map(is_mask_folder, inner))
@@ -153,7 +153,7 @@ def _called_like_mask(file: Path, base: Path | None) -> bool:
 
 
 def is_mask_folder(name: str) -> bool:
-    """Whether a folder is called as folders of masks are: ``gt``, ``defect_masks``."""
+    """Return whether a folder is named like a folder of masks: ``gt``, ``defect_masks``."""
     in_name = words(name)
     return not _FOLDER_WORDS.isdisjoint(in_name) or _IN_FOLDER.search("".join(in_name)) is not None
 
@@ -163,9 +163,9 @@ def _has_image(mask: Path, stems: set[str]) -> bool:
 
 
 def _may_be_bilevel(file: Path) -> bool:
-    """Whether a file may have two values only, told without decoding it.
+    """Return whether a file may have only two values, without decoding it.
 
-    Two values take at most one bit of a pixel in a PNG; a photograph takes many.
+    In a PNG, two values take at most one bit per pixel; a photograph takes many.
     """
     try:
         with open_regular(file, sys.maxsize) as opened:
@@ -183,14 +183,14 @@ def _may_be_bilevel(file: Path) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """What a picture shows, as far as it tells a mask from a photograph.
+    """Properties of a picture that distinguish masks from photographs.
 
     Attributes
     ----------
     colours
-        How many distinct ones it has; 0 where it cannot be read.
+        The number of distinct colours; 0 if it cannot be read.
     is_bilevel
-        Whether it has two, of the values 0 and 255 or 0 and 1.
+        Whether it has exactly two values, 0 and 255 or 0 and 1.
     is_plain
         Whether it is grey and mostly of one value.
     """
@@ -209,7 +209,7 @@ class _Look:
         return self.colours > _MOST_COLOURS and not self.is_plain
 
     def is_mask(self, *, has_image: bool, beside_photographs: bool) -> bool:
-        """Whether a picture that is called like a mask is one."""
+        """Return whether a picture that is named like a mask is a mask."""
         if beside_photographs:
             return has_image and self.has_few_colours
         return self.has_few_colours or (has_image and self.is_plain)
@@ -239,7 +239,7 @@ def _look(file: Path) -> _Look:
 
 
 def _count_colours(pixels: npt.NDArray[np.uint8]) -> int:
-    """Return how many colours there are; of a photograph, how many at least."""
+    """Return the number of colours; for a photograph, a lower limit."""
     few = _count_colours(pixels[::8, ::8]) if max(pixels.shape) > 256 else 0
     if few > _MOST_COLOURS:
         return few
@@ -251,4 +251,4 @@ def _pixels(file: Path) -> npt.NDArray[np.uint8] | None:
     try:
         return decode(file).pixels
     except ImageError:
-        return None  # reported where it is read as an image
+        return None  # reported when it is read as an image

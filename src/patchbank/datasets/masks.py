@@ -1,4 +1,4 @@
-"""The masks of a data set: which pixels of an image are anomalous."""
+"""Read the masks of a data set: which pixels of an image are anomalous."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from patchbank.vision._orientation import upright
 from patchbank.vision.images import decode, stored_orientation, wide_grey
 
 _BLACK = (0, 0, 0)
-# From this value on EXIF's orientation exchanges width and height.
-_LYING = 5
+# EXIF orientations from this value on swap width and height.
+_SWAPPED = 5
 
 
 def read_mask(
@@ -30,24 +30,22 @@ def read_mask(
 ) -> npt.NDArray[np.bool_]:
     """Return a mask, (height, width) of bool: true where any of its images is not background.
 
-    A mask of another size but the same shape is scaled, each pixel taking the nearest. One that
-    lies as its image is stored, before EXIF's orientation turned that upright, is turned with it.
+    A mask with another size but the same proportions is scaled, by nearest neighbour. A mask drawn
+    on the stored image, before its EXIF orientation was applied, is turned like the image.
 
     Parameters
     ----------
     height, width
-        Of the image, upright.
+        The size of the upright image.
     image
-        The image's file, whose orientation tells how a mask that lies on its side is meant.
+        The image's file; its EXIF orientation says how to turn a mask that lies on its side.
     on_change
-        Called with ``"scaled"`` or ``"turned"`` for what was done to one.
+        Called with ``"scaled"`` or ``"turned"`` for each change to a mask image.
 
     Raises
     ------
     DatasetError
-        If the shape of one is not that of the image it belongs to, or no pixel is marked.
-    ImageError
-        If one cannot be decoded.
+        If a mask image and the image have different proportions, or no pixel is marked.
     """
     anomalous = np.zeros((height, width), dtype=np.bool_)
     for path in mask.paths:
@@ -59,7 +57,7 @@ def read_mask(
             if not _same_shape(marked, height, width):
                 raise DatasetError(
                     f"mask {path} has {marked.shape[1]} x {marked.shape[0]} pixels, "
-                    f"but its image {width} x {height}; it belongs to another image"
+                    f"but its image has {width} x {height}; it belongs to another image"
                 )
             marked = _scaled(marked, height, width)
             on_change("scaled")
@@ -73,17 +71,12 @@ def read_mask(
 def marked_pixels(path: Path, background: tuple[int, int, int] = _BLACK) -> npt.NDArray[np.bool_]:
     """Return where a mask image is not background, (height, width) of bool.
 
-    Every other value marks an anomaly, also the 1 of an image of 16 bits or of floats. JPEG changes
-    pixels near an edge, so that there it takes half of the range; so it does of floats that are no
-    whole numbers, which say how likely an anomaly is.
-
-    Raises
-    ------
-    ImageError
-        If it cannot be decoded.
+    Any other value marks an anomaly, including 1 in 16-bit and float images. Two kinds of image are
+    thresholded at half the range: JPEG, which changes pixels near edges, and fractional floats,
+    which are likelihoods of an anomaly.
     """
     if background == _BLACK:
-        # Decoding scales 65535 to 255, where small values vanish, and floats to 1.
+        # Decoding would scale 65535 to 255 and floats to 1, so that small values vanish.
         numbers = wide_grey(path)
         if numbers is not None:
             return _marked_numbers(numbers, path)
@@ -95,14 +88,16 @@ def marked_pixels(path: Path, background: tuple[int, int, int] = _BLACK) -> npt.
 
 def _marked_numbers(numbers: npt.NDArray[Any], path: Path) -> npt.NDArray[np.bool_]:
     if not np.isfinite(numbers).all():
-        raise ImageError(f"{path}: has values that are no number; give 0 for what is not anomalous")
+        raise ImageError(
+            f"{path}: has values that are not numbers; use 0 for pixels that are not anomalous"
+        )
     if (numbers == np.rint(numbers)).all():
         return np.asarray(numbers != 0)
     return np.asarray(numbers >= numbers.max() / 2) & (numbers > 0)
 
 
 def _same_shape(marked: npt.NDArray[np.bool_], height: int, width: int) -> bool:
-    """Whether a mask has the proportions of an image, to one pixel's rounding."""
+    """Return whether a mask has the proportions of an image, within a rounding of one pixel."""
     rows, columns = marked.shape
     return bool(abs(rows * width - columns * height) <= max(height, width, rows, columns) / 2)
 
@@ -116,12 +111,11 @@ def _scaled(marked: npt.NDArray[np.bool_], height: int, width: int) -> npt.NDArr
 def _turned(
     marked: npt.NDArray[np.bool_], path: Path, image: Path | None, height: int, width: int
 ) -> npt.NDArray[np.bool_]:
-    """Return a mask that lies on its side as its image does, where that says to which side."""
+    """Return a mask turned by the EXIF orientation of its image."""
     orientation = 1 if image is None else stored_orientation(image)
-    if orientation < _LYING:
+    if orientation < _SWAPPED:
         raise DatasetError(
             f"mask {path} has {marked.shape[1]} x {marked.shape[0]} pixels, "
-            f"but its image {width} x {height}: it lies on its side, and nothing says to which; "
-            "turn it as its image is"
+            f"but its image has {width} x {height}: it lies on its side; turn it like its image"
         )
     return np.asarray(upright(Image.fromarray(marked), orientation))

@@ -1,8 +1,8 @@
-"""Which mask is that of which image, by their names.
+"""Pair masks with images by name.
 
-The full name decides first: ``000.png`` and ``000.png.tif`` are masks of ``000.png``, not of a
-``000.jpg`` beside it. What is left pairs up by names without suffix, where these leave no doubt.
-Only pictures are masks.
+Full names come first: ``000.png`` and ``000.png.tif`` are masks of ``000.png``, not of ``000.jpg``
+next to it. The rest is paired by names without suffix, where these are unambiguous. Only pictures
+can be masks.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from patchbank.vision.image_folders import images_below, is_image_name, look_bel
 
 @dataclass(frozen=True, slots=True)
 class NamedMask:
-    """A mask and the images it may belong to by its name.
+    """A mask with the names of images that it may belong to.
 
     Attributes
     ----------
     names
-        Full names of images, as paths below their folder, the likeliest first.
+        Full names of images, as paths below their folder, the most likely first.
     stem
-        The same without suffix, `composed`; None where it is called like the mask of no image.
+        The image's name without suffix, `composed`; None if it is not named like a mask.
     folder
-        The folder that is named for the image, as ``000/``, where there is one.
+        The mask's folder, such as ``000/``, if that is named after the image.
     """
 
     mask: Mask
@@ -42,16 +42,16 @@ class NamedMask:
 
     @property
     def shown(self) -> str:
-        """What a message calls it: what is to be renamed where that is wrong."""
+        """Its name in messages: the file or folder to rename."""
         return self.folder or self.mask.paths[0].name
 
 
-# Takes a folder of masks and a list that gets remarks.
+# Takes a folder of masks, and a list to which it adds remarks.
 MaskFinder = Callable[[Path, list[str]], list[NamedMask]]
 
 
 def named_mask(file: Path, folder: Path, suffixes: Sequence[str] = ("",)) -> NamedMask:
-    """Return a mask with the names of its images; see `masks_by_name`."""
+    """Return a mask with the names of images it may belong to; see `masks_by_name`."""
     relative = file.relative_to(folder).as_posix()
     stem = relative.removesuffix(file.suffix)
     for suffix in suffixes:
@@ -59,7 +59,7 @@ def named_mask(file: Path, folder: Path, suffixes: Sequence[str] = ("",)) -> Nam
             image = stem.removesuffix(suffix)
             full = (image,) if is_image_name(image) else ()
             return NamedMask(Mask((file,)), (*full, image + file.suffix), composed(image))
-    # After the full name nothing else is needed to tell whose mask it is.
+    # The image's full name needs no suffix after it.
     return NamedMask(Mask((file,)), (stem,) if is_image_name(stem) else ())
 
 
@@ -68,7 +68,7 @@ def masks_by_name(
 ) -> list[NamedMask]:
     """Return the masks below a folder.
 
-    `suffixes` are what a mask's stem may end in after that of its image.
+    `suffixes` are the possible endings of a mask's stem, after the stem of its image.
     """
     if not truth.is_dir():
         return []
@@ -79,7 +79,7 @@ def masks_by_name(
 
 
 def masks_by_folder(truth: Path, remarks: list[str]) -> list[NamedMask]:
-    """Return the masks below a folder, each image's in a folder of its name."""
+    """Return the masks below a folder, where each image's masks are in a folder of its name."""
     if not truth.is_dir():
         return []
     masks = [
@@ -87,13 +87,13 @@ def masks_by_folder(truth: Path, remarks: list[str]) -> list[NamedMask]:
         for folder in subfolders(truth)
         if (inside := images_below(folder))
     ]
-    # Files beside the folders, as other layouts have them, are the masks of no image here.
-    beside = [file for file in truth.iterdir() if not file.is_dir() and is_image_name(file)]
-    return masks + [NamedMask(Mask((file,))) for file in sorted(beside, key=natural_key)]
+    # Files next to the folders, as in other layouts, belong to no image.
+    files = [file for file in truth.iterdir() if not file.is_dir() and is_image_name(file)]
+    return masks + [NamedMask(Mask((file,))) for file in sorted(files, key=natural_key)]
 
 
 def paired(images: Sequence[str], masks: Sequence[NamedMask]) -> dict[int, NamedMask]:
-    """Return the masks of images, given by their paths below their folder, by their numbers."""
+    """Return the masks by index of their image; `images` are paths below the images' folder."""
     found: dict[int, NamedMask] = {}
     composed_names = [composed(image) for image in images]
     _pair_up(images, [(mask, mask.names) for mask in masks], found)
@@ -108,7 +108,7 @@ def _pair_up(
     masks: Sequence[tuple[NamedMask, Sequence[str]]],
     found: dict[int, NamedMask],
 ) -> None:
-    """Add to the masks found those whose names, the first that will do, are each one image's."""
+    """Pair each mask with the image that has its first name, if exactly one has that name."""
     free: dict[str, list[int]] = defaultdict(list)
     for number, name in enumerate(images):
         if number not in found:
@@ -128,12 +128,12 @@ def pair_masks(
     expected: str,
     warnings: list[str],
 ) -> list[Mask | None]:
-    """Return the mask of each image below a kind's folder, and record what does not pair up.
+    """Return the mask of each image below a kind's folder; add warnings on unpaired ones.
 
     Raises
     ------
     DatasetError
-        If there are masks but not one is that of an image, so that their names are wrong.
+        If there are masks but none could be paired, so that they must be misnamed.
     """
     found = paired([image.relative_to(kind).as_posix() for image in images], masks)
     used = {mask.mask.paths for mask in found.values()}
@@ -161,7 +161,7 @@ def pair_masks(
         ending = "/" if first.folder else first.mask.paths[0].suffix
         warnings.append(
             f"{truth}: {some([mask.shown for mask in unclear])} may be the mask of several images; "
-            f"call a mask after the full name of its image, as {like[first.stem]}{ending}"
+            f"name a mask after the full name of its image, such as {like[first.stem]}{ending}"
         )
     return [found[number].mask if number in found else None for number in range(len(images))]
 

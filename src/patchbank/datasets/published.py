@@ -1,4 +1,4 @@
-"""What others published for PatchCore, to be read beside our own figures."""
+"""Published results of PatchCore, for comparison."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from importlib import resources
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """The figures one source gives.
+    """The figures of a source.
 
     Attributes
     ----------
@@ -20,14 +20,13 @@ class Published:
     title
         Short name of the source, for tables.
     source, url
-        Where exactly the figures stand.
+        The exact location of the figures.
     settings
-        What they were made with, as far as the source says.
+        The settings they were made with, as far as the source says.
     note
         How they compare with ours.
     figures
-        For each category the figures by the names that evaluations use; what a source does not give
-        is not there.
+        For each category, the available figures, with the names used in evaluations.
     """
 
     dataset: str
@@ -47,7 +46,7 @@ def published() -> tuple[Published, ...]:
 
 
 def published_for(dataset: str, category: str) -> list[tuple[Published, Mapping[str, float]]]:
-    """Return what was published for a category, each source with its figures."""
+    """Return the sources with figures for a category."""
     return [
         (source, source.figures[category])
         for source in published()

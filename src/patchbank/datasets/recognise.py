@@ -1,4 +1,4 @@
-"""Which data set a folder looks like, to tell somebody who named another."""
+"""Recognise which data set a folder holds, to explain a wrong `--dataset`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LOCO_KINDS = ("logical_anomalies", "structural_anomalies")
 
 
 def recognise(root: Path) -> str | None:
-    """Return the name of the data set that a root looks like, or None where nothing is clear."""
+    """Return the name of the data set that a root looks like, or None if that is unclear."""
     if not root.is_dir():
         is_manifest = root.exists() and root.suffix.lower() in manifest.SUFFIXES
         return "manifest" if is_manifest else None
@@ -26,15 +26,15 @@ def recognise(root: Path) -> str | None:
     if find_manifest(root, "train.manifest") is not None:
         return "manifest"
     categories = [folder for folder in subfolders(root) if folder.name not in _SPLITS]
-    if any((one / "test_public").is_dir() for one in categories):
+    if any((category / "test_public").is_dir() for category in categories):
         return "mvtec-ad2"
-    if any((one / "test" / kind).is_dir() for one in categories for kind in _LOCO_KINDS):
+    if any((category / "test" / kind).is_dir() for category in categories for kind in _LOCO_KINDS):
         return "mvtec-loco"
-    if any((one / "train" / GOOD).is_dir() for one in categories):
+    if any((category / "train" / GOOD).is_dir() for category in categories):
         return "mvtec"
-    if any((one / "train" / "ok").is_dir() for one in categories):
+    if any((category / "train" / "ok").is_dir() for category in categories):
         return "btad"
-    if (root / GOOD).is_dir() or any((one / GOOD).is_dir() for one in categories):
+    if (root / GOOD).is_dir() or any((category / GOOD).is_dir() for category in categories):
         return "folder" if root.name not in _SPLITS else None
     return None
 

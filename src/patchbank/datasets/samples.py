@@ -1,4 +1,4 @@
-"""One kind of sample list for every data set: where images lie and what is known of them."""
+"""The samples of a data set: its images, with their labels, splits and masks."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ GOOD = "good"
 
 @dataclass(frozen=True, slots=True)
 class Mask:
-    """Which pixels of an image are anomalous: those that any of some mask images marks.
+    """The mask of an image: the pixels that any of its mask images marks as anomalous.
 
     Attributes
     ----------
     paths
-        Mask images, at least one, each of the image's size. Their union counts.
+        One or more mask images; their union counts.
     background
         RGB of the pixels that are not anomalous; every other colour marks an anomaly.
     """
@@ -45,13 +45,13 @@ class Sample:
         Unique in its category; for a data set, the POSIX path from the data set's root
         (``leather/train/good/012.png``).
     label
-        Whether the part shown is good, anomalous, or nobody said.
+        Whether the part is good or anomalous, or unknown.
     kind
-        MVTec AD's defect type (``crack``), ``good`` for a good image.
-    mask
-        The anomalous pixels, where the data set has them.
+        The kind of defect (``crack``), or ``good`` for a good image.
     split
         Learned from (``train``) or judged (``test``).
+    mask
+        The anomalous pixels, if the data set has a mask.
     """
 
     path: Path
@@ -75,11 +75,11 @@ class CategorySamples:
     Attributes
     ----------
     category
-        Its name.
+        The category's name.
     train, test
-        The images learned from, all good; the images judged.
+        The images to learn from, all good, and the images to judge.
     warnings
-        What was odd in the data set's folder, one line each, for the user to read.
+        Irregularities in the data set, one line each.
     """
 
     category: str
@@ -91,7 +91,7 @@ class CategorySamples:
         names = Counter(sample.name for sample in (*self.train, *self.test))
         repeated = [name for name, count in names.items() if count > 1]
         if repeated:
-            raise ValueError(f"category {self.category}: name {repeated[0]!r} is there twice")
+            raise ValueError(f"category {self.category}: name {repeated[0]!r} occurs twice")
         if any(sample.label != GOOD for sample in self.train):
             raise ValueError(f"category {self.category}: only good images may be learned from")
 
@@ -102,6 +102,7 @@ class CategorySamples:
 
     @property
     def kinds(self) -> dict[str, int]:
-        """Number of test images of each kind, good ones first."""
+        """Number of test images of each kind, with good images first."""
         counts = Counter(sample.kind for sample in self.test)
-        return {kind: counts[kind] for kind in sorted(counts, key=lambda k: (k != GOOD, k))}
+        order = sorted(counts, key=lambda kind: (kind != GOOD, kind))
+        return {kind: counts[kind] for kind in order}

@@ -1,4 +1,4 @@
-"""CSV files as people and their programs write them: whatever separates fields, with blank rows."""
+"""Read CSV files from people and spreadsheets: with any separator and with blank rows."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from patchbank.errors import DatasetError
 from patchbank.vision.image_folders import as_there
 
 _SEPARATORS = (",", ";", "\t", "|")
-# With this line spreadsheets are told what separates the fields.
+# A first line like this tells spreadsheets the separator.
 _SEPARATOR_LINE = "sep="
 
 
 def read_table(
     file: Path, columns: Collection[str]
 ) -> tuple[list[str], list[tuple[str, list[str]]]]:
-    """Return the header of a CSV file, and each row's place with its fields.
+    """Return the header of a CSV file, and the location and fields of each row.
 
-    Fields are separated by a comma, a semicolon, a tab or a bar, whichever finds most of the
-    columns that may be there. Names of columns are made small, spaces around fields and rows
-    without content left out, fields that a row leaves off at its end are empty.
+    The separator is a comma, semicolon, tab or bar: the one that finds most of `columns`. Names of
+    columns become lower case. Spaces around fields and empty rows are ignored, and fields missing
+    at the end of a row are empty.
 
     Raises
     ------
     DatasetError
-        If it is no CSV file, a column is there twice, or a row has more fields than the header.
+        If this is not a CSV file, a column occurs twice, or a row has more fields than the header.
     """
     try:
         rows = list(_rows(read_list(file), columns))
@@ -45,12 +45,12 @@ def read_table(
     if not any(name in columns for name in header):
         raise DatasetError(
             f"{file}, line {rows[0][0]}: expected the header, with columns such as "
-            f"{some(list(columns))}, found {shown(some(header))}; remove what stands before it"
+            f"{some(list(columns))}, found {shown(some(header))}; remove the lines above the header"
         )
     repeated = [name for name, count in Counter(header).items() if count > 1]
     if repeated:
         raise DatasetError(
-            f"{file}: the header has the column {some(repeated)} more than once; name each once"
+            f"{file}: the header has the column {some(repeated)} more than once; keep one"
         )
     found = []
     for number, fields in rows[1:]:
@@ -59,32 +59,32 @@ def read_table(
         if any(fields[len(header) :]):
             raise DatasetError(
                 f"{where}: expected {len(header)} fields as in the header, found {len(fields)}; "
-                "put fields that hold a comma or what else separates fields in quotes"
+                "quote fields that contain the separator"
             )
         found.append((where, fields[: len(header)]))
     return header, found
 
 
 def portable(folder: Path, path: str) -> str:
-    r"""Return a path of a list as it is here, where another system wrote it.
+    r"""Return the local form of a path that another system may have written.
 
-    Backslashes become slashes, save those of a file whose name really holds them; names are
-    composed (NFC) or decomposed (NFD) as they are in the folder.
+    Backslashes become slashes, unless a file's name really contains them; names become composed
+    (NFC) or decomposed (NFD), as they are in the folder.
     """
     if "\\" in path and problem_of(folder / path) is not None:
         path = path.replace("\\", "/")
     if path.isascii():
         return path
-    there = as_there(folder / path)
-    return str(there.relative_to(folder)) if there.is_relative_to(folder) else str(there)
+    actual = as_there(folder / path)
+    return str(actual.relative_to(folder)) if actual.is_relative_to(folder) else str(actual)
 
 
 def _rows(text: str, columns: Collection[str]) -> Iterator[tuple[int, list[str]]]:
-    """Yield the rows that have content, with the number of their last line."""
+    """Yield the rows that are not empty, with the number of their last line."""
     lines = io.StringIO(text, newline="")
     first = next((line for line in lines if line.strip()), "")
-    told = first.strip().lower().startswith(_SEPARATOR_LINE)
-    if told:
+    has_separator_line = first.strip().lower().startswith(_SEPARATOR_LINE)
+    if has_separator_line:
         separator = first.strip()[len(_SEPARATOR_LINE) :][:1] or ("\t" if "\t" in first else ",")
     else:
         separator = max(_SEPARATORS, key=lambda separator: _known(first, separator, columns))
@@ -94,13 +94,13 @@ def _rows(text: str, columns: Collection[str]) -> Iterator[tuple[int, list[str]]
         fields = [field.strip() for field in row]
         if not any(fields):
             continue
-        if told:
-            told = False  # this row
+        if has_separator_line:
+            has_separator_line = False  # skip it
             continue
         yield reader.line_num, fields
 
 
 def _known(header: str, separator: str, columns: Collection[str]) -> int:
-    """Return how many columns of a header are known if this separates them."""
+    """Return the number of known columns in a header with a separator."""
     names = next(csv.reader([header], delimiter=separator, skipinitialspace=True), [])
     return sum(name.strip().lower() in columns for name in names)

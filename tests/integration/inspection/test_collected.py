@@ -63,7 +63,7 @@ def test_every_command_leaves_out_what_is_no_image_of_a_part(
     for judged in (first, second):
         assert len(judged.documents) == IMAGES
         assert all(f"remark   {word}" in judged.err for word in words)
-    assert f"{IMAGES} pictures that patchbank wrote left out" in second.err
+    assert f"{IMAGES} pictures written by patchbank left out" in second.err
     shutil.copy(surfaces.scratched / "001.png", cluttered / "defect.png")
     added = patchbank("defects", "add", "brushed", cluttered, "--json").document
     assert len(added["added"]) == IMAGES + 1
@@ -91,7 +91,7 @@ def test_the_python_interface_leaves_out_the_same(
         assert any("3 masks left out" in remark for remark in bank.remarks)
         named = [cluttered / "2026-11-25" / "0.png", cluttered / "2026-11-25" / "1_mask.png"]
         assert len(list(bank.inspect_many(named))) == len(named)
-        assert any("called like a mask" in remark for remark in bank.remarks)
+        assert any("named like a mask" in remark for remark in bank.remarks)
 
 
 def test_an_evaluation_says_that_masks_were_scaled_and_pictures_left_out(

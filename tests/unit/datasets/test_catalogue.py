@@ -1,4 +1,4 @@
-"""What all data sets have in common."""
+"""The catalogue of data sets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def test_each_is_found_by_its_name() -> None:
 
 
 def test_an_unknown_name_is_explained() -> None:
-    with pytest.raises(ParameterError, match=r"no data set 'Visa', did you mean visa\? there are"):
+    with pytest.raises(ParameterError, match=r"unknown data set 'Visa', did you mean visa\? use "):
         find_dataset("Visa")
-    with pytest.raises(ParameterError, match="no data set 'x'; there are mvtec, mvtec-ad2, mvtec-"):
+    with pytest.raises(ParameterError, match="unknown data set 'x'; use one of mvtec, mvtec-ad2"):
         find_dataset("x")

@@ -1,4 +1,4 @@
-"""What is taken for an image of a part, on real files of every layout."""
+"""Which files are used as images of parts, on real files of every layout."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_two_values_in_a_folder_of_photographs_are_no_mask(tmp_path: Path) -> No
         ("GT/1.png", "base/1.png"),
     ],
 )
-def test_photographs_are_judged_whatever_they_are_called(
+def test_photographs_are_judged_whatever_their_names(
     tmp_path: Path, files: tuple[str, ...]
 ) -> None:
     photograph(*(tmp_path / name for name in files))
@@ -117,14 +117,14 @@ def test_photographs_are_judged_whatever_they_are_called(
     assert len(found.remarks) == (files[0] == "GT/1.png")
 
 
-def test_a_mask_that_marks_something_is_said_when_its_image_is_to_be_learned(
+def test_a_mask_that_marks_something_gives_a_remark_when_learning(
     tmp_path: Path,
 ) -> None:
     photograph(*(tmp_path / f"{number}.png" for number in range(4)))
     mask(tmp_path / "2_mask.png")
     _, remark = collect([tmp_path], good_only=True).remarks
     assert "1 image in" in remark
-    assert remark.endswith("leave it out: 2.png")
+    assert remark.endswith("leave the image out: 2.png")
 
 
 def test_an_image_whose_mask_marks_a_defect_is_not_good_where_good_ones_have_black_masks(
@@ -158,7 +158,7 @@ def test_only_the_colours_of_three_dimensional_data_are_images(
         collect([tmp_path], good_only=True)
 
 
-def test_products_may_be_called_masks_or_labels(tmp_path: Path) -> None:
+def test_products_may_be_named_masks_or_labels(tmp_path: Path) -> None:
     images = ["masks/1.png", "labels/front_label.png", "labels/seg/2.png"]
     photograph(*(tmp_path / name for name in images))
     assert names(collect([tmp_path / "masks"], good_only=True), tmp_path) == images[:1]
@@ -179,13 +179,13 @@ def test_a_folder_of_masks_only_is_an_error_that_says_so(tmp_path: Path) -> None
         collect([tmp_path / "ground_truth"])
 
 
-def test_a_file_that_is_named_is_taken_with_a_word(tmp_path: Path) -> None:
+def test_a_file_given_by_name_is_used_with_a_remark(tmp_path: Path) -> None:
     mask(tmp_path / "1_mask.png")
     photograph(tmp_path / "2.png")
     found = collect([tmp_path / "1_mask.png", tmp_path / "2.png"], good_only=True)
     assert names(found, tmp_path) == ["1_mask.png", "2.png"]
     (remark,) = found.remarks
-    assert "called like a mask" in remark
+    assert "named like a mask" in remark
     assert "1_mask.png" in remark
 
 
@@ -209,9 +209,9 @@ def test_folders_of_systems_are_not_looked_into(tmp_path: Path, folder: str) -> 
     photograph(tmp_path / "1.png", tmp_path / folder / "1.png", tmp_path / "a" / folder / "2.png")
     (tmp_path / "._1.png").write_bytes(b"\0\5\x16\7")
     photograph(tmp_path / "a" / "2.png")
-    for given in ("", "*", "**/*.png", "*/*.png", "a/**"):
+    for pattern in ("", "*", "**/*.png", "*/*.png", "a/**"):
         found = names(
-            collect([tmp_path / "1.png", tmp_path / "a/2.png", tmp_path / given]), tmp_path
+            collect([tmp_path / "1.png", tmp_path / "a/2.png", tmp_path / pattern]), tmp_path
         )
         assert found == ["1.png", "a/2.png"]
 
@@ -224,7 +224,7 @@ def test_pictures_that_patchbank_wrote_are_left_out(tmp_path: Path) -> None:
     found = collect([tmp_path])
     assert names(found, tmp_path) == ["1.png"]
     (remark,) = found.remarks
-    assert remark.startswith("3 pictures that patchbank wrote left out")
+    assert remark.startswith("3 pictures written by patchbank left out")
     named = collect([tmp_path / "heatmap.png"])
     assert len(named.images) == len(named.remarks) == 1
 
@@ -233,6 +233,6 @@ def test_files_that_are_no_pictures_are_counted_by_suffix(tmp_path: Path) -> Non
     photograph(tmp_path / "1.png")
     for name in ("a.raw", "b.RAW", "README", ".hidden.txt", "Thumbs.db"):
         (tmp_path / name).write_text("")
-    for given in (tmp_path, tmp_path / "*"):
-        (remark,) = collect([given]).remarks
+    for path in (tmp_path, tmp_path / "*"):
+        (remark,) = collect([path]).remarks
         assert remark == "3 files not read: 2 .raw, 1 without suffix"

@@ -1,4 +1,4 @@
-"""Which folders, files and globs are data sets, and no good images only."""
+"""Which folders, files and globs are data sets rather than good images only."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def test_a_data_set_is_refused_and_its_good_images_are_named(
     tmp_path: Path, dataset: str, below: str, good: list[str]
 ) -> None:
     root = make_dataset(dataset, tmp_path / "set")
-    for given in (root / below, root / below / "**" / "*.*"):
+    for path in (root / below, root / below / "**" / "*.*"):
         with pytest.raises(DatasetError, match=r"(of|is) a data set") as error:
-            collect([given], good_only=True)
+            collect([path], good_only=True)
         assert "\n" not in str(error.value)
         for folder in good:
             assert str(error.value).endswith(str(root / folder))
@@ -79,13 +79,13 @@ def test_a_data_set_is_refused_and_its_good_images_are_named(
         (("good/anomalous_1/1.png", "good/1.png"), None),
     ],
 )
-def test_words_in_names_of_folders_tell_a_labelled_set(
+def test_words_in_names_of_folders_show_a_labelled_set(
     tmp_path: Path, files: tuple[str, ...], good: str | None
 ) -> None:
     make(tmp_path, *files)
     with pytest.raises(DatasetError, match="is a data set") as error:
         collect([tmp_path], good_only=True)
-    remedy = "a folder that holds good images only" if good is None else str(tmp_path / good)
+    remedy = "a folder with good images only" if good is None else str(tmp_path / good)
     assert str(error.value).endswith(remedy)
 
 
@@ -97,12 +97,12 @@ def test_words_in_names_of_folders_tell_a_labelled_set(
         ("a/normal1.png", "b/crack1.png"),
     ],
 )
-def test_words_in_names_of_files_tell_a_labelled_set(
+def test_words_in_names_of_files_show_a_labelled_set(
     tmp_path: Path, files: tuple[str, ...]
 ) -> None:
     make(tmp_path, *files)
     for given in ([tmp_path], [tmp_path / name for name in files]):
-        with pytest.raises(DatasetError, match="not good by their names"):
+        with pytest.raises(DatasetError, match="not good, judging by their names"):
             collect(given, good_only=True)
     assert len(collect([tmp_path]).images) == len(files)
 
@@ -118,10 +118,10 @@ def test_images_that_are_excluded_may_be_defective(tmp_path: Path) -> None:
         collect([tmp_path], good_only=True, exclude=["good_1.png"])
 
 
-def test_names_of_files_that_sound_bad_alone_are_said(tmp_path: Path) -> None:
+def test_a_bad_name_without_good_names_gives_a_remark(tmp_path: Path) -> None:
     make(tmp_path, "1.png", "2.png", "bad_3.png")
     (remark,) = collect([tmp_path], good_only=True).remarks
-    assert remark.startswith("1 of 3 images called like defective ones and taken")
+    assert remark.startswith("1 of 3 images used despite names for defective parts")
     assert remark.endswith("bad_3.png")
 
 
@@ -139,7 +139,7 @@ def test_names_of_files_that_sound_bad_alone_are_said(tmp_path: Path) -> None:
         ("cast/train/def*/*", "cast/train/ok_front"),
     ],
 )
-def test_what_a_shell_makes_of_a_star_is_looked_at_together(
+def test_paths_expanded_by_a_shell_are_checked_together(
     tmp_path: Path, pattern: str, good: str
 ) -> None:
     make(
@@ -148,13 +148,13 @@ def test_what_a_shell_makes_of_a_star_is_looked_at_together(
         *("mv/train/good/1.png", "mv/test/good/2.png", "mv/test/cut/3.png"),
         *("cast/train/ok_front/1.png", "cast/train/def_front/2.png"),
     )
-    given = sorted(tmp_path.glob(pattern))
-    assert given
-    for paths in (given, [tmp_path / pattern]):
+    expanded = sorted(tmp_path.glob(pattern))
+    assert expanded
+    for paths in (expanded, [tmp_path / pattern]):
         with pytest.raises(DatasetError) as error:
             collect(paths, good_only=True)
         assert str(error.value).endswith(str(tmp_path / good))
-    files = [path for path in given if path.is_file()]
+    files = [path for path in expanded if path.is_file()]
     if files:
         with pytest.raises(DatasetError):
             remarks_on_named(files, good_only=True)
@@ -182,11 +182,11 @@ def test_a_tree_of_any_names_is_a_data_set_where_good_stands_beside_kinds(tmp_pa
         collect([tmp_path], good_only=True)
 
 
-def test_a_folder_below_is_refused_by_its_name_where_no_other_has_one_that_tells(
+def test_a_subfolder_named_as_bad_is_refused_without_one_named_as_good(
     tmp_path: Path,
 ) -> None:
     make(tmp_path, "1.png", "2.png", "defects/1.png")
-    with pytest.raises(DatasetError, match=r"holds defects.*folder that holds good images only"):
+    with pytest.raises(DatasetError, match=r"holds defects.*folder with good images only"):
         collect([tmp_path], good_only=True)
 
 
@@ -219,7 +219,7 @@ def test_folders_by_date_camera_or_light_are_no_data_set(
     assert sorted(names(found, tmp_path)) == sorted(expected)
 
 
-def test_days_in_a_folder_called_test_are_no_kinds_of_defect(tmp_path: Path) -> None:
+def test_days_in_a_folder_named_test_are_not_kinds_of_defect(tmp_path: Path) -> None:
     make(tmp_path, "train/good/1.png", "test/2026-01-01/1.png")
     assert len(collect([tmp_path / "test/2026-01-01"], good_only=True).images) == 1
 
@@ -253,30 +253,28 @@ def test_a_manifest_in_the_folder_that_lists_anomalies_refuses_it(
                 for name, label in ((good, "normal"), (bad, "anomaly"))
             )
         )
-    with pytest.raises(DatasetError, match="lists 1 anomalous image there") as error:
+    with pytest.raises(DatasetError, match="lists 1 anomalous image in it") as error:
         collect([tmp_path], good_only=True)
-    remedy = f"its good images, {tmp_path / 'images/a'}" if pure else "folder of their own"
+    remedy = f"its good images: {tmp_path / 'images/a'}" if pure else "to a separate folder"
     assert str(error.value).endswith(remedy)
 
 
-@pytest.mark.parametrize("given", ["images", "images/a", "images/*/*.png"])
+@pytest.mark.parametrize("pattern", ["images", "images/a", "images/*/*.png"])
 def test_a_manifest_above_the_folder_that_lists_anomalies_refuses_it(
-    tmp_path: Path, given: str
+    tmp_path: Path, pattern: str
 ) -> None:
     photograph(tmp_path / "images/a/1.png", tmp_path / "images/a/2.png")
     (tmp_path / "parts.csv").write_text(
         "path,label\nimages/a/1.png,good\nimages/a/2.png,anomalous\n"
     )
-    for paths in ([tmp_path / given], sorted(tmp_path.glob(given))):
+    for paths in ([tmp_path / pattern], sorted(tmp_path.glob(pattern))):
         with pytest.raises(DatasetError, match=r"parts\.csv lists 1 anomalous image"):
             collect(paths, good_only=True)
     assert len(collect([tmp_path / "images/a/1.png"], good_only=True).images) == 1
 
 
 @pytest.mark.parametrize("suffix", ["csv", "manifest"])
-def test_images_that_a_manifest_in_the_folder_leaves_unknown_are_said(
-    tmp_path: Path, suffix: str
-) -> None:
+def test_images_of_unknown_label_in_a_manifest_give_a_remark(tmp_path: Path, suffix: str) -> None:
     photograph(tmp_path / "all/1.png", tmp_path / "all/2.png")
     if suffix == "csv":
         text = "path,label\nall/1.png,good\nall/2.png,unknown\n"
@@ -290,18 +288,18 @@ def test_images_that_a_manifest_in_the_folder_leaves_unknown_are_said(
     file.write_text(text)
     found = collect([tmp_path], good_only=True)
     assert len(found.images) == 2
-    said = f"{file} does not say of 1 image whether it is good; leave out what is not: all/2.png"
-    assert said in found.remarks
+    remark = f"{file} does not say whether 1 image is good; leave out any that is not: all/2.png"
+    assert remark in found.remarks
     assert not any("whether" in line for line in collect([tmp_path]).remarks)
 
 
-def test_a_table_that_is_no_manifest_does_not_matter(tmp_path: Path) -> None:
+def test_a_table_that_is_not_a_manifest_is_ignored(tmp_path: Path) -> None:
     photograph(tmp_path / "1.png")
     (tmp_path / "measured.csv").write_text("time;temperature\n1;20\n")
     (tmp_path / "all.csv").write_text("path,label\n1.png,good\n")
     assert names(collect([tmp_path], good_only=True), tmp_path) == ["1.png"]
 
 
-def test_a_sentence_is_no_label() -> None:
+def test_a_sentence_is_not_a_label() -> None:
     assert quality_of("bad_front_side") == "bad"
     assert quality_of("photographs_after_the_bad_batch_of_may") is None

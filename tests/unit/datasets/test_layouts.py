@@ -1,4 +1,4 @@
-"""Each published data set's layout: a small tree of it loads, typical mistakes are explained."""
+"""The layout of each published data set: a small tree loads, typical mistakes are explained."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_several_masks_of_an_image_are_united(tmp_path: Path) -> None:
     expected = np.zeros((SIDE, SIDE), dtype=np.bool_)
     for number, row in enumerate((0, 2)):
         pixels = np.zeros((SIDE, SIDE), dtype=np.uint8)
-        pixels[row] = 200  # LOCO's values tell a kind of anomaly
+        pixels[row] = 200  # LOCO's values stand for kinds of anomaly
         expected[row] = True
         path = root / f"pushpins/ground_truth/logical_anomalies/000/00{number}.png"
         Image.fromarray(pixels).save(path)
@@ -189,10 +189,10 @@ MISTAKES: list[tuple[str, str, Mistake, str]] = [
         (
             "mvtec",
             ".",
-            rename("tile/ground_truth", f"tile/{other}"),
-            f"expected masks in .*tile/ground_truth, found .*tile/{other}; rename it",
+            rename("tile/ground_truth", f"tile/{folder}"),
+            f"expected masks in .*tile/ground_truth, found .*tile/{folder}; rename it",
         )
-        for other in ("groundtruth", "Ground_Truth", "masks", "test/ground_truth")
+        for folder in ("groundtruth", "Ground_Truth", "masks", "test/ground_truth")
     ),
     (
         "mvtec",
@@ -213,7 +213,7 @@ MISTAKES: list[tuple[str, str, Mistake, str]] = [
         "expected masks in .*can/test_public/ground_truth, found .*can/ground_truth; rename it",
     ),
     ("btad", ".", rename("01/ground_truth", "01/GT"), "expected masks in .*01/ground_truth, found"),
-    ("mvtec", ".", remove("tile/test"), r"expected .*tile/test with a folder per kind; found"),
+    ("mvtec", ".", remove("tile/test"), r"expected .*tile/test with one folder per kind; found"),
     ("mvtec", ".", empty("tile/train/good"), "train/good holds no image; it holds nothing"),
     (
         "mvtec",
@@ -282,8 +282,8 @@ MISTAKES: list[tuple[str, str, Mistake, str]] = [
     ),
     ("visa", ".", split_file("test,anomaly", "test,bad"), "label is 'bad'; expected normal or ano"),
     ("visa", ".", split_file("test,anomaly", "train,anomaly"), "anomalous; only normal images are"),
-    ("visa", ".", split_file(VISA_SPLIT[30:], ""), "names no image: expected a row for each"),
-    ("visa", ".", split_file("Normal/0001", "Normal/0000"), "names 1 image of candle twice"),
+    ("visa", ".", split_file(VISA_SPLIT[30:], ""), "lists no images: expected one row per image"),
+    ("visa", ".", split_file("Normal/0001", "Normal/0000"), "lists 1 image of candle twice"),
     # BTAD
     ("btad", "..", nothing, r"holds no category, but .*set does \(01\); give that"),
     ("btad", "01", nothing, "is itself a category; give its parent .* and --category 01"),
@@ -310,13 +310,13 @@ MISTAKES: list[tuple[str, str, Mistake, str]] = [
         "kolektorsdd2",
         ".",
         rename("test/20001_GT.png", "test/20001_mask.png"),
-        "masks have other names: expected NNNNN_GT.png, found 20001_mask.png; rename them",
+        "masks are misnamed: expected NNNNN_GT.png, found 20001_mask.png; rename them",
     ),
     (
         "kolektorsdd2",
         ".",
         rename("train/10000_GT.png", "train/10000_gt.png"),
-        "masks have other names: expected NNNNN_GT.png, found 10000_gt.png; rename them",
+        "masks are misnamed: expected NNNNN_GT.png, found 10000_gt.png; rename them",
     ),
     ("kolektorsdd2", ".", remove("test/20001_GT.png"), "no mask for 1 of 2 images.* 20001.png"),
     ("kolektorsdd2", ".", empty("test"), "test holds no image: expected NNNNN.png; found nothing"),
@@ -346,11 +346,11 @@ def test_each_layout_has_five_mistakes_explained() -> None:
         assert len([mistake for mistake in MISTAKES if mistake[0] == name]) >= 5
 
 
-def test_a_data_set_below_a_folder_called_train_is_no_part_of_a_category(tmp_path: Path) -> None:
+def test_a_data_set_below_a_folder_named_train_is_not_part_of_a_category(tmp_path: Path) -> None:
     assert loaded("mvtec", make_dataset("mvtec", tmp_path / "parts" / "train")).train
 
 
-def test_masks_of_no_kind_are_recorded_beside_those_that_are_read(tmp_path: Path) -> None:
+def test_masks_that_belong_to_no_kind_give_a_warning(tmp_path: Path) -> None:
     root = make_dataset("mvtec", tmp_path)
     make(root, "tile/ground_truth/cut/0_mask.png", "tile/ground_truth/0_mask.png")
     samples = loaded("mvtec", root)
@@ -359,7 +359,7 @@ def test_masks_of_no_kind_are_recorded_beside_those_that_are_read(tmp_path: Path
     assert warning.endswith("KIND/STEM_mask.png for crack, found 0_mask.png, cut")
 
 
-def test_a_black_mask_everywhere_and_nowhere(tmp_path: Path) -> None:
+def test_all_masks_black_and_none(tmp_path: Path) -> None:
     root = make_dataset("kolektorsdd2", tmp_path)
     make(root, "train/10002_GT.png")
     black(root / "train/10001_GT.png")
@@ -368,7 +368,7 @@ def test_a_black_mask_everywhere_and_nowhere(tmp_path: Path) -> None:
     assert re.search("no image for 1 mask: 10002_GT", samples.warnings[0])
     for number in ("10000", "10001"):
         Image.new("L", (SIDE, SIDE), 255).save(root / f"train/{number}_GT.png")
-    with pytest.raises(DatasetError, match="no good image: not one of its 2 masks is black"):
+    with pytest.raises(DatasetError, match="no good image: none of its 2 masks is black"):
         loaded("kolektorsdd2", root)
 
 
@@ -377,21 +377,21 @@ def test_a_mask_of_another_shape_is_explained(tmp_path: Path) -> None:
     Image.new("L", (9, 12), 255).save(root / "01/ground_truth/ko/0000.png")
     mask = loaded("btad", root).test[0].mask
     assert mask is not None
-    with pytest.raises(DatasetError, match=r"0000.png has 9 x 12 pixels, but its image 8 x 8"):
+    with pytest.raises(DatasetError, match=r"0000.png has 9 x 12 pixels, but its image has 8 x 8"):
         read_mask(mask, SIDE, SIDE)
 
 
 @pytest.mark.parametrize("actual", [*CATEGORIES, "folder"])
-@pytest.mark.parametrize("given", [*CATEGORIES, "folder"])
-def test_the_name_of_another_data_set_is_explained(tmp_path: Path, given: str, actual: str) -> None:
+@pytest.mark.parametrize("name", [*CATEGORIES, "folder"])
+def test_the_name_of_another_data_set_is_explained(tmp_path: Path, name: str, actual: str) -> None:
     root = make_dataset(actual, tmp_path / "set")
-    if given == actual:
-        DATASETS[given].list_categories(root)
+    if name == actual:
+        DATASETS[name].list_categories(root)
         return
     message = (
-        f"looks like {DATASETS[actual].title}, not {DATASETS[given].title}.*--dataset {actual}$"
+        f"looks like {DATASETS[actual].title}, not {DATASETS[name].title}.*--dataset {actual}$"
     )
     with pytest.raises(DatasetError, match=message):
-        DATASETS[given].list_categories(root)
+        DATASETS[name].list_categories(root)
     with pytest.raises(DatasetError, match=message):
-        DATASETS[given].load(root, "tile")
+        DATASETS[name].load(root, "tile")

@@ -52,12 +52,12 @@ def test_a_csv_manifest_loads(tmp_path: Path) -> None:
     )
 
 
-def test_json_lines_load_as_the_same(tmp_path: Path) -> None:
+def test_json_lines_load_in_the_same_way(tmp_path: Path) -> None:
     keys = HEADER.strip().split(",")
     rows = [dict(zip(keys, row.split(","), strict=True)) for row in ROWS.splitlines()]
     text = "\n".join(json.dumps(row) for row in rows) + "\n\n"
-    here = loaded(written(tmp_path, text, "parts.jsonl"))
-    assert here == loaded(written(tmp_path, HEADER + ROWS))
+    samples = loaded(written(tmp_path, text, "parts.jsonl"))
+    assert samples == loaded(written(tmp_path, HEADER + ROWS))
 
 
 def test_only_path_and_label_are_needed(tmp_path: Path) -> None:
@@ -94,11 +94,11 @@ def test_several_masks_and_categories(tmp_path: Path) -> None:
         (
             "parts.csv",
             "path,label,color\n",
-            r"parts.csv: unknown column color; known are path, lab",
+            r"parts.csv: unknown column color; use path, lab",
         ),
         ("parts.csv", "path,kind\n", "no column label; path and label are required"),
         ("parts.csv", "", "no column path, label"),
-        ("parts.csv", "path,label\n", "parts.csv names no image"),
+        ("parts.csv", "path,label\n", "parts.csv lists no images"),
         ("parts.csv", "path,label\na/1.png\n", "line 2: label is ''"),
         ("parts.csv", "path,label\na/1.png,good,x\n", "line 2: expected 2 fields"),
         ("parts.csv", "path,label\na/9.png,good\na/1.png,good\n", "line 2: image .*9.png does not"),
@@ -133,7 +133,7 @@ def test_several_masks_and_categories(tmp_path: Path) -> None:
         (
             "parts.csv",
             "path,label,split\na/1.png,good,train\na/../a/1.png,good,test\n",
-            r"line 3: a/\.\./a/1.png is the same file as a/1.png in line 2; name each",
+            r"line 3: a/\.\./a/1.png is the same file as a/1.png in line 2; list each",
         ),
         (
             "parts.csv",
@@ -152,16 +152,16 @@ def test_several_masks_and_categories(tmp_path: Path) -> None:
             "line 2: nested too deeply",
         ),
         ("parts.jsonl", '{"path": ' + "9" * 5000 + "}", "line 1: a number has too many digits"),
-        ("parts.csv", "path,label\na/1.png,good\na/1.png,good\n", "line 3: a/1.png is there 2 tim"),
+        ("parts.csv", "path,label\na/1.png,good\na/1.png,good\n", "1.png is listed 2 times; list"),
         ("parts.csv", "path,label\na/1.png,good\n", "no image of parts to judge"),
         ("parts.csv", "path,label\nb/3.png,anomalous\n", "no good image of parts to learn from"),
-        ("parts.jsonl", "", "names no image"),
-        ("parts.jsonl", "path,label\n", "line 1: not JSON .*expected one object a line"),
+        ("parts.jsonl", "", "lists no images"),
+        ("parts.jsonl", "path,label\n", "line 1: not JSON .*expected one object per line"),
         ("parts.jsonl", "[1]\n", "line 1: not a JSON object"),
         ("parts.jsonl", '{"path": "a/1.png", "label": "good", "tag": 1}', "unknown column tag"),
-        ("parts.jsonl", '{"path": 1, "label": "good"}', "line 1: path is 1; expected a text"),
+        ("parts.jsonl", '{"path": 1, "label": "good"}', "line 1: path is 1; expected a string"),
         ("parts.jsonl", '{"path": "a/1.png", "label": "good", "mask": 3}', "mask is 3; expected a"),
-        ("parts.txt", "a", "is no manifest by its name: expected .csv, .jsonl"),
+        ("parts.txt", "a", "is not named like a manifest: expected .csv, .jsonl"),
     ],
 )
 def test_a_mistake_is_explained(tmp_path: Path, name: str, text: str, message: str) -> None:
@@ -171,18 +171,18 @@ def test_a_mistake_is_explained(tmp_path: Path, name: str, text: str, message: s
     assert "\n" not in str(error.value)
 
 
-def test_one_file_beside_itself_by_its_full_path(tmp_path: Path) -> None:
+def test_a_file_listed_again_by_its_full_path_is_refused(tmp_path: Path) -> None:
     rows = f"path,label,split\na/1.png,good,train\n{tmp_path / 'a/1.png'},good,test\n"
     with pytest.raises(DatasetError, match=r"1\.png is the same file as a/1\.png in line 2"):
         loaded(written(tmp_path, rows))
 
 
 @pytest.mark.parametrize("odd", ["\u2028", "\u2029", "\x85", "\x0c"])
-def test_what_looks_like_a_line_end_may_stand_in_a_path(tmp_path: Path, odd: str) -> None:
+def test_a_path_may_contain_what_looks_like_a_line_end(tmp_path: Path, odd: str) -> None:
     name = f"a/1{odd}2.png"
     make(tmp_path, name)
-    rows = [{"path": one, "label": "good"} for one in (name, "a/1.png", "a/2.png")]
-    # A form feed is a control character, which JSON wants escaped.
+    rows = [{"path": path, "label": "good"} for path in (name, "a/1.png", "a/2.png")]
+    # A form feed is a control character, which must be escaped in JSON.
     lines = [json.dumps(row, ensure_ascii=odd == "\x0c") for row in rows]
     samples = loaded(written(tmp_path, "\r\n".join(lines), "parts.jsonl"))
     assert name in {sample.name for sample in (*samples.train, *samples.test)}
@@ -257,7 +257,7 @@ def test_an_export_of_lookout_for_vision_loads(tmp_path: Path, prefix: str, belo
     np.testing.assert_array_equal(read_mask(bad.mask, SIDE, SIDE), expected)
     assert good.label == "good"
     (warning,) = samples.warnings
-    assert "1 of 2 images anomalous: judged, not learned" in warning
+    assert "1 of 2 images anomalous: judged, not learned from" in warning
 
 
 def test_one_manifest_of_lookout_for_vision_is_split(tmp_path: Path) -> None:
@@ -280,12 +280,12 @@ def test_one_manifest_of_lookout_for_vision_is_split(tmp_path: Path) -> None:
     [
         (
             {"source-ref": "s3://bucket/lost/9.png"},
-            "not below .*expected it there as bucket/lost/9",
+            "not below .*expected bucket/lost/9",
         ),
-        ({"source-ref": "a/1.png"}, "a/1.png is no place in S3; expected s3://BUCKET/KEY"),
-        ({"source-ref": "s3://bucket/../a/1.png"}, "leads out of its folder"),
+        ({"source-ref": "a/1.png"}, "a/1.png is not an S3 address; expected s3://BUCKET/KEY"),
+        ({"source-ref": "s3://bucket/../a/1.png"}, "points outside its folder"),
         ({"source-ref": 7}, "line 2: no source-ref"),
-        ({"anomaly-mask-ref-metadata": {}}, "without the internal-color-map of its metadata"),
+        ({"anomaly-mask-ref-metadata": {}}, "has no internal-color-map in its metadata"),
         ({"anomaly-mask-ref": "s3://bucket/9.png"}, "9.png is not below"),
         (
             {
@@ -328,13 +328,13 @@ def test_keys_of_lookout_that_a_user_chose_are_found_by_their_type(tmp_path: Pat
         lookout_line("b/3.png", "anomaly", "masks/3.png"),
     ]
     usual = loaded(write_lines(tmp_path / "all.manifest", *lines))
-    # Another labelling job said something else of the images.
-    line = {"line": 0, "line-metadata": {"class-name": "A", "type": TYPE}}
-    renamed = [line | with_keys(one, CHOSEN) for one in lines]
+    # The result of another labelling job.
+    other_job = {"line": 0, "line-metadata": {"class-name": "A", "type": TYPE}}
+    renamed = [other_job | with_keys(line, CHOSEN) for line in lines]
     chosen = loaded(write_lines(tmp_path / "all.manifest", *renamed))
     assert replace(chosen, warnings=()) == usual
     (remark,) = chosen.warnings
-    assert "other labels are ignored: 'A' (3); check that none means a defect" in remark
+    assert "labels other than normal and anomaly are ignored: 'A' (3); check that none" in remark
     assert [sample.label for sample in usual.test] == ["good", "anomalous"]
     assert usual.test[1].kind == "scratch"
     assert usual.test[1].mask is not None
@@ -357,8 +357,8 @@ def test_other_class_names_are_unknown_with_a_remark(tmp_path: Path) -> None:
     labels = [sample.label for sample in (*samples.train, *samples.test)]
     assert labels == ["good", "good", "unknown", "unknown"]
     (remark,) = samples.warnings
-    assert "2 of 4 images unknown, and never learned: expected one class name, normal or" in remark
-    assert "anomaly, found 'blurred' (1), 'anomaly' and 'normal' (1)" in remark
+    assert "label unknown for 2 of 4 images, not learned from: expected one class name" in remark
+    assert "normal or anomaly, found 'blurred' (1), 'anomaly' and 'normal' (1)" in remark
 
 
 def test_labels_of_other_words_or_types_are_named_where_nothing_is_good(tmp_path: Path) -> None:
@@ -385,7 +385,7 @@ def test_labels_of_other_words_or_types_are_named_where_nothing_is_good(tmp_path
         ({"anomaly-label-metadata": {"class-name": ["normal"], "type": TYPE}}, "['normal'] (2)"),
     ],
 )
-def test_what_is_no_one_label_is_unknown_and_said_once(
+def test_a_label_that_is_not_unique_is_unknown_and_reported_once(
     tmp_path: Path, change: dict[str, Any], shown: str
 ) -> None:
     make(tmp_path, *IMAGES)
@@ -395,6 +395,7 @@ def test_what_is_no_one_label_is_unknown_and_said_once(
     with pytest.raises(DatasetError) as raised:
         loaded(tmp_path)
     file = tmp_path / "train.manifest"
-    text = f"{file} has no good image of {tmp_path.name} to learn from"
-    text += ": 2 of 2 images unknown, and never learned: expected one class name, normal or anomaly"
-    assert str(raised.value) == f"{text}, found {shown}"
+    assert str(raised.value) == (
+        f"{file} has no good image of {tmp_path.name} to learn from: label unknown for 2 of 2 "
+        f"images, not learned from: expected one class name, normal or anomaly, found {shown}"
+    )

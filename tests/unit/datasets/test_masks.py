@@ -1,4 +1,4 @@
-"""Masks of every mode that data sets use."""
+"""Masks in every image mode used by data sets."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ def test_what_is_not_black_is_anomalous(tmp_path: Path, mode: str, value: int) -
 def test_a_mask_of_another_image_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "000_mask.png"
     Image.fromarray(EXPECTED).save(path)
-    with pytest.raises(DatasetError, match=r"18 x 12 pixels, but its image 12 x 18"):
+    with pytest.raises(DatasetError, match=r"18 x 12 pixels, but its image has 12 x 18"):
         read_mask(Mask((path,)), 18, 12)
 
 
-def test_what_is_no_image_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_an_image_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "000_mask.png"
     path.write_text("no image")
     with pytest.raises(ImageError):
@@ -92,7 +92,7 @@ def test_a_mask_that_marks_nothing_is_refused(tmp_path: Path, kind: str) -> None
         read_mask(Mask((path, path) if kind == "several" else (path,)), 12, 18)
 
 
-def test_a_jpeg_mask_is_taken_at_half(tmp_path: Path) -> None:
+def test_a_jpeg_mask_is_thresholded_at_half(tmp_path: Path) -> None:
     pixels = np.zeros((64, 64), dtype=np.uint8)
     pixels[13:41, 22:50] = 255
     path = tmp_path / "000_mask.jpg"
@@ -101,27 +101,27 @@ def test_a_jpeg_mask_is_taken_at_half(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", [255.0, 1.0, 65535.0, 3.0, 0.75])
-def test_a_mask_of_floats_is_taken_on_any_scale(tmp_path: Path, value: float) -> None:
+def test_a_mask_of_floats_may_have_any_scale(tmp_path: Path, value: float) -> None:
     path = tmp_path / "000_mask.tiff"
     Image.fromarray(EXPECTED.astype(np.float32) * np.float32(value)).save(path)
     np.testing.assert_array_equal(read_mask(Mask((path,)), 12, 18), EXPECTED)
 
 
-def test_a_mask_of_likelihoods_is_taken_at_half(tmp_path: Path) -> None:
+def test_a_mask_of_likelihoods_is_thresholded_at_half(tmp_path: Path) -> None:
     path = tmp_path / "000_mask.tiff"
     Image.fromarray(np.where(EXPECTED, 0.9, 0.1).astype(np.float32)).save(path)
     np.testing.assert_array_equal(read_mask(Mask((path,)), 12, 18), EXPECTED)
 
 
-def test_a_mask_that_holds_no_number_is_refused(tmp_path: Path) -> None:
+def test_a_mask_with_values_that_are_not_numbers_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "000_mask.tiff"
     Image.fromarray(np.where(EXPECTED, np.nan, 0).astype(np.float32)).save(path)
-    with pytest.raises(ImageError, match="values that are no number"):
+    with pytest.raises(ImageError, match="values that are not numbers"):
         read_mask(Mask((path,)), 12, 18)
 
 
 @pytest.mark.parametrize("factor", [2, 3, 0.5])
-def test_a_mask_of_the_same_shape_is_scaled_with_a_word(tmp_path: Path, factor: float) -> None:
+def test_a_mask_with_the_same_proportions_is_scaled(tmp_path: Path, factor: float) -> None:
     path = tmp_path / "000_mask.png"
     coarse = np.zeros((24, 36), dtype=np.bool_)
     coarse[4:8, 8:24] = True
@@ -145,7 +145,7 @@ def test_a_mask_of_another_shape_belongs_to_another_image(
 
 @pytest.mark.parametrize("orientation", [5, 6, 7, 8])
 @pytest.mark.parametrize("scale", [1, 2])
-def test_a_mask_that_lies_as_its_image_is_stored_is_turned_with_it(
+def test_a_mask_of_the_stored_image_is_turned_like_it(
     tmp_path: Path, orientation: int, scale: int
 ) -> None:
     stored = np.full((12, 18), 90, dtype=np.uint8)
@@ -161,9 +161,9 @@ def test_a_mask_that_lies_as_its_image_is_stored_is_turned_with_it(
     assert changes == ["turned", "scaled"][:scale]
 
 
-def test_a_mask_on_its_side_is_refused_where_nothing_says_to_which(tmp_path: Path) -> None:
+def test_a_mask_on_its_side_is_refused_without_an_orientation(tmp_path: Path) -> None:
     image, mask = tmp_path / "000.png", tmp_path / "000_mask.png"
     Image.new("L", (12, 18), 90).save(image)
     Image.fromarray(EXPECTED).save(mask)
-    with pytest.raises(DatasetError, match=r"18 x 12 pixels, but .* lies on its side.*turn it"):
+    with pytest.raises(DatasetError, match=r"18 x 12 pixels, but .* lies on its side; turn it"):
         read_mask(Mask((mask,)), 18, 12, image=image)

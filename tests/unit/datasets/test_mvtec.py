@@ -1,4 +1,4 @@
-"""MVTec AD's layout, right and wrong, on real folders."""
+"""MVTec AD's layout, correct and incorrect, on real folders."""
 
 from __future__ import annotations
 
@@ -69,11 +69,11 @@ def test_masks_are_optional(tmp_path: Path) -> None:
     [
         ([], "leather/ground_truth/cut/001_mask.png", "no mask .* for 1 of 2 images: 001.png"),
         (["leather/ground_truth/cut/009_mask.png"], None, "no image for 1 mask: 009"),
-        (["leather/train/bad/1.png"], None, "not read, only good is: bad"),
+        (["leather/train/bad/1.png"], None, "only good is read, not bad"),
         ([], "leather/test/good/000.png", "test/good holds no image; it holds nothing"),
     ],
 )
-def test_what_is_odd_is_recorded(
+def test_irregularities_give_warnings(
     tmp_path: Path, extra: list[str], removed: str | None, warning: str
 ) -> None:
     root = make(tmp_path, *RIGHT, *extra)
@@ -111,7 +111,7 @@ def test_a_wrong_root_is_explained(
 
 
 def test_a_category_is_found_however_its_folder_is_spelled(tmp_path: Path) -> None:
-    # Composed (NFC), as one types it, and decomposed (NFD), as macOS names folders.
+    # Composed (NFC), as typed, and decomposed (NFD), as macOS names folders.
     make(tmp_path, "Bu\u0308rste/train/good/1.png", "Bu\u0308rste/test/good/1.png")
     make(tmp_path, "K\u00fcrbis/train/good/1.png", "K\u00fcrbis/test/good/1.png")
     for category in ("B\u00fcrste", "Ku\u0308rbis"):
@@ -134,7 +134,7 @@ def test_a_category_is_found_however_its_folder_is_spelled(tmp_path: Path) -> No
         ),
         (["a/test/good/1.png"], "a", r"expected .*train/good.* found 1 folder in .*a \(test\)"),
         (["a/train/good/x.txt", "a/test/good/1.png"], "a", r"train/good holds no image.*1 \.txt"),
-        (["a/train/good/1.png"], "a", r"expected .*test with a folder per kind; found 1 folder"),
+        (["a/train/good/1.png"], "a", r"expected .*test with one folder per kind; found 1 folder"),
         (["a/train/good/1.png", "a/test/1.png"], "a", r"expected .*test/good and .*found 1 \.png"),
         (
             ["a/train/good/1.png", "a/test/ok/1.png", "a/test/cut/1.png"],
@@ -162,14 +162,14 @@ def test_defects_below_good_are_refused(tmp_path: Path, split: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["OK", "pass", "Good", "defect-free"])
-def test_other_names_of_good_are_no_kinds_of_defect(tmp_path: Path, name: str) -> None:
+def test_other_names_for_good_are_not_kinds_of_defect(tmp_path: Path, name: str) -> None:
     root = make_dataset("mvtec", tmp_path)
     make(root, f"tile/test/{name}/7.png")
     with pytest.raises(DatasetError, match=f"found .*test/{name}; move its images to good"):
         mvtec.load(root, "tile")
 
 
-def test_a_kind_of_defect_may_be_called_mask(tmp_path: Path) -> None:
+def test_a_kind_of_defect_may_be_named_mask(tmp_path: Path) -> None:
     root = make_dataset("mvtec", tmp_path)
     shutil.rmtree(root / "tile/ground_truth")
     for kind in ("crack", "mask", "label", "gt"):

@@ -1,4 +1,4 @@
-"""Which mask is that of which image."""
+"""Pairing of masks with images."""
 
 from __future__ import annotations
 
@@ -60,11 +60,11 @@ def test_the_full_name_decides_first_and_only_pictures_are_masks(
     root = make(tmp_path, *GOOD, *files)
     samples = plain.load(root, root.name)
     assert masks_of(samples) == expected
-    said = any("1 file not read: .json" in warning for warning in samples.warnings)
-    assert said == any(name.endswith(".json") for name in files)
+    warned = any("1 file not read: .json" in warning for warning in samples.warnings)
+    assert warned == any(name.endswith(".json") for name in files)
 
 
-def test_a_mask_that_may_be_of_several_images_is_said_and_not_used(tmp_path: Path) -> None:
+def test_a_mask_that_may_be_of_several_images_is_not_used(tmp_path: Path) -> None:
     root = make(
         tmp_path, *GOOD, "bad/0.jpg", "bad/0.png", "bad/1.png", "masks/0.bmp", "masks/1.png"
     )

@@ -26,11 +26,11 @@ def test_good_images_alone(tmp_path: Path) -> None:
 
 
 def test_the_split_depends_on_names_alone(tmp_path: Path) -> None:
-    here = FOLDER.load(make(tmp_path / "a", *GOOD), "a")
-    there = FOLDER.load(make(tmp_path / "b", *reversed(GOOD)), "b")
-    # Part of what published figures rest on: another choice would change them.
-    assert [sample.name for sample in here.test] == ["good/0.png", "good/6.png"]
-    assert [sample.name for sample in there.test] == [sample.name for sample in here.test]
+    ordered = FOLDER.load(make(tmp_path / "a", *GOOD), "a")
+    reverse = FOLDER.load(make(tmp_path / "b", *reversed(GOOD)), "b")
+    # Published figures depend on this choice.
+    assert [sample.name for sample in ordered.test] == ["good/0.png", "good/6.png"]
+    assert [sample.name for sample in reverse.test] == [sample.name for sample in ordered.test]
 
 
 def test_names_that_are_not_utf_8(tmp_path: Path) -> None:
@@ -76,9 +76,9 @@ def test_several_categories(tmp_path: Path) -> None:
         (("good/1.png",), ".", "holds one image; at least two"),
         (("good/1.txt",), ".", "good holds no image; it holds 1 .txt file"),
         ((*GOOD, "ng/1.png"), ".", "expected .*bad, found .*ng; rename it to bad"),
-        ((*GOOD, "crack/1.png"), ".", "folders that are not read: crack; .* go below bad"),
+        ((*GOOD, "crack/1.png"), ".", "folders that are not read: crack; .* kinds of defect into"),
         ((*GOOD, "bad/1.txt"), ".", "bad holds no image; it holds 1 .txt file"),
-        ((*GOOD, "masks/1.png"), ".", "holds masks, but there is no .*bad for them"),
+        ((*GOOD, "masks/1.png"), ".", "holds masks, but .*bad does not exist"),
         (
             (*GOOD, "bad/1.png", "masks/1_seg.png"),
             ".",
@@ -102,7 +102,7 @@ def test_defects_below_good_are_not_learned(tmp_path: Path, name: str) -> None:
         FOLDER.load(root, "bracket")
 
 
-def test_kinds_of_defect_may_be_called_like_masks(tmp_path: Path) -> None:
+def test_kinds_of_defect_may_be_named_like_masks(tmp_path: Path) -> None:
     root = make(tmp_path / "bracket", *GOOD)
     for name in ("bad/gt/1.png", "bad/seg/1.png", "bad/crack/1.png"):
         photograph(root / name)

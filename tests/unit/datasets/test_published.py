@@ -1,4 +1,4 @@
-"""The published figures: each has a source, and they are what the source's own means say."""
+"""The published figures: each has a source, and their means equal the source's means."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def test_every_figure_has_a_source_and_is_one(source: Published) -> None:
         assert all(0.5 < value <= 1 for value in figures.values())
 
 
-def test_means_are_those_the_sources_give() -> None:
-    """A slip of the pen in one of fifteen would move them."""
-    given = {
+def test_means_equal_those_of_the_sources() -> None:
+    """A typing error in any of fifteen figures would change the mean."""
+    means = {
         "PatchCore's authors": {"image_auroc": 0.9916, "pixel_auroc": 0.9811, "aupro": 0.9437},
         "Anomalib, earlier table": {"image_auroc": 0.980, "pixel_auroc": 0.980, "f1_max": 0.976},
         "Anomalib, later table": {
@@ -34,10 +34,10 @@ def test_means_are_those_the_sources_give() -> None:
             "aupro": 0.9082,
         },
     }
-    assert {source.title for source in published()} == set(given)
+    assert {source.title for source in published()} == set(means)
     for source in published():
-        for key, mean in given[source.title].items():
-            # Three digits, the mean itself rounded or cut off: off by less than one of the last.
+        for key, mean in means[source.title].items():
+            # With three digits, rounded or truncated, the error is below one of the last digit.
             found = float(np.mean([figures[key] for figures in source.figures.values()]))
             assert found == pytest.approx(mean, abs=1e-3 if "earlier" in source.title else 1e-4)
 

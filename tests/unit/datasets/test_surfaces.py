@@ -1,4 +1,4 @@
-"""The surface set: the same everywhere, exact masks, defects that the eye can find."""
+"""The surface set: the same everywhere, with exact masks and visible defects."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def test_there_are_five_materials_with_five_defects_each() -> None:
     assert [len(kinds) for kinds in CATEGORIES.values()] == [5] * 5
 
 
-# Pixels, not files: compression may change with the library. They are the same on every machine,
-# since only operations that IEEE 754 rounds exactly make them; a change of them changes figures
-# that were published, and is one for the changelog.
+# Pixels, not files: compression may change with the library. Only operations that IEEE 754 rounds
+# exactly make them, so that they are the same on every machine; a change invalidates published
+# figures and must be in the changelog.
 @pytest.mark.parametrize(
     ("category", "kind", "digest"),
     [
@@ -59,18 +59,18 @@ def test_a_mask_is_set_exactly_where_the_defect_changed_the_image(
 
 
 @pytest.mark.parametrize(("category", "kind"), KINDS)
-def test_the_eye_can_find_a_defect(category: str, kind: str) -> None:
+def test_a_defect_is_visible(category: str, kind: str) -> None:
     for number in range(6):
         drawing = draw(category, kind, (8, 0, 0, number), 256)
         change = np.abs(drawing.image.astype(int) - drawing.flawless.astype(int)).max(axis=2)
         assert 40 <= drawing.mask.sum() <= 0.2 * drawing.mask.size
-        # A just noticeable difference is about one level in a hundred; grain hides three or four.
+        # A just noticeable difference is about 1 % of the level; grain hides three or four levels.
         assert change[drawing.mask].mean() > 12
         assert np.percentile(change[drawing.mask], 90) > 25
 
 
 @pytest.mark.parametrize(("category", "kind"), KINDS)
-def test_a_mask_is_no_dust(category: str, kind: str) -> None:
+def test_a_mask_has_few_regions(category: str, kind: str) -> None:
     """Each connected region counts as much as any other in the per-region overlap."""
     for number in range(6):
         _, regions = ndimage.label(
@@ -81,9 +81,9 @@ def test_a_mask_is_no_dust(category: str, kind: str) -> None:
 
 def test_images_of_a_material_differ_from_one_another() -> None:
     for category in CATEGORIES:
-        one = draw(category, None, (0, 0, 0, 0), 64).image.astype(int)
-        other = draw(category, None, (0, 0, 0, 1), 64).image.astype(int)
-        assert np.abs(one - other).mean() > 5
+        first = draw(category, None, (0, 0, 0, 0), 64).image.astype(int)
+        second = draw(category, None, (0, 0, 0, 1), 64).image.astype(int)
+        assert np.abs(first - second).mean() > 5
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def test_the_set_loads_as_mvtec_ad(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("few")
 def test_images_are_known_as_synthetic_without_their_folder(tmp_path: Path) -> None:
-    """A category copied elsewhere, and a manifest in the folder or anywhere."""
+    """Test a category copied elsewhere, and manifests in both folders."""
     make_surfaces(tmp_path / "surfaces", image_size=64)
     shutil.copytree(tmp_path / "surfaces" / "tile", tmp_path / "copied" / "tile")
     copied = DATASETS["mvtec"].load(tmp_path / "copied", "tile")
@@ -138,7 +138,7 @@ def test_images_are_known_as_synthetic_without_their_folder(tmp_path: Path) -> N
         listed.write_text("\n".join(["path,label,split", *lines]) + "\n")
         samples = DATASETS["manifest"].load(listed, "tile")
         assert DATASETS["manifest"].is_synthetic(listed, samples)
-    # What looks at the pixels alone, as a camera's images do, is not labelled.
+    # Images saved again without the mark are not labelled.
     for file in (tmp_path / "copied" / "tile" / "test").rglob("*.png"):
         with Image.open(file) as image:
             Image.fromarray(np.asarray(image)).save(file)
@@ -147,18 +147,19 @@ def test_images_are_known_as_synthetic_without_their_folder(tmp_path: Path) -> N
 
 @pytest.mark.usefixtures("few")
 def test_a_seed_decides_every_pixel(tmp_path: Path) -> None:
-    for name, seed in (("one", 3), ("same", 3), ("other", 4)):
+    for name, seed in (("first", 3), ("same", 3), ("different", 4)):
         make_surfaces(tmp_path / name, image_size=64, seed=seed)
-    files = [p.relative_to(tmp_path / "one") for p in sorted((tmp_path / "one").rglob("*.png"))]
+    first = tmp_path / "first"
+    files = [path.relative_to(first) for path in sorted(first.rglob("*.png"))]
     images = {
         name: [np.asarray(Image.open(tmp_path / name / file)) for file in files]
-        for name in ("one", "same", "other")
+        for name in ("first", "same", "different")
     }
-    for one, same in zip(images["one"], images["same"], strict=True):
-        np.testing.assert_array_equal(one, same)
+    for image, same in zip(images["first"], images["same"], strict=True):
+        np.testing.assert_array_equal(image, same)
     assert any(
-        not np.array_equal(one, other)
-        for one, other in zip(images["one"], images["other"], strict=True)
+        not np.array_equal(image, different)
+        for image, different in zip(images["first"], images["different"], strict=True)
     )
 
 
@@ -168,7 +169,7 @@ def test_no_two_images_of_a_set_are_the_same(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("few")
-def test_what_is_there_is_never_overwritten(tmp_path: Path) -> None:
+def test_existing_files_are_never_overwritten(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(DatasetError, match="is not empty; give a new or an empty folder"):
         make_surfaces(tmp_path, image_size=64)

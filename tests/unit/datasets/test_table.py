@@ -1,4 +1,4 @@
-"""CSV lists as spreadsheets, scripts and Windows write them."""
+"""CSV lists written by spreadsheets, scripts and Windows."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ VARIANTS: dict[str, Callable[[str], str]] = {
     "semicolons": lambda text: text.replace(",", ";"),
     "tabs": lambda text: text.replace(",", "\t"),
     "bars": lambda text: text.replace(",", "|"),
-    "told separator": lambda text: "sep=;\n" + text.replace(",", ";"),
+    "separator line": lambda text: "sep=;\n" + text.replace(",", ";"),
     "blank rows": lambda text: "\n" + text.replace("\n", "\n\n  \n,,,\n"),
     "backslashes": lambda text: text.replace("/", "\\"),
     "spaces": lambda text: text.replace(",", " , "),
@@ -96,7 +96,7 @@ def test_backslashes_in_json_lines_are_those_of_windows(tmp_path: Path) -> None:
     assert samples.test[0].mask.paths == (tmp_path / "masks/3.png",)
 
 
-def test_a_file_whose_name_holds_a_backslash_keeps_it(tmp_path: Path) -> None:
+def test_a_file_whose_name_contains_a_backslash_keeps_it(tmp_path: Path) -> None:
     make(tmp_path, "a\\1.png", "b/3.png")
     file = tmp_path / "parts.csv"
     file.write_text("path,label,split\na\\1.png,good,train\nb/3.png,anomalous,test\n")
@@ -108,9 +108,9 @@ def test_a_file_whose_name_holds_a_backslash_keeps_it(tmp_path: Path) -> None:
     [
         ("path,label\nä/1.png,good\n".encode("cp1252"), "save it as CSV in UTF-8"),
         (b"path;label\na/1.png\n", "line 2: label is ''"),
-        (b"# made by x\npath,label\na/1.png,good\n", "line 1: expected the header, .* remove what"),
-        ("path,label\na/1.png,good\n".encode("utf-16-le"), "UTF-16 without its mark; save it in"),
-        ("path,label\na/ä.png,good\n".encode("utf-16-be"), "UTF-16 without its mark; save it in"),
+        (b"# made by x\npath,label\na/1.png,good\n", "line 1: expected the header, .* remove the"),
+        ("path,label\na/1.png,good\n".encode("utf-16-le"), "UTF-16 without a byte order mark; sav"),
+        ("path,label\na/ä.png,good\n".encode("utf-16-be"), "UTF-16 without a byte order mark; sav"),
         (
             b"path;label\n\n\na/1.png;good;x\n",
             "line 4: expected 2 fields .*, found 3",
@@ -121,7 +121,9 @@ def test_a_file_whose_name_holds_a_backslash_keeps_it(tmp_path: Path) -> None:
         (b"\n \n", "no column path, label"),
     ],
 )
-def test_what_cannot_be_read_is_said(tmp_path: Path, content: bytes, message: str) -> None:
+def test_a_list_that_cannot_be_read_is_explained(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
     make(tmp_path, *IMAGES)
     file = tmp_path / "parts.csv"
     file.write_bytes(content)

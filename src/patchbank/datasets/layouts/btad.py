@@ -1,4 +1,4 @@
-"""BTAD's folder layout (Mishra et al., ISIE 2021): MVTec AD's with names of its own.
+"""BTAD's folder layout (Mishra et al., ISIE 2021): that of MVTec AD with other names.
 
 ::
 

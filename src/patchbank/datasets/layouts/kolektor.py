@@ -1,4 +1,4 @@
-"""KolektorSDD2's layout (Božič et al., Computers in Industry 2021): masks beside the images.
+"""KolektorSDD2's layout (Božič et al., Computers in Industry 2021): masks next to the images.
 
 ::
 
@@ -7,8 +7,8 @@
     ROOT/test/20000.png
     ROOT/test/20000_GT.png
 
-An image is good if its mask is black. The defective images of `train` are left out: only good ones
-are learned from.
+An image is good if its mask is black. The defective images in `train` are left out, because only
+good ones are learned from.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from patchbank.datasets.layout import (
-    found,
+    found_in,
     name_below,
     require_category,
     require_folder,
@@ -39,12 +39,12 @@ _OTHER_MASKS = frozenset({"gt", "mask", "label", "seg"})
 
 
 def list_categories(root: str | Path) -> list[str]:
-    """Return the one category there is.
+    """Return the only category.
 
     Raises
     ------
     DatasetError
-        If the root is not that of the data set.
+        If this is not the data set's root.
     """
     root = Path(root)
     require_folder(root, LAYOUT)
@@ -55,21 +55,21 @@ def list_categories(root: str | Path) -> list[str]:
         raise DatasetError(f"{root} is one split; give its parent {root.resolve().parent}")
     for folder in subfolders(root):
         if (folder / "train").is_dir() and (folder / "test").is_dir():
-            raise DatasetError(f"{root} holds no train and test, but {folder} does; give that")
-    raise DatasetError(f"expected {LAYOUT}; {found(root)}")
+            raise DatasetError(
+                f"{root} holds no train and test, but {folder} does; give that folder"
+            )
+    raise DatasetError(f"expected {LAYOUT}; {found_in(root)}")
 
 
 def load(
     root: str | Path, category: str = CATEGORY, progress: Progress = silent
 ) -> CategorySamples:
-    """Return the images; every mask is read to tell the good ones.
+    """Return the images; every mask is read to find the good ones.
 
     Raises
     ------
     DatasetError
-        If a split is missing or empty, an image has no mask, or no image to learn from is good.
-    ImageError
-        If a mask cannot be decoded.
+        If there is no good image to learn from.
     """
     root = Path(root)
     category = require_category(root, category, list_categories(root))
@@ -78,7 +78,7 @@ def load(
     good = tuple(sample for sample in train if sample.label == "good")
     if not good:
         raise DatasetError(
-            f"{root / 'train'} has no good image: not one of its {len(train)} masks is black"
+            f"{root / 'train'} has no good image: none of its {len(train)} masks is black"
         )
     test = _load_split(root, "test", warnings, progress)
     return CategorySamples(CATEGORY, good, tuple(test), tuple(warnings))
@@ -89,7 +89,7 @@ def _load_split(root: Path, split: Split, warnings: list[str], progress: Progres
     files = images_below(folder)
     images = [file for file in files if not _is_mask(file)]
     if not images:
-        raise DatasetError(f"{folder} holds no image: expected NNNNN.png; {found(folder)}")
+        raise DatasetError(f"{folder} holds no image: expected NNNNN.png; {found_in(folder)}")
     named = [named_mask(file, folder, (_MASK,)) for file in files if _is_mask(file)]
     masks = paired([name_below(folder, image) for image in images], named)
     without = [image.name for number, image in enumerate(images) if number not in masks]
@@ -97,13 +97,13 @@ def _load_split(root: Path, split: Split, warnings: list[str], progress: Progres
     misnamed = [image.name for image in images if _plain_stem(image) in stems]
     if misnamed:
         raise DatasetError(
-            f"{folder}: masks have other names: expected NNNNN_GT.png, found {some(misnamed)}; "
+            f"{folder}: masks are misnamed: expected NNNNN_GT.png, found {some(misnamed)}; "
             "rename them"
         )
     if without:
         raise DatasetError(
-            f"{folder}: no mask for {len(without)} of {counted(len(images), 'image')}, so that "
-            f"nothing tells what is good: expected NNNNN_GT.png beside {some(without)}"
+            f"{folder}: no mask for {len(without)} of {counted(len(images), 'image')}, needed to "
+            f"know which are good: expected NNNNN_GT.png next to {some(without)}"
         )
     samples = []
     for done, image in enumerate(images):
@@ -115,17 +115,14 @@ def _load_split(root: Path, split: Split, warnings: list[str], progress: Progres
         else:
             samples.append(Sample(image, name, "good", GOOD, split))
     progress(f"masks of {split}", len(images), len(images))
-    unused = [one.mask.paths[0].name for one in named if one not in masks.values()]
+    unused = [mask.mask.paths[0].name for mask in named if mask not in masks.values()]
     if unused:
         warnings.append(f"{folder}: no image for {counted(len(unused), 'mask')}: {some(unused)}")
     return samples
 
 
 def _plain_stem(file: Path) -> Path | None:
-    """Return the path without suffix of the image a file is the mask of by another data set's name.
-
-    None where it is not called like a mask.
-    """
+    """Return the image's path, without suffix, of a mask named as in other data sets, or None."""
     stem, underscore, ending = file.stem.rpartition("_")
     return file.with_name(stem) if underscore and ending.lower() in _OTHER_MASKS else None
 

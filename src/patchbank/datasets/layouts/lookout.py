@@ -1,13 +1,12 @@
-"""Amazon Lookout for Vision's manifests, for those who bring their images from there.
+"""Manifests of Amazon Lookout for Vision, for moving from there.
 
-Each line is a JSON object: `source-ref` is the image's place in S3, `anomaly-label-metadata` holds
-the `class-name` normal or anomaly, and `anomaly-mask-ref`, where there is one, a picture with a
-colour for each kind of anomaly on a background whose colour its metadata tell. Users may choose
-other keys than `anomaly-label` and `anomaly-mask-ref`: the `type` in their metadata tells what they
-are.
+Each line is a JSON object: `source-ref` is the image's S3 address, `anomaly-label-metadata` has the
+`class-name` normal or anomaly, and the optional `anomaly-mask-ref` is a picture with one colour for
+each kind of anomaly, on a background whose colour is in the metadata. Users can choose keys other
+than `anomaly-label` and `anomaly-mask-ref`; the `type` in the metadata identifies them.
 
-The images are looked for below the folder that was given, or that of the manifest: of
-`s3://bucket/a/b/1.jpg`, that is `bucket/a/b/1.jpg`, else `a/b/1.jpg`, else `b/1.jpg`, else `1.jpg`.
+Images are searched for below the given folder, or the manifest's. For `s3://bucket/a/b/1.jpg` these
+are, in order, `bucket/a/b/1.jpg`, `a/b/1.jpg`, `b/1.jpg` and `1.jpg`.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from patchbank.vision.image_folders import as_there
 
 ANOMALY = "anomaly"
 _LABELS: dict[str, Label] = {"normal": "good", "anomaly": "anomalous"}
-# The type in a key's metadata, and the key where metadata have none.
+# The type in a key's metadata, and the key that needs no type.
 _CLASSIFICATION = ("image-classification", "anomaly-label")
 _SEGMENTATION = ("semantic-segmentation", "anomaly-mask-ref")
 _NO_LABEL = "no label"
@@ -36,9 +35,9 @@ _HEX = re.compile(r"#[0-9a-fA-F]{6}")
 
 
 def find_manifest(folder: Path, name: str) -> Path | None:
-    """Return the manifest of a name in a folder or, as exports have it, in one of its folders."""
-    places = [folder, *subfolders(folder)]
-    return next((place / name for place in places if (place / name).is_file()), None)
+    """Return the manifest with a name in a folder or, as in exports, in one of its subfolders."""
+    files = [parent / name for parent in (folder, *subfolders(folder))]
+    return next((file for file in files if file.is_file()), None)
 
 
 def read(
@@ -47,35 +46,36 @@ def read(
     *,
     category: str,
 ) -> tuple[list[Entry], list[str]]:
-    """Return what manifests say of their images, and warnings.
+    """Return the entries of manifests, and warnings.
 
     Parameters
     ----------
     folder
-        The images are below it.
+        The folder that the images are below.
     files
-        Each split's manifest with its lines; None where there is but one.
+        The manifest of each split, with its lines; the key None stands for a single manifest.
     category
-        What the images are called together.
+        The category of all images.
 
     Raises
     ------
     DatasetError
-        If a line cannot be used, or an image is not found.
+        If a manifest is empty.
     """
     entries: list[Entry] = []
     warnings: list[str] = []
     for split, (file, lines) in files.items():
         if not lines:
-            raise DatasetError(f"{file} names no image; expected a JSON object a line")
-        read_ = [_entry(folder, where, values, category, split) for where, values in lines]
+            raise DatasetError(f"{file} lists no images; expected one JSON object per line")
+        listed = [_entry(folder, where, values, category, split) for where, values in lines]
         warnings += _remarks_on_labels(file, [values for _, values in lines])
-        moved = sum(e.split == "test" and e.label == "anomalous" for e in read_)
+        moved = sum(entry.split == "test" and entry.label == "anomalous" for entry in listed)
         if split == "train" and moved:
             warnings.append(
-                f"{file}: {moved} of {counted(len(read_), 'image')} anomalous: judged, not learned"
+                f"{file}: {moved} of {counted(len(listed), 'image')} anomalous: judged, not "
+                "learned from"
             )
-        entries += read_
+        entries += listed
     return entries, warnings
 
 
@@ -84,7 +84,7 @@ def _entry(
 ) -> Entry:
     source = values.get("source-ref")
     if not isinstance(source, str):
-        raise DatasetError(f"{where}: no source-ref; expected a manifest of Lookout for Vision")
+        raise DatasetError(f"{where}: no source-ref; expected a Lookout for Vision manifest")
     path = _local(folder, where, source)
     label = _label(values)
     kind, mask = GOOD, None
@@ -99,13 +99,13 @@ def _entry(
 
 
 def _label(values: dict[str, Any]) -> Label:
-    """Return what a line says of its image; unknown where nothing, or no one thing."""
+    """Return the label in a line; unknown if there is none, or several that differ."""
     labels = {_known(name) for name in _class_names(values)} - {None}
     return (labels.pop() if len(labels) == 1 else None) or "unknown"
 
 
 def _known(name: Any) -> Label | None:
-    """Return what a class name means; None for any that is not Lookout's own."""
+    """Return the label for a class name; None if it is not one of Lookout's."""
     return _LABELS.get(name.strip().lower()) if isinstance(name, str) else None
 
 
@@ -114,7 +114,7 @@ def _class_names(values: dict[str, Any]) -> list[Any]:
 
 
 def _keys(values: dict[str, Any], wanted: str, default: str) -> list[str]:
-    """Return the keys whose metadata have a type, the usual key first."""
+    """Return the keys whose metadata has a type, starting with the default key."""
     keys = []
     for name, metadata in values.items():
         key = name.removesuffix("-metadata")
@@ -126,7 +126,7 @@ def _keys(values: dict[str, Any], wanted: str, default: str) -> list[str]:
 
 
 def _remarks_on_labels(file: Path, lines: Sequence[dict[str, Any]]) -> list[str]:
-    """Say which labels of a manifest are none of those expected."""
+    """Return remarks on unexpected labels in a manifest."""
     remarks = []
     ignored = Counter(
         str(name)
@@ -138,8 +138,8 @@ def _remarks_on_labels(file: Path, lines: Sequence[dict[str, Any]]) -> list[str]
     if ignored:
         listed = some([f"{name!r} ({count})" for name, count in ignored.most_common()])
         remarks.append(
-            f"{file}: beside normal and anomaly, other labels are ignored: {listed}; check that "
-            "none means a defect"
+            f"{file}: labels other than normal and anomaly are ignored: {listed}; check that none "
+            "means a defect"
         )
     unclear = Counter(_found_label(values) for values in lines if _label(values) == "unknown")
     # Some images may not have been labelled yet.
@@ -147,14 +147,14 @@ def _remarks_on_labels(file: Path, lines: Sequence[dict[str, Any]]) -> list[str]
         return remarks
     listed = some([f"{name} ({count})" for name, count in unclear.most_common()])
     remarks.append(
-        f"{file}: {unclear.total()} of {counted(len(lines), 'image')} unknown, and never learned: "
-        f"expected one class name, normal or anomaly, found {listed}"
+        f"{file}: label unknown for {unclear.total()} of {counted(len(lines), 'image')}, not "
+        f"learned from: expected one class name, normal or anomaly, found {listed}"
     )
     return remarks
 
 
 def _found_label(values: dict[str, Any]) -> str:
-    """Return in words what a line of an unknown image has for its label."""
+    """Return a description of the label in a line where it is unknown."""
     names = _class_names(values)
     if names:
         return " and ".join("no class name" if name is None else repr(name) for name in names)
@@ -167,7 +167,7 @@ def _found_label(values: dict[str, Any]) -> str:
 
 
 def _anomaly(folder: Path, where: str, values: dict[str, Any]) -> tuple[str, Mask | None]:
-    """Return an anomaly's kind, if its mask has just one, and the mask."""
+    """Return the kind of an anomaly, if its mask has exactly one, and the mask."""
     keys = _keys(values, *_SEGMENTATION) or [_SEGMENTATION[1]]
     source = values.get(keys[0])
     if source is None:
@@ -175,7 +175,7 @@ def _anomaly(folder: Path, where: str, values: dict[str, Any]) -> tuple[str, Mas
     metadata = values.get(f"{keys[0]}-metadata")
     colours = metadata.get("internal-color-map") if isinstance(metadata, dict) else None
     if not isinstance(source, str) or not isinstance(colours, dict):
-        raise DatasetError(f"{where}: {keys[0]} without the internal-color-map of its metadata")
+        raise DatasetError(f"{where}: {keys[0]} has no internal-color-map in its metadata")
     background, kinds = _WHITE, []
     for colour in colours.values():
         name = str(colour.get("class-name")) if isinstance(colour, dict) else ""
@@ -187,22 +187,22 @@ def _anomaly(folder: Path, where: str, values: dict[str, Any]) -> tuple[str, Mas
         raise DatasetError(f"{where}: hex-color of BACKGROUND is {background!r}; expected #ffffff")
     red, green, blue = bytes.fromhex(background[1:])
     mask = Mask((_local(folder, where, source),), background=(red, green, blue))
-    one = kinds[0] if len(kinds) == 1 else ""
-    return (one if one not in ("", GOOD) else ANOMALY), mask
+    kind = kinds[0] if len(kinds) == 1 else ""
+    return (kind if kind not in ("", GOOD) else ANOMALY), mask
 
 
 def _local(folder: Path, where: str, source: str) -> Path:
-    """Return the local file of a place in S3."""
+    """Return the local file for an S3 address."""
     if not source.startswith("s3://"):
-        raise DatasetError(f"{where}: {source} is no place in S3; expected s3://BUCKET/KEY")
+        raise DatasetError(f"{where}: {source} is not an S3 address; expected s3://BUCKET/KEY")
     parts = [part for part in source.removeprefix("s3://").split("/") if part not in ("", ".")]
     if ".." in parts:
-        raise DatasetError(f"{where}: {source} leads out of its folder")
-    for dropped in range(len(parts)):
-        path = as_there(folder.joinpath(*parts[dropped:]))
+        raise DatasetError(f"{where}: {source} points outside its folder")
+    for omitted in range(len(parts)):
+        path = as_there(folder.joinpath(*parts[omitted:]))
         if problem_of(path) is None:
             return path
     raise DatasetError(
-        f"{where}: {shown(source)} is not below {folder}; expected it there as "
-        f"{shown('/'.join(parts))}, or with leading folders left out"
+        f"{where}: {shown(source)} is not below {folder}; expected {shown('/'.join(parts))} there, "
+        "with or without its leading folders"
     )

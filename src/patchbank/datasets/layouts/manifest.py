@@ -6,10 +6,10 @@
     images/1.png,good,,train,,bracket
     images/7.png,anomalous,crack,test,masks/7.png,bracket
 
-`path` and `label` (good, anomalous or unknown) are required; a category is called like the file
-where none is given. Paths are relative to the manifest. A JSON-lines file has one object a line
-with the same keys; its `mask` may be a list. Amazon Lookout for Vision's manifests are JSON lines
-of another kind, see `lookout`.
+`path` and `label` (good, anomalous or unknown) are required; the default category is the file's
+name. Paths are relative to the manifest. A JSON-lines file has one object per line with the same
+keys; its `mask` may be a list. The manifests of Amazon Lookout for Vision are JSON lines with other
+keys, see `lookout`.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 from patchbank.datasets.entries import Entry, samples_of
-from patchbank.datasets.layout import found, read_list, require_category, some
+from patchbank.datasets.layout import found_in, read_list, require_category, some
 from patchbank.datasets.layouts import lookout
 from patchbank.datasets.samples import GOOD, CategorySamples, Label, Mask, Split
 from patchbank.datasets.table import portable, read_table
 from patchbank.errors import DatasetError
 from patchbank.spelling import composed
 
-LAYOUT = "a CSV or JSON-lines file with path and label of each image"
+LAYOUT = "a CSV or JSON-lines file with the path and label of each image"
 SUFFIXES = (".csv", ".jsonl", ".ndjson", ".json", ".manifest")
 _KEYS = ("path", "label", "kind", "split", "mask", "category")
 _REQUIRED = ("path", "label")
@@ -36,13 +36,7 @@ Line = tuple[str, dict[str, Any]]
 
 
 def list_categories(root: str | Path) -> list[str]:
-    """Return the categories that the manifest names, in its order.
-
-    Raises
-    ------
-    DatasetError
-        If it cannot be read, or names no image.
-    """
+    """Return the categories in the manifest, in its order."""
     entries, _ = _read(Path(root))
     return list(dict.fromkeys(entry.category for entry in entries))
 
@@ -54,27 +48,16 @@ def load(root: str | Path, category: str) -> CategorySamples:
     ----------
     root
         The manifest, or a folder with Lookout for Vision's `train.manifest` and `test.manifest`.
-
-    Raises
-    ------
-    DatasetError
-        If the manifest cannot be read, or what it says of an image cannot be used.
     """
     entries, warnings = _read(Path(root))
-    category = require_category(
-        Path(root), category, list(dict.fromkeys(e.category for e in entries))
-    )
-    return samples_of(category, [e for e in entries if e.category == category], warnings)
+    categories = list(dict.fromkeys(entry.category for entry in entries))
+    category = require_category(Path(root), category, categories)
+    chosen = [entry for entry in entries if entry.category == category]
+    return samples_of(category, chosen, warnings)
 
 
 def entries_of(file: Path, folder: Path) -> list[Entry]:
-    """Return what one manifest lists; Lookout for Vision's images are looked for below a folder.
-
-    Raises
-    ------
-    DatasetError
-        If it is no manifest, or cannot be used.
-    """
+    """Return the entries of a manifest; `folder` is where Lookout for Vision's images are."""
     return _read_file(file, folder)[0]
 
 
@@ -85,7 +68,7 @@ def _read(root: Path) -> tuple[list[Entry], list[str]]:
         raise DatasetError(f"{root} does not exist; give {LAYOUT}")
     if root.suffix.lower() not in SUFFIXES:
         raise DatasetError(
-            f"{root} is no manifest by its name: expected {', '.join(SUFFIXES)}; give {LAYOUT}"
+            f"{root} is not named like a manifest: expected {', '.join(SUFFIXES)}; give {LAYOUT}"
         )
     return _read_file(root, root.parent)
 
@@ -98,7 +81,7 @@ def _read_file(file: Path, folder: Path) -> tuple[list[Entry], list[str]]:
         if lines and "source-ref" in lines[0][1]:
             return lookout.read(folder, {None: (file, lines)}, category=file.stem)
     if not lines:
-        raise DatasetError(f"{file} names no image; give {LAYOUT}")
+        raise DatasetError(f"{file} lists no images; give {LAYOUT}")
     return [_entry(file, where, values) for where, values in lines], []
 
 
@@ -107,7 +90,7 @@ def _lookout_files(folder: Path) -> dict[Split | None, tuple[Path, list[Line]]]:
     test = lookout.find_manifest(folder, "test.manifest")
     if train is None:
         files = [file.name for file in sorted(folder.iterdir()) if file.suffix in SUFFIXES]
-        meant = f"; it holds {some(files)}: give one of them" if files else f"; {found(folder)}"
+        meant = f"; it holds {some(files)}: give one of them" if files else f"; {found_in(folder)}"
         raise DatasetError(
             f"{folder} is a folder without a train.manifest; give the manifest{meant}"
         )
@@ -124,18 +107,18 @@ def _csv_lines(file: Path) -> Iterator[Line]:
 
 
 def json_lines(file: Path) -> Iterator[Line]:
-    """Yield each line's place and object.
+    """Yield the location and object of each line.
 
     Raises
     ------
     DatasetError
-        If a line is no JSON object.
+        If a line is not a JSON object.
     """
     try:
-        # Not `splitlines`: it takes U+2028 and others that may stand in a path for line ends.
+        # Not `splitlines`, which also splits at U+2028 and others that may be part of a path.
         lines = read_list(file).split("\n")
     except UnicodeDecodeError as exc:
-        raise DatasetError(f"{file} is not a text in UTF-8: {exc}") from exc
+        raise DatasetError(f"{file} is not UTF-8 text: {exc}; save it as UTF-8") from exc
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -144,22 +127,22 @@ def json_lines(file: Path) -> Iterator[Line]:
             values = json.loads(line)
         except json.JSONDecodeError as exc:
             raise DatasetError(
-                f"{where}: not JSON ({exc.msg}); expected one object a line"
+                f"{where}: not JSON ({exc.msg}); expected one object per line"
             ) from exc
         except RecursionError as exc:
-            raise DatasetError(f"{where}: nested too deeply; expected one object a line") from exc
+            raise DatasetError(f"{where}: nested too deeply; expected one object per line") from exc
         except ValueError as exc:
-            # Python's limit for the digits of a number.
-            raise DatasetError(f"{where}: a number has too many digits; expected texts") from exc
+            # Python limits the number of digits.
+            raise DatasetError(f"{where}: a number has too many digits; expected strings") from exc
         if not isinstance(values, dict):
-            raise DatasetError(f"{where}: not a JSON object; expected one object a line")
+            raise DatasetError(f"{where}: not a JSON object; expected one object per line")
         yield where, values
 
 
 def _check_keys(where: str, keys: Collection[str]) -> None:
     unknown = [key for key in keys if key not in _KEYS]
     if unknown:
-        raise DatasetError(f"{where}: unknown column {some(unknown)}; known are {', '.join(_KEYS)}")
+        raise DatasetError(f"{where}: unknown column {some(unknown)}; use {', '.join(_KEYS)}")
     missing = [key for key in _REQUIRED if key not in keys]
     if missing:
         raise DatasetError(
@@ -172,7 +155,7 @@ def _entry(file: Path, where: str, values: dict[str, Any]) -> Entry:
     texts = {key: value for key, value in values.items() if key != "mask" and value is not None}
     for key, value in texts.items():
         if not isinstance(value, str):
-            raise DatasetError(f"{where}: {key} is {value!r}; expected a text")
+            raise DatasetError(f"{where}: {key} is {value!r}; expected a string")
     if not texts.get("path"):
         raise DatasetError(f"{where}: path is empty")
     label = texts.get("label", "").lower()
@@ -200,8 +183,8 @@ def _entry(file: Path, where: str, values: dict[str, Any]) -> Entry:
 def _mask(file: Path, where: str, value: object) -> Mask | None:
     if value is None or value == "" or value == []:
         return None
-    given = value if isinstance(value, list) else [value]
-    names = [name for name in given if isinstance(name, str) and name]
-    if len(names) < len(given):
+    values = value if isinstance(value, list) else [value]
+    names = [name for name in values if isinstance(name, str) and name]
+    if len(names) < len(values):
         raise DatasetError(f"{where}: mask is {value!r}; expected a path")
     return Mask(tuple(file.parent / portable(file.parent, name) for name in names))

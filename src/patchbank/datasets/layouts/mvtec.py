@@ -17,16 +17,16 @@ MVTec AD 2 (Heckler-Kram et al., 2025) has three tests, two of them without publ
     ROOT/NAME/test_private/000_regular.png
     ROOT/NAME/test_private_mixed/000_mixed.png
 
-MVTec LOCO AD (Bergmann et al., IJCV 2022) has several masks to an image, one for each alternative
-or part of an anomaly; their union counts here, and the saturation of its own metric does not::
+MVTec LOCO AD (Bergmann et al., IJCV 2022) has several masks per image, one for each alternative or
+part of an anomaly; here their union counts, without the saturation used by the set's metric::
 
     ROOT/NAME/validation/good/000.png                            (not read)
     ROOT/NAME/test/logical_anomalies/000.png
     ROOT/NAME/test/structural_anomalies/000.png
     ROOT/NAME/ground_truth/logical_anomalies/000/000.png
 
-Validation images are good ones set aside for choosing parameters. Nothing is chosen on them here,
-and learning from them too would make figures that nobody else's compare with.
+Validation images are good images reserved for choosing parameters. No parameter is chosen here, and
+learning from them would make results incomparable with published ones.
 """
 
 from __future__ import annotations

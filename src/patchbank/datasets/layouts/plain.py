@@ -6,11 +6,11 @@
     ROOT/bad/1.png            (optional)       or ROOT/bad/crack/1.png
     ROOT/masks/1.png          (optional)       or ROOT/masks/crack/1.png, mirroring `bad`
 
-The category is called like ROOT. Where ROOT holds several folders with a `good` each, these are the
-categories. A mask may also be called `1_mask.png`.
+The category has ROOT's name. If ROOT holds folders that have a `good` each, these are the
+categories. A mask may also be named `1_mask.png`.
 
-Nothing says which good images are learned from, so a fifth of them is kept for judging: those whose
-paths below `good` have the smallest SHA-256.
+The layout has no split, so a fifth of the good images is judged: those whose paths below `good`
+have the smallest SHA-256.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 from patchbank.datasets.collect import parts_below, required_images
 from patchbank.datasets.good_only import refuse_defects_below
 from patchbank.datasets.layout import (
-    found,
+    found_in,
     has_images,
     held_out,
     name_below,
@@ -42,12 +42,12 @@ MASKS = "masks"
 
 
 def list_categories(root: str | Path) -> list[str]:
-    """Return the root's own name, or those of the folders in it that hold a `good` each.
+    """Return the root's name, or the names of its folders that have a `good`.
 
     Raises
     ------
     DatasetError
-        If there is no `good`; the message says what it was probably called.
+        If there is no `good`; the message names the folder that was probably meant.
     """
     root = Path(root)
     require_folder(root, LAYOUT)
@@ -61,7 +61,7 @@ def list_categories(root: str | Path) -> list[str]:
     for folder in subfolders(root):
         if is_good_name(folder.name):
             raise DatasetError(f"expected {root / GOOD}, found {folder}; rename it to {GOOD}")
-    raise DatasetError(f"expected {root / GOOD} with the good images; {found(root)}")
+    raise DatasetError(f"expected {root / GOOD} with the good images; {found_in(root)}")
 
 
 def load(root: str | Path, category: str) -> CategorySamples:
@@ -70,7 +70,7 @@ def load(root: str | Path, category: str) -> CategorySamples:
     Raises
     ------
     DatasetError
-        If it is not there, has fewer than two good images, or its masks have other names.
+        If there are fewer than two good images.
     """
     root = Path(root)
     category = require_category(root, category, list_categories(root))
@@ -100,8 +100,8 @@ def _load_bad(root: Path, folder: Path, warnings: list[str]) -> list[Sample]:
     _refuse_other_folders(folder)
     if not bad.is_dir():
         if (folder / MASKS).is_dir():
-            raise DatasetError(f"{folder / MASKS} holds masks, but there is no {bad} for them")
-        warnings.append(f"{folder} has {GOOD} images only: nothing tells how anomalies are judged")
+            raise DatasetError(f"{folder / MASKS} holds masks, but {bad} does not exist")
+        warnings.append(f"{folder} has {GOOD} images only: how anomalies are judged is unknown")
         return []
     images = parts_below(bad, warnings)
     if not images:
@@ -118,22 +118,23 @@ def _load_bad(root: Path, folder: Path, warnings: list[str]) -> list[Sample]:
 
 
 def _kind(bad: Path, image: Path) -> str:
-    """Return the folder below `bad` an image is in, or `bad` itself."""
+    """Return the name of the image's folder below `bad`, or `bad` itself."""
     parts = image.relative_to(bad).parts
-    # A folder `good` below `bad` is no kind of defect.
+    # A folder `good` below `bad` is not a kind of defect.
     return composed(parts[0]) if len(parts) > 1 and parts[0] != GOOD else BAD
 
 
 def _refuse_other_folders(folder: Path) -> None:
-    """Refuse `ng` or `defects` beside `good`, which would otherwise be left out in silence."""
-    others = [one.name for one in subfolders(folder) if one.name not in (GOOD, BAD, MASKS)]
-    for other in others:
-        if quality_of(other) == "bad":
+    """Refuse folders such as `ng` or `defects`, which would otherwise be left out silently."""
+    names = [inner.name for inner in subfolders(folder)]
+    unread = [name for name in names if name not in (GOOD, BAD, MASKS)]
+    for name in unread:
+        if quality_of(name) == "bad":
             raise DatasetError(
-                f"expected {folder / BAD}, found {folder / other}; rename it to {BAD}"
+                f"expected {folder / BAD}, found {folder / name}; rename it to {BAD}"
             )
-    if others:
+    if unread:
         raise DatasetError(
-            f"{folder} holds folders that are not read: {some(others)}; expected {GOOD}, {BAD} and "
-            f"{MASKS} only; kinds of defect go below {BAD}"
+            f"{folder} holds folders that are not read: {some(unread)}; expected {GOOD}, {BAD} and "
+            f"{MASKS} only; put kinds of defect into {BAD}"
         )

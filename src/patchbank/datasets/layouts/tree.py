@@ -1,4 +1,4 @@
-"""The layout of folders that MVTec AD began and others vary: CATEGORY/SPLIT/KIND/IMAGE."""
+"""The folder layout of MVTec AD and its variants: CATEGORY/SPLIT/KIND/IMAGE."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from patchbank.datasets.collect import parts_below, required_images
 from patchbank.datasets.good_only import refuse_defects_below
 from patchbank.datasets.layout import (
-    found,
+    found_in,
     has_images,
     name_below,
     refuse_other_good_name,
@@ -38,24 +38,24 @@ def _masks_with_suffix(truth: Path, remarks: list[str]) -> list[NamedMask]:
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """One data set's variant of the layout.
+    """A data set's variant of the layout.
 
     Attributes
     ----------
     layout
-        It in a few words, for messages.
+        A short description, for messages.
     good
         The folder of good images in each split.
     train, test
-        The splits' folders; their parents are the categories.
+        The folders of the splits, in each category.
     ground_truth
-        The folder of masks, from the category.
+        The folder of masks, in each category.
     masks
-        Returns the masks of one kind.
+        Returns the masks of a kind.
     mask_name
-        How a mask is called, for messages.
+        The pattern of mask names, for messages.
     unlabelled
-        Splits that are judged but whose labels were never published.
+        Splits that are judged although their labels were not published.
     """
 
     layout: str
@@ -73,7 +73,7 @@ class Tree:
         Raises
         ------
         DatasetError
-            If there is none; the message says which folder was probably meant.
+            If there is none; the message names the folder that was probably meant.
         """
         root = Path(root)
         require_folder(root, self.layout)
@@ -91,7 +91,7 @@ class Tree:
             inner = [below.name for below in subfolders(folder) if self._is_category(below)]
             if inner:
                 raise DatasetError(
-                    f"{root} holds no category, but {folder} does ({some(inner)}); give that"
+                    f"{root} holds no category, but {folder} does ({some(inner)}); give that folder"
                 )
         hint = ""
         if has_images(root):
@@ -104,14 +104,8 @@ class Tree:
     def load(self, root: str | Path, category: str) -> CategorySamples:
         """Return the images of one category.
 
-        An anomalous image without a mask, a mask without an image and folders that are not read are
-        recorded as warnings.
-
-        Raises
-        ------
-        DatasetError
-            If the category is not there, has no good images to learn from or no images to judge, or
-            its masks have other names.
+        Anomalous images without a mask, masks without an image and folders that are not read give
+        warnings.
         """
         root = Path(root)
         category = require_category(root, category, self.list_categories(root))
@@ -129,27 +123,27 @@ class Tree:
         refuse_defects_below(good, images)
         ignored = [below.name for below in subfolders(split) if below.name != self.good]
         if ignored:
-            warnings.append(f"{split}: not read, only {self.good} is: {some(ignored)}")
+            warnings.append(f"{split}: only {self.good} is read, not {some(ignored)}")
         return [Sample(image, name_below(root, image), "good", GOOD, "train") for image in images]
 
     def _load_test(self, root: Path, folder: Path, warnings: list[str]) -> list[Sample]:
         test = folder / self.test
         if not test.is_dir():
-            raise DatasetError(f"expected {test} with a folder per kind; {found(folder)}")
+            raise DatasetError(f"expected {test} with one folder per kind; {found_in(folder)}")
         truth = folder / self.ground_truth
         self._refuse_other_masks(folder, test, truth)
         kinds = [kind for kind in subfolders(test) if kind != truth]
         if not kinds:
-            raise DatasetError(f"expected {test / self.good} and {test}/KIND; {found(test)}")
+            raise DatasetError(f"expected {test / self.good} and {test}/KIND; {found_in(test)}")
         names = [kind.name for kind in kinds]
         refuse_other_good_name(test, self.good)
         if self.good not in names:
             warnings.append(
-                f"{test} has no folder {self.good}: nothing tells how good images are judged"
+                f"{test} has no folder {self.good}: how good images are judged is unknown"
             )
         if all(kind.name == self.good for kind in kinds):
             warnings.append(
-                f"{test} has {self.good} images only: nothing tells how anomalies are judged"
+                f"{test} has {self.good} images only: how anomalies are judged is unknown"
             )
         samples: list[Sample] = []
         for kind in kinds:
@@ -164,7 +158,7 @@ class Tree:
             else:
                 samples += self._anomalous(root, kind, images, truth, warnings)
         if not samples:
-            raise DatasetError(f"{test} holds no image; {found(test)}")
+            raise DatasetError(f"{test} holds no image; {found_in(test)}")
         if truth.is_dir():
             self._report_unread_masks(truth, names, samples, warnings)
         return samples
@@ -183,35 +177,37 @@ class Tree:
         ]
 
     def _refuse_other_masks(self, folder: Path, test: Path, truth: Path) -> None:
-        """Refuse masks in a folder of another name or place, which would be passed over."""
+        """Refuse masks in a folder with another name or location, which would be ignored."""
         if truth.is_dir():
             return
         masks = masks_among(images_below(test), test)
-        for place in dict.fromkeys((folder, test, truth.parent)):
-            for other in subfolders(place):
+        for parent in dict.fromkeys((folder, test, truth.parent)):
+            for other in subfolders(parent):
                 images = images_below(other) if is_mask_folder(other.name) else []
-                # In the test it may be a kind of defect that is called `mask`.
-                if images and (place != test or masks.intersection(images)):
+                # In the test folder, it may be a kind of defect named `mask`.
+                if images and (parent != test or masks.intersection(images)):
                     raise DatasetError(
                         f"expected masks in {truth}, found {other}; rename it, or move it away "
-                        "to do without masks"
+                        "to load without masks"
                     )
 
     def _report_unread_masks(
         self, truth: Path, kinds: list[str], samples: list[Sample], warnings: list[str]
     ) -> None:
-        """Record what lies among the masks and belongs to no kind; refuse it where all does."""
+        """Warn of masks that belong to no kind; refuse them if no image has a mask."""
         known = {composed(kind) for kind in kinds}
         unread = [below.name for below in subfolders(truth) if composed(below.name) not in known]
         unread += [entry.name for entry in truth.iterdir() if is_image_name(entry.name)]
         unread = sorted(set(unread), key=natural_key)
         if not unread:
             return
-        wanted = [kind for kind in kinds if kind != self.good]
-        problem = f"{truth}/KIND/{self.mask_name} for {some(wanted)}, found {some(unread)}"
-        if wanted and all(sample.mask is None for sample in samples):
-            raise DatasetError(f"no image has a mask: expected {problem}")
-        warnings.append(f"{truth}: not all is read: expected {problem}")
+        defects = [kind for kind in kinds if kind != self.good]
+        problem = (
+            f"expected {truth}/KIND/{self.mask_name} for {some(defects)}, found {some(unread)}"
+        )
+        if defects and all(sample.mask is None for sample in samples):
+            raise DatasetError(f"no image has a mask: {problem}")
+        warnings.append(f"{truth}: not everything is read: {problem}")
 
     def _load_unlabelled(self, root: Path, folder: Path, warnings: list[str]) -> list[Sample]:
         return [
@@ -227,11 +223,11 @@ class Tree:
             return good
         if split.is_dir():
             refuse_other_good_name(split, self.good)
-        what = found(split if split.is_dir() else split.parent)
-        raise DatasetError(f"expected {good} with the good images to learn from; {what}")
+        content = found_in(split if split.is_dir() else split.parent)
+        raise DatasetError(f"expected {good} with the good images to learn from; {content}")
 
     def _refuse_inner_folder(self, root: Path) -> None:
-        """Refuse a folder inside a category: its train, say."""
+        """Refuse a folder inside a category, such as its train."""
         full = root.resolve()
         splits = {Path(part).parts[0] for part in (self.train, self.test, self.ground_truth)}
         for inner, category in pairwise((full, *full.parents)):

@@ -1,4 +1,4 @@
-"""VisA's layout (Zou et al., ECCV 2022): a CSV file says which image is learned from.
+"""VisA's layout (Zou et al., ECCV 2022): a CSV file lists the images and their split.
 
 ::
 
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from patchbank.datasets.layout import (
-    found,
+    found_in,
     is_folder,
     problem_of,
     require_category,
@@ -31,7 +31,7 @@ from patchbank.printable import counted
 from patchbank.spelling import composed
 
 SPLIT_FILE = Path("split_csv") / "1cls.csv"
-LAYOUT = f"ROOT/{SPLIT_FILE.as_posix()} and the images it names"
+LAYOUT = f"ROOT/{SPLIT_FILE.as_posix()} and the images it lists"
 ANOMALY = "anomaly"
 _COLUMNS = ("object", "split", "label", "image", "mask")
 _NORMAL = "normal"
@@ -48,13 +48,7 @@ class _Row:
 
 
 def list_categories(root: str | Path) -> list[str]:
-    """Return the objects that the split file names, in its order.
-
-    Raises
-    ------
-    DatasetError
-        If there is no split file, or it cannot be used.
-    """
+    """Return the objects in the split file, in its order."""
     root = Path(root)
     require_folder(root, LAYOUT)
     return list(dict.fromkeys(row.category for row in _rows(root)))
@@ -66,7 +60,7 @@ def load(root: str | Path, category: str) -> CategorySamples:
     Raises
     ------
     DatasetError
-        If the object is not there, or a row names what is not there.
+        If the object has no images in a split, or an image is listed twice.
     """
     root = Path(root)
     require_folder(root, LAYOUT)
@@ -81,7 +75,7 @@ def load(root: str | Path, category: str) -> CategorySamples:
     repeated = len(samples) - len({sample.name for sample in samples})
     if repeated:
         raise DatasetError(
-            f"{root / SPLIT_FILE} names {counted(repeated, 'image')} of {category} twice"
+            f"{root / SPLIT_FILE} lists {counted(repeated, 'image')} of {category} twice"
         )
     return CategorySamples(category, train, test)
 
@@ -98,7 +92,7 @@ def _rows(root: Path) -> Iterator[_Row]:
             f"found {some(header or ['nothing'])}"
         )
     if not rows:
-        raise DatasetError(f"{file} names no image: expected a row for each after its header")
+        raise DatasetError(f"{file} lists no images: expected one row per image after the header")
     for where, fields in rows:
         values = dict(zip(header, fields, strict=True))
         for name in ("image", "mask"):
@@ -128,17 +122,17 @@ def _sample(root: Path, row: _Row) -> Sample:
 
 
 def _explain_missing(root: Path) -> str:
-    expected = f"expected {root / SPLIT_FILE}, which says what is learned from"
+    expected = f"expected {root / SPLIT_FILE}, which lists the images to learn from"
     if (root.resolve().parent / SPLIT_FILE).is_file():
         full = root.resolve()
         return f"{expected}; {root} is one object: give {full.parent} and --category {full.name}"
     for folder in subfolders(root):
         if (folder / SPLIT_FILE).is_file():
-            return f"{expected}; {folder} has it: give that"
-    return f"{expected}; {found(root)}"
+            return f"{expected}; {folder} has it: give that folder"
+    return f"{expected}; {found_in(root)}"
 
 
 def _absence(path: Path) -> str:
-    """Say what is wrong with a path and what the nearest folder that exists holds."""
+    """Return what is wrong with a path, and the content of the nearest folder that exists."""
     folder = next(parent for parent in path.parents if is_folder(parent))
-    return f"{problem_of(path) or 'does not exist'}; {found(folder)}"
+    return f"{problem_of(path) or 'does not exist'}; {found_in(folder)}"

@@ -1,7 +1,7 @@
-"""The surface set: five materials with five kinds of defect each, made by code.
+"""The surface set: images of five materials with five kinds of defect each, made by code.
 
-It gives metrics and benchmarks something to run on anywhere. Its images are synthetic, and its
-figures say nothing about real ones; wherever they appear they are labelled so.
+Metrics and benchmarks can run on it anywhere. Its images are synthetic, so that results say nothing
+about real images; they are labelled synthetic wherever they appear.
 """
 
 from patchbank.datasets.surfaces.drawing import Drawing, draw

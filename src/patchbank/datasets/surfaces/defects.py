@@ -1,7 +1,7 @@
-"""The defects, each made for the material it is on.
+"""The defects of each material.
 
-A defect draws on a flawless piece and says which pixels it touched. Lengths are in 256ths of the
-image's side.
+A defect draws on a flawless piece and returns the pixels that it changed. Lengths are in 256ths of
+the image's side.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from patchbank.datasets.surfaces.noise import (
 )
 from patchbank.datasets.surfaces.shapes import blot, line
 
-# What covers less than this is left out of picture and mask alike: the eye would not find it.
+# Thinner cover would be invisible; it is left out of the picture and the mask.
 _THINNEST = 0.2
 
 
 @dataclass(frozen=True, eq=False)
 class Damage:
-    """A defective piece: its picture, (side, side, 3), and the pixels that the defect touched."""
+    """A defective piece: its picture, (side, side, 3), and the pixels changed by the defect."""
 
     face: Field
     touched: npt.NDArray[np.bool_]
@@ -47,7 +47,7 @@ Defect = Callable[[Dice, Piece], Damage]
 
 
 def crack(dice: Dice, piece: Piece) -> Damage:
-    """Draw a jagged dark line that thins out towards its ends."""
+    """Draw a jagged dark line that becomes thinner towards its ends."""
     rows, columns = pixels(len(piece.face))
     path = line(dice, rows, columns, dice.uniform(60, 150), wander=0.42, pieces=14)
     return _split(dice, piece, path.distance, path.course, dice.uniform(1.0, 1.9))
@@ -73,7 +73,7 @@ def scratch(dice: Dice, piece: Piece) -> Damage:
 
 
 def stain(dice: Dice, piece: Piece, *, strongest: float = 0.45) -> Damage:
-    """Draw the mark of a liquid that dried: a tint with a darker rim."""
+    """Draw the mark of a dried liquid: a tint with a darker rim."""
     rows, columns = pixels(len(piece.face))
     away = blot(dice, rows, columns, dice.uniform(12, 26), ragged=0.35)
     strength = dice.uniform(0.6, 1.0) * strongest
@@ -85,7 +85,7 @@ def stain(dice: Dice, piece: Piece, *, strongest: float = 0.45) -> Damage:
 
 
 def hole(dice: Dice, piece: Piece, *, largest: float = 9) -> Damage:
-    """Punch a hole: what is under the surface, in shadow at the upper rim."""
+    """Punch a hole that shows the material below, shaded at the rim."""
     rows, columns = pixels(len(piece.face))
     away = blot(dice, rows, columns, dice.uniform(0.5, 1.0) * largest, ragged=0.22, stretch=1.3)
     shade = 0.35 + 0.5 * ramp(away, 0.95, 0.3)
@@ -93,7 +93,7 @@ def hole(dice: Dice, piece: Piece, *, largest: float = 9) -> Damage:
 
 
 def chip(dice: Dice, piece: Piece) -> Damage:
-    """Break a flake off: rough material under a sharp rim."""
+    """Break off a flake: rough material with a sharp rim."""
     rows, columns = pixels(len(piece.face))
     away = blot(dice, rows, columns, dice.uniform(6, 13), ragged=0.5)
     shade = 1.15 - 0.45 * ramp(away, 0.7, 0.98)
@@ -101,7 +101,7 @@ def chip(dice: Dice, piece: Piece) -> Damage:
 
 
 def cut(dice: Dice, piece: Piece) -> Damage:
-    """Slash the surface: a straight gap that shows what is under it, with a dark lip."""
+    """Slash the surface: a straight gap with a dark edge that shows the material below."""
     rows, columns = pixels(len(piece.face))
     path = line(dice, rows, columns, dice.uniform(28, 70), wander=0.05)
     open_ = ramp(path.course, 0.0, 0.3) * ramp(path.course, 1.0, 0.7)
@@ -112,7 +112,7 @@ def cut(dice: Dice, piece: Piece) -> Damage:
 
 
 def stroke(dice: Dice, piece: Piece) -> Damage:
-    """Draw with a broad pen whose ink the surface shows through."""
+    """Draw with a broad pen and translucent ink."""
     rows, columns = pixels(len(piece.face))
     path = line(dice, rows, columns, dice.uniform(50, 110), wander=0.12)
     width = dice.uniform(4, 7)
@@ -140,7 +140,7 @@ def thread(dice: Dice, piece: Piece, *, lightness: float = 140) -> Damage:
 
 
 def fold(dice: Dice, piece: Piece) -> Damage:
-    """Crease the surface: it is pulled towards a line that has a bright and a dark flank."""
+    """Crease the surface: pull it towards a line with a bright and a dark side."""
     side = len(piece.face)
     rows, columns = pixels(side)
     path = line(dice, rows, columns, dice.uniform(70, 150), wander=0.12)
@@ -156,7 +156,7 @@ def fold(dice: Dice, piece: Piece) -> Damage:
 
 
 def dent(dice: Dice, piece: Piece) -> Damage:
-    """Press the surface in: one flank turns from the light and one towards it."""
+    """Press the surface in: one side faces the light, the other is shaded."""
     rows, columns = pixels(len(piece.face))
     away = blot(dice, rows, columns, dice.uniform(8, 14), ragged=0.1, stretch=1.4)
     slope = np.zeros_like(away)
@@ -167,7 +167,7 @@ def dent(dice: Dice, piece: Piece) -> Damage:
 
 
 def bent(dice: Dice, piece: Piece) -> Damage:
-    """Bend a wire of a mesh aside over two or three meshes."""
+    """Bend a wire aside over two or three meshes."""
     side = len(piece.face)
     position, run = _either(dice, piece)
     wire, middle = _wire(dice, position, run)
@@ -175,13 +175,13 @@ def bent(dice: Dice, piece: Piece) -> Damage:
     bump = ramp(np.abs(run - middle), reach, 0.0)
     push = dice.sign() * dice.uniform(7.0, 11.0)
     centre = wire + push * bump
-    # The wire as it was, read where it used to be: only the wire moves, not those it crosses.
+    # Copy the wire from its old position: it moves, those that it crosses do not.
     shift = push * bump
     down, right = _pixels_across(position)
     at_row, at_column = np.indices((side, side), dtype=np.float32)
     moved = sample(piece.face, at_row - shift * down, at_column - shift * right)
     new = ramp(np.abs(position - centre), GRID_WIDTH + 0.9, GRID_WIDTH - 0.9)
-    # A little more than the wire, so that its soft rim goes with it.
+    # Slightly wider than the wire, to include its soft rim.
     old = ramp(np.abs(position - wire), GRID_WIDTH + 1.6, GRID_WIDTH + 0.6)
     crossing = _crossing(run)
     bare = piece.face + (piece.under() - piece.face) * (old * (1 - crossing))[..., np.newaxis]
@@ -190,10 +190,10 @@ def bent(dice: Dice, piece: Piece) -> Damage:
 
 
 def broken(dice: Dice, piece: Piece) -> Damage:
-    """Take a length of a wire out of a mesh."""
+    """Remove a piece of a wire."""
     position, run = _either(dice, piece)
     wire, middle = _wire(dice, position, run)
-    # Part of one mesh, or all of three: a cut end never hides behind a wire that crosses.
+    # Part of a single mesh, or three whole ones, so that no cut end is hidden by a crossing wire.
     reach = (dice.uniform(0.2, 0.28) if dice.uniform(0, 1) < 0.6 else 1.5) * GRID_SPACING
     gone = ramp(np.abs(position - wire), GRID_WIDTH + 1.6, GRID_WIDTH + 0.6)
     gone = gone * ramp(np.abs(run - middle), reach + 0.7, reach - 0.7) * (1 - _crossing(run))
@@ -201,7 +201,7 @@ def broken(dice: Dice, piece: Piece) -> Damage:
 
 
 def dirt(dice: Dice, piece: Piece) -> Damage:
-    """Clog meshes with a lump of something matt."""
+    """Clog meshes with a matt lump."""
     rows, columns = pixels(len(piece.face))
     away = blot(dice, rows, columns, dice.uniform(7, 13), ragged=0.4)
     lump = dice.uniform(70, 130) + 60 * (fractal(dice, rows, columns, 7, 7, 3) - 0.5)
@@ -211,7 +211,7 @@ def dirt(dice: Dice, piece: Piece) -> Damage:
 
 
 def rust(dice: Dice, piece: Piece) -> Damage:
-    """Rust some wires over an area; the ground between them stays as it is."""
+    """Rust the wires in an area; the ground between them does not change."""
     rows, columns = pixels(len(piece.face))
     away = blot(dice, rows, columns, dice.uniform(14, 28), ragged=0.3)
     wires = np.maximum(
@@ -225,7 +225,7 @@ def rust(dice: Dice, piece: Piece) -> Damage:
 
 
 def missing_loops(dice: Dice, piece: Piece) -> Damage:
-    """Pull a stretch of one or two rows of loops out of a carpet."""
+    """Pull out a stretch of one or two rows of loops."""
     side = len(piece.face)
     at = int(dice.uniform(0.25, 0.75) * side), int(dice.uniform(0.25, 0.75) * side)
     row = float(np.floor(piece.across[at] / CARPET_ROW))
@@ -273,7 +273,7 @@ DEFECTS: dict[str, dict[str, Defect]] = {
 
 
 def _covered(piece: Piece, upper: Field, cover: Field, *, opaque: bool = False) -> Damage:
-    """Lay a picture over a piece where its cover is thick enough; opaque if it is already mixed."""
+    """Put a picture over a piece where its cover is thick enough; `opaque` if already mixed."""
     touched = cover >= _THINNEST
     mixed = upper if opaque else piece.face + (upper - piece.face) * cover[..., np.newaxis]
     return Damage(np.where(touched[..., np.newaxis], mixed, piece.face), touched)
@@ -289,19 +289,19 @@ def _split(dice: Dice, piece: Piece, distance: Field, course: Field, width: floa
 
 
 def _ends(course: Field) -> Field:
-    """Return 1 along a line, falling to 0 at its ends."""
+    """Return 1 along a line, decreasing to 0 at its ends."""
     return ramp(course, 0.0, 0.12) * ramp(course, 1.0, 0.88)
 
 
 def _either(dice: Dice, piece: Piece) -> tuple[Field, Field]:
-    """Return the coordinates across and along the wires of one of a mesh's two directions."""
+    """Return the coordinates across and along the wires, for one of the two directions."""
     if dice.uniform(0, 1) < 0.5:
         return piece.across, piece.along
     return piece.along, piece.across
 
 
 def _wire(dice: Dice, position: Field, run: Field) -> tuple[float, float]:
-    """Return a wire near the image's middle, and a place on it halfway between two crossings."""
+    """Return a wire near the image's middle, and a point on it halfway between two crossings."""
     side = len(position)
     at = int(dice.uniform(0.25, 0.75) * side), int(dice.uniform(0.25, 0.75) * side)
     wire = (np.floor(position[at] / GRID_SPACING) + 0.5) * GRID_SPACING
@@ -320,10 +320,10 @@ def _crossing(run: Field) -> Field:
 
 
 def _pixels_across(position: Field) -> tuple[float, float]:
-    """Return how many pixels down and right a coordinate grows by one, at the image's middle."""
+    """Return the step down and right, in pixels, that increases a coordinate by one."""
     middle = len(position) // 2
-    here = position[middle, middle]
-    down = float(position[middle + 1, middle] - here)
-    right = float(position[middle, middle + 1] - here)
+    centre = position[middle, middle]
+    down = float(position[middle + 1, middle] - centre)
+    right = float(position[middle, middle + 1] - centre)
     steepness = down * down + right * right
     return down / steepness, right / steepness

@@ -1,4 +1,4 @@
-"""One image of the surface set: a piece of a material, perhaps with a defect, photographed."""
+"""Draw an image of the surface set: a photographed piece of a material, with or without defect."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from patchbank.datasets.surfaces.noise import Dice, Field, noise, pixels
 
 @dataclass(frozen=True, eq=False)
 class Drawing:
-    """An image with what it would be without its defect.
+    """An image, with and without its defect.
 
     Attributes
     ----------
     image, flawless
-        (side, side, 3) uint8; they are equal where there is no defect.
+        (side, side, 3) uint8: the image, and the same image without the defect.
     mask
         (side, side) bool: true exactly where they differ.
     """
@@ -30,9 +30,9 @@ class Drawing:
 
 
 def draw(material: str, kind: str | None, key: tuple[int, ...], side: int) -> Drawing:
-    """Return an image of a material, without a defect (None) or with one of a kind.
+    """Return an image of a material, with a kind of defect or without (None).
 
-    The key alone decides what is drawn: the same one gives the same pixels on every machine.
+    The same key gives the same pixels on every machine.
     """
     dice = Dice(*key)
     light = _lighting(dice, side)
@@ -43,15 +43,15 @@ def draw(material: str, kind: str | None, key: tuple[int, ...], side: int) -> Dr
         return Drawing(flawless, flawless, np.zeros((side, side), dtype=np.bool_))
     damage = DEFECTS[material][kind](dice, piece)
     image = _photograph(damage.face, light, grain)
-    # Where the defect happens to have the surface's colour, one level tells them apart: what the
-    # mask says was changed has been changed.
+    # Where the defect happens to have the surface's colour, change it by one level, so that the
+    # mask is exact.
     same = damage.touched & (image == flawless).all(axis=2)
     image[same] = np.where(image[same] < 128, image[same] + 1, image[same] - 1)
     return Drawing(image, flawless, damage.touched)
 
 
 def _lighting(dice: Dice, side: int) -> Field:
-    """Return how brightly each pixel is lit, (side, side), about 1."""
+    """Return the brightness of each pixel, (side, side), about 1."""
     rows, columns = pixels(side)
     uneven = noise(dice, rows, columns, 200, 200) - 0.5
     reach = (np.square(rows - 128) + np.square(columns - 128)) / (2 * 128.0**2)

@@ -1,4 +1,4 @@
-"""The five materials, each a picture of a flawless piece of it.
+"""The five materials: each function draws a flawless piece.
 
 Lengths are in 256ths of the image's side; colours are 0 to 255, not yet rounded.
 """
@@ -32,12 +32,12 @@ class Piece:
     Attributes
     ----------
     face
-        What the camera sees, (side, side, 3).
+        The picture of the surface, (side, side, 3).
     under
-        Makes what it sees where the material is gone, (side, side, 3).
+        Returns the picture of what is below it, (side, side, 3).
     along, across
-        Coordinates in the material's own pattern, (side, side): along its grain, rows or wires, and
-        across.
+        Coordinates in the material's pattern, (side, side): along its grain, rows or wires, and
+        across them.
     """
 
     face: Field
@@ -47,7 +47,7 @@ class Piece:
 
 
 def tile(dice: Dice, side: int) -> Piece:
-    """Return terrazzo: dark and light chips of stone in a grey ground."""
+    """Return terrazzo: dark and light chips of stone on a grey ground."""
     rows, columns, along, across = _laid(dice, side, 1.0)
     ground = 176 + 14 * (fractal(dice, along, across, 70, 70, 3) - 0.5)
     speckle = fractal(dice, along, across, 7.5, 8.5, 3)
@@ -89,7 +89,7 @@ GRID_WIDTH = 5.0
 
 
 def grid(dice: Dice, side: int) -> Piece:
-    """Return a woven wire mesh before a dark ground: each wire goes over and under by turns."""
+    """Return a woven wire mesh on a dark ground: wires go over and under each other in turn."""
     rows, columns, along, across = _laid(dice, side, 0.15)
     along = along + 7 * (noise(dice, along, across, 80, 80) - 0.5)
     across = across + 7 * (noise(dice, along, across, 80, 80) - 0.5)
@@ -115,7 +115,7 @@ def grid(dice: Dice, side: int) -> Piece:
 
 
 def wood(dice: Dice, side: int) -> Piece:
-    """Return planed wood: growth rings drawn out along the grain, with pores."""
+    """Return planed wood: growth rings stretched along the grain, with pores."""
     _, _, along, across = _laid(dice, side, 0.04)
     bend = 34 * (fractal(dice, along, across, 230, 110, 2) - 0.5)
     ring = across + bend
@@ -149,11 +149,11 @@ def carpet(dice: Dice, side: int) -> Piece:
     loop = np.floor(shifted)
     x = 2 * (shifted - loop) - 1
     y = 2 * (across / CARPET_ROW - row) - 1
-    # Each loop has its own tone, drawn by the lattice that holds it.
-    own = noise(dice, row + 0.0, loop + 0.0, 1, 1) - 0.5
-    twist = wave((x + 0.9 * y) * 1.1 + own)
+    # Noise at whole coordinates gives each loop a tone.
+    loop_tone = noise(dice, row + 0.0, loop + 0.0, 1, 1) - 0.5
+    twist = wave((x + 0.9 * y) * 1.1 + loop_tone)
     height = np.maximum(1.0 - 0.75 * x * x - 0.8 * y * y, 0.0)
-    tone = 38 + 96 * np.sqrt(height) * (1 + 0.8 * own) + 9 * twist - 12 * y
+    tone = 38 + 96 * np.sqrt(height) * (1 + 0.8 * loop_tone) + 9 * twist - 12 * y
     tone += 24 * (fractal(dice, rows, columns, 3, 3, 2) - 0.5)
     tone *= 1 + 0.5 * (fractal(dice, rows, columns, 50, 80, 2) - 0.5)
     face = _dyed(tone, (0.92, 0.96, 1.06))
@@ -175,7 +175,7 @@ MATERIALS: dict[str, Callable[[Dice, int], Piece]] = {
 
 
 def _laid(dice: Dice, side: int, tilt: float) -> tuple[Field, Field, Field, Field]:
-    """Return pixels and the coordinates of a material that was laid down turned and shifted."""
+    """Return pixel coordinates, and coordinates in a randomly turned and shifted material."""
     rows, columns = pixels(side)
     cosine, sine = direction(dice, tilt)
     down, right = dice.uniform(0, 512), dice.uniform(0, 512)

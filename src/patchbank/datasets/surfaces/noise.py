@@ -1,8 +1,8 @@
 """Random fields that are the same, bit for bit, on every machine.
 
-Numbers come from PCG64's raw stream, which NumPy promises to keep. They are combined elementwise by
-operations that IEEE 754 rounds exactly (+, −, ×, ÷, √, floor, comparisons) and by sums of integers:
-no library sine or exponential, no float reduction and no BLAS, whose last bits vary with the
+Numbers come from PCG64's raw stream, which NumPy guarantees. They are combined only by elementwise
+operations that IEEE 754 rounds exactly (+, −, ×, ÷, √, floor, comparisons) and by integer sums.
+Sines, exponentials, float reductions and BLAS are avoided, because their last bits depend on the
 processor.
 """
 
@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-# Half the memory of double precision: making room for arrays takes longer than filling them.
+# Single precision is faster: allocating arrays takes longer than filling them.
 Field = npt.NDArray[np.floating[Any]]
 
 
 class Dice:
-    """Random numbers of one image."""
+    """A source of random numbers for an image."""
 
     def __init__(self, *key: int) -> None:
         self._bits = np.random.PCG64(np.random.SeedSequence(key))
@@ -37,19 +37,19 @@ class Dice:
         return 1.0 if self.uniform(0, 1) < 0.5 else -1.0
 
     def field(self, *shape: int) -> Field:
-        """Return numbers in [0, 1) of a shape."""
+        """Return an array of numbers in [0, 1)."""
         raw = self._bits.random_raw(math.prod(shape))
-        # 24 bits are what single precision holds.
+        # Single precision has 24 bits.
         field: Field = (raw >> np.uint64(40)).astype(np.float32) * np.float32(2.0**-24)
         return field.reshape(shape)
 
     def grain(self, *shape: int) -> Field:
-        """Return numbers of mean 0 and standard deviation 1, almost normal: sums of four bytes."""
+        """Return numbers with mean 0 and deviation 1, almost normal: sums of four bytes."""
         count = math.prod(shape)
         raw = self._bits.random_raw((count + 1) // 2).astype("<u8").view(np.uint8).reshape(-1, 4)
         total = raw[:count, 0].astype(np.int16)
-        for place in (1, 2, 3):
-            total += raw[:count, place]
+        for byte in (1, 2, 3):
+            total += raw[:count, byte]
         # A byte has the variance (256² − 1) / 12.
         spread = np.float32(math.sqrt(4 * (256**2 - 1) / 12))
         grain: Field = (total - 510).astype(np.float32) / spread
@@ -57,13 +57,13 @@ class Dice:
 
 
 def ramp(values: Field, low: float, high: float) -> Field:
-    """Return 0 below low, 1 above high and a smooth step between them."""
+    """Return 0 below `low`, 1 above `high` and a smooth step between them."""
     t = np.minimum(np.maximum((values - low) / (high - low), 0.0), 1.0)
     return _eased(t)
 
 
 def wave(phase: Field) -> Field:
-    """Return a sine of period 1 to within 0.1 %, made of parabolas."""
+    """Return a sine with period 1, approximated by parabolas to within 0.1 %."""
     t = 2.0 * (phase - np.floor(phase)) - 1.0
     arch = 4.0 * t * (np.abs(t) - 1.0)
     rounded: Field = 0.225 * (arch * np.abs(arch) - arch) + arch
@@ -71,20 +71,20 @@ def wave(phase: Field) -> Field:
 
 
 def direction(dice: Dice, tilt: float) -> tuple[float, float]:
-    """Return cosine and sine of an angle whose half has a tangent of at most tilt."""
+    """Return the cosine and sine of an angle; the tangent of its half is at most `tilt`."""
     half = dice.uniform(-tilt, tilt)
     return (1 - half * half) / (1 + half * half), 2 * half / (1 + half * half)
 
 
 def pixels(side: int) -> tuple[Field, Field]:
-    """Return row and column of each pixel in 256ths of the side, so that patterns scale with it."""
+    """Return the row and column of each pixel in 256ths of the side, so that patterns scale."""
     steps = (np.arange(side, dtype=np.float32) + np.float32(0.5)) * np.float32(256 / side)
     rows, columns = np.meshgrid(steps, steps, indexing="ij")
     return rows, columns
 
 
 def noise(dice: Dice, rows: Field, columns: Field, height: float, width: float) -> Field:
-    """Return smooth noise in [0, 1) with lumps of that height and width."""
+    """Return smooth noise in [0, 1) with lumps of a height and width."""
     y = rows / height
     x = columns / width
     row, column = np.floor(y), np.floor(x)
@@ -106,7 +106,7 @@ def noise(dice: Dice, rows: Field, columns: Field, height: float, width: float) 
 def fractal(
     dice: Dice, rows: Field, columns: Field, height: float, width: float, octaves: int
 ) -> Field:
-    """Return noise in [0, 1) whose lumps have lumps, each octave half as large and half as high."""
+    """Return noise in [0, 1) in octaves, each with half the lump size and half the amplitude."""
     total = np.zeros_like(rows)
     weight, weights = 1.0, 0.0
     for _ in range(octaves):
@@ -117,7 +117,7 @@ def fractal(
 
 
 def cells(dice: Dice, rows: Field, columns: Field, size: float) -> tuple[Field, Field]:
-    """Return the distances to the nearest and second-nearest point of a jittered grid, in sizes.
+    """Return the distances to the nearest two points of a jittered grid, in units of `size`.
 
     Worley, "A Cellular Texture Basis Function", SIGGRAPH 1996.
     """
@@ -144,12 +144,12 @@ def cells(dice: Dice, rows: Field, columns: Field, size: float) -> tuple[Field, 
 
 
 def colour(red: float, green: float, blue: float) -> Field:
-    """Return a colour, or a factor of one, (3,)."""
+    """Return a colour, or a factor for colours, (3,)."""
     return np.array([red, green, blue], dtype=np.float32)
 
 
 def sample(picture: Field, rows: Field, columns: Field) -> Field:
-    """Return a picture's values between its pixels, (n, 3) for places given as pixel indices."""
+    """Return interpolated values of a picture at fractional pixel indices."""
     last = len(picture) - 1
     y = np.minimum(np.maximum(rows, 0.0), last)
     x = np.minimum(np.maximum(columns, 0.0), last)

@@ -1,4 +1,4 @@
-"""Where defects lie: lines that wander and blots with ragged rims.
+"""The shapes of defects: wandering lines, and blots with ragged rims.
 
 Lengths are in 256ths of the image's side.
 """
@@ -22,9 +22,10 @@ class Line:
     Attributes
     ----------
     distance
-        From each pixel to the line, (side, side); positive on its one side, negative on the other.
+        Distance of each pixel from the line, (side, side): positive on one side, negative on the
+        other.
     course
-        How far along the line the nearest point of it is, 0 to 1, (side, side).
+        Position of the nearest point along the line, 0 to 1, (side, side).
     """
 
     distance: Field
@@ -41,9 +42,9 @@ def line(
     pieces: int = 10,
     along_rows: bool = False,
 ) -> Line:
-    """Return a line of a length that turns by up to `wander` (half-angle tangent) each piece.
+    """Return a line whose pieces each turn by up to `wander` (tangent of half the angle).
 
-    It heads anywhere, or roughly down the rows.
+    Its direction is random or, with `along_rows`, roughly down the rows.
     """
     step = length / pieces
     cosine, sine = direction(dice, 0.08 if along_rows else 1.0)
@@ -54,7 +55,7 @@ def line(
         turn, lean = direction(dice, wander)
         heading = (cosine * turn - sine * lean, sine * turn + cosine * lean)
         points.append((points[-1][0] + step * heading[0], points[-1][1] + step * heading[1]))
-        # Each piece turns from the line's own heading, so that it does not coil up.
+        # Follow the piece only in part, so that the line does not coil up.
         cosine, sine = 0.6 * cosine + 0.4 * heading[0], 0.6 * sine + 0.4 * heading[1]
         norm = float(np.sqrt(cosine * cosine + sine * sine))
         cosine, sine = cosine / norm, sine / norm
@@ -82,8 +83,8 @@ def blot(
 ) -> Field:
     """Return the distance from a blot's centre in units of its radius, (side, side).
 
-    The rim is at 1. The blot is stretched by up to `stretch`, and its rim moves in and out by up to
-    `ragged` of the radius.
+    The rim is at 1. The blot is stretched by up to `stretch`, and its rim varies by up to `ragged`
+    times the radius.
     """
     row, column = _centre(dice)
     cosine, sine = direction(dice, 1.0)
