@@ -1,1 +1,1 @@
-"""PostgreSQL with pgvector. Knows no vision."""
+"""Storage in PostgreSQL with pgvector, independent of vision."""

@@ -1,4 +1,4 @@
-"""The rows of a bank on their way into the database and out of it."""
+"""Write the rows of a bank to the database, and read them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from patchbank.store.migrate import Connection
 
 
 class Patches(NamedTuple):
-    """Patches as they were read, by ascending ordinal; `image_id` is 0 where it is unknown."""
+    """Patches by ascending ordinal; `image_id` is 0 if unknown."""
 
     ordinal: npt.NDArray[np.int64]
     image_id: npt.NDArray[np.int64]
@@ -27,7 +27,7 @@ class Patches(NamedTuple):
 
 
 class References(NamedTuple):
-    """References as they were read, by ascending position."""
+    """References by ascending position."""
 
     position: npt.NDArray[np.int64]
     image_id: npt.NDArray[np.int64]
@@ -38,7 +38,7 @@ class References(NamedTuple):
 def upsert_images(
     connection: Connection, category_id: int, images: list[ReferenceImage]
 ) -> npt.NDArray[np.int64]:
-    """Return the ids of the images, in their order; those that are new are stored."""
+    """Store new images; return the ids of all of them, in order."""
     rows = connection.execute(
         queries.load("images")["upsert"],
         {
@@ -67,7 +67,7 @@ def copy_references_in(
     image_ids: npt.NDArray[np.int64],
     embeddings: npt.NDArray[np.float32],
 ) -> None:
-    """Copy a row for each reference image."""
+    """Insert a row for each reference image."""
     count, dimensions = embeddings.shape
     layout = RowLayout(
         {"category_id": "i8", "generation": "i4", "position": "i4", "image_id": "i8",
@@ -90,16 +90,16 @@ def copy_patches_in(
     image_ids: npt.NDArray[np.int64],
     bank: BankContent,
 ) -> None:
-    """Copy a row for each of the bank's patches; `image_ids` are those of `bank.patch_image`."""
-    # Rows of one COPY have one layout, in which a null has no place: where a patch comes from is
-    # either given for all of them or left out for all.
+    """Insert a row for each patch; `image_ids` holds the ids that `bank.patch_image` indexes."""
+    # All rows of a COPY share one layout, which cannot hold nulls: patches with known and unknown
+    # provenance are copied separately.
     known = np.flatnonzero(bank.patch_image >= 0)
     unknown = np.flatnonzero(bank.patch_image < 0)
     dimensions = bank.features.shape[1]
     for rows, query in ((known, "copy_patches_in"), (unknown, "copy_unknown_patches_in")):
         if len(rows) == 0:
             continue
-        # A bank is large: it is not copied where all of it is meant.
+        # A bank is large: do not copy it when all of it is selected.
         features = bank.features if len(rows) == len(bank.features) else bank.features[rows]
         columns: dict[str, npt.NDArray[Any]] = {
             "category_id": np.full(len(rows), key.category_id),
@@ -122,7 +122,7 @@ def copy_patches_in(
 def read_patches(
     connection: Connection, key: BankKey, dimensions: int, since: int | None
 ) -> Patches:
-    """Read the patches of a version, or those that were not in an earlier one yet."""
+    """Read the patches of a version, or only those added since an earlier version."""
     layout = RowLayout(
         {"ordinal": "i4", "image_id": "i8", "patch_row": "i2", "patch_column": "i2",
          "feature": dimensions}
@@ -135,7 +135,7 @@ def read_patches(
         rows["image_id"][order].astype(np.int64),
         rows["patch_row"][order].astype(np.int16),
         rows["patch_column"][order].astype(np.int16),
-        # The one copy there is: from big-endian to the machine's own order.
+        # The only copy made: from big-endian to native byte order.
         rows["feature"][order].astype(np.float32),
     )
 
@@ -143,7 +143,7 @@ def read_patches(
 def read_references(
     connection: Connection, key: BankKey, dimensions: int, since: int | None, *, thumbnails: bool
 ) -> References:
-    """Read the references of a version, or those that were not in an earlier one yet."""
+    """Read the references of a version, or only those added since an earlier version."""
     statements = queries.load("banks")
     parameters = {**key.parameters(), "since": since, "thumbnails": thumbnails}
     found = connection.execute(
@@ -163,7 +163,7 @@ def read_references(
 def read_scores(
     connection: Connection, key: BankKey, positions: npt.NDArray[np.int64]
 ) -> CalibrationScores:
-    """Read the calibration's scores; `positions`, ascending, are those of the bank's images."""
+    """Read the calibration scores; `positions` are those of the bank's images, ascending."""
     rows = connection.execute(
         queries.load("banks")["scores"], key.parameters(), binary=True
     ).fetchall()
@@ -187,33 +187,33 @@ def write_scores(
     positions: npt.NDArray[np.int64],
     scores: CalibrationScores,
 ) -> None:
-    """Have these be the scores from this version on; those that stay as they were are not written.
+    """Make these the scores from this version on; unchanged scores are not written.
 
     Parameters
     ----------
     positions
-        int64 (n,): those of the images that the scores are of.
+        int64 (n,), the positions of the images that the scores belong to.
     """
     position = np.where(scores.image >= 0, positions[scores.image] if len(positions) else 0, 0)
-    # Nobody knows which images these are: they are numbered.
+    # Scores of unknown images get negative positions.
     unknown = scores.image < 0
     position[unknown] = -1 - np.arange(np.count_nonzero(unknown))
     wanted = {
-        int(place): (
+        int(key_position): (
             float(scores.score[slot]),
             None if np.isnan(scores.map_maximum[slot]) else float(scores.map_maximum[slot]),
             bool(scores.held_out[slot]),
             bool(scores.counts[slot]),
         )
-        for slot, place in enumerate(position)
+        for slot, key_position in enumerate(position)
     }
     statements = queries.load("banks")
     rows = connection.execute(statements["scores"], key.parameters(), binary=True).fetchall()
     present = {row[0]: tuple(row[1:]) for row in rows}
-    gone = [place for place, values in present.items() if wanted.get(place) != values]
-    new = [place for place, values in wanted.items() if present.get(place) != values]
-    connection.execute(statements["close_scores"], {**key.parameters(), "positions": gone})
-    columns = list(zip(*(wanted[place] for place in new), strict=True)) if new else [()] * 4
+    outdated = [number for number, values in present.items() if wanted.get(number) != values]
+    new = [number for number, values in wanted.items() if present.get(number) != values]
+    connection.execute(statements["close_scores"], {**key.parameters(), "positions": outdated})
+    columns = list(zip(*(wanted[number] for number in new), strict=True)) if new else [()] * 4
     connection.execute(
         statements["insert_scores"],
         {
@@ -228,7 +228,7 @@ def write_scores(
 
 
 def _order(numbers: npt.NDArray[Any]) -> npt.NDArray[np.int64] | slice:
-    """Return what puts rows in order; they mostly are, and are then not copied."""
+    """Return an index that sorts the rows; a slice, which copies nothing, if they are sorted."""
     ascending = bool(np.all(numbers[1:] > numbers[:-1]))
     return slice(None) if ascending else np.argsort(numbers)
 
@@ -247,7 +247,7 @@ def _copy_in(
 def _copy_out(
     connection: Connection, query: bytes, key: BankKey, since: int | None, layout: RowLayout
 ) -> npt.NDArray[np.void]:
-    # COPY takes no parameters on the server, so they are put in here.
+    # COPY takes no server-side parameters, so the client inserts them.
     parameters = {**key.parameters(), "since": since}
     with psycopg.ClientCursor(connection).copy(query, parameters) as copy:
         return layout.decode(b"".join(copy))

@@ -1,4 +1,4 @@
-"""What a bank consists of, wherever it is: learned, stored, loaded, or in a file."""
+"""The content of a bank, whether learned, stored, loaded or in a file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from patchbank.errors import ParameterError
 
 LABELS = ("good", "anomalous", "unknown")
 
-# Squares of differences, summed over all dimensions, stay in the range of float32.
+# Below this, squared differences summed over all dimensions stay within float32.
 _LARGEST_VALUE = 1e15
 # pgvector's limit for `vector`.
 MAX_DIMENSIONS = 16_000
@@ -27,19 +27,19 @@ class ReferenceImage:
     Attributes
     ----------
     name
-        Unique among the category's images; the same name later is the same image seen again.
+        Unique within the category; an image with a known name replaces the earlier one.
     sha256
         Of the file's content, in hexadecimal.
     width, height
         In pixels, as shown (orientation applied).
     thumbnail
-        A small encoded picture; empty where it was not read.
+        A small encoded picture; empty if it was not read.
     label
         ``good``, ``anomalous`` or ``unknown``.
     origin
-        Where it came from: an absolute path, if any.
+        Absolute path of the file, if any.
     pixels_sha256
-        Of what is seen, in hexadecimal; None where the bank was made before that was kept.
+        Of the decoded pixels, in hexadecimal; None in older banks.
     """
 
     name: str
@@ -65,21 +65,20 @@ class ReferenceImage:
 
 @dataclass(frozen=True, eq=False)
 class CalibrationScores:
-    """What good images score by a bank that does not hold their own patches: one row each.
+    """Scores of good images against a bank without their own patches, one row each.
 
     Attributes
     ----------
     image
-        The image's index among the bank's images, int64 (k,); -1 where it is not known, in banks
-        made before that was kept.
+        The image's index among the bank's images, int64 (k,); -1 if unknown, in older banks.
     score
         Its anomaly score, float64 (k,).
     map_maximum
-        The largest value of its anomaly map, float64 (k,); NaN where it is not known.
+        The largest value of its anomaly map, float64 (k,); NaN if unknown.
     held_out
-        Whether nothing was learned from the image: it is there for the calibration, bool (k,).
+        Whether the image was used only for calibration, not for learning, bool (k,).
     counts
-        Whether the row is of the bank's calibration, bool (k,).
+        Whether the row is part of the bank's calibration, bool (k,).
     """
 
     image: npt.NDArray[np.int64]
@@ -110,7 +109,7 @@ class CalibrationScores:
 
     @classmethod
     def none(cls) -> CalibrationScores:
-        """Return the scores of a bank that has none yet."""
+        """Return empty scores."""
         return cls.of_images([], [], [])
 
     @classmethod
@@ -122,7 +121,7 @@ class CalibrationScores:
         *,
         held_out: bool = False,
     ) -> CalibrationScores:
-        """Return the scores of images that are all of the calibration."""
+        """Return scores that are all part of the calibration."""
         number = np.asarray(image, np.int64)
         return cls(
             number,
@@ -133,11 +132,11 @@ class CalibrationScores:
         )
 
     def rows(self, chosen: npt.NDArray[Any]) -> CalibrationScores:
-        """Return the rows that are chosen, by a mask or by their numbers."""
+        """Return the rows selected by a mask or by indices."""
         return CalibrationScores(*(getattr(self, field.name)[chosen] for field in fields(self)))
 
     def with_more(self, more: CalibrationScores) -> CalibrationScores:
-        """Return these rows and others after them."""
+        """Return these rows followed by `more`."""
         return CalibrationScores(
             *(
                 np.concatenate([getattr(self, field.name), getattr(more, field.name)])
@@ -146,12 +145,12 @@ class CalibrationScores:
         )
 
     def uncounted(self) -> CalibrationScores:
-        """Return the scores of known images, of which none is of the calibration any more."""
+        """Return the scores of known images, none of them part of the calibration."""
         kept = self.rows(self.image >= 0)
         return replace(kept, counts=np.zeros(len(kept), np.bool_))
 
     def of_image(self, images: int) -> npt.NDArray[np.float64]:
-        """Return the score of each of a bank's images, float64 (n,); NaN where there is none."""
+        """Return the score of each image of the bank, float64 (n,); NaN if it has none."""
         found = np.full(images, np.nan)
         known = self.image >= 0
         found[self.image[known]] = self.score[known]
@@ -165,29 +164,29 @@ class BankContent:
     Attributes
     ----------
     extractor_fingerprint, extractor
-        What made the features: its fingerprint, and its description as JSON can hold it.
+        The extractor of the features: fingerprint, and description as JSON values.
     settings
-        Of the method, as JSON can hold them (no NaN).
+        Of the method, as JSON values (no NaN).
     coreset_ratio
-        Share of the patches that was asked for.
+        Requested share of the patches.
     covering_radius
-        The largest distance of any patch to the coreset; NaN where unknown.
+        The largest distance of any patch to the coreset; NaN if unknown.
     features
         The coreset in greedy order, float32 (m, d), finite.
     patch_image
-        For each patch its image's index in `images`, int64 (m,); -1 where it is unknown.
+        Index in `images` of each patch's image, int64 (m,); -1 if unknown.
     patch_row, patch_column
-        Its position in the feature map, int16 (m,); -1 where its image is unknown.
+        Position in the feature map, int16 (m,); -1 if the image is unknown.
     images
-        The n reference images, their names unique.
+        The n reference images, with unique names.
     embeddings
-        float32 (n, e), finite, with `embedding_mean` subtracted already.
+        float32 (n, e), finite, with `embedding_mean` already subtracted.
     embedding_mean
         float32 (e,), finite.
     scores
-        What good images score, from which its calibration follows.
+        Scores of good images, from which the calibration is derived.
     quantised_graph
-        The extractor's graph, where it was made for this bank.
+        The extractor's graph, if it was quantised for this bank.
     """
 
     extractor_fingerprint: str
@@ -206,14 +205,14 @@ class BankContent:
     quantised_graph: bytes | None = None
 
     def check(self) -> None:
-        """Raise where this is no bank that can be stored: it may come from anywhere.
+        """Raise if this content, which may come from anywhere, cannot be stored.
 
         Raises
         ------
         ValueError
-            For arrays that do not fit one another, and values that are none.
+            If arrays do not match, or values are not finite.
         ParameterError
-            For features that are too large or too long.
+            If features are too large or have too many dimensions.
         """
         if self.features.ndim != 2 or 0 in self.features.shape:
             raise ValueError(f"features have shape {self.features.shape}, expected (m, d)")
@@ -233,7 +232,7 @@ class BankContent:
                 )
         for name in ("features", "embeddings", "embedding_mean"):
             array = getattr(self, name)
-            # Not a number where any is, as maximum and minimum are then.
+            # NaN if any value is, because max and min are then NaN.
             largest = float(max(array.max(initial=0.0), -array.min(initial=0.0)))
             if not math.isfinite(largest):
                 raise ValueError(f"{name} has values that are not finite")

@@ -1,4 +1,4 @@
-"""What a bank is known by."""
+"""The key of a bank version."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 
 class BankKey(NamedTuple):
-    """A version of a category's bank, and the generation its rows are of."""
+    """A version of a category's bank, and the generation of its rows."""
 
     category_id: int
     generation: int
     version: int
 
     def parameters(self) -> dict[str, int]:
-        """Return it as the queries take it."""
+        """Return the key as query parameters."""
         return self._asdict()

@@ -1,18 +1,18 @@
-"""How much of a database's disk a bank takes, from its numbers alone."""
+"""Estimate the disk space of a stored bank from its dimensions."""
 
 from __future__ import annotations
 
 from patchbank.store.bank_content import BankContent
 
 _PAGE_BYTES = 8192
-# What a page holds beside its head, and the longest row left whole (`toast_tuple_target`).
+# Usable bytes of a page, and the longest row that is not split (`toast_tuple_target`).
 _ROOM_OF_PAGE = 8160
-# What is longer is cut into pieces, of which four fill a page.
+# Longer values are split into pieces, four to a page.
 _PIECE_BYTES = 1996
-# Of a row beside its vector: its head, its place in the page, its other columns, and indexes.
+# Bytes of a row without its vector: header, item pointer, other columns, and indexes.
 _PATCH_BYTES, _REFERENCE_BYTES, _IMAGE_BYTES = 64, 64, 400
 _INDEX_BYTES = 44
-# Tables and indexes that are begun, and the rows of the bank and of what happened.
+# Empty tables and indexes, and the rows of the bank and its events.
 _LEAST_BYTES = 30 * _PAGE_BYTES
 # Tables grow by more than a page at a time.
 _MARGIN = 1.15
@@ -27,18 +27,18 @@ def stored_bytes(
     thumbnail_bytes: int,
     graph_bytes: int = 0,
 ) -> int:
-    """Return about how many bytes a bank takes when it is stored, without the server's log.
+    """Return approximately how many bytes a stored bank takes, without the server's log.
 
     Parameters
     ----------
     patches, dimensions
-        Of the bank.
+        Of the coreset.
     images, embedding_dimensions
-        Its reference images, and the length of what describes one as a whole.
+        Number of reference images, and the length of their embeddings.
     thumbnail_bytes
         Of all thumbnails together.
     graph_bytes
-        Of a quantised graph.
+        Of the quantised graph.
     """
     counted = (
         _LEAST_BYTES
@@ -52,7 +52,7 @@ def stored_bytes(
 
 
 def bytes_of(bank: BankContent) -> int:
-    """Return about how many bytes a bank takes when it is stored."""
+    """Return approximately how many bytes a bank takes when stored."""
     return stored_bytes(
         patches=bank.features.shape[0],
         dimensions=bank.features.shape[1],
@@ -64,10 +64,10 @@ def bytes_of(bank: BankContent) -> int:
 
 
 def _rows(count: int, vector: int, other: int) -> float:
-    """Return the bytes of rows with a vector each, and of the index that finds them."""
+    """Return the bytes of rows with a vector each, and of their primary key."""
     row = vector + other
     if row <= _ROOM_OF_PAGE:
-        # A row is in one page: two of 5,000 bytes take two pages.
+        # Rows do not span pages: two of 5,000 bytes take two pages.
         table = -(-count // (_ROOM_OF_PAGE // row)) * _PAGE_BYTES
         return table + count * _INDEX_BYTES
     return count * (other + _INDEX_BYTES) + count * _pieces(vector)

@@ -1,4 +1,4 @@
-"""Memory banks: versions that are sets of rows, each saved, changed and read in one transaction."""
+"""Memory banks: versions as sets of rows, saved, changed and read in one transaction each."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-# A connection that is lost sooner was cut; later, the server was silent.
+# A connection lost sooner was cut; lost later, the server was silent.
 _CUT_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
 class Retention:
-    """Which retired versions are kept whole: the last ones, and those of the last days."""
+    """Which retired versions keep their rows: the last ones, and those of the last days."""
 
     versions: int = 20
     days: float = 90.0
@@ -80,27 +80,27 @@ class Banks:
         cause: str = "fit",
         only_new: bool = False,
     ) -> int:
-        """Make `bank` the active one of the category, in rows of its own; return its version.
+        """Save `bank` as the active bank of the category; return its version.
 
-        One transaction: whoever reads sees the old bank whole or the new one whole. Saves of one
-        category wait for one another. The category is made when missing; the bank before is
-        retired. Of retired versions that are not to be kept, only what describes them stays.
+        One transaction: readers see either the whole old bank or the whole new one. Saves to the
+        same category wait for each other. The category is created if missing, the previous bank is
+        retired, and versions beyond the retention lose their rows.
 
         Parameters
         ----------
         cause
-            What the record of events calls it.
+            Name of the recorded event.
         only_new
-            Refuse a category that has a bank.
+            Refuse a category that already has a bank.
 
         Raises
         ------
         ParameterError
-            When no category may have this name.
+            If the category name is not allowed.
         CategoryExistsError
-            When it was not to take the place of the bank that is there.
+            If `only_new` is set and the category has a bank.
         DiskFullError, DatabaseError
-            When it could not be saved; then nothing was changed.
+            If it cannot be saved; then nothing is changed.
         """
         category = checked_category_name(category)
         bank.check()
@@ -131,23 +131,23 @@ class Banks:
         return version
 
     def change(self, category: str, key: BankKey, change: BankChange, *, cause: str) -> int:
-        """Make a version that differs from the active one in a few rows; return its number.
+        """Save a version that differs from the active one in a few rows; return its number.
 
-        Only these rows are written. One transaction, as in `save`; HNSW indexes stay.
+        Only these rows are written, in one transaction as in `save`; HNSW indexes are kept.
 
         Parameters
         ----------
         key
-            The bank that is changed: only if it is the active one still.
+            The bank to change, which must still be the active one.
         cause
-            What the record of events calls it.
+            Name of the recorded event.
 
         Raises
         ------
         BankGoneError
-            When the bank was replaced or removed meanwhile.
+            If the bank was replaced or removed in the meantime.
         DiskFullError, DatabaseError
-            When it could not be saved; then nothing was changed.
+            If it cannot be saved; then nothing is changed.
         """
         bank = change.bank
         self._sessions.check_room(bytes_of(bank))
@@ -169,12 +169,14 @@ class Banks:
                 connection.execute(statements[name], parameters | {"numbers": numbers.tolist()})
             last_ordinal, last_position = only_row(connection, "last_numbers", key)
             images = list(bank.images)
-            came = upsert_images(connection, category_id, images)
+            new_ids = upsert_images(connection, category_id, images)
             positions = last_position + 1 + np.arange(len(images))
             ordinals = last_ordinal + 1 + np.arange(len(bank.features))
-            image_ids = np.array([*(owners[int(place)] for place in stay), *came], np.int64)
+            image_ids = np.array(
+                [*(owners[int(position)] for position in stay), *new_ids], np.int64
+            )
             if len(images):
-                copy_references_in(connection, new, positions, came, bank.embeddings)
+                copy_references_in(connection, new, positions, new_ids, bank.embeddings)
             if len(ordinals):
                 copy_patches_in(connection, new, ordinals, image_ids, bank)
             for name, numbers in (("open_patches", ordinals), ("open_references", positions)):
@@ -196,28 +198,28 @@ class Banks:
         Parameters
         ----------
         patches
-            Whether its patches are wanted.
+            Whether to read its patches.
         thumbnails
-            Whether the pictures of its images are wanted.
+            Whether to read the thumbnails of its references.
 
         Raises
         ------
         UnknownCategoryError, NotFittedError
-            When there is no such category, or no bank in it.
+            If there is no such category, or it has no bank.
         """
         with self._sessions.connection(long=True, snapshot=True) as connection:
             key = active_bank(connection, category)
             return read_bank(connection, category, key, patches=patches, thumbnails=thumbnails)
 
     def version(self, category: str, version: int, *, patches: bool = True) -> StoredBank:
-        """Read a version of the category's bank, an earlier one too.
+        """Read any version of the category's bank.
 
         Raises
         ------
         UnknownCategoryError, NotFittedError
-            When there is no such category, or no bank in it.
+            If there is no such category, or it has no bank.
         BankGoneError
-            When there was no such version, or it was not kept.
+            If there is no such version, or it was pruned.
         """
         with self._sessions.connection(long=True, snapshot=True) as connection:
             active = active_bank(connection, category)
@@ -242,26 +244,25 @@ class Banks:
     def changes_since(
         self, category: str, before: BankKey, *, patches: bool = True
     ) -> tuple[StoredBank, BankChange] | None:
-        """Read what came and what went since a version, to have the active one from it.
+        """Read what was added and removed since a version, to update it to the active one.
 
         Returns
         -------
-        The active bank, of whose patches and images only those that came are there, and the change;
-        None where it shares no rows with that
-        version, so that it must be read whole.
+        The active bank with only the added patches and images, and the change; None if it shares
+        no rows with that version and must be read whole.
 
         Raises
         ------
         UnknownCategoryError, NotFittedError
-            When there is no such category, or no bank in it.
+            If there is no such category, or it has no bank.
         """
         with self._sessions.connection(snapshot=True) as connection:
             key = active_bank(connection, category)
             if key[:2] != before[:2]:
                 return None
             now = read_bank(connection, category, key, patches=patches, since=before.version)
-            gone = only_row(connection, "gone", key, since=before.version)
-        return now, BankChange(now.content, *(np.array(numbers, np.int64) for numbers in gone))
+            removed = only_row(connection, "gone", key, since=before.version)
+        return now, BankChange(now.content, *(np.array(numbers, np.int64) for numbers in removed))
 
     def active_version(self, category: str) -> int:
         """Return the version of the active bank.
@@ -269,20 +270,20 @@ class Banks:
         Raises
         ------
         UnknownCategoryError, NotFittedError
-            When there is no such category, or no bank in it.
+            If there is no such category, or it has no bank.
         """
         return self.active_key(category).version
 
     def active_key(self, category: str) -> BankKey:
-        """Return what tells the active bank from any other: cheap, to see whether it changed.
+        """Return the key of the active bank: a cheap way to check whether it changed.
 
-        A category that was removed and learned anew counts its versions from 1 again, under a new
-        id: who keeps a bank at hand compares this.
+        A category that was removed and learned again counts its versions from 1 under a new id, so
+        callers that cache a bank compare the whole key.
 
         Raises
         ------
         UnknownCategoryError, NotFittedError
-            When there is no such category, or no bank in it.
+            If there is no such category, or it has no bank.
         """
         begun = time.monotonic()
         try:
@@ -291,12 +292,12 @@ class Banks:
         except DatabaseUnreachableError:
             if time.monotonic() - begun > _CUT_SECONDS:
                 raise
-        # The server was ending just then: a question may be asked again, of the one that follows.
+        # The server was just stopping: a read may be repeated on the next one.
         with self._sessions.statement() as connection:
             return active_bank(connection, category)
 
     def history(self, category: str) -> list[BankVersion]:
-        """Return all versions the category had, the newest first.
+        """Return all versions of the category's bank, newest first.
 
         Raises
         ------
@@ -316,7 +317,7 @@ class Banks:
         return None if row is None else BankKey(category_id, *row)
 
     def _next_version(self, connection: Connection, category_id: int) -> int:
-        """Return the number of the version to come; the one that was active is retired."""
+        """Retire the active version and return the number of the next one."""
         key = {"category_id": category_id}
         last = connection.execute(self._queries["last_version"], key).fetchone()
         assert last is not None
@@ -351,7 +352,7 @@ class Banks:
         images: int,
         patches: int,
     ) -> None:
-        """Prune what need not be kept, note the event and tell who listens."""
+        """Prune old rows, record the event and notify listeners."""
         kept = {"keep_versions": self._retention.versions, "keep_days": self._retention.days}
         for name in (
             "prune_banks",

@@ -1,4 +1,4 @@
-"""Categories: what is inspected."""
+"""Categories of inspected parts."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _REMOVED_TABLES = (
 
 @dataclass(frozen=True)
 class Category:
-    """A category and its active bank in brief; the bank's fields are None without one."""
+    """A category with a summary of its active bank; the bank's fields are None without one."""
 
     name: str
     created_at: datetime
@@ -56,7 +56,7 @@ class Category:
 
 @dataclass(frozen=True)
 class RemovedRows:
-    """How much of a category was removed."""
+    """Numbers of removed rows."""
 
     banks: int
     images: int
@@ -80,7 +80,7 @@ class Categories:
         return [_category(row) for row in rows]
 
     def get(self, name: str) -> Category:
-        """Return one category.
+        """Return a category.
 
         Raises
         ------
@@ -94,7 +94,7 @@ class Categories:
         return _category(row)
 
     def remove(self, name: str) -> RemovedRows:
-        """Remove a category and everything that belongs to it, for good, in one transaction.
+        """Remove a category and all its data for good, in one transaction.
 
         Raises
         ------
@@ -141,7 +141,7 @@ def checked_category_name(name: str) -> str:
             f"the category name {name[:20]!r}... has {len(name)} characters; "
             f"use at most {MAX_NAME_LENGTH}"
         )
-    # Names end up in paths of reports and in URLs, and on terminals.
+    # Names are used in report paths, in URLs and on terminals.
     if "/" in name or "\\" in name or name in (".", ".."):
         raise ParameterError(f"the category name {name!r} must not contain a slash or be a dot")
     if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in name):
@@ -150,7 +150,7 @@ def checked_category_name(name: str) -> str:
 
 
 def lock_category(connection: Connection, name: str) -> int:
-    """Return the category's id, made when missing, and keep others from changing its banks."""
+    """Lock the category's banks and return its id; create the category if missing."""
     name = composed(name)
     statements = queries.load("categories")
     while True:
@@ -158,7 +158,7 @@ def lock_category(connection: Connection, name: str) -> int:
         row = connection.execute(statements["lock"], {"name": name}).fetchone()
         if row is not None:
             return int(row[0])
-        # It was removed while we waited for the lock.
+        # It was removed while we waited for the lock: try again.
 
 
 def find_category(connection: Connection, name: str) -> int:
@@ -172,7 +172,7 @@ def find_category(connection: Connection, name: str) -> int:
 
 
 def add_event(connection: Connection, category_id: int, kind: str, detail: dict[str, Any]) -> None:
-    """Write down who changed what."""
+    """Record who changed what."""
     try:
         actor = getpass.getuser()
     except (KeyError, OSError):
@@ -185,7 +185,7 @@ def add_event(connection: Connection, category_id: int, kind: str, detail: dict[
 
 
 def unknown_category(connection: Connection, name: str) -> UnknownCategoryError:
-    """Return the error that says that a category does not exist, and which was probably meant."""
+    """Return the error for a category that does not exist, with the closest name."""
     rows = connection.execute(queries.load("categories")["names"]).fetchall()
     close = nearest(composed(name), (stored for (stored,) in rows))
     meant = f"; did you mean {close!r}?" if close else ";"

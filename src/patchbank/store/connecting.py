@@ -1,4 +1,4 @@
-"""Connect to the database: its server started or waited for, and given up when it is silent."""
+"""Connect to the database: start or wait for its server, and give up if it is silent."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _RETRY_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class Limits:
-    """How long a database may take, in seconds.
+    """Time limits of a database, in seconds.
 
     Attributes
     ----------
     connect
-        To let a connection in, and to be back after it was lost.
+        To accept a connection, and to return after it was lost.
     answer
-        Without a word while a question is open.
+        Silence while a query is running.
     """
 
     connect: int = 10
@@ -40,12 +40,12 @@ DEFAULT_LIMITS = Limits()
 
 
 def connect(place: Place, limits: Limits, *, patient: bool = False) -> LimitedConnection:
-    """Connect, waiting a little for a server that is just starting.
+    """Connect, waiting for a server that is starting.
 
-    If `patient`, for one that is away too: it was there before.
+    If `patient`, also wait for a server that is down, because it was up before.
     """
-    # A connection with such a number would be sent whatever a library prints. A program may close
-    # them long after it opened the database.
+    # A connection on a standard descriptor would receive what libraries print. A program may close
+    # these long after it opened the database.
     fill_standard_descriptors()
     deadline = time.monotonic() + limits.connect
     waiting = False
@@ -68,20 +68,20 @@ def connect(place: Place, limits: Limits, *, patient: bool = False) -> LimitedCo
 
 
 def _new(conninfo: str, limits: Limits) -> LimitedConnection:
-    """Make a connection of which the server may say nothing for so long."""
+    """Open a connection with the time limits."""
     ours: dict[str, Any] = {
         "application_name": "patchbank",
         "connect_timeout": limits.connect,
-        # What is sent and not even received: the other end, or the way to it, is gone.
+        # Data that is not even acknowledged: the server or the network is down.
         "tcp_user_timeout": round(1e3 * limits.answer),
     }
     given = psycopg.conninfo.conninfo_to_dict(conninfo)
     connection = LimitedConnection.connect(
         conninfo,
         autocommit=True,
-        # A pooler gives the next statement to another session, which knows none of this one's.
+        # A pooler may send the next statement to another session, without prepared statements.
         prepare_threshold=None,
-        # Whatever the database's encoding is, it then understands all that it can store.
+        # The server then converts to the encoding of the database, whatever it is.
         client_encoding="utf8",
         **{name: value for name, value in ours.items() if given.get(name) is None},
     )
@@ -91,7 +91,7 @@ def _new(conninfo: str, limits: Limits) -> LimitedConnection:
 
 
 def lives(place: Place, limits: Limits) -> bool:
-    """Return whether the server answers others, while one of us waits for it."""
+    """Return whether the server accepts new connections, while one waits for an answer."""
     fill_standard_descriptors()
     conninfo = place.server.conninfo() if place.server else place.conninfo
     try:

@@ -1,7 +1,7 @@
-"""PostgreSQL's binary formats to and from NumPy arrays, without a loop over the rows.
+"""Convert between PostgreSQL's binary formats and NumPy arrays without a loop over the rows.
 
-All rows of a table of numbers and of vectors of one length have the same size in a binary COPY, so
-a block of rows is a structured array.
+Rows of numbers and vectors of one length all have the same size in a binary COPY, so a block of
+rows is a structured array.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from psycopg.pq import Format
 
 _SIGNATURE = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
 _TRAILER = struct.pack(">h", -1)
-# Large enough that the cost per block vanishes, small enough not to double a bank in memory.
+# Large enough for low overhead, small enough not to double a bank in memory.
 _BLOCK_BYTES = 4_000_000
 
 
 class RowLayout:
-    """The layout of one table's rows.
+    """The layout of a table's rows.
 
     Parameters
     ----------
     columns
-        By name, in the table's order: ``"i2"``, ``"i4"``, ``"i8"`` or ``"f8"`` for a number of that
-        size, or an int for a pgvector ``vector`` of that many dimensions.
+        By name, in the order of the table: ``"i2"``, ``"i4"``, ``"i8"`` or ``"f8"`` for a number,
+        or an int for a pgvector ``vector`` of that many dimensions.
     """
 
     def __init__(self, columns: Mapping[str, str | int]) -> None:
@@ -47,7 +47,7 @@ class RowLayout:
         self._row = np.dtype(fields)
 
     def encode(self, columns: Mapping[str, npt.NDArray[Any]]) -> Iterator[bytes]:
-        """Yield the blocks of a COPY of these columns, each an array with one entry a row."""
+        """Yield the blocks of a COPY of these columns, arrays with one entry per row."""
         rows = len(next(iter(columns.values())))
         block_rows = max(1, _BLOCK_BYTES // self._row.itemsize)
         yield _SIGNATURE
@@ -66,7 +66,7 @@ class RowLayout:
         Raises
         ------
         ValueError
-            When the data is of another layout.
+            If the data has another layout.
         """
         if not data.startswith(_SIGNATURE) or not data.endswith(_TRAILER):
             raise ValueError("not a complete binary COPY")
@@ -82,11 +82,11 @@ class RowLayout:
         return rows
 
     def empty(self) -> npt.NDArray[np.void]:
-        """Return no rows at all."""
+        """Return an empty array of rows."""
         return np.zeros(0, self._row)
 
     def _frame(self, rows: npt.NDArray[np.void]) -> None:
-        """Fill in what is the same in every row."""
+        """Fill in the fields that are the same in every row."""
         rows["fields"] = len(self._columns)
         for name, kind in self._columns.items():
             if isinstance(kind, int):
@@ -98,7 +98,7 @@ class RowLayout:
 
 @dataclass(frozen=True)
 class RealArray:
-    """Numbers as a parameter of a statement, of the type ``real[]`` with one dimension."""
+    """A statement parameter of type ``real[]`` with one dimension."""
 
     values: npt.NDArray[np.float32]
 
@@ -111,7 +111,7 @@ class _RealArrayDumper(Dumper):
         values = obj.values.ravel()
         elements = np.empty(len(values), [("size", ">i4"), ("value", ">f4")])
         elements["size"], elements["value"] = 4, values
-        # One dimension, no nulls, the type of an element, how many there are, the first's number.
+        # One dimension, no nulls, element type, length, lower bound.
         element = psycopg.adapters.types["float4"].oid
         return struct.pack(">iiIii", 1, 0, element, len(values), 1) + elements.tobytes()
 

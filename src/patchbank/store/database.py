@@ -1,4 +1,4 @@
-"""The open database: everything that is stored, by subject."""
+"""The open database, with its contents by subject."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ T = TypeVar("T")
 
 
 class Database(Sessions):
-    """An open database; made by `open_database`, used as a context manager, safe for threads."""
+    """An open database from `open_database`: a context manager, thread-safe."""
 
     #: Which retired versions of banks are kept.
     retention = DEFAULT_RETENTION
 
     @cached_property
     def categories(self) -> Categories:
-        """What is inspected."""
+        """The categories."""
         return Categories(self)
 
     @cached_property
@@ -47,22 +47,22 @@ class Database(Sessions):
 
     @cached_property
     def patches(self) -> Patches:
-        """The banks' single entries."""
+        """The patches of the banks."""
         return Patches(self)
 
     @cached_property
     def defects(self) -> Defects:
-        """What anomalies look like."""
+        """The recorded and synthetic defects."""
         return Defects(self)
 
     @cached_property
     def indexes(self) -> Indexes:
-        """HNSW indexes, where they were asked for."""
+        """The HNSW indexes."""
         return Indexes(self)
 
     @cached_property
     def inspections(self) -> Inspections:
-        """What was judged."""
+        """The recorded inspections."""
         return Inspections(self)
 
 
@@ -75,40 +75,40 @@ def open_database(
     limits: Limits = DEFAULT_LIMITS,
     retention: Retention = DEFAULT_RETENTION,
 ) -> Database:
-    """Open the database, started and brought to the current schema if need be.
+    """Open the database; start its server and upgrade its schema if necessary.
 
     Parameters
     ----------
     url
-        A PostgreSQL of one's own, as URL or ``key=value`` string; None for the embedded server.
+        An external server, as URL or ``key=value`` string; None for the embedded server.
     home
         The home folder, where the embedded server keeps its data.
     idle_minutes
         Minutes without a client after which the embedded server stops by itself.
     max_connections
-        The most connections this process opens.
+        The maximum number of connections of this process.
     limits
-        How long the server may take to let us in, and to answer.
+        How long the server may take to accept a connection, and to answer.
     retention
         Which retired versions of banks are kept.
 
     Raises
     ------
     ParameterError
-        When the URL is none.
+        If the URL is invalid.
     DatabaseUnreachableError
-        When no connection can be made.
+        If the server cannot be reached.
     EmbeddedServerError
         When the embedded server cannot be started or belongs to another user.
     DatabaseUpgradeNeededError
-        When a server of one's own has an older schema.
+        If an external server has an older schema.
     PgvectorMissingError, DatabaseTooNewError, DatabaseError, DiskFullError
         When the database cannot be used.
     """
     server = EmbeddedServer(home, idle_minutes=idle_minutes) if url is None else None
     place = Place(url, server)
     connection = connect(place, limits)
-    # Others may be at work on the schema.
+    # Another process may be upgrading the schema.
     connection.lives = partial(lives, place, limits)
     try:
         with explained(place):
@@ -129,12 +129,12 @@ def upgrade_database(
     idle_minutes: float = 10.0,
     limits: Limits = DEFAULT_LIMITS,
 ) -> tuple[UpgradePlan, bool]:
-    """Bring a database of an older patchbank to the current schema, in one transaction.
+    """Upgrade the database of an older patchbank to the current schema, in one transaction.
 
     Parameters
     ----------
     confirm
-        Is shown what the upgrade will do, and says whether it shall be done.
+        Called with what the upgrade will do; returns whether to go ahead.
 
     Returns
     -------
@@ -143,7 +143,7 @@ def upgrade_database(
     Raises
     ------
     DatabaseError
-        When the database cannot be used or upgraded; then it is as it was. See `open_database`.
+        If the database cannot be used or upgraded; then it is unchanged. See `open_database`.
     """
     server = EmbeddedServer(home, idle_minutes=idle_minutes) if url is None else None
     place = Place(url, server)

@@ -1,4 +1,4 @@
-"""Defects: recorded anomalous images, and synthetic ones, so marked."""
+"""Defects: recorded anomalous images, and images flagged as synthetic."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class NewDefect:
-    """An anomalous image, to be recorded.
+    """An anomalous image to record.
 
     Attributes
     ----------
     name
-        Unique among the category's defects; the same name later is the same defect seen again.
+        Unique within the category; a defect with a known name replaces the earlier one.
     label
-        What kind of defect it is, if known.
+        Defect type, for example crack, if known.
     synthetic
-        Whether it was made by a program.
+        Whether it was generated.
     sha256
         Of the content, in hexadecimal.
     width, height
@@ -40,9 +40,9 @@ class NewDefect:
     thumbnail
         A small encoded picture.
     origin
-        Where it came from: an absolute path, if any.
+        Absolute path of the file, if any.
     embedding
-        float32 (e,), as the extractor gives it: no mean is subtracted.
+        float32 (e,), not centred.
     """
 
     name: str
@@ -58,7 +58,7 @@ class NewDefect:
 
 @dataclass(frozen=True)
 class StoredDefect:
-    """A recorded defect; `comparable` where the active bank is of the extractor that saw it."""
+    """A recorded defect; `comparable` if it has the extractor of the active bank."""
 
     name: str
     label: str | None
@@ -149,12 +149,12 @@ class Defects:
     def remove(
         self, category: str, names: Sequence[str] = (), *, synthetic: bool = False
     ) -> list[str]:
-        """Remove the named defects, and all synthetic ones if asked; return which went.
+        """Remove the named defects, and all synthetic ones if `synthetic`; return their names.
 
         Raises
         ------
         UnknownCategoryError, ParameterError
-            When there is no such category, or a name is none of a defect; then all stay.
+            If there is no such category or defect; then nothing is removed.
         """
         return self._sessions.removing(lambda: self._remove(category, names, synthetic))
 
@@ -177,14 +177,14 @@ class Defects:
         return removed
 
     def embedding(self, key: BankKey, name: str) -> npt.NDArray[np.float32] | None:
-        """Return a defect's embedding, float32 (e,), centred as the bank's own are.
+        """Return a defect's embedding, float32 (e,), centred on the bank's mean.
 
-        None where there is no defect of that name.
+        None if there is no defect of that name.
 
         Raises
         ------
         ParameterError
-            When another extractor than the bank's has made it.
+            If its extractor is not the bank's.
         """
         with self._sessions.connection() as connection:
             row = connection.execute(
@@ -201,12 +201,12 @@ class Defects:
         return np.array(row[0], np.float32)
 
     def thumbnail(self, category: str, name: str) -> bytes:
-        """Return a defect's thumbnail as it was saved: an encoded picture.
+        """Return a defect's thumbnail, an encoded picture.
 
         Raises
         ------
         UnknownCategoryError, ParameterError
-            When the category or the defect is not there.
+            If there is no such category or defect.
         """
         with self._sessions.connection() as connection:
             row = connection.execute(
@@ -229,7 +229,7 @@ class Defects:
     ) -> list[SimilarDefect]:
         """Return the defects most similar to a centred embedding, best first, ties by name.
 
-        Only those that the bank's own extractor has seen; `offset` is as in `Images.similar`.
+        Only defects with the bank's extractor; `offset` is as in `Images.similar`.
         """
         query = np.asarray(embedding, np.float32)
         shift = None if offset is None else offset.tolist()

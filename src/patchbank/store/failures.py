@@ -1,4 +1,4 @@
-"""The one place where the driver's errors become ours."""
+"""Translate the driver's errors into ours."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from patchbank.store.embedded.room import LIMITS_OF_SHARED_MEMORY
 if TYPE_CHECKING:
     from patchbank.store.embedded.server import EmbeddedServer
 
-# The pool logs what then comes as an error of ours: Python's handler of last resort would show it.
+# The driver logs what we raise as errors; Python's handler of last resort would print it.
 logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
-# What the server or the network says when nobody gets in, and what to do; docs/server.md has more.
-# The driver passes no code of such an error on. What is quoted there are names, left out here.
+# Messages of refused connections, and remedies; docs/server.md has more. The driver gives no error
+# code for these. Quoted names in the messages are left out here.
 _REMEDIES = (
     ("Connection refused", "start PostgreSQL there, and check its listen_addresses and port"),
     ("No such file or directory", "start PostgreSQL there, or put its host in the URL"),
@@ -68,25 +68,25 @@ _DEFAULT_REMEDY = "check the URL and the server"
 
 
 class Place:
-    """Which database is meant, in words that may be shown: never with a password.
+    """The database that is meant, as text that is safe to show: without the password.
 
     Parameters
     ----------
     url
         A URL or ``key=value`` string; None for the embedded server.
     server
-        The embedded server, if it is that.
+        The embedded server, if used.
 
     Raises
     ------
     ParameterError
-        When the URL cannot be understood.
+        If the URL is invalid.
     """
 
     def __init__(self, url: str | None, server: EmbeddedServer | None = None) -> None:
         self.server = server
         self.url = "embedded"
-        # What the driver is given, password and all; whether the URL says that PgBouncer is there.
+        # The address for the driver, with password, and whether the URL names PgBouncer.
         self.conninfo, self.pgbouncer = "", False
         self._words = "the embedded database"
         if url is None:
@@ -111,13 +111,13 @@ class Place:
 
 @contextlib.contextmanager
 def explained(place: Place) -> Iterator[None]:
-    """Turn errors of the driver into errors with a remedy."""
+    """Turn the driver's errors into errors with a remedy."""
     try:
         yield
     except psycopg.Error as error:
         raise explain(error, place) from error
     except UnicodeEncodeError as error:
-        # Text as Linux gives it for a name that is not UTF-8.
+        # Linux file names may be invalid UTF-8.
         raise ParameterError(
             f"{error.object!r} is not valid UTF-8 and cannot be stored; rename it"
         ) from error
@@ -127,7 +127,7 @@ def explain(error: Exception, place: Place) -> PatchbankError:
     """Return our error for one of the driver's."""
     reason = first_line(error)
     if "shared memory segment" in reason:
-        # Said as a full disk, and is /dev/shm: 64 MB in a container, for parallel index builds.
+        # Reported as a full disk, but it is /dev/shm: a container has 64 MB for index builds.
         remedy = "give the server a larger /dev/shm (shm_size in compose.yaml)"
         if place.server is not None:
             remedy = LIMITS_OF_SHARED_MEMORY
@@ -162,7 +162,7 @@ def explain(error: Exception, place: Place) -> PatchbankError:
         )
     lost = (psycopg.OperationalError, psycopg.InterfaceError)
     if isinstance(error, lost) and getattr(error, "sqlstate", None) in (None, "57P01", "57P02"):
-        # A log that cannot grow takes the whole server down; the cause is in its own words only.
+        # A full disk takes the whole server down; only its log names the cause.
         if place.server is not None and place.server.log_says_disk_full():
             return _disk_full(place)
         return DatabaseUnreachableError(
@@ -172,7 +172,7 @@ def explain(error: Exception, place: Place) -> PatchbankError:
 
 
 def explain_connecting(error: psycopg.Error, place: Place) -> PatchbankError:
-    """Return our error for a connection that could not be made."""
+    """Return our error for a refused connection."""
     if place.server is not None:
         return DatabaseUnreachableError(
             f"{place} refused the connection: {first_line(error)}; "
@@ -187,7 +187,7 @@ def explain_connecting(error: psycopg.Error, place: Place) -> PatchbankError:
 
 
 def first_line(error: Exception) -> str:
-    """Return the telling line of a driver's message, without the address it starts with."""
+    """Return the first line of a driver's message, without the address."""
     lines = str(error).strip().splitlines()
     line = lines[0] if lines else type(error).__name__
     for mark in ("FATAL:  ", "failed: ", "ERROR:  "):

@@ -180,7 +180,7 @@ class Folder:
             os.close(descriptor)
 
     def is_empty(self) -> bool:
-        """Say whether nothing is in it."""
+        """Return whether nothing is in it."""
         with os.scandir(self.descriptor) as entries:
             return next(entries, None) is None
 

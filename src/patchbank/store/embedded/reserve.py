@@ -51,7 +51,7 @@ def lay_aside(site: Site) -> None:
 
 
 def release(site: Site) -> bool:
-    """Give the room back to the disk; say whether there was any."""
+    """Give the room back to the disk; return whether there was any."""
     there = site.folder.look(RESERVE) is not None
     site.folder.remove(RESERVE)
     return there

@@ -69,7 +69,7 @@ def log_settings(free: int, written: int) -> dict[str, str]:
 
 
 def complains_of_disk(text: str) -> bool:
-    """Say whether a server's words are about a full disk.
+    """Return whether a server's words are about a full disk.
 
     Shared memory runs out with the same words.
     """
@@ -81,7 +81,7 @@ def complains_of_disk(text: str) -> bool:
 
 
 def complains_of_memory(text: str) -> bool:
-    """Say whether a server's words are about shared memory that it did not get."""
+    """Return whether a server's words are about shared memory that it did not get."""
     return re.search(r"could not (create|get|resize|map|attach).*shared memory", text) is not None
 
 

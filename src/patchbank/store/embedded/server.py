@@ -158,7 +158,7 @@ class EmbeddedServer:
                 self._tidy_up(site)
 
     def stop(self) -> bool:
-        """Stop the server, clients or not; say whether one was running.
+        """Stop the server even if it has clients; return whether it was running.
 
         Raises
         ------
@@ -186,7 +186,7 @@ class EmbeddedServer:
                 return idle() and self._processes.stop(site)
 
     def is_running(self) -> bool:
-        """Say whether a process of the server lives."""
+        """Return whether a process of the server lives."""
         with self._site() as site:
             return site is not None and site.lock("server.lock").is_held()
 
@@ -235,7 +235,7 @@ class EmbeddedServer:
             return write_copy(site, find_programs(site.version(), self.home), self.conninfo(), name)
 
     def log_says_disk_full(self) -> bool:
-        """Say whether the end of the server's log complains about a full disk."""
+        """Return whether the end of the server's log complains about a full disk."""
         with self._site() as site:
             return site is not None and complains_of_disk(site.log_since())
 

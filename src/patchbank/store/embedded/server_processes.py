@@ -144,7 +144,7 @@ class ServerProcesses:
                 data.remove("postmaster.pid")
 
     def stop(self, site: Site) -> bool:
-        """Stop it, and say whether it was running."""
+        """Stop it; return whether it was running."""
         alive = site.lock("server.lock")
         if not alive.is_held():
             return False

@@ -51,7 +51,7 @@ class Site:
         return self._number("postmaster.pid")
 
     def is_ready(self) -> bool:
-        """Say whether the server says that it takes connections."""
+        """Return whether the server says that it takes connections."""
         lines = self._lines("postmaster.pid")
         return len(lines) > 7 and lines[7].strip() == "ready"
 

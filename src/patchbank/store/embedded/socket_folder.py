@@ -33,7 +33,7 @@ class SocketFolder:
         site.folder.make(self.folder.name, site.account).close()
 
     def has_socket(self) -> bool:
-        """Say whether a server's socket is there, alive or not."""
+        """Return whether a server's socket is there, alive or not."""
         return (self.folder / f".s.PGSQL.{PORT}").exists()
 
     def address(self) -> str:
