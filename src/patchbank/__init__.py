@@ -1,4 +1,4 @@
-"""Visual inspection that learns from good images only.
+"""Visual inspection that learns from images of good parts only.
 
 Examples
 --------
@@ -47,10 +47,10 @@ __all__ = [
     "open",
 ]
 
-# Without a handler of the program that uses us, Python would write warnings to standard error.
+# If the calling program configures no handler, Python would log warnings to standard error.
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
-_HOMES = {
+_MODULES = {
     "Bank": "patchbank.api",
     "CalibrationReport": "patchbank.inspection.learning.calibrate",
     "FitReport": "patchbank.inspection.learning.fit",
@@ -68,14 +68,14 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    # Names are imported when first used: the command line imports this package at every start, and
-    # `patchbank --help` needs none of them.
+    # Import on first use: the command line imports this package at every start, and
+    # `patchbank --help` needs none of these names.
     from importlib import import_module, metadata
 
     if name == "__version__":
         return metadata.version("patchbank")
     if name == "open":
         return import_module("patchbank.api").open_bank
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
+    if name in _MODULES:
+        return getattr(import_module(_MODULES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

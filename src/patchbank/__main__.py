@@ -1,4 +1,4 @@
-"""``python -m patchbank``: the command line."""
+"""Entry point of ``python -m patchbank``."""
 
 from patchbank.cli import main
 

@@ -1,8 +1,8 @@
-"""Folders for what is made once and read again: compiled kernels, compiled graphs, fonts found.
+"""Cache folders for compiled kernels, compiled graphs and font lists.
 
-Compiled kernels are code and compiled graphs are nearly that: who can write them can do as they
-like in our process. So a folder counts only if nobody but this account (and root) can write it or
-swap it for another; root, run on another account's home, therefore keeps its caches elsewhere.
+Compiled kernels are code, and compiled graphs nearly so: anyone who can write them can run code in
+our process. A folder is used only if nobody but this account and root can write or replace it.
+Root, run with another account's home folder, therefore keeps its caches elsewhere.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ _home: Path | None = None
 
 
 def use_home(home: Path) -> None:
-    """Keep the caches of this process in a home folder from now on."""
+    """Set the home folder for the caches of this process."""
     global _home
     _home = home
 
 
 def cache_folder(name: str, home: Path | None = None) -> Path | None:
-    """Return the folder of a cache, made when missing; None where there is no safe one.
+    """Return the folder of a cache, created if missing; None if no folder is safe.
 
-    It lies in the home folder (by default the one in use, else the setting's), or in the account's
-    own cache folder where the home cannot be written or belongs to somebody else.
+    The folder is in `home` (default: the home folder in use, else the setting), or in the account's
+    cache folder if the home folder cannot be written or belongs to another account.
     """
     folder = (home or _home or get_settings().home) / name
     if not refusal_of(folder):
         return folder
     try:
         folder = platformdirs.user_cache_path("patchbank") / name
-    except RuntimeError:  # the account has no home
+    except RuntimeError:  # the account has no home folder
         return None
     return None if refusal_of(folder) else folder
 
 
 def has_own_settings() -> bool:
-    """Say whether programs can keep settings in this account's home."""
+    """Return whether programs can write settings to this account's home folder."""
     try:
         return os.access(platformdirs.user_config_path(), os.W_OK)
     except RuntimeError:
@@ -54,14 +54,14 @@ def has_own_settings() -> bool:
 
 
 def refusal_of(folder: Path) -> str:
-    """Return why a folder, made when missing, cannot hold a cache; nothing if it can."""
+    """Return why a folder cannot hold a cache, or an empty string; create it if missing."""
     if not folder.is_absolute() and str(folder).startswith("~"):
         return "this account has no home folder"
     folder = folder.absolute()
-    # The name as given and where it leads: neither may be another's to change.
+    # Nobody else may change the path itself or, through links, what it resolves to.
     for path in (folder, Path(os.path.realpath(folder))):
         for step in (path, *path.parents):
-            if (reason := _in_other_hands(step)) is not None:
+            if (reason := _writable_by_others(step)) is not None:
                 return reason
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -72,23 +72,23 @@ def refusal_of(folder: Path) -> str:
     return ""
 
 
-def _in_other_hands(path: Path) -> str | None:
-    """Return who else can change what lies at `path`; None if nobody, or if nothing is there."""
+def _writable_by_others(path: Path) -> str | None:
+    """Return how other accounts can change `path`; None if they cannot or it does not exist."""
     try:
-        found = path.lstat()
+        status = path.lstat()
     except OSError:
         return None
-    if found.st_uid not in (0, os.geteuid()):
+    if status.st_uid not in (0, os.geteuid()):
         return f"{path} belongs to another account"
-    if stat.S_ISLNK(found.st_mode) or found.st_mode & stat.S_ISVTX:
+    if stat.S_ISLNK(status.st_mode) or status.st_mode & stat.S_ISVTX:
         return None
-    if found.st_mode & _OTHERS or (found.st_mode & _GROUP and not _is_private(found.st_gid)):
-        return f"other accounts can write {path}"
+    if status.st_mode & _OTHERS or (status.st_mode & _GROUP and not _is_private(status.st_gid)):
+        return f"other accounts can write to {path}"
     return None
 
 
 def _is_private(group: int) -> bool:
-    """Say whether nobody but this account is in a group: root's, our own, or one without a name."""
+    """Return whether a group has no members but this account (or root, or has no name at all)."""
     try:
         entry = grp.getgrgid(group)
     except KeyError:

@@ -1,8 +1,8 @@
-"""Compile numeric kernels, and keep the compiled ones.
+"""Compile numeric kernels and cache the compiled code.
 
-Numba looks for a place where it was imported, which a service in a root-owned installation and
-without a home does not have, and then refuses to work. Here the place is looked for at the first
-use, and where there is none the kernels are compiled in memory.
+Numba chooses its cache folder at import and fails if it finds none, as for a service without a home
+folder in an installation owned by root. Here the folder is chosen at first use; without one, the
+kernels are compiled in memory.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ _lock = threading.Lock()
 
 
 def compiled(function: Function, *, fastmath: set[str] | bool = False) -> Function:
-    """Compile a kernel on first use, keep it on disk and let other threads run beside it."""
+    """Compile a function on first use, cache it on disk, and release the GIL while it runs."""
     dispatcher: Any = numba.njit(nogil=True, fastmath=fastmath)(function)
     dispatcher._cache = _KernelCache(function)
     return cast(Function, dispatcher)
 
 
 def compile_trial() -> str | None:
-    """Compile a small kernel; return why that failed, or None."""
+    """Compile a small kernel; return why it failed, or None."""
     try:
         compiled(_add_one)(1)
     except (NumbaError, OSError, RuntimeError) as error:
-        # LLVM says so where, for example, the system forbids memory that can be executed.
+        # LLVM fails, for example, where the system forbids executable memory.
         return " ".join(str(error).split()) or type(error).__name__
     return None
 
@@ -53,14 +53,14 @@ def _add_one(number: int) -> int:
 
 
 def kernel_folder() -> Path | None:
-    """Return the folder of compiled kernels: Numba's own setting, else ours; None without one."""
+    """Return the folder of compiled kernels: Numba's setting, else ours; None if there is none."""
     chosen = Path(_config.CACHE_DIR) if _config.CACHE_DIR else cache_folder("numba")
     return None if chosen is None else chosen / _digest_of_kernels()
 
 
 @cache
 def _digest_of_kernels() -> str:
-    """Return what changes with any kernel; Numba looks at a kernel's own file alone."""
+    """Return a digest of all kernel sources; Numba checks only a kernel's own file."""
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*/_*.py")):
         digest.update(path.read_bytes())
@@ -68,9 +68,9 @@ def _digest_of_kernels() -> str:
 
 
 class _KernelCache(NullCache):
-    """Numba's cache of one function, in the folder that is right when it is asked.
+    """Numba's cache of one function, in the folder that is current at each access.
 
-    A cache saves time: whatever is wrong with its files, the kernel is compiled.
+    The cache only saves time: if anything is wrong with its files, the kernel is compiled again.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -83,11 +83,11 @@ class _KernelCache(NullCache):
         try:
             return cache.load_overload(sig, target_context)
         except (OSError, EOFError, ValueError, pickle.PickleError):
-            # Cut off by a full disk or a loss of power: made anew.
+            # Truncated by a full disk or a power failure.
             try:
                 cache.flush()
             except OSError as error:
-                _tell(str(error))
+                _warn(str(error))
             return None
 
     def save_overload(self, sig: Any, cres: Any) -> None:
@@ -96,39 +96,39 @@ class _KernelCache(NullCache):
             try:
                 cache.save_overload(sig, cres)
             except (OSError, EOFError, ValueError, pickle.PickleError) as error:
-                _tell(str(error))
+                _warn(str(error))
 
     def _cache(self) -> Any:
         with _lock:
             folder = kernel_folder()
             if folder is None:
-                _tell("no folder that only this account can write")
+                _warn("no folder is writable by this account only")
                 return None
             before = _config.CACHE_DIR
             _config.CACHE_DIR = str(folder)
             try:
                 return FunctionCache(self._function)  # type: ignore[no-untyped-call]
             except RuntimeError as error:
-                _tell(str(error))
+                _warn(str(error))
                 return None
             finally:
-                # Others in this process may have functions and folders of their own.
+                # Other code in this process may use Numba with its own folder.
                 _config.CACHE_DIR = before
 
 
 @cache
-def _tell(reason: str) -> None:
-    """Warn once; Python forgets what it has shown when anybody changes its filters."""
+def _warn(reason: str) -> None:
+    """Warn once per reason; Python's own record is reset when warning filters change."""
     warnings.warn(
-        f"compiled kernels cannot be kept ({reason}): every process compiles them anew, which "
-        "takes seconds; set PATCHBANK_HOME to a folder of this account",
+        f"compiled kernels cannot be cached ({reason}): every process compiles them again, which "
+        "takes seconds; set PATCHBANK_HOME to a folder that this account owns",
         CacheWarning,
         stacklevel=1,
     )
 
 
-# A child forked while another thread compiles would wait for that thread, which it does not have.
-# Our own lock is only taken by who holds this one.
+# A child forked while another thread compiles would wait forever for that thread's lock.
+# `_lock` needs no such care: it is only taken while this lock is held.
 os.register_at_fork(
     before=global_compiler_lock.acquire,
     after_in_parent=global_compiler_lock.release,

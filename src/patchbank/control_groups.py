@@ -1,7 +1,7 @@
-"""The shares of processors and memory that Linux gives a group of processes, as containers are.
+"""CPU and memory limits of Linux control groups, such as containers.
 
-A group lies in others, and the least share of all counts. Version 2 of the groups has one tree;
-version 1 has one for every kind of resource; a machine may have both.
+Groups are nested, and the tightest limit applies. Version 2 has one tree of groups; version 1 has
+one per resource; a machine may have both.
 """
 
 from __future__ import annotations
@@ -13,51 +13,51 @@ _ROOT = Path("/")
 
 
 def processor_share(root: Path = _ROOT) -> float | None:
-    """Return how many processors' time this process may take; None without a limit."""
+    """Return how many processors this process may use, such as 1.5; None without a limit."""
     shares = [
         quota / period
         for folder in _groups("cpu", root)
-        for quota, period in (_pair(folder),)
+        for quota, period in (_quota_and_period(folder),)
         if quota > 0 and period > 0
     ]
     return min(shares, default=None)
 
 
 def free_memory(root: Path = _ROOT) -> int | None:
-    """Return the bytes that the groups of this process may still take; None without a limit.
+    """Return the bytes of memory left to this process's groups; None without a limit.
 
-    Files in the page cache count as used, but give way: this errs on the safe side.
+    The page cache counts as used although the kernel can free it: this errs on the safe side.
     """
     free = []
     for folder in _groups("memory", root):
-        for most, used in (
+        for limit_file, usage_file in (
             ("memory.max", "memory.current"),
             ("memory.limit_in_bytes", "memory.usage_in_bytes"),
         ):
-            limit, taken = _numbers(folder / most), _numbers(folder / used)
-            if limit and taken:
-                free.append(limit[0] - taken[0])
+            limit, usage = _numbers(folder / limit_file), _numbers(folder / usage_file)
+            if limit and usage:
+                free.append(limit[0] - usage[0])
     return min(free, default=None)
 
 
-def _pair(folder: Path) -> tuple[int, int]:
-    """Return microseconds of processor time, and in how many they may be taken; 0 for no limit."""
-    both = _numbers(folder / "cpu.max")
-    if len(both) == 2:
-        return both[0], both[1]
+def _quota_and_period(folder: Path) -> tuple[int, int]:
+    """Return the CPU quota and its period in microseconds; zeros without a limit."""
+    numbers = _numbers(folder / "cpu.max")
+    if len(numbers) == 2:
+        return numbers[0], numbers[1]
     quota, period = _numbers(folder / "cpu.cfs_quota_us"), _numbers(folder / "cpu.cfs_period_us")
     return (quota[0], period[0]) if quota and period else (0, 0)
 
 
 def _groups(controller: str, root: Path) -> Iterator[Path]:
-    """Yield the folders of the groups this process is in, from the innermost to the outermost."""
-    own = dict(_memberships(root))
+    """Yield the folders of this process's groups, innermost first."""
+    memberships = dict(_memberships(root))
     for kind, top, folder, options in _mounts(root):
         name = "" if kind == "cgroup2" else controller
-        if name not in own or (name and name not in options):
+        if name not in memberships or (name and name not in options):
             continue
-        group = PurePosixPath(own[name])
-        # A container may see its own group as the root of the tree, under either name.
+        group = PurePosixPath(memberships[name])
+        # A container may see its own group as the root of the tree.
         inside = group.relative_to(top) if group.is_relative_to(top) else PurePosixPath()
         if ".." in inside.parts:
             inside = PurePosixPath()
@@ -66,7 +66,7 @@ def _groups(controller: str, root: Path) -> Iterator[Path]:
 
 
 def _memberships(root: Path) -> Iterator[tuple[str, str]]:
-    """Yield controllers and the group of this process; version 2 has the controller ``""``."""
+    """Yield each controller and this process's group; version 2 has the controller ``""``."""
     for line in _lines(root / "proc/self/cgroup"):
         _, controllers, group = line.split(":", 2)
         for controller in controllers.split(","):
@@ -74,10 +74,10 @@ def _memberships(root: Path) -> Iterator[tuple[str, str]]:
 
 
 def _mounts(root: Path) -> Iterator[tuple[str, str, Path, list[str]]]:
-    """Yield each tree's kind, the group at its top, its folder and its options."""
+    """Yield each mounted tree's kind, top group, folder and options."""
     for line in _lines(root / "proc/self/mountinfo"):
-        mounted, _, file_system = line.partition(" - ")
-        fields, (kind, _, options) = mounted.split(), file_system.split(" ", 2)
+        mount, _, file_system = line.partition(" - ")
+        fields, (kind, _, options) = mount.split(), file_system.split(" ", 2)
         if kind in ("cgroup", "cgroup2"):
             yield kind, fields[3], root / fields[4].lstrip("/"), options.split(",")
 
@@ -85,12 +85,12 @@ def _mounts(root: Path) -> Iterator[tuple[str, str, Path, list[str]]]:
 def _lines(file: Path) -> list[str]:
     try:
         return file.read_text().splitlines()
-    except OSError:  # not Linux, or nothing is told
+    except OSError:  # not Linux, or not readable
         return []
 
 
 def _numbers(file: Path) -> list[int]:
-    """Return the numbers of a file's first line; none where it says "max" or is not there."""
+    """Return a file's numbers; none if it contains "max" or is missing."""
     try:
         return [int(word) for word in file.read_text().split()]
     except (OSError, ValueError):

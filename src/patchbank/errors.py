@@ -1,7 +1,7 @@
-"""Every error patchbank raises for a user's mistake or a machine's limit.
+"""All errors that patchbank raises for a user's mistake or a machine's limit.
 
-A class's docstring is its default message; the message given replaces it. Messages are one line
-that names the input, the problem and the remedy, because the command line prints nothing else.
+A class's docstring is its default message. A message is one line that names the input, the problem
+and the remedy, because the command line prints nothing else.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class PatchbankError(Exception):
 
 
 class ParameterError(PatchbankError):
-    """A parameter is out of its range."""
+    """A parameter is out of range."""
 
 
 class ImageError(PatchbankError):
@@ -25,7 +25,7 @@ class ImageError(PatchbankError):
 
 
 class NoImagesError(PatchbankError):
-    """No image was found; give a folder with images, an image or a glob."""
+    """No images were found; give a folder of images, an image or a glob."""
 
 
 class IndistinctImagesError(PatchbankError):
@@ -33,7 +33,7 @@ class IndistinctImagesError(PatchbankError):
 
 
 class TooManyRefusedError(PatchbankError):
-    """Too many of the images cannot be used; mend them or leave them out."""
+    """Too many of the images cannot be used; repair them or leave them out."""
 
 
 class DatasetError(PatchbankError):
@@ -45,7 +45,7 @@ class ReportError(PatchbankError):
 
 
 class UnknownBackboneError(PatchbankError):
-    """The backbone is not known; `patchbank doctor` lists those that are."""
+    """The backbone is unknown; `patchbank backbone list` lists the known ones."""
 
 
 class UnknownLayerError(PatchbankError):
@@ -53,7 +53,7 @@ class UnknownLayerError(PatchbankError):
 
 
 class WeightsError(PatchbankError):
-    """A weights file is missing, damaged or not what it claims to be."""
+    """A weights file is missing, damaged or not the expected one."""
 
 
 class QuantisationError(PatchbankError):
@@ -61,7 +61,7 @@ class QuantisationError(PatchbankError):
 
 
 class MissingWeightsError(PatchbankError):
-    """The backbone's weights are not on this machine; `patchbank backbone list` shows which are."""
+    """The backbone's weights are not on this machine; see `patchbank backbone list`."""
 
 
 class DownloadError(PatchbankError):
@@ -73,7 +73,7 @@ class ExtractorMismatchError(PatchbankError):
 
 
 class UnknownCategoryError(PatchbankError):
-    """The category does not exist; `patchbank categories` lists those that do."""
+    """The category does not exist; `patchbank categories` lists the existing ones."""
 
 
 class NotFittedError(PatchbankError):
@@ -81,19 +81,19 @@ class NotFittedError(PatchbankError):
 
 
 class NotCalibratedError(PatchbankError):
-    """The category's bank has no calibration; run `patchbank calibrate` with good images."""
+    """The category's bank has no calibration; run `patchbank calibrate` on good parts."""
 
 
 class CategoryExistsError(PatchbankError):
-    """The category has a bank already; give another name."""
+    """The category already has a bank; give another name."""
 
 
 class BankFileError(PatchbankError):
-    """A bank's file cannot be read, written or used."""
+    """A bank file cannot be read, written or used."""
 
 
 class DatabaseError(PatchbankError):
-    """The database did not do what it was asked."""
+    """The database could not complete the operation."""
 
 
 class DatabaseUnreachableError(DatabaseError):
@@ -109,7 +109,7 @@ class DatabaseUpgradeNeededError(DatabaseError):
 
 
 class DatabaseReadOnlyError(DatabaseError):
-    """Nothing can be written to the database; name the primary server."""
+    """The database is read-only; give the URL of the primary server."""
 
 
 class PgvectorMissingError(DatabaseError):
@@ -125,11 +125,11 @@ class BankGoneError(DatabaseError):
 
 
 class UnsafePathError(PatchbankError):
-    """A path leads through a link that somebody else may have laid."""
+    """A path goes through a link that another account may have made."""
 
 
 class SuspiciousImagesError(PatchbankError):
-    """Some reference images stand apart from the others; look at them, or exclude them."""
+    """Some references differ from all the others; check them, or exclude them."""
 
 
 class DiskFullError(PatchbankError):
@@ -137,7 +137,7 @@ class DiskFullError(PatchbankError):
 
 
 class OutputError(PatchbankError):
-    """Standard output cannot be written."""
+    """Standard output cannot be written to."""
 
 
 class MissingExtraError(PatchbankError):
@@ -145,11 +145,11 @@ class MissingExtraError(PatchbankError):
 
 
 class ForkedError(PatchbankError):
-    """It was opened before this process was forked; open it in this process."""
+    """An object was opened before this process was forked; open it in this process."""
 
 
 class TrialError(PatchbankError):
-    """The inspection of made pictures went wrong; install patchbank anew."""
+    """The trial inspection of generated images failed; reinstall patchbank."""
 
 
 class PatchbankWarning(RuntimeWarning):
@@ -157,12 +157,12 @@ class PatchbankWarning(RuntimeWarning):
 
 
 class CacheWarning(PatchbankWarning):
-    """Something made once cannot be kept, so that it is made again in every process."""
+    """Something cannot be cached, so every process computes it again."""
 
 
 class SlowKernelsWarning(PatchbankWarning):
-    """Numeric kernels cannot be compiled, so that NumPy computes, slower."""
+    """Numeric kernels cannot be compiled, so NumPy is used, which is slower."""
 
 
 class DatabaseUpgradedWarning(PatchbankWarning):
-    """The embedded database was upgraded, and a copy of it kept."""
+    """The embedded database was upgraded; a copy of the old one was kept."""

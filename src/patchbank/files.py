@@ -1,8 +1,8 @@
-"""Read files that others name, and write files and folders whole or not at all.
+"""Read files named by users, and write files and folders completely or not at all.
 
-A device has no end, a pipe has nobody who writes, and a link may lead to either. All that reads a
-file that a user, a list or a bank names opens it here: only regular files, and no more of them than
-was said. What is written is a draft beside its target first, and takes its name when all went well.
+A device has no end, a pipe may have no writer, and a link may point to either. So every file that a
+user, a list or a bank names is opened here: regular files only, up to a size limit. Output is first
+written to a draft next to its target and renamed when complete.
 """
 
 from __future__ import annotations
@@ -21,37 +21,35 @@ from typing import Final
 
 from patchbank.errors import DiskFullError, PatchbankError
 
-#: The largest text of our own making, such as a result or a page, in bytes.
+#: The size limit of text files that patchbank writes, such as results and pages, in bytes.
 LARGEST_TEXT: Final = 256_000_000
-#: The largest file of weights, in bytes: no known network has more.
+#: The size limit of weights files, in bytes: no known network has more.
 LARGEST_WEIGHTS: Final = 4_000_000_000
 
 _DRAFT: Final = re.compile(r"\..+\.[0-9a-f]{8}\.(draft|old)")
 
 
 class UnfitFileError(OSError):
-    """What is there is no regular file, too large, or changes; `strerror` says which."""
+    """A file that is not regular, too large, or changing; `strerror` says which."""
 
 
 @contextlib.contextmanager
 def open_regular(path: Path, limit: int) -> Iterator[BufferedReader]:
-    """Lend a regular file, opened to be read; links are followed.
+    """Open a regular file for reading; follow links.
 
     Parameters
     ----------
     limit
-        The largest file that is opened, in bytes.
+        The largest size to open, in bytes.
 
     Raises
     ------
     UnfitFileError
-        It is a device, a pipe or a socket, which is not opened, or larger than `limit`.
-    OSError
-        It cannot be opened.
+        If the file is a device, a pipe or a socket (it is not opened), or larger than `limit`.
     """
-    # Opening some devices does something already, such as winding a tape.
+    # Check first, because opening some devices has effects, such as rewinding a tape.
     _check(path, path.stat(), limit)
-    # What is there may have become a pipe meanwhile, whose opening would wait for a writer.
+    # The file may have been replaced by a pipe, and opening one would wait for a writer.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     with open(descriptor, "rb") as file:  # noqa: PTH123 (of a descriptor)
         _check(path, os.fstat(descriptor), limit)
@@ -64,13 +62,13 @@ def read_regular(path: Path, limit: int) -> bytes:
     Raises
     ------
     UnfitFileError
-        Also if it grows while it is read, as some files do that only look like regular ones.
+        Also if the file grows while it is read, as pseudo-files do.
     """
     with open_regular(path, limit) as file:
         size = os.fstat(file.fileno()).st_size
         content = file.read(size + 1) or b""
     if len(content) > size:
-        raise _unfit(path, errno.EAGAIN, "grows while it is read; copy it and give the copy")
+        raise _unfit(path, errno.EAGAIN, "grows while being read; copy it and give the copy")
     return content
 
 
@@ -93,7 +91,7 @@ def _unfit(path: Path, number: int, reason: str) -> UnfitFileError:
 
 
 def is_disk_full(error: OSError) -> bool:
-    """Say whether the disk, or the account's share of it, is full."""
+    """Return whether the disk is full or the account's quota is used up."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -101,16 +99,16 @@ def is_disk_full(error: OSError) -> bool:
 def writing(
     content: str, target: str | Path, failure: type[PatchbankError], remedy: str
 ) -> Iterator[None]:
-    """Turn what the system says of a failed writing into one line.
+    """Turn a failed write into a one-line error.
 
     Parameters
     ----------
     content
-        What is written, for people.
+        What is written, as messages call it.
     failure
-        The class of the error where the reason is not a full disk.
+        The class of the error if the disk is not full.
     remedy
-        What to do then.
+        What to do in that case.
 
     Raises
     ------
@@ -120,12 +118,12 @@ def writing(
     try:
         yield
     except BrokenPipeError:
-        # Of a reader of our output who has gone while progress was shown, never of a file.
+        # From standard output whose reader has closed it, never from a file.
         raise
     except OSError as error:
         if is_disk_full(error):
             raise DiskFullError(
-                f"no space left on the disk for {content} in {target}; free some and try again"
+                f"no space left on the disk for {content} in {target}; free some space and retry"
             ) from error
         reason = (error.strerror or str(error)).lower()
         raise failure(f"{content} cannot be written to {target}: {reason}; {remedy}") from error
@@ -133,16 +131,16 @@ def writing(
 
 @contextlib.contextmanager
 def new_file(target: Path, *, durable: bool = True) -> Iterator[Path]:
-    """Lend the path of an empty file that replaces `target` when all went well.
+    """Yield the path of an empty file that replaces `target` on success.
 
     Parameters
     ----------
     durable
-        Whether it outlives a loss of power; that costs a wait for the disk.
+        Whether the file survives a power failure; this waits for the disk.
     """
-    draft = _beside(target, "draft")
+    draft = _sibling(target, "draft")
     try:
-        # Made here, so that nothing that is there already, such as a link, is written to.
+        # Create it here so that nothing that already exists, such as a link, is written to.
         draft.touch(exist_ok=False)
         yield draft
         if durable:
@@ -150,35 +148,35 @@ def new_file(target: Path, *, durable: bool = True) -> Iterator[Path]:
                 os.fsync(file.fileno())
         draft.replace(target)
     finally:
-        # Where it could not even be made there is nothing to remove, perhaps not even a folder.
+        # The draft, or even its folder, may not exist.
         with contextlib.suppress(OSError):
             draft.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def new_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
-    """Lend an empty folder that takes the place of `target` when all went well.
+    """Yield an empty folder that replaces `target` on success.
 
     Parameters
     ----------
     target
-        Missing or an empty folder.
+        A missing or empty folder.
     replace
-        Whether it may also be a folder with files, which are removed.
+        Whether `target` may also have files, which are removed.
     """
-    whole = target.absolute()
-    draft, old = _beside(whole, "draft"), _beside(whole, "old")
+    target = target.absolute()
+    draft, old = _sibling(target, "draft"), _sibling(target, "old")
     try:
         draft.mkdir(parents=True)
         yield draft
-        is_replaced = replace and whole.exists()
+        is_replaced = replace and target.exists()
         if is_replaced:
-            whole.rename(old)
+            target.rename(old)
         try:
-            draft.rename(whole)  # over an empty folder, or this fails
+            draft.rename(target)  # fails unless target is missing or an empty folder
         except BaseException:
             if is_replaced:
-                old.rename(whole)
+                old.rename(target)
             raise
     finally:
         shutil.rmtree(draft, ignore_errors=True)
@@ -186,12 +184,12 @@ def new_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
 
 
 def remove_drafts(folder: Path) -> None:
-    """Remove the folders that a killed process left half-written in a folder."""
-    for left in folder.glob(".*.*"):
-        if _DRAFT.fullmatch(left.name):
-            shutil.rmtree(left, ignore_errors=True)
+    """Remove the draft folders that killed processes left in a folder."""
+    for path in folder.glob(".*.*"):
+        if _DRAFT.fullmatch(path.name):
+            shutil.rmtree(path, ignore_errors=True)
 
 
-def _beside(target: Path, kind: str) -> Path:
-    """Return a free name in the same folder, as renames stay within one file system."""
+def _sibling(target: Path, kind: str) -> Path:
+    """Return a free name in the same folder, because renames work only within a file system."""
     return target.with_name(f".{target.name}.{secrets.token_hex(4)}.{kind}")

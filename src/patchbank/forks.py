@@ -1,7 +1,7 @@
-"""What was opened before a fork, and the child that must not use it.
+"""Refuse to use in a forked child what its parent opened.
 
-Threads do not live on in a forked child, and connections would be shared with the parent: both ask,
-and either may get the other's answer.
+Threads do not survive a fork, and a connection shared by parent and child may give either one the
+other's answer.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from patchbank.errors import ForkedError
 
 
 class Opener:
-    """Remembers which process opened something.
+    """The process that opened something.
 
     Parameters
     ----------
     name
-        What messages call it, for example ``"the database"``.
+        The name of the opened object in messages, such as ``"the database"``.
     """
 
     def __init__(self, name: str) -> None:
@@ -27,20 +27,20 @@ class Opener:
 
     @property
     def is_this_process(self) -> bool:
-        """Whether this process opened it."""
+        """Whether this process opened the object."""
         return self._process == os.getpid()
 
     def check(self) -> None:
-        """Check that this process opened it.
+        """Check that this process opened the object.
 
         Raises
         ------
         ForkedError
-            If it is a child that was forked afterwards.
+            If this process was forked after the object was opened.
         """
         if not self.is_this_process:
             raise ForkedError(
                 f"{self._name} was opened before this process was forked and cannot be used in it: "
-                "open it here, after the fork (with gunicorn in the hook post_fork), or start "
-                "processes by multiprocessing.get_context('spawn')"
+                "open it after the fork (with gunicorn, in the post_fork hook), or start "
+                "processes with multiprocessing.get_context('spawn')"
             )

@@ -1,7 +1,7 @@
-"""Paths below a folder that belongs to somebody else: no link of theirs leads root anywhere.
+"""Paths in another account's folder: no link there may redirect root.
 
-The home folder itself may be reached by links. Root follows those of its own, and those of an
-account that lead to that account's own folders: no link gives anybody more than they have.
+The home folder itself may be reached through links. Root follows its own links, and an account's
+links to that account's own folders, so that no link gives anybody new rights.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from patchbank.errors import UnsafePathError
 
 _MOST_LINKS = 40
 _FOLDER = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-# To pass through a folder the right to list it is not needed, where the system knows a difference.
+# With O_PATH (Linux), traversing a folder does not need the right to list it.
 _PASSING: int = getattr(os, "O_PATH", os.O_RDONLY)
 
 
 def account_name(uid: int) -> str:
-    """Return the name of an account, for people."""
+    """Return the name of an account, or ``user 1234`` if it has none."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
@@ -28,14 +28,12 @@ def account_name(uid: int) -> str:
 
 
 def resolve_trusted(path: Path) -> Path:
-    """Return the path without links, as ``Path.resolve`` does; missing folders may end it.
+    """Return the path with links resolved, like ``Path.resolve``; its last parts may be missing.
 
     Raises
     ------
     UnsafePathError
-        For root, where an account's link leads to what is not that account's.
-    OSError
-        When the path cannot be looked up.
+        As root, if an account's link points to something that account does not own.
     """
     path = path.absolute()
     if os.geteuid() != 0:
@@ -50,19 +48,19 @@ def resolve_trusted(path: Path) -> Path:
             continue
         step = current / part
         try:
-            found = step.lstat()
+            status = step.lstat()
         except FileNotFoundError:
             current = step
             continue
-        if not stat.S_ISLNK(found.st_mode):
+        if not stat.S_ISLNK(status.st_mode):
             current = step
             continue
         followed += 1
         target = step.readlink()
-        if followed > _MOST_LINKS or not _may_follow(step, found.st_uid):
+        if followed > _MOST_LINKS or not _may_follow(step, status.st_uid):
             raise UnsafePathError(
-                f"{step} is a link that {account_name(found.st_uid)} made, to what is not theirs, "
-                f"and root does not follow it; if it is right, give {target} itself"
+                f"{step} is a link of {account_name(status.st_uid)} to something they do not own, "
+                f"and root does not follow it; if it is right, give {target} directly"
             )
         if target.is_absolute():
             current = Path(target.anchor)
@@ -71,21 +69,14 @@ def resolve_trusted(path: Path) -> Path:
 
 
 def open_folder(path: Path, *, make: bool = False) -> int:
-    """Return a descriptor to pass through a folder, which no link on the way replaced.
+    """Return a descriptor of a folder, opened without following links.
 
     Parameters
     ----------
     path
         The folder, as `resolve_trusted` returned it.
     make
-        Whether to make it, and the folders above it, where they are missing.
-
-    Raises
-    ------
-    UnsafePathError
-        Where a link has come into the path.
-    OSError
-        When there is no such folder, or it cannot be opened.
+        Whether to create it and its parents if missing.
     """
     if make and os.geteuid() != 0:
         path.mkdir(parents=True, exist_ok=True)
@@ -111,46 +102,46 @@ def open_folder(path: Path, *, make: bool = False) -> int:
 
 
 def path_of(descriptor: int, path: Path) -> Path:
-    """Return a path to the open folder `path`: for root one that nobody can lead elsewhere."""
-    kernels = Path("/proc/self/fd") / str(descriptor)
-    return kernels if os.geteuid() == 0 and os.path.lexists(kernels) else path
+    """Return a path to the open folder `path`; for root, one that nobody can redirect."""
+    proc_path = Path("/proc/self/fd") / str(descriptor)
+    return proc_path if os.geteuid() == 0 and os.path.lexists(proc_path) else path
 
 
 def refuse_link(path: Path) -> UnsafePathError:
-    """Return the error that names a link."""
+    """Return the error for a link where none is allowed."""
     return UnsafePathError(
-        f"{path} is a link, and nothing there may be one; remove it "
-        "(PATCHBANK_HOME itself may be a link, or lie behind one)"
+        f"{path} is a link, and links are not allowed there; remove it "
+        "(PATCHBANK_HOME itself may be a link, or be reached through one)"
     )
 
 
 def refuse_kind(path: Path) -> UnsafePathError:
-    """Return the error that names what is neither a file nor a folder, such as a pipe."""
-    return UnsafePathError(f"{path} is no ordinary file; remove it")
+    """Return the error for something other than a regular file, such as a pipe."""
+    return UnsafePathError(f"{path} is not a regular file; remove it")
 
 
 def check_own_file(descriptor: int, path: Path, owner: tuple[int, int] | None) -> None:
-    """Give an open file to its owner if we have just made it, and refuse what is another's.
+    """Give an open file that we just created to its owner; refuse another account's file.
 
     Parameters
     ----------
     owner
-        User and group id; None where the files made are the right account's anyway.
+        User and group id; None if new files belong to the right account anyway.
 
     Raises
     ------
     UnsafePathError
-        When it is no regular file, or another's.
+        If it is not a regular file, or belongs to another account.
     """
-    found = os.fstat(descriptor)
-    if not stat.S_ISREG(found.st_mode):
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
         raise refuse_kind(path)
-    if owner is None or found.st_uid == owner[0]:
+    if owner is None or status.st_uid == owner[0]:
         return
-    # A second name would be a file of root's that the account has linked to here.
-    if found.st_uid != os.geteuid() or found.st_nlink != 1 or found.st_size:
+    # Otherwise it could be a file of root's that the account hard-linked here.
+    if status.st_uid != os.geteuid() or status.st_nlink != 1 or status.st_size:
         raise UnsafePathError(
-            f"{path} belongs to {account_name(found.st_uid)}, "
+            f"{path} belongs to {account_name(status.st_uid)}, "
             f"not to {account_name(owner[0])}; remove it"
         )
     os.fchown(descriptor, *owner)

@@ -1,4 +1,4 @@
-"""Locks between processes that die with their holder, however it dies."""
+"""Locks between processes that are released however their holder ends."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from weakref import WeakSet
 from patchbank.descriptors import above_standard
 from patchbank.links import check_own_file, refuse_kind, refuse_link
 
-# Those that this process holds.
+# The locks that this process holds.
 _held: WeakSet[FileLock] = WeakSet()
 
 
 class FileLock:
     """An exclusive lock on a file (``flock``).
 
-    The kernel frees it when the last copy of its descriptor is closed: a killed process leaves
-    nothing locked, and a child that inherits the descriptor holds the lock for as long as it or any
-    child of its own lives. Unlike a process id in a file this cannot be mistaken for another
-    process, and it works between containers that share the folder.
+    The kernel releases it when the last copy of its descriptor is closed: a killed process leaves
+    nothing locked, and a child that inherits the descriptor holds the lock as long as it or any of
+    its children lives. Unlike a process id in a file, it cannot refer to the wrong process, and it
+    works between containers that share the folder.
 
     Parameters
     ----------
     path
-        The file; it is created when missing and never removed.
+        The file; created if missing, never removed.
     owner
-        User and group id the file shall belong to; used by root, who works for another account.
+        User and group id that the file must belong to, for root working for another account.
     within
-        The descriptor of the open folder that the file is in; by its path otherwise.
+        The descriptor of the folder that contains the file; None to open it by its path.
     mode
-        The file's permissions when it is created, less the process's mask.
+        The file's permissions on creation, before the umask.
     """
 
     def __init__(
@@ -53,15 +53,15 @@ class FileLock:
 
     @property
     def descriptor(self) -> int:
-        """The open descriptor, to be inherited by a child that shall hold the lock on."""
+        """The open descriptor, for a child to inherit and keep the lock."""
         if self._descriptor is None:
             raise RuntimeError(f"the lock {self.path} is not held")
         return self._descriptor
 
     def try_acquire(self) -> bool:
-        """Take the lock if nobody holds it; say whether it was taken."""
+        """Take the lock if it is free; return whether it was taken."""
         if self._descriptor is not None:
-            raise RuntimeError(f"the lock {self.path} is held already")
+            raise RuntimeError(f"the lock {self.path} is already held")
         descriptor = above_standard(self._open())
         try:
             check_own_file(descriptor, self.path, self._owner)
@@ -82,11 +82,11 @@ class FileLock:
         Raises
         ------
         TimeoutError
-            When the lock was not free in time.
+            If the lock was not released in time.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         pause = 0.001
-        # Polling, because a blocking flock has no timeout.
+        # Poll, because a blocking flock has no timeout.
         while not self.try_acquire():
             if deadline is not None and time.monotonic() >= deadline:
                 raise TimeoutError(str(self.path))
@@ -100,7 +100,7 @@ class FileLock:
             self._descriptor = None
 
     def is_held(self) -> bool:
-        """Say whether any process holds the lock (also when it is this one)."""
+        """Return whether any process, this one included, holds the lock."""
         if self._descriptor is not None:
             return True
         try:
@@ -117,7 +117,7 @@ class FileLock:
         return self.path if self._within is None else self.path.name
 
     def _open(self) -> int:
-        # A link planted in a folder of the server's account must not lead root elsewhere.
+        # A link in a folder of the server's account must not redirect root.
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
             return os.open(self._name, flags, self._mode, dir_fd=self._within)
@@ -142,8 +142,8 @@ class FileLock:
 
 
 def _release_in_child() -> None:
-    # A forked copy of this process would hold the lock for as long as it lives. Programs that are
-    # started, which is how a lock is handed on, do not come here.
+    # A forked copy of this process would hold the lock as long as it lives. Programs started with
+    # an inherited descriptor, to hand the lock on, do not run this.
     for lock in list(_held):
         lock.release()
 

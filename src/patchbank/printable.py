@@ -1,16 +1,16 @@
-"""Text made fit to show: names of files, of categories, of a database; numbers with nouns."""
+"""Text that is safe to display, such as names of files, and numbers with nouns."""
 
 from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable
 
-# Control characters (a terminal obeys them), format characters (they turn the order of writing or
-# cannot be seen), halves of surrogate pairs (nothing can encode them), separators of lines.
+# Control characters (terminals execute them), format characters (they reverse the text or are
+# invisible), unpaired surrogates (they cannot be encoded), line separators.
 _ESCAPED_KINDS = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-# What is drawn as nothing, or as a space, though Unicode calls it a letter, a mark or a symbol: the
-# joiner of graphemes, the fillers of Hangul, vowels of Khmer that go without saying, the blank of
-# Braille. Not variation selectors, which emoji have, and names in Japanese.
+# Invisible or blank characters that Unicode classifies as letters, marks or symbols: the grapheme
+# joiner, Hangul fillers, Khmer inherent vowels, the Braille blank. Variation selectors stay: emoji
+# and Japanese names use them.
 _FILLERS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 
 
@@ -23,12 +23,12 @@ def _as_in_python(character: str) -> str:
 
 
 def printable(text: str, escape: Callable[[str], str] = _as_in_python) -> str:
-    r"""Return text on one line, with ``\x1b`` or ``\u202e`` for what is not to be shown as it is.
+    r"""Return text on one line, with unsafe characters escaped, such as ``\x1b`` or ``\u202e``.
 
     Parameters
     ----------
     escape
-        What to write for such a character.
+        Returns the replacement for an unsafe character.
     """
     if text.isprintable() and _FILLERS.isdisjoint(text):
         return text
@@ -41,6 +41,6 @@ def counted(count: int, noun: str, plural: str = "") -> str:
     Parameters
     ----------
     plural
-        Of the noun, where it does not just get an s.
+        The plural of the noun if it does not just add an s.
     """
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"

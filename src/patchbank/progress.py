@@ -1,4 +1,4 @@
-"""How long work tells its caller where it is, without knowing whether anybody looks."""
+"""How long-running work reports its progress."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Called as work advances; the callee decides whether and how to show it.
+    """A callback for progress; it decides whether and how to show it.
 
-    Long loops call it at least a few times a second and never more than needed; it must return
-    quickly, and it may raise `KeyboardInterrupt`, which the caller lets through.
+    Long loops call it a few times a second. It must return quickly; it may raise
+    `KeyboardInterrupt`, which the caller does not catch.
     """
 
     def __call__(self, stage: str, done: int, total: int) -> None:
-        """Report that `done` of `total` units of `stage` are finished (``0 <= done <= total``)."""
+        """Report that `done` of `total` units of `stage` are done (``0 <= done <= total``)."""
 
 
 def silent(stage: str, done: int, total: int) -> None:
-    """Show nothing: the default everywhere."""
+    """Show nothing, the default."""

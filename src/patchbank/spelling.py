@@ -1,4 +1,4 @@
-"""Names as people and file systems spell them: the same name in other characters, or mistaken."""
+"""Spellings of names: Unicode forms, and the nearest match to a misspelled name."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from collections.abc import Iterable
 
 
 def composed(name: str) -> str:
-    """Return a name in Unicode's composed form (NFC), in which names are compared.
+    """Return a name in Unicode's composed form (NFC), so that names can be compared.
 
-    macOS gives the names of files and folders decomposed (NFD): the same name in other characters.
+    macOS returns the names of files and folders decomposed (NFD).
     """
     return unicodedata.normalize("NFC", name)
 
 
 def spellings(name: str) -> list[str]:
-    """Return a name as given, then composed (NFC) and decomposed (NFD), each once."""
+    """Return a name unchanged, composed (NFC) and decomposed (NFD), without duplicates."""
     return list(dict.fromkeys((name, composed(name), unicodedata.normalize("NFD", name))))
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Return which of the known names is most like one that is none of them, in small letters."""
-    spelled = {candidate.lower(): candidate for candidate in known}
-    close = difflib.get_close_matches(name.lower(), spelled, n=1)
-    return spelled[close[0]] if close else None
+    """Return the known name that is most similar, ignoring case; None if none is close."""
+    lowercase = {candidate.lower(): candidate for candidate in known}
+    matches = difflib.get_close_matches(name.lower(), lowercase, n=1)
+    return lowercase[matches[0]] if matches else None

@@ -109,7 +109,7 @@ def test_a_service_account_learns_and_judges(
             url=own_database_url,
         )  # fmt: skip
         assert ran.returncode == 0, ran.stderr
-        assert "cannot be kept" not in ran.stderr
+        assert "cannot be cached" not in ran.stderr
     assert list(home.glob("numba/**/*.nbc"))
     assert list(home.glob("graphs/*.graph"))
 
@@ -124,7 +124,7 @@ def test_the_doctor_inspects_where_nothing_can_be_kept(folder: Path) -> None:
     assert "permission denied" in found["caches"]["text"]
     assert "set PATCHBANK_HOME" in found["caches"]["text"]
     (remark,) = ran.stderr.strip().splitlines()
-    assert remark.startswith("remark   compiled kernels cannot be kept")
+    assert remark.startswith("remark   compiled kernels cannot be cached")
 
 
 def test_root_loads_no_code_that_another_account_can_write(folder: Path, home: Path) -> None:

@@ -1,4 +1,4 @@
-"""Where compiled code is kept, and where it is not."""
+"""Which folders compiled code is cached in."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from patchbank.compiled import _KernelCache, compiled, kernel_folder
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home folder in use, on an account whose own cache folder is elsewhere."""
+    """A home folder in use, for an account with a separate cache folder."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr("numba.config.CACHE_DIR", "")
     monkeypatch.setattr(caches, "_home", tmp_path / "home")

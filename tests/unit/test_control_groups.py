@@ -1,4 +1,4 @@
-"""Quotas of containers, as Linux tells them in its files."""
+"""Limits of containers, read from Linux's files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MEMORY = "32 23 0:28 {top} /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory"
 
 
 def machine(root: Path, groups: str, mounts: str, files: dict[str, str]) -> Path:
-    """Make what a process finds below the root of its file system."""
+    """Create the files that a process finds under its root folder."""
     for name, text in {
         "proc/self/cgroup": groups + "\n",
         "proc/self/mountinfo": f"22 1 8:1 / / rw - ext4 /dev/sda1 rw\n{mounts}\n",
@@ -48,7 +48,7 @@ def machine(root: Path, groups: str, mounts: str, files: dict[str, str]) -> Path
         ),
         # The tree is mounted at the container's group, whose name is that of the host.
         ("/docker/1f", "/docker/1f", {"cpu.max": "300000 100000\n"}, 3.0),
-        # The process is in a group outside of what its container sees.
+        # The process is in a group that its container cannot see.
         ("/../other", "/", {"cpu.max": "100000 100000\n"}, 1.0),
         ("/", "/", {}, None),
     ],

@@ -1,4 +1,4 @@
-"""Every part of the program works with the cores this process may use, and no more."""
+"""Every part of the program uses the cores that this process may use, and no more."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def test_the_setting_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
 @needs_affinity
 def test_a_process_of_one_core_uses_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PATCHBANK_THREADS", raising=False)
-    # os.cpu_count, which knows nothing of affinity, would say 64.
+    # os.cpu_count ignores affinity and would return 64.
     monkeypatch.setattr(os, "cpu_count", lambda: 64)
-    asked: list[int] = []
+    threads: list[int] = []
 
     def make_worker() -> TileWorker:
-        asked.append(threading.get_ident())
+        threads.append(threading.get_ident())
         return lambda start, stop: None
 
     before = os.sched_getaffinity(0)
@@ -47,19 +47,19 @@ def test_a_process_of_one_core_uses_one(monkeypatch: pytest.MonkeyPatch) -> None
     finally:
         os.sched_setaffinity(0, before)
         get_settings.cache_clear()
-    assert asked == [threading.get_ident()]
+    assert threads == [threading.get_ident()]
 
 
 @pytest.mark.slow
 def test_the_doctor_leaves_no_usage_reports_in_the_home(tmp_path: Path) -> None:
-    """Imported carelessly, OpenVINO writes ``~/intel/openvino_ga_cid``."""
+    """Unless prevented, importing OpenVINO writes ``~/intel/openvino_ga_cid``."""
     home = tmp_path / "home"
     home.mkdir()
     environment = {
         **{k: v for k, v in os.environ.items() if not k.startswith(("PATCHBANK_", "XDG_"))},
         "HOME": str(home),
         "PATCHBANK_HOME": str(tmp_path / "data"),
-        # Nothing listens there: the database is not what this is about.
+        # Nothing listens there; this test needs no database.
         "PATCHBANK_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
         "PATCHBANK_THREADS": "1",
     }
@@ -67,7 +67,8 @@ def test_the_doctor_leaves_no_usage_reports_in_the_home(tmp_path: Path) -> None:
         "from patchbank.inspection.keeping.doctor import diagnose\n"
         "from patchbank.inspection.workspace import Workspace\n"
         "with Workspace() as workspace:\n"
-        "    for one in diagnose(workspace): print(one.name, one.healthy, one.text)\n"
+        "    for finding in diagnose(workspace):\n"
+        "        print(finding.name, finding.healthy, finding.text)\n"
     )
     ran = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True

@@ -1,4 +1,4 @@
-"""Only regular files of a stated size are read, wherever somebody names one."""
+"""Only regular files up to a size limit are read, wherever a user names a file."""
 
 from __future__ import annotations
 
@@ -64,12 +64,12 @@ def large(folder: Path) -> Path:
 
 
 def growing(folder: Path) -> Path:
-    # Its size is said to be 0, and there is more to read.
+    # Its reported size is 0, but it has content.
     return Path("/proc/self/maps")
 
 
 @pytest.mark.parametrize("make", [device, link_to_a_device, pipe, unix_socket, large, growing])
-def test_what_is_no_regular_file_of_a_stated_size_is_not_read(
+def test_only_a_regular_file_within_the_limit_is_read(
     tmp_path: Path, make: Callable[[Path], Path]
 ) -> None:
     with pytest.raises(UnfitFileError):
@@ -107,7 +107,7 @@ def import_anomalib(path: Path) -> object:
 
 
 def with_suffix(suffix: str, read: Callable[[Path], object]) -> Callable[[Path], object]:
-    """Return a reader of a link of the right name to what is given."""
+    """Return a function that reads a path through a link with this suffix."""
 
     def through_a_link(path: Path) -> object:
         link = path.parent / f"link{suffix}"
@@ -147,15 +147,15 @@ def test_every_reader_refuses_in_one_line(
     path = make(tmp_path)
     with pytest.raises(PatchbankError) as raised:
         READERS[reader](path)
-    said = str(raised.value)
-    assert "\n" not in said
-    assert "does not exist" not in said
-    assert "no such file" not in said
-    assert said.startswith(str(tmp_path))
+    message = str(raised.value)
+    assert "\n" not in message
+    assert "does not exist" not in message
+    assert "no such file" not in message
+    assert message.startswith(str(tmp_path))
 
 
 @pytest.mark.parametrize("make", [link_to_a_device, pipe, large])
-def test_what_lies_in_folders_of_results_is_not_read_either(
+def test_files_in_result_folders_are_not_read_either(
     tmp_path: Path, make: Callable[[Path], Path]
 ) -> None:
     path = make(tmp_path)
@@ -222,8 +222,16 @@ def test_only_drafts_are_removed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("number", "expected", "line"),
     [
-        (errno.ENOSPC, DiskFullError, "no space left on the disk for the page in out; free some"),
-        (errno.EDQUOT, DiskFullError, "no space left on the disk for the page in out; free some"),
+        (
+            errno.ENOSPC,
+            DiskFullError,
+            "no space left on the disk for the page in out; free some space",
+        ),
+        (
+            errno.EDQUOT,
+            DiskFullError,
+            "no space left on the disk for the page in out; free some space",
+        ),
         (errno.EACCES, ReportError, "the page cannot be written to out: permission denied; give"),
         (errno.EPIPE, BrokenPipeError, "Broken pipe"),
     ],

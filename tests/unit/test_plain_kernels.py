@@ -1,4 +1,4 @@
-"""NumPy computes what the compiled kernels compute, where these cannot be compiled."""
+"""NumPy computes the same as the compiled kernels."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def plain() -> Iterator[None]:
 
 
 def both(work: Callable[[], Any]) -> tuple[Any, Any]:
-    """Return what the compiled kernels and NumPy make of some work."""
+    """Return the results of `work` with the compiled kernels and with NumPy."""
     assert compiles()
     compiled = work()
     with plain():
@@ -52,7 +52,7 @@ def images() -> Floats:
 
 @pytest.fixture(scope="module")
 def rows(images: Floats) -> Floats:
-    """The same as rows, some of them twice."""
+    """The same features as rows, with duplicates."""
     flat = images.reshape(-1, images.shape[-1]).copy()
     flat[100:120] = flat[:20]
     return flat
@@ -82,7 +82,8 @@ def test_rows_that_come_and_go(rows: Floats) -> None:
     def work() -> list[Any]:
         index = LivingIndex(rows[:400], room=True)
         changed = index.with_changes(rows[400:440], np.arange(10, 30))
-        found = [one.nearest(rows[300:], 3) for one in (index, changed, changed.rebuilt())]
+        indexes = (index, changed, changed.rebuilt())
+        found = [searched.nearest(rows[300:], 3) for searched in indexes]
         return [*found, changed.with_changes(rows[:200]).nearest(rows, 2)]
 
     for compiled, numpy in zip(*both(work), strict=True):
@@ -110,7 +111,7 @@ def test_images_left_out(images: Floats, rows: Floats) -> None:
         streamed = StreamedLeaveOneOut(parts.merge(60))
         found = [streamed(image, images[image]) for image in range(len(images))]
         return [whole.distances, whole.nearest, whole.put_back,
-                *(one.distances for one in found)]  # fmt: skip
+                *(left_out.distances for left_out in found)]  # fmt: skip
 
     for compiled, numpy in zip(*both(work), strict=True):
         np.testing.assert_allclose(compiled, numpy, rtol=1e-6)
@@ -160,11 +161,11 @@ print(NeighbourIndex(bank).nearest(bank[3:]).indices.ravel())
 
 
 @pytest.mark.parametrize("missing", ["numba", "llvmlite"])
-def test_without_the_compiler_it_is_said_once(missing: str) -> None:
+def test_without_the_compiler_there_is_one_warning(missing: str) -> None:
     script = _WITHOUT.format(missing=missing)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    said, found = done.stdout.strip().splitlines()
-    assert said.startswith("SlowKernelsWarning numeric kernels cannot be compiled (")
-    assert missing in said
+    warning, found = done.stdout.strip().splitlines()
+    assert warning.startswith("SlowKernelsWarning numeric kernels cannot be compiled (")
+    assert missing in warning
     assert found == "[3 4]"

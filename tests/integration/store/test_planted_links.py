@@ -192,7 +192,7 @@ def test_a_pipe_keeps_nobody_waiting(
     pipe = planted.postgres / name
     make(pipe)
     planted.own(pipe)
-    assert _refusal(lambda: _connect(planted.home)) == f"{pipe} is no ordinary file; remove it"
+    assert _refusal(lambda: _connect(planted.home)) == f"{pipe} is not a regular file; remove it"
     server = EmbeddedServer(planted.home)
     for look in (server.status, server.stop):
         # They look at a part of the names only.
@@ -213,7 +213,8 @@ def test_a_pipe_among_the_data_keeps_nobody_waiting(planted: Planted, name: str)
     os.mkfifo(data / name)
     planted.own(data / name)
     assert (
-        _refusal(lambda: _connect(planted.home)) == f"{data / name} is no ordinary file; remove it"
+        _refusal(lambda: _connect(planted.home))
+        == f"{data / name} is not a regular file; remove it"
     )
     assert not _lives(data)
 
@@ -267,7 +268,7 @@ def test_no_account_leads_root_to_what_is_not_theirs(planted: Planted, inside: s
     shutil.rmtree(planted.home)
     planted.link(planted.home, planted.treasure)
     refusal = _refusal(lambda: _connect(planted.home / inside))
-    assert f"{planted.home} is a link that nobody made" in refusal
+    assert f"{planted.home} is a link of nobody" in refusal
     assert planted.seen() == before
     planted.home.unlink()
     planted.make(planted.home)
