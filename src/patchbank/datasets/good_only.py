@@ -214,9 +214,10 @@ def _refuse_defects(images: Iterable[Path]) -> None:
                 break
             if not _is_bad_name(folder.name):
                 continue
-            good = [beside for beside in _subfolders(folder.parent) if is_good_name(beside.name)]
+            siblings = _subfolders(folder.parent)
+            good = [sibling for sibling in siblings if is_good_name(sibling.name)]
             if good:
-                pure = [str(beside) for beside in good if _is_pure(beside)]
+                pure = [str(sibling) for sibling in good if _is_pure(sibling)]
                 remedy = f": {some(pure)}" if pure else ""
                 raise DatasetError(
                     f"{shown(folder)} has a name for defective images and is next to "
