@@ -1,4 +1,4 @@
-"""An HNSW index of a bank: what it is over, and how it is searched."""
+"""HNSW indexes of banks, and search with them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MAX_EF_SEARCH = 1_000
 class HnswIndex:
     """An index over the embeddings or the features of one generation of a bank.
 
-    `least_ef_search` and the measured `recall` (None where there is none) tell no two apart.
+    `least_ef_search` and the measured `recall` (None if not measured) are ignored in comparisons.
     """
 
     on: Indexed
@@ -51,17 +51,17 @@ class HnswIndex:
         )
 
     def candidates(self, top: int) -> int:
-        """Return how many rows the index is asked for: they are ranked anew by full vectors."""
+        """Return how many rows to fetch by the index, to be ranked again by full vectors."""
         return 2 * top
 
     def ef_search(self, top: int) -> int:
-        """Return how many candidates pgvector keeps while it searches."""
+        """Return how many candidates pgvector keeps during a search."""
         return min(MAX_EF_SEARCH, max(self.least_ef_search, 4 * top))
 
     def can_find(self, vector: npt.NDArray[np.floating]) -> bool:
-        """Return whether it can be searched for a vector.
+        """Return whether the index can be searched for a vector.
 
-        By cosine it holds no vectors of zeros; half precision ends at 65,504.
+        Cosine indexes hold no zero vectors; half precision ends at 65,504.
         """
         if self.metric == "cosine" and not np.any(vector):
             return False
@@ -72,7 +72,7 @@ class HnswIndex:
         return bool(np.isfinite(half).all()) and (self.metric == "l2" or bool(half.any()))
 
     def prepare(self, connection: Connection, top: int) -> None:
-        """Have this transaction search by the index."""
+        """Make this transaction use the index."""
         connection.execute(
             queries.load("indexes")["prepare_search"], {"ef_search": str(self.ef_search(top))}
         )
@@ -97,9 +97,9 @@ def nearest_rows(
     parameters: Mapping[str, object],
     top: int,
 ) -> list[tuple[Any, ...]]:
-    """Run ``similar``, or ``similar_by_index`` where there is one, for the `top` nearest rows.
+    """Return the `top` nearest rows by ``similar``, or ``similar_by_index`` if there is an index.
 
-    By an index fewer can be found than there are, or none.
+    An index may find fewer rows, or none.
     """
     if index is None:
         statement = queries.compose(statements["similar"], operator=OPERATORS[metric])
@@ -112,7 +112,7 @@ def nearest_rows(
 
 
 def check_dimensions(type_: VectorType, dimensions: int) -> None:
-    """Raise ParameterError where an HNSW index cannot hold vectors of that length."""
+    """Raise ParameterError if an HNSW index cannot hold vectors of that length."""
     if dimensions <= MAX_DIMENSIONS[type_]:
         return
     remedy = (
@@ -127,7 +127,7 @@ def check_dimensions(type_: VectorType, dimensions: int) -> None:
 
 
 def fitting_type(dimensions: int) -> VectorType:
-    """Return the most exact type whose index can hold vectors of that length.
+    """Return the most precise index type for vectors of that length.
 
     Raises
     ------

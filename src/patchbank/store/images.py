@@ -1,4 +1,4 @@
-"""Images: what the bank has seen, and which of them look alike."""
+"""Images: stored images, and search for similar references."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StoredImage:
-    """An image a category knows; `sha256` in hexadecimal, width and height in pixels."""
+    """An image of a category; `sha256` in hexadecimal, width and height in pixels."""
 
     image_id: int
     name: str
@@ -78,26 +78,26 @@ class Images:
         Parameters
         ----------
         key
-            The bank, as read: a name may by now be that of a category learned anew.
+            The bank as read; the category name may since have been reused.
         embedding
-            Shape (e,), centred as the bank's own embeddings are.
+            Shape (e,), centred on the bank's mean.
         top
             How many to return at most, at least 1.
         metric
-            What most similar means.
+            The measure of similarity.
         index
             Search by this index, approximately, which can find fewer than there are, or none;
             without it the scan is exact.
         offset
-            Added to each stored embedding: the bank's mean, where they are to be compared
-            uncentred. An index knows the centred ones alone.
+            Added to each stored embedding: the bank's mean, to compare uncentred embeddings. Not
+            for use with an index, which holds centred ones only.
 
         Raises
         ------
         ParameterError
             When `top` is below 1.
         BankGoneError
-            When the bank was removed, or is not kept any more.
+            If the bank was removed or pruned.
         """
         if top < 1:
             raise ParameterError(f"top is {top}; ask for at least 1 similar image")
@@ -114,12 +114,12 @@ class Images:
                 ).fetchone()
             )
         if not expected:
-            # Who has references keeps them for as long as the bank is kept.
+            # A bank with references loses them only when it is removed or pruned.
             raise BankGoneError
         return [SimilarImage(*row) for row in rows]
 
     def embedding(self, key: BankKey, name: str) -> npt.NDArray[np.float32] | None:
-        """Return a reference image's centred embedding, float32 (e,); None where it is no such."""
+        """Return a reference's centred embedding, float32 (e,); None if it does not exist."""
         with self._sessions.statement() as connection:
             row = connection.execute(
                 self._queries["embedding"],
@@ -128,7 +128,7 @@ class Images:
         return None if row is None else np.array(row[0], np.float32)
 
     def names_of_content(self, key: BankKey, sha256: str, pixels_sha256: str) -> list[str]:
-        """Return the names of the reference images of the same file or the same pixels."""
+        """Return the names of references with the same file content or the same pixels."""
         with self._sessions.statement() as connection:
             rows = connection.execute(
                 self._queries["names_of_content"],
@@ -138,7 +138,7 @@ class Images:
         return [name for (name,) in rows]
 
     def names_like(self, key: BankKey, ending: str) -> list[str]:
-        """Return names of up to three reference images that end like that."""
+        """Return the names of up to three references that end with `ending`."""
         with self._sessions.statement() as connection:
             rows = connection.execute(
                 self._queries["names_like"],
@@ -149,7 +149,7 @@ class Images:
     def sample(
         self, key: BankKey, positions: Sequence[int]
     ) -> list[tuple[str, npt.NDArray[np.float32]]]:
-        """Return names and embeddings of the reference images at these positions."""
+        """Return names and embeddings of the references at these positions."""
         with self._sessions.statement() as connection:
             rows = connection.execute(
                 self._queries["sample"],
@@ -163,7 +163,7 @@ class Images:
         Raises
         ------
         UnknownCategoryError, ImageError
-            When the category or the image is not there.
+            If there is no such category or image.
         """
         with self._sessions.connection() as connection:
             row = connection.execute(
@@ -175,12 +175,12 @@ class Images:
         return StoredImage(*row)
 
     def thumbnail(self, category: str, image_id: int) -> bytes:
-        """Return an image's thumbnail as it was saved: an encoded picture.
+        """Return an image's thumbnail, an encoded picture.
 
         Raises
         ------
         UnknownCategoryError, ImageError
-            When the category or the image is not there.
+            If there is no such category or image.
         """
         with self._sessions.connection() as connection:
             row = connection.execute(

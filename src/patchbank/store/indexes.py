@@ -1,4 +1,4 @@
-"""HNSW indexes: approximate neighbours of single banks, built and dropped beside running work."""
+"""HNSW indexes of banks, built and removed while others read and write."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-# Older ones can lose rows or read beyond an index's end.
+# Older versions can lose rows or read beyond the end of an index.
 MINIMUM_PGVECTOR = (0, 8, 4)
 _COLUMNS: dict[Indexed, tuple[str, str]] = {
     "images": ("reference", "embedding"),
@@ -40,13 +40,13 @@ _COLUMNS: dict[Indexed, tuple[str, str]] = {
 }
 
 _POLL_SECONDS = 0.2
-# A fit does not wait longer for what only tidies up.
+# A fit does not wait longer for cleanup.
 _TIDYING_TIMEOUT = "2s"
 
 
 @dataclass(frozen=True)
 class StoredIndex:
-    """An index as the database has it; one that is not valid is unfinished."""
+    """A stored index; it is unfinished if not valid."""
 
     index: HnswIndex
     valid: bool
@@ -61,7 +61,7 @@ class Indexes:
         self._queries = queries.load("indexes")
 
     def of_category(self, category_id: int) -> list[StoredIndex]:
-        """Return all indexes of a category, of any generation, unfinished ones too."""
+        """Return all indexes of a category, of any generation, including unfinished ones."""
         with self._sessions.statement() as connection:
             return self._list(connection, category_id)
 
@@ -75,25 +75,25 @@ class Indexes:
         return None
 
     def build(self, index: HnswIndex, rows: int, *, progress: Progress = silent) -> None:
-        """Build an index while others read and write; one of another type is replaced.
+        """Build an index while others read and write; replace one of another type.
 
-        Through a pooler others read, and those who save a bank wait: what builds beside them needs
-        a session of its own. Interrupted, it leaves nothing behind; what a killed process left
-        unfinished is removed.
+        Through a pooler, saving a bank waits until the index is built, because concurrent builds
+        need their own session. An interrupted build leaves nothing behind; unfinished indexes of
+        killed processes are removed.
 
         Parameters
         ----------
         rows
-            How many rows it will hold, for the memory it is given and for the progress.
+            Number of rows, to choose the memory and to report progress.
 
         Raises
         ------
         ParameterError
-            When the vectors are too long for the type.
+            If the vectors are too long for the type.
         DatabaseError
-            When another process builds one of this category.
+            If another process is building an index of this category.
         PgvectorMissingError
-            When the server's pgvector is older than 0.8.4.
+            If the server's pgvector is older than 0.8.4.
         """
         check_dimensions(index.type, index.dimensions)
         memory = _memory_megabytes(index, rows)
@@ -109,7 +109,7 @@ class Indexes:
         _log.info("built the HNSW index %s on %d %s", index.name, rows, index.on)
 
     def record(self, index: HnswIndex) -> None:
-        """Keep the recall that was measured with the index, if it is still there."""
+        """Store the measured recall of the index, if the index still exists."""
         with self._sessions.statement() as connection:
             connection.execute(
                 self._queries["record"],
@@ -121,7 +121,7 @@ class Indexes:
             )
 
     def drop(self, category_id: int, on: Indexed | None = None) -> list[HnswIndex]:
-        """Remove a category's indexes and return which."""
+        """Remove a category's indexes and return them."""
         return self._sessions.removing(lambda: self._drop_of(category_id, on))
 
     def _drop_of(self, category_id: int, on: Indexed | None) -> list[HnswIndex]:
@@ -137,11 +137,11 @@ class Indexes:
         return found
 
     def drop_retired(self, category_id: int, active: int | None) -> None:
-        """Remove the indexes of generations other than the active one, as far as that is quick.
+        """Remove the indexes of other generations than the active one, if that is quick.
 
-        What is in use is left, and goes with the next bank or index.
+        Indexes in use are left for the next time.
         """
-        # What retired them is saved already: nothing here may look like its failure.
+        # The new bank is already saved: an error here must not look like a failed save.
         with contextlib.suppress(DatabaseError):
             retired = [
                 stored.index
@@ -158,7 +158,7 @@ class Indexes:
         return [StoredIndex(HnswIndex(*row[:-2]), *row[-2:]) for row in rows]
 
     def _remember(self, connection: Connection, index: HnswIndex) -> None:
-        """Keep what the index is, before it is built: a killed process leaves it unfinished."""
+        """Store the description of the index before it is built, in case the process is killed."""
         connection.execute(self._queries["remember"], {**asdict(index), "name": index.name})
 
     def _drop(self, connection: Connection, index: HnswIndex) -> None:
@@ -212,7 +212,7 @@ class Indexes:
 
     def _tuples_done(self, pid: int) -> int:
         if self._sessions.pooled:
-            # Asking would take another of the pooler's sessions, which are few.
+            # A query would need another of the pooler's few sessions.
             return 0
         with self._sessions.statement() as connection:
             row = connection.execute(self._queries["progress"], {"pid": pid}).fetchone()
@@ -224,7 +224,7 @@ class Indexes:
 
     @contextlib.contextmanager
     def _alone(self, category_id: int, **settings: str) -> Iterator[Connection]:
-        """Keep others from the category's indexes: an index being built looks like a broken one."""
+        """Lock the category's indexes: an index being built looks like an unfinished one."""
         pooled = self._sessions.pooled
         key = {"key": category_id % 2**31}
         with self._outside(**settings) as connection:
@@ -242,10 +242,10 @@ class Indexes:
 
     @contextlib.contextmanager
     def _outside(self, **settings: str) -> Iterator[Connection]:
-        """Lend a connection for what takes its time, outside a transaction where that is possible.
+        """Yield a connection for long work, outside a transaction if possible.
 
-        Building beside others cannot be part of a transaction, so the session is set, and given
-        back as it was. A pooler's sessions are not ours to set: there it is one transaction.
+        Concurrent builds cannot run in a transaction, so the settings apply to the session and are
+        reset afterwards. The sessions of a pooler are shared: there it is one transaction.
         """
         if self._sessions.pooled:
             with self._sessions.connection(long=True) as connection:
@@ -275,7 +275,7 @@ def _out_of_range(index: HnswIndex) -> str:
 
 
 def check_pgvector(connection: Connection) -> None:
-    """Raise PgvectorMissingError where pgvector is too old for HNSW indexes."""
+    """Raise PgvectorMissingError if pgvector is too old for HNSW indexes."""
     row = connection.execute(queries.load("database")["status"]).fetchone()
     assert row is not None
     version = str(row[1])
@@ -288,8 +288,8 @@ def check_pgvector(connection: Connection) -> None:
 
 
 def _memory_megabytes(index: HnswIndex, rows: int) -> int:
-    """Return what keeps the build's graph in memory, from PostgreSQL's default to 2 GB."""
+    """Return the memory that holds the graph of a build, from PostgreSQL's default to 2 GB."""
     value = 4 if index.type == "vector" else 2
-    # Vectors, the graph's links and what the allocator adds.
+    # Vectors, links of the graph, and allocator overhead.
     needed = rows * (index.dimensions * value + 600) * 1.2
     return int(min(2_048, max(64, needed / 2**20 + 1)))

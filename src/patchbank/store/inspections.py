@@ -1,4 +1,4 @@
-"""Inspections: images judged once, kept for traceability."""
+"""Inspections: judged images, recorded for traceability."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ VERDICTS = ("pass", "review", "fail")
 
 @dataclass(frozen=True)
 class InspectionRecord:
-    """One judged image, as the database keeps it.
+    """A judged image as stored in the database.
 
     Attributes
     ----------
     category_id, bank_version
-        The bank that judged it: by its id, as a name may by now be that of a category learned anew.
+        The bank that judged it, by id, because the category name may since have been reused.
     image_name
         As the user named it.
     sha256
@@ -35,11 +35,11 @@ class InspectionRecord:
     verdict
         ``pass``, ``review`` or ``fail``.
     score, pass_below, fail_above, p_value
-        What the verdict rests on.
+        The basis of the verdict.
     regions, similar, timings_ms
-        As JSON can hold them.
+        As JSON values.
     inspection_id, inspected_at
-        What the database gives it; None while it is not recorded.
+        Set by the database; None until recorded.
     """
 
     category_id: int
@@ -72,12 +72,12 @@ class Inspections:
         self._queries = queries.load("inspections")
 
     def record_many(self, inspections: Sequence[InspectionRecord]) -> None:
-        """Record inspections in one statement: all of them or, on an error, none.
+        """Record inspections in one statement, all or none.
 
         Raises
         ------
         BankGoneError
-            When a bank that judged one was removed meanwhile.
+            If one of the banks was removed in the meantime.
         """
         if not inspections:
             return
@@ -105,7 +105,7 @@ class Inspections:
                 raise BankGoneError
 
     def recent(self, category: str, limit: int = 100) -> list[InspectionRecord]:
-        """Return a category's last inspections, the newest first.
+        """Return a category's last inspections, newest first.
 
         Raises
         ------

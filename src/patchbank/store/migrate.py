@@ -1,4 +1,4 @@
-"""Bringing a database to the schema this program needs."""
+"""Upgrade a database to the schema of this program."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 
 
 class Prepared(NamedTuple):
-    """What is known of a ready database: pgvector's schema, and whether a pooler is before it."""
+    """Facts about a ready database: pgvector's schema, and whether it is behind a pooler."""
 
     extension_schema: str
     pooled: bool
@@ -46,18 +46,18 @@ class Prepared(NamedTuple):
 
 @dataclass(frozen=True)
 class UpgradePlan:
-    """What an upgrade of a database will do, and what is in it.
+    """What an upgrade will do, and the contents of the database.
 
     Attributes
     ----------
     database
-        Which one, for people.
+        Its description for people.
     migrations
-        The changes of the schema that are missing, and what each does, in a sentence.
+        The missing migrations, with a sentence on what each does.
     banks, patches, inspections, size_bytes
-        What is stored.
+        Its contents.
     sessions
-        How many other connections of patchbank there are.
+        Number of other patchbank connections.
     """
 
     database: str
@@ -70,12 +70,12 @@ class UpgradePlan:
 
 
 def plan_upgrade(connection: Connection, place: Place) -> UpgradePlan:
-    """Return what an upgrade would do; without migrations where there is nothing to upgrade.
+    """Return what an upgrade would do; no migrations if there is nothing to upgrade.
 
     Raises
     ------
     DatabaseTooNewError
-        When the database knows migrations that this program does not.
+        If the database has migrations that this program does not know.
     """
     known = migrations()
     with connection.transaction():
@@ -91,23 +91,23 @@ def plan_upgrade(connection: Connection, place: Place) -> UpgradePlan:
 
 
 def prepare(connection: Connection, place: Place, *, upgrade: bool = False) -> Prepared:
-    """Check versions, apply what is missing, and return what is found out.
+    """Check versions, apply missing migrations, and return facts about the database.
 
-    An empty database gets its tables. The embedded database is upgraded after a copy of it is
-    kept; another one, which older programs may be using, only if `upgrade`.
+    An empty database gets its tables. The embedded database is upgraded after copying it; an
+    external one, which older programs may be using, only if `upgrade`.
 
     Raises
     ------
     DatabaseError
-        When the server is older than PostgreSQL 15.
+        If the server is older than PostgreSQL 15.
     PgvectorMissingError
-        When pgvector is missing, too old or may not be created by this user.
+        If pgvector is missing or too old, or this user may not create it.
     DatabaseTooNewError
-        When the database knows migrations that this program does not.
+        If the database has migrations that this program does not know.
     DatabaseUpgradeNeededError
-        When it lacks some, and is not to be upgraded.
+        If migrations are missing and it must not be upgraded.
     DiskFullError
-        When there is no room for the copy.
+        If there is no space for the copy.
     """
     statements = queries.load("database")
     with connection.transaction():
@@ -146,7 +146,7 @@ def prepare(connection: Connection, place: Place, *, upgrade: bool = False) -> P
             connection.execute(statements["catch_up"])
             connection.execute(statements["create_schema"])
             connection.execute(statements["create_migration"])
-            # Another process may have been faster, and may be an older program.
+            # Another process, perhaps an older program, may have been faster.
             applied = _applied(connection)
             _check(applied, known, place, upgrade=upgrade)
             if applied and applied != set(known) and place.server is not None:
@@ -159,13 +159,13 @@ def prepare(connection: Connection, place: Place, *, upgrade: bool = False) -> P
                     connection.execute(statements["add_migration"], {"name": name})
     if upgraded:
         warnings.warn(upgraded, DatabaseUpgradedWarning, stacklevel=2)
-    # A pooler makes up a number of its own, for clients to cancel by.
+    # A pooler reports its own process id, which clients use to cancel.
     pooled = place.pgbouncer or looked.pid != connection.info.backend_pid
     return Prepared(schema, pooled)
 
 
 def migrations() -> dict[str, bytes]:
-    """Return the program's migrations by name, in their order."""
+    """Return the program's migrations by name, in order."""
     return {path.stem: path.read_bytes() for path in sorted(_FOLDER.glob("*.sql"))}
 
 
@@ -175,13 +175,13 @@ def search_path(extension_schema: str) -> str:
 
 
 def lift_limits(connection: Connection) -> None:
-    """Let this transaction take the time it needs, whatever limits the role or the database has."""
+    """Lift the time limits of the role or the database for this transaction."""
     names = limits_of(connection)
     connection.execute("; ".join(f"set local {name} to 0" for name in names).encode())
 
 
 def limits_of(connection: Connection) -> list[str]:
-    """Return the names of the server's settings that end what takes long."""
+    """Return the names of the server's time limits."""
     names = ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"]
     if connection.info.server_version >= _TRANSACTION_TIMEOUT_SINCE:
         names.append("transaction_timeout")
@@ -189,12 +189,12 @@ def limits_of(connection: Connection) -> list[str]:
 
 
 def quoted(name: str) -> str:
-    """Return a name as SQL takes it."""
+    """Return a name as a quoted SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
 
 
 class _Looked(NamedTuple):
-    """The server's version, and of pgvector: versions, where it is, whether it may be used."""
+    """Versions of the server and of pgvector, and whether pgvector may be used."""
 
     server: int
     available: str | None
@@ -236,7 +236,7 @@ def _applied(connection: Connection) -> set[str]:
 
 
 def _purpose(migration: bytes) -> str:
-    """Return the first sentence of the comment that a migration begins with."""
+    """Return the first sentence of the comment at the start of a migration."""
     comment = []
     for line in migration.decode().splitlines():
         if not line.startswith("-- "):
@@ -246,7 +246,7 @@ def _purpose(migration: bytes) -> str:
 
 
 def _keep_copy(connection: Connection, place: Place, server: EmbeddedServer, migration: str) -> str:
-    """Keep a copy of the embedded database, and return the remark that says so."""
+    """Copy the embedded database, and return a remark on it."""
     row = connection.execute(queries.load("database")["contents"]).fetchone()
     assert row is not None
     needed, room = most_bytes_of_copy(row[3]), server.room()
@@ -262,7 +262,7 @@ def _keep_copy(connection: Connection, place: Place, server: EmbeddedServer, mig
 
 
 def _check(applied: set[str], known: dict[str, bytes], place: Place, *, upgrade: bool) -> None:
-    """Refuse a database of a newer patchbank, and to upgrade one that older ones may be using."""
+    """Refuse databases of a newer patchbank, and unrequested upgrades of an external database."""
     _refuse_newer(applied, known, place)
     if applied and applied != set(known) and place.server is None and not upgrade:
         raise DatabaseUpgradeNeededError(

@@ -1,4 +1,4 @@
-"""What one process tells the others, through PostgreSQL's NOTIFY."""
+"""Notify other processes through PostgreSQL's NOTIFY."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ CHANNEL = "patchbank_bank"
 
 
 def announce(connection: Connection, category: str, version: int | None) -> None:
-    """Tell listeners, once this transaction commits, that a category's bank changed."""
+    """Notify listeners, when this transaction commits, that a category's bank changed."""
     payload = json.dumps({"category": category, "version": version})
     connection.execute(queries.load("database")["notify"], {"channel": CHANNEL, "payload": payload})

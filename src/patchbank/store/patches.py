@@ -1,4 +1,4 @@
-"""Patches: single entries of a bank, found by name and by likeness."""
+"""Patches of a bank, found by name and by similarity."""
 
 from __future__ import annotations
 
@@ -26,15 +26,14 @@ class SimilarPatch:
     Attributes
     ----------
     name
-        Its image's name and its place: ``leather/train/good/012.png#r14c03``; ``#17`` where the
-        bank does not know, for the 18th in greedy order.
+        Image name and position: ``leather/train/good/012.png#r14c03``; ``#17`` for the 18th patch
+        in greedy order if the image is unknown.
     similarity
         1 - cosine distance of the features, from -1 to 1.
     distance
         Their Euclidean distance.
     origin, image, row, column
-        Its image's origin and name, its place in the feature map; None where the bank does not
-        know.
+        Its image's origin and name, and its position in the feature map; None if unknown.
     """
 
     name: str
@@ -47,7 +46,7 @@ class SimilarPatch:
 
 
 class Patches:
-    """The patches of a database's banks; a bank is known by its category's id and its version."""
+    """The patches of a database."""
 
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
@@ -56,7 +55,7 @@ class Patches:
     def feature(
         self, key: BankKey, image: str, row: int, column: int
     ) -> npt.NDArray[np.float32] | None:
-        """Return the feature of a patch, float32 (d,); None where the bank does not hold it."""
+        """Return the feature of a patch, float32 (d,); None if it is not in the bank."""
         with self._sessions.statement() as connection:
             found = connection.execute(
                 self._queries["find"],
@@ -66,7 +65,7 @@ class Patches:
         return None if found is None else np.array(found[1], np.float32)
 
     def feature_at(self, key: BankKey, ordinal: int) -> npt.NDArray[np.float32] | None:
-        """Return the feature at a place in greedy order, float32 (d,); None where there is none."""
+        """Return the feature with this ordinal, float32 (d,); None if there is none."""
         with self._sessions.statement() as connection:
             found = connection.execute(
                 self._queries["at"],
@@ -75,7 +74,7 @@ class Patches:
         return None if found is None else np.array(found[0], np.float32)
 
     def positions(self, key: BankKey, image: str) -> list[tuple[int, int]]:
-        """Return row and column of all patches of an image that a bank holds."""
+        """Return row and column of all patches of an image in a bank."""
         with self._sessions.statement() as connection:
             return [
                 (row, column)
@@ -114,7 +113,7 @@ class Patches:
         top
             How many to return at most, at least 1.
         metric
-            What nearest means.
+            The measure of distance.
         index
             Search by this index, approximately, which can find fewer than there are, or none;
             without it the scan is exact.
@@ -148,18 +147,17 @@ class Patches:
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
         """Return Euclidean distances and ordinals of the nearest patches of each feature.
 
-        Both of shape (features, count), nearest first, ties in greedy order. Without an index they
-        are exact, since every pair is computed; where an index finds fewer than `count` for any
-        feature, they are too.
+        Both of shape (features, count), nearest first, ties in greedy order. Without an index, or
+        if an index finds fewer than `count` for any feature, the result is exact.
 
         Parameters
         ----------
         features
             float32 (q, d).
         count
-            At most as many as the bank has.
+            At most the number of patches.
         index
-            Over the patches by Euclidean distance: search by it, approximately.
+            A Euclidean index of the patches for an approximate search.
 
         Raises
         ------
@@ -183,7 +181,7 @@ class Patches:
                     binary=True,
                 ).fetchall()
         if len(rows) != len(features) * count:
-            # In a transaction of its own, without the settings of a search by an index.
+            # A separate transaction, without the settings for a search by index.
             with self._sessions.connection(long=True) as connection:
                 connection.execute(self._queries["keep_queries_in_memory"])
                 rows = connection.execute(

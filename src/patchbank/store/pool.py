@@ -1,4 +1,4 @@
-"""Connections that are kept between questions, and that do not wait for ever for an answer."""
+"""A pool of connections that do not wait forever for an answer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from patchbank.errors import DatabaseError
 
 _log = logging.getLogger(__name__)
 
-# Beyond the first, those that nobody used for as long are given back to the server.
+# Connections beyond the first are closed after this long without use.
 _IDLE_SECONDS = 600.0
 _CANCEL_SECONDS = 1.0
 
@@ -26,23 +26,23 @@ T = TypeVar("T")
 
 
 class LimitedConnection(psycopg.Connection[tuple[Any, ...]]):
-    """A connection that ends when the server says nothing for too long.
+    """A connection that is closed when the server is silent for too long.
 
-    A time limit of the server's own is of no use where the server, or the network, is silent.
+    The server's own time limits do not help when the server or the network is down.
 
     Attributes
     ----------
     limit
-        Seconds without a word from the server after which it is taken for lost; None for ever.
+        Seconds of silence after which the connection counts as lost; None for no limit.
     lives
-        Asked when they have passed: whether to wait as long again, for what may take its time.
+        Called at the limit: returns whether to wait as long again.
     """
 
     limit: float | None = None
     lives: Callable[[], bool] | None = None
 
     def wait(self, gen: Generator[Any, Any, T], *args: Any, **kwargs: Any) -> T:
-        """Run one of the driver's generators, within the limit."""
+        """Run one of the driver's generators within the limit."""
         return super().wait(self._within_limit(gen), *args, **kwargs)
 
     def _within_limit(self, generator: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
@@ -64,9 +64,9 @@ class LimitedConnection(psycopg.Connection[tuple[Any, ...]]):
             return result
 
     def _lost(self) -> psycopg.OperationalError:
-        """Give the connection up and return the error that says so."""
+        """Close the connection and return the error to raise."""
         if capabilities.has_cancel_safe():
-            # A server that is only slow would go on with what nobody waits for any more.
+            # A server that is merely slow would continue for nobody.
             with contextlib.suppress(psycopg.Error):
                 self.cancel_safe(timeout=_CANCEL_SECONDS)
         self.close()
@@ -74,16 +74,16 @@ class LimitedConnection(psycopg.Connection[tuple[Any, ...]]):
 
 
 class Pool:
-    """The connections of one process, every statement on them a transaction unless one was begun.
+    """The connections of one process, in autocommit mode unless a transaction was begun.
 
     Parameters
     ----------
     connect
-        Makes a connection; what it raises passes on to whoever wanted one.
+        Opens a connection; its errors are passed on.
     first
-        One that is there already.
+        An open connection.
     size
-        How many there may be at once.
+        The maximum number of connections.
     """
 
     def __init__(
@@ -96,18 +96,18 @@ class Pool:
         self._connect = connect
         self._lock = threading.Lock()
         self._room = threading.BoundedSemaphore(size)
-        # Those used last are at the end, and lent first.
+        # The most recently used are at the end, and lent first.
         self._free = [(time.monotonic(), first)]
         self._closed = False
 
     @contextlib.contextmanager
     def lend(self, begin: bytes | None = None) -> Iterator[LimitedConnection]:
-        """Lend a connection; what it left uncommitted is rolled back.
+        """Yield a connection; roll back what is left uncommitted.
 
         Parameters
         ----------
         begin
-            What is executed first, and again on another connection where one was lost meanwhile.
+            A statement to execute first, and again on a new connection if one was lost.
         """
         with self._room:
             connection = self._take(begin)
@@ -117,7 +117,7 @@ class Pool:
                 self._give_back(connection)
 
     def close(self) -> None:
-        """Close all that are not lent, and those that are when they come back."""
+        """Close all connections: those in use when they are returned."""
         with self._lock:
             self._closed = True
         self._empty()
@@ -136,7 +136,7 @@ class Pool:
                 raise
             connection.close()
             _log.info("the connection to the database was lost; reconnecting")
-            # What ended this one has most likely ended the others too.
+            # The others were most likely lost too.
             self._empty()
         connection = self._connect()
         try:
@@ -156,7 +156,7 @@ class Pool:
         if connection.closed:
             self._empty()
         elif connection.info.transaction_status != TransactionStatus.IDLE:
-            # Interrupted while the server was at work: it would get the answer of another question.
+            # Interrupted during a query: the next one would receive its answer.
             connection.close()
         else:
             self._keep(connection)
@@ -183,10 +183,9 @@ class PoolClosedError(DatabaseError):
 
 
 def _is_there(connection: LimitedConnection, begin: bytes | None) -> bool:
-    """Return whether the server is still at the other end; if so, what begins has begun.
+    """Return whether the connection still works, after executing `begin`.
 
-    It is not asked every time. When it ends it closes the connection, which can then be read from;
-    so it can after other news, hence the question.
+    Without `begin`, query only if there is something to read: a closed connection, or a notice.
     """
     waiting = select.poll()
     waiting.register(connection.fileno(), select.POLLIN)
@@ -196,6 +195,6 @@ def _is_there(connection: LimitedConnection, begin: bytes | None) -> bool:
         elif waiting.poll(0):
             connection.execute(b"select 1")
     except psycopg.OperationalError:
-        # If it is none of this connection alone, another one will say so.
+        # If the server is down, the next connection will report it.
         return False
     return True

@@ -1,4 +1,4 @@
-"""A prompt of psql at the database: which program, and how it is told where."""
+"""The command and environment to run psql on the database."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _CLEARED = ("PGSERVICE", "PGOPTIONS")
 def psql_command(
     url: str | None, home: Path, *, idle_minutes: float, limits: Limits
 ) -> tuple[list[str], dict[str, str]]:
-    """Return psql's command and environment for the database, which is started if need be.
+    """Return psql's command and environment for the database; start it if necessary.
 
-    The address goes into the environment: the list of processes, which anybody may read, shows no
-    password. The search path is set, so that views and vectors need no schema before their names.
+    The address is in the environment, because anyone can read a process's command line. The search
+    path is set, so that views and vectors need no schema name.
 
     Raises
     ------
     EmbeddedServerError
-        When there is no psql.
+        If psql is not installed.
     DatabaseError
         When the database cannot be used.
     """
@@ -38,19 +38,18 @@ def psql_command(
     address = EmbeddedServer(home).conninfo() if url is None else for_driver(url)[0]
     environment = {name: value for name, value in os.environ.items() if name not in _CLEARED}
     environment |= _as_variables(address)
-    # Spaces and backslashes separate options here, and are kept by a backslash.
+    # In PGOPTIONS, spaces and backslashes must be escaped.
     escaped = path.replace("\\", "\\\\").replace(" ", "\\ ")
     if not pooled:
-        # PgBouncer refuses options of a session.
+        # PgBouncer rejects PGOPTIONS.
         environment["PGOPTIONS"] = f"-c search_path={escaped}"
     return [_program(url, home)], environment
 
 
 def database_url(url: str | None, home: Path, *, idle_minutes: float, limits: Limits) -> str:
-    """Return a URL of the database for other programs, the server started if need be.
+    """Return a URL of the database for other programs; start the server if necessary.
 
-    All of its hosts and parameters, without the password of a server of one's own: it would end up
-    on a screen.
+    It has all hosts and parameters but no password, because it is printed.
 
     Raises
     ------
@@ -74,7 +73,7 @@ def _as_variables(address: str) -> dict[str, str]:
 
 
 def _program(url: str | None, home: Path) -> str:
-    """Return the user's own psql for a server of one's own, else the installation's."""
+    """Return the system's psql for an external server, else the bundled one if there is one."""
     own = shutil.which("psql")
     if url is not None and own is not None:
         return own

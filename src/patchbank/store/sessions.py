@@ -1,4 +1,4 @@
-"""The connections to a database: lent in transactions, made anew where they are lost."""
+"""Connections to a database, lent in transactions and reopened when lost."""
 
 from __future__ import annotations
 
@@ -32,29 +32,28 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class DatabaseStatus:
-    """What `patchbank doctor` shows of an open database.
+    """The status of an open database, for `patchbank doctor`.
 
     Attributes
     ----------
     url
-        Where it is, without a password; ``"embedded"`` for the embedded server.
+        Its address without a password; ``"embedded"`` for the embedded server.
     embedded
         Whether it is the embedded server.
     server_version, pgvector_version
-        As they name themselves.
+        As reported by the server.
     size_bytes
         The database's size on the server's disk.
     pid
         Process id of the embedded server, else None.
     started_at, uptime_seconds
-        Since when the server runs.
+        Start time of the server, and seconds since.
     standby, read_only
-        Whether it only follows another server; whether nothing can be written, for that or another
-        reason.
+        Whether the server is a standby; whether nothing can be written for any reason.
     may_record, may_learn
         Whether this role may record inspections, and save banks.
     pooled
-        Whether it is reached through a pooler such as PgBouncer.
+        Whether it is behind a pooler such as PgBouncer.
     """
 
     url: str
@@ -81,7 +80,7 @@ class BankNotice:
 
 
 class Sessions:
-    """The sessions of an open database, safe for threads; what is stored there uses them."""
+    """The sessions of an open database; thread-safe."""
 
     def __init__(
         self,
@@ -97,12 +96,12 @@ class Sessions:
         self._prepared = prepared
         self._limits = limits
         self._hurry = threading.local()
-        # One connection stays: the embedded server sees that it is still wanted.
+        # One connection stays open, so that the embedded server does not stop as idle.
         self._pool = Pool(self._reconnect, first, size=max_connections)
 
     @property
     def search_path(self) -> str:
-        """Where names are looked up: our schema, and that of pgvector's operators."""
+        """The search path: our schema, and that of pgvector's operators."""
         return search_path(self._prepared.extension_schema)
 
     @property
@@ -112,22 +111,22 @@ class Sessions:
 
     @property
     def pooled(self) -> bool:
-        """Whether a pooler is in between, so that no two statements need meet the same session."""
+        """Whether a pooler is in between, so that statements may run in different sessions."""
         return self._prepared.pooled
 
     @contextlib.contextmanager
     def connection(self, *, long: bool = False, snapshot: bool = False) -> Iterator[Connection]:
-        """Lend a connection in a transaction: committed at the end, rolled back on an error.
+        """Yield a connection in a transaction: committed at the end, rolled back on an error.
 
-        Whatever is set is set for this transaction alone: a pooler gives the session to others.
+        Settings apply to this transaction only, because a pooler shares the session.
 
         Parameters
         ----------
         long
-            For what may take its time: no limit of the server's on statements counts, and ours
-            only where the server does not answer others either.
+            For long work: the server's time limits are lifted, and ours apply only if the server
+            does not accept new connections either.
         snapshot
-            Several statements that see one state of the database, and change nothing.
+            All statements see the same state of the database and are read-only.
 
         Raises
         ------
@@ -146,11 +145,11 @@ class Sessions:
 
     @contextlib.contextmanager
     def statement(self, *, long: bool = False) -> Iterator[Connection]:
-        """Lend a connection on which every statement is a transaction of its own.
+        """Yield a connection in autocommit mode.
 
-        For a single statement that takes one round trip to the server instead of three. It names
-        the schema of what it uses: the search path is the server's own. For `long` see
-        `connection`; the server's limits count.
+        For single statements, which take one round trip to the server instead of three. They must
+        name the schema, because the search path is not set. For `long` see `connection`; the
+        server's time limits still apply.
 
         Raises
         ------
@@ -163,14 +162,14 @@ class Sessions:
             yield connection
 
     def changes(self, *, timeout: float | None = None) -> Iterator[BankNotice]:
-        """Yield changes of banks as they are committed, for `timeout` seconds (None: for ever).
+        """Yield changes of banks as they are committed, for `timeout` seconds (None: forever).
 
-        It listens on a connection of its own, and it listens from the first ``next`` on.
+        It listens on a separate connection from the first ``next`` on.
 
         Raises
         ------
         DatabaseError
-            Where a pooler is in between, which passes no notices on.
+            If a pooler is in between, which does not forward notifications.
         """
         self._opener.check()
         if self.pooled:
@@ -182,7 +181,7 @@ class Sessions:
             explained(self._place),
             contextlib.closing(connect(self._place, self._limits)) as connection,
         ):
-            # Nothing happens for hours, and that is no silence.
+            # Hours without a notification are normal.
             connection.limit = None
             connection.execute(f"listen {CHANNEL}".encode())
             for notice in connection.notifies(timeout=timeout):
@@ -190,7 +189,7 @@ class Sessions:
                 yield BankNotice(change["category"], change["version"])
 
     def status(self) -> DatabaseStatus:
-        """Return what there is to know about the server."""
+        """Return the status of the database."""
         with self.connection() as connection:
             row = connection.execute(queries.load("database")["status"]).fetchone()
         assert row is not None
@@ -212,14 +211,14 @@ class Sessions:
         )
 
     def check_can_learn(self) -> None:
-        """Raise before the work, rather than after it, where no bank can be saved.
+        """Raise before the work if no bank can be saved.
 
         Raises
         ------
         DatabaseReadOnlyError
-            When nothing can be written, as on a standby.
+            If nothing can be written, as on a standby.
         DatabaseError
-            When this role may not.
+            If this role may not save banks.
         """
         status = self.status()
         if status.read_only:
@@ -234,15 +233,15 @@ class Sessions:
             )
 
     def check_room(self, needed: int) -> None:
-        """Raise where the embedded server's disk has not `needed` bytes for what is to be stored.
+        """Raise if the embedded server's disk has less than `needed` bytes free.
 
-        The disk of another server cannot be seen. What fits into a segment of the log is left to
-        the server to try: it may have such a segment to use again.
+        The disk of an external server cannot be checked. Data that fits into one log segment is
+        not checked, because the server may have a segment to reuse.
 
         Raises
         ------
         DiskFullError
-            When there are fewer, or what is left would not do for the server's log.
+            If there is not enough space for the data and the server's log.
         """
         server = self._place.server
         if server is None:
@@ -258,14 +257,14 @@ class Sessions:
             )
 
     def removing(self, remove: Callable[[], T]) -> T:
-        """Return what `remove` does, which may not fail for want of the room that it gives back.
+        """Return the result of `remove`, which must work on a full disk because it frees space.
 
-        Where the embedded server's disk is full, it has the reserve's room for the log of it.
+        If the embedded server's disk is full, retry with the space of the reserve.
 
         Raises
         ------
         DiskFullError
-            When that is not enough either.
+            If that is not enough either.
         """
         try:
             return remove()
@@ -277,7 +276,7 @@ class Sessions:
             return remove()
 
     def close(self) -> None:
-        """Give all connections back; the embedded server stays up for a while."""
+        """Close all connections; the embedded server stays up for a while."""
         if self._opener.is_this_process:
             self._pool.close()
 
@@ -294,14 +293,14 @@ class Sessions:
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
-        """Turn errors of the driver into ours, and see to it that a full disk can be written to."""
+        """Turn the driver's errors into ours, and free space on a full disk."""
         try:
             with explained(self._place):
                 yield
         except DiskFullError:
             if self._place.server is not None:
                 _log.warning("%s: the disk is full; using its reserve to free space", self._place)
-                # Should it not work either, that the disk is full is still what is to be said.
+                # If that fails too, the full disk is still the error to report.
                 with contextlib.suppress(DatabaseError, DiskFullError, psycopg.Error):
                     self._place.server.make_room()
             raise
@@ -312,7 +311,7 @@ class Sessions:
 
     @contextlib.contextmanager
     def at_once(self) -> Iterator[None]:
-        """Let this thread not wait for a server that is away."""
+        """Make this thread not wait for a server that is down."""
         self._hurry.set = True
         try:
             yield

@@ -1,4 +1,4 @@
-"""A bank as it is stored: one version, read whole or as what changed since another."""
+"""Stored banks: a version read whole, or its changes since an earlier version."""
 
 from __future__ import annotations
 
@@ -25,15 +25,14 @@ _NO_ROWS = np.empty(0, np.int64)
 
 @dataclass(frozen=True, eq=False)
 class StoredBank:
-    """One version of a category's bank, read whole.
+    """A version of a category's bank.
 
     Attributes
     ----------
     patch_count
-        How many patches it has, m, whether they were read or not.
+        Number of its patches, m, whether they were read or not.
     content
-        What it consists of; without its patches, (0, d), where they were not read, and without
-        pictures where these were not.
+        Its content; without patches, (0, d), or thumbnails if these were not read.
     ordinals
         The number of each patch in its generation, int64 (m,), ascending.
     positions
@@ -57,16 +56,16 @@ class StoredBank:
 
 @dataclass(frozen=True, eq=False)
 class BankChange:
-    """What tells a version of a bank from an earlier one of the same generation.
+    """The difference between a version of a bank and an earlier one of the same generation.
 
     Attributes
     ----------
     bank
-        The later version, of whose patches and images only those that came are there. Its
-        `scores` are all there are, of the images that stayed, in their order, and of those that
-        came after them. `patch_image` counts images likewise.
+        The later version with only the added patches and images. Its `scores` are complete: of the
+        images that stayed, in order, followed by the added ones. `patch_image` counts images the
+        same way.
     removed_patches, removed_references
-        Ordinals and positions of what went, int64.
+        Ordinals and positions of removed rows, int64.
     """
 
     bank: BankContent
@@ -76,7 +75,7 @@ class BankChange:
 
 @dataclass(frozen=True)
 class BankVersion:
-    """A version of a bank in brief."""
+    """A summary of a bank version."""
 
     version: int
     state: str
@@ -110,7 +109,7 @@ def active_bank(connection: Connection, category: str) -> BankKey:
 def _owners(
     image_ids: npt.NDArray[np.int64], references: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.int64]:
-    """Return the index of each patch's image among the references; -1 where it is none of them."""
+    """Return the index of each patch's image among the references; -1 if it is none of them."""
     owners = np.full(len(image_ids), -1)
     by_id = np.argsort(references)
     known = np.isin(image_ids, references)
@@ -127,12 +126,12 @@ def read_bank(
     thumbnails: bool = False,
     since: int | None = None,
 ) -> StoredBank:
-    """Read a version of a bank, or what came to it after an earlier version (`since`).
+    """Read a version of a bank, or what was added after the version `since`.
 
     Raises
     ------
     DatabaseError
-        When rows are missing, or hold values that cannot be.
+        If rows are missing or hold invalid values.
     """
     row = only_row(connection, "read", key)
     mean = np.array(row[9], np.float32)
@@ -190,7 +189,7 @@ def read_bank(
 def only_row(
     connection: Connection, query: str, key: BankKey, **parameters: int
 ) -> tuple[Any, ...]:
-    """Return the row that a statement of `banks.sql` finds for a bank."""
+    """Return the single row of a statement in `banks.sql` for a bank."""
     row = connection.execute(queries.load("banks")[query], key.parameters() | parameters).fetchone()
     assert row is not None
     return row

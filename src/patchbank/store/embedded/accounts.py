@@ -1,7 +1,7 @@
-"""The system account the embedded server runs as, and what that account must be able to reach.
+"""The system account of the embedded server, and its access to folders.
 
 PostgreSQL refuses to run as root. An ordinary user's server runs as that user; root's runs as an
-account without privileges, which then needs to reach folders that may be closed to it.
+account without privileges, which may need access to folders that are closed to it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _TRAVERSE = 1
 
 @dataclass(frozen=True)
 class Account:
-    """A user and group; `switch` says that we are root and must change to it."""
+    """A user and group; `switch` if we are root and must switch to it."""
 
     uid: int
     gid: int
@@ -38,7 +38,7 @@ class Account:
 
     @property
     def owner(self) -> tuple[int, int] | None:
-        """User and group for files made on the account's behalf; None when they are ours anyway."""
+        """User and group for files created for the account; None if it is our own."""
         return (self.uid, self.gid) if self.switch else None
 
 
@@ -50,14 +50,14 @@ def account_for(
     Parameters
     ----------
     home
-        The home, for people.
+        The home folder, for messages.
     folder, above
-        What is known of the server's folder and of the home, as far as they exist.
+        Status of the server's folder and of the home folder, if they exist.
 
     Raises
     ------
     EmbeddedServerError
-        When the folder belongs to another user.
+        If the folder belongs to another user.
     """
     uid = os.geteuid()
     if uid != 0:
@@ -68,7 +68,7 @@ def account_for(
                 "folder of your own"
             )
         return Account(uid, os.getegid(), switch=False)
-    # What exists decides: a container made anew may number its accounts differently.
+    # Existing folders decide: a recreated container may number its accounts differently.
     for found in (folder, above):
         if found is not None and found.st_uid != 0:
             return Account(found.st_uid, found.st_gid, switch=True)
@@ -77,14 +77,14 @@ def account_for(
 
 
 def check_entry(account: Account) -> None:
-    """Check that the system knows the account by a name, without which initdb does not work.
+    """Check that the account has a name, which initdb needs.
 
-    A server runs without one: a database that is there already can be used.
+    The server does not: an existing database can be used without one.
 
     Raises
     ------
     EmbeddedServerError
-        When there is none.
+        If it has none.
     """
     try:
         pwd.getpwuid(account.uid)
@@ -97,16 +97,15 @@ def check_entry(account: Account) -> None:
 
 
 def let_reach(account: Account, paths: list[Path]) -> None:
-    """Make sure that the account can enter or execute each path, loosening as little as possible.
+    """Let the account enter or execute each path, granting as little as possible.
 
-    Only parents that are closed to the account are touched, and they are opened for passing
-    through alone (not for listing), for this one account where the file system has access control
-    lists and for all otherwise.
+    Only parents that are closed to the account are changed. They are opened for traversal, not for
+    listing: for this account only if the file system has access control lists, else for all.
 
     Raises
     ------
     EmbeddedServerError
-        When a path stays out of reach.
+        If a path cannot be made accessible.
     """
     if not account.switch:
         return
@@ -124,25 +123,24 @@ def let_reach(account: Account, paths: list[Path]) -> None:
 
 
 def name_of_current(folder: Path, account: Account) -> str:
-    """Return a name by which the account's process reaches `folder`, its current one.
+    """Return a path by which the account's process can access `folder`, its current folder.
 
-    PostgreSQL opens some files by their full path for as long as it runs. Root's home may be closed
-    to the account or be closed at any time; the kernel's name for the current folder needs no
-    right on the parents.
+    PostgreSQL keeps opening files by full path. Root's home may be closed to the account at any
+    time; the kernel's name for the current folder needs no rights on the parents.
     """
     current = "/proc/self/cwd"
     return current if account.switch and os.path.lexists(current) else str(folder)
 
 
 def _system_account() -> pwd.struct_passwd:
-    """Return our own system account, made when missing; `nobody` where none can be made."""
+    """Return our system account, created if missing; `nobody` if it cannot be created."""
     try:
         return pwd.getpwnam(SYSTEM_ACCOUNT)
     except KeyError:
         pass
     useradd = shutil.which("useradd", path="/usr/sbin:/sbin:/usr/bin:/bin")
     if useradd is not None:
-        # A second process may be doing the same: whoever made it, it is there afterwards.
+        # Another process may create it at the same time, which does no harm.
         subprocess.run(
             [useradd, "--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent",
              "--shell", "/usr/sbin/nologin", SYSTEM_ACCOUNT],
@@ -161,7 +159,7 @@ def _system_account() -> pwd.struct_passwd:
 
 
 def _reaches(account: Account, path: Path) -> bool:
-    """Ask the kernel itself, as the account: modes, lists and mounts all have their say."""
+    """Return whether the account can access the path, as the kernel sees it."""
     test = subprocess.run(
         ["/bin/sh", "-c", 'test -x "$1"', "sh", str(path)],
         user=account.uid,
@@ -174,7 +172,7 @@ def _reaches(account: Account, path: Path) -> bool:
 
 
 def _open_for_passing(folder: Path, uid: int) -> None:
-    # Whoever owns a folder above may exchange this one for a link to another.
+    # The owner of a parent folder may replace this one with a link.
     passing = open_folder(folder)
     try:
         descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=passing)
@@ -195,7 +193,7 @@ def _open_for_passing(folder: Path, uid: int) -> None:
 
 
 def _read_acl(folder: int, mode: int) -> list[tuple[int, int, int]]:
-    """Return entries (tag, permissions, id); the mode as a list where the folder has none."""
+    """Return entries (tag, permissions, id), from the mode if the folder has no list."""
     try:
         raw = os.getxattr(folder, _ACL)
     except OSError:
@@ -208,10 +206,10 @@ def _read_acl(folder: int, mode: int) -> list[tuple[int, int, int]]:
 
 
 def _acl_with(uid: int, entries: list[tuple[int, int, int]]) -> bytes:
-    """Add the right to pass for `uid`, leaving what everybody else may do exactly as it was."""
+    """Return the list with the right to traverse for `uid`, and no change for others."""
     mask = next((allowed for tag, allowed, _ in entries if tag == _MASK), 7)
     masked = (_USER, _OWNING_GROUP, _GROUP)
-    # The mask will be widened, so what it hid must be written into the entries themselves.
+    # The mask is widened below, so apply the old one to the entries first.
     kept = [(t, a & mask if t in masked else a, i) for t, a, i in entries if t != _MASK]
     ours = next((a for t, a, i in kept if (t, i) == (_USER, uid)), 0) | _TRAVERSE
     kept = [entry for entry in kept if (entry[0], entry[2]) != (_USER, uid)]

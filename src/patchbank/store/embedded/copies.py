@@ -1,4 +1,4 @@
-"""A copy of the embedded database, kept before its schema is changed."""
+"""Copy the embedded database before its schema is changed."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ from patchbank.store.embedded.processes import server_environment
 from patchbank.store.embedded.room import complains_of_disk
 from patchbank.store.embedded.site import Site
 
-# Numbers are written as text and compressed. Of 4,000 vectors of normally distributed numbers that
-# came to 0.93 (1,000 dimensions) to 1.23 times their table (2,000, where a row fills its page).
+# Numbers are written as compressed text. 4,000 vectors of normally distributed numbers took 0.93
+# (1,000 dimensions) to 1.23 times their table (2,000 dimensions, where a row fills a page).
 _COPY_TO_TABLES = 4 / 3
-# What is written of the schema itself.
+# The schema itself.
 _LEAST_BYTES = 2**20
 
 
 def most_bytes_of_copy(tables: int) -> int:
-    """Return how many bytes a copy may take of `tables` bytes in the database."""
+    """Return how many bytes a copy of `tables` bytes may take."""
     return int(tables * _COPY_TO_TABLES) + _LEAST_BYTES
 
 
 def write_copy(site: Site, programs: Path, conninfo: str, name: str) -> Path:
-    """Write all that patchbank has stored to a file that pg_restore reads; older ones go.
+    """Write all data of patchbank to a file for pg_restore; remove older copies.
 
     Parameters
     ----------
     programs
-        Folder of the server's own programs.
+        Folder of the server's programs.
     conninfo
         How to connect to the running server.
     name
-        Of the file in the server's folder: ``before-*.dump``.
+        Name of the file in the server's folder: ``before-*.dump``.
 
     Raises
     ------
     DiskFullError, EmbeddedServerError
-        When it cannot be written; then no file of that name is there.
+        If it cannot be written; then there is no such file.
     """
     draft = f"{name}.new"
     command = [
@@ -56,7 +56,7 @@ def write_copy(site: Site, programs: Path, conninfo: str, name: str) -> Path:
                 text=True,
                 errors="replace",
                 check=False,
-                # A Ctrl-C reaches us; what it made does not count then.
+                # Ctrl-C reaches only us, and we discard the draft.
                 start_new_session=True,
                 env=server_environment(),
             )

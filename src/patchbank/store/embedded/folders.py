@@ -1,7 +1,7 @@
-"""Open folders: what is in them is reached by their descriptor, and through no link.
+"""Open folders whose entries are accessed by descriptor and never through links.
 
-Root works in folders of other accounts, who may put links there, or exchange what was just looked
-at. So nothing is done by a path, and nobody is given what is not plainly made for them.
+Root works in folders of other accounts, who may put links there or replace what was just checked.
+So nothing is done by path, and ownership is only given to newly made folders.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class Folder:
     Attributes
     ----------
     path
-        Its path, for people.
+        Its path, for messages.
     descriptor
-        To be given as ``dir_fd``.
+        For use as ``dir_fd``.
     """
 
     def __init__(self, path: Path, descriptor: int) -> None:
@@ -50,34 +50,34 @@ class Folder:
         Raises
         ------
         UnsafePathError
-            Where a link has come into the path.
+            If the path contains a link.
         OSError
-            When there is none, or it cannot be opened.
+            If it does not exist or cannot be opened.
         """
         return cls(path, open_folder(path, make=make))
 
     @property
     def status(self) -> os.stat_result:
-        """What the system knows of it."""
+        """Its status."""
         return os.fstat(self.descriptor)
 
     @property
     def owner(self) -> int:
-        """The user id of whom it belongs to."""
+        """The user id of its owner."""
         return self.status.st_uid
 
     @property
     def name_for_children(self) -> Path:
-        """A path to it for a process that is being started."""
+        """A path to it for a child process."""
         return path_of(self.descriptor, self.path)
 
     def look(self, name: str) -> os.stat_result | None:
-        """Return what is known of a file or folder in the folder, None where there is nothing.
+        """Return the status of a file or folder in this one, None if it does not exist.
 
         Raises
         ------
         UnsafePathError
-            If it is a link, or neither, such as a pipe.
+            If it is a link or neither a file nor a folder.
         """
         try:
             found = os.stat(name, dir_fd=self.descriptor, follow_symlinks=False)
@@ -90,7 +90,7 @@ class Folder:
         return found
 
     def inner(self, name: str, account: Account) -> Folder:
-        """Open a folder of the account in this one.
+        """Open a folder inside this one that belongs to the account.
 
         Raises
         ------
@@ -99,11 +99,11 @@ class Folder:
         EmbeddedServerError
             If it belongs to another account.
         OSError
-            If there is none, or it cannot be opened.
+            If it does not exist or cannot be opened.
         """
         folder = self._open(name)
         owner = folder.owner
-        # An account may have moved any folder here. An empty one of root's is as good as new.
+        # An account may have moved any folder here. An empty one of root's counts as new.
         new = owner == os.geteuid() and folder.is_empty()
         if account.switch and owner != account.uid and not new:
             folder.close()
@@ -111,18 +111,18 @@ class Folder:
         return folder
 
     def make(self, name: str, account: Account) -> Folder:
-        """Make a folder that nobody but the account (and root) can enter, or open it.
+        """Create or open a folder that only the account and root can enter.
 
         Raises
         ------
         UnsafePathError
             If it is a link.
         EmbeddedServerError
-            If it is there already and belongs to another account.
+            If it already exists and belongs to another account.
         OSError
-            If it cannot be made or opened.
+            If it cannot be created or opened.
         """
-        # Another process may be making it at the same moment.
+        # Another process may create it at the same time.
         with contextlib.suppress(FileExistsError), self._named(name):
             os.mkdir(name, mode=0o700, dir_fd=self.descriptor)
         folder = self.inner(name, account)
@@ -131,7 +131,7 @@ class Folder:
         return folder
 
     def read(self, name: str, *, start: int | None = None) -> bytes | None:
-        """Return a small file's bytes, from `start` or the last 64 kB; None where there is none.
+        """Return a small file's bytes, from `start` or the last 64 kB; None if there is no file.
 
         Raises
         ------
@@ -142,7 +142,7 @@ class Folder:
         """
         if self.look(name) is None:
             return None
-        # Another may have put a pipe in its place by now, which must not make us wait.
+        # It may have been replaced by a pipe, which must not block us.
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         try:
             with self._named(name):
@@ -158,19 +158,19 @@ class Folder:
 
     @contextlib.contextmanager
     def appending(self, name: str, account: Account) -> Iterator[int]:
-        """Lend the descriptor of a file of the account to be written on, made if need be.
+        """Yield the descriptor of a file of the account for appending; create it if missing.
 
         Raises
         ------
         UnsafePathError
-            If it is no regular file, or another's.
+            If it is not a regular file, or belongs to another account.
         OSError
             If it cannot be opened.
         """
         self.look(name)
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         with self._named(name):
-            # A pipe that has just come there would make us wait.
+            # A pipe put there in the meantime would block us.
             descriptor = os.open(name, flags | os.O_NONBLOCK, 0o600, dir_fd=self.descriptor)
         descriptor = above_standard(descriptor)
         try:
@@ -180,17 +180,17 @@ class Folder:
             os.close(descriptor)
 
     def is_empty(self) -> bool:
-        """Return whether nothing is in it."""
+        """Return whether it is empty."""
         with os.scandir(self.descriptor) as entries:
             return next(entries, None) is None
 
     def remove(self, name: str) -> None:
-        """Remove a file, if it is there."""
+        """Remove a file if it exists."""
         with contextlib.suppress(FileNotFoundError), self._named(name):
             os.unlink(name, dir_fd=self.descriptor)
 
     def remove_folder(self, name: str, account: Account) -> None:
-        """Remove a folder of the account with all that is in it, if it is there.
+        """Remove a folder of the account with all its contents, if it exists.
 
         Raises
         ------
@@ -202,27 +202,27 @@ class Folder:
         if self.look(name) is None:
             return
         self.inner(name, account).close()
-        # It goes by descriptors too, and refuses a link.
+        # rmtree uses descriptors too, and refuses links.
         shutil.rmtree(name, ignore_errors=True, dir_fd=self.descriptor)
 
     def rename(self, old: str, new: str) -> None:
-        """Rename an entry, for good."""
+        """Rename an entry durably."""
         with self._named(old):
             os.rename(old, new, src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor)
         os.fsync(self.descriptor)
 
     def size(self) -> int:
-        """Return the bytes of all files below it."""
+        """Return the total bytes of all files below it."""
         size = 0
         for _, _, names, descriptor in os.fwalk(dir_fd=self.descriptor):
             for name in names:
-                # Files come and go while we look.
+                # Files may disappear meanwhile.
                 with contextlib.suppress(FileNotFoundError):
                     size += os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_size
         return size
 
     def refuse_pipes(self) -> None:
-        """Look for what would keep a program waiting that opens it, at any depth.
+        """Refuse files at any depth that would block a program that opens them.
 
         Raises
         ------
@@ -257,7 +257,7 @@ class Folder:
 
     @contextlib.contextmanager
     def _named(self, name: str) -> Iterator[None]:
-        """Have the system's refusals name the whole path."""
+        """Make system errors name the whole path."""
         try:
             yield
         except OSError as error:

@@ -1,4 +1,4 @@
-"""What a forked child inherits of connections and locks, and lets go of."""
+"""Detach forked children from the connections they inherit."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _connections: WeakSet[psycopg.Connection[Any]] = WeakSet()
 
 
 def let_go_in_children(connection: psycopg.Connection[Any]) -> None:
-    """Make sure that a forked child has no part in this connection.
+    """Make forked children let go of their copy of this connection.
 
-    Else closing it there, or losing it, would end the parent's session, and the session would
-    outlive the parent.
+    Otherwise closing it there would end the parent's session, and the session would outlive the
+    parent.
     """
     _connections.add(connection)
 
@@ -24,10 +24,10 @@ def _let_go() -> None:
     nothing = os.open(os.devnull, os.O_RDWR)
     for connection in list(_connections):
         try:
-            # Replaced, not closed: the driver may close the number by and by.
+            # Replaced, not closed: the driver may close the descriptor later.
             os.dup2(nothing, connection.fileno(), inheritable=False)
         except psycopg.OperationalError:
-            continue  # closed already
+            continue  # already closed
     os.close(nothing)
     _connections.clear()
 

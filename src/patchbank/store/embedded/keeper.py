@@ -1,6 +1,6 @@
-"""The keeper: a small process that stops an embedded server nobody uses any more.
+"""The keeper: a small process that stops an idle embedded server.
 
-Its death does no harm: the server stays up and the next command starts another keeper.
+If it is killed, the server stays up and the next command starts another keeper.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ _CLIENTS = b"""
 select count(*) from pg_stat_activity
 where backend_type = 'client backend' and pid <> pg_backend_pid() and application_name <> %(keeper)s
 """
-# Counts the clients that came and went between two looks.
+# Also counts clients that connected and left between two checks.
 _SESSIONS = b"select coalesce(sum(sessions), 0)::bigint from pg_stat_database"
 
 
 def watch(server: EmbeddedServer, idle_seconds: float) -> None:
     """Wait until the server has had no client for `idle_seconds`, and stop it.
 
-    Returns early when the server ends by itself.
+    Return early if the server stops for another reason.
     """
     look_seconds = min(30.0, idle_seconds / 5)
     last_used = time.monotonic()
@@ -44,11 +44,11 @@ def watch(server: EmbeddedServer, idle_seconds: float) -> None:
                     left = idle_seconds - (time.monotonic() - last_used)
                     if left <= 0 and server.stop_if(lambda: _is_idle(connection)):
                         return
-                    # Waits on the connection, so that the server's end is noticed at once.
+                    # Wait on the connection, to notice at once if the server stops.
                     for _ in connection.notifies(timeout=max(0.01, min(look_seconds, left))):
                         pass
         except psycopg.OperationalError:
-            # It ended, or is recovering from a crash.
+            # It stopped or is recovering from a crash.
             time.sleep(0.2)
 
 
@@ -64,10 +64,10 @@ def _number(connection: psycopg.Connection[tuple[int]], query: bytes) -> int:
 def main(arguments: list[str]) -> int | str:
     """Run as ``python -m patchbank.store.embedded.keeper HOME IDLE_SECONDS LOCK``.
 
-    LOCK is the number of the inherited descriptor of keeper.lock, which is locked already.
+    LOCK is the inherited descriptor of keeper.lock, which is already locked.
     """
     home, idle_seconds, lock = arguments
-    # For those who look at the lock: who holds it.
+    # Show who holds the lock.
     os.ftruncate(int(lock), 0)
     os.pwrite(int(lock), f"{os.getpid()}\n".encode(), 0)
     try:

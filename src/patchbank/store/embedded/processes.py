@@ -1,4 +1,4 @@
-"""Starting processes that live on without us."""
+"""Start processes that outlive us."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pathlib import Path
 
 from patchbank.store.embedded.accounts import Account
 
-# The shell starts the command in the background and ends, so that the command becomes a child of
-# init: nobody has to reap it, and a long-lived caller gathers no zombies.
+# The shell starts the command in the background and exits, so that init adopts the command and a
+# long-lived caller collects no zombies.
 _DETACH = '"$@" &'
 
 
 def server_environment() -> dict[str, str]:
-    """Return our environment without what would steer PostgreSQL (PGDATA, PGPORT...)."""
+    """Return our environment without the variables of PostgreSQL (PGDATA, PGPORT, ...)."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-    # C: messages we recognise; UTC: initdb spends no time on guessing the zone.
+    # C: messages we recognise; UTC: initdb need not guess the time zone.
     return {**kept, "LC_ALL": "C", "TZ": "UTC"}
 
 
@@ -29,11 +29,11 @@ def spawn_detached(
     descriptors: Sequence[int],
     folder: Path,
 ) -> None:
-    """Start `command` in a session of its own, so that no Ctrl-C of ours reaches it.
+    """Start `command` in a new session, so that Ctrl-C does not reach it.
 
-    It starts in `folder` (which the account need not be able to reach), writes to the descriptor
-    `log` (or `subprocess.DEVNULL`), and inherits `descriptors` and nothing else of ours: what waits
-    for the end of our own output does not wait for it.
+    It starts in `folder` (to which the account needs no access), writes to the descriptor `log`
+    (or `subprocess.DEVNULL`), and inherits only `descriptors`, so that a pipe on our output closes
+    when we exit.
     """
     subprocess.run(
         ["/bin/sh", "-c", _DETACH, "sh", *command],

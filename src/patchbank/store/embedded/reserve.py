@@ -1,8 +1,8 @@
-"""Room that is kept on the disk, so that a server that filled it can start again.
+"""Reserved disk space, so that a server that filled the disk can start again.
 
-PostgreSQL ends when its log cannot grow, and does not start without room for a segment of it. So a
-file of some segments lies beside the data. It goes when a start fails for want of room, and comes
-back when there is room again.
+PostgreSQL stops when its log cannot grow, and does not start without space for a log segment. So a
+file of some segments is kept beside the data. It is removed when a start fails for lack of space,
+and recreated when there is space again.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from patchbank.store.embedded.room import SEGMENT_BYTES, free_bytes
 from patchbank.store.embedded.site import Site
 
 RESERVE = "reserve"
-# Recovery ends with a checkpoint, which may need a segment, and tables may need some room. Tidying
-# up writes into another segment: on a small disk it has to do with what is left of the first.
+# Recovery ends with a checkpoint, which may need a segment, and tables may need some space. Tidying
+# up writes to another segment; on a small disk, the rest of the first must do.
 _SIZES = (2 * SEGMENT_BYTES, SEGMENT_BYTES * 5 // 4)
 LEAST_RESERVE_BYTES = _SIZES[-1]
-# Not the last bit of room: the server writes some small files.
+# Left free, because the server writes some small files.
 _MARGIN_BYTES = 2 * 2**20
 
 _TIDYING_TIMEOUT = "60s"
 
 
 def lay_aside(site: Site) -> None:
-    """Take the reserve's room from the disk unless it is taken, or would leave none."""
+    """Create the reserve unless it exists or would fill the disk."""
     found = site.folder.look(RESERVE)
     taken = 0 if found is None else found.st_size
     room = free_bytes(site.folder.descriptor) + taken - _MARGIN_BYTES
@@ -46,23 +46,23 @@ def lay_aside(site: Site) -> None:
             else:
                 file.write(bytes(size))
     except OSError:
-        # Others take from the same disk: the server works without.
+        # Others filled the disk: the server works without the reserve.
         site.folder.remove(RESERVE)
 
 
 def release(site: Site) -> bool:
-    """Give the room back to the disk; return whether there was any."""
-    there = site.folder.look(RESERVE) is not None
+    """Remove the reserve; return whether there was one."""
+    existed = site.folder.look(RESERVE) is not None
     site.folder.remove(RESERVE)
-    return there
+    return existed
 
 
 def tidy_up(conninfo: str) -> None:
-    """Give the disk back what failed transactions wrote, and the log what it needs no more.
+    """Free the space of failed transactions and of the log.
 
-    After a crash the server no longer knows that there is something to be cleared away.
+    After a crash, the server no longer knows that there is something to clean up.
     """
-    # Not every bit of room comes back; whether it was enough shows when it is needed.
+    # Errors are ignored: whether enough was freed shows when the space is needed.
     with (
         contextlib.suppress(psycopg.Error),
         psycopg.connect(conninfo, autocommit=True, application_name="patchbank") as connection,

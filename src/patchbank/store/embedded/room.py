@@ -1,4 +1,4 @@
-"""The room on the embedded server's disk: what is free, and what its log may yet take of that."""
+"""Space on the embedded server's disk: what is free, and what its log may still take."""
 
 from __future__ import annotations
 
@@ -8,31 +8,29 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SEGMENT_BYTES = 16 * 2**20
-# A large save shall not wait for checkpoints where there is room; PostgreSQL's least is 2 segments.
+# With enough space, a large save need not wait for checkpoints; PostgreSQL's minimum is 2 segments.
 _MOST_LOG_BYTES = 2 * 2**30
 _LEAST_LOG_BYTES = 2 * SEGMENT_BYTES
-# Whose sum an administrator may raise, and what programs leave behind may use up.
 LIMITS_OF_SHARED_MEMORY = (
     "see `ipcs -m` for its users; kernel.shmmni, kernel.shmall and a container's memory limit "
     "bound it"
 )
-# PostgreSQL's own default: the segments that are kept to be written again.
+# PostgreSQL's default for segments kept for reuse.
 _KEPT_LOG_BYTES = 5 * SEGMENT_BYTES
-# Of the room there is, the log may take one part in eight.
+# The log may take an eighth of the space.
 _PARTS = 8
 
 
 @dataclass(frozen=True)
 class Room:
-    """The room on the disk of the embedded server.
+    """Space on the disk of the embedded server.
 
     Attributes
     ----------
     free
-        Bytes that the server's account may yet write there.
+        Bytes that the server's account can write there.
     reserve
-        How many of these the server's log needs to stay free: what is saved may take
-        ``free - reserve``.
+        How many of these the server's log needs: data may take ``free - reserve``.
     """
 
     free: int
@@ -40,23 +38,23 @@ class Room:
 
 
 def room_of(folder: Path, log: Path) -> Room:
-    """Return the room on the disk of `folder` (or of where it will be) for a server with `log`.
+    """Return the space on the disk of `folder`, which need not exist, for a server with `log`.
 
     Raises
     ------
     OSError
-        When the disk cannot be asked.
+        If the disk cannot be queried.
     """
     while not folder.exists():
         folder = folder.parent
     free = free_bytes(folder)
     written = log_bytes(log)
-    # The limit is soft: a log that is written faster than it is let go of gets one segment beyond.
+    # The limit is soft: the log may exceed it by a segment.
     return Room(free, max(log_limit(free, written) - written, 0) + SEGMENT_BYTES)
 
 
 def free_bytes(folder: Path | int) -> int:
-    """Return the bytes that an ordinary account may yet write on a folder's disk."""
+    """Return the bytes that an ordinary account can write to a folder's disk."""
     found = os.statvfs(folder)
     return found.f_bavail * found.f_frsize
 
@@ -69,9 +67,9 @@ def log_settings(free: int, written: int) -> dict[str, str]:
 
 
 def complains_of_disk(text: str) -> bool:
-    """Return whether a server's words are about a full disk.
+    """Return whether a server's message is about a full disk.
 
-    Shared memory runs out with the same words.
+    The same message is used for shared memory.
     """
     return any(
         ("No space left on device" in line and not complains_of_memory(line))
@@ -81,7 +79,7 @@ def complains_of_disk(text: str) -> bool:
 
 
 def complains_of_memory(text: str) -> bool:
-    """Return whether a server's words are about shared memory that it did not get."""
+    """Return whether a server's message is about a lack of shared memory."""
     return re.search(r"could not (create|get|resize|map|attach).*shared memory", text) is not None
 
 
@@ -92,7 +90,7 @@ def log_limit(free: int, written: int) -> int:
 
 
 def log_bytes(log: Path) -> int:
-    """Return the bytes of the server's log of changes (``pg_wal``), 0 where there is none."""
+    """Return the bytes of the server's write-ahead log (``pg_wal``), 0 if there is none."""
     try:
         with os.scandir(log) as entries:
             return sum(

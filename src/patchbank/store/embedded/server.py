@@ -1,14 +1,14 @@
-"""The PostgreSQL that comes with the installation: started on demand, shared, stopping by itself.
+"""The embedded PostgreSQL: started on demand, shared by processes, stopped when idle.
 
-Everything lies in ``<home>/postgres``:
+Everything is in ``<home>/postgres``:
 
-- ``data``: the database, made by initdb under another name and renamed when complete;
-- ``socket``: the server's socket; nobody but the server's account (and root) can enter;
+- ``data``: the database, created by initdb under another name and renamed when complete;
+- ``socket``: the server's socket; only the server's account and root can enter;
 - ``start.lock``: held by whoever starts, stops or is just connecting, so that these never mix;
-- ``server.lock``: held by the server's processes themselves, so that it tells truly whether one of
-  them lives, after any kill and across containers;
-- ``keeper.lock``: held by the keeper, the small process that stops an idle server, and its number;
-- ``reserve``: room on the disk for a start after the disk was full;
+- ``server.lock``: held by the server's processes, so that it shows reliably whether one of them is
+  alive, after any kill and across containers;
+- ``keeper.lock``: held by the keeper, which stops an idle server; contains its process id;
+- ``reserve``: disk space for a start after the disk was full;
 - ``server.log``.
 """
 
@@ -63,18 +63,18 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class EmbeddedStatus:
-    """What is known of an embedded server without starting it.
+    """The status of an embedded server, without starting it.
 
     Attributes
     ----------
     running
-        Whether a process of the server lives.
+        Whether a process of the server is alive.
     pid, keeper_pid
-        Process ids of the server and of its keeper, where known.
+        Process ids of the server and of its keeper, if known.
     folder
-        The folder of everything.
+        The folder of the server.
     size_bytes
-        Size of the database's files.
+        Size of the database files.
     """
 
     running: bool
@@ -90,7 +90,7 @@ class EmbeddedServer:
     Parameters
     ----------
     home
-        The home folder; made when missing.
+        The home folder; created if missing.
     idle_minutes
         Minutes without a client after which the server stops. The server keeps the value of the
         process that started its keeper.
@@ -107,21 +107,21 @@ class EmbeddedServer:
         self._idle_minutes = idle_minutes
 
     def connect(self, connect: Callable[[str], T]) -> T:
-        """Start the server unless it runs, and return ``connect(conninfo)``.
+        """Start the server if necessary, and return ``connect(conninfo)``.
 
-        The connection is made under the lock that a stop needs too: a server is never stopped
-        under a client that is just coming in.
+        The connection is made under the lock that a stop needs too, so that a server is never
+        stopped while a client connects.
 
         Raises
         ------
         EmbeddedServerError
-            When the server cannot be started or belongs to another user.
+            If the server cannot be started or belongs to another user.
         DiskFullError
-            When there is no space for the database.
+            If there is no space for the database.
         """
         with self._site_made() as site:
             with site.lock("start.lock"):
-                # Before there is a connection, which a refused lock would leave open.
+                # Before connecting: a refused lock would leave the connection open.
                 kept = site.lock("keeper.lock").is_held()
                 connection = self._connect(connect, site)
                 if not kept:
@@ -131,18 +131,18 @@ class EmbeddedServer:
             return connection
 
     def make_room(self) -> None:
-        """Give the disk back what a transaction wrote that failed because the disk was full.
+        """Free the space of a transaction that failed because the disk was full.
 
-        The reserve is lent to this, and taken again if there is room then.
+        Uses the reserve, and recreates it if there is space.
         """
         with self.reserve_lent():
             pass
 
     @contextlib.contextmanager
     def reserve_lent(self) -> Iterator[None]:
-        """Lend the reserve's room, as to what gives more of it back, and see that the server runs.
+        """Release the reserve for work that frees space, and start the server if necessary.
 
-        It is tidied up afterwards, and the reserve taken again if there is room then.
+        Tidy up afterwards, and recreate the reserve if there is space.
         """
         with self._site() as site:
             if site is None:
@@ -163,14 +163,14 @@ class EmbeddedServer:
         Raises
         ------
         EmbeddedServerError
-            When it belongs to another user or does not stop.
+            If it belongs to another user or does not stop.
         """
         with self._site() as site:
             if site is None:
                 return False
             with site.lock("start.lock"):
                 stopped = self._processes.stop(site)
-            # It notices by itself; waiting makes "stopped" mean that nothing is left.
+            # The keeper stops by itself; wait, so that nothing is left running.
             with contextlib.suppress(TimeoutError):
                 keeper = site.lock("keeper.lock")
                 keeper.acquire(timeout=5.0)
@@ -178,7 +178,7 @@ class EmbeddedServer:
             return stopped
 
     def stop_if(self, idle: Callable[[], bool]) -> bool:
-        """Stop the server if `idle` still says so once nobody can come in; say whether it did."""
+        """Stop the server if `idle()` holds while nobody can connect; return whether it stopped."""
         with self._site() as site:
             if site is None:
                 return False
@@ -186,12 +186,12 @@ class EmbeddedServer:
                 return idle() and self._processes.stop(site)
 
     def is_running(self) -> bool:
-        """Return whether a process of the server lives."""
+        """Return whether a process of the server is alive."""
         with self._site() as site:
             return site is not None and site.lock("server.lock").is_held()
 
     def status(self) -> EmbeddedStatus:
-        """Return what is known without starting anything.
+        """Return the status without starting anything.
 
         Raises
         ------
@@ -216,26 +216,25 @@ class EmbeddedServer:
         )
 
     def room(self) -> Room:
-        """Return what is free on the server's disk, and how much of that its log needs.
+        """Return the free space on the server's disk, and how much of it its log needs.
 
-        Nothing is started or made: a fit asks this before it begins, and what it saves may take
-        ``free - reserve`` bytes.
+        Nothing is started or created. A fit checks this first: it may save ``free - reserve``.
 
         Raises
         ------
         EmbeddedServerError
-            When the disk cannot be asked.
+            If the disk cannot be queried.
         """
         with explained(self.home):
             return room_of(self.data, self.data / "pg_wal")
 
     def keep_copy(self, name: str) -> Path:
-        """Write a copy of the running server's database beside it; see `write_copy`."""
+        """Write a copy of the running server's database; see `write_copy`."""
         with self._site_made() as site:
             return write_copy(site, find_programs(site.version(), self.home), self.conninfo(), name)
 
     def log_says_disk_full(self) -> bool:
-        """Return whether the end of the server's log complains about a full disk."""
+        """Return whether the end of the server's log reports a full disk."""
         with self._site() as site:
             return site is not None and complains_of_disk(site.log_since())
 
@@ -245,7 +244,7 @@ class EmbeddedServer:
         Raises
         ------
         EmbeddedServerError, UnsafePathError
-            When something of another's is where its socket should be.
+            If another user's file is in the way of its socket.
         """
         return make_conninfo(
             host=self._socket.address(), port=PORT, user=ROLE, dbname=DATABASE, sslmode="disable"
@@ -255,7 +254,7 @@ class EmbeddedServer:
         tidy_up(self.conninfo())
         lay_aside(site)
 
-    # What follows runs under start.lock.
+    # The methods below run under start.lock.
 
     def _connect(self, connect: Callable[[str], T], site: Site) -> T:
         deadline = time.monotonic() + START_SECONDS
@@ -278,7 +277,7 @@ class EmbeddedServer:
                         f"see {self.log}, or stop it with `patchbank database stop`"
                     ) from error
                 if not self._socket.has_socket() and site.is_ready():
-                    # It serves those who are connected, but nobody can reach it any more.
+                    # It still serves connected clients, but nobody else can connect.
                     self._processes.stop(site)
             time.sleep(0.01)
 
@@ -287,13 +286,13 @@ class EmbeddedServer:
         if not sys.executable or not lock.try_acquire():
             return
         try:
-            # The keeper before this one has left its number there.
+            # Clear the process id of the previous keeper.
             os.ftruncate(lock.descriptor, 0)
             spawn_detached(
                 [sys.executable, "-P", "-m", "patchbank.store.embedded.keeper", str(self.home),
                  repr(60.0 * self._idle_minutes), str(lock.descriptor)],
                 log=subprocess.DEVNULL,
-                # As ourselves: it must reach the installation and this folder, as we do.
+                # As ourselves: it needs access to the installation and this folder.
                 account=Account(site.account.uid, site.account.gid, switch=False),
                 descriptors=[lock.descriptor],
                 folder=Path("/"),
@@ -303,13 +302,13 @@ class EmbeddedServer:
 
     @contextlib.contextmanager
     def _site(self) -> Iterator[Site | None]:
-        """Lend the server's folder, None where there is none."""
+        """Yield the server's folder, None if there is none."""
         with explained(self.home), open_site(self.home, make=False) as site:
             yield site
 
     @contextlib.contextmanager
     def _site_made(self) -> Iterator[Site]:
-        """Lend the server's folder, made if need be."""
+        """Yield the server's folder; create it if missing."""
         with explained(self.home), open_site(self.home, make=True) as site:
             assert site is not None
             yield site

@@ -33,17 +33,17 @@ _log = logging.getLogger(__name__)
 
 ROLE = "patchbank"
 
-# Crash recovery replays at most max_wal_size, which a slow disk may take minutes for.
+# Crash recovery replays up to max_wal_size, which may take minutes on a slow disk.
 START_SECONDS = 300.0
 _STOP_SECONDS = 120.0
-# What initdb writes, the first tables, and a log of two segments.
+# Files of initdb, first tables, and a log of two segments.
 _NEW_DATABASE_BYTES = 62 * 2**20
 _UNFINISHED = "data.new"
 _MAX_LOG_BYTES = 5_000_000
 
 
 class ServerProcesses:
-    """The server of a resolved home folder, as processes."""
+    """The processes of the server of a resolved home folder."""
 
     def __init__(self, home: Path, socket: SocketFolder) -> None:
         self.home = home
@@ -53,7 +53,7 @@ class ServerProcesses:
         self._socket = socket
 
     def start(self, site: Site) -> None:
-        """Start it; where the disk is full, with the reserve's room."""
+        """Start the server; if the disk is full, with the space of the reserve."""
         try:
             with explained(self.home):
                 self._start_once(site)
@@ -80,14 +80,14 @@ class ServerProcesses:
             if site.log_size() > _MAX_LOG_BYTES:
                 site.folder.remove(LOG)
             position = site.log_size()
-            # It is laid aside when the server lives already, whom a refusal would leave alone.
+            # Refuse a planted link here, not once the server is running.
             site.folder.look(RESERVE)
             command = [str(programs / "postgres"), "-D", name_of_current(self.data, account)]
             with site.data() as data, site.folder.appending(LOG, account) as log:
                 data.refuse_pipes()
                 written = log_bytes(data.name_for_children / "pg_wal")
                 settings = SETTINGS | log_settings(free_bytes(data.descriptor), written)
-                # Beside the one who builds an index; PostgreSQL's own default is 2.
+                # In addition to the process that builds an index; PostgreSQL's default is 2.
                 builders = min(2, usable_cores() - 1)
                 settings["max_parallel_maintenance_workers"] = str(builders)
                 command += [f"--{name}={value}" for name, value in settings.items()]
@@ -115,7 +115,7 @@ class ServerProcesses:
         )  # fmt: skip
 
     def _create(self, site: Site) -> None:
-        """Make an empty database; a half-made one never gets the name that counts."""
+        """Create an empty database under a temporary name, and rename it when complete."""
         account = site.account
         programs = find_programs(None, self.home)
         check_entry(account)
@@ -135,11 +135,11 @@ class ServerProcesses:
         site.folder.rename(_UNFINISHED, DATA)
 
     def _clear_leftovers(self, site: Site) -> None:
-        """Remove what a killed server left; we hold server.lock, so none of its processes lives."""
+        """Clean up after a killed server; we hold server.lock, so no process of it is alive."""
         self._socket.renew(site)
         pid = site.pid()
         if pid is not None and not self._is_our_server(pid):
-            # The number may by now be another process's, which PostgreSQL takes for a server.
+            # The pid may have been reused; PostgreSQL would take that process for a server.
             with site.data() as data:
                 data.remove("postmaster.pid")
 
@@ -151,7 +151,7 @@ class ServerProcesses:
         deadline = time.monotonic() + _STOP_SECONDS
         pid = site.pid()
         if pid is not None and self._is_our_server(pid):
-            # "Fast": roll back, write a checkpoint, end.
+            # "Fast" shutdown: roll back, write a checkpoint, exit.
             os.kill(pid, signal.SIGINT)
         while alive.is_held():
             if time.monotonic() > deadline:
@@ -165,7 +165,7 @@ class ServerProcesses:
         return True
 
     def _by_path(self, account: Account) -> list[Path]:
-        """Return what the account must reach by its path: nothing where it has another name."""
+        """Return the folders that the account must access by path: none if it has another name."""
         named = name_of_current(self.data, account)
         return [self.folder] if named == str(self.data) else []
 
@@ -196,7 +196,7 @@ class ServerProcesses:
 
 @contextlib.contextmanager
 def explained(home: Path) -> Iterator[None]:
-    """Turn the operating system's refusals into errors that say what to do."""
+    """Turn operating system errors into errors with a remedy."""
     try:
         yield
     except OSError as error:

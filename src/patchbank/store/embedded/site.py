@@ -1,4 +1,4 @@
-"""The open folder of an embedded server, and the account that works there."""
+"""The open folder of an embedded server, and its account."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Site:
     def __init__(self, folder: Folder, account: Account) -> None:
         self.folder = folder
         self.account = account
-        # Whether the reserve was given away, so that what is there must be tidied up first.
+        # Whether the reserve was released, so that the server must be tidied up first.
         self.is_short = False
 
     def lock(self, name: str) -> FileLock:
@@ -32,31 +32,31 @@ class Site:
 
     @contextlib.contextmanager
     def data(self) -> Iterator[Folder]:
-        """Lend the open data folder.
+        """Yield the open data folder.
 
         Raises
         ------
         FileNotFoundError
-            When there is no database yet.
+            If there is no database yet.
         """
         with self.folder.inner(DATA, self.account) as data:
             yield data
 
     def version(self) -> int | None:
-        """Return which PostgreSQL made the database, None where there is none."""
+        """Return the PostgreSQL version of the database, None if there is none."""
         return self._number("PG_VERSION")
 
     def pid(self) -> int | None:
-        """Return the process that the server's file names, dead or alive."""
+        """Return the process id in the server's pid file, dead or alive."""
         return self._number("postmaster.pid")
 
     def is_ready(self) -> bool:
-        """Return whether the server says that it takes connections."""
+        """Return whether the server's pid file says that it accepts connections."""
         lines = self._lines("postmaster.pid")
         return len(lines) > 7 and lines[7].strip() == "ready"
 
     def keeper_pid(self) -> int | None:
-        """Return the process of the keeper, None where none lives."""
+        """Return the process id of the keeper, None if none is alive."""
         if not self.lock("keeper.lock").is_held():
             return None
         try:
@@ -65,7 +65,7 @@ class Site:
             return None
 
     def size(self) -> int:
-        """Return the bytes of the database's files."""
+        """Return the bytes of the database files."""
         try:
             with self.data() as data:
                 return data.size()
@@ -73,14 +73,14 @@ class Site:
             return 0
 
     def log_size(self) -> int:
-        """Return the bytes of the server's log of what it says."""
+        """Return the bytes of the server's message log."""
         found = self.folder.look(LOG)
         return 0 if found is None else found.st_size
 
     def log_since(self, position: int | None = None) -> str:
-        """Return what the server said after a position, or the last 8 kB of what it said."""
-        said = self.folder.read(LOG, start=position) or b""
-        return (said if position is not None else said[-8192:]).decode(errors="replace")
+        """Return the server's message log after a position, or its last 8 kB."""
+        messages = self.folder.read(LOG, start=position) or b""
+        return (messages if position is not None else messages[-8192:]).decode(errors="replace")
 
     def _number(self, name: str) -> int | None:
         try:
@@ -99,14 +99,14 @@ class Site:
 
 @contextlib.contextmanager
 def open_site(home: Path, *, make: bool) -> Iterator[Site | None]:
-    """Lend the server's folder of a resolved home; None where there is none, unless it is made.
+    """Yield the server's folder of a resolved home; None if there is none and not `make`.
 
     Raises
     ------
     EmbeddedServerError, UnsafePathError
-        When the folder belongs to another user, or is a link.
+        If the folder belongs to another user, or is a link.
     OSError
-        When it cannot be made or opened.
+        If it cannot be created or opened.
     """
     try:
         above = Folder.open(home, make=make)
@@ -123,5 +123,5 @@ def open_site(home: Path, *, make: bool) -> Iterator[Site | None]:
         account = account_for(home, folder=found, above=above.status)
         opened = above.make(FOLDER, account) if make else above.inner(FOLDER, account)
     with opened:
-        # Nothing in it yet, and perhaps not given to the account: it is left as it is.
+        # An empty folder may not belong to the account yet: leave it as it is.
         yield None if not make and opened.is_empty() else Site(opened, account)

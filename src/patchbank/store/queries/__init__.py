@@ -1,4 +1,4 @@
-"""The program's SQL: one ``.sql`` file a subject, each statement under a ``-- name --`` heading."""
+"""The SQL statements: one ``.sql`` file per subject, each under a ``-- name --`` heading."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def load(subject: str) -> dict[str, bytes]:
 
 
 def compose(statement: bytes, **parts: int | str) -> bytes:
-    """Return a statement with its ``{parts}`` put in: what cannot be a parameter, as an operator.
+    """Return a statement with its ``{parts}`` filled in, such as operators.
 
-    Parts are the program's own words and numbers, or a name in quotes; never a user's text.
+    Parts are words and numbers of the program or quoted names, never user input.
     """
     for name, part in parts.items():
         if not _PART.fullmatch(str(part)):

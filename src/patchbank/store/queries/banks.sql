@@ -8,14 +8,14 @@ update bank set state = 'retired', retired_at = now()
 where category_id = %(category_id)s and state = 'active'
 
 -- prune_banks --
--- The active one stays whatever is asked for.
+-- The active version is always kept.
 update bank set state = 'pruned'
 where category_id = %(category_id)s and state = 'retired'
     and version <= %(version)s - greatest(1, %(keep_versions)s)
     and retired_at < now() - %(keep_days)s * interval '1 day'
 
 -- prune_patches --
--- Those of generations of which no version is kept, and of those kept what went before all of them.
+-- Patches of generations without kept versions, and patches removed before the oldest kept version.
 with kept as (
     select generation, min(version) as oldest from bank
     where category_id = %(category_id)s and state <> 'pruned'
@@ -87,8 +87,8 @@ where category_id = %(category_id)s and generation not in (
 )
 
 -- prune_images --
--- Only those that came as references: what others called anomalous or unknown is theirs. Patches
--- refer to images too, but only to references of their own bank.
+-- Only images stored as references, not those labelled otherwise. Patches refer to images too, but
+-- only to references of their bank.
 delete from image
 where category_id = %(category_id)s and label = 'good' and not exists (
     select from reference
@@ -121,7 +121,7 @@ from stdin (format binary)
 copy patch (category_id, generation, ordinal, feature) from stdin (format binary)
 
 -- reference_rows --
--- Positions and images of a version's references.
+-- Positions and image ids of a version's references.
 select
     coalesce(array_agg(position order by position), '{}'),
     coalesce(array_agg(image_id order by position), '{}')
@@ -132,7 +132,7 @@ where category_id = %(category_id)s and generation = %(generation)s and position
 )
 
 -- last_numbers --
--- Of the generation, whether they are there now or not.
+-- Of the whole generation, including removed rows.
 select
     (select coalesce(max(ordinal), -1) from patch
         where category_id = %(category_id)s and generation = %(generation)s),
@@ -144,7 +144,7 @@ select patch_count, image_count from bank
 where category_id = %(category_id)s and version = %(version)s
 
 -- close_patches --
--- What was there since the fit gets its first note; what has one that is open is closed by it.
+-- A row from the fit gets its first change row; an open change row is closed.
 with closed as (
     update patch_change set until_version = %(version)s
     where category_id = %(category_id)s and generation = %(generation)s
@@ -245,7 +245,7 @@ where category_id = %(category_id)s and generation = %(generation)s
 order by position
 
 -- copy_references_out --
--- Whoever reads puts the rows in order; sorting them here would cost more than reading them.
+-- Not sorted: sorting here would cost more than reading; the reader sorts.
 copy (
     select position, embedding
     from reference
@@ -263,7 +263,7 @@ copy (
 
 -- copy_patches_out --
 copy (
-    -- Every row has one layout, in which a null has no place.
+    -- All rows share one layout, which cannot hold nulls.
     select
         ordinal, coalesce(image_id, 0), coalesce(patch_row, (-1)::smallint),
         coalesce(patch_column, (-1)::smallint), feature
@@ -287,7 +287,7 @@ copy (
 ) to stdout (format binary)
 
 -- gone --
--- What an earlier version had and this one has not.
+-- Rows that were in an earlier version and are not in this one.
 select
     (
         select coalesce(array_agg(ordinal), '{}') from (

@@ -1,4 +1,4 @@
-Categories: what is inspected.
+Categories of inspected parts.
 
 -- list --
 select
@@ -20,14 +20,14 @@ insert into category (name) values (%(name)s) on conflict (name) do nothing
 select category_id from category where name = %(name)s
 
 -- lock --
--- Leaves the foreign keys of inspections free to look.
+-- Does not block the foreign keys of inspections.
 select category_id from category where name = %(name)s for no key update
 
 -- lock_to_remove --
 select category_id from category where name = %(name)s for update
 
 -- lock_banks_to_remove --
--- Waits for what is being recorded, which holds its bank by its foreign key.
+-- Waits for inspections being recorded, whose foreign key locks the bank.
 select from bank where category_id = %(category_id)s for update
 
 -- remove_patches --

@@ -1,7 +1,7 @@
-What is asked of the database as a whole.
+Statements on the database as a whole.
 
 -- look --
--- The position of pgvector: users may have installed it anywhere.
+-- With the schema of pgvector, which may be any.
 select
     current_setting('server_version_num')::integer,
     (select default_version from pg_available_extensions where name = 'vector'),
@@ -22,12 +22,12 @@ select
 create extension if not exists vector
 
 -- lock_migrations --
--- Any number, the same in every process: one migrates, the others wait.
+-- An arbitrary number, the same in every process: one migrates, the others wait.
 select pg_advisory_xact_lock(7205759403792793)
 
 -- catch_up --
--- Waiting for an advisory lock does not make a session hear what the others did meanwhile; reading
--- a catalog does.
+-- After waiting for an advisory lock, a session sees what others changed only when it reads a
+-- catalog.
 select count(*) from pg_catalog.pg_namespace
 
 -- create_schema --
@@ -43,7 +43,7 @@ create table if not exists patchbank.migration (
 select name from patchbank.migration
 
 -- contents --
--- These tables have been there from the first version on.
+-- These tables exist since the first version.
 select
     (select count(*) from patchbank.bank),
     (select count(*) from patchbank.patch),

@@ -1,7 +1,7 @@
-Defects: what anomalies look like.
+Defects, recorded and synthetic.
 
 -- upsert --
--- A defect of the same name is the same defect, seen again.
+-- A defect with a known name replaces the earlier one.
 insert into defect (
     category_id, name, label, synthetic, sha256, width, height, origin, thumbnail,
     extractor_fingerprint, embedding
@@ -37,7 +37,7 @@ where category_id = %(category_id)s
 returning name
 
 -- embedding --
--- Centred as the bank's own embeddings are; none where another extractor made it.
+-- Centred on the bank's mean; null if it has another extractor.
 select (
     case when defect.extractor_fingerprint = bank.extractor_fingerprint
     then defect.embedding - bank.embedding_mean end
@@ -49,7 +49,7 @@ where category_id = %(category_id)s and version = %(version)s and defect.name = 
 with query as materialized (
     select %(embedding)s::real[]::vector as embedding, %(offset)s::real[]::vector as shift
 ),
--- Those of another extractor may be of another length: they never meet the query.
+-- Embeddings of other extractors may have another length and must not meet the query.
 comparable as materialized (
     select defect.name, label, synthetic, defect.origin,
         coalesce(defect.embedding - bank.embedding_mean + shift, defect.embedding - bank.embedding_mean)

@@ -1,7 +1,7 @@
-Images: what the bank has seen.
+Images of a category.
 
 -- upsert --
--- An image of the same name is the same image, seen again.
+-- An image with a known name replaces the earlier one.
 insert into image (
     category_id, name, sha256, width, height, label, origin, thumbnail, pixels_sha256
 )
@@ -25,12 +25,12 @@ where category_id = %(category_id)s and name = %(name)s
 select thumbnail from image where category_id = %(category_id)s and image_id = %(image_id)s
 
 -- never_had_references --
--- A row where it is no wonder that nothing was found.
+-- Returns a row if the bank has no references, so that an empty result is correct.
 select 1 from bank
 where category_id = %(category_id)s and version = %(version)s and image_count = 0
 
 -- names_like --
--- By the end of the name: the same file, given by another path.
+-- By the end of the name, to find the same file under another path.
 select name from patchbank.reference join patchbank.image using (category_id, image_id)
 where category_id = %(category_id)s and generation = %(generation)s and position not in (
         select position from patchbank.absent_reference
@@ -67,11 +67,9 @@ where category_id = %(category_id)s and generation = %(generation)s and position
     and (sha256 = decode(%(sha256)s, 'hex') or pixels_sha256 = decode(%(pixels_sha256)s, 'hex'))
 
 -- similar --
--- An image whose embedding is all zeros has no direction: it is similar to nothing (pgvector says
--- NaN, which would sort before everything when descending).
--- Without an offset, which is null, nothing is added.
--- The query is converted once (materialized), not once a row; names are looked up for the nearest
--- alone, among them all that tie with the last.
+-- A zero embedding has no direction and is similar to nothing (pgvector returns NaN, which would
+-- sort first when descending). A null offset adds nothing. The query is converted once
+-- (materialized), not per row; names are joined for the nearest only, including ties with the last.
 with query as materialized (
     select %(embedding)s::real[]::vector as embedding, %(offset)s::real[]::vector as shift
 ),
@@ -105,7 +103,7 @@ order by nearest.distance, name
 limit %(top)s
 
 -- similar_by_index --
--- The index finds the candidates; their order is by the vectors themselves.
+-- The index finds candidates; they are ranked by the full vectors.
 with query as materialized (select %(embedding)s::real[]::vector as embedding),
 nearest as materialized (
     select position

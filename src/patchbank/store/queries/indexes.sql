@@ -1,7 +1,7 @@
-HNSW indexes of single banks.
+HNSW indexes of banks.
 
 -- list --
--- One that is not there, or not finished, is not valid.
+-- Missing and unfinished indexes are not valid.
 select
     indexed, category_id, generation, type, dimensions, metric, ef_search, recall,
     coalesce(indisvalid and indisready, false), coalesce(pg_relation_size(indexrelid), 0)
@@ -48,8 +48,8 @@ drop index {concurrently} if exists patchbank.{name}
 select coalesce(tuples_done, 0) from pg_stat_progress_create_index where pid = %(pid)s
 
 -- prepare_search --
--- For this transaction. The index is what was asked for, even where the planner thinks that sorting
--- a small bank would be as quick; the costs that forbid sorting would have it compile the query.
+-- For this transaction: force the index, even if the planner prefers to sort a small bank. The costs
+-- of disabled plans would trigger JIT compilation, so it is off.
 select
     set_config('hnsw.ef_search', %(ef_search)s, true),
     set_config('hnsw.iterative_scan', 'relaxed_order', true),

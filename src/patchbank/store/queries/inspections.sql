@@ -1,9 +1,8 @@
-Inspections: what was judged, by which bank.
+Recorded inspections.
 
 -- record --
--- The foreign key holds a bank until these inspections are committed, and they are removed with
--- it afterwards; of a bank that is being removed nothing is recorded. All of them or none: the
--- statement is a transaction of its own.
+-- The foreign key locks the bank until these inspections are committed; nothing is recorded for a
+-- bank that is being removed. All or none: the statement is its own transaction.
 with known as materialized (
     select bank.category_id, bank.version, row.image_name, row.sha256, row.verdict, row.score,
         row.pass_below, row.fail_above, row.p_value, row.regions, row.similar_images,

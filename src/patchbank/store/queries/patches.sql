@@ -1,4 +1,4 @@
-Patches: single entries of a bank, and which of them look alike.
+Patches of a bank, and search for similar ones.
 
 -- find --
 select ordinal, feature::real[]
@@ -37,7 +37,7 @@ where category_id = %(category_id)s and generation = %(generation)s and ordinal 
 order by ordinal
 
 -- similar --
--- A feature of zeros has no direction: it is similar to nothing. The query is converted once.
+-- A zero feature has no direction and is similar to nothing. The query is converted once.
 with query as materialized (select %(feature)s::real[]::vector as feature),
 nearest as materialized (
     select ordinal, coalesce(nullif(patch.feature {operator} query.feature, 'NaN'), 1) as distance
@@ -58,7 +58,7 @@ where patch.category_id = %(category_id)s and patch.generation = %(generation)s
 order by nearest.distance, ordinal
 
 -- similar_by_index --
--- The index finds the candidates; their order is by the vectors themselves.
+-- The index finds candidates; they are ranked by the full vectors.
 with query as materialized (select %(feature)s::real[]::vector as feature),
 nearest as materialized (
     select ordinal
@@ -80,12 +80,12 @@ order by coalesce(nullif(patch.feature {operator} query.feature, 'NaN'), 1), ord
 limit %(top)s
 
 -- keep_queries_in_memory --
--- All of an image: 784 of 1,536 dimensions are 5 MB.
+-- All features of an image: 784 of 1,536 dimensions are 5 MB.
 select set_config('work_mem', '64MB', true)
 
 -- nearest --
--- The bank is read once, each row meeting all queries: half the time of a scan for each query. Of
--- equal distances the array with the smaller ordinal is the smaller.
+-- The bank is read once for all queries, which takes half the time of a scan per query. Among equal
+-- distances, the array with the smaller ordinal is the minimum.
 with query as materialized (
     select
         position,
@@ -102,7 +102,7 @@ from (
         where category_id = %(category_id)s and version = %(version)s
     )
     group by position
-) as one
+) as found_rows
 order by position
 
 -- nearest_some --
@@ -127,7 +127,7 @@ from query cross join lateral (
 order by position, distance, ordinal
 
 -- nearest_by_index --
--- A walk through the index for each query; what it finds is ranked anew by the vectors themselves.
+-- One index search per query; the candidates are ranked by the full vectors.
 with query as materialized (
     select
         position,
