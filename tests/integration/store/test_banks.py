@@ -121,7 +121,9 @@ def test_a_graph_comes_and_goes_with_its_bank(database: Database) -> None:
             ).fetchall()
         # Of the active version and of the one before, where they have one.
         last = range(max(1, version - 1), version + 1)
-        assert [one for (one,) in kept] == [one for one in last if graphs[one - 1] is not None]
+        assert [version for (version,) in kept] == [
+            version for version in last if graphs[version - 1] is not None
+        ]
     database.banks.save("leather", make_bank(quantised_graph=b"other"))
     database.categories.remove("tile")
     assert database.banks.active("leather").content.quantised_graph == b"other"

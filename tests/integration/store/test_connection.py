@@ -302,7 +302,7 @@ def test_a_database_of_another_encoding(
     try:
         with open_database(network_server.url("latin"), tmp_path) as database:
             assert database.banks.save("tölö", make_bank()) == 1
-            assert [one.name for one in database.categories.list()] == ["tölö"]
+            assert [category.name for category in database.categories.list()] == ["tölö"]
             with pytest.raises(ParameterError, match=r"LATIN1.*createdb --encoding=UTF8") as raised:
                 database.banks.save("手", make_bank())
             assert "\n" not in str(raised.value)

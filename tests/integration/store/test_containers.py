@@ -111,11 +111,11 @@ def _as_user(home: Path) -> str:
 
 @only_root
 def test_a_user_without_an_account_is_told_what_to_do(strangers_home: Path) -> None:
-    said = _as_user(strangers_home)
-    assert said.startswith(f"user id {NOBODY_AT_ALL} has no account")
-    assert "/etc/passwd" in said
-    assert "PATCHBANK_DATABASE_URL" in said
-    assert said.count("\n") == 1
+    message = _as_user(strangers_home)
+    assert message.startswith(f"user id {NOBODY_AT_ALL} has no account")
+    assert "/etc/passwd" in message
+    assert "PATCHBANK_DATABASE_URL" in message
+    assert message.count("\n") == 1
     assert not list((strangers_home / "postgres").glob("data*"))
 
 

@@ -21,7 +21,7 @@ def test_a_defect_is_kept_with_what_was_said_of_it(database: Database) -> None:
     assert database.defects.thumbnail("tile", "b.png") == b"\x89PNGb.png"
     # The same name is the same defect, seen again.
     database.defects.add("tile", "fingerprint", [make_defect("b.png", label="hole")])
-    assert [one.label for one in database.defects.of_category("tile")] == [None, "hole"]
+    assert [defect.label for defect in database.defects.of_category("tile")] == [None, "hole"]
 
 
 def test_similar_defects_are_those_of_brute_force(database: Database) -> None:
@@ -33,15 +33,19 @@ def test_similar_defects_are_those_of_brute_force(database: Database) -> None:
     database.defects.add("tile", "other", [make_defect("other.png", dimensions=9)])
     key = database.banks.active_key("tile")
     query = np.random.default_rng(3).normal(size=5).astype(np.float32)
-    vectors = np.stack([one.embedding for one in defects]).astype(np.float64) - bank.embedding_mean
+    vectors = (
+        np.stack([defect.embedding for defect in defects]).astype(np.float64) - bank.embedding_mean
+    )
     cosine = vectors @ query / np.linalg.norm(vectors, axis=1) / np.linalg.norm(query)
     distance = np.linalg.norm(vectors - query, axis=1)
     found = database.defects.similar(key, query, top=4)
-    assert [one.name for one in found] == [f"{i}.png" for i in np.argsort(-cosine)[:4]]
-    np.testing.assert_allclose([one.similarity for one in found], np.sort(-cosine)[:4] * -1, 1e-5)
+    assert [defect.name for defect in found] == [f"{i}.png" for i in np.argsort(-cosine)[:4]]
+    np.testing.assert_allclose(
+        [defect.similarity for defect in found], np.sort(-cosine)[:4] * -1, 1e-5
+    )
     found = database.defects.similar(key, query, top=4, metric="l2")
-    assert [one.name for one in found] == [f"{i}.png" for i in np.argsort(distance)[:4]]
-    np.testing.assert_allclose([one.distance for one in found], np.sort(distance)[:4], 1e-5)
+    assert [defect.name for defect in found] == [f"{i}.png" for i in np.argsort(distance)[:4]]
+    np.testing.assert_allclose([defect.distance for defect in found], np.sort(distance)[:4], 1e-5)
     assert database.defects.counts(key) == (21, 20)
     embedding = database.defects.embedding(key, "7.png")
     assert embedding is not None
@@ -59,9 +63,9 @@ def test_removing_removes_what_was_named_or_nothing(database: Database) -> None:
     )
     with pytest.raises(ParameterError, match="no defect 'x'"):
         database.defects.remove("tile", ["a", "x"])
-    assert [one.name for one in database.defects.of_category("tile")] == names
+    assert [defect.name for defect in database.defects.of_category("tile")] == names
     assert database.defects.remove("tile", ["a"], synthetic=True) == ["a", "c", "d"]
-    assert [one.name for one in database.defects.of_category("tile")] == ["b"]
+    assert [defect.name for defect in database.defects.of_category("tile")] == ["b"]
     with database.connection() as connection:
         events = connection.execute(
             "select kind, detail from event where kind like '%defects' order by event_id"

@@ -29,7 +29,9 @@ def _index(database: Database, on: Indexed = "patches", **changes: Any) -> HnswI
 
 def _names(database: Database) -> list[tuple[str, bool]]:
     category_id, *_ = database.banks.active_key("tile")
-    return sorted((one.index.name, one.valid) for one in database.indexes.of_category(category_id))
+    return sorted(
+        (stored.index.name, stored.valid) for stored in database.indexes.of_category(category_id)
+    )
 
 
 @pytest.fixture
@@ -60,13 +62,13 @@ def test_an_index_answers_as_the_scan_does(
         exact = source.similar(key, query, metric=metric)
         found = source.similar(key, query, metric=metric, index=index)
         assert len(found) == 10
-        same += len({one.name for one in exact} & {one.name for one in found})
-        by_name = {one.name: one for one in exact}
-        for one in found:
-            if one.name in by_name:
-                # The vectors themselves say how near: no half precision in the answer.
-                assert one.similarity == by_name[one.name].similarity
-                assert one.distance == by_name[one.name].distance
+        same += len({image.name for image in exact} & {image.name for image in found})
+        by_name = {image.name: image for image in exact}
+        for image in found:
+            if image.name in by_name:
+                # Distances are computed from the full vectors, not in half precision.
+                assert image.similarity == by_name[image.name].similarity
+                assert image.distance == by_name[image.name].distance
     assert same / 200 >= 0.95
     with filled.connection() as connection:
         index.prepare(connection, 10)
@@ -140,7 +142,7 @@ def test_what_a_killed_server_process_left_is_removed(filled: Database, database
     with psycopg.connect(database_url, autocommit=True) as killer:
         while not _names(filled):
             pass
-        with pytest.raises(DatabaseError, match="another process is at work"):
+        with pytest.raises(DatabaseError, match="another process is changing"):
             filled.indexes.build(index, 1500)
         killer.execute(
             "select pg_terminate_backend(pid, 5000) from pg_stat_activity "

@@ -139,8 +139,8 @@ class _Relay:
             pass
 
     def close(self) -> None:
-        for one in self._open:
-            one.close()
+        for connection in self._open:
+            connection.close()
 
 
 def test_a_network_that_swallows_everything_is_given_up(

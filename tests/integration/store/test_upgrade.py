@@ -79,7 +79,7 @@ def test_banks_stored_as_copies_become_rows_with_the_same_verdicts(
         assert upgrade(workspace, lambda plan: False)[0].migrations == {}
         for category, inspections in expected.items():
             history = show_category(workspace, category)["history"]
-            assert [one["state"] for one in history] == ["active", "retired", "pruned"]
+            assert [version["state"] for version in history] == ["active", "retired", "pruned"]
             for version in (None, 2):
                 inspector = Inspector(workspace, category, bank_version=version)
                 for image, before in zip(images, inspections, strict=True):
@@ -129,15 +129,17 @@ def test_the_embedded_database_is_upgraded_after_a_copy_of_it_is_kept(
         make_older(server.conninfo(), older)
         (server.folder / "before-2026-01-01.dump").touch()
         (server.folder / "mine.dump").touch()
-        with pytest.warns(DatabaseUpgradedWarning, match=r"was upgraded; a copy .*\.dump") as told:
+        with pytest.warns(
+            DatabaseUpgradedWarning, match=r"was upgraded; a copy .*\.dump"
+        ) as warned:
             database = open_database(None, server.home)
         with database:
             assert database.banks.active("tile").patch_count == older[0].patch_count
         open_database(None, server.home).close()  # says nothing
         copies = {path.name for path in server.folder.glob("*.dump*")}
         assert copies == {f"before-{ROWS}.dump", "mine.dump"}
-        assert str(server.folder / f"before-{ROWS}.dump") in str(told[0].message)
-        # As docs/storage.md tells to restore it.
+        assert str(server.folder / f"before-{ROWS}.dump") in str(warned[0].message)
+        # Restored as in docs/storage.md.
         with psycopg.connect(server.conninfo()) as connection:
             connection.execute("drop schema patchbank cascade")
         copy = server.folder / f"before-{ROWS}.dump"

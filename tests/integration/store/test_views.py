@@ -65,7 +65,7 @@ def test_the_ten_most_similar_are_those_of_numpy(filled: psycopg.Connection) -> 
     lengths = np.linalg.norm(embeddings, axis=1)
     similarity = embeddings @ embeddings[12] / lengths / lengths[12]
     order = np.argsort(-similarity)[:10]
-    assert [name for name, _ in by_image] == [names[place] for place in order]
+    assert [name for name, _ in by_image] == [names[position] for position in order]
     np.testing.assert_allclose([s for _, s in by_image], similarity[order], atol=1e-6)
     assert by_image[0] == (STORED, 1.0)
     distance = np.linalg.norm(embeddings - embeddings[12], axis=1)
