@@ -59,8 +59,8 @@ def resolve_trusted(path: Path) -> Path:
         target = step.readlink()
         if followed > _MOST_LINKS or not _may_follow(step, status.st_uid):
             raise UnsafePathError(
-                f"{step} is a link of {account_name(status.st_uid)} to something they do not own, "
-                f"and root does not follow it; if it is right, give {target} directly"
+                f"{step} is a link owned by {account_name(status.st_uid)} to something they do not "
+                f"own, and root does not follow it; if it is right, give {target} directly"
             )
         if target.is_absolute():
             current = Path(target.anchor)

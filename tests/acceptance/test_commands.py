@@ -31,7 +31,7 @@ def test_fit_says_what_it_did(patchbank: Run, surfaces: Surfaces) -> None:
     assert "3,456 of 152 dimensions" in lines["patches"]  # 24 images of 12 x 12
     assert "346 patches" in lines["bank"]
     assert all(stage in lines["seconds"] for stage in ("features", "coreset", "database"))
-    assert "from 24 good images" in lines["calibration"]
+    assert "from 24 calibration images" in lines["calibration"]
     assert "need" not in lines["calibration"].split(";")[0]
 
 

@@ -43,7 +43,7 @@ def test_root_follows_an_accounts_link_to_what_is_theirs_only(tmp_path: Path) ->
         _give(tmp_path / f"to-{name}")
     _give(tmp_path / "theirs")
     assert resolve_trusted(tmp_path / "to-theirs" / "new") == tmp_path / "theirs" / "new"
-    with pytest.raises(UnsafePathError, match="to-ours is a link of nobody"):
+    with pytest.raises(UnsafePathError, match="to-ours is a link owned by nobody"):
         resolve_trusted(tmp_path / "to-ours" / "new")
     (tmp_path / "to-nothing").symlink_to("nothing")
     _give(tmp_path / "to-nothing")

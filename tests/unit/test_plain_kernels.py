@@ -78,7 +78,7 @@ def test_nearest_rows(rows: Floats, scale: float) -> None:
         np.testing.assert_array_equal(compiled.distances, numpy.distances)
 
 
-def test_rows_that_come_and_go(rows: Floats) -> None:
+def test_rows_that_change(rows: Floats) -> None:
     def work() -> list[Any]:
         index = LivingIndex(rows[:400], room=True)
         changed = index.with_changes(rows[400:440], np.arange(10, 30))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from patchbank.errors import ParameterError
 from patchbank.memory.calibration import Thresholds, Verdict
-from patchbank.memory.scoring import Region, place
+from patchbank.memory.scoring import Region, place_map
 
 # Why the verdict may be pass although a region is outlined.
 PASSES_WITH_REGION = (
@@ -101,7 +101,7 @@ class Judgement:
 
     def full_map(self) -> NDArray[np.float32]:
         """Return the map on the whole original image, (height, width), NaN where uninspected."""
-        return place(self.anomaly_map, self.inspected_box, self.width, self.height)
+        return place_map(self.anomaly_map, self.inspected_box, self.width, self.height)
 
 
 @dataclass(frozen=True, eq=False)

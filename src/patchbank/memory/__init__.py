@@ -1,1 +1,1 @@
-"""Patch features to distances. Knows no image and no database."""
+"""Patch features, distances, scores and thresholds; independent of images and the database."""

@@ -1,4 +1,4 @@
-"""Lay a memory bank out for the neighbour search: components, order of the rows, integers."""
+"""Prepare a memory bank for the neighbour search: components, row order, integers."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
-# Rows that the leading components are estimated from.
+# Rows from which the leading components are estimated.
 _SAMPLE = 2048
-# Numbers of components to choose from: with the length of the rest, they fill pairs.
+# Candidate numbers of components: odd, so that with the length of the rest they fill pairs.
 _CHOICES = range(15, 128, 8)
-# Rows that play queries, and rows they meet, when the number is chosen.
+# Trial queries, and rows to compare them with, when the number is chosen.
 _TRIED_QUERIES, _TRIED_ROWS = 48, 2048
-# Up to here, all components are found at once.
+# Up to this many dimensions, all components are computed directly.
 _SMALL = 512
-# Pairs of a shortened row: eleven components and the length of the others. Where a row has not even
-# twice as many, shortening does not pay.
+# Pairs of a shortened row: eleven components and the length of the others. Shortening only pays for
+# rows with at least twice as many.
 _SHORT_PAIRS = 6
-# Share of the pairs that are then multiplied whole, and a little for projecting the queries.
+# Share of the row pairs then multiplied in full, plus a little for projecting the queries.
 _WHOLE_AFTER_SHORT = 0.5
-# Coordinates by which rows are put in order.
+# Coordinates that determine the row order.
 _ORDERED_BY = 12
-# How long a row may be before it is moved to be rounded, in those of the median row.
+# The length, relative to the median row, above which a row is shrunk before rounding.
 _ROOM = 4.0
 
 
 def laid_out(
     bank: FloatMatrix, groups: Integers | None
 ) -> tuple[Projection | None, Bank | PlainBank]:
-    """Return a bank (m, d) and its groups (m,) as the search wants them."""
+    """Return a bank (m, d) and its groups (m,), prepared for the search."""
     groups = np.empty(0, np.int64) if groups is None else groups
     if not compiles():
         return None, PlainBank(bank, groups, np.ones(len(bank), np.bool_))
@@ -65,7 +65,7 @@ def laid_out(
         origin,
         basis,
         integer_products.LONGEST / (_ROOM * typical),
-        # Of a length that is left when squares are subtracted, half of the digits may be lost.
+        # Subtracting squares may lose half of a length's digits.
         4.0 * float(np.sqrt(bank.shape[1] * np.finfo(np.float64).eps)),
     )
 
@@ -84,24 +84,24 @@ def laid_out(
 
 
 def without_rows(bank: Bank | PlainBank, rows: Integers) -> Bank | PlainBank:
-    """Return a bank without groups whose `rows` are gone; the others keep their numbers."""
+    """Return a bank without groups with `rows` removed; the others keep their numbers."""
     if isinstance(bank, PlainBank):
         present = bank.present.copy()
         present[rows] = False
         return bank._replace(present=present)
-    # The last is for the -1 of no row.
-    is_gone = np.zeros(len(bank.features) + 1, np.bool_)
-    is_gone[rows] = True
-    return bank._replace(order=np.where(is_gone[bank.order], -1, bank.order))
+    # The last element is for empty positions, which have row -1.
+    is_removed = np.zeros(len(bank.features) + 1, np.bool_)
+    is_removed[rows] = True
+    return bank._replace(order=np.where(is_removed[bank.order], -1, bank.order))
 
 
 def with_rows(
     bank: Bank | PlainBank, projection: Projection | None, features: FloatMatrix
 ) -> Bank | PlainBank:
-    """Return a bank without groups that has more rows, on the components it has.
+    """Return a bank without groups with rows added, using the same components.
 
-    `features` (m + a, d) are the bank's m rows and those that come. Bounds hold for any rows; they
-    are tightest for those that the components were chosen by.
+    `features` (m + a, d) are the bank's m rows and the new ones. Bounds hold for any rows, but are
+    tightest for the rows that the components were computed from.
     """
     if isinstance(bank, PlainBank):
         added = np.ones(len(features) - len(bank.features), np.bool_)
@@ -111,8 +111,8 @@ def with_rows(
     from patchbank.memory import _products as products
     from patchbank.memory import _projections as projections
 
-    # A last panel that is not full is laid out again with what comes, or many small changes would
-    # leave as many panels that hold next to nothing.
+    # Refill a last panel that is not full; otherwise many small changes would leave many nearly
+    # empty panels.
     last = bank.order[-products.PANEL :]
     kept = len(bank.order) - (0 if (last >= 0).all() else products.PANEL)
     refilled = bank.order[kept:]
@@ -139,7 +139,7 @@ def with_rows(
 
 
 def _shortened(panels: Panels) -> npt.NDArray[np.int16]:
-    """Return the rows of panels shortened, or without pairs where that would not pay."""
+    """Return the panels' rows shortened, or without pairs if that would not pay."""
     from patchbank.memory import _products as products
     from patchbank.memory import _projections as projections
 
@@ -166,16 +166,16 @@ def _centres(order: Integers, panels: Panels) -> Panels:
 
 
 def _coordinates(bank: FloatMatrix, origin: Floats, basis: Floats) -> FloatMatrix:
-    """Return the rows' coordinates, to float32, without a float64 copy of the whole bank."""
+    """Return the rows' float32 coordinates without a float64 copy of the whole bank."""
     starts = range(0, len(bank), 2048)
-    parts = [(bank[at : at + 2048] - origin) @ basis.T for at in starts]
+    parts = [(bank[start : start + 2048] - origin) @ basis.T for start in starts]
     return np.concatenate(parts, dtype=np.float32)
 
 
 def _rounded(
     features: FloatMatrix, order: Integers, projection: Projection
 ) -> tuple[Panels, float, float]:
-    """Return rows as panels, the largest rounding error and the largest length."""
+    """Return rows in panels, the largest rounding error and the largest length."""
     from patchbank.memory import _products as products
     from patchbank.memory import _projections as projections
 
@@ -185,23 +185,24 @@ def _rounded(
         np.zeros((count, projections.pairs_of(components), products.PANEL, 2), np.int16),
         np.empty(len(order), np.int32),
     )
-    found: list[tuple[float, float]] = []
+    results: list[tuple[float, float]] = []
 
     def make_worker() -> TileWorker:
         work = projections.work_for(products.PANEL, projection)
-        return lambda start, stop: found.append(
+        return lambda start, stop: results.append(
             projections.pack_panels(features, order, projection, start, stop, panels, work)
         )
 
     for_tiles(count, 16, make_worker)
-    errors, lengths = zip(*found, strict=True)
+    errors, lengths = zip(*results, strict=True)
     return panels, max(errors), max(lengths)
 
 
 def _cluster_order(coordinates: FloatMatrix, size: int) -> Integers:
-    """Return an order in which each `size` rows are near one another, filled up with -1.
+    """Return an order in which each `size` rows are close together, padded with -1.
 
-    A k-d tree: rows are halved at the median of the coordinate that spreads most, until they fit.
+    This is a k-d tree: rows are split at the median of the coordinate with the largest spread until
+    they fit.
     """
     order: list[Integers] = []
     waiting = [np.arange(len(coordinates))]
@@ -221,33 +222,33 @@ def _cluster_order(coordinates: FloatMatrix, size: int) -> Integers:
 
 
 def _leading_components(bank: FloatMatrix, origin: Floats, longest: float) -> Floats:
-    """Return orthonormal rows that span about the bank's leading principal components.
+    """Return orthonormal rows that approximate the bank's leading principal components.
 
-    Any orthonormal rows give a true bound; these give a tight one.
+    Any orthonormal rows give a valid bound; these give a tight one.
     """
-    # Squares of the extremes of float32 stay within float64, products of four need not.
+    # Squares of extreme float32 values fit into float64, but fourth powers may not.
     sample = (bank[:: max(1, len(bank) // _SAMPLE)] - origin) / longest
     dimensions = bank.shape[1]
     count = min(_CHOICES[-1], dimensions)
     if dimensions <= _SMALL:
         vectors: Floats = np.linalg.eigh(sample.T @ sample).eigenvectors
         return np.ascontiguousarray(vectors[:, ::-1][:, :count].T)
-    # Subspace iteration, quick in any number of dimensions; its last step sorts the components.
+    # Subspace iteration, fast in any number of dimensions; the last step sorts the components.
     start = np.random.default_rng(0).standard_normal((dimensions, count))
     basis = np.linalg.qr(start).Q
     for _ in range(3):
         basis = np.linalg.qr(sample.T @ (sample @ basis) + 1e-12 * start).Q
     inside = sample @ basis
-    turn = np.linalg.eigh(inside.T @ inside).eigenvectors[:, ::-1]
-    return np.ascontiguousarray(np.linalg.qr(basis @ turn).Q.T)
+    rotation = np.linalg.eigh(inside.T @ inside).eigenvectors[:, ::-1]
+    return np.ascontiguousarray(np.linalg.qr(basis @ rotation).Q.T)
 
 
 def _component_count(bank: FloatMatrix, origin: Floats, basis: Floats) -> int:
-    """Return how many components make the search of this bank cheapest.
+    """Return the number of components that makes searching this bank fastest.
 
-    A component more costs every pair a little and rules out more pairs. How many are left is tried
-    with some rows of the bank as queries of some others, which are farther from them than good
-    patches are from the whole bank: as far as those of a defect. Only speed depends on it.
+    Each component adds a little cost to every pair and rules out more pairs. The effect is measured
+    with some rows of the bank as queries for some others. They are farther away than patches of
+    good parts are from the whole bank, about as far as those of a defect. Only speed depends on it.
     """
     from patchbank.memory._projections import pairs_of
 
@@ -258,7 +259,7 @@ def _component_count(bank: FloatMatrix, origin: Floats, basis: Floats) -> int:
     squared[squared < 1e-9 * row_norms.max()] = np.inf
     nearest = squared.min(axis=1, initial=row_norms.max())
     left, right = queries @ basis.T, rows @ basis.T
-    # What is left of the squared lengths after so many components.
+    # What remains of the squared lengths after each number of components.
     rests = np.maximum(query_norms - np.cumsum(np.square(left), axis=1).T, 0.0)
     row_rests = np.maximum(row_norms - np.cumsum(np.square(right), axis=1).T, 0.0)
     limits = (query_norms - nearest)[:, None] + row_norms
@@ -267,8 +268,8 @@ def _component_count(bank: FloatMatrix, origin: Floats, basis: Floats) -> int:
         products = left[:, :count] @ right[:, :count].T
         products += np.outer(np.sqrt(rests[count - 1]), np.sqrt(row_rests[count - 1]))
         share = float((2 * products > limits).mean())
-        # Cycles of a pair, as measured on AVX-512: a component 1/32, of a third to a half of the
-        # pairs where shortened rows rule out the others; in full 40, and 0.65 for a dimension.
+        # Cycles per pair, measured on AVX-512: 1/32 per component, for only a third to a half of
+        # the pairs if shortened rows rule out the others; in full, 40 plus 0.65 per dimension.
         shortened = pairs_of(count) >= 2 * _SHORT_PAIRS
         whole = _WHOLE_AFTER_SHORT if shortened else 1.0
         cost = whole * count / 32 + share * (40 + 0.65 * bank.shape[1])

@@ -1,4 +1,4 @@
-"""Compiled kernels of the coreset and of putting back what it lost."""
+"""Compiled kernels for the coreset and for putting patches back."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def mutual_bounds(
 
 
 @compiled
-def play_pool(
+def choose_in_pool(
     features: Any,
     pool: Any,
     bounds: Any,
@@ -114,10 +114,10 @@ def play_pool(
     accepted: Any,
     squared_radii: Any,
 ) -> int:
-    """Play the greedy choice among the rows of `pool`, as long as it cannot lie outside of it.
+    """Make greedy choices among the rows of `pool` while none outside can be farther.
 
-    A choice stands while it comes before ``(floor, floor_row)``: the largest squared distance
-    outside of the pool and the first row that has it. Returns how many choices stand.
+    A choice is certain while it precedes ``(floor, floor_row)``: the largest squared distance
+    outside the pool and the first row that has it. Return the number of certain choices.
     """
     count = pool.shape[0]
     for i in range(count):
@@ -133,13 +133,13 @@ def play_pool(
             return step
         accepted[step] = row
         squared_radii[step] = largest
-        own = np.float32(shrink * norms[best])
+        norm = np.float32(shrink * norms[best])
         for i in range(count):
-            if bounds[best, i] + own < limits[i]:
-                other = squared_distance(features[pool[i]], features[row])
-                if other < minima[pool[i]]:
-                    minima[pool[i]] = other
-                    limits[i] = raised(other * square)
+            if bounds[best, i] + norm < limits[i]:
+                distance = squared_distance(features[pool[i]], features[row])
+                if distance < minima[pool[i]]:
+                    minima[pool[i]] = distance
+                    limits[i] = raised(distance * square)
     return limit
 
 
@@ -147,7 +147,7 @@ def play_pool(
 def cover(features: Any, rows: Any, minima: Any, squared_radius: float, added: Any) -> Any:
     """Add the farthest of `rows` until none is farther than the radius; return how many.
 
-    `minima` (rows,) are the squared distances to what is there already.
+    `minima` (rows,) are the squared distances to the existing rows.
     """
     count = 0
     while True:
@@ -166,7 +166,7 @@ def cover(features: Any, rows: Any, minima: Any, squared_radius: float, added: A
 
 @compiled
 def lower_directly(features: Any, start: int, stop: int, centres: Any, minima: Any) -> None:
-    """Lower the squared distances ``minima[start:stop]`` of these rows by those to `centres`."""
+    """Lower the squared distances ``minima[start:stop]`` by the distances to `centres`."""
     for i in range(start, stop):
         for centre in centres:
             minima[i] = min(minima[i], squared_distance(features[i], features[centre]))

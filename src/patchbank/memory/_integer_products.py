@@ -1,12 +1,12 @@
 """Compiled kernels: integer inner products that rule out pairs of rows.
 
 Coordinates rounded to 16-bit integers are multiplied in pairs and summed in 32 bits: two products
-in the time of one in float32. Integer sums are exact in any order, so the only error is that of
-rounding the coordinates, which is known for every row.
+in the time of one in float32. Integer sums are exact in any order, so the only error is the
+rounding of the coordinates, which is known for every row.
 
 A *block* holds `BLOCK` queries and a *panel* `PANEL` bank rows, both int16 as ``[pair of
-components][row][two components]``. For a query x and a row y the kernels give the *score*
-``xy - floor(|y|^2 / 2)``. The larger it is the nearer the row: it holds that
+components][row][two components]``. For a query x and a row y the kernels compute the *score*
+``xy - floor(|y|^2 / 2)``. The larger the score, the nearer the row:
 ``|x - y|^2 >= |x|^2 - 2 score - 1``.
 """
 
@@ -20,7 +20,7 @@ from numba.extending import intrinsic
 
 from patchbank.memory._products import BLOCK, LANES, PANEL, VECTORS, splat
 
-#: Largest length of a rounded row. No score, nor a sum on the way to it, then leaves 32 bits.
+#: Largest length of a rounded row; scores and their partial sums then fit into 32 bits.
 LONGEST = 32_000
 
 _HALF, _WORD, _WIDE = ir.IntType(16), ir.IntType(32), ir.IntType(64)
@@ -29,10 +29,10 @@ _WORDS = ir.VectorType(_WORD, LANES)
 
 
 def _sums_of_pairs(builder: Any, left: Any, right: Any) -> Any:
-    """Emit the products of 16-bit integers, those of a pair added to one 32-bit integer.
+    """Emit products of 16-bit integers, each pair added into a 32-bit integer.
 
-    LLVM makes one instruction of it where there is one, with the addition that follows (AVX-512
-    VNNI: vpdpwssd) or without (SSE2 to AVX-512: pmaddwd).
+    LLVM emits a single instruction if there is one, including the addition that follows (AVX-512
+    VNNI: vpdpwssd) or not (SSE2 to AVX-512: pmaddwd).
     """
     wide = ir.VectorType(_WORD, 2 * LANES)
     products = builder.mul(builder.sext(left, wide), builder.sext(right, wide))
@@ -47,7 +47,7 @@ def _sums_of_pairs(builder: Any, left: Any, right: Any) -> Any:
 
 
 def _scores(context: Any, builder: Any, signature: Any, args: Any, rows: int) -> list[Any]:
-    """Emit the scores of `rows` queries of a block and a panel, a query after another."""
+    """Emit the scores of `rows` queries of a block and a panel, query by query."""
     blocks, block_offset, panels, panel_offset, pairs, half_norms, norm_offset = args[:7]
     data = [
         context.make_array(kind)(context, builder, value).data
@@ -68,8 +68,8 @@ def _scores(context: Any, builder: Any, signature: Any, args: Any, rows: int) ->
 
     zero = ir.Constant(_WORDS, [0] * LANES)
     first = [
-        builder.sub(zero, load(builder.gep(norms, [_WIDE(other * LANES)]), _WORDS, 4))
-        for other in range(VECTORS)
+        builder.sub(zero, load(builder.gep(norms, [_WIDE(register * LANES)]), _WORDS, 4))
+        for register in range(VECTORS)
     ]
     entry = builder.block
     loop = builder.append_basic_block("pair")
@@ -84,14 +84,15 @@ def _scores(context: Any, builder: Any, signature: Any, args: Any, rows: int) ->
     row = builder.gep(panel, [builder.mul(pair, _WIDE(2 * PANEL))])
     column = builder.gep(block, [builder.mul(pair, _WIDE(BLOCK))])
     right = [
-        load(builder.gep(row, [_WIDE(other * 2 * LANES)]), _HALVES, 2) for other in range(VECTORS)
+        load(builder.gep(row, [_WIDE(register * 2 * LANES)]), _HALVES, 2)
+        for register in range(VECTORS)
     ]
     updated = []
     for position in range(rows):
-        both = load(builder.gep(column, [_WIDE(position)]), _WORD, 4)
-        left = builder.bitcast(splat(builder, _WORDS, both), _HALVES)
-        for other, value in enumerate(right):
-            total = sums[position * VECTORS + other]
+        query_pair = load(builder.gep(column, [_WIDE(position)]), _WORD, 4)
+        left = builder.bitcast(splat(builder, _WORDS, query_pair), _HALVES)
+        for register, value in enumerate(right):
+            total = sums[position * VECTORS + register]
             updated.append(builder.add(total, _sums_of_pairs(builder, left, value)))
     following = builder.add(pair, _WIDE(1))
     pair.add_incoming(following, loop)
@@ -115,9 +116,9 @@ def _panel_reach(
     threshold_offset: Any,
     masks: Any,
 ) -> Any:
-    """Write each query's bits of the panel's rows that reach its threshold; return the OR of all.
+    """Write a bit mask per query of the panel's rows that reach its threshold; return their OR.
 
-    The arguments are arrays and offsets of single numbers in them, and the pairs of components.
+    The arguments are arrays with element offsets, and the number of component pairs.
     """
     signature = types.int64(
         *(blocks, types.intp, panels, types.intp, types.intp, half_norms, types.intp),
@@ -134,10 +135,10 @@ def _panel_reach(
             scalar = builder.load(builder.gep(threshold, [_WIDE(position)]))
             least = splat(builder, _WORDS, scalar)
             bits = _WIDE(0)
-            for other in range(VECTORS):
-                reached = builder.icmp_signed(">=", scores[position * VECTORS + other], least)
+            for register in range(VECTORS):
+                reached = builder.icmp_signed(">=", scores[position * VECTORS + register], least)
                 part = builder.zext(builder.bitcast(reached, ir.IntType(LANES)), _WIDE)
-                bits = builder.or_(bits, builder.shl(part, _WIDE(other * LANES)))
+                bits = builder.or_(bits, builder.shl(part, _WIDE(register * LANES)))
             builder.store(bits, builder.gep(mask, [_WIDE(position)]))
             union = builder.or_(union, bits)
         return union
@@ -159,7 +160,7 @@ def _scores_into(rows: int) -> Any:
         score_offset: Any,
         score_stride: Any,
     ) -> Any:
-        """Write the scores of queries of a block and the rows of a panel."""
+        """Write the scores of a block's queries and a panel's rows."""
         signature = types.void(
             *(blocks, types.intp, panels, types.intp, types.intp, half_norms, types.intp),
             *(scores, types.intp, types.intp),
@@ -171,10 +172,10 @@ def _scores_into(rows: int) -> Any:
             output = builder.gep(output, [args[8]])
             for position in range(rows):
                 row = builder.gep(output, [builder.mul(args[9], _WIDE(position))])
-                for other in range(VECTORS):
-                    address = builder.gep(row, [_WIDE(other * LANES)])
+                for register in range(VECTORS):
+                    address = builder.gep(row, [_WIDE(register * LANES)])
                     address = builder.bitcast(address, _WORDS.as_pointer())
-                    value = values[position * VECTORS + other]
+                    value = values[position * VECTORS + register]
                     builder.store(value, address).align = 4
             return context.get_dummy_value()
 
@@ -184,7 +185,7 @@ def _scores_into(rows: int) -> Any:
 
 
 def _lowest_bit(typing: Any, bits: Any) -> Any:
-    """Return the number of the lowest bit that is set."""
+    """Return the number of the lowest set bit."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
@@ -192,9 +193,9 @@ def _lowest_bit(typing: Any, bits: Any) -> Any:
     return types.int64(types.int64), generate
 
 
-# Numba supplies the first argument, which a type checker cannot know.
+# Numba supplies the first argument, so a type checker would complain.
 lowest_bit: Any = intrinsic(_lowest_bit)
 panel_reach: Any = intrinsic(_panel_reach)
-#: Scores of all queries of a block, and of the one that the block's offset points to.
+#: Scores of all queries of a block, and of the single query at the block's offset.
 block_scores: Any = intrinsic(_scores_into(BLOCK))
 query_scores: Any = intrinsic(_scores_into(1))

@@ -1,4 +1,4 @@
-"""Checks of feature matrices, shared by the rooms' public functions."""
+"""Checks and scales of feature matrices."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ import numpy.typing as npt
 
 from patchbank.errors import ParameterError
 
-# Rows looked at before the next: what is written down about them stays small.
+# Rows checked at once, so that temporary arrays stay small.
 _ROWS_AT_ONCE = 16_384
 
 FloatMatrix = npt.NDArray[np.float32]
 
 
-def checked_features(features: npt.NDArray[np.float32], what: str = "features") -> FloatMatrix:
-    """Return `features` as a contiguous finite float32 matrix with rows and columns, or raise."""
+def checked_features(features: npt.NDArray[np.float32], name: str = "features") -> FloatMatrix:
+    """Return `features` as a contiguous, finite, nonempty float32 matrix, or raise."""
     if features.ndim != 2 or features.dtype != np.float32 or 0 in features.shape:
         raise ParameterError(
-            f"{what}: expected a float32 matrix (rows, dimensions) that is not empty, "
+            f"{name}: expected a nonempty float32 matrix (rows, dimensions), "
             f"got {features.dtype} of shape {features.shape}"
         )
     for start in range(0, len(features), _ROWS_AT_ONCE):
         if not np.isfinite(features[start : start + _ROWS_AT_ONCE]).all():
-            raise ParameterError(f"{what}: there are values that are not finite (NaN or infinity)")
+            raise ParameterError(f"{name}: some values are not finite (NaN or infinity)")
     return np.ascontiguousarray(features)
 
 
 def typical_row(features: FloatMatrix) -> npt.NDArray[np.float32]:
-    """Return the mean of a sample of rows: where to put the origin so that norms are small.
+    """Return the mean of a sample of rows, an origin that makes norms small.
 
-    Any origin near the rows will do, so a sample is as good as all of them.
+    Any origin near the rows will do, so a sample is enough.
     """
     sample = features[:: max(1, len(features) // 4096)]
     mean: npt.NDArray[np.float64] = sample.mean(axis=0, dtype=np.float64)
@@ -39,9 +39,9 @@ def typical_row(features: FloatMatrix) -> npt.NDArray[np.float32]:
 
 
 def power_of_two_scale(largest_squared_norm: float) -> float:
-    """Return a power of two that brings every norm to about one and is itself a normal float32.
+    """Return a power of two that scales every norm to about one and is a normal float32.
 
-    A power of two changes no digit.
+    Scaling by a power of two is exact.
     """
     if largest_squared_norm == 0.0:
         return 1.0

@@ -26,13 +26,13 @@ from patchbank.memory._projections import (
     write_rounded,
 )
 
-#: Clusters looked into for a query's first neighbours.
+#: Clusters searched for a query's first neighbours.
 CLUSTERS = 4
 _SMALLEST, _LARGEST = -(2**31), 2**31 - 1
 
 
 class Bank(NamedTuple):
-    """A memory bank, as it is searched.
+    """A memory bank prepared for the search.
 
     Attributes
     ----------
@@ -41,19 +41,19 @@ class Bank(NamedTuple):
     groups
         int64 (m,), or empty.
     order
-        int64 (panels * PANEL,): the row at each position of the panels, -1 for none or one that is
-        gone. The rows of a panel are near one another.
+        int64 (panels * PANEL,): the row at each position of the panels, -1 if empty or removed. The
+        rows of a panel are close together.
     panels
         The rounded rows.
     short
-        int16 (panels, fewer pairs, PANEL, 2): the rows shortened, or no pairs where that would not
-        pay. What they rule out, which is most panels for most blocks, is not multiplied whole.
+        int16 (panels, fewer pairs, PANEL, 2): the rows shortened, or no pairs if that would not
+        pay. They rule out most panels for most blocks without a full product.
     centres
         The rounded mean of each panel's rows.
     error
-        Largest rounding error of a row, in integers' units.
+        Largest rounding error of a row, in integer units.
     whole
-        Whether no row was moved to be rounded.
+        Whether no row was shrunk before rounding.
     """
 
     features: npt.NDArray[np.float32]
@@ -67,7 +67,7 @@ class Bank(NamedTuple):
 
 
 class Buffers(NamedTuple):
-    """What a thread of the search needs."""
+    """The buffers of a search thread."""
 
     blocks: npt.NDArray[np.int16]
     short: npt.NDArray[np.int16]
@@ -102,22 +102,22 @@ def buffers_for(queries: int, projection: Projection, bank: Bank) -> Buffers:
 
 @compiled
 def threshold_for(squared: float, factor: float, lengths: Any, error: float) -> Any:
-    """Return the least score of rows that may lie within a query's squared distance.
+    """Return the lowest score of rows that may be within a query's squared distance.
 
-    `lengths` are the query's squared length in integers, its rounding error, and how much of its
-    squared distance to any row of the bank is not seen in integers. `error` is the rows' rounding
-    error. Integers x and y of rows no farther than r have ``|x - y| <= r + errors``.
+    `lengths` are the query's squared length in integers, its rounding error, and the part of its
+    squared distance to any bank row that the integers do not represent. `error` is the rows'
+    rounding error. Integers x and y of rows no farther than r have ``|x - y| <= r + errors``.
     """
-    seen = np.sqrt(max(0.0, squared * factor * factor * (1.0 + 1e-9) - lengths[2]))
-    reach = seen + lengths[1] + error
+    distance = np.sqrt(max(0.0, squared * factor * factor * (1.0 + 1e-9) - lengths[2]))
+    reach = distance + lengths[1] + error
     return np.int32(max(np.floor((lengths[0] - reach * reach) / 2), _SMALLEST))
 
 
 @compiled
 def insert(distance: float, index: int, distances: Any, indices: Any, held: int) -> Any:
-    """Insert into the sorted nearest so far (first row first among equals); return how many.
+    """Insert a row into the sorted nearest rows (ties in row order); return how many are held.
 
-    A row that is among them already is not inserted again.
+    A row already among them is not inserted again.
     """
     k = distances.shape[0]
     at = held
@@ -127,9 +127,9 @@ def insert(distance: float, index: int, distances: Any, indices: Any, held: int)
         at -= 1
     if at == k or (at > 0 and indices[at - 1] == index):
         return held
-    for other in range(min(held, k - 1), at, -1):
-        distances[other] = distances[other - 1]
-        indices[other] = indices[other - 1]
+    for rank in range(min(held, k - 1), at, -1):
+        distances[rank] = distances[rank - 1]
+        indices[rank] = indices[rank - 1]
     distances[at] = distance
     indices[at] = index
     return min(held + 1, k)
@@ -139,7 +139,7 @@ def insert(distance: float, index: int, distances: Any, indices: Any, held: int)
 def insert_of_two_groups(
     distance: float, index: int, groups: Any, distances: Any, indices: Any, held: int
 ) -> Any:
-    """Insert into the nearest rows of two different groups found so far; return how many.
+    """Insert a row into the nearest rows of two different groups; return how many are held.
 
     Inserting a row again changes nothing.
     """
@@ -164,7 +164,7 @@ def insert_of_two_groups(
 def write_block(
     queries: Any, start: int, stop: int, projection: Any, whole: bool, buffers: Any, block: int
 ) -> None:
-    """Round queries ``start:stop`` into a block; note their lengths for `threshold_for`."""
+    """Round queries ``start:stop`` into a block; store their lengths for `threshold_for`."""
     for i in range(BLOCK):
         buffers.rows[i] = start + i if start + i < stop else -1
     project(queries, buffers.rows, projection, buffers.work)
@@ -179,7 +179,7 @@ def write_block(
         lengths = buffers.lengths[block * BLOCK + i]
         lengths[0] = squared
         lengths[1] = error
-        # A query q outside of the ball is rounded as its projection p on it. To a point b of the
+        # A query q outside the ball is rounded as its projection p onto it. For any point b in the
         # ball, the angle at p is not acute: |q - b|^2 >= |p - b|^2 + |q - p|^2.
         lengths[2] = max(0.0, length * (1.0 - 1e-9) - LONGEST) ** 2 if whole else 0.0
 
@@ -205,7 +205,7 @@ def keep(
 
 
 @compiled
-def look_into_clusters(
+def search_clusters(
     queries: Any,
     query: int,
     offset: int,
@@ -217,10 +217,10 @@ def look_into_clusters(
     distances: Any,
     indices: Any,
 ) -> Any:
-    """Compute a query's most promising pairs; return how many neighbours are held, and computed.
+    """Compute a query's most promising pairs; return the numbers of held and computed neighbours.
 
-    They are looked for in the panels whose centres' scores, `near`, are the largest. `offset` is
-    where the query's integers are in the blocks.
+    The pairs come from the panels with the largest centre scores, `near`. `offset` is the position
+    of the query's integers in the blocks.
     """
     panels = bank.panels
     pairs = panels.values.shape[1]
@@ -233,17 +233,17 @@ def look_into_clusters(
                 clusters[at] = clusters[at - 1]
                 at -= 1
             clusters[at] = c
-    for turn in range(count):
+    for c in range(count):
         query_scores(
             buffers.blocks,
             offset,
             panels.values,
-            clusters[turn] * pairs * PANEL * 2,
+            clusters[c] * pairs * PANEL * 2,
             pairs,
             panels.half_norms,
-            clusters[turn] * PANEL,
+            clusters[c] * PANEL,
             buffers.scores,
-            turn * PANEL,
+            c * PANEL,
             0,
         )
     held, computed = 0, 0
@@ -282,8 +282,8 @@ def search(
     """Find the nearest bank rows of queries ``start:stop``; return how many pairs were computed.
 
     `distances` (float64, squared) and `indices` are (queries, k). With `excluded` (queries,), bank
-    rows of a query's excluded group are not seen; with `two_groups`, k is 2 and the second nearest
-    is that of another group than the nearest (infinitely far where there is none).
+    rows of a query's excluded group are ignored. With `two_groups`, k is 2 and the second neighbour
+    is the nearest row of another group (at infinite distance if there is none).
     """
     panels, centres = bank.panels, bank.centres
     pairs = panels.values.shape[1]
@@ -295,7 +295,7 @@ def search(
     for b in range(block_count):
         filled = min(BLOCK, stop - start - b * BLOCK)
         write_block(queries, start + b * BLOCK, stop, projection, bank.whole, buffers, b)
-        # Where there is no query, no score is enough.
+        # No score reaches the threshold of a position without a query.
         buffers.thresholds[b * BLOCK : (b + 1) * BLOCK] = _LARGEST
         for p in range(centres.values.shape[0]):
             block_scores(
@@ -316,7 +316,7 @@ def search(
             for neighbour in range(distances.shape[1]):
                 distances[query, neighbour] = np.inf
                 indices[query, neighbour] = -1
-            buffers.held[at], looked = look_into_clusters(
+            buffers.held[at], searched = search_clusters(
                 queries,
                 query,
                 b * size + 2 * i,
@@ -328,7 +328,7 @@ def search(
                 distances,
                 indices,
             )
-            computed += looked
+            computed += searched
             buffers.thresholds[at] = threshold_for(
                 distances[query, -1], factor, buffers.lengths[at], bank.error
             )

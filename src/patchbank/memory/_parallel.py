@@ -1,8 +1,8 @@
 """Run tiles of numeric work on all cores, from any thread.
 
-The threads are our own and the kernels release the interpreter lock. Numba's parallel loops are not
-used: its portable threading layer aborts the process when two threads enter it at once, as those of
-a server do. BLAS is not used in tiles either: its threads and ours would fight for the cores.
+The threads are our own, and the kernels release the GIL. Numba's parallel loops are not used: its
+portable threading layer aborts the process when two threads enter it at once, as a server's
+threads do. BLAS is not used in tiles either: its threads would compete with ours for the cores.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from functools import cache
 from patchbank.memory.threads import works_alone
 from patchbank.settings import usable_cores
 
-#: Works on the half-open range of rows ``start:stop``; one is made for each thread.
+#: Processes the half-open range of rows ``start:stop``; each thread has its own.
 TileWorker = Callable[[int, int], None]
 
 
@@ -25,19 +25,19 @@ def _executor(workers: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=workers, thread_name_prefix="patchbank-memory")
 
 
-# Threads do not live on in a forked child; it starts its own.
+# Threads do not survive a fork; the child starts its own.
 os.register_at_fork(after_in_child=_executor.cache_clear)
 
 
 def for_tiles(total: int, size: int, make_worker: Callable[[], TileWorker]) -> None:
-    """Cut `total` rows into tiles of `size` and work on them with all threads.
+    """Split `total` rows into tiles of `size` and process them with all threads.
 
-    `make_worker` is called once in each thread, so that its buffers are its own. An error or an
-    interruption ends the handing out of tiles; it is raised here once the other threads are done
-    with the tile they are at, so that nobody writes to the caller's arrays afterwards.
+    `make_worker` is called once in each thread, to allocate its buffers. After an error or an
+    interruption no more tiles are started; it is raised here once the other threads have finished
+    their tiles, so that none writes to the caller's arrays afterwards.
     """
     starts = range(0, total, size)
-    # Advancing one shared iterator is atomic in CPython: every tile is handed out once.
+    # Advancing a shared iterator is atomic in CPython: every tile is processed once.
     pending = iter(starts)
     stopped = threading.Event()
 
@@ -53,7 +53,7 @@ def for_tiles(total: int, size: int, make_worker: Callable[[], TileWorker]) -> N
             raise
 
     helpers = 0 if works_alone() else min(usable_cores(), len(starts)) - 1
-    # The calling thread works too: one tile then costs no hand-over at all.
+    # The calling thread works too, so that a single tile needs no other thread.
     futures = [_executor(usable_cores()).submit(work) for _ in range(helpers)]
     try:
         work()

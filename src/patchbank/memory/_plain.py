@@ -1,6 +1,6 @@
-"""Neighbours, coresets and covers with NumPy alone, for machines that cannot compile kernels.
+"""Neighbours, coresets and covers in NumPy, for machines that cannot compile kernels.
 
-The results are those of the compiled kernels, to the rounding of float64.
+The results equal those of the compiled kernels up to float64 rounding.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from patchbank.memory._matrices import FloatMatrix, typical_row
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
-# Pairs of a query and a row that are held at once, and components of pairs computed directly.
+# Pairs of a query and a row held in memory at once, and components of pairs computed at once.
 _PAIRS = 2_000_000
 _COMPONENTS = 2_000_000
 
 
 class PlainBank(NamedTuple):
-    """A memory bank, as NumPy searches it.
+    """A memory bank prepared for searching with NumPy.
 
     Attributes
     ----------
@@ -30,7 +30,7 @@ class PlainBank(NamedTuple):
     groups
         int64 (m,), or empty.
     present
-        bool (m,): false for rows that are gone.
+        bool (m,): false for removed rows.
     """
 
     features: FloatMatrix
@@ -54,20 +54,20 @@ def squared_distances(
 def search(
     queries: FloatMatrix, k: int, bank: PlainBank, excluded: Integers, *, two_groups: bool = False
 ) -> tuple[Floats, Integers, int]:
-    """Return squared distances and rows of the nearest, and how many pairs were computed."""
+    """Return the nearest rows' squared distances and indices, and the number of computed pairs."""
     if not two_groups:
         return _nearest(queries, k, bank, excluded)
-    first, rows, computed = _nearest(queries, 1, bank, excluded)
-    second, others, more = _nearest(queries, 1, bank, bank.groups[rows[:, 0]])
-    return np.hstack([first, second]), np.hstack([rows, others]), computed + more
+    first, first_rows, computed = _nearest(queries, 1, bank, excluded)
+    second, second_rows, more = _nearest(queries, 1, bank, bank.groups[first_rows[:, 0]])
+    return np.hstack([first, second]), np.hstack([first_rows, second_rows]), computed + more
 
 
 def _nearest(
     queries: FloatMatrix, k: int, bank: PlainBank, excluded: Integers
 ) -> tuple[Floats, Integers, int]:
-    """Return the `k` nearest rows of each query, the first row first among equals.
+    """Return the `k` nearest rows of each query, ties in row order.
 
-    Where there are fewer, the distance is infinite and the row -1.
+    Missing neighbours have an infinite distance and row -1.
     """
     present = np.flatnonzero(bank.present)
     origin = typical_row(bank.features).astype(np.float64)
@@ -80,8 +80,8 @@ def _nearest(
         part = queries[start : start + step]
         lower, upper = _bounds(part - origin, centred)
         if len(excluded):
-            barred = excluded[start : start + step, None] == bank.groups[present]
-            lower[barred] = upper[barred] = np.inf
+            is_excluded = excluded[start : start + step, None] == bank.groups[present]
+            lower[is_excluded] = upper[is_excluded] = np.inf
         kth = min(k, len(present)) - 1
         limits = np.partition(upper, kth, axis=1)[:, kth]
         query, row = np.nonzero((lower <= limits[:, None]) & np.isfinite(lower))
@@ -97,19 +97,19 @@ def _nearest(
 
 
 def _bounds(left: Floats, right: Floats) -> tuple[Floats, Floats]:
-    """Return lower and upper bounds of all squared distances, two (a, b), by one product.
+    """Return lower and upper bounds of all squared distances, each (a, b).
 
-    The expansion ``|x|^2 + |y|^2 - 2xy`` decides nothing: it says which pairs to compute directly.
+    The expansion ``|x|^2 + |y|^2 - 2xy`` only selects the pairs to compute directly.
     """
     norms = np.einsum("nd,nd->n", left, left)[:, None] + np.einsum("nd,nd->n", right, right)
     expanded = norms - 2.0 * (left @ right.T)
-    # A sum of d products errs by d roundings of their magnitudes, in whatever order.
+    # In any order, a sum of d products has an error of at most d roundings of their magnitudes.
     norms *= (4 * left.shape[1] + 32) * 2.0**-53
     return expanded - norms, expanded + norms
 
 
 class PlainTraversal:
-    """A farthest-first traversal as the textbook has it: each choice lowers all distances."""
+    """The textbook farthest-first traversal: each choice lowers all distances."""
 
     def __init__(self, features: FloatMatrix, first: int, count: int) -> None:
         self._features = features
@@ -123,20 +123,20 @@ class PlainTraversal:
 
     @property
     def indices(self) -> Integers:
-        """The rows chosen so far."""
+        """The chosen rows."""
         return np.array(self._chosen, np.int64)
 
     @property
     def radii(self) -> npt.NDArray[np.float32]:
-        """Each choice's distance to the earlier ones."""
+        """Each choice's distance to the earlier choices."""
         return np.sqrt(self._squared_radii).astype(np.float32)
 
     def surface(self) -> float:
-        """Return the largest squared distance of a row to those chosen."""
+        """Return the largest squared distance of a row to the chosen rows."""
         return float(self._minima.max())
 
     def choose(self) -> None:
-        """Choose the farthest row, of equal ones the first."""
+        """Choose the farthest row, the first in a tie."""
         row = int(self._minima.argmax())
         self._chosen.append(row)
         self._squared_radii.append(self._minima[row])
@@ -148,7 +148,7 @@ def cover(
 ) -> int:
     """Add the farthest of `rows` until none is farther than the radius; return how many.
 
-    `minima` (rows,) are the squared distances to what is there already.
+    `minima` (rows,) are the squared distances to the existing rows.
     """
     count = 0
     members = np.ascontiguousarray(features[rows])
@@ -163,7 +163,7 @@ def cover(
 def lower_directly(
     features: FloatMatrix, start: int, stop: int, centres: Integers, minima: Floats
 ) -> None:
-    """Lower the squared distances ``minima[start:stop]`` of these rows by those to `centres`."""
+    """Lower the squared distances ``minima[start:stop]`` by the distances to `centres`."""
     step = max(1, _COMPONENTS // features.shape[1])
     for centre in features[centres].astype(np.float64):
         for begin in range(start, stop, step):

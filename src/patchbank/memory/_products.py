@@ -1,15 +1,14 @@
-"""Compiled kernels: squared distances that are either proved too large or computed directly.
+"""Compiled kernels: squared distances, either proved too large or computed directly.
 
-A register-blocked matrix product in float32, for the coreset. For a block of
-`BLOCK` rows x and a panel of `PANEL` rows y it computes a lower bound of ``|x - y|^2`` and says,
-one bit per pair, which pairs may lie below each row's limit. Only those are computed by direct
-difference in float64. The expansion ``|x|^2 + |y|^2 - 2xy`` therefore decides nothing: it only
-spares work.
+A register-blocked matrix product in float32, for the coreset. For a block of `BLOCK` rows x and a
+panel of `PANEL` rows y it computes a lower bound of ``|x - y|^2`` and marks, one bit per pair, the
+pairs that may be below a row's limit. Only those are computed by direct difference in float64. The
+expansion ``|x|^2 + |y|^2 - 2xy`` thus only saves work and affects no result.
 
 Two constant components carry the norms through the product: rows are packed as ``(-2x, 1)`` and
-panels as ``(y, shrink |y|^2)``, so that the product is ``shrink |y|^2 - 2xy``, to be compared with
+panels as ``(y, shrink |y|^2)``. The product ``shrink |y|^2 - 2xy`` is compared with
 ``limit^2 - shrink |x|^2``. `shrink` is one minus the largest relative rounding error of the product
-(see `shrink_for`), which makes the bound hold in float32.
+(see `shrink_for`), so that the bound holds in float32.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from patchbank import compiled as kernels
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-# Sums may be reordered (to fill vector registers), nothing else: infinities keep their meaning.
+# Allow reordering of sums, to fill vector registers, but nothing that breaks infinities.
 _SUMS_MAY_BE_REORDERED = {"reassoc", "contract", "nsz"}
 
 
@@ -38,9 +37,9 @@ def compiled(function: Function) -> Function:
 
 
 def _register_shape() -> tuple[int, int]:
-    """Return the rows of a block and the float32 lanes of a vector that fill this CPU's registers.
+    """Return the block rows and the float32 lanes per vector that fill this CPU's registers.
 
-    A block times two vectors of accumulators has to leave room for two vectors and a broadcast.
+    The accumulators (block rows times two vectors) must leave room for two vectors and a broadcast.
     """
     features = llvmlite.binding.get_host_cpu_features()
     if features.get("avx512f"):
@@ -60,15 +59,15 @@ PANEL = VECTORS * LANES
 def shrink_for(depth: int) -> float:
     """Return the factor for the norms that makes the float32 bound of `depth` components hold.
 
-    A chain of `depth` fused multiply-adds errs by at most ``depth u`` of the sum of magnitudes,
-    which is at most ``2 (|x|^2 + |y|^2)``; rounding the inputs and norms adds a few u more.
+    The relative error of `depth` chained fused multiply-adds is at most ``depth u`` of the sum of
+    magnitudes, itself at most ``2 (|x|^2 + |y|^2)``; rounding inputs and norms adds a few u.
     """
     unit_roundoff = 2.0**-24
     return 1.0 - (2 * depth + 32) * unit_roundoff
 
 
 def _accumulate(context: Any, builder: Any, signature: Any, args: Any) -> list[Any]:
-    """Emit the product of a block and a panel; return its accumulators, a row after another."""
+    """Emit the product of a block and a panel; return its accumulators row by row."""
     single, index = ir.FloatType(), ir.IntType(64)
     vector = ir.VectorType(single, LANES)
     block_type, _, panel_type, _, _ = signature.args[:5]
@@ -100,9 +99,9 @@ def _accumulate(context: Any, builder: Any, signature: Any, args: Any) -> list[A
     updated = []
     for position in range(BLOCK):
         left = splat(builder, vector, builder.load(builder.gep(column, [index(position)])))
-        for other, value in enumerate(right):
+        for register, value in enumerate(right):
             product = builder.fmul(left, value, flags=("contract",))
-            total = sums[position * VECTORS + other]
+            total = sums[position * VECTORS + register]
             updated.append(builder.fadd(product, total, flags=("contract",)))
     following = builder.add(component, index(1))
     component.add_incoming(following, loop)
@@ -131,7 +130,7 @@ def _panel_below(
     limit_offset: Any,
     masks: Any,
 ) -> Any:
-    """Write each row's bits of the panel's rows below its limit; return the OR of all."""
+    """Write a bit mask per row of the panel's rows below its limit; return the OR of all."""
     arguments = (blocks, types.intp, panels, types.intp, types.intp, limits, types.intp, masks)
     signature = types.int64(*arguments)
 
@@ -147,10 +146,10 @@ def _panel_below(
             scalar = builder.load(builder.gep(limit, [wide(position)]))
             bound = splat(builder, ir.VectorType(ir.FloatType(), LANES), scalar)
             bits = wide(0)
-            for other in range(VECTORS):
-                below = builder.fcmp_ordered("<", sums[position * VECTORS + other], bound)
+            for register in range(VECTORS):
+                below = builder.fcmp_ordered("<", sums[position * VECTORS + register], bound)
                 part = builder.zext(builder.bitcast(below, ir.IntType(LANES)), wide)
-                bits = builder.or_(bits, builder.shl(part, wide(other * LANES)))
+                bits = builder.or_(bits, builder.shl(part, wide(register * LANES)))
             builder.store(bits, builder.gep(mask, [wide(position)]))
             union = builder.or_(union, bits)
         return union
@@ -181,15 +180,15 @@ def _panel_bounds(
         pointer = ir.VectorType(ir.FloatType(), LANES).as_pointer()
         for position in range(BLOCK):
             row = builder.gep(output, [builder.mul(args[7], wide(position))])
-            for other in range(VECTORS):
-                address = builder.bitcast(builder.gep(row, [wide(other * LANES)]), pointer)
-                builder.store(sums[position * VECTORS + other], address).align = 4
+            for register in range(VECTORS):
+                address = builder.bitcast(builder.gep(row, [wide(register * LANES)]), pointer)
+                builder.store(sums[position * VECTORS + register], address).align = 4
         return context.get_dummy_value()
 
     return signature, generate
 
 
-# Numba supplies the first argument, which a type checker cannot know.
+# Numba supplies the first argument, so a type checker would complain.
 panel_below: Any = intrinsic(_panel_below)
 panel_bounds: Any = intrinsic(_panel_bounds)
 
@@ -213,7 +212,7 @@ def squared_distances_to(features: Any, start: int, stop: int, point: Any, out: 
 
 @compiled
 def raised(value: float) -> Any:
-    """Round to float32, upwards, so that a limit is never lost to rounding."""
+    """Round a limit up to float32, so that rounding never excludes a row."""
     return np.float32(value + abs(value) * 1.2e-7 + 1e-37)
 
 
@@ -228,9 +227,9 @@ def pack_blocks(
     blocks: Any,
     norms: Any,
 ) -> None:
-    """Pack rows ``rows[start:stop]`` as ``(-2x, 1)``, x centred and scaled, and give ``|x|^2``.
+    """Pack ``rows[start:stop]`` as ``(-2x, 1)``, with x centred and scaled; write ``|x|^2``.
 
-    `blocks` is (at least the blocks needed, depth + 1, BLOCK); rows past the end are zero.
+    `blocks` is (at least the needed blocks, depth + 1, BLOCK); rows past the end are zero.
     """
     depth = features.shape[1]
     count = stop - start
@@ -245,7 +244,7 @@ def pack_blocks(
             row = rows[start + position]
             norm = 0.0
             for j in range(depth):
-                # Scaled before the difference: the extremes of float32 then cannot overflow.
+                # Scale before subtracting, so that extreme float32 values cannot overflow.
                 value = features[row, j] * scale - origin[j]
                 blocks[b, j, i] = np.float32(-2.0) * value
                 norm += np.float64(value) * np.float64(value)
@@ -257,9 +256,9 @@ def pack_blocks(
 def pack_panels(
     features: Any, rows: Any, origin: Any, scale: Any, shrink: float, panels: Any
 ) -> None:
-    """Pack `rows` as ``(y, shrink |y|^2)``; what is past the end lies infinitely far away.
+    """Pack `rows` as ``(y, shrink |y|^2)``; positions past the end are infinitely far away.
 
-    `panels` is (at least the panels needed, depth + 1, PANEL).
+    `panels` is (at least the needed panels, depth + 1, PANEL).
     """
     depth = features.shape[1]
     count = rows.shape[0]

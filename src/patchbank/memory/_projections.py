@@ -1,4 +1,4 @@
-"""Compiled kernels: rows of features become short vectors of 16-bit integers."""
+"""Compiled kernels: project rows of features to short vectors of 16-bit integers."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ import numpy.typing as npt
 from patchbank.memory._integer_products import LONGEST
 from patchbank.memory._products import PANEL, compiled
 
-# Half the squared length of no row: so far away that it seldom looks promising.
+# Half the squared length of an empty position: so large that it rarely looks promising.
 _NO_ROW = 2**30
 
 
 class Projection(NamedTuple):
-    """How rows become short integer vectors.
+    """A projection of rows to short integer vectors.
 
     Attributes
     ----------
     origin
         float64 (d,): subtracted first.
     basis
-        float64 (components, d), orthonormal rows: what is kept of a row, beside the length of the
+        float64 (components, d), orthonormal rows: the components kept, besides the length of the
         rest.
     factor
-        What one unit becomes in integers.
+        The scale from features to integers.
     slack
         Largest error of the float64 computation, as a share of a row's length.
     """
@@ -52,7 +52,7 @@ class Panels(NamedTuple):
 
 
 class Work(NamedTuple):
-    """What a thread needs to project rows."""
+    """The buffers for projecting rows."""
 
     centred: npt.NDArray[np.float64]
     projected: npt.NDArray[np.float64]
@@ -60,24 +60,24 @@ class Work(NamedTuple):
 
 
 def work_for(rows: int, projection: Projection) -> Work:
-    """Return buffers to project up to `rows` rows at once."""
+    """Return buffers for projecting up to `rows` rows at once."""
     components, dimensions = projection.basis.shape
     rows = -(-rows // 4) * 4
     return Work(np.zeros((rows, dimensions)), np.zeros((rows, components + 1)), np.zeros(rows))
 
 
 def pairs_of(components: int) -> int:
-    """Return how many pairs of integers hold the components and the length of the rest."""
+    """Return the number of integer pairs for the components and the length of the rest."""
     return components // 2 + 1
 
 
 @compiled
 def project(features: Any, rows: Any, projection: Any, work: Any) -> None:
-    """Write rows' coordinates and the lengths of their rests, in integers' units, into `work`.
+    """Write the rows' coordinates and the lengths of the rest, in integer units, into `work`.
 
-    Distances between such vectors are at most those between the rows: by the triangle inequality
-    the rests differ by at least the difference of their lengths. Negative numbers in `rows` stand
-    for no row.
+    Distances between these vectors are at most those between the rows: by the triangle inequality,
+    the rests differ by at least the difference of their lengths. Negative numbers in `rows` are
+    empty positions.
     """
     centred, projected = work.centred, work.projected
     dimensions = features.shape[1]
@@ -91,7 +91,7 @@ def project(features: Any, rows: Any, projection: Any, work: Any) -> None:
                 centred[i, j] = value
                 norm += value * value
         work.lengths[i] = np.sqrt(norm)
-    # Four rows at a time, so that a component is read once for all of them.
+    # Four rows at a time, so that each component is read once for all four.
     for i in range(0, rows.shape[0], 4):
         for k in range(count):
             a = b = c = d = 0.0
@@ -118,10 +118,10 @@ def write_rounded(
 ) -> Any:
     """Round a vector into position `at` of a block or panel `width` wide, `values` (flat).
 
-    What is longer than `LONGEST` is moved onto the ball of that radius first: a projection on a
-    convex set brings no two points farther apart, so bounds of distances remain bounds.
+    A vector longer than `LONGEST` is first shrunk to that length: projecting onto a convex set does
+    not increase distances, so lower bounds remain valid.
 
-    Returns the squared length of the integers and the largest distance to what they stand for.
+    Return the squared length of the integers and the largest rounding error.
     """
     shrink = min(1.0, LONGEST / max(length, 1.0))
     error = 0.0
@@ -147,7 +147,7 @@ def pack_panels(
 ) -> Any:
     """Pack rows ``features[order]`` into panels; return the largest rounding error and length.
 
-    Negative numbers in `order` (panels * PANEL,) stand for no row.
+    Negative numbers in `order` (panels * PANEL,) are empty positions.
     """
     largest_error, largest_length = 0.0, 0.0
     for p in range(first_panel, last_panel):
@@ -172,9 +172,9 @@ def pack_panels(
 def shorten(values: Any, width: int, at: int, short: Any) -> None:
     """Write the leading components of a rounded vector and the length of the others into `short`.
 
-    Both are blocks or panels `width` wide (flat), the vector is at position `at`. By Cauchy and
-    Schwarz the inner product of two shortened vectors is at least that of the whole ones: the
-    length is rounded up.
+    Both are blocks or panels `width` wide (flat), with the vector at position `at`. By the
+    Cauchy-Schwarz inequality, and because the length is rounded up, the inner product of two
+    shortened vectors is at least that of the full ones.
     """
     kept = short.shape[0] // width - 1
     rest = np.int64(0)
@@ -189,7 +189,7 @@ def shorten(values: Any, width: int, at: int, short: Any) -> None:
 
 @compiled
 def shorten_panels(panels: Any, short: Any) -> None:
-    """Shorten all rows of panels into `short`, int16 (panels, pairs, PANEL, 2)."""
+    """Shorten all rows of the panels into `short`, int16 (panels, pairs, PANEL, 2)."""
     for p in range(panels.shape[0]):
         for i in range(PANEL):
             shorten(panels[p].reshape(-1), PANEL, i, short[p].reshape(-1))
@@ -197,9 +197,9 @@ def shorten_panels(panels: Any, short: Any) -> None:
 
 @compiled
 def average_panels(order: Any, panels: Any, centres: Any) -> None:
-    """Write the mean of each panel's rows into `centres`, panels of zeros.
+    """Write the mean of each panel's rows into `centres`, which are zero.
 
-    A panel without rows has a centre that is as far away as no row.
+    The centre of a panel without rows is as far away as an empty position.
     """
     flat = centres.values.reshape(-1)
     pairs = panels.values.shape[1]

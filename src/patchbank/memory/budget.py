@@ -1,7 +1,7 @@
-"""What a fit keeps in memory, and how to cut it into parts where that is too much.
+"""Estimate the memory of a fit, and split it into parts if that is too much.
 
-Counts what grows with the images: features, the coreset's and the calibration's bookkeeping, the
-bank and its index. `tests/unit/memory/test_budget.py` holds the figures against measured peaks.
+The estimate counts what grows with the images: features, bookkeeping of coreset and calibration,
+the bank and its index. `tests/unit/memory/test_budget.py` compares it with measured peaks.
 """
 
 from __future__ import annotations
@@ -11,39 +11,39 @@ from dataclasses import dataclass, replace
 
 from patchbank.memory.coreset import coreset_size
 
-# Bytes of bookkeeping for each row that a coreset or a calibration runs over, at its peak.
+# Peak bytes of bookkeeping per row that a coreset or a calibration processes.
 _ROW = 96
-# Bytes for where a row comes from: its image and its position.
+# Bytes per row for its origin: image and position.
 _ORIGIN = 24
-# Bytes for each bank row in an index, beside at most one more copy of the row.
+# Bytes per bank row in an index, besides at most one more copy of the row.
 _INDEX_ROW = 256
-# Bytes for each image's thumbnail, name and records, twice: as they are and on their way out.
+# Bytes per image for thumbnail, name and records, twice: in memory and while being written.
 _IMAGE = 32_768
-# Bytes for buffers that do not grow with the images: packed tiles, pools, blocks of a COPY.
+# Bytes of buffers that do not grow with the images: packed tiles, pools, COPY blocks.
 _BUFFERS = 64_000_000
-# How many rows parts may keep for each that the bank will hold: the more, the nearer the merged
-# coreset is to the exact one. Beyond two it takes longer than it is worth (docs/method.md).
+# How many rows the parts may keep per row of the bank: the more, the closer the merged coreset is
+# to the exact one. More than two is not worth the time (docs/method.md).
 _KEPT = (2.0, 1.5, 1.25, 1.0)
-# Images a part should at least have before more rows are kept of each.
+# The fewest images a part should have; only then are more rows kept.
 _GOOD_PART = 8
 
 
 @dataclass(frozen=True)
 class FitSize:
-    """What a fit has to hold.
+    """The size of a fit.
 
     Attributes
     ----------
     images
-        How many there are, at most.
+        The maximum number of images.
     patches
-        Of one image.
+        Patches per image.
     dimension
-        Of a patch's feature.
+        Dimensions of a patch feature.
     embedding_dimension
-        Of an image's embedding.
+        Dimensions of an image's embedding.
     ratio
-        The coreset's.
+        The coreset ratio.
     """
 
     images: int
@@ -65,16 +65,16 @@ class FitSize:
 
 @dataclass(frozen=True)
 class Parts:
-    """How a fit is cut into parts.
+    """The parts that a fit is split into.
 
     Attributes
     ----------
     count
-        Parts, at most.
+        The maximum number of parts.
     images
-        Of one part, at most.
+        The maximum number of images per part.
     kept_ratio
-        Share of a part's patches that are kept for the merge.
+        The share of a part's patches that is kept for the merge.
     """
 
     count: int
@@ -87,19 +87,19 @@ class Parts:
 
 
 def whole_bytes(size: FitSize) -> int:
-    """Return what a fit takes with all patches in memory."""
+    """Return the memory of a fit with all patches in memory."""
     feature = 4 * size.dimension
-    # The bank's rows are held by the index, packed in it, and by the result.
+    # The bank's rows are in memory three times: in the index, packed, and in the result.
     bank = size.bank_rows * (3 * feature + _INDEX_ROW)
     return _fixed(size) + size.rows * (feature + _ROW) + bank
 
 
 def plan_parts(size: FitSize, room: int) -> Parts | None:
-    """Return the parts in which a fit stays within `room` bytes, or None if there is no way.
+    """Return the parts in which a fit stays within `room` bytes, or None if it cannot.
 
-    The rows kept of all parts and one part with its bookkeeping must fit; later those rows with the
-    bookkeeping of their merge, the bank and its index. Keeping more rows comes first, unless it
-    leaves a part less than eight images. Parts are of even size.
+    The rows kept from all parts must fit together with one part and its bookkeeping, and later with
+    the bookkeeping of the merge, the bank and its index. Keeping more rows is preferred unless it
+    leaves fewer than eight images per part. Parts have equal sizes.
     """
     fallback: Parts | None = None
     for factor in _KEPT:
@@ -116,12 +116,12 @@ def plan_parts(size: FitSize, room: int) -> Parts | None:
 
 
 def least_bytes(size: FitSize) -> int:
-    """Return the least room with which `plan_parts` finds a way."""
+    """Return the smallest `room` for which `plan_parts` returns parts."""
     return max(_gathering(size, size.ratio, 1), _merging(size, size.ratio))
 
 
 def largest_ratio(size: FitSize, room: int) -> float | None:
-    """Return a round coreset ratio below the one of `size` that has room, or None if none has."""
+    """Return a round coreset ratio, below that of `size`, that fits; None if there is none."""
     for exponent in range(-1, -6, -1):
         for digit in (5, 2, 1):
             ratio = digit * 10.0**exponent
@@ -131,7 +131,7 @@ def largest_ratio(size: FitSize, room: int) -> float | None:
 
 
 def _most_images(size: FitSize, kept_ratio: float, room: int) -> int:
-    """Return how many images a part may have; 0 where even the merge has no room."""
+    """Return how many images a part may have; 0 if even the merge does not fit."""
     if _merging(size, kept_ratio) > room:
         return 0
     one_more = _gathering(size, kept_ratio, 2) - _gathering(size, kept_ratio, 1)
@@ -140,20 +140,20 @@ def _most_images(size: FitSize, kept_ratio: float, room: int) -> int:
 
 
 def _gathering(size: FitSize, kept_ratio: float, images: int) -> int:
-    """Return the bytes while parts of `images` images are gathered and reduced."""
+    """Return the bytes used while parts of `images` images are gathered and reduced."""
     part = images * size.patches * (4 * size.dimension + _ROW)
     return _fixed(size) + _kept_rows(size, kept_ratio) * (4 * size.dimension + _ORIGIN) + part
 
 
 def _merging(size: FitSize, kept_ratio: float) -> int:
-    """Return the bytes while what was kept is merged and images are scored against the bank."""
+    """Return the bytes used while kept rows are merged and images scored against the bank."""
     feature = 4 * size.dimension
     kept = _kept_rows(size, kept_ratio) * (feature + _ORIGIN + _ROW)
     return _fixed(size) + kept + size.bank_rows * (2 * feature + _INDEX_ROW)
 
 
 def _kept_rows(size: FitSize, kept_ratio: float) -> int:
-    # Rounded up in every part, of which there are at most as many as images.
+    # Rounded up in every part, and there are at most as many parts as images.
     return min(size.rows, math.ceil(size.rows * kept_ratio) + size.images)
 
 

@@ -1,4 +1,4 @@
-"""Thresholds and p-values from good images alone."""
+"""Thresholds and p-values from images of good parts only."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Verdict = Literal["pass", "review", "fail"]
 
 
 def p_value(calibration_scores: npt.ArrayLike, score: float) -> float:
-    """Return how surprising a score is for a good image: ``(1 + #{calibration >= s}) / (n + 1)``.
+    """Return how unlikely a score is for a good part: ``(1 + #{calibration >= s}) / (n + 1)``.
 
-    For a good image exchangeable with those of calibration, a p-value of at most a occurs with a
-    probability of at most a.
+    An image of a good part, exchangeable with the calibration images, has a p-value of at most a
+    with a probability of at most a.
 
     References
     ----------
@@ -35,14 +35,14 @@ def p_value(calibration_scores: npt.ArrayLike, score: float) -> float:
 
 @dataclass(frozen=True)
 class Thresholds:
-    """The two limits of an image's score; between them a person decides.
+    """The two thresholds of an image's score; in between, a person decides.
 
     Attributes
     ----------
     pass_below
-        An image passes up to this score, itself included.
+        An image passes up to and including this score.
     fail_above
-        It fails above this one.
+        An image fails above this score.
 
     Raises
     ------
@@ -61,43 +61,43 @@ class Thresholds:
 
     @property
     def equal(self) -> bool:
-        """Whether the two are one threshold, so that no score needs a review."""
+        """Whether the two thresholds are equal, so that no score needs a review."""
         return self.pass_below == self.fail_above
 
     def verdict(self, score: float) -> Verdict:
         """Return the verdict on an image's score."""
         if score > self.fail_above:
             return "fail"
-        # A score that is no number is not known to be low either.
+        # NaN compares false and must not pass.
         return "pass" if score <= self.pass_below else "review"
 
     def describe(self, number_format: str = ".4g") -> str:
-        """Return both limits in words, or the one threshold they are."""
+        """Return the thresholds in words."""
         low, high = format(self.pass_below, number_format), format(self.fail_above, number_format)
         return f"threshold {high}" if self.equal else f"passes up to {low}, fails above {high}"
 
     def to_json(self) -> dict[str, float]:
-        """Return the keys that the commands print."""
+        """Return the JSON object that the commands print."""
         return {"pass_below": self.pass_below, "fail_above": self.fail_above}
 
 
 @dataclass(frozen=True)
 class ConformalThreshold:
-    """A threshold on a score, and what it promises: an image fails if its score is *above* it.
+    """A threshold with its guarantee; an image fails if its score is *above* it.
 
     Attributes
     ----------
     requested_rate
-        The false-alarm rate asked for, as a share.
+        The requested false-alarm rate, as a share.
     sample_size
-        Calibration images n.
+        The number n of calibration images.
     value
         The threshold: the k-th largest calibration score.
     rank
         k, ``floor(requested_rate (n + 1))``, at least 1.
     guaranteed_rate
-        ``k / (n + 1)``: the false-alarm rate on a new good image is at most this, on average over
-        the drawing of the calibration images.
+        ``k / (n + 1)``: an upper bound of the false-alarm rate, on average over random draws of the
+        calibration images.
     """
 
     requested_rate: float
@@ -114,11 +114,11 @@ class ConformalThreshold:
 
     @cached_property
     def realised(self) -> tuple[float, float]:
-        """What the false-alarm rate may really be: 5 % and 95 % points.
+        """The 5 % and 95 % points of the actual false-alarm rate.
 
-        With the calibration images as they happened to be drawn, it follows Beta(k, n + 1 - k).
+        For a given set of calibration images it follows Beta(k, n + 1 - k).
         """
-        # A quarter of a second to import, and no verdict needs it.
+        # Imported here because it takes a quarter of a second and no verdict needs it.
         from scipy.special import betaincinv
 
         low, high = (
@@ -128,21 +128,21 @@ class ConformalThreshold:
 
     @property
     def sufficient(self) -> bool:
-        """Whether there are enough calibration images to keep the requested rate."""
+        """Whether there are enough calibration images for the requested rate."""
         return self.guaranteed_rate <= self.requested_rate + 1e-9
 
     def describe(self) -> str:
-        """Return one sentence for people."""
+        """Return the threshold and its guarantee in a sentence."""
         low, high = self.realised
         promise = (
-            f"threshold {self.value:.4g} from {counted(self.sample_size, 'good image')}: by the "
-            f"split-conformal rule at most {_percent(self.guaranteed_rate)} false alarms on "
-            f"average, {_percent(low)} to {_percent(high)} for nine calibrations in ten"
+            f"threshold {self.value:.4g} from {counted(self.sample_size, 'calibration image')}: at "
+            f"most {_percent(self.guaranteed_rate)} false alarms on average by the split-conformal "
+            f"rule, {_percent(low)} to {_percent(high)} for nine calibrations in ten"
         )
         if self.sufficient:
             return f"{promise} ({_percent(self.requested_rate)} requested)"
         needed = images_needed(self.requested_rate)
-        return f"{promise}; the {_percent(self.requested_rate)} requested need {needed} good images"
+        return f"{promise}; the requested {_percent(self.requested_rate)} needs {needed} images"
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object that the commands print."""
@@ -160,7 +160,7 @@ def _percent(rate: float) -> str:
 
 
 def images_needed(false_alarm_rate: float) -> int:
-    """Return the fewest calibration images that can keep a rate: 99 for 1 %."""
+    """Return the minimum number of calibration images for a rate, such as 99 for 1 %."""
     check_false_alarm_rate(false_alarm_rate)
     return max(1, math.ceil(1.0 / false_alarm_rate - 1e-9) - 1)
 
@@ -170,51 +170,45 @@ def conformal_threshold(
 ) -> ConformalThreshold:
     """Return the split-conformal threshold for a false-alarm rate.
 
-    Failing an image whose p-value is at most the rate is failing it when its score is above the
-    k-th largest of n calibration scores, ``k = floor(rate (n + 1))``; a good image does so with a
-    probability of at most ``k / (n + 1)``. Where n is too small for that (k = 0), the largest score
-    is the threshold, the guaranteed rate ``1 / (n + 1)`` is above the requested one, and the result
-    says so.
-
-    Raises
-    ------
-    ParameterError
-        For no scores, scores that are not finite, and a rate that is not within (0, 1).
+    An image's p-value is at most the rate if its score is above the k-th largest of n calibration
+    scores, ``k = floor(rate (n + 1))``; this happens to an image of a good part with a probability
+    of at most ``k / (n + 1)``. If n is too small (k = 0), the largest score is the threshold, and
+    the guaranteed rate ``1 / (n + 1)`` is above the requested one.
     """
     scores = _checked_scores(calibration_scores, "calibration scores")
     check_false_alarm_rate(false_alarm_rate)
     n = len(scores)
-    # The small number undoes binary rounding: 0.29 x 100 is 28.999999999999996.
+    # 1e-9 undoes binary rounding: 0.29 x 100 is 28.999999999999996.
     rank = min(n, max(1, math.floor(false_alarm_rate * (n + 1) + 1e-9)))
     return ConformalThreshold(false_alarm_rate, n, float(scores[n - rank]), rank, rank / (n + 1))
 
 
 def check_false_alarm_rate(rate: float) -> None:
-    """Raise `ParameterError` unless `rate` is a share between 0 and 1."""
+    """Raise `ParameterError` unless `rate` is between 0 and 1."""
     if not 0.0 < rate < 1.0:
         raise ParameterError(f"false-alarm rate {rate}: must be between 0 and 1, such as 0.01")
 
 
-def _checked_scores(scores: npt.ArrayLike, what: str) -> npt.NDArray[np.float64]:
+def _checked_scores(scores: npt.ArrayLike, name: str) -> npt.NDArray[np.float64]:
     """Return `scores` sorted, or raise."""
     array = np.sort(np.asarray(scores, dtype=np.float64))
     if array.ndim != 1 or len(array) == 0 or not np.isfinite(array).all():
-        raise ParameterError(f"{what}: expected a list of finite numbers that is not empty")
+        raise ParameterError(f"{name}: expected a nonempty list of finite numbers")
     return array
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What the reference images of a bank score when their own patches are left out.
+    """Scores of images by a bank that does not contain their patches.
 
     Attributes
     ----------
     scores
         Image scores, sorted.
     map_maxima
-        The largest value of each image's anomaly map, sorted: for the threshold of regions.
+        The largest value of each image's anomaly map, sorted, for the threshold of regions.
     score_method
-        The method the image scores are of.
+        The method of the image scores.
     """
 
     scores: tuple[float, ...]
@@ -227,7 +221,7 @@ class Calibration:
             object.__setattr__(self, name, tuple(values.tolist()))
         if len(self.scores) != len(self.map_maxima):
             raise ParameterError(
-                f"calibration: expected a score and a map's maximum for each image, "
+                f"calibration: expected as many scores as map maxima, "
                 f"got {len(self.scores)} and {len(self.map_maxima)}"
             )
 
@@ -235,7 +229,7 @@ class Calibration:
         return len(self.scores)
 
     def p_value(self, score: float) -> float:
-        """Return how surprising an image's score is for a good image; see `p_value`."""
+        """Return how unlikely a score is for an image of a good part; see `p_value`."""
         return p_value(self.scores, score)
 
     def threshold(self, false_alarm_rate: float = 0.01) -> ConformalThreshold:
@@ -243,16 +237,16 @@ class Calibration:
         return conformal_threshold(self.scores, false_alarm_rate)
 
     def thresholds(self, false_alarm_rate: float = 0.01) -> Thresholds:
-        """Return where the image score passes and where it fails: one and the same for now."""
+        """Return the scores at which an image passes and fails, for now the same."""
         value = self.threshold(false_alarm_rate).value
         return Thresholds(value, value)
 
     def map_threshold(self, false_alarm_rate: float = 0.01) -> ConformalThreshold:
-        """Return the threshold on the anomaly map: that share of good images has any region."""
+        """Return the threshold on anomaly maps; above it, that share of good parts has a region."""
         return conformal_threshold(self.map_maxima, false_alarm_rate)
 
     def to_json(self) -> str:
-        """Return the calibration as JSON; numbers survive exactly."""
+        """Return the calibration as JSON, with exact numbers."""
         return json.dumps(
             {
                 "score_method": self.score_method,
@@ -272,4 +266,6 @@ class Calibration:
                 str(document["score_method"]),
             )
         except (KeyError, OverflowError, TypeError, ValueError) as error:
-            raise ParameterError(f"calibration: not what to_json writes ({error!r})") from error
+            raise ParameterError(
+                f"calibration: not in the format of to_json ({error!r})"
+            ) from error

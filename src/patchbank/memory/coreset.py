@@ -1,4 +1,4 @@
-"""Exact greedy k-center: the patches that best stand for all patches."""
+"""Exact greedy k-center: choose patches that represent all patches."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from patchbank.memory._parallel import TileWorker, for_tiles
 from patchbank.memory._plain import PlainTraversal
 from patchbank.progress import Progress, silent
 
-# Rows of one tile: packed at 152 to 1,536 dimensions they stay in a core's second-level cache.
+# Rows of a tile: packed, with 152 to 1,536 dimensions, they fit into a core's L2 cache.
 _TILE_ROWS = 192
-# Rows of the pool in which choices are played ahead of the rest.
+# Rows of the pool in which choices are made ahead of the rest.
 _POOL = 1024
-# Only points whose distance is at least this share of the current radius are kept up to date.
+# Only rows whose distance is at least this share of the current radius are kept up to date.
 _LEVEL = 0.9
-# Centres packed at once when points that were left behind are brought up to date.
+# Centres packed at once when other rows are brought up to date.
 _CENTRES_AT_ONCE = 2048
 
 
@@ -38,10 +38,10 @@ class Coreset:
     Attributes
     ----------
     indices
-        int64 (count,): the chosen rows, in the order they were chosen.
+        int64 (count,): the chosen rows, in order of choice.
     radii
-        float32 (count,): each choice's distance to the earlier ones, which is the covering radius
-        just before it was made; never increasing. The first one's is infinite.
+        float32 (count,): each choice's distance to the earlier choices, which is the covering
+        radius before it; never increasing. The first is infinite.
     covering_radius
         The largest distance of any row to its nearest chosen row.
     """
@@ -53,7 +53,7 @@ class Coreset:
     def __post_init__(self) -> None:
         if self.indices.ndim != 1 or self.radii.shape != self.indices.shape:
             raise ParameterError(
-                f"coreset: expected indices and radii of one length, "
+                f"coreset: indices and radii must have the same length, "
                 f"got shapes {self.indices.shape} and {self.radii.shape}"
             )
 
@@ -62,27 +62,24 @@ class Coreset:
 
 
 def coreset_size(count: int, ratio: float) -> int:
-    """Return how many of `count` patches a coreset of `ratio` keeps: rounded, at least one.
-
-    Raises `ParameterError` for a ratio outside of (0, 1] and for no patches.
-    """
+    """Return how many of `count` patches a coreset of `ratio` keeps: rounded, at least one."""
     if not 0.0 < ratio <= 1.0:
         raise ParameterError(
             f"coreset ratio {ratio}: must be above 0 and at most 1; 0.1 keeps one patch in ten"
         )
     if count < 1:
-        raise ParameterError("coreset: there are no patches to choose from")
+        raise ParameterError("coreset: no patches to choose from")
     return min(count, max(1, round(count * ratio)))
 
 
 def greedy_k_center(
     features: npt.NDArray[np.float32], count: int, *, seed: int = 0, progress: Progress = silent
 ) -> Coreset:
-    """Choose `count` rows, each the farthest from those chosen before (Gonzalez, 1985).
+    """Choose `count` rows, each the farthest from the rows chosen before (Gonzalez, 1985).
 
-    The choices are those of the textbook loop in float64, to float64's own rounding; of rows at
-    exactly the same distance the first is taken. The first choice is drawn with `seed`. When fewer
-    than `count` rows are distinct, the coreset holds each distinct row once and is smaller.
+    The choices equal those of the textbook loop in float64, up to rounding; ties go to the first
+    row. The first choice is drawn with `seed`. If fewer than `count` rows are distinct, the coreset
+    contains each distinct row once and is smaller.
 
     Parameters
     ----------
@@ -98,7 +95,7 @@ def greedy_k_center(
     Raises
     ------
     ParameterError
-        For features that are not a finite float32 matrix and a count that is out of range.
+        If `count` is out of range.
 
     References
     ----------
@@ -109,7 +106,7 @@ def greedy_k_center(
     features = checked_features(features)
     if not 1 <= count <= len(features):
         raise ParameterError(
-            f"coreset of {count} patches: must be 1 to {len(features)}, the patches there are"
+            f"coreset of {count} patches: must be 1 to {len(features)}, the number of patches"
         )
     traversal = _Search if compiles() else PlainTraversal
     search = traversal(features, int(np.random.default_rng(seed).integers(len(features))), count)
@@ -124,7 +121,7 @@ def greedy_k_center(
 
 
 def cover_kernels() -> Any:
-    """Return what has `cover` and `lower_directly`: compiled kernels, or NumPy's."""
+    """Return the module with `cover` and `lower_directly`: compiled, or in NumPy."""
     if compiles():
         from patchbank.memory import _coreset_kernels
 
@@ -138,9 +135,9 @@ class _Search:
     """The state of a farthest-first traversal.
 
     Every row has an upper bound of its squared distance to the chosen rows: the squared distance to
-    the first ``seen[row]`` of them. Rows at or above `level` are *active* and up to date; the
-    others cannot be chosen before the radius has fallen to `level`, and wait. This needs a third of
-    the distances, and what waits is brought up to date by one large matrix product.
+    the first ``seen[row]`` of them. Rows at or above `level` are *active* and up to date. The
+    others cannot be chosen before the radius falls to `level`; they are then brought up to date by
+    a large matrix product. This computes only a third of the distances.
     """
 
     def __init__(self, features: FloatMatrix, first: int, count: int) -> None:
@@ -178,13 +175,13 @@ class _Search:
         return np.sqrt(self._squared_radii[: self._length]).astype(np.float32)
 
     def surface(self) -> float:
-        """Make the farthest row of all active and return its squared distance, the exact radius."""
+        """Make the farthest row active and return its squared distance, the exact radius."""
         while True:
             if len(self._active):
                 minima = self._minima[self._active]
                 live = minima >= self._level
                 if 4 * np.count_nonzero(live) < 3 * len(live):
-                    # Those left behind know how many choices they have seen.
+                    # `_seen` records how many choices the inactive rows have seen.
                     self._active = self._active[live]
                 largest = float(minima.max())
                 if largest >= self._level:
@@ -197,7 +194,7 @@ class _Search:
             self._catch_up(self._active)
 
     def choose(self) -> None:
-        """Make as many choices as are certain from the farthest rows alone."""
+        """Make all choices that are certain from the farthest rows alone."""
         minima = self._minima[self._active]
         active = self._active[minima >= self._level]
         minima = minima[minima >= self._level]
@@ -213,13 +210,13 @@ class _Search:
         else:
             pool = active
         before = self._length
-        self._play(pool, floor, floor_row)
-        # The pool's rows have seen the new choices while it was played.
+        self._choose_in_pool(pool, floor, floor_row)
+        # The pool's rows have seen the new choices.
         self._seen[pool] = self._length
         assert before < self._length, "the farthest row of all is always a certain choice"
         self._catch_up(self._active)
 
-    def _play(self, pool: npt.NDArray[np.int64], floor: float, floor_row: int) -> None:
+    def _choose_in_pool(self, pool: npt.NDArray[np.int64], floor: float, floor_row: int) -> None:
         kernels, products = self._kernels, self._products
         block, panel = products.BLOCK, products.PANEL
         depth = self._features.shape[1] + 1
@@ -238,7 +235,7 @@ class _Search:
             )
 
         for_tiles(n_blocks, 8, make_worker)
-        self._length += kernels.play_pool(
+        self._length += kernels.choose_in_pool(
             self._features,
             pool,
             bounds,

@@ -13,7 +13,7 @@ from patchbank.memory.coreset import Coreset, cover_kernels
 from patchbank.memory.neighbours import NeighbourIndex
 from patchbank.progress import Progress, silent
 
-# Images searched between two reports of progress.
+# Images searched between progress reports.
 _IMAGES_AT_ONCE = 8
 
 
@@ -26,9 +26,9 @@ class LeftOut:
     distances
         float32 (n, h, w).
     nearest
-        int64 (n, h, w): the nearest row of the bank that is not of the image itself; -1 where the
-        bank has none. What was put back in place of the image's rows (see
-        `leave_one_out_distances`) is not in the bank and may be nearer.
+        int64 (n, h, w): the nearest bank row from another image; -1 if there is none. Patches put
+        back in place of the image's rows (see `leave_one_out_distances`) are not in the bank and
+        may be nearer.
     put_back
         int64 (n,): how many patches of other images were put back for each image.
     """
@@ -40,7 +40,7 @@ class LeftOut:
     def __post_init__(self) -> None:
         if self.distances.ndim != 3 or self.nearest.shape != self.distances.shape:
             raise ParameterError(
-                f"left out: expected distances and nearest rows of one shape (images, height, "
+                f"left out: distances and nearest rows must have the same shape (images, height, "
                 f"width), got {self.distances.shape} and {self.nearest.shape}"
             )
 
@@ -52,13 +52,13 @@ def leave_one_out_distances(
     index: NeighbourIndex | None = None,
     progress: Progress = silent,
 ) -> LeftOut:
-    """Return each reference image's patch distances to a bank that never saw the image.
+    """Return each reference image's patch distances to a bank without that image.
 
-    Taking an image's rows out of the bank leaves holes: patches of *other* images that only its
-    rows stood for. A bank made without the image would have kept some of those. So the patches that
-    are left farther from the bank than its covering radius are put back, farthest first, until all
-    are covered again: the greedy rule of the coreset, continued. Without this, reference images
-    score higher than new good ones do.
+    Removing an image's rows from the bank leaves gaps: patches of *other* images that only those
+    rows represented. A bank fitted without the image would have kept some of them. So patches that
+    are then farther from the bank than its covering radius are put back, farthest first, until all
+    are covered again, as in the coreset's greedy selection. Without this, references score higher
+    than new images of good parts.
 
     Parameters
     ----------
@@ -67,14 +67,14 @@ def leave_one_out_distances(
     coreset
         The bank: rows of ``features.reshape(-1, d)``.
     index
-        The bank's index, its groups being the numbers of the images, if there is one already.
+        The bank's index, with image numbers as groups; built if not given.
     progress
-        Called as images are done; may raise `KeyboardInterrupt`.
+        Called as images are scored; may raise `KeyboardInterrupt`.
 
     Raises
     ------
     ParameterError
-        For fewer than two images, or an index that is not this bank's.
+        For fewer than two images, or the index of another bank.
     """
     if features.ndim != 4:
         raise ParameterError(
@@ -83,7 +83,7 @@ def leave_one_out_distances(
     n, height, width, dimensions = features.shape
     if n < 2:
         raise ParameterError(
-            f"{n} reference image: leaving one out needs at least two; give more good images"
+            f"{n} reference: leaving one out needs at least two; give more images of good parts"
         )
     patches = np.ascontiguousarray(features).reshape(-1, dimensions)
     per_image = height * width
@@ -91,7 +91,7 @@ def leave_one_out_distances(
     if index is None:
         index = NeighbourIndex(patches[coreset.indices], groups)
     elif index.groups is None or not np.array_equal(index.groups, groups):
-        raise ParameterError("leave one out: the index is not of this coreset's images")
+        raise ParameterError("leave one out: the index does not belong to this coreset")
 
     first_distance = np.empty(len(patches), np.float32)
     second_distance = np.empty(len(patches), np.float32)
@@ -129,13 +129,13 @@ def _put_back(
     coreset: Coreset,
     squared: npt.NDArray[np.float64],
 ) -> npt.NDArray[np.int64]:
-    """Cover the patches orphaned by losing each image and lower that image's distances by them."""
+    """Put patches back for each removed image; lower its squared distances; return the counts."""
     kernels = cover_kernels()
     n = len(patches) // per_image
     counts = np.zeros(n, np.int64)
     ends = np.searchsorted(lost, np.arange(n + 1))
 
-    def one_image(image: int) -> None:
+    def put_back_for(image: int) -> None:
         rows = orphaned[ends[image] : ends[image + 1]]
         if len(rows) == 0:
             return
@@ -146,7 +146,7 @@ def _put_back(
         kernels.lower_directly(patches, begin, begin + per_image, added[: counts[image]], squared)
 
     def make_worker() -> TileWorker:
-        return lambda start, stop: one_image(start)
+        return lambda start, stop: put_back_for(start)
 
     for_tiles(n, 1, make_worker)
     return counts

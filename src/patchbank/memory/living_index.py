@@ -1,4 +1,4 @@
-"""Exact nearest neighbours in a memory bank whose rows come and go."""
+"""Exact nearest neighbours in a memory bank whose rows change."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from patchbank.memory.neighbours import Neighbours, checked_queries, search
 
 Integers = npt.NDArray[np.int64]
 
-# Rows that came or went since the index was built, as a share of those it was built of, above which
-# it is built anew. Measured with 15,680 rows of 152 and of 1,536 dimensions: up to here a search
-# takes at most a sixth longer than in a new index, and building one takes as long as 10 to 60
-# searches, so that a small change should not have to wait for it often.
+# The share of rows added or removed since the index was built above which it is rebuilt. Measured
+# with 15,680 rows of 152 and of 1,536 dimensions: up to this share a search takes at most a sixth
+# longer than in a new index. Building one takes as long as 10 to 60 searches, so small changes
+# should rarely wait for it.
 _REBUILD_SHARE = 0.2
 
 
 class _Rows:
-    """Rows in memory that has room for more after them. May be used by several threads at once.
+    """A growable matrix; thread-safe.
 
     Parameters
     ----------
     rows
-        float32 matrices of one width. They are copied.
+        float32 matrices of the same width; copied.
     """
 
     def __init__(self, *rows: FloatMatrix) -> None:
@@ -39,11 +39,11 @@ class _Rows:
         self._lock = threading.Lock()
 
     def first(self, count: int) -> FloatMatrix:
-        """Return so many rows, which nothing changes any more."""
+        """Return the first `count` rows, which never change."""
         return self._memory[:count]
 
     def append(self, rows: FloatMatrix, count: int) -> bool:
-        """Write rows after the first `count`, if there is room that nobody else has taken."""
+        """Write rows after the first `count` if that space is free; return whether it was."""
         with self._lock:
             if self._used != count or count + len(rows) > len(self._memory):
                 return False
@@ -53,30 +53,25 @@ class _Rows:
 
 
 class LivingIndex:
-    """A memory bank prepared for exact nearest-neighbour search, whose rows come and go.
+    """A memory bank prepared for exact nearest-neighbour search, whose rows can change.
 
-    Each row has a slot, a number that it keeps; neighbours are given by their slots. An index never
-    changes: `with_changes` returns another one, which shares most of its memory. So it may be used
-    by several threads at once, and whoever searches while the bank changes sees it as it was. It
-    finds what a `NeighbourIndex` of the rows that are present finds.
+    Each row keeps its slot, a number that identifies it; neighbours are returned as slots. An index
+    is immutable: `with_changes` returns a new one that shares most of its memory. So it is
+    thread-safe, and a search during a change sees the old bank. It finds the same neighbours as a
+    `NeighbourIndex` of the present rows.
 
     Parameters
     ----------
     bank
         float32 (m, d), finite.
     slots
-        int64 (m,), increasing, not negative: the rows' slots; 0 to m - 1 where not given.
+        int64 (m,), increasing, not negative: the rows' slots; 0 to m - 1 by default.
     room
-        Whether to copy the bank to where there is room for more rows. Otherwise that is done when
-        the first ones come, who then take as much longer.
-
-    Raises
-    ------
-    ParameterError
-        For a bank that is not a finite float32 matrix, or slots that do not fit it.
+        Whether to copy the bank into memory with room for more rows now. Otherwise the first
+        addition does so, which makes it slower.
     """
 
-    #: The image each row comes from is not known here, so none can be excluded.
+    #: The image of each row is not known here, so none can be excluded.
     groups = None
 
     def __init__(
@@ -101,29 +96,23 @@ class LivingIndex:
 
     @property
     def slots(self) -> Integers:
-        """The slots of the rows that are present, increasing, int64 (rows,)."""
+        """The slots of the present rows, increasing, int64 (rows,)."""
         return self._slots[self._is_present]
 
     @property
     def next_slot(self) -> int:
-        """The slot that the next row gets, greater than any there ever was."""
+        """The slot of the next row, greater than any slot used before."""
         return self._next_slot
 
     @property
     def changed_share(self) -> float:
-        """How many rows came and went since it was built, as a share of those it was built of."""
-        came, gone = len(self._slots) - self._built, len(self._slots) - len(self)
-        return (came + gone) / self._built
+        """Rows added and removed since the index was built, as a share of its original rows."""
+        added, removed = len(self._slots) - self._built, len(self._slots) - len(self)
+        return (added + removed) / self._built
 
     def rows(self, indices: Integers) -> npt.NDArray[np.float32]:
-        """Return the rows of slots, float32 (n, d).
-
-        Raises
-        ------
-        ParameterError
-            If there is no row in a slot.
-        """
-        return self._packed.features[self._numbers(indices)]
+        """Return the rows in slots, float32 (n, d); raise `ParameterError` for an empty slot."""
+        return self._packed.features[self._rows_in(indices)]
 
     def nearest(
         self,
@@ -132,21 +121,21 @@ class LivingIndex:
         *,
         exclude_group: int | Integers | None = None,
     ) -> Neighbours:
-        """Return the `k` nearest rows of every query, their `indices` being slots.
+        """Return the `k` nearest rows of every query; `indices` are slots.
 
         Parameters
         ----------
         queries
             float32 (q, d), finite.
         k
-            Neighbours wanted of each query.
+            Number of neighbours per query.
         exclude_group
-            Nothing: the rows of this bank have no groups.
+            Must be None: the rows of this bank have no groups.
 
         Raises
         ------
         ParameterError
-            For queries that do not fit the bank, a group, and fewer than `k` rows to choose from.
+            For a group, and if the bank has fewer than `k` rows.
         """
         if exclude_group is not None:
             raise ParameterError("memory bank: has no groups, so none can be excluded")
@@ -165,57 +154,56 @@ class LivingIndex:
         *,
         slots: Integers | None = None,
     ) -> LivingIndex:
-        """Return the index of a bank where rows came and went; this one stays as it is.
+        """Return a new index with rows added and removed.
 
-        It is built anew when what came and went since it was built exceeds a fifth of what it was
-        built of, and when a row comes to a slot that is not after all others.
+        It is rebuilt if the changes since it was built exceed a fifth of its original rows, or if a
+        row is added in a slot before an existing one.
 
         Parameters
         ----------
         added
-            float32 (a, d), finite: rows that come.
+            float32 (a, d), finite: the rows to add.
         removed
-            int64 (r,): slots of rows that go.
+            int64 (r,): the slots of the rows to remove.
         slots
-            int64 (a,), increasing: the added rows' slots; from `next_slot` on where not given.
+            int64 (a,), increasing: the added rows' slots; from `next_slot` on by default.
 
         Raises
         ------
         ParameterError
-            For rows that do not fit the bank, slots that are taken or have no row, and if no row
-            would remain.
+            If no row would remain.
         """
         added = self._checked_rows(added)
         slots = _checked_slots(slots, len(added), self._next_slot)
-        gone = self._numbers(np.empty(0, np.int64) if removed is None else np.unique(removed))
+        rows = self._rows_in(np.empty(0, np.int64) if removed is None else np.unique(removed))
         changed = copy.copy(self)
-        changed._count -= len(gone)
+        changed._count -= len(rows)
         if changed._count + len(added) == 0:
-            raise ParameterError("memory bank: none of its rows would remain; keep at least one")
-        if len(gone):
+            raise ParameterError("memory bank: no rows would remain; keep at least one")
+        if len(rows):
             changed._is_present = self._is_present.copy()
-            changed._is_present[gone] = False
+            changed._is_present[rows] = False
         share = changed.changed_share + len(added) / self._built
         if share > _REBUILD_SHARE or (len(added) and slots[0] < self._next_slot):
             return changed._built_with(added, slots)
-        if len(gone):
-            changed._packed = without_rows(self._packed, gone)
+        if len(rows):
+            changed._packed = without_rows(self._packed, rows)
         if len(added):
             changed._append(added, slots)
         return changed
 
     def rebuilt(self) -> LivingIndex:
-        """Return an index built anew of the rows that are present, in their slots.
+        """Return an index rebuilt from the present rows, with the same slots.
 
-        For those who have time for it before a change must wait for it.
+        Call it when there is time, before a change has to wait for it.
         """
         return self._built_with(self._packed.features[:0], self._slots[:0])
 
     def _append(self, added: FloatMatrix, slots: Integers) -> None:
-        """Take rows in, after all others."""
+        """Append rows."""
         count = len(self._slots)
         if self._rows is None or not self._rows.append(added, count):
-            # Another index of the same memory has other rows there.
+            # Another index that shares this memory has appended other rows.
             self._rows = _Rows(self._packed.features, added)
         features = self._rows.first(count + len(added))
         self._packed = with_rows(self._packed, self._projection, features)
@@ -225,11 +213,11 @@ class LivingIndex:
         self._count += len(added)
 
     def _built_with(self, added: FloatMatrix, slots: Integers) -> LivingIndex:
-        """Return an index built of the rows that are present and those that come."""
+        """Return an index built from the present and the added rows."""
         present = self.slots
         taken = slots[np.isin(slots, present)]
         if len(taken):
-            raise ParameterError(f"slot {taken[0]}: there is a row in it already")
+            raise ParameterError(f"slot {taken[0]}: already has a row")
         present = np.concatenate([present, slots])
         features = np.concatenate([self._packed.features[self._is_present], added])
         order = np.argsort(present)
@@ -244,24 +232,23 @@ class LivingIndex:
         added = checked_features(added, "added rows")
         if added.shape[1] != dimensions:
             raise ParameterError(
-                f"added rows: have {added.shape[1]} dimensions, the memory bank {dimensions}"
+                f"added rows: have {added.shape[1]} dimensions, but the memory bank has "
+                f"{dimensions}"
             )
         return added
 
-    def _numbers(self, slots: Integers) -> Integers:
-        """Return which rows of what is laid out are in slots."""
-        numbers = np.minimum(np.searchsorted(self._slots, slots), len(self._slots) - 1)
-        missing = (self._slots[numbers] != slots) | ~self._is_present[numbers]
-        if missing.any():
-            raise ParameterError(f"slot {slots[missing][0]}: there is no row in it")
-        return numbers
+    def _rows_in(self, slots: Integers) -> Integers:
+        """Return the numbers of the rows in slots."""
+        rows = np.minimum(np.searchsorted(self._slots, slots), len(self._slots) - 1)
+        is_empty = (self._slots[rows] != slots) | ~self._is_present[rows]
+        if is_empty.any():
+            raise ParameterError(f"slot {slots[is_empty][0]}: has no row")
+        return rows
 
 
 def _checked_slots(slots: Integers | None, count: int, first: int) -> Integers:
     if slots is None:
         return np.arange(first, first + count)
     if slots.shape != (count,) or (np.diff(slots, prepend=-1) <= 0).any():
-        raise ParameterError(
-            f"slots: expected {count} increasing numbers that are not negative, one for each row"
-        )
+        raise ParameterError(f"slots: expected {count} increasing nonnegative numbers, one per row")
     return np.ascontiguousarray(slots, dtype=np.int64)

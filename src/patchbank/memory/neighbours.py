@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from patchbank.memory._neighbour_kernels import Bank
     from patchbank.memory._projections import Projection
 
-# Blocks of queries that meet a panel while it is in the cache.
+# Blocks of queries compared with a panel while it is in the cache.
 _TILE_BLOCKS = 4
 
 
@@ -32,10 +32,10 @@ class Neighbours:
     distances
         float32 (queries, k): Euclidean distances.
     indices
-        int64 (queries, k): rows of the bank; of rows at the same distance the first.
+        int64 (queries, k): rows of the bank; in a tie, the first.
     computed
-        How often a pair of a query and a bank row was computed in full; a query's first ones count
-        again where they are met again.
+        The number of exact distance computations between a query and a bank row, repeated ones
+        included.
     """
 
     distances: npt.NDArray[np.float32]
@@ -45,17 +45,17 @@ class Neighbours:
     def __post_init__(self) -> None:
         if self.distances.ndim != 2 or self.indices.shape != self.distances.shape:
             raise ParameterError(
-                f"neighbours: expected distances and indices of one shape (queries, k), "
+                f"neighbours: distances and indices must have the same shape (queries, k), "
                 f"got {self.distances.shape} and {self.indices.shape}"
             )
 
 
 class NeighbourSource(Protocol):
-    """A memory bank that can be asked for nearest neighbours, wherever it is."""
+    """A memory bank, wherever it is stored, that can be searched for nearest neighbours."""
 
     @property
     def groups(self) -> npt.NDArray[np.int64] | None:
-        """The image each row comes from, where that is known."""
+        """The image that each row comes from, if known."""
 
     def __len__(self) -> int: ...
 
@@ -75,22 +75,22 @@ class NeighbourSource(Protocol):
 class NeighbourIndex:
     """A memory bank prepared for exact nearest-neighbour search.
 
-    Every pair's distance is bounded from below by that of short integer vectors, the coordinates on
-    the bank's leading components, which one product gives for all pairs. Pairs whose bound does not
-    exceed the nearest distance found are computed by direct difference in float64; the others are
-    proved farther away. May be used by several threads at once.
+    The distance of short integer vectors, coordinates on the bank's leading components, is a lower
+    bound of each pair's distance, and one matrix product gives it for all pairs. Pairs whose bound
+    does not exceed the nearest distance found are computed by direct difference in float64; the
+    others are provably farther. Thread-safe.
 
     Parameters
     ----------
     bank
         float32 (m, d), finite.
     groups
-        int64 (m,): the image each row comes from, for `nearest`'s `exclude_group`.
+        int64 (m,): the image that each row comes from, for `exclude_group` in `nearest`.
 
     Raises
     ------
     ParameterError
-        For a bank that is not a finite float32 matrix, or groups of another length.
+        If `groups` does not have one value per row.
     """
 
     def __init__(
@@ -99,8 +99,7 @@ class NeighbourIndex:
         self.bank = checked_features(bank, "memory bank")
         if groups is not None and groups.shape != (len(bank),):
             raise ParameterError(
-                f"memory bank: expected a group for each of the {len(bank)} rows, "
-                f"got shape {groups.shape}"
+                f"memory bank: expected one group per row ({len(bank)}), got shape {groups.shape}"
             )
         self.groups = None if groups is None else np.ascontiguousarray(groups, dtype=np.int64)
         self._projection, self._packed = laid_out(self.bank, self.groups)
@@ -119,32 +118,26 @@ class NeighbourIndex:
         *,
         exclude_group: int | npt.NDArray[np.int64] | None = None,
     ) -> Neighbours:
-        """Return the `k` nearest bank rows of every query, not counting an excluded group's.
+        """Return the `k` nearest bank rows of every query, without those of an excluded group.
 
         Parameters
         ----------
         queries
             float32 (q, d), finite.
         k
-            Neighbours wanted of each query.
+            Number of neighbours per query.
         exclude_group
-            A group for all queries, or int64 (q,) for each, whose bank rows are left out.
-
-        Raises
-        ------
-        ParameterError
-            For queries that do not fit the bank, a bank without groups where one is excluded, and
-            fewer than `k` rows to choose from.
+            The group whose bank rows are ignored: one for all queries, or int64 (q,).
         """
         queries = checked_queries(queries, self.bank.shape[1])
         excluded = self._checked_exclusion(len(queries), k, exclude_group)
         return search(queries, k, self._projection, self._packed, excluded)
 
     def nearest_of_two_groups(self, queries: npt.NDArray[np.float32]) -> Neighbours:
-        """Return of every query the nearest bank row and the nearest of any *other* group.
+        """Return each query's nearest bank row and the nearest row of any *other* group.
 
-        So the nearest row outside of any one group is known without another search. Where all rows
-        are of one group, the second distance is infinite and its index -1.
+        This gives the nearest row outside any group without another search. If all rows belong to
+        one group, the second distance is infinite and its index -1.
 
         Parameters
         ----------
@@ -153,7 +146,7 @@ class NeighbourIndex:
         """
         queries = checked_queries(queries, self.bank.shape[1])
         if self.groups is None:
-            raise ParameterError("memory bank: has no groups to tell apart")
+            raise ParameterError("memory bank: has no groups")
         return search(queries, 2, self._projection, self._packed, two_groups=True)
 
     def _checked_exclusion(
@@ -168,7 +161,7 @@ class NeighbourIndex:
             excluded = np.full(count, excluded) if excluded.ndim == 0 else excluded.copy()
             if excluded.shape != (count,):
                 raise ParameterError(
-                    f"exclude_group: expected one group or one for each of the {count} queries, "
+                    f"exclude_group: expected a single group or one per query ({count}), "
                     f"got shape {excluded.shape}"
                 )
             groups, sizes = np.unique(self.groups, return_counts=True)
@@ -177,17 +170,17 @@ class NeighbourIndex:
         if not 1 <= k <= available:
             raise ParameterError(
                 f"{k} neighbours: must be 1 to {available}, the rows of the memory bank"
-                + (" outside of the excluded group" if exclude_group is not None else "")
+                + (" outside the excluded group" if exclude_group is not None else "")
             )
         return excluded
 
 
 def checked_queries(queries: npt.NDArray[np.float32], dimensions: int) -> FloatMatrix:
-    """Return queries of a bank of so many dimensions, or raise `ParameterError`."""
+    """Return the queries if they have the bank's dimensions, or raise `ParameterError`."""
     queries = checked_features(queries, "queries")
     if queries.shape[1] != dimensions:
         raise ParameterError(
-            f"queries: have {queries.shape[1]} dimensions, the memory bank {dimensions}"
+            f"queries: have {queries.shape[1]} dimensions, but the memory bank has {dimensions}"
         )
     return queries
 
@@ -201,7 +194,7 @@ def search(
     *,
     two_groups: bool = False,
 ) -> Neighbours:
-    """Return the `k` nearest rows of every query in a bank that is laid out."""
+    """Return the `k` nearest rows of every query in a bank prepared by `laid_out`."""
     if excluded is None:
         excluded = np.empty(0, np.int64)
     if isinstance(bank, PlainBank):

@@ -1,4 +1,4 @@
-"""Images that stand apart from all others by their scores or their looks, for a person to see."""
+"""Find images that differ from all others in score or appearance, for a person to check."""
 
 from __future__ import annotations
 
@@ -7,41 +7,42 @@ import numpy.typing as npt
 
 from patchbank.memory.calibration import conformal_threshold
 
-# At most this share of the scores is outlying; that many are left out of the scale, so that
-# outliers do not hide one another.
+# At most this share of the scores can be outliers; it is excluded from the estimate of the scale,
+# so that outliers do not hide one another.
 _LARGEST_SHARE = 0.1
-# How often scores of an exponential tail raise either alarm. Those of good images have a lighter
-# one, so that they do so less often.
+# How often scores with an exponential tail raise either alarm. Scores of good parts have a lighter
+# tail and raise it less often.
 _FAR_RATE = 0.1
 _APART_RATE = 0.05
-# Of fewer scores the tail's scale cannot be told, and of fewer still nothing.
+# The fewest scores from which the tail's scale can be estimated, and the fewest for any finding.
 _FEWEST_FOR_TAIL = 10
 _FEWEST = 5
-# By more than this share of itself, and by so many standard deviations of the other scores, a few
-# images must raise the threshold to be said to set it. Measured: see docs/reference-images.md.
+# A few images are reported as setting the threshold if they raise it by more than this share, and
+# score above the others by more than this many standard deviations. Measured:
+# docs/reference-images.md.
 _RAISED_SHARE = 1 / 8
 _RAISED_DEVIATIONS = 2.0
-# Images that look alike, so many at most, do not hide one another; a quarter of all at most.
+# Up to this many similar images (and this share of all) do not hide one another.
 _LARGEST_GROUP = 3
 _GROUP_SHARE = 0.25
-# So many times farther from the others than any of these is. Good images reach 1.7.
+# How many times farther from the others a secluded image is. Images of good parts reach 1.7.
 _SECLUDED_RATIO = 2.0
-# Distances at hand at once.
+# Distances held in memory at once.
 _DISTANCES_AT_ONCE = 1 << 22
 
 
 def outlying(scores: npt.ArrayLike) -> npt.NDArray[np.int64]:
-    """Return where the scores are that stand far above the rest, highest first.
+    """Return the indices of scores far above the rest, highest first.
 
-    The scores above the median are taken to have an exponential tail. Its mean s is estimated from
-    m of the n scores, without the highest tenth of all (type II censoring). With what s itself is
-    uncertain by, two things are then improbable:
+    The scores above the median are assumed to have an exponential tail. Its mean s is estimated
+    from m of the n scores, without the highest tenth of all (type II censoring). Allowing for the
+    uncertainty of s, two things are improbable:
 
-    - an excess over the median as large as that of some score, of the n / 2 there are;
-    - a gap between the k-th highest score and the next: in such a tail k times that gap has the
-      mean s, whatever k. So a few that resemble one another are found together.
+    - an excess over the median as large as that of a score, among the n / 2 scores above it;
+    - a gap between the k-th highest score and the next: in such a tail, k times that gap has the
+      mean s for every k. This finds a few similar outliers together.
 
-    Scores that are not finite are left out. Fewer than ten say nothing.
+    Scores that are not finite are ignored. For fewer than ten, nothing is returned.
 
     References
     ----------
@@ -56,7 +57,7 @@ def outlying(scores: npt.ArrayLike) -> npt.NDArray[np.int64]:
     excess = values[where] - np.median(values[where])
     scale = (excess[most:above].sum() + most * excess[most]) / used
     if not scale > 0.0:
-        # Most images score the same, so that anything else would be infinitely far.
+        # Most images score the same, so any other score would be infinitely far.
         return where[:0]
     gaps = np.arange(1, most + 1) * (excess[:most] - excess[1 : most + 1])
     far = int(np.count_nonzero(excess[:most] > scale * _critical(_FAR_RATE / above, used)))
@@ -66,14 +67,14 @@ def outlying(scores: npt.ArrayLike) -> npt.NDArray[np.int64]:
 
 
 def setting_threshold(scores: npt.ArrayLike, false_alarm_rate: float) -> npt.NDArray[np.int64]:
-    """Return where the few scores are that set the threshold by themselves, highest first.
+    """Return the indices of the few scores that alone set the threshold, highest first.
 
-    The k highest, a tenth at most, do so when the others alone would have a threshold lower by
-    more than an eighth of it, and score lower by more than two of their standard deviations. This
-    is no test of significance: it asks what the images do, not how improbable they are, and so
-    speaks of small sets too.
+    The k highest scores, at most a tenth, do so if without them the threshold would be lower by
+    more than an eighth of it, and the others score lower by more than two of their standard
+    deviations. This is not a significance test: it measures the effect of the images, not how
+    improbable they are, and so works for small sets too.
 
-    Scores that are not finite are left out. Fewer than five say nothing.
+    Scores that are not finite are ignored. For fewer than five, nothing is returned.
     """
     values, where, most = _ranked(scores)
     if len(where) < _FEWEST:
@@ -91,11 +92,11 @@ def setting_threshold(scores: npt.ArrayLike, false_alarm_rate: float) -> npt.NDA
 
 
 def secluded(embeddings: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
-    """Return where the few embeddings are that lie far from all others, the farthest first.
+    """Return the indices of the few embeddings far from all others, farthest first.
 
-    Bad images that resemble one another vouch for one another in their scores. So what counts is
-    the distance to the third nearest other embedding, which up to three of a kind cannot make
-    small: that of the secluded is more than twice that of any image that is not.
+    Similar bad images lower one another's scores. So this uses the distance to the third nearest
+    other embedding, which up to three similar images cannot make small: for secluded embeddings it
+    is more than twice that of any other.
 
     Parameters
     ----------
@@ -115,24 +116,24 @@ def secluded(embeddings: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
 
 
 def _to_nearest(embeddings: npt.NDArray[np.floating], rank: int) -> npt.NDArray[np.float64]:
-    """Return how far each embedding is from the nearest other one of a rank, 1 for the first."""
+    """Return each embedding's distance to its nearest other, or to the one of a higher rank."""
     rows = np.asarray(embeddings, np.float32)
     squares = (rows * rows).sum(axis=1)
-    found = np.empty(len(rows), np.float64)
+    squared = np.empty(len(rows), np.float64)
     step = max(1, _DISTANCES_AT_ONCE // len(rows))
     for start in range(0, len(rows), step):
         part = slice(start, start + step)
         table = squares[part, None] + squares - 2 * (rows[part] @ rows.T)
-        # Its distance to itself must be the smallest, rounding or not.
+        # An embedding's distance to itself must be the smallest despite rounding.
         table[np.arange(len(table)), np.arange(start, start + len(table))] = -np.inf
-        found[part] = np.partition(table, rank, axis=1)[:, rank]
-    return np.sqrt(np.maximum(found, 0.0))
+        squared[part] = np.partition(table, rank, axis=1)[:, rank]
+    return np.sqrt(np.maximum(squared, 0.0))
 
 
 def _ranked(
     scores: npt.ArrayLike,
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], int]:
-    """Return the scores, where the finite ones are, highest first, and how many may be outlying."""
+    """Return the scores, the indices of finite ones, highest first, and the most outliers."""
     values = np.asarray(scores, dtype=np.float64)
     where = np.flatnonzero(np.isfinite(values))
     where = where[np.argsort(-values[where], kind="stable")]
@@ -140,5 +141,5 @@ def _ranked(
 
 
 def _critical(probability: float, used: int) -> float:
-    """Return what an exponential variable over its estimated mean exceeds so seldom."""
+    """Return the ratio to its estimated mean that an exponential variable exceeds this rarely."""
     return float(used * (probability ** (-1.0 / used) - 1.0))

@@ -1,4 +1,4 @@
-"""Patch distances to what people see: an image score, an anomaly map and regions."""
+"""Compute image scores, anomaly maps and regions from patch distances."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ SCORE_METHODS: tuple[ScoreMethod, ...] = get_args(ScoreMethod)
 # The smoothing weights beyond this many sigmas are below 0.0004 of the peak's.
 _TRUNCATE = 4.0
 
-# OpenBLAS works on a product of at most 2^18 multiplications in the calling thread
-# (SMP_THRESHOLD_MIN x GEMM_MULTITHREAD_THRESHOLD of its interface/gemm.c).
+# OpenBLAS computes products of at most 2^18 multiplications in the calling thread
+# (SMP_THRESHOLD_MIN x GEMM_MULTITHREAD_THRESHOLD in its interface/gemm.c).
 _ONE_THREAD_PRODUCT = 1 << 18
 
 
@@ -42,13 +42,8 @@ def image_scores(
     distances
         float32 (n, h, w): each patch's distance to the memory bank.
     method
-        ``"max"``, the largest distance, or ``"top1percent"``, the mean of the largest 1 %, at least
-        one. (The paper's third needs the features: `reweighted_score`.)
-
-    Raises
-    ------
-    ParameterError
-        For another shape or method.
+        ``"max"``, the largest distance, or ``"top1percent"``, the mean of the largest 1 % (at least
+        one). The paper's re-weighted score also needs the features: `reweighted_score`.
     """
     if distances.ndim != 3 or 0 in distances.shape:
         raise ParameterError(
@@ -83,8 +78,8 @@ def reweighted_score(
     """Return the paper's re-weighted score of one image.
 
     The most anomalous patch x has distance s to its nearest bank row m. The score is
-    ``(1 - exp(s) / sum of exp(|x - b|))  s`` with b over the `neighbours` bank rows nearest to m (m
-    itself among them): a patch near to a *rare* row of the bank counts more.
+    ``(1 - exp(s) / sum of exp(|x - b|))  s`` with b over the `neighbours` bank rows nearest to m,
+    including m: a patch near a *rare* row of the bank counts more.
 
     Parameters
     ----------
@@ -93,13 +88,13 @@ def reweighted_score(
     distances
         float32 (h, w): distances to the nearest bank row.
     nearest
-        int64 (h, w): that row.
+        int64 (h, w): the nearest bank rows.
     index
         The memory bank.
     neighbours
-        Rows around m; fewer where the bank has fewer.
+        Number of rows around m; fewer if the bank has fewer.
     exclude_group
-        Group of bank rows that must not be seen.
+        Group of bank rows to ignore.
 
     References
     ----------
@@ -107,7 +102,7 @@ def reweighted_score(
     """
     if not features.shape[:2] == distances.shape == nearest.shape:
         raise ParameterError(
-            f"re-weighted score: features, distances and nearest rows disagree in height and "
+            f"re-weighted score: features, distances and nearest rows differ in height or "
             f"width: {features.shape[:2]}, {distances.shape}, {nearest.shape}"
         )
     worst = np.unravel_index(int(distances.argmax()), distances.shape)
@@ -116,7 +111,7 @@ def reweighted_score(
     if exclude_group is not None and index.groups is not None:
         available -= int(np.count_nonzero(index.groups == exclude_group))
     if available < 1:
-        # All rows are excluded: there is nothing around the nearest row to weigh by.
+        # All rows are excluded: there are no neighbours to weight by.
         return score
     around = index.nearest(
         index.rows(nearest[worst].reshape(1)),
@@ -126,25 +121,25 @@ def reweighted_score(
     to_around = np.linalg.norm(
         index.rows(around).astype(np.float64) - features[worst].astype(np.float64), axis=1
     )
-    # Exponents are taken relative to s: distances of a few hundred would overflow otherwise.
+    # Exponents are relative to s, because distances of a few hundred would overflow.
     share = 1.0 / float(np.exp(np.minimum(to_around - score, 700.0)).sum())
     return (1.0 - min(1.0, share)) * score
 
 
 @lru_cache(maxsize=64)
 def _upsampling_and_smoothing(count: int, side: int, sigma: float) -> npt.NDArray[np.float32]:
-    """Return the float32 (side, count) matrix that upsamples a line and smooths it.
+    """Return the float32 (side, count) matrix that upsamples and smooths a line.
 
-    Both are linear, and both are separable: a map is then smoothed by two small matrix products.
+    Both steps are linear and separable, so two small matrix products process a map.
     """
-    # Half-pixel centres: pixel x of the line of `side` lies at (x + 0.5) count / side - 0.5.
+    # Half-pixel centres: pixel x of `side` is at (x + 0.5) count / side - 0.5.
     position = np.clip((np.arange(side) + 0.5) * count / side - 0.5, 0, count - 1)
     left = np.minimum(position.astype(np.int64), max(count - 2, 0))
     fraction = position - left
     matrix = np.zeros((side, count))
     matrix[np.arange(side), left] += 1.0 - fraction
     matrix[np.arange(side), np.minimum(left + 1, count - 1)] += fraction
-    # Below, the smoothing has the pixel itself alone, and SciPy divides by a square that may be 0.
+    # Below this the kernel is a single pixel, and SciPy divides by a square that may be 0.
     if _TRUNCATE * sigma >= 0.5:
         from scipy.ndimage import gaussian_filter1d
 
@@ -159,8 +154,9 @@ def anomaly_map(
 ) -> npt.NDArray[np.float32]:
     """Return the anomaly map in pixels of the network's input.
 
-    Bilinear upsampling (half-pixel centres, edges held) and Gaussian smoothing; at the border the
-    map is mirrored (``d c b a | a b c d``), so that a defect there loses nothing to the outside.
+    The distances are upsampled bilinearly (half-pixel centres, edges extended) and smoothed with a
+    Gaussian; the map is mirrored at the border (``d c b a | a b c d``), so that a defect there
+    keeps its score.
 
     Parameters
     ----------
@@ -182,7 +178,7 @@ def anomaly_map(
         )
     if side < 1 or not sigma >= 0.0:
         raise ParameterError(
-            f"anomaly map: side {side} must be positive, sigma {sigma} not below 0"
+            f"anomaly map: side {side} must be positive, and sigma {sigma} not negative"
         )
     rows = _upsampling_and_smoothing(distances.shape[-2], side, float(sigma))
     columns = _upsampling_and_smoothing(distances.shape[-1], side, float(sigma))
@@ -192,16 +188,16 @@ def anomaly_map(
 def _small_product(
     left: npt.NDArray[np.float32], right: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.float32]:
-    """Return ``left @ right``, worked on in the calling thread unless it is large.
+    """Return ``left @ right``, computed in the calling thread unless it is large.
 
-    OpenBLAS's other threads wait for more work in a loop for some 25 ms after each product. That is
-    a core taken from the network for the whole of the next image, to save a tenth of a millisecond.
+    OpenBLAS's other threads busy-wait for about 25 ms after each product. That would take a core
+    from the network for all of the next image, to save a tenth of a millisecond.
     """
     batch = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
     count = left.shape[-2]
     result = np.empty((*batch, count, right.shape[-1]), np.float32)
     most = _ONE_THREAD_PRODUCT // (right.shape[-2] * right.shape[-1])
-    # A single row would be a matrix-vector product, for which OpenBLAS takes threads much earlier.
+    # A single row would be a matrix-vector product, for which OpenBLAS uses threads much earlier.
     pieces = 1 if most < 4 else -(-count // most)
     for piece in range(pieces):
         rows = slice(count * piece // pieces, count * (piece + 1) // pieces)
@@ -209,17 +205,17 @@ def _small_product(
     return result
 
 
-def place(
+def place_map(
     anomaly: npt.NDArray[np.float32], box: Sequence[int], width: int, height: int
 ) -> npt.NDArray[np.float32]:
-    """Return the map on the whole original image, NaN where nothing was inspected.
+    """Return the map of the whole original image, NaN where nothing was inspected.
 
     Parameters
     ----------
     anomaly
         float32 (side, side): the anomaly map.
     box
-        x0, y0, x1, y1 in pixels of the original image (ends excluded): what the network saw.
+        x0, y0, x1, y1 of the inspected area in pixels of the original image, ends excluded.
     width, height
         Size of the original image in pixels.
 
@@ -239,14 +235,14 @@ def _checked_box(box: Sequence[int], width: int, height: int) -> tuple[int, int,
     x0, y0, x1, y1 = (int(value) for value in box)
     if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
         raise ParameterError(
-            f"box ({x0}, {y0}, {x1}, {y1}): must lie in the image of {width} x {height} pixels"
+            f"box ({x0}, {y0}, {x1}, {y1}): must be inside the image of {width} x {height} pixels"
         )
     return x0, y0, x1, y1
 
 
 @dataclass(frozen=True)
 class Region:
-    """A connected part of an image that is above the threshold.
+    """A connected area of an image above the threshold.
 
     Attributes
     ----------
@@ -259,7 +255,7 @@ class Region:
     peak_score
         The anomaly map's largest value in the region.
     peak_xy
-        Where it lies, in pixels of the original image.
+        The position of the peak, in pixels of the original image.
     """
 
     box_xyxy: tuple[int, int, int, int]
@@ -273,7 +269,7 @@ class Region:
         x, y = self.peak_xy
         if not (0 <= x0 <= x < x1 and 0 <= y0 <= y < y1):
             raise ParameterError(
-                f"region: expected a box around its peak, got box {self.box_xyxy} and peak "
+                f"region: the peak must be inside the box, got box {self.box_xyxy} and peak "
                 f"{self.peak_xy}"
             )
         if not 1 <= self.area_pixels <= (x1 - x0) * (y1 - y0):
@@ -283,7 +279,7 @@ class Region:
             )
         if not 0.0 < self.area_percent <= 100.0 or not np.isfinite(self.peak_score):
             raise ParameterError(
-                f"region: expected an area above 0 to 100 % and a finite score, "
+                f"region: expected an area above 0 and at most 100 % and a finite score, "
                 f"got {self.area_percent} % and {self.peak_score}"
             )
 
@@ -297,22 +293,22 @@ def find_regions(
     height: int,
     minimum_area_percent: float = 0.0,
 ) -> list[Region]:
-    """Return the connected parts of the map above the threshold, highest peak first.
+    """Return the connected areas of the map above the threshold, highest peak first.
 
-    Pixels touching by a side or a corner belong together.
+    Pixels that share a side or a corner are connected.
 
     Parameters
     ----------
     anomaly
         float32 (side, side): the anomaly map.
     threshold
-        Pixels strictly above it count.
+        Only pixels strictly above it count.
     box
-        x0, y0, x1, y1 in pixels of the original image: what the map covers.
+        x0, y0, x1, y1 of the map in pixels of the original image.
     width, height
         Size of the original image in pixels.
     minimum_area_percent
-        Regions that are smaller, in per cent of the original image, are left out.
+        Smaller regions, in per cent of the original image, are left out.
     """
     x0, y0, x1, y1 = _checked_box(box, width, height)
     above = anomaly > threshold
@@ -336,7 +332,7 @@ def find_regions(
         peak_row, peak_column = int(rows.start + row), int(columns.start + column)
         regions.append(
             Region(
-                # Integers throughout: a box ends on the pixel its last cell touches, never beyond.
+                # Integer arithmetic, so that a box never extends past the pixels of its cells.
                 box_xyxy=(
                     x0 + columns.start * box_width // side_x,
                     y0 + rows.start * box_height // side_y,

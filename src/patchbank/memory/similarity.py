@@ -1,28 +1,28 @@
-"""Which reference images look like an image: exact cosine similarity of embeddings."""
+"""Find similar images: exact cosine similarity of embeddings."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
 
-# Embeddings this near, as a share of their length, are of one image: computed twice they differ by
-# rounding, and by less than the noise of a camera.
+# Embeddings this close, as a share of their length, are of the same image: computed twice, they
+# differ by rounding, and by less than a camera's noise.
 _SAME_IMAGE = 1e-3
-# The nearest other beside the quarter of all others: solar cells have 0.26 and more, saved again as
-# JPEG in other qualities, shifted by a pixel or with a little noise 0.1 to 0.3.
+# Distance to the nearest other, relative to the distance to a quarter of all: different solar cells
+# have 0.26 and more; copies as JPEG, shifted by a pixel or with a little noise have 0.1 to 0.3.
 _NEAR_COPY = 0.25
-# References whose nearest others are looked for: more would tell no more.
-_MOST_ASKED = 2_000
+# The most references whose nearest others are searched; more would add no information.
+_MOST_QUERIES = 2_000
 _BLOCK = 4_096
 
 
 class SimilarityIndex:
-    """Embeddings at hand to be compared with others. May be used by several threads.
+    """Embeddings prepared for a similarity search; thread-safe.
 
     Parameters
     ----------
     embeddings
-        float32 (n, e). Not copied.
+        float32 (n, e); not copied.
     """
 
     def __init__(self, embeddings: npt.NDArray[np.float32]) -> None:
@@ -34,18 +34,17 @@ class SimilarityIndex:
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
         """Return the indices of the most similar embeddings and their cosine similarities.
 
-        Best first, the first index first where two are equal; fewer than `top` where there are
-        fewer. An embedding of zeros has no direction: its similarity is 0.
+        They are sorted best first, ties by index. An embedding of zeros has similarity 0.
 
         Parameters
         ----------
         embedding
             Shape (e,).
         top
-            At least 1.
+            The number to return, at least 1; fewer if there are fewer.
         """
         query = np.asarray(embedding, np.float32)
-        # einsum stays in this thread: BLAS would wake others, which then wait for more in a loop.
+        # einsum stays in this thread; BLAS would start threads that then busy-wait for work.
         products = np.einsum("ne,e->n", self._embeddings, query)
         lengths = self._lengths * _lengths(query[None])[0]
         similarities = np.zeros(len(products))
@@ -63,14 +62,14 @@ def _lengths(embeddings: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
 def same_image(
     embeddings: npt.NDArray[np.float32], query: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.bool_]:
-    """Return which embeddings are those of the query's own image, under whatever name.
+    """Return which embeddings belong to the query's own image, whatever its name.
 
     Parameters
     ----------
     embeddings
         float32 (n, e).
     query
-        float32 (e,), centred as they are.
+        float32 (e,), centred like the embeddings.
     """
     same = np.zeros(len(embeddings), np.bool_)
     limit = _SAME_IMAGE * float(np.linalg.norm(query))
@@ -83,21 +82,21 @@ def same_image(
 def similarities_to_others(
     embeddings: npt.NDArray[np.float32], offset: npt.NDArray[np.float32] | None = None
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-    """Return how similar embeddings are to the most similar of the others, and which they are.
+    """Return embeddings' similarities to the most similar others, and these embeddings' indices.
 
-    One that is of the same image is no other; an embedding without others is left out. Of more than
-    2,000 embeddings so many are asked, evenly spread.
+    Copies of the same image do not count as others; an embedding without others is left out. Of
+    more than 2,000 embeddings, 2,000 evenly spaced ones are used as queries.
 
     Parameters
     ----------
     embeddings
         float32 (n, e).
     offset
-        Added to each of them first, (e,).
+        (e,), added to every embedding first.
     """
     count = len(embeddings)
-    asked = np.unique(np.linspace(0, count - 1, min(count, _MOST_ASKED)).astype(np.int64))
-    queries = _shifted(embeddings[asked], offset)
+    sampled = np.unique(np.linspace(0, count - 1, min(count, _MOST_QUERIES)).astype(np.int64))
+    queries = _shifted(embeddings[sampled], offset)
     lengths = np.linalg.norm(queries, axis=1)
     nearest = np.full(len(queries), -np.inf)
     for start in range(0, count, _BLOCK):
@@ -109,8 +108,8 @@ def similarities_to_others(
         similarity = np.divide(products, scale, out=np.zeros_like(products), where=scale > 0)
         similarity[squares <= _SAME_IMAGE**2 * lengths[:, None] ** 2] = -np.inf
         np.maximum(nearest, similarity.max(axis=1), out=nearest)
-    known = np.isfinite(nearest)
-    return np.clip(nearest[known], -1.0, 1.0), asked[known]
+    has_others = np.isfinite(nearest)
+    return np.clip(nearest[has_others], -1.0, 1.0), sampled[has_others]
 
 
 def _shifted(
@@ -121,25 +120,26 @@ def _shifted(
 
 
 def near_copies(embeddings: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
-    """Return which embeddings have another that is nearly the same: of the same photograph, say.
+    """Return which embeddings have a near copy, such as another file of the same photograph.
 
-    The distance to the nearest other is small beside that to a quarter of all others, which images
-    of a few kinds, each alike, do not make small: photographs of different parts differ too.
+    Their distance to the nearest other is small compared with that to the nearest quarter of all
+    others. A few kinds of similar parts do not make it small: photographs of different parts still
+    differ.
 
     Parameters
     ----------
     embeddings
-        float32 (n, e); of more than 2,000 so many are taken, evenly spread. Of two nothing is
-        known: they have no others.
+        float32 (n, e). Of more than 2,000, 2,000 evenly spaced ones are used. With fewer than three
+        there is nothing to compare with.
     """
     count = len(embeddings)
     if count < 3:
         return np.zeros(count, np.bool_)
-    taken = np.unique(np.linspace(0, count - 1, min(count, _MOST_ASKED)).astype(np.int64))
-    # Around their mean, lest the squares of long vectors hide small differences.
-    wide = _shifted(embeddings[taken], -embeddings[taken].mean(axis=0))
+    sampled = np.unique(np.linspace(0, count - 1, min(count, _MOST_QUERIES)).astype(np.int64))
+    # Centred, so that the squares of long vectors do not hide small differences.
+    wide = _shifted(embeddings[sampled], -embeddings[sampled].mean(axis=0))
     squares = np.einsum("ne,ne->n", wide, wide)
     distances = np.sqrt(np.maximum(squares[:, None] + squares - 2 * wide @ wide.T, 0))
     np.fill_diagonal(distances, np.inf)
     ordered = np.sort(distances, axis=1)
-    return np.asarray(ordered[:, 0] < _NEAR_COPY * ordered[:, max(1, (len(taken) - 1) // 4)])
+    return np.asarray(ordered[:, 0] < _NEAR_COPY * ordered[:, max(1, (len(sampled) - 1) // 4)])

@@ -1,4 +1,4 @@
-"""Coresets and calibration of more patches than memory holds: in parts, then merged."""
+"""Coresets and calibration for more patches than fit in memory: in parts, then merged."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from patchbank.memory.coreset import Coreset, cover_kernels, greedy_k_center
 from patchbank.memory.neighbours import NeighbourIndex
 from patchbank.progress import Progress, silent
 
-# Rows searched between two reports of progress.
+# Rows searched between progress reports.
 _ROWS_AT_ONCE = 8192
 
 
 @dataclass(frozen=True, eq=False)
 class MergedCoreset:
-    """A coreset of the patches kept of all parts.
+    """A coreset of the patches kept from all parts.
 
     Attributes
     ----------
     candidates
-        float32 (kept, d): the rows kept of all parts.
+        float32 (kept, d): the rows kept from all parts.
     images, positions
-        int64 (kept,): the image each row is of, and its position in the image.
+        int64 (kept,): each row's image, and its position in the image.
     coreset
-        The choice among the candidates.
+        The selection among the candidates.
     part_radius
         The largest covering radius of a part: no patch is farther from the candidates.
     """
@@ -40,23 +40,23 @@ class MergedCoreset:
 
     @property
     def radius_bound(self) -> float:
-        """No patch of any part is farther from the bank: from it to a candidate, and on."""
+        """An upper bound of any patch's distance to the bank (via the nearest candidate)."""
         return self.part_radius + self.coreset.covering_radius
 
 
 class PartCoresets:
-    """Keeps the coreset of each part of the patches, so that a coreset of all can be made of them.
+    """Coresets of the parts of all patches, to be merged into one coreset.
 
-    Composable coresets: within a part every patch is within the part's covering radius of a row
-    that was kept, and every kept row within the merged coreset's of a row of the bank, so the sum
-    bounds what the parts cost.
+    These are composable coresets: every patch is within its part's covering radius of a kept row,
+    and every kept row within the merged coreset's covering radius of a bank row. The sum bounds the
+    distance of any patch to the bank.
 
     Parameters
     ----------
     capacity
-        Rows that will be kept, at most.
+        The maximum number of rows kept.
     dimension
-        Of a row.
+        Dimensions of a row.
     seed
         Seed of each coreset's first choice.
 
@@ -68,7 +68,7 @@ class PartCoresets:
     """
 
     def __init__(self, capacity: int, dimension: int, *, seed: int = 0) -> None:
-        # Reserved at once and filled as parts come: growing would hold two copies.
+        # Allocated once, because growing would hold two copies.
         self._candidates = np.empty((capacity, dimension), np.float32)
         self._images = np.empty(capacity, np.int64)
         self._positions = np.empty(capacity, np.int64)
@@ -88,7 +88,7 @@ class PartCoresets:
         *,
         progress: Progress = silent,
     ) -> None:
-        """Keep `count` rows of one part.
+        """Add a part and keep `count` of its rows.
 
         Parameters
         ----------
@@ -102,14 +102,14 @@ class PartCoresets:
         Raises
         ------
         ParameterError
-            For patches that are not finite, a count out of range, or more rows than the capacity.
+            If there are more rows than the capacity.
         """
         per_image = patches.shape[1]
         rows = patches.reshape(-1, patches.shape[2])
         if self._length + count > len(self._candidates):
             raise ParameterError(
-                f"parts: {self._length + count} rows to keep, "
-                f"but room for {len(self._candidates)} was reserved"
+                f"parts: {self._length + count} rows to keep exceed "
+                f"the capacity of {len(self._candidates)}"
             )
         coreset = greedy_k_center(rows, count, seed=self._seed, progress=progress)
         kept = slice(self._length, self._length + len(coreset))
@@ -121,7 +121,7 @@ class PartCoresets:
         self.parts += 1
 
     def merge(self, count: int, *, progress: Progress = silent) -> MergedCoreset:
-        """Choose `count` rows of all that were kept; of fewer, all of them."""
+        """Choose `count` of the kept rows, or all if there are fewer."""
         candidates = self._candidates[: self._length]
         coreset = greedy_k_center(
             candidates, min(count, len(candidates)), seed=self._seed, progress=progress
@@ -137,14 +137,14 @@ class PartCoresets:
 
 @dataclass(frozen=True, eq=False)
 class ImageLeftOut:
-    """One reference image's patch distances to the bank without its own patches.
+    """A reference image's patch distances to the bank without its own patches.
 
     Attributes
     ----------
     distances
         float32 (h, w).
     nearest
-        int64 (h, w): the nearest row of the bank that is not of the image; -1 where there is none.
+        int64 (h, w): the nearest bank row from another image; -1 if there is none.
     farthest
         The largest distance of a patch to the whole bank: the covering radius on this image.
     """
@@ -155,17 +155,16 @@ class ImageLeftOut:
 
 
 class StreamedLeaveOneOut:
-    """Scores reference images that come one by one as if each were new.
+    """Leave-one-out distances of reference images that arrive one at a time.
 
-    As `leave_one_out_distances`, with one difference: the patches put back in place of an image's
-    rows are chosen among the candidates, because the others are not in memory. The bank an image
-    meets is therefore at most sparser than with all patches at hand: its distances are rather too
-    large than too small, thresholds rather too high than too low.
+    Like `leave_one_out_distances`, except that the patches put back in place of an image's rows are
+    chosen among the candidates, because the others are not in memory. The bank is then, if
+    anything, sparser: distances and thresholds may be too large, not too small.
 
     Parameters
     ----------
     merged
-        What the bank was chosen from. Not held on to: only the rows put back are copied.
+        The candidates and the bank. Not retained: only the rows put back are copied.
     progress
         Called as candidates are searched; may raise `KeyboardInterrupt`.
     """
@@ -175,12 +174,12 @@ class StreamedLeaveOneOut:
         self.index = NeighbourIndex(
             np.ascontiguousarray(merged.candidates[chosen]), merged.images[chosen]
         )
-        self._put_back = self._mend(merged, progress)
+        self._put_back = self._find_replacements(merged, progress)
 
-    def _mend(
+    def _find_replacements(
         self, merged: MergedCoreset, progress: Progress
     ) -> dict[int, npt.NDArray[np.float32]]:
-        """Return for each image the candidates that take the place of its rows of the bank."""
+        """Return for each image the candidates that replace its bank rows."""
         kernels = cover_kernels()
         assert self.index.groups is not None
         radius = merged.coreset.covering_radius
@@ -189,7 +188,7 @@ class StreamedLeaveOneOut:
         lost: list[npt.NDArray[np.int64]] = []
         distances: list[npt.NDArray[np.float32]] = []
         for start in range(0, total, _ROWS_AT_ONCE):
-            progress("mend", start, total)
+            progress("put back", start, total)
             part = slice(start, start + _ROWS_AT_ONCE)
             found = self.index.nearest_of_two_groups(merged.candidates[part])
             owner = self.index.groups[found.indices[:, 0]]
@@ -198,7 +197,7 @@ class StreamedLeaveOneOut:
             orphaned.append(start + rows)
             lost.append(owner[rows])
             distances.append(second[rows])
-        progress("mend", total, total)
+        progress("put back", total, total)
         all_orphaned, all_lost = np.concatenate(orphaned), np.concatenate(lost)
         squared = np.concatenate(distances).astype(np.float64) ** 2
         put_back = {}
@@ -212,11 +211,11 @@ class StreamedLeaveOneOut:
         return put_back
 
     def put_back(self, image: int) -> int:
-        """Return how many candidates take the place of an image's rows."""
+        """Return how many candidates replace an image's rows."""
         return len(self._put_back.get(image, ()))
 
     def __call__(self, image: int, patches: npt.NDArray[np.float32]) -> ImageLeftOut:
-        """Return the distances of an image's patches, float32 (h, w, d)."""
+        """Return the distances of an image's patches, which are float32 (h, w, d)."""
         kernels = cover_kernels()
         assert self.index.groups is not None
         height, width, dimension = patches.shape

@@ -1,4 +1,4 @@
-"""Which threads numeric work uses."""
+"""Restrict numeric work to the calling thread."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _local = threading.local()
 
 @contextmanager
 def in_this_thread() -> Iterator[None]:
-    """Keep the numeric work of this block in the calling thread.
+    """Run the numeric work of this block in the calling thread only.
 
-    For a caller that works on several images at once: a thread for each image wastes less than all
+    For callers that process several images at once: one thread per image is more efficient than all
     threads on one image after another.
     """
     before = works_alone()

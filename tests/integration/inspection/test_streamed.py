@@ -140,7 +140,7 @@ def test_an_image_that_changes_meanwhile_is_left_out_of_the_calibration(
         paths[-1].write_bytes(path.read_bytes())
 
     def meddle(stage: str, done: int, total: int) -> None:
-        if stage == "mend":
+        if stage == "put back":
             paths[0].unlink(missing_ok=True)
             Image.fromarray(brushed(999)).save(paths[1])
 
@@ -148,7 +148,7 @@ def test_an_image_that_changes_meanwhile_is_left_out_of_the_calibration(
     assert sorted(result.scores.image) == [2, 3, 4, 5]
 
     def remove(stage: str, done: int, total: int) -> None:
-        if stage == "mend":
+        if stage == "put back":
             for path in paths:
                 path.unlink(missing_ok=True)
 
@@ -159,7 +159,9 @@ def test_an_image_that_changes_meanwhile_is_left_out_of_the_calibration(
         in_parts(workspace, paths)
 
 
-@pytest.mark.parametrize("last", ["features", "coresets of parts", "coreset", "mend", "calibrate"])
+@pytest.mark.parametrize(
+    "last", ["features", "coresets of parts", "coreset", "put back", "calibrate"]
+)
 def test_every_stage_can_be_interrupted(
     workspace: Workspace, surfaces: Surfaces, last: str
 ) -> None:

@@ -268,7 +268,7 @@ def test_no_account_leads_root_to_what_is_not_theirs(planted: Planted, inside: s
     shutil.rmtree(planted.home)
     planted.link(planted.home, planted.treasure)
     refusal = _refusal(lambda: _connect(planted.home / inside))
-    assert f"{planted.home} is a link of nobody" in refusal
+    assert f"{planted.home} is a link owned by nobody" in refusal
     assert planted.seen() == before
     planted.home.unlink()
     planted.make(planted.home)

@@ -14,11 +14,11 @@ from patchbank.memory.neighbours import NeighbourIndex
 def patch_features(
     images: int = 5, side: int = 28, dimensions: int = 152, seed: int = 0
 ) -> npt.NDArray[np.float32]:
-    """Return (images, side, side, dimensions) features made like those of a network.
+    """Return (images, side, side, dimensions) features that resemble those of a network.
 
-    As on photographs of one kind of object: a position has its typical feature, neighbouring
-    patches resemble one another, an image has a tone of its own, the spectrum falls quickly, values
-    come out of a rectifier, and a few patches are unlike all others.
+    They imitate photographs of one kind of object: each position has a typical feature,
+    neighbouring patches are similar, each image has its own tone, the spectrum falls quickly,
+    values are rectified, and a few patches differ from all others.
     """
     from scipy.ndimage import gaussian_filter
 

@@ -30,13 +30,13 @@ def test_more_room_means_more_kept_and_larger_parts() -> None:
         assert plan.count * plan.images >= LARGE.images > (plan.count - 1) * plan.images
 
 
-def test_the_least_room_is_enough_and_less_is_not() -> None:
+def test_the_smallest_room_is_enough_and_less_is_not() -> None:
     least = least_bytes(LARGE)
     assert plan_parts(LARGE, least) is not None
     assert plan_parts(LARGE, int(0.95 * least)) is None
 
 
-def test_a_smaller_ratio_is_offered_that_has_room() -> None:
+def test_a_smaller_ratio_that_fits_is_offered() -> None:
     ratio = largest_ratio(LARGE, 2_000_000_000)
     assert ratio is not None
     assert plan_parts(replace(LARGE, ratio=ratio), 2_000_000_000) is not None
@@ -51,7 +51,7 @@ def test_kept_rows_are_rounded_up() -> None:
 
 
 def peak_of(work: object) -> int:
-    """Return the most memory that was taken at once beside what there was."""
+    """Return the peak memory that the work allocates."""
     assert callable(work)
     tracemalloc.start()
     try:
@@ -90,11 +90,11 @@ def test_no_stage_takes_more_than_is_counted(dimension: int) -> None:
         merged = parts.merge(size.bank_rows)
         StreamedLeaveOneOut(merged)(0, features(1).reshape(20, 20, dimension))
 
-    # Loads what is loaded once, and compiles it where that was never done.
+    # The first runs import and compile.
     whole()
     streamed()
     buffers = 64_000_000 + images * 32_768
-    # What grows, within a few megabytes of buffers and of making the features here.
+    # Allow a few megabytes for buffers and for making the features here.
     allowed = 8_000_000 - buffers
     assert peak_of(whole) <= bytes_in_memory(size) + allowed
     counted = max(gathering_bytes(size, 0.2, 40), merging_bytes(size, 0.2))

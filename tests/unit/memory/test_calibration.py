@@ -82,11 +82,11 @@ def test_rate_is_kept_on_new_images(rate: float) -> None:
 
 def test_description_says_when_there_are_too_few_images() -> None:
     enough = conformal_threshold(np.arange(200.0), 0.01).describe()
-    assert "200 good images" in enough
+    assert "200 calibration images" in enough
     assert "0.995 % false alarms" in enough
     few = conformal_threshold(np.arange(50.0), 0.01).describe()
     assert "1.96 % false alarms" in few
-    assert "1 % requested need 99 good images" in few
+    assert "requested 1 % needs 99 images" in few
     assert "\n" not in enough + few
 
 

@@ -29,7 +29,7 @@ def table(a: Floats, b: Floats) -> npt.NDArray[np.float64]:
 
 
 def slow(features: Floats, coreset: Coreset, image: int) -> tuple[Floats, int]:
-    """Return one image's distances, and how many patches were put back, by the definition."""
+    """Return an image's distances and the number of patches put back, by the definition."""
     patches = features.reshape(-1, features.shape[3])
     owner = np.arange(len(patches)) // (SIDE * SIDE)
     kept = coreset.indices[owner[coreset.indices] != image]
@@ -107,5 +107,5 @@ def test_unfit_input_is_refused(features: Floats, coreset: Coreset) -> None:
     with pytest.raises(ParameterError, match="expected shape"):
         leave_one_out_distances(features[0], coreset)
     bank = np.ascontiguousarray(features.reshape(-1, features.shape[3])[coreset.indices])
-    with pytest.raises(ParameterError, match="not of this coreset"):
+    with pytest.raises(ParameterError, match="does not belong to this coreset"):
         leave_one_out_distances(features, coreset, index=NeighbourIndex(bank))

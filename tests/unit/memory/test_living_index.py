@@ -92,7 +92,7 @@ def test_the_old_index_stays_as_it_was(bank: Floats, later: Floats, queries: Flo
     assert_as_fresh(right_then, right_rows, queries, [2])
 
 
-def test_a_small_change_does_not_build_anew(bank: Floats, later: Floats) -> None:
+def test_a_small_change_does_not_rebuild(bank: Floats, later: Floats) -> None:
     index = LivingIndex(bank, room=True)
     changed = index.with_changes(later[:20], np.arange(20))
     assert np.shares_memory(compiled_bank(changed).features, compiled_bank(index).features)
@@ -100,7 +100,7 @@ def test_a_small_change_does_not_build_anew(bank: Floats, later: Floats) -> None
     assert changed.with_changes()._packed is changed._packed
 
 
-def test_it_may_be_built_anew_before_it_must(bank: Floats, later: Floats, queries: Floats) -> None:
+def test_it_may_be_rebuilt_before_it_must(bank: Floats, later: Floats, queries: Floats) -> None:
     index = LivingIndex(bank, room=True).with_changes(later[:60], np.arange(30))
     index = index.with_changes(removed=np.array([1059]))
     assert index.changed_share == pytest.approx(0.091)
@@ -155,9 +155,9 @@ def test_rows_of_another_scale_than_the_bank(
     bank: Floats, later: Floats, queries: Floats, scale: float
 ) -> None:
     added = later[:80] * np.float32(scale)
-    asked = np.concatenate([queries, queries * np.float32(scale), added])
+    searched = np.concatenate([queries, queries * np.float32(scale), added])
     rows = dict(enumerate(bank)) | dict(enumerate(added, len(bank)))
-    assert_as_fresh(LivingIndex(bank).with_changes(added), rows, asked, [4])
+    assert_as_fresh(LivingIndex(bank).with_changes(added), rows, searched, [4])
 
 
 def test_rounding_errors_are_those_of_the_added_rows_too(later: Floats, queries: Floats) -> None:
@@ -175,7 +175,7 @@ def test_rounding_errors_are_those_of_the_added_rows_too(later: Floats, queries:
     assert_as_fresh(changed, rows, queries, [3])
 
 
-def test_whole_panels_may_go(bank: Floats, queries: Floats) -> None:
+def test_whole_panels_may_be_removed(bank: Floats, queries: Floats) -> None:
     index = LivingIndex(bank)
     width = len(compiled_bank(index).order) // len(compiled_bank(index).panels.values)
     gone = compiled_bank(index).order[2 * width : 4 * width]
@@ -187,7 +187,7 @@ def test_whole_panels_may_go(bank: Floats, queries: Floats) -> None:
     assert_as_fresh(index, rows, queries, [3])
 
 
-def test_a_row_comes_back_to_its_slot(bank: Floats, queries: Floats) -> None:
+def test_a_row_can_be_added_again_in_its_slot(bank: Floats, queries: Floats) -> None:
     index = LivingIndex(bank).with_changes(removed=np.array([3, 999]))
     again = index.with_changes(bank[[3, 999]], slots=np.array([3, 999]))
     assert_as_fresh(again, dict(enumerate(bank)), queries, [2])
@@ -214,7 +214,7 @@ def test_reweighted_score_is_that_of_a_fresh_index(
     assert scores[0] == scores[1]
 
 
-def test_searches_while_rows_come_and_go(bank: Floats, later: Floats, queries: Floats) -> None:
+def test_searches_while_rows_change(bank: Floats, later: Floats, queries: Floats) -> None:
     states = [LivingIndex(bank, room=True)]
     for start in range(0, 60, 20):
         removed = np.arange(start, start + 20)
@@ -253,23 +253,25 @@ def test_searches_while_rows_come_and_go(bank: Floats, later: Floats, queries: F
 
 def test_what_does_not_fit_is_refused(bank: Floats, queries: Floats) -> None:
     index = LivingIndex(bank).with_changes(removed=np.array([7]))
-    with pytest.raises(ParameterError, match="slot 7: there is no row in it"):
+    with pytest.raises(ParameterError, match="slot 7: has no row"):
         index.rows(np.array([6, 7]))
-    with pytest.raises(ParameterError, match="slot 7: there is no row in it"):
+    with pytest.raises(ParameterError, match="slot 7: has no row"):
         index.with_changes(removed=np.array([7]))
-    with pytest.raises(ParameterError, match="slot 1000: there is no row in it"):
+    with pytest.raises(ParameterError, match="slot 1000: has no row"):
         index.with_changes(removed=np.array([1000]))
-    with pytest.raises(ParameterError, match="slot 6: there is a row in it already"):
+    with pytest.raises(ParameterError, match="slot 6: already has a row"):
         index.with_changes(bank[:2], slots=np.array([6, 7]))
     with pytest.raises(ParameterError, match="2 increasing numbers"):
         index.with_changes(bank[:2], slots=np.array([1001, 1001]))
     with pytest.raises(ParameterError, match="1000 increasing numbers"):
         LivingIndex(bank, np.arange(-1, 999))
-    with pytest.raises(ParameterError, match="added rows: have 3 dimensions, the memory bank 152"):
+    with pytest.raises(
+        ParameterError, match="added rows: have 3 dimensions, but the memory bank has 152"
+    ):
         index.with_changes(bank[:2, :3])
     with pytest.raises(ParameterError, match="added rows: there are values that are not finite"):
         index.with_changes(np.full((1, 152), np.nan, np.float32))
-    with pytest.raises(ParameterError, match="none of its rows would remain"):
+    with pytest.raises(ParameterError, match="no rows would remain"):
         index.with_changes(removed=index.slots)
     with pytest.raises(ParameterError, match="1000 neighbours: must be 1 to 999"):
         index.nearest(queries, 1000)

@@ -108,8 +108,8 @@ def test_constant_features() -> None:
 
 
 def test_bank_of_one_row(bank: Floats, queries: Floats) -> None:
-    one = bank[:1]
-    assert_exact(one, queries, 1, NeighbourIndex(one).nearest(queries))
+    row = bank[:1]
+    assert_exact(row, queries, 1, NeighbourIndex(row).nearest(queries))
 
 
 @given(st.integers(1, 80), st.integers(1, 60), st.integers(1, 30), st.integers(0, 2**32 - 1))
@@ -137,7 +137,7 @@ def test_an_excluded_group_is_not_seen(bank: Floats, queries: Floats, k: int) ->
     assert (result.distances == expected.distances).all()
 
 
-def test_a_group_for_each_query_can_be_excluded(bank: Floats) -> None:
+def test_one_group_per_query_can_be_excluded(bank: Floats) -> None:
     groups = np.arange(len(bank)) % 5
     index = NeighbourIndex(bank, groups)
     result = index.nearest(bank, exclude_group=groups)
@@ -168,13 +168,13 @@ def test_nearest_of_two_groups_where_there_is_one(bank: Floats, queries: Floats)
 
 
 def test_a_far_row_does_not_hide_the_others(bank: Floats, queries: Floats) -> None:
-    # Longer than what integers hold: moved to be rounded, but found as it is.
+    # Too long for the integers: shrunk before rounding, but still found exactly.
     spoilt = bank.copy()
     spoilt[5] = 1e6
     spoilt[7] *= 300
-    asked = np.concatenate([queries, spoilt[[5, 7]], spoilt[[7]] * np.float32(1.0001)])
-    result = NeighbourIndex(spoilt).nearest(asked, 3)
-    assert_exact(spoilt, asked, 3, result)
+    searched = np.concatenate([queries, spoilt[[5, 7]], spoilt[[7]] * np.float32(1.0001)])
+    result = NeighbourIndex(spoilt).nearest(searched, 3)
+    assert_exact(spoilt, searched, 3, result)
     assert result.indices[-3:, 0].tolist() == [5, 7, 7]
 
 
@@ -185,7 +185,7 @@ def test_queries_outside_of_the_integers(bank: Floats, queries: Floats, distance
 
 
 def test_half_of_the_bank_equal(bank: Floats, queries: Floats) -> None:
-    # The median length is then zero or that of one row: the scale has to come from the others.
+    # The median length is then zero or that of one row: so the scale must come from the others.
     half = bank.copy()
     half[:300] = half.mean(axis=0)
     assert_exact(half, queries, 4, NeighbourIndex(half).nearest(queries, 4))
@@ -231,14 +231,14 @@ def test_more_neighbours_than_rows_are_refused(bank: Floats, queries: Floats) ->
     with pytest.raises(ParameterError, match="501 neighbours: must be 1 to 500"):
         NeighbourIndex(bank).nearest(queries, 501)
     index = NeighbourIndex(bank, np.arange(500) // 100)
-    with pytest.raises(ParameterError, match=r"must be 1 to 400.*outside of the excluded group"):
+    with pytest.raises(ParameterError, match=r"must be 1 to 400.*outside the excluded group"):
         index.nearest(queries, 401, exclude_group=2)
     assert index.nearest(queries, 401, exclude_group=99).indices.shape == (784, 401)
 
 
 def test_unfit_input_is_refused(bank: Floats, queries: Floats) -> None:
     index = NeighbourIndex(bank)
-    with pytest.raises(ParameterError, match="151 dimensions, the memory bank 152"):
+    with pytest.raises(ParameterError, match="151 dimensions, but the memory bank has 152"):
         index.nearest(np.ascontiguousarray(queries[:, 1:]))
     with pytest.raises(ParameterError, match="not finite"):
         index.nearest(np.full((1, 152), np.nan, np.float32))
@@ -246,9 +246,9 @@ def test_unfit_input_is_refused(bank: Floats, queries: Floats) -> None:
         NeighbourIndex(np.full((2, 152), np.inf, np.float32))
     with pytest.raises(ParameterError, match="no groups"):
         index.nearest(queries, exclude_group=1)
-    with pytest.raises(ParameterError, match="a group for each of the 500 rows"):
+    with pytest.raises(ParameterError, match="one group per row"):
         NeighbourIndex(bank, np.zeros(3, np.int64))
-    with pytest.raises(ParameterError, match="one for each of the 784 queries"):
+    with pytest.raises(ParameterError, match="one per query"):
         NeighbourIndex(bank, np.zeros(500, np.int64)).nearest(
             queries, exclude_group=np.zeros(3, np.int64)
         )

@@ -19,7 +19,7 @@ from patchbank.memory.scoring import (
     find_regions,
     image_score,
     image_scores,
-    place,
+    place_map,
     reweighted_score,
 )
 
@@ -136,8 +136,8 @@ def test_maps_of_many_images_are_those_of_each(distances: Floats) -> None:
     maps = anomaly_map(distances, 224)
     assert maps.shape == (5, 224, 224)
     assert maps.dtype == np.float32
-    for one, image in zip(maps, distances, strict=True):
-        np.testing.assert_allclose(one, anomaly_map(image, 224), rtol=1e-6)
+    for heatmap, image in zip(maps, distances, strict=True):
+        np.testing.assert_allclose(heatmap, anomaly_map(image, 224), rtol=1e-6)
 
 
 def test_a_constant_map_stays_constant() -> None:
@@ -150,17 +150,17 @@ def test_map_parameters_out_of_range_are_refused(side: int, sigma: float) -> Non
         anomaly_map(np.ones((2, 2), np.float32), side, sigma)
 
 
-def test_place_marks_what_was_not_inspected() -> None:
+def test_place_map_marks_what_was_not_inspected() -> None:
     anomaly = anomaly_map(np.random.default_rng(3).random((4, 4)).astype(np.float32), 40)
-    placed = place(anomaly, (10, 5, 50, 45), width=70, height=60)
+    placed = place_map(anomaly, (10, 5, 50, 45), width=70, height=60)
     assert placed.shape == (60, 70)
     assert np.isfinite(placed).sum() == 1600
     np.testing.assert_allclose(placed[5:45, 10:50], anomaly, rtol=1e-6)
 
 
-def test_place_stretches_to_the_box() -> None:
+def test_place_map_stretches_to_the_box() -> None:
     ramp = np.tile(np.arange(8, dtype=np.float32), (8, 1))
-    placed = place(ramp, (0, 0, 32, 8), width=32, height=8)
+    placed = place_map(ramp, (0, 0, 32, 8), width=32, height=8)
     assert np.isfinite(placed).all()
     assert placed[0, 0] == 0
     assert placed[0, -1] == 7
@@ -169,9 +169,9 @@ def test_place_stretches_to_the_box() -> None:
 
 @pytest.mark.parametrize("box", [(0, 0, 0, 5), (-1, 0, 5, 5), (0, 0, 11, 5), (5, 0, 4, 5)])
 def test_a_box_outside_of_the_image_is_refused(box: tuple[int, int, int, int]) -> None:
-    with pytest.raises(ParameterError, match="must lie in the image of 10 x 10"):
-        place(np.ones((4, 4), np.float32), box, width=10, height=10)
-    with pytest.raises(ParameterError, match="must lie in the image of 10 x 10"):
+    with pytest.raises(ParameterError, match="must be inside the image of 10 x 10"):
+        place_map(np.ones((4, 4), np.float32), box, width=10, height=10)
+    with pytest.raises(ParameterError, match="must be inside the image of 10 x 10"):
         find_regions(np.ones((4, 4), np.float32), 0.5, box=box, width=10, height=10)
 
 
@@ -221,11 +221,11 @@ def test_regions_fit_images_of_any_size(size: tuple[int, int]) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"box_xyxy": (5, 5, 5, 9)}, "box around its peak"),
-        ({"peak_xy": (11, 6)}, "box around its peak"),
+        ({"box_xyxy": (5, 5, 5, 9)}, "peak must be inside the box"),
+        ({"peak_xy": (11, 6)}, "peak must be inside the box"),
         ({"area_pixels": 26}, "area of 1 to 25"),
         ({"area_pixels": 0}, "area of 1 to 25"),
-        ({"area_percent": 0.0}, "above 0 to 100 %"),
+        ({"area_percent": 0.0}, "above 0 and at most 100 %"),
         ({"peak_score": float("nan")}, "finite score"),
     ],
 )
@@ -254,7 +254,7 @@ def test_a_map_leaves_no_thread_waiting_for_work() -> None:
         before = time.process_time()
         time.sleep(0.1)
         burnt.append(time.process_time() - before)
-    # Without the remedy 24 ms on two cores; on one core there is nobody to wait.
+    # Without the split into pieces 24 ms on two cores; on one core no thread waits.
     assert min(burnt) < 0.005
 
 

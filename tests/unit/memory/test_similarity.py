@@ -20,7 +20,7 @@ def test_equal_to_brute_force(dimensions: int) -> None:
         np.testing.assert_allclose(expected[indices], similarities, atol=1e-6)
 
 
-def test_ties_come_in_their_order_and_zeros_are_similar_to_nothing() -> None:
+def test_ties_are_sorted_by_index_and_zeros_are_similar_to_nothing() -> None:
     embeddings = np.array([[0, 0], [1, 0], [2, 0], [-1, 0], [0, 1]], np.float32)
     indices, similarities = SimilarityIndex(embeddings).most_similar(np.array([3.0, 0.0]), 5)
     assert indices.tolist() == [1, 2, 0, 4, 3]
@@ -30,6 +30,6 @@ def test_ties_come_in_their_order_and_zeros_are_similar_to_nothing() -> None:
     assert similarities.tolist() == [0, 0]
 
 
-def test_fewer_than_asked_for() -> None:
+def test_fewer_than_requested() -> None:
     indices, similarities = SimilarityIndex(np.ones((2, 3), np.float32)).most_similar(np.ones(3), 9)
     assert len(indices) == len(similarities) == 2

@@ -19,17 +19,17 @@ def test_an_image_learned_twice_is_not_its_own_other() -> None:
     ]  # fmt: skip
 
 
-def test_of_many_some_are_asked_and_all_are_compared() -> None:
+def test_of_many_embeddings_a_sample_is_compared_with_all() -> None:
     generator = np.random.default_rng(1)
     embeddings = generator.normal(size=(9_000, 4)).astype(np.float32)
     found, which = similarities_to_others(embeddings)
     assert found.shape == (2_000,)
-    asked = np.unique(np.linspace(0, 8_999, 2_000).astype(np.int64))
-    np.testing.assert_array_equal(which, asked)
+    sampled = np.unique(np.linspace(0, 8_999, 2_000).astype(np.int64))
+    np.testing.assert_array_equal(which, sampled)
     unit = embeddings.astype(np.float64)
     unit /= np.linalg.norm(unit, axis=1, keepdims=True)
-    similarity = unit[asked[::400]] @ unit.T
-    similarity[np.arange(5), asked[::400]] = -2
+    similarity = unit[sampled[::400]] @ unit.T
+    similarity[np.arange(5), sampled[::400]] = -2
     np.testing.assert_allclose(found[::400], similarity.max(axis=1), atol=1e-9)
 
 

@@ -40,13 +40,13 @@ def test_no_patch_is_farther_than_the_bound(features: Floats) -> None:
     true_radius = table(rows, bank).min(axis=1).max()
     assert true_radius <= merged.radius_bound * (1 + 1e-6)
     assert table(rows, merged.candidates).min(axis=1).max() <= merged.part_radius * (1 + 1e-6)
-    # The bound is worth having: not far above what a greedy choice among all patches leaves.
+    # The bound is useful: not far above the radius of a greedy choice among all patches.
     exact = greedy_k_center(rows, BANK, seed=3).covering_radius
     assert exact / 2 <= true_radius <= 2 * exact
     assert merged.radius_bound <= 3 * exact
 
 
-def test_every_candidate_is_the_patch_it_says(features: Floats) -> None:
+def test_every_candidate_is_the_patch_at_its_position(features: Floats) -> None:
     merged = in_parts(features)
     assert len(merged.candidates) == 4 * KEPT
     assert (features[merged.images, merged.positions] == merged.candidates).all()
@@ -78,12 +78,12 @@ def test_twins_make_a_smaller_bank(features: Floats) -> None:
 
 def test_what_does_not_fit_is_refused(features: Floats) -> None:
     parts = PartCoresets(10, features.shape[2])
-    with pytest.raises(ParameterError, match="room for 10"):
+    with pytest.raises(ParameterError, match="capacity of 10"):
         parts.add(features, np.arange(IMAGES), 11)
 
 
 def slow(features: Floats, merged: MergedCoreset, image: int) -> tuple[Floats, int]:
-    """Return one image's distances, and how many candidates were put back, by the definition."""
+    """Return an image's distances and the number of candidates put back, by the definition."""
     chosen = merged.coreset.indices
     kept = merged.candidates[chosen[merged.images[chosen] != image]]
     others = merged.candidates[merged.images != image]
@@ -116,7 +116,7 @@ def test_each_image_meets_a_bank_that_never_saw_it(features: Floats) -> None:
     assert put_back > 0
 
 
-def test_with_all_patches_kept_it_is_the_leave_one_out_of_all(features: Floats) -> None:
+def test_with_all_patches_kept_the_distances_are_exact(features: Floats) -> None:
     rows = features.reshape(-1, features.shape[2])
     parts = PartCoresets(len(rows), features.shape[2])
     parts.add(features, np.arange(IMAGES), len(rows))

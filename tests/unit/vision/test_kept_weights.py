@@ -247,7 +247,7 @@ def test_root_keeps_nothing_behind_another_accounts_link(
         backbones_folder.rmdir()
     link.symlink_to(tmp_path / "ours")
     os.chown(link, nobody.pw_uid, nobody.pw_gid, follow_symlinks=False)
-    with pytest.raises(UnsafePathError, match=f"{link} is a link that nobody made"):
+    with pytest.raises(UnsafePathError, match=f"{link} is a link owned by nobody"):
         add_weights(NAME, weights_file)
     assert list((tmp_path / "ours").iterdir()) == []
 
