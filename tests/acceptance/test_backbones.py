@@ -109,8 +109,9 @@ def test_a_network_of_ones_own_learns_and_judges(
     assert "was made with other weights of mine" in refused.complaint
     assert patchbank("backbone", "remove", "mine").code == 0
     assert patchbank("inspect", "brushed", surfaces.scratched).complaint == (
-        "category 'brushed': bank version 1 was made with the network mine, which is not on this "
-        "machine; add it again, as it was, with: patchbank backbone add mine --onnx FILE "
+        "category 'brushed': bank version 1 was made with the network mine, which is not "
+        "installed on this machine; add the same file again with: patchbank backbone add mine "
+        "--onnx FILE "
         "--outputs NAMES"
     )
 
@@ -134,9 +135,12 @@ def test_the_list_shows_what_is_damaged_beside_the_others(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "give either --file or --onnx"),
-        (("--file", "a", "--onnx", "b"), "give either --file or --onnx"),
-        (("--file", "a", "--mean", "1,2,3"), "--outputs, --mean and --std belong to --onnx"),
+        ((), "use either --file or --onnx"),
+        (("--file", "a", "--onnx", "b"), "use either --file or --onnx"),
+        (
+            ("--file", "a", "--mean", "1,2,3"),
+            "--outputs, --mean and --std can only be used with --onnx",
+        ),
         (("--onnx", "b"), "--onnx needs --outputs"),
         (("--onnx", "b", "--outputs", "x", "--std", "1,2"), "std '1,2': give three numbers"),
         (("--onnx", "absent", "--outputs", "x"), "absent: no such file"),

@@ -43,7 +43,7 @@ def test_the_table_stands_beside_published_figures(
     assert report == f"report: {out / 'index.html'}"
     assert (out / "index.html").is_file()
     again = patchbank("benchmark", root, "--category", "tile", "--folder", out, *SMALL, "--json")
-    assert "tile: kept from before" in again.err.splitlines()
+    assert "tile: result of an earlier run" in again.err.splitlines()
     tile, average = again.documents
     assert tile["kept_from_before"] is True
     assert tile["image_auroc"] == average["image_auroc"] == 1.0
@@ -52,7 +52,9 @@ def test_the_table_stands_beside_published_figures(
         *("benchmark", root, "--category", "tile", "--folder", out, *SMALL, "--json"),
         *("--coreset-ratio", "0.2"),
     )
-    assert "tile: done again, changed since it was kept: settings" in changed.err.splitlines()
+    assert (
+        "tile: evaluated again: changed since the earlier run: settings" in changed.err.splitlines()
+    )
     assert changed.documents[0]["kept_from_before"] is False
 
 
@@ -79,7 +81,7 @@ def test_an_interrupted_benchmark_goes_on_where_it_was(
     process = start(*arguments, "--category", "leather,z29", home=graphs_home, url=database_url)
     outcome = finish(process)
     assert outcome.code == 0, outcome.err
-    assert "leather: kept from before" in outcome.err
+    assert "leather: result of an earlier run" in outcome.err
     assert "z29: kept" not in outcome.err
     assert "z29" in outcome.out
     assert len(list((tmp_path / "out" / "categories").iterdir())) == len(folders) + 1
@@ -102,7 +104,7 @@ def test_private_images_get_score_maps(patchbank: Run, surfaces: Surfaces, tmp_p
     assert outcome.code == 0, outcome.err
     assert "AUPRO 0.05" in outcome.out
     (folder,) = (out / "categories").iterdir()
-    assert "8 score maps of images without a label below" in outcome.out
+    assert "8 score maps of unlabelled images in" in outcome.out
     maps = sorted(folder.rglob("*.tiff"))
     assert [path.relative_to(folder / "maps").as_posix() for path in maps] == [
         f"can/test_private/{number:03}.tiff" for number in range(8)
@@ -116,7 +118,7 @@ def test_private_images_get_score_maps(patchbank: Run, surfaces: Surfaces, tmp_p
     assert patchbank(*arguments, "--json").documents[0]["kept_from_before"] is True
     maps[0].write_bytes(maps[0].read_bytes()[:100])
     again = patchbank(*arguments)
-    assert "can: done again, files that were kept of it are gone or changed" in again.err
+    assert "can: evaluated again: files of its earlier result are missing or changed" in again.err
     with Image.open(maps[0]) as image:
         image.load()
 

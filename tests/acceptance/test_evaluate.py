@@ -80,7 +80,7 @@ def test_a_mask_that_cannot_be_used_is_left_out(patchbank: Run, root: Path) -> N
     damaged = patchbank("evaluate", root, *SMALL, "--json")
     assert damaged.code == 0, damaged.err
     (line,) = (line for line in damaged.err.splitlines() if "000_mask.png" in line)
-    assert line.startswith("[b]x[: [b]x[/test/scratch/000.png does not count in the pixel figures")
+    assert line.startswith("[b]x[: [b]x[/test/scratch/000.png is not counted in the pixel figures")
     # The figures are those of a data set that never had this mask.
     (truth / "000_mask.png").unlink()
     without = patchbank("evaluate", root, *SMALL, "--json")

@@ -63,7 +63,7 @@ def test_too_little_memory_is_said_before_the_network_is_quantised(
     monkeypatch.setattr("patchbank.inspection.learning.learn.quantised_graph", quantised)
     outcome = patchbank("fit", "brushed", surfaces.train, "--precision=int8", "--memory-limit=1MB")
     assert outcome.code == 2
-    assert outcome.complaint.startswith("memory limit 1MB: the program with its network takes")
+    assert outcome.complaint.startswith("memory limit 1MB: patchbank and its network need")
 
 
 def test_the_environment_sets_the_limit(
@@ -73,8 +73,8 @@ def test_the_environment_sets_the_limit(
     outcome = patchbank("fit", "brushed", surfaces.train, "--image-size=96")
     assert outcome.code == 2
     assert re.fullmatch(
-        r"memory limit 1MB: the program with its network takes \S+ before the first image; "
-        r"give --memory-limit \S+ or more",
+        r"memory limit 1MB: patchbank and its network need \S+ before the first image; use "
+        r"--memory-limit \S+ or more",
         outcome.complaint,
     )
     # What is given on the command line counts.
@@ -93,7 +93,7 @@ def test_the_output_says_whether_all_was_in_memory(patchbank: Run, surfaces: Sur
     outcome = patchbank("fit", "brushed", surfaces.train, "--image-size=96")
     assert outcome.code == 0
     (line,) = [line for line in outcome.out.splitlines() if line.startswith("memory ")]
-    assert line.split(maxsplit=1)[1] == "all patches at once: the coreset is the exact one"
+    assert line.split(maxsplit=1)[1] == "all patches at once, exact coreset"
 
 
 def test_the_output_says_how_it_was_streamed(

@@ -113,7 +113,7 @@ def test_mistakes_of_names_are_said_before_any_work(
         with pytest.raises(patchbank.PatchbankError, match="name"):
             bank.fit(images, names=names)
     for wrong in (images[0].read_bytes(), brushed(0), Image.fromarray(brushed(0))):
-        with pytest.raises(patchbank.PatchbankError, match="one image was given"):
+        with pytest.raises(patchbank.PatchbankError, match="a single image was given"):
             bank.fit(wrong)  # type: ignore[arg-type]
     assert not bank.fitted
     # One path given twice is one image.

@@ -74,7 +74,7 @@ def test_a_role_with_the_documented_grants_inspects_and_no_more(
     doctor = run("doctor", "--json")
     (database,) = (one for one in doctor.document["findings"] if one["name"] == "database")
     assert database["healthy"]
-    assert "may inspect, not learn" in database["text"]
+    assert "may inspect but not fit" in database["text"]
 
 
 def test_a_role_that_may_not_record_is_told_what_it_lacks(
@@ -100,7 +100,7 @@ def test_the_doctor_says_that_nothing_can_be_recorded(
     doctor = finish(start("doctor", "--json", home=graphs_home, url=network_server.url("roles")))
     (database,) = (one for one in doctor.document["findings"] if one["name"] == "database")
     assert (doctor.code, database["healthy"]) == (2, False)
-    assert "nothing can be recorded or learned: default_transaction_read_only" in database["text"]
+    assert "cannot be stored: default_transaction_read_only" in database["text"]
     with (
         Workspace(home=graphs_home, database_url=network_server.url("roles")) as workspace,
         pytest.raises(DatabaseReadOnlyError, match="banks cannot be saved there"),

@@ -25,7 +25,7 @@ def test_search_by_name(patchbank: Run, name: str) -> None:
     assert outcome.code == 0
     lines = outcome.out.splitlines()
     assert lines[0] == "Normal image: the 10 most similar references"
-    assert lines[1].startswith("  24 of 24 references reach -0.9 with another one, auto is ")
+    assert lines[1].startswith("  24 of 24 references reach -0.9 with another reference, auto is ")
     assert lines[2].split() == ["1.0000", name, "(itself)"]
     assert len(lines) == 12
     document = patchbank("search", "brushed", "--name", name, "--metric", "l2", "--json").document
@@ -74,7 +74,7 @@ def test_a_name_that_is_not_stored(patchbank: Run, name: str) -> None:
     assert outcome.code == 2
     assert repr(name) in outcome.complaint
     outcome = patchbank("search", "brushed", "--name", f"{name}#r99c99")
-    assert "of the 144 patches of this image; the nearest to it: #r" in outcome.complaint
+    assert "of the 144 patches of this image; the nearest ones are #r" in outcome.complaint
     assert "give an image" in patchbank("search", "brushed").complaint
 
 
@@ -128,7 +128,7 @@ def test_text_that_cannot_be_stored(
 
 
 def test_defects(patchbank: Run, name: str, surfaces: Surfaces, tmp_path: Path) -> None:
-    assert "No defect recorded" in patchbank("defects", "list", "brushed").err
+    assert "No defects yet" in patchbank("defects", "list", "brushed").err
     scratch = surfaces.scratched / "000.png"
     assert patchbank("defects", "add", "brushed", scratch, "--label", "scratch").code == 0
     synthetic = patchbank("defects", "add", "brushed", "--synthetic", "5", "--json").document

@@ -163,7 +163,7 @@ def test_files_in_result_folders_are_not_read_either(
     result = results.folder / results.place("leather") / "result.json"
     result.parent.mkdir(parents=True)
     result.symlink_to(path)
-    assert results.find("leather", {}) == (None, "what was kept of it cannot be read")
+    assert results.find("leather", {}) == (None, "its earlier result cannot be read")
     (tmp_path / "demo").mkdir()
     (tmp_path / "demo" / "patchbank-demo.json").symlink_to(path)
     with pytest.raises(DatasetError, match="is not empty"):

@@ -156,7 +156,7 @@ def test_many_near_copies_are_said() -> None:
     assert near_copies_remark(different) == []
     copies = (different[::4] + random.normal(0, 0.05, (15, 64))).astype(np.float32)
     (said,) = near_copies_remark(np.concatenate([different, copies]))
-    assert said.startswith("30 of 75 images have a near copy among them")
+    assert said.startswith("30 of 75 images are near copies of others")
     # One picture saved twice among many is left in peace, and two images have no others.
     assert near_copies_remark(np.concatenate([different, copies[:1]])) == []
     assert near_copies_remark(different[:2]) == []

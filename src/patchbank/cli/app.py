@@ -66,7 +66,7 @@ class _Commands(TyperGroup):
             name = option.partition("=")[0]
             if name.startswith("-") and printable(name) != name:
                 raise typer.Exit(
-                    complain(f"there is no option {name}; write -- before names that begin so")
+                    complain(f"no such option: {name}; to use it as a name, put -- before it")
                 )
         return super().parse_args(ctx, options + args[end:])
 
@@ -94,16 +94,16 @@ def _root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
     verbose: Annotated[
-        bool, typer.Option("--verbose", help="Tell on standard error what is done.")
+        bool, typer.Option("--verbose", help="Log what is being done to standard error.")
     ] = False,
     debug: Annotated[
-        bool, typer.Option("--debug", help="Show the trace of an error, and all that is logged.")
+        bool, typer.Option("--debug", help="Show the traceback of an error, and all log messages.")
     ] = False,
 ) -> None:
-    """Visual inspection that learns from good images only.
+    """Visual inspection that learns from images of good parts only.
 
-    Exit codes: 0 when all is well, 1 when an inspected image failed, 2 on an
-    error, 70 on a defect of patchbank itself, 130 when interrupted.
+    Exit codes: 0 success, 1 an inspected image did not pass, 2 error, 70 bug in
+    patchbank, 130 interrupted.
     """
 
 

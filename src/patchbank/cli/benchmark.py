@@ -25,21 +25,21 @@ def register(app: typer.Typer) -> None:
 
 
 def benchmark_command(
-    root: Annotated[Path, typer.Argument(help="The data set's folder.")],
+    root: Annotated[Path, typer.Argument(help="Root folder of the data set.")],
     dataset: options.DataSetName = "mvtec",
     category: options.Categories = None,
-    folder: Annotated[Path, typer.Option(help="Folder to keep results and the report in.")] = Path(
+    folder: Annotated[Path, typer.Option(help="Folder for the results and the report.")] = Path(
         "benchmark"
     ),
     restart: Annotated[
-        bool, typer.Option("--restart", help="Do anew what an earlier run kept there.")
+        bool, typer.Option("--restart", help="Ignore the results of earlier runs in that folder.")
     ] = False,
     aupro_limit: options.AuproLimit = None,
     *,
     settings: FitSettings,
     json: options.Json = False,
 ) -> int:
-    """Evaluate categories of a data set, beside published figures; leave a report to open.
+    """Evaluate a data set category by category and write a report with published figures.
 
     Each category is kept in the folder when it is done: an interrupted benchmark goes on where it
     was, as long as settings, files and versions are the same. Images without a label get a score
@@ -70,9 +70,9 @@ def benchmark_command(
                     for remark in result.evaluation.remarks:
                         talk().print(f"{name}: {remark}", markup=False, style="yellow")
                     if result.kept:
-                        talk().print(f"{name}: kept from before", markup=False)
+                        talk().print(f"{name}: result of an earlier run", markup=False)
                     if result.again:
-                        talk().print(f"{name}: done again, {result.again}", markup=False)
+                        talk().print(f"{name}: evaluated again: {result.again}", markup=False)
                 if json:
                     print_json(result.to_json())
         finally:
@@ -89,17 +89,17 @@ def _print(report: BenchmarkReport) -> None:
     if not report.results:
         return
     rows: list[tuple[str, Values]] = []
-    for one in report.results:
-        rows.append((one.evaluation.label, one.evaluation.values))
-        rows += [(f"  {source.title}", figures) for source, figures in one.published]
+    for result in report.results:
+        rows.append((result.evaluation.label, result.evaluation.values))
+        rows += [(f"  {source.title}", figures) for source, figures in result.published]
     rows.append((report.average().label, report.average().values))
     print_figures(rows, aupro_limit=report.aupro_limit)
     console = answer()
-    maps = sum(one.score_maps for one in report.results)
+    maps = sum(result.score_maps for result in report.results)
     if maps:
         console.print(
-            f"{maps:,} score maps of images without a label below "
-            f"{report.folder / 'categories'}, in maps of each category",
+            f"{maps:,} score maps of unlabelled images in "
+            f"{report.folder / 'categories'}, in the folder maps of each category",
             markup=False,
         )
     console.print(f"report: {report.page}", markup=False)

@@ -25,7 +25,8 @@ def calibrate_command(
     false_alarm_rate: Annotated[
         float | None,
         typer.Option(
-            help="Share of good images that may fail, in (0, 1).  \\[default: the bank's own]"
+            help="Fraction of good images that may fail, in (0, 1).  \\[default: as the bank "
+            "has it]"
         ),
     ] = None,
     max_refused: options.MaxRefused = DEFAULT_MAX_REFUSED,
@@ -33,14 +34,14 @@ def calibrate_command(
         bool,
         typer.Option(
             "--force",
-            help="Calibrate by fewer images than the present calibration rests on, or than five.",
+            help="Accept fewer than five images, or fewer than the current calibration uses.",
         ),
     ] = False,
     exclude: options.Exclude = None,
     strict: options.Strict = False,
     json: options.Json = False,
 ) -> int:
-    """Take a bank's thresholds from good images that it was not made of.
+    """Set a bank's thresholds from good images that were not used to fit it.
 
     An imported bank needs it before it can judge. The images also become those that are shown as
     similar.

@@ -26,7 +26,9 @@ from patchbank.store.migrate import UpgradePlan
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
-    group = typer.Typer(no_args_is_help=True, help="The PostgreSQL in use.")
+    group = typer.Typer(
+        no_args_is_help=True, help="Status, upgrade and address of the PostgreSQL database."
+    )
     group.command("status")(guarded(status_command))
     group.command("upgrade")(guarded(upgrade_command))
     group.command("stop")(guarded(stop_command))
@@ -43,7 +45,7 @@ def register(app: typer.Typer) -> None:
 
 
 def status_command(json: options.Json = False) -> int:
-    """Show whether the embedded PostgreSQL runs, and where; never starts it."""
+    """Show whether the embedded PostgreSQL is running, and where. Does not start it."""
     with Workspace() as workspace:
         document = database_status(workspace)
     if json:
@@ -55,10 +57,10 @@ def status_command(json: options.Json = False) -> int:
 
 
 def upgrade_command(
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     json: options.Json = False,
 ) -> int:
-    """Upgrade a database that an older patchbank made; shows what it will change, and asks.
+    """Upgrade a database created by an older version of patchbank, after showing the changes.
 
     Older patchbanks cannot use the database afterwards. It is done in one transaction.
     """
@@ -69,7 +71,7 @@ def upgrade_command(
         if not yes:
             if json or not talk().is_terminal:
                 raise ParameterError(
-                    f"{plan.database}: an upgrade cannot be undone; confirm it with --yes"
+                    f"{plan.database}: an upgrade cannot be undone; confirm with --yes"
                 )
             typer.confirm("Upgrade it?", abort=True, err=True)
         return True
@@ -102,7 +104,7 @@ def _print_plan(plan: UpgradePlan) -> None:
 
 
 def stop_command(json: options.Json = False) -> int:
-    """Stop the embedded PostgreSQL; the next command that needs it starts it again."""
+    """Stop the embedded PostgreSQL. The next command that needs it starts it again."""
     with Workspace() as workspace:
         stopped = stop_database(workspace)
     if json:
@@ -113,7 +115,7 @@ def stop_command(json: options.Json = False) -> int:
 
 
 def url_command(json: options.Json = False) -> int:
-    """Print the database's URL for other programs, without a password; starts it if need be."""
+    """Print the database URL for other programs, without a password."""
     with Workspace() as workspace:
         url = url_for_clients(workspace)
     if json:
@@ -127,10 +129,10 @@ def url_command(json: options.Json = False) -> int:
 def psql_command(
     arguments: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[OPTION]...", help="Options of psql.", show_default=False),
+        typer.Argument(metavar="[OPTION]...", help="Options for psql.", show_default=False),
     ] = None,
 ) -> int:
-    """Open a prompt of psql at the database; starts it if need be."""
+    """Open a psql prompt on the database. Starts the database if needed."""
     with Workspace() as workspace:
         command, environment = psql(workspace)
     # psql takes this process's place, terminal and signals.

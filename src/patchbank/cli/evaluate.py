@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
 
 
 def evaluate_command(
-    root: Annotated[Path, typer.Argument(help="The data set's folder.")],
+    root: Annotated[Path, typer.Argument(help="Root folder of the data set.")],
     dataset: options.DataSetName = "mvtec",
     category: options.Categories = None,
     aupro_limit: options.AuproLimit = None,
@@ -34,7 +34,7 @@ def evaluate_command(
     settings: FitSettings,
     json: options.Json = False,
 ) -> int:
-    """Learn from a data set's train images, judge its test images, print how well that went.
+    """Fit on the train images of a data set, judge its test images, and print the figures.
 
     Nothing is stored, so that no bank in use is replaced. The threshold comes from the train images
     alone; false alarms and recall are what it gives on the test images. A category that cannot be
@@ -69,10 +69,10 @@ def evaluate_command(
 
 
 def demo_command(
-    folder: Annotated[Path, typer.Option(help="Folder to leave the page in.")] = Path("demo"),
+    folder: Annotated[Path, typer.Option(help="Folder for the page.")] = Path("demo"),
     json: options.Json = False,
 ) -> int:
-    """Learn good solar cells from real photographs, judge others, leave a page to open."""
+    """Fit on real photographs of good solar cells, judge others, and write a page to open."""
     from patchbank.inspection.measuring.demo import DEMO_CATEGORY, run_demo
 
     with Workspace() as workspace, show_progress() as progress:
@@ -90,12 +90,12 @@ def demo_command(
             f"most like {best.image} ({best.similarity:.3f})",
             markup=False,
         )
-    console.print(f"kept as category {DEMO_CATEGORY}; open {report.page}", markup=False)
+    console.print(f"stored as category {DEMO_CATEGORY}; open {report.page}", markup=False)
     return 0
 
 
 def export_demo_command(folder: options.Folder, json: options.Json = False) -> int:
-    """Write the demo set in MVTec AD's layout."""
+    """Write the demo images as a data set in the MVTec AD layout."""
     from patchbank.datasets.demo import export_demo
 
     with show_progress() as progress:
@@ -108,4 +108,4 @@ def export_demo_command(folder: options.Folder, json: options.Json = False) -> i
 
 
 def _print(results: list[Evaluation]) -> None:
-    print_figures([(one.label, one.values) for one in results])
+    print_figures([(result.label, result.values) for result in results])

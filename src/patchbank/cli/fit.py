@@ -29,17 +29,19 @@ def fit_command(
     memory_limit: options.MemoryLimit = None,
     max_refused: options.MaxRefused = DEFAULT_MAX_REFUSED,
     force: Annotated[
-        bool, typer.Option("--force", help="Learn from fewer than five images: two or more.")
+        bool, typer.Option("--force", help="Accept fewer than five images (at least two).")
     ] = False,
     exclude: options.Exclude = None,
     strict: options.Strict = False,
     report: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Keep pictures of images that stand apart there."),
+        typer.Option(
+            metavar="FOLDER", help="Write pictures of the images that stand apart to this folder."
+        ),
     ] = None,
     json: options.Json = False,
 ) -> int:
-    """Learn what good looks like from images of good parts.
+    """Learn what good parts look like from images of good parts.
 
     The category's earlier bank, if any, answers until the new one is complete.
     """
@@ -81,7 +83,7 @@ def _print(document: dict[str, Any]) -> None:
     radius = f"radius {document['covering_radius']:.4g}"
     streaming = document["streaming"]
     if streaming is None:
-        memory = "all patches at once: the coreset is the exact one"
+        memory = "all patches at once, exact coreset"
     else:
         radius = (
             f"radius at most {streaming['radius_bound']:.4g}, {streaming['radius_seen']:.4g} seen"

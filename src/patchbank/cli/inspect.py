@@ -29,33 +29,34 @@ def inspect_command(
     paths: options.Paths,
     top: options.Top = 10,
     heatmaps: Annotated[
-        Path | None, typer.Option(help="Folder to write a heatmap picture per image to.")
+        Path | None, typer.Option(help="Write a heatmap picture of each image to this folder.")
     ] = None,
     in_database: Annotated[
         bool,
         typer.Option(
             "--in-database",
-            help="Find the nearest patches in SQL instead of memory; by an HNSW index where there "
+            help="Search the nearest patches in SQL instead of in memory, using an HNSW index "
+            "if there "
             "is one (`patchbank index --on patches --metric l2`).",
         ),
     ] = False,
     no_record: Annotated[
-        bool, typer.Option("--no-record", help="Keep no record of it in the database.")
+        bool, typer.Option("--no-record", help="Do not record the inspections in the database.")
     ] = False,
     on_database_loss: Annotated[
         OnDatabaseLoss,
         typer.Option(
-            help="When the database becomes unreachable: stop with its error, or judge on without "
+            help="If the database becomes unreachable, stop with an error, or keep judging without "
             "recording.",
         ),
     ] = "raise",
     bank_version: Annotated[
         int | None,
-        typer.Option(help="Judge by this version of the bank.  \\[default: the active one]"),
+        typer.Option(help="Judge with this version of the bank.  \\[default: the active version]"),
     ] = None,
     json: options.Json = False,
 ) -> int:
-    """Judge images: pass, or fail with where and how strongly, or review where a person decides.
+    """Judge images: pass, fail (where and how strongly), or review (a person decides).
 
     Exits 0 when all pass, 1 when any does not, 2 when an image could not be judged.
     """
@@ -100,7 +101,7 @@ def _print(inspection: Inspection) -> None:
     console.print(heading, inspection.image, markup=False)
     console.print(
         f"  score {inspection.score:.4f}, {inspection.thresholds.describe('.4f')}; "
-        f"a good part scores this high with p = {inspection.p_value:.3g}",
+        f"p-value for a good part {inspection.p_value:.3g}",
         markup=False,
     )
     for region in inspection.regions:
@@ -119,5 +120,5 @@ def _print(inspection: Inspection) -> None:
 
 def _print_similar(similar: tuple[Similar, ...] | list[Similar]) -> None:
     console = answer()
-    for one in similar:
-        console.print(f"  {one.similarity:7.4f}  {one.image}", markup=False)
+    for match in similar:
+        console.print(f"  {match.similarity:7.4f}  {match.image}", markup=False)

@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
 
 
 def categories_command(json: options.Json = False) -> int:
-    """List what has been learned."""
+    """List the categories."""
     with Workspace() as workspace:
         documents = list_categories(workspace)
     if json:
@@ -34,7 +34,7 @@ def categories_command(json: options.Json = False) -> int:
             print_json(document)
         return 0
     if not documents:
-        talk().print("Nothing learned yet; start with: patchbank fit CATEGORY PATH...")
+        talk().print("No categories yet. Start with: patchbank fit CATEGORY PATH...")
         return 0
     print_table(
         (
@@ -80,16 +80,16 @@ def show_command(category: options.Category, json: options.Json = False) -> int:
 
 def remove_command(
     category: options.Category,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     json: options.Json = False,
 ) -> int:
-    """Remove a category with its banks, images and inspections, for good."""
+    """Permanently remove a category with its banks, images and inspections."""
     with Workspace() as workspace:
         document = show_category(workspace, category)
         if not yes:
             if not talk().is_terminal or json:
                 raise ParameterError(
-                    f"remove {category}: this cannot be undone; confirm it with --yes."
+                    f"remove {category}: this cannot be undone; confirm with --yes"
                 )
             typer.confirm(
                 f"Remove {printable(category)} with {counted(document['images'], 'image')} and "
@@ -102,7 +102,7 @@ def remove_command(
         print_json({"category": category, "removed": removed})
     else:
         counts = ", ".join(f"{count:,} {name}" for name, count in removed.items())
-        answer().print(f"{category} is removed: {counts}", markup=False)
+        answer().print(f"removed {category}: {counts}", markup=False)
     return 0
 
 

@@ -25,73 +25,79 @@ Json = Annotated[
     bool, typer.Option("--json", help="One JSON document per line on standard output.")
 ]
 # As it is stored, and so as it is shown again.
-Category = Annotated[
-    str, typer.Argument(help="What is inspected, for example leather.", callback=composed)
-]
+Category = Annotated[str, typer.Argument(help="Category, for example leather.", callback=composed)]
 Paths = Annotated[
     list[str],
     typer.Argument(metavar="PATH...", help="Folders, images or globs.", show_default=False),
 ]
 Top = Annotated[int, typer.Option(min=1, max=1000, help="How many similar images to show.")]
 Backbone = Annotated[
-    str | None, typer.Option(help="Network to take features from.  \\[default: efficientnet-lite0]")
+    str | None,
+    typer.Option(
+        help="Backbone network that computes the features.  \\[default: efficientnet-lite0]"
+    ),
 ]
 Layers = Annotated[
     str | None,
-    typer.Option(help="Layers, comma-separated.  \\[default: the backbone's own]"),
+    typer.Option(help="Layers, comma-separated.  \\[default: set by the backbone]"),
 ]
 ImageSize = Annotated[
-    int | None, typer.Option(help="Side in pixels images are resized to.  \\[default: 224]")
+    int | None, typer.Option(help="Resize images to this many pixels per side.  \\[default: 224]")
 ]
 CenterCrop = Annotated[
     int | None,
-    typer.Option(help="Side in pixels of a centre crop; the border is then not inspected."),
+    typer.Option(
+        help="Crop the resized image to its central square of this many pixels per side; the "
+        "border is "
+        "not inspected."
+    ),
 ]
 Precision = Annotated[
     Literal["f32", "bf16", "int8"] | None,
     typer.Option(
-        help="Number format the network computes in. bf16 needs a processor that has it; to fit "
-        "in int8, `pip install 'patchbank\\[int8]'`.  \\[default: f32]"
+        help="Precision of the network. bf16 needs a processor that supports it; fitting in int8 "
+        "needs `pip install 'patchbank\\[int8]'`.  \\[default: f32]"
     ),
 ]
 BitDepth = Annotated[
     int | None,
     typer.Option(
-        help="How many bits of 16 hold values, 8 to 16, such as 12.  "
-        "\\[default: found out from the images]"
+        help="Bits in use in 16-bit images, from 8 to 16, such as 12.  "
+        "\\[default: detected from the images]"
     ),
 ]
 Score = Annotated[
-    ScoreMethod, typer.Option(help="How the patch distances become the score of the image.")
+    ScoreMethod, typer.Option(help="How patch distances are combined into the image score.")
 ]
 CoresetRatio = Annotated[
-    float, typer.Option(help="Share of the patches kept in the memory bank, in (0, 1].")
+    float, typer.Option(help="Fraction of the patches to keep in the memory bank, in (0, 1].")
 ]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of the coreset's first choice.")]
+Seed = Annotated[int, typer.Option(min=0, help="Random seed for the first patch of the coreset.")]
 FalseAlarmRate = Annotated[
-    float, typer.Option(help="Share of good images that may fail, in (0, 1).")
+    float, typer.Option(help="Fraction of good images that may fail, in (0, 1).")
 ]
 MemoryLimit = Annotated[
     str | None,
     typer.Option(
-        help="Memory the fit may take, such as 4GB; more images than fit are learned in parts.  "
-        "\\[default: half of what is free]"
+        help="Memory the fit may use, such as 4GB; if the images need more, they are learned "
+        "in parts.  "
+        "\\[default: half of the free memory]"
     ),
 ]
 MaxRefused = Annotated[
     str,
     typer.Option(
         metavar="N|PERCENT",
-        help="Images that may be refused, such as 20 or 10%; with more, nothing is stored.",
+        help="How many images may be refused, such as 20 or 10%. If more are, nothing is stored.",
     ),
 ]
 Exclude = Annotated[
     list[str] | None,
-    typer.Option("--exclude", metavar="NAME", help="An image to leave out; repeatable."),
+    typer.Option("--exclude", metavar="NAME", help="Leave this image out. May be repeated."),
 ]
 Strict = Annotated[
     bool,
-    typer.Option("--strict", help="Store nothing where images stand apart from the others."),
+    typer.Option("--strict", help="Store nothing if some images stand apart from the others."),
 ]
 Folder = Annotated[Path, typer.Argument(help="Folder to write.")]
 # Written out, since reading the catalogue would slow every command; a test compares.
@@ -102,14 +108,15 @@ DataSetName = Annotated[DataSetLayout, typer.Option("--dataset", help="Layout of
 Categories = Annotated[
     list[str] | None,
     typer.Option(
-        "--category", help="Categories, comma-separated; may be repeated.  \\[default: all]"
+        "--category",
+        help="Categories to evaluate, comma-separated. May be repeated.  \\[default: all]",
     ),
 ]
 AuproLimit = Annotated[
     float | None,
     typer.Option(
-        help="False-positive rate up to which AUPRO is integrated, in (0, 1].  "
-        "\\[default: the data set's own, 0.3 or 0.05]"
+        help="Integrate AUPRO up to this false-positive rate, in (0, 1].  "
+        "\\[default: 0.3, or 0.05 for MVTec AD 2]"
     ),
 ]
 
@@ -157,7 +164,9 @@ def with_fit_settings(command: Callable[..., int]) -> Callable[..., int]:
     parameters: list[inspect.Parameter] = []
     for parameter in inspect.signature(command, eval_str=True).parameters.values():
         found = _FIT_OPTIONS.values() if parameter.name == "settings" else [parameter]
-        parameters += [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in found]
+        parameters += [
+            found_item.replace(kind=inspect.Parameter.KEYWORD_ONLY) for found_item in found
+        ]
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run
@@ -173,7 +182,7 @@ def split_categories(given: list[str] | None) -> list[str] | None:
     """
     if given is None:
         return None
-    names = [name.strip() for one in given for name in one.split(",") if name.strip()]
+    names = [name.strip() for value in given for name in value.split(",") if name.strip()]
     if not names:
         raise ParameterError("--category: no name given; separate names by commas or leave it out")
     return names

@@ -25,15 +25,15 @@ from patchbank.inspection.judging.similarity_rule import parse_threshold
 from patchbank.inspection.workspace import Workspace
 from patchbank.store.hnsw_index import DEFAULT_EF_SEARCH, Indexed, Metric, VectorType
 
-_On = Annotated[Indexed | None, typer.Option(help="Rows to index.  \\[default: images]")]
-_Metric = Annotated[Metric, typer.Option(help="Distance that orders the answers.")]
+_On = Annotated[Indexed | None, typer.Option(help="What to index.  \\[default: images]")]
+_Metric = Annotated[Metric, typer.Option(help="Distance used to rank the results.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
     app.command("search")(guarded(search_command))
     app.command("index")(guarded(index_command))
-    group = typer.Typer(no_args_is_help=True, help="Recorded anomalous images.")
+    group = typer.Typer(no_args_is_help=True, help="Record, list and remove images of defects.")
     group.command("add")(guarded(add_command))
     group.command("list")(guarded(list_command))
     group.command("remove")(guarded(remove_command))
@@ -43,35 +43,35 @@ def register(app: typer.Typer) -> None:
 def search_command(
     category: options.Category,
     image: Annotated[
-        str | None, typer.Argument(help="The image to compare.", show_default=False)
+        str | None, typer.Argument(help="Image to search for.", show_default=False)
     ] = None,
     name: Annotated[
         str | None,
         typer.Option(
-            help="Instead of an image, one that is stored, by its name; or a stored patch, as "
+            help="Search for a stored image by its name, or for a stored patch, such as "
             "NAME#r14c03."
         ),
     ] = None,
-    among: Annotated[Among, typer.Option(help="Stored images to search.")] = "references",
+    among: Annotated[Among, typer.Option(help="Which stored images to search.")] = "references",
     metric: _Metric = "cosine",
     threshold: Annotated[
         str,
         typer.Option(
-            help="Similarity that a normal image has to another normal, as 0.9; auto, which is "
-            "calibrated for the bank's false-alarm rate; or none."
+            help="Similarity that a normal image must reach with a reference, such as 0.9; auto "
+            "(calibrated for the bank's false-alarm rate); or none."
         ),
     ] = "auto",
     top: options.Top = 10,
     exact: Annotated[
-        bool, typer.Option("--exact", help="Scan even where there is an index.")
+        bool, typer.Option("--exact", help="Use an exact scan even if there is an index.")
     ] = False,
     raw: Annotated[
         bool,
-        typer.Option("--raw", help="Compare embeddings as they are, not centred on their mean."),
+        typer.Option("--raw", help="Compare raw embeddings instead of centred ones."),
     ] = False,
     json: options.Json = False,
 ) -> int:
-    """Show what is most similar to an image, or to a stored image or patch.
+    """Find what is most similar to an image, or to a stored image or patch.
 
     Exits 1 for an anomaly: no normal reaches the threshold. It is no substitute for inspect.
     """
@@ -102,16 +102,17 @@ def index_command(
     type: Annotated[  # noqa: A002 - the option's name
         VectorType | None,
         typer.Option(
-            help="Type of the indexed vectors; halfvec takes half the size and up to 4,000 "
+            help="Type of the indexed vectors. halfvec needs half the space and allows up to 4,000 "
             "dimensions.  "
-            "\\[default: vector where it fits]"
+            "\\[default: vector if it fits]"
         ),
     ] = None,
     metric: _Metric = "cosine",
     ef_search: Annotated[
         int,
         typer.Option(
-            help="Candidates that searches keep at least, 1 to 1000: more find more of the nearest."
+            help="Minimum number of candidates per search, 1 to 1000. More is slower but more "
+            "accurate."
         ),
     ] = DEFAULT_EF_SEARCH,
     remove: Annotated[
@@ -119,7 +120,7 @@ def index_command(
     ] = False,
     json: options.Json = False,
 ) -> int:
-    """Build an HNSW index over the active bank, for large ones; search uses it from then on.
+    """Build an HNSW index on the active bank, to speed up searches in large banks.
 
     It is built while others read and write, and measured against the exact scan.
     """
@@ -153,7 +154,7 @@ def index_command(
         markup=False,
     )
     if report.recall is None:
-        console.print("recall not measured: no other vector to look for", markup=False)
+        console.print("recall not measured: there is no other vector to search for", markup=False)
         return 0
     console.print(
         f"recall {report.recall:.4f} of the ten nearest, against the exact scan, for "
@@ -169,21 +170,19 @@ def add_command(
         list[str] | None,
         typer.Argument(metavar="[PATH]...", help="Folders, images or globs.", show_default=False),
     ] = None,
-    label: Annotated[str | None, typer.Option(help="What kind of defect it is, as crack.")] = None,
+    label: Annotated[str | None, typer.Option(help="Defect type, for example crack.")] = None,
     synthetic: Annotated[
         int | None,
-        typer.Option(
-            help="Instead of images, make so many synthetic anomalies from the reference images."
-        ),
+        typer.Option(help="Create this many synthetic defects from the reference images."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the synthetic anomalies.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of the synthetic defects.")] = 0,
     json: options.Json = False,
 ) -> int:
-    """Record anomalous images, so that others can be compared with them."""
+    """Record images of defects, so that other images can be compared with them."""
     if (synthetic is None) == (not paths):
-        raise ParameterError("defects add: give images, or --synthetic and how many")
+        raise ParameterError("defects add: give images, or --synthetic with a number")
     if synthetic is not None and label is not None:
-        raise ParameterError("label: synthetic anomalies have one of their own; leave it out")
+        raise ParameterError("label: synthetic defects have their own label; leave --label out")
     with Workspace() as workspace, show_progress() as progress:
         if synthetic is not None:
             added = add_synthetic_defects(
@@ -205,10 +204,10 @@ def list_command(category: options.Category, json: options.Json = False) -> int:
             continue
         remarks = [defect.label or "no label"]
         remarks += ["synthetic"] if defect.synthetic else []
-        remarks += [] if defect.comparable else ["of another extractor: not compared"]
+        remarks += [] if defect.comparable else ["made with another extractor, not compared"]
         console.print(f"{defect.name}  ({', '.join(remarks)})", markup=False)
     if not defects:
-        talk().print("No defect recorded; start with: patchbank defects add CATEGORY PATH...")
+        talk().print("No defects yet. Start with: patchbank defects add CATEGORY PATH...")
     return 0
 
 
@@ -216,10 +215,10 @@ def remove_command(
     category: options.Category,
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME]...", help="As the list shows.", show_default=False),
+        typer.Argument(metavar="[NAME]...", help="Names as shown by the list.", show_default=False),
     ] = None,
     synthetic: Annotated[
-        bool, typer.Option("--synthetic", help="Remove all synthetic ones.")
+        bool, typer.Option("--synthetic", help="Remove all synthetic defects.")
     ] = False,
     json: options.Json = False,
 ) -> int:
@@ -251,7 +250,7 @@ def _print_result(result: SearchResult) -> None:
             markup=False,
         )
     if not result.matches:
-        talk().print("nothing recorded to compare with", markup=False)
+        talk().print("there is nothing to compare with", markup=False)
     if result.method != "exact scan":
         talk().print(f"found by {result.method}", markup=False)
 
@@ -266,7 +265,7 @@ def _print_added(category: str, added: DefectsAdded, json: bool) -> int:
                 "category": category,
                 "added": list(added.names),
                 "synthetic": added.synthetic,
-                "refused": [one.to_json() for one in added.refused],
+                "refused": [refusal.to_json() for refusal in added.refused],
                 "remarks": list(added.remarks),
             }
         )

@@ -18,11 +18,11 @@ def register(app: typer.Typer) -> None:
 
 def make_surfaces_command(
     folder: options.Folder,
-    image_size: Annotated[int, typer.Option(help="Side of the images, in pixels.")] = 256,
-    seed: Annotated[int, typer.Option(help="Which images are drawn.")] = 0,
+    image_size: Annotated[int, typer.Option(help="Side length of the images, in pixels.")] = 256,
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
     json: options.Json = False,
 ) -> None:
-    """Draw a synthetic data set: five materials, five kinds of defect each, exact masks.
+    """Create a synthetic data set: five materials with five defect types each, and masks.
 
     It is written in MVTec AD's layout into a new or an empty folder, for `evaluate` and
     benchmarks; the same seed and size give the same pixels on every machine.

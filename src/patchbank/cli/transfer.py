@@ -24,7 +24,10 @@ def register(app: typer.Typer) -> None:
 
 
 Replace = Annotated[
-    bool, typer.Option("--replace", help="Make it the next version where there is a bank already.")
+    bool,
+    typer.Option(
+        "--replace", help="Store it as the next version if the category already has a bank."
+    ),
 ]
 
 
@@ -32,12 +35,12 @@ def export_command(
     category: options.Category,
     file: Annotated[Path, typer.Argument(help="File to write.", show_default=False)],
     with_images: Annotated[
-        bool, typer.Option("--with-images", help="Take the reference images' files along.")
+        bool, typer.Option("--with-images", help="Include the files of the reference images.")
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
     json: options.Json = False,
 ) -> int:
-    """Write a category's active bank to one file: patches, calibration, thumbnails."""
+    """Export the active bank of a category to one file."""
     from patchbank.inspection.keeping.transfer import export_bank
 
     with Workspace() as workspace, show_progress() as progress:
@@ -50,18 +53,18 @@ def export_command(
 
 def import_command(
     file: Annotated[
-        Path, typer.Argument(help="File that patchbank export wrote.", show_default=False)
+        Path, typer.Argument(help="File written by patchbank export.", show_default=False)
     ],
     category: Annotated[
-        str | None, typer.Option(help="What to call it.  \\[default: as in the file]")
+        str | None, typer.Option(help="Name of the category.  \\[default: as in the file]")
     ] = None,
     images: Annotated[
-        Path | None, typer.Option(help="New folder for the images' files in the file.")
+        Path | None, typer.Option(help="New folder for the image files contained in the file.")
     ] = None,
     replace: Replace = False,
     json: options.Json = False,
 ) -> int:
-    """Read a bank from a file that patchbank export wrote; it judges as it did there."""
+    """Import a bank from a file written by patchbank export."""
     from patchbank.inspection.keeping.transfer import import_bank_file
 
     with Workspace() as workspace:
@@ -94,36 +97,40 @@ def import_anomalib_command(
             show_default=False,
         ),
     ],
-    category: Annotated[str, typer.Option(help="What is inspected, for example leather.")],
+    category: Annotated[str, typer.Option(help="Category, for example leather.")],
     backbone: Annotated[
-        str | None, typer.Option(help="Network that made it.  \\[default: the file's]")
+        str | None, typer.Option(help="Backbone it was trained with.  \\[default: the file's]")
     ] = None,
     layers: Annotated[
         str | None, typer.Option(help="Layers, comma-separated.  \\[default: the file's]")
     ] = None,
     image_size: Annotated[
         int | None,
-        typer.Option(help="Side in pixels images were resized to.  \\[default: the file's]"),
+        typer.Option(help="Size the images were resized to, in pixels.  \\[default: the file's]"),
     ] = None,
     center_crop: Annotated[
         int | None,
-        typer.Option(help="Side in pixels of its crop, 0 for none.  \\[default: the file's]"),
+        typer.Option(
+            help="Size of the centre crop in pixels, 0 for none.  \\[default: the file's]"
+        ),
     ] = None,
     score: Annotated[
         str | None,
-        typer.Option(help="Patch distances to image score.  \\[default: Anomalib's]"),
+        typer.Option(
+            help="How patch distances are combined into the image score.  \\[default: Anomalib's]"
+        ),
     ] = None,
     assume_defaults: Annotated[
         bool,
         typer.Option(
             "--assume-defaults",
-            help="Take Anomalib's defaults for what neither the file nor an option says.",
+            help="Use Anomalib's defaults for settings that neither the file nor an option gives.",
         ),
     ] = False,
     replace: Replace = False,
     json: options.Json = False,
 ) -> int:
-    """Take over a PatchCore memory bank that was trained with Anomalib.
+    """Import a PatchCore memory bank trained with Anomalib.
 
     Nothing in the file is run. The bank judges once it is calibrated: patchbank calibrate CATEGORY
     GOOD_IMAGES...
@@ -153,8 +160,11 @@ def import_anomalib_command(
         ("file", f"{file}: {report.kind}"),
         ("bank", f"{report.bank_size:,} patches of {report.dimension} dimensions"),
         *(
-            (one.name.replace("_", " "), f"{_plain(one.value)} ({_SOURCES[one.source]})")
-            for one in report.settings
+            (
+                setting.name.replace("_", " "),
+                f"{_plain(setting.value)} ({_SOURCES[setting.source]})",
+            )
+            for setting in report.settings
         ),
         ("image score", report.image_score),
         ("next", f"patchbank calibrate {category} GOOD_IMAGES..."),

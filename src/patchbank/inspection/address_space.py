@@ -37,8 +37,8 @@ def take_address_space() -> None:
             raise ParameterError(
                 f"the memory limit of this process ({name}) is {allowed / 1e9:.2f} GB; patchbank "
                 f"needs {needed / 1e9:.2f} GB with {threads} thread{'s' if threads > 1 else ''}: "
-                "raise it, or limit what is really taken (a container's memory, MemoryMax of "
-                "systemd)"
+                "raise it, or limit the resident memory instead (container limit, systemd "
+                "MemoryMax)"
             )
     # Numba loads it with the first kernel, when others have taken what it would spin for.
     importlib.import_module("scipy.linalg.cython_blas")

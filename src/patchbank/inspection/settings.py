@@ -81,8 +81,8 @@ class FitSettings:
             return cls(extractor=extractor, **document)
         except TypeError as error:
             raise ParameterError(
-                f"the bank is of a newer patchbank ({error}); upgrade this one, or fit the "
-                "category again"
+                f"the bank was made by a newer patchbank ({error}); upgrade patchbank, or fit "
+                f"the category again"
             ) from error
 
 
@@ -147,5 +147,7 @@ def parse_layers(layers: str | Sequence[str]) -> tuple[str, ...]:
     names = layers.split(",") if isinstance(layers, str) else layers
     kept = tuple(name.strip() for name in names if name.strip())
     if not kept:
-        raise ParameterError("layers: no name given; separate names by commas or leave it out.")
+        raise ParameterError(
+            "layers: no name given; separate names by commas, or leave the option out"
+        )
     return kept

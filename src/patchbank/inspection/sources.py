@@ -31,12 +31,13 @@ def checked_sources(images: Iterable[ImageSource]) -> list[ImageSource]:
     if isinstance(images, bytes | Image.Image) or (
         isinstance(images, np.ndarray) and images.ndim < 4
     ):
-        raise ParameterError("images: one image was given; give several, such as a list")
+        raise ParameterError("images: a single image was given; give a list of images")
     try:
         return list(images)
     except TypeError:
         raise ParameterError(
-            f"images: a {type(images).__name__} holds no images; give a folder, a glob or a list"
+            f"images: a {type(images).__name__} is not a list of images; give a folder, a glob "
+            f"or a list"
         ) from None
 
 
@@ -53,11 +54,12 @@ def checked_names(sources: Sequence[ImageSource], names: Sequence[str] | None) -
     names = [checked_name(name) for name in names]
     if len(names) != len(sources):
         raise ParameterError(
-            f"names: {len(names)} given for {counted(len(sources), 'image')}; give one each"
+            f"names: {len(names)} given for {counted(len(sources), 'image')}; give one name "
+            f"per image"
         )
     twice = next((name for name, count in Counter(names).items() if count > 1), None)
     if twice is not None:
-        raise ParameterError(f"names: {twice!r} is given twice; give each image a name of its own")
+        raise ParameterError(f"names: {twice!r} is used twice; give each image a unique name")
     return names
 
 
@@ -85,8 +87,8 @@ def without(
         same = same or [name for name in names if composed(Path(name).name) == composed(wanted)]
         if not same:
             close = difflib.get_close_matches(wanted, names, n=1)
-            meant = f"; did you mean {close[0]!r}?" if close else "; give a name as fit printed it"
-            raise ParameterError(f"exclude {wanted!r}: no image given has this name{meant}")
+            meant = f"; did you mean {close[0]!r}?" if close else "; use a name as printed by fit"
+            raise ParameterError(f"exclude {wanted!r}: no image has this name{meant}")
         if len(same) > 1:
             raise ParameterError(
                 f"exclude {wanted!r}: {len(same)} images have this name; give the whole path, such "
@@ -108,7 +110,7 @@ def _leads_to(wanted: str, source: str | Path) -> bool:
 def checked_name(name: str) -> str:
     """Return an image's name as it is stored, or raise `ParameterError`: see `readable`."""
     if not name or "\0" in name:
-        raise ParameterError(f"{name!r} is no name for an image; give text that is not empty")
+        raise ParameterError(f"{name!r} is not a valid image name; it must not be empty")
     return readable(name)
 
 
@@ -133,7 +135,7 @@ def readable(path: str) -> str:
     try:
         return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     except UnicodeEncodeError:
-        raise ParameterError(f"{path!r} is not text that can be stored; give another") from None
+        raise ParameterError(f"{path!r} cannot be stored as text; use another name") from None
 
 
 def file_at(origin: str) -> Path:

@@ -15,8 +15,8 @@ from patchbank.memory.scoring import Region, place_map
 
 # Why the verdict may be pass although a region is outlined.
 PASSES_WITH_REGION = (
-    "passes although a region is outlined: the score of the whole image is below its threshold; "
-    "look at the region, and fit with --score max where a small defect must fail"
+    "passes although a region is outlined, because the score of the whole image is below the "
+    "threshold; check the region, and fit with --score max if small defects must fail"
 )
 
 
@@ -151,7 +151,7 @@ class Inspection(Judgement):
             **self.thresholds.to_json(),
             "p_value": self.p_value,
             "regions": [region_to_json(region) for region in self.regions],
-            "similar": [one.to_json() for one in self.similar],
+            "similar": [match.to_json() for match in self.similar],
             "bank_version": self.bank_version,
             "heatmap": None if self.heatmap is None else str(self.heatmap),
             "timings_ms": {name: round(value, 3) for name, value in self.timings_ms.items()},

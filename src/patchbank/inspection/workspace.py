@@ -140,5 +140,5 @@ def _without_tilde(home: Path) -> Path:
         return home.expanduser()
     except RuntimeError as error:
         raise ParameterError(
-            f"home folder {home}: this account has no home; set PATCHBANK_HOME to a folder of its"
+            f"home folder {home}: this account has no home folder; set PATCHBANK_HOME"
         ) from error

@@ -130,7 +130,7 @@ def test_a_bank_without_calibration_goes_along_in_a_file(
     path, file = write(tmp_path, tensor_file(bank)), tmp_path / "brushed.bank"
     assert patchbank("import-anomalib", path, "--category", "brushed", *OPTIONS).code == 0
     assert patchbank("export", "brushed", file).code == 0
-    assert patchbank("export", "brushed", file).complaint.startswith(f"{file}: is there already")
+    assert patchbank("export", "brushed", file).complaint.startswith(f"{file}: already exists")
     done = patchbank("import", file, "--category", "other")
     assert done.code == 0
     assert f"bank         {len(bank):,} patches" in done.out

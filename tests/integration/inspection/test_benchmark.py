@@ -116,7 +116,7 @@ def test_what_is_done_is_not_done_again(
     again = make(workspace, root, copied, "tile", HOSTILE)
     assert all(isinstance(one, CategoryResult) and one.kept for one in again.run())
     assert {path: path.stat().st_mtime_ns for path in (copied / "categories").rglob("*")} == before
-    assert again.report.page.read_text("utf-8").count("kept from before") == 2
+    assert again.report.page.read_text("utf-8").count("result of an earlier run") == 2
     saved = json.loads((copied / "results.json").read_text("utf-8"))
     assert all(one["kept_from_before"] for one in saved["categories"])
     assert again.report.results[0].evaluation.value("image_auroc") == 1.0
@@ -137,7 +137,7 @@ def test_a_changed_setting_has_it_done_again(
     (result,) = make(workspace, root, copied, "tile", **change).run()
     assert isinstance(result, CategoryResult)
     assert not result.kept
-    assert result.again == (f"changed since it was kept: {reason}" if reason else "")
+    assert result.again == (f"changed since the earlier run: {reason}" if reason else "")
     (kept,) = make(workspace, root, copied, "tile", **{**change, "restart": False}).run()
     assert isinstance(kept, CategoryResult)
     assert kept.kept
@@ -317,7 +317,7 @@ def test_a_mask_that_marks_nothing_is_a_remark(
     (black,) = make(workspace, tmp_path / "set", tmp_path / "out").run()
     assert isinstance(black, CategoryResult)
     (remark,) = [one for one in black.evaluation.remarks if "003_mask.png" in one]
-    assert remark.startswith("tile/test/scratch/003.png does not count in the pixel figures: mask")
+    assert remark.startswith("tile/test/scratch/003.png is not counted in the pixel figures: mask")
     (tmp_path / "set" / "tile" / "test" / "scratch" / "003.png").unlink()
     mask.unlink()
     (without,) = make(workspace, tmp_path / "set", tmp_path / "out").run()

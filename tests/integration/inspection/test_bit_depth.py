@@ -83,7 +83,7 @@ def test_a_lesser_depth_is_recognised_said_and_kept(
     told = [one for one in report["remarks"] if "of 16 bits" in one]
     assert len(told) == 1
     assert told[0].startswith("24 images of 16 bits hold values up to ")
-    assert f"taken for {depth} bits, with {2**depth - 1:,} for white" in told[0]
+    assert f"treated as {depth}-bit images ({2**depth - 1:,} is white)" in told[0]
     assert "--bit-depth (16" in told[0]
     plain = [one.copy() for one in pixels_of(surfaces.train)]
     for pixels in plain:
@@ -146,7 +146,7 @@ def test_the_brightest_of_all_images_decides(
     assert found.settings.extractor.bit_depth == depth
     told = [one for one in found.remarks if "of 16 bits" in one]
     assert len(told) == (depth < 16)
-    assert depth == 16 or f"up to {brightest:,} of 65,535: taken for {depth} bits" in told[0]
+    assert depth == 16 or f"up to {brightest:,} of 65,535: treated as {depth}-bit images" in told[0]
 
 
 def told_of(bank: Bank) -> list[str]:
@@ -172,7 +172,8 @@ def test_one_image_with_values_beyond_does_not_decide_for_all(
     taken, exception = told_of(bank)
     assert taken.startswith("23 images of 16 bits hold values up to ")
     assert exception.startswith(
-        f"1 of 24 images of 16 bits refused for values beyond 12 bits: 3.png ({beyond:,}); look"
+        f"1 of 24 images of 16 bits refused because they have values beyond 12 bits: 3.png "
+        f"({beyond:,}); check"
     )
 
 
@@ -186,7 +187,7 @@ def test_two_modes_in_one_set_are_said(
     assert depth_of(bank) == 16
     (told,) = told_of(bank)
     assert told.startswith("12 of 24 images of 16 bits end at ")
-    assert "nearly black beside the others" in told
+    assert "nearly black compared with the others" in told
 
 
 def test_a_bank_of_eight_bits_refuses_what_would_be_nearly_black(
@@ -287,7 +288,7 @@ def test_an_evaluation_uses_what_the_training_images_say(
     assert twelve.facts["fail_above"] == pytest.approx(eight.facts["fail_above"], rel=1e-4)
     for name in ("image_auroc", "pixel_auroc", "recall"):
         assert twelve.values[name] == pytest.approx(eight.values[name], abs=1e-3)
-    assert any("taken for 12 bits" in one for one in twelve.remarks)
+    assert any("treated as 12-bit images" in one for one in twelve.remarks)
     assert not isinstance(results[1], Refused)
 
 

@@ -101,7 +101,7 @@ def test_images_of_the_bank_are_left_out(workspace: Workspace, surfaces: Surface
         report = calibrate(workspace, "brushed", [learned[3], *good[:3]], force=True)
         assert report.images == 3
         assert [one.reason for one in report.refused] == [
-            f"{learned[3]}: the bank was made of this picture; left out."
+            f"{learned[3]}: the bank was fitted on this image; left out"
         ]
         with pytest.raises(NoImagesError, match="0 usable images of 16 given"):
             calibrate(workspace, "brushed", learned, force=True)
@@ -151,11 +151,11 @@ def test_a_calibration_and_a_smaller_fit_say_what_they_hide_and_change(
         assert "replaces" not in str(first.bank.remarks)
         report = calibrate(workspace, "brushed", turned + copies, force=True)
         said = "\n".join(report.remarks)
-        assert "the threshold goes from " in said
+        assert "the threshold changes from " in said
         assert "8 of 16 images are reduced 4 times" in said
-        assert " of 16 images have a near copy among them" in said
+        assert " of 16 images are near copies of others" in said
         again = fit(workspace, "brushed", learned[:5], SETTINGS)
-        assert "rests on 5 images, that of the bank it replaces on 16" in again.bank.remarks[-1]
+        assert "is based on 5 images, and that of the previous bank on 16" in again.bank.remarks[-1]
 
 
 def test_another_calibration_takes_the_place_of_the_one_before(
@@ -192,7 +192,7 @@ def test_a_bank_without_calibration_judges_nothing_until_it_has_one(
         entry = search(workspace, "brushed", name="#3", top=3)
         assert entry.matches[0].name == "#3"
         assert entry.matches[0].similarity == pytest.approx(1, abs=1e-6)
-        with pytest.raises(ImageError, match=r"the bank has \d+ patches and none of this"):
+        with pytest.raises(ImageError, match=r"the bank has \d+ patches, so there is no patch"):
             search(workspace, "brushed", name="#99999")
         shown = show_category(workspace, "brushed")
         assert (shown["pass_below"], shown["fail_above"]) == (None, None)
@@ -200,7 +200,7 @@ def test_a_bank_without_calibration_judges_nothing_until_it_has_one(
         assert shown["provenance_known"] is False
         report = calibrate(workspace, "brushed", good)
         assert report.warning is not None
-        assert "does not say which images it was made of" in report.warning
+        assert "does not record which images it was fitted on" in report.warning
         # The inspector at hand sees the new version.
         assert inspector.inspect(scratched[0]).verdict == "fail"
         passed = inspector.inspect(good[0])
@@ -218,8 +218,8 @@ def test_the_commands_say_what_is_missing(
     refused = patchbank("inspect", "brushed", surfaces.good)
     assert refused.code == 2
     assert refused.complaint == (
-        "category 'brushed': its bank was imported and has no threshold yet; "
-        "run: patchbank calibrate brushed GOOD_IMAGES..."
+        "category 'brushed': its imported bank has no threshold yet; run: patchbank calibrate "
+        "brushed GOOD_IMAGES..."
     )
     assert refused.out == ""
     assert patchbank("show", "brushed", "--json").document["covering_radius"] > 0
@@ -230,7 +230,7 @@ def test_the_commands_say_what_is_missing(
     assert done.code == 0
     assert done.document["images"] == 8
     assert done.document["bank_version"] == 3
-    assert "remark   the bank does not say which images" in done.err
+    assert "remark   the bank does not record which images" in done.err
     assert patchbank("inspect", "brushed", surfaces.good).code in (0, 1)
 
 
@@ -243,7 +243,8 @@ def test_fewer_images_than_the_present_calibration_rests_on_take_its_place_only_
     refused = patchbank("calibrate", "brushed", surfaces.good)
     assert refused.code == 2
     assert refused.complaint == (
-        "8 usable images of 8 given; the present calibration rests on 16, and fewer make a worse "
+        "8 usable images of 8 given; the current calibration uses 16, and fewer images give a "
+        "worse "
         "threshold; add 8 more, or --force."
     )
     assert patchbank("show", "brushed", "--json").document == before
@@ -275,7 +276,7 @@ def test_a_calibration_of_which_too_many_images_are_refused_changes_nothing(
     good, learned = sorted(surfaces.good.iterdir()), sorted(surfaces.train.iterdir())[:16]
     with workspace:
         learn(workspace, surfaces)
-        with pytest.raises(TooManyRefusedError, match=r"16 of 24 images refused, and 50% may"):
+        with pytest.raises(TooManyRefusedError, match=r"16 of 24 images refused, but only 50% may"):
             calibrate(workspace, "brushed", [*good, *learned], force=True)
         assert workspace.database.banks.active_version("brushed") == 1
         report = calibrate(workspace, "brushed", [*good, *learned], force=True, max_refused=16)

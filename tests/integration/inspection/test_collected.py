@@ -109,5 +109,5 @@ def test_an_evaluation_says_that_masks_were_scaled_and_pictures_left_out(
     assert document["test_anomalous"] == len(masks)
     assert document["pixel_auroc"] is not None
     remarks = outcome.err.splitlines()
-    assert any(f"{len(masks)} masks of another size" in remark for remark in remarks)
+    assert any(f"{len(masks)} masks whose size differs" in remark for remark in remarks)
     assert any("1 mask left out" in remark for remark in remarks)

@@ -25,13 +25,15 @@ def test_a_number_or_a_share_of_the_images_may_be_refused(allowed: int | str, mo
     demands = Demands(fewest=0, max_refused=allowed)
     demands.check(10 - most, refused[:most], 10)
     if most < 10:
-        with pytest.raises(TooManyRefusedError, match=f"give --max-refused {most + 1}: 0.png: no"):
+        with pytest.raises(TooManyRefusedError, match=f"use --max-refused {most + 1}: 0.png: no"):
             demands.check(9 - most, refused[: most + 1], 10)
 
 
 @pytest.mark.parametrize("allowed", ["many", "-1", -1, "101%", "%", "", "1.5", 0.5])
 def test_nothing_else_says_how_many(allowed: int | str) -> None:
-    with pytest.raises(ParameterError, match="give a number of images, such as 20, or a share"):
+    with pytest.raises(
+        ParameterError, match="give a number of images, such as 20, or a percentage"
+    ):
         Demands(max_refused=allowed)
 
 
@@ -50,7 +52,7 @@ def test_a_fit_of_which_most_images_are_refused_stores_nothing(
     folder = unusable(tmp_path, surfaces, good=6, bad=7)
     outcome = patchbank("fit", "brushed", folder, *SMALL)
     assert outcome.code == 2
-    assert "7 of 13 images refused, and 50% may be" in outcome.complaint
+    assert "7 of 13 images refused, but only 50% may be" in outcome.complaint
     assert "--max-refused 7" in outcome.complaint
     assert patchbank("categories", "--json").documents == []
     assert patchbank("fit", "brushed", folder, *SMALL, "--max-refused", "6").code == 2
@@ -93,5 +95,5 @@ def test_an_evaluation_learns_from_few_images_and_says_so(
     outcome = patchbank("evaluate", tmp_path, *SMALL, "--json")
     assert outcome.code == 0, outcome.err
     remarks = outcome.documents[0]["remarks"]
-    assert any("3 reference images cannot keep" in one for one in remarks)
+    assert any("3 reference images are too few" in one for one in remarks)
     assert "4 of 7 images refused" in remarks

@@ -152,7 +152,7 @@ def test_every_array(
     ("change", "message"),
     [
         (lambda good: with_numbers(good, patch_row=of(good, "patch_row") + np.int16(8)),
-         "a patch has the row"),
+         "a patch has row"),
         (lambda good: with_numbers(good, features=of(good, "features") * np.float32(1e16)),
          "too large for distances"),
         (lambda good: with_numbers(good, score=of(good, "score") * -1),
@@ -160,7 +160,7 @@ def test_every_array(
         (lambda good: with_calibration(good, scores=[-1.0] * 24), "the smallest score is -1.0"),
         (lambda good: with_calibration(good, scores=[1.0] * 23 + [1e308]),
          "the largest score is 1e+308"),
-        (lambda good: with_calibration(good, score_method="max"), "calibration is of scores by"),
+        (lambda good: with_calibration(good, score_method="max"), "calibration uses scores by"),
         (lambda good: with_image(good, thumbnail="bank.safetensors"), "is named twice"),
         (lambda good: with_image(good, sha256="00 " * 32), "images.0.sha256"),
         (lambda good: with_image(good, origin="/a\0b"), "an origin is"),

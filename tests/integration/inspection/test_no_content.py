@@ -173,10 +173,10 @@ def test_a_file_with_a_bank_that_cannot_judge(
         sound = workspace.database.banks.active("part", thumbnails=True).content
     zeros = CalibrationScores.of_images(np.arange(24), np.zeros(24), np.zeros(24))
     for changes, words in (
-        ({"embeddings": np.zeros_like(sound.embeddings)}, "images are the same"),
+        ({"embeddings": np.zeros_like(sound.embeddings)}, "images are identical"),
         ({"covering_radius": 0.0}, "covering radius 0"),
         ({"scores": zeros}, "threshold"),
-        ({"features": np.ones_like(sound.features)}, "patches are the same"),
+        ({"features": np.ones_like(sound.features)}, "patches are identical"),
     ):
         file = tmp_path / "bad.bank"
         write_bank_file(file, BankFile("bad", 1, replace(sound, **changes)), force=True)

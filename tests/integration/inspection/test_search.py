@@ -119,10 +119,10 @@ def test_vectors_of_zeros_are_found_though_no_index_holds_them(workspace: Worksp
         assert report.recall is not None
         found = search(workspace, "tile", name=name, top=4)
         assert found.matches == exact.matches
-        assert found.method == "exact scan, because the index found 1 only"
+        assert found.method == "exact scan, because the index found only 1"
         found = search(workspace, "tile", name=zero)
         assert len(found.matches) == 6
-        assert found.method.startswith("exact scan, because the index cannot hold")
+        assert found.method.startswith("exact scan, because the index cannot contain")
         # All of them zeros: an index of nothing, and no recall.
         workspace.database.banks.save(
             "tile", replace(bank, embeddings=np.zeros_like(embeddings), features=bank.features * 0)
@@ -147,7 +147,7 @@ def test_an_index_over_nothing_is_refused(workspace: Workspace) -> None:
                 patch_row=none.astype(np.int16), patch_column=none.astype(np.int16),
             ),
         )  # fmt: skip
-        with pytest.raises(NotFittedError, match=r"has no images to index: .* --on patches"):
+        with pytest.raises(NotFittedError, match=r"has no images to index, .* --on patches"):
             build_index(workspace, "tile")
         assert workspace.database.indexes.of_category(_key(workspace)[0]) == []
         assert build_index(workspace, "tile", on="patches").recall == 1
@@ -168,7 +168,7 @@ def test_a_poor_index_says_so_and_more_candidates_help(workspace: Workspace) -> 
         assert better.recall is not None
         assert report.recall < 0.95 < better.recall
         assert better.warning is None
-        assert f"finds {report.recall:.0%} of the nearest only: build it again" in str(
+        assert f"finds only {report.recall:.0%} of the nearest neighbours: rebuild it" in str(
             report.warning
         )
         with pytest.raises(ParameterError, match="ef_search 1001: must be 1 to 1000"):
@@ -183,7 +183,7 @@ def test_the_similarity_rule_is_about_images(workspace: Workspace) -> None:
     with workspace:
         workspace.database.banks.save("tile", make_bank())
         patch = workspace.database.patches.sample(_key(workspace), [5])[0][0]
-        with pytest.raises(ParameterError, match="--threshold is about whole images"):
+        with pytest.raises(ParameterError, match="--threshold applies to whole images"):
             search(workspace, "tile", name=patch, threshold=0.9)
 
 
@@ -199,10 +199,10 @@ def test_a_patch_that_was_not_chosen_is_explained(workspace: Workspace, surfaces
             search(workspace, "brushed", name=f"{image}#r{row}c{column}")
         message = str(raised.value)
         assert f"{len(stored)} of the 64 patches of this image" in message
-        assert f"nearest to it: #r{nearest[0]:02}c{nearest[1]:02}" in message
+        assert f"nearest ones are #r{nearest[0]:02}c{nearest[1]:02}" in message
         with pytest.raises(ImageError, match=r"'none\.png'"):
             search(workspace, "brushed", name="none.png#r00c00")
-        with pytest.raises(ImageError, match=r"stored are 'train/good/000\.png'"):
+        with pytest.raises(ImageError, match=r"similar names are 'train/good/000\.png'"):
             search(workspace, "brushed", name="/elsewhere/000.png")
 
 
@@ -264,7 +264,8 @@ def test_a_reference_reaches_the_threshold_that_is_its_own_similarity(
             for limit in (own, nearest):
                 assert search(workspace, "brushed", name=name, raw=raw, threshold=limit).normal
         assert standing.describe(threshold).startswith(
-            f"24 of 24 references reach {threshold:.4g} with another one; calibrated for at most"
+            f"24 of 24 references reach {threshold:.4g} with another reference; calibrated for "
+            f"at most"
         )
         assert "23 of 24 references reach" in standing.describe(standing.similarities[1])
         assert "would pass all" in standing.describe(standing.similarities[1])
@@ -373,7 +374,7 @@ def test_uncentred_embeddings_are_those_of_the_view(
         patch = workspace.database.patches.sample(
             workspace.database.banks.active_key("brushed"), [5]
         )[0][0]
-        with pytest.raises(ParameterError, match="never centred; leave out --raw"):
+        with pytest.raises(ParameterError, match="never centred; leave it out"):
             search(workspace, "brushed", name=patch, raw=True)
 
 
@@ -394,7 +395,7 @@ def test_without_another_reference_there_is_no_rule(workspace: Workspace) -> Non
         ({"name": "a", "metric": "dot"}, "must be cosine or l2"),
         ({"name": "a", "among": "all"}, "must be references or defects"),
         ({"name": "a", "threshold": 1.5}, "between -1 and 1"),
-        ({"name": "a", "threshold": 0.9, "metric": "l2"}, "cosine similarity of references"),
+        ({"name": "a", "threshold": 0.9, "metric": "l2"}, "cosine similarity among references"),
         ({"name": "a", "top": 0}, "at least 1"),
     ],
 )
@@ -441,8 +442,11 @@ def test_defects_real_and_synthetic(
         )
         other = search(workspace, "brushed", scratches[1], among="defects")
         assert other.matches == ()
-        assert "6 of 6 defects left out, recorded with another extractor" in other.remarks[0]
-        with pytest.raises(ParameterError, match="name the defects"):
+        assert (
+            "6 of 6 defects left out because they were recorded with another extractor"
+            in other.remarks[0]
+        )
+        with pytest.raises(ParameterError, match="give names of defects"):
             remove_defects(workspace, "brushed")
         assert remove_defects(workspace, "brushed", synthetic=True) == sorted(synthetic)
 
@@ -457,7 +461,7 @@ def test_synthetic_defects_need_the_files_of_references(
             make_fit_settings(image_size=64),
         )  # fmt: skip
         shutil.rmtree(tmp_path / "good")
-        with pytest.raises(ImageError, match="no file of a reference image is where it was"):
+        with pytest.raises(ImageError, match="files of the reference images"):
             add_synthetic_defects(workspace, "brushed", 1)
         with pytest.raises(ParameterError, match="at least 1"):
             add_synthetic_defects(workspace, "brushed", 0)
@@ -513,4 +517,4 @@ def test_a_defect_that_takes_the_name_of_another_picture_is_said(
             monkeypatch.chdir(tmp_path / day)
             added = add_defects(workspace, "brushed", ["1.png"])
             assert added.names == ("1.png",)
-            assert any("another picture had" in one for one in added.remarks) is replaced
+            assert any("replaced another image" in text for text in added.remarks) is replaced

@@ -153,7 +153,7 @@ def test_an_image_that_changes_meanwhile_is_left_out_of_the_calibration(
                 path.unlink(missing_ok=True)
 
     Image.fromarray(brushed(998)).save(paths[0])
-    with pytest.raises(NoImagesError, match="second time"):
+    with pytest.raises(NoImagesError, match="could be read again"):
         in_parts(workspace, paths, progress=remove, parts=Parts(2, 3, 0.1))
     with pytest.raises(NoImagesError, match="at least 2"):
         in_parts(workspace, paths)
@@ -238,7 +238,7 @@ def test_a_fit_stays_under_its_limit(graphs_home: Path, database_url: str, tmp_p
 
     def fit_in_the_least() -> tuple[int, subprocess.CompletedProcess[str]]:
         refused = fit("100MB").stderr.splitlines()[-1]
-        found = re.search(r"give --memory-limit (\d+)MB or more", refused)
+        found = re.search(r"use --memory-limit (\d+)MB or more", refused)
         assert found is not None, refused
         # The remedy works, and little more memory does not yet hold all patches at once.
         return int(found[1]), fit(f"{found[1]}MB")

@@ -74,7 +74,7 @@ def test_pictures_go_to_a_folder_and_those_of_an_earlier_fit_are_said(
     assert "earlier fit" not in patchbank(*fit, folder).err
     without = patchbank(*fit, folder, "--exclude", "bad.png", "--json")
     (remark,) = (text for text in without.document["remarks"] if "earlier fit" in text)
-    assert remark.startswith(f"{folder} has a picture of an earlier fit too, such as 01-bad-")
+    assert remark.startswith(f"{folder} has a picture from an earlier fit as well, such as 01-bad-")
 
 
 def test_an_evaluation_says_to_take_a_defective_image_out(
@@ -86,7 +86,7 @@ def test_an_evaluation_says_to_take_a_defective_image_out(
     Image.fromarray(scratched).save(root / "brushed" / "train" / "good" / "bad.png")
     outcome = patchbank("evaluate", root, "--image-size", "96")
     assert "bad.png (score " in outcome.err
-    assert "take it out of the training images" in outcome.err
+    assert "remove it from the training images" in outcome.err
     assert "--exclude" not in outcome.err
 
 
@@ -130,7 +130,7 @@ def test_a_defective_image_in_a_calibration(
         (held_out / name).rename(tmp_path / name)
     fewer = patchbank("calibrate", "brushed", held_out, "--exclude", "bad.png")
     assert fewer.code == 2
-    assert "the present calibration rests on 16" in fewer.complaint
+    assert "the current calibration uses 16" in fewer.complaint
     for name in ("414.png", "415.png"):
         (tmp_path / name).rename(held_out / name)
 

@@ -120,7 +120,7 @@ def test_a_hostile_int8_graph_is_refused_in_one_line(
 def test_a_file_that_is_there_is_left_alone(bank: Bank, tmp_path: Path) -> None:
     file = tmp_path / "brushed.bank"
     file.write_text("mine")
-    with pytest.raises(BankFileError, match="is there already; give another name, or --force"):
+    with pytest.raises(BankFileError, match="already exists; give another name, or use --force"):
         bank.export(file)
     assert file.read_text() == "mine"
     bank.export(file, force=True)
@@ -165,10 +165,10 @@ def test_images_that_are_gone_or_changed_cannot_go_along(bank: Bank, tmp_path: P
     file, image = tmp_path / "brushed.bank", tmp_path / "images" / "003.png"
     content = image.read_bytes()
     image.write_bytes(content + b"!")
-    with pytest.raises(BankFileError, match=r"003\.png: is not the file the bank learned"):
+    with pytest.raises(BankFileError, match=r"003\.png: has changed since the fit"):
         bank.export(file, with_images=True)
     image.unlink()
-    with pytest.raises(BankFileError, match=r"003\.png: no such file or directory; put it back"):
+    with pytest.raises(BankFileError, match=r"003\.png: no such file or directory; restore it"):
         bank.export(file, with_images=True)
     assert not file.exists()
 
@@ -177,9 +177,10 @@ def test_where_no_file_can_be_is_said_by_its_name(bank: Bank, tmp_path: Path) ->
     with pytest.raises(BankFileError) as raised:
         bank.export(tmp_path / "none" / "brushed.bank")
     folder = tmp_path / "none"
-    assert str(raised.value) == f"{folder}/brushed.bank: there is no folder {folder}; make it first"
+    complaint = f"{folder}/brushed.bank: there is no folder {folder}; create it first"
+    assert str(raised.value) == complaint
     for force in (False, True):
-        with pytest.raises(BankFileError, match="images: is a folder; give the name of a file"):
+        with pytest.raises(BankFileError, match="images: is a folder; give a file name"):
             bank.export(tmp_path / "images", force=force)
     with pytest.raises(
         BankFileError, match=r"bank cannot be written to .*: file name too long; give"
@@ -220,16 +221,16 @@ def test_files_that_are_damaged_or_foreign_are_refused_in_one_line(
     empty = io.BytesIO()
     zipfile.ZipFile(empty, "w").close()
     cases = {
-        "is no bank's file or a damaged one": b"not an archive",
-        "is no bank's file; give one": empty.getvalue(),
-        "is no bank's file or a damaged one (File is not": good[: len(good) // 2],
+        "is not a bank file, or is damaged": b"not an archive",
+        "is not a bank file; give a file": empty.getvalue(),
+        "is not a bank file, or is damaged (File is not": good[: len(good) // 2],
         "is compressed or encrypted": compressed.getvalue(),
         "damaged": bytes(flipped),
         "its format_version is 3, not 1 or 2; upgrade patchbank": rewritten(good, format_version=3),
         "its format is 'x'": rewritten(good, format="x"),
         "of a newer patchbank (surprise: extra": rewritten(good, surprise=1),
         "differs); export again": rewritten(good, parts={"bank.safetensors": "0" * 64}),
-        "was made with another version of the features' code": rewritten(
+        "was made with another version of the feature code": rewritten(
             good, extractor_fingerprint="0" * 64
         ),
         "was made with other weights of efficientnet-lite0": rewritten(
@@ -253,7 +254,9 @@ def test_files_that_are_damaged_or_foreign_are_refused_in_one_line(
     with pytest.raises(BankFileError, match="no such file"):
         take_in(tmp_path / "nowhere.bank")
     file.write_bytes(good)
-    with pytest.raises(BankFileError, match="holds no images; export it again with --with-images"):
+    with pytest.raises(
+        BankFileError, match="contains no images; export it again with --with-images"
+    ):
         take_in(file, images=tmp_path / "unpacked")
     assert not take_in(file).inspect(tmp_path / "images" / "000.png").heatmap
 

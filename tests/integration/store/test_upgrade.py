@@ -249,7 +249,7 @@ def test_the_command_shows_what_it_will_change_and_asks_for_confirmation(
     assert refused.code == 2
     assert "1 bank version, 60 patches, 1 inspection" in refused.err
     assert f"{ROWS}: Stores a bank version as a set of rows" in refused.err
-    assert "confirm it with --yes" in refused.err
+    assert "confirm with --yes" in refused.err
     assert patchbank("database", "upgrade", "--yes", "--json").document["upgraded"] is True
     assert patchbank("database", "upgrade").out == "nothing to upgrade\n"
     assert patchbank("categories").code == 0

@@ -73,7 +73,7 @@ def test_the_fingerprint_knows_the_file_and_its_normalisation(
     for how in changes:
         add(file, replace=True, **how)
         seen.add(ExtractorSettings("mine").fingerprint())
-    with pytest.raises(ParameterError, match="another file is here under that name"):
+    with pytest.raises(ParameterError, match="another file already exists under that name"):
         add(file, mean=(0.1, 0.1, 0.1))
     add(write_network(tmp_path / "other.onnx", opset=18), replace=True, std=(0.3, 0.3, 0.3))
     seen.add(ExtractorSettings("mine").fingerprint())

@@ -84,7 +84,7 @@ def add_defects(
     if defects:
         workspace.database.defects.add(category, extractor.fingerprint, defects)
     remarks = (*found.remarks, *replaced)
-    return DefectsAdded(tuple(one.name for one in defects), False, tuple(refused), remarks)
+    return DefectsAdded(tuple(defect.name for defect in defects), False, tuple(refused), remarks)
 
 
 def add_synthetic_defects(
@@ -112,7 +112,7 @@ def add_synthetic_defects(
         If there is no bank, or this installation cannot use it.
     """
     if count < 1:
-        raise ParameterError(f"synthetic {count}: ask for at least 1")
+        raise ParameterError(f"synthetic {count}: must be at least 1")
     bank = workspace.database.banks.active(category, patches=False)
     extractor = matching_extractor(workspace, bank)
     random = np.random.default_rng(seed)
@@ -131,7 +131,7 @@ def add_synthetic_defects(
         )
         progress(_STAGE, done + 1, count)
     workspace.database.defects.add(category, extractor.fingerprint, defects)
-    return DefectsAdded(tuple(one.name for one in defects), True)
+    return DefectsAdded(tuple(defect_item.name for defect_item in defects), True)
 
 
 def list_defects(workspace: Workspace, category: str) -> list[StoredDefect]:
@@ -156,7 +156,9 @@ def remove_defects(
         If there is no such category or defect, or nothing was named; then all stay.
     """
     if not names and not synthetic:
-        raise ParameterError("defects remove: name the defects, or give --synthetic for all those")
+        raise ParameterError(
+            "defects remove: give names of defects, or --synthetic for all synthetic ones"
+        )
     names = [checked_name(name) for name in names]
     return workspace.database.defects.remove(category, names, synthetic=synthetic)
 
@@ -177,7 +179,7 @@ def defect_to_json(defect: StoredDefect) -> dict[str, Any]:
 
 def _replaced(workspace: Workspace, category: str, defects: Sequence[NewDefect]) -> list[str]:
     """Return a remark where other files were recorded under the names of these."""
-    there = {one.name: one for one in workspace.database.defects.of_category(category)}
+    there = {item.name: item for item in workspace.database.defects.of_category(category)}
     names = [
         new.name
         for new in defects
@@ -186,27 +188,30 @@ def _replaced(workspace: Workspace, category: str, defects: Sequence[NewDefect])
     if not names:
         return []
     return [
-        f"{len(names)} recorded under a name that another picture had, which is gone now: "
-        f"{some(names)}; give longer paths to keep both"
+        f"{len(names)} replaced another image that had the same name: "
+        f"{some(names)}; use longer paths to keep both"
     ]
 
 
 def _check_label(label: str | None) -> None:
     if label is not None and (not label.strip() or "\0" in label):
-        raise ParameterError("label: give text that is not empty, for example crack")
+        raise ParameterError("label: must not be empty; give a defect type, for example crack")
     if label is not None and readable(label) != label:
-        raise ParameterError(f"label {label!r}: is not UTF-8; give text, for example crack")
+        raise ParameterError(
+            f"label {label!r}: is not valid UTF-8; give a defect type, for example crack"
+        )
 
 
 def _files(bank: StoredBank, random: np.random.Generator) -> list[Path]:
     """Return the files of reference images that are still there, shuffled."""
-    origins = [file_at(one.origin) for one in bank.content.images if one.origin is not None]
+    origins = [file_at(image.origin) for image in bank.content.images if image.origin is not None]
     there = [path for path in origins if path.is_file()]
     if not there:
-        where = f"; they were {origins[0]} and others" if origins else ""
+        where = f"; they were in {origins[0]} and other paths" if origins else ""
         raise ImageError(
-            f"category {bank.category!r}: no file of a reference image is where it was, and "
-            f"synthetic defects are made from these{where}; put them back, or record real defects"
+            f"category {bank.category!r}: the files of the reference images, from which "
+            f"synthetic defects are made, were moved or deleted{where}; restore them, or "
+            f"record real defects"
         )
     return [there[place] for place in random.permutation(len(there))]
 

@@ -41,8 +41,8 @@ class IndexReport:
     size_bytes
         On the server's disk.
     recall
-        Mean share of the ten exact neighbours that the index finds, of `queries` stored vectors
-        spread over the bank, each without itself; None where there was nothing to ask for.
+        Mean share of the ten exact neighbours that the index finds, for `queries` stored vectors
+        spread over the bank, each without itself; None if there was nothing to search for.
     seconds
         The build's time, without the measurement.
     """
@@ -63,10 +63,10 @@ class IndexReport:
             return None
         ef_search = self.index.least_ef_search
         more = min(MAX_EF_SEARCH, 4 * ef_search)
-        raise_it = f"build it again with --ef-search {more}, or " if more > ef_search else ""
+        raise_it = f"rebuild it with --ef-search {more}, or " if more > ef_search else ""
         return (
-            f"the index finds {self.recall:.0%} of the nearest only: {raise_it}remove it with "
-            "--drop, then searches are exact"
+            f"the index finds only {self.recall:.0%} of the nearest neighbours: "
+            f"{raise_it}remove it with --remove for exact searches"
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -138,8 +138,9 @@ def build_index(
         rows, dimensions = bank.patch_count, bank.content.features.shape[1]
     if not rows:
         raise NotFittedError(
-            f"category {category!r} has no {target} to index: its bank was imported without; "
-            f"patchbank calibrate {category} GOOD_IMAGES... adds them, or index --on patches"
+            f"category {category!r} has no {target} to index, because its bank was imported "
+            f"without any; add them with patchbank calibrate {category} GOOD_IMAGES..., or use "
+            f"index --on patches"
         )
     chosen = fitting_type(dimensions) if type_ is None else type_
     index = HnswIndex(
@@ -158,8 +159,8 @@ def build_index(
     if active[:2] != bank.key[:2]:
         workspace.database.indexes.drop_retired(bank.key.category_id, active.generation)
         raise BankGoneError(
-            f"category {category!r}: a fit replaced bank version {bank.version} while its index "
-            "was built; build it again"
+            f"category {category!r}: bank version {bank.version} was replaced while its index "
+            f"was being built; build the index again"
         )
     recall, queries = _recall(workspace, bank, index, rows, progress)
     index = replace(index, recall=recall)
@@ -170,7 +171,9 @@ def build_index(
         bank_version=bank.version,
         index=index,
         rows=rows,
-        size_bytes=sum(one.size_bytes for one in stored if one.index == index),
+        size_bytes=sum(
+            stored_item.size_bytes for stored_item in stored if stored_item.index == index
+        ),
         recall=recall,
         queries=queries,
         seconds=watch.seconds["build"],
@@ -205,17 +208,20 @@ def _recall(
     database, key = workspace.database, bank.key
     places = np.unique(np.linspace(0, rows - 1, min(rows, _SAMPLE)).astype(int)).tolist()
     source = database.images if index.on == "images" else database.patches
-    sample = [one for one in source.sample(key, places) if index.can_find(one[1])]
+    sample = [item for item in source.sample(key, places) if index.can_find(item[1])]
 
     def ask(vector: NDArray[np.float32], by: HnswIndex | None) -> list[tuple[str, float]]:
         found = source.similar(key, vector, top=_NEIGHBOURS + 1, metric=index.metric, index=by)
         cosine = index.metric == "cosine"
-        return [(one.name, 1 - one.similarity if cosine else one.distance) for one in found]
+        return [
+            (found_item.name, 1 - found_item.similarity if cosine else found_item.distance)
+            for found_item in found
+        ]
 
     shares = []
     for done, (name, vector) in enumerate(sample, start=1):
-        exact = [one for one in ask(vector, None) if one[0] != name][:_NEIGHBOURS]
-        found = [one for one in ask(vector, index) if one[0] != name][:_NEIGHBOURS]
+        exact = [item for item in ask(vector, None) if item[0] != name][:_NEIGHBOURS]
+        found = [item for item in ask(vector, index) if item[0] != name][:_NEIGHBOURS]
         if exact:
             # Rows as near as the last one are as good.
             limit = exact[-1][1] + _TIE * max(1.0, exact[-1][1])

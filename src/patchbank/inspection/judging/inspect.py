@@ -238,14 +238,15 @@ class Inspector:
     ) -> Iterator[Inspection | Refused]:
         """Record results, then give them back; `retry` are their sources and names."""
         try:
-            answers = iter(self._recorded([one for one in results if isinstance(one, Inspection)]))
+            judged = [result for result in results if isinstance(result, Inspection)]
+            answers = iter(self._recorded(judged))
         except BankGoneError:
             # Rare: the bank that judged them is no more. They are judged anew, singly.
             for source, name in retry:
                 yield self._inspect_or_refuse(source, name, top, heatmaps)
         else:
-            for one in results:
-                yield next(answers) if isinstance(one, Inspection) else one
+            for result in results:
+                yield next(answers) if isinstance(result, Inspection) else result
 
     def _judge(
         self,
@@ -327,7 +328,7 @@ class Inspector:
 
 def _check_top(top: int) -> None:
     if top < 1:
-        raise ParameterError(f"top is {top}; ask for at least 1 similar image")
+        raise ParameterError(f"top is {top}; must be at least 1")
 
 
 def inspect_paths(

@@ -99,7 +99,7 @@ class Judge:
                 score = image_score(distances, self.settings.image_score)
             if not math.isfinite(score):
                 raise ParameterError(
-                    "the bank holds features too large to compare with; fit the category again"
+                    "the features in the bank are too large to compare; fit the category again"
                 )
             preprocessing = self.settings.extractor.preprocessing
             box = whole_pixels(preprocessing.inspected_box(width, height), width, height)

@@ -33,7 +33,7 @@ def matching_settings(
         If this installation computes other features than those in the bank, or the bank's quantised
         graph is not the one that made them.
     """
-    known = {one.name for one in fields(ExtractorSettings)}
+    known = {field.name for field in fields(ExtractorSettings)}
     try:
         settings = ExtractorSettings.from_json(
             {key: value for key, value in stored.extractor.items() if key in known}
@@ -41,8 +41,9 @@ def matching_settings(
     except UnknownBackboneError as error:
         backbone = stored.extractor["backbone"]
         raise UnknownBackboneError(
-            f"{name} was made with the network {backbone}, which is not on this machine; add it "
-            f"again, as it was, with: patchbank backbone add {backbone} --onnx FILE --outputs NAMES"
+            f"{name} was made with the network {backbone}, which is not installed on this "
+            f"machine; add the same file again with: patchbank backbone add {backbone} --onnx "
+            f"FILE --outputs NAMES"
         ) from error
     content = stored.quantised_graph
     quantised = None if content is None else QuantisedGraph.from_bytes(content)
@@ -57,7 +58,7 @@ def matching_settings(
         what = (
             "other weights"
             if stored.extractor.get("weights_sha256") != weights
-            else "another version of the features' code"
+            else "another version of the feature code"
         )
         raise ExtractorMismatchError(
             f"{name} was made with {what} of {settings.backbone} than this installation has; "
@@ -69,6 +70,6 @@ def matching_settings(
 def not_calibrated(category: str) -> NotCalibratedError:
     """Return the error that says that a bank cannot judge yet."""
     return NotCalibratedError(
-        f"category {category!r}: its bank was imported and has no threshold yet; "
-        f"run: patchbank calibrate {category} GOOD_IMAGES..."
+        f"category {category!r}: its imported bank has no threshold yet; run: patchbank "
+        f"calibrate {category} GOOD_IMAGES..."
     )

@@ -51,7 +51,9 @@ class Absence:
         reason = str(error)
         with self._lock:
             if self._reason is None:
-                _log.warning("inspections go on without the database: %s", reason)
+                _log.warning(
+                    "the database is unreachable, inspections continue without it: %s", reason
+                )
                 threading.Thread(target=self._wait, name="patchbank-absence", daemon=True).start()
             self._reason = reason
         return reason
@@ -68,7 +70,7 @@ class Absence:
                 pass
             with self._lock:
                 self._reason = None
-            _log.warning("the database answers again")
+            _log.warning("the database is reachable again")
             return
 
 
@@ -78,7 +80,7 @@ def check_on_database_loss(value: str, *, in_database: bool) -> None:
         raise ParameterError(f"on-database-loss {value!r}: must be raise or judge")
     if value == "judge" and in_database:
         raise ParameterError(
-            "a bank that stays in the database cannot judge without it; leave in_database out"
+            "judging without the database needs the bank in memory; leave in_database out"
         )
 
 

@@ -113,8 +113,8 @@ def search(
         return _among_defects(workspace, bank, query, way, top, raw)
     if not (query.is_patch or bank.content.images):
         raise NotFittedError(
-            f"category {category!r} has no reference images to compare with: its bank was imported "
-            f"without; patchbank calibrate {category} GOOD_IMAGES... adds them"
+            f"category {category!r} has no reference images to compare with, because its bank "
+            f"was imported without any; add them with patchbank calibrate {category} GOOD_IMAGES..."
         )
     index = None
     if not (exact or raw):
@@ -151,7 +151,7 @@ def _ruled(
         threshold = None if standing is None else standing.calibrated_threshold
         remarks = () if standing is None else standing.remarks
     if nearest is None or threshold is None:
-        lacking = "the similarity rule does not apply: the bank has too few different references"
+        lacking = "the similarity rule was not applied: the bank has too few different references"
         return replace(result, remarks=(lacking,))
     # A number of NumPy's, say, is no value for JSON.
     limit = float(threshold)
@@ -163,12 +163,13 @@ def _ruled(
 def _check_patch(query: _Query, threshold: SimilarityThreshold, raw: bool) -> None:
     if threshold not in (None, "auto"):
         raise ParameterError(
-            f"{query.name}: the similarity rule of --threshold is about whole images; give an "
-            "image's name, or leave out --threshold"
+            f"{query.name}: --threshold applies to whole images only; give the name of an "
+            f"image, or leave out --threshold"
         )
     if raw:
         raise ParameterError(
-            f"{query.name}: features of patches are never centred; leave out --raw"
+            f"{query.name}: --raw does not apply to patches, whose features are never centred; "
+            f"leave it out"
         )
 
 
@@ -181,13 +182,13 @@ def _checked(
     no_name: bool,
 ) -> tuple[Among, Metric]:
     if no_image == no_name:
-        raise ParameterError("search: give an image to compare, or --name of a stored one")
+        raise ParameterError("search: give an image, or --name with the name of a stored one")
     if among not in get_args(Among):
         raise ParameterError(f"among {among!r}: must be references or defects")
     if metric not in get_args(Metric):
         raise ParameterError(f"metric {metric!r}: must be cosine or l2")
     if top < 1:
-        raise ParameterError(f"top is {top}; ask for at least 1 similar image")
+        raise ParameterError(f"top is {top}; must be at least 1")
     check_threshold(threshold, metric=metric, among=among)
     return ("defects" if among == "defects" else "references"), (
         "l2" if metric == "l2" else "cosine"
@@ -227,7 +228,8 @@ def _stored_query(workspace: Workspace, bank: StoredBank, name: str) -> _Query:
         vector = database.patches.feature_at(key, int(match[1]))
         if vector is None:
             raise ImageError(
-                f"{name}: the bank has {bank.patch_count} patches and none of this number"
+                f"{name}: the bank has {bank.patch_count} patches, so there is no patch with "
+                f"this number"
             )
         return _Query(name, vector, is_patch=True, names=frozenset([name]))
     match = _PATCH_NAME.fullmatch(name)
@@ -241,7 +243,7 @@ def _stored_query(workspace: Workspace, bank: StoredBank, name: str) -> _Query:
         raise _no_image(workspace, bank, image)
     positions = database.patches.positions(key, image)
     raise ImageError(
-        f"{name}: this patch was not chosen into the bank, which keeps "
+        f"{name}: this patch is not in the bank, which keeps "
         + _stored_patches(positions, bank, row, column)
     )
 
@@ -261,18 +263,18 @@ def _stored_patches(
         return text
     nearest = sorted(positions, key=lambda at: ((at[0] - row) ** 2 + (at[1] - column) ** 2, at))[:3]
     names = ", ".join(f"#r{r:02}c{c:02}" for r, c in nearest)
-    return f"{text}; the nearest to it: {names}"
+    return f"{text}; the nearest ones are {names}"
 
 
 def _no_image(workspace: Workspace, bank: StoredBank, name: str) -> ImageError:
     ending = name.replace("\\", "/").rsplit("/", 1)[-1]
     like = workspace.database.images.names_like(bank.key, ending)
     hint = (
-        f"; stored are {', '.join(repr(one) for one in like)}"
+        f"; similar names are {', '.join(repr(item) for item in like)}"
         if like
-        else "; the view images lists what is stored (`patchbank database psql`)"
+        else "; to list the stored images, query the view images (`patchbank database psql`)"
     )
-    return ImageError(f"category {bank.category!r} stores no image or defect {name!r}{hint}")
+    return ImageError(f"category {bank.category!r} has no image or defect named {name!r}{hint}")
 
 
 def _among_references(
@@ -301,11 +303,11 @@ def _among_references(
     stored = bank.patch_count if query.is_patch else len(bank.content.images)
     method = _described(index, top)
     if index is not None and not index.can_find(query.vector):
-        index, method = None, f"{_EXACT}, because the index cannot hold such a vector"
+        index, method = None, f"{_EXACT}, because the index cannot contain this vector"
     found = source.similar(key, query.vector, top=top, metric=metric, index=index)
     if index is not None and len(found) < min(top, stored):
         # pgvector leaves vectors of zeros out of an index by cosine, and a search may end early.
-        method = f"{_EXACT}, because the index found {len(found)} only"
+        method = f"{_EXACT}, because the index found only {len(found)}"
         found = source.similar(key, query.vector, top=top, metric=metric)
     return _matches(found, query), method
 
@@ -324,15 +326,16 @@ def _among_defects(
 ) -> SearchResult:
     if query.is_patch:
         raise ParameterError(
-            f"{query.name}: defects are kept as whole images; give an image's name to search them"
+            f"{query.name}: defects are stored as whole images; give the name of an image to "
+            f"search them"
         )
     defects = workspace.database.defects
     recorded, comparable = defects.counts(bank.key)
     remarks: tuple[str, ...] = ()
     if comparable < recorded:
         remarks = (
-            f"{recorded - comparable} of {counted(recorded, 'defect')} left out, recorded with "
-            "another extractor; add what is left out again",
+            f"{recorded - comparable} of {counted(recorded, 'defect')} left out because they "
+            f"were recorded with another extractor; add them again",
         )
     offset = bank.content.embedding_mean if raw else None
     found = defects.similar(

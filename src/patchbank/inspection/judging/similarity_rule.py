@@ -58,11 +58,11 @@ def check_threshold(threshold: object, *, metric: str, among: str) -> None:
             f"threshold {threshold!r}: give a similarity such as 0.9, 'auto' or None"
         )
     if not -1 <= float(threshold) <= 1:
-        raise ParameterError(f"threshold {float(threshold):g}: a similarity lies between -1 and 1")
+        raise ParameterError(f"threshold {float(threshold):g}: must be between -1 and 1")
     if metric != "cosine" or among != "references":
         raise ParameterError(
-            "threshold: the similarity rule is about the cosine similarity of references; leave "
-            "out --metric and --among"
+            "threshold: applies only to cosine similarity among references; leave out --metric "
+            "and --among"
         )
 
 
@@ -124,7 +124,7 @@ class ReferenceStanding:
     def describe(self, threshold: float) -> str:
         """Return one line for people."""
         reaching, count = self.reaching(threshold), len(self.similarities)
-        text = f"{reaching} of {count} references reach {threshold:.4g} with another one"
+        text = f"{reaching} of {count} references reach {threshold:.4g} with another reference"
         if reaching < count:
             text += f"; {self.lowest_four_digits:.4g} would pass all"
         rates = f"at most {100 * self.guaranteed_rate:.3g} % false alarms"

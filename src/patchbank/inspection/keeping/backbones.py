@@ -91,7 +91,7 @@ def _listing(name: str) -> BackboneListing:
     if not shelf.is_name(name):
         place = shelf.folder() / name
         return BackboneListing(
-            name, None, None, f"{place}: no backbone can be called so; rename or remove the folder"
+            name, None, None, f"{place}: not a valid backbone name; rename or remove the folder"
         )
     backbone = None
     try:
@@ -140,9 +140,9 @@ def pull_backbone(
     recorded = None if replace else shelf.find(name)
     if recorded is not None and recorded.path.is_file():
         if shelf.digest(recorded.path) == recorded.sha256:
-            announce(f"{name} is here already: {recorded.path}")
+            announce(f"{name} already exists: {recorded.path}")
             return recorded
-        announce(f"{recorded.path} is damaged and is downloaded again")
+        announce(f"{recorded.path} is damaged; downloading it again")
     revision = None if recorded is None else recorded.source.revision
     try:
         wanted = hub.find_file(weights.repository, HUB_FILE, revision)
@@ -153,7 +153,8 @@ def pull_backbone(
         with shelf.locked(name) as folder:
             if shutil.disk_usage(folder).free < wanted.size:
                 raise DiskFullError(
-                    f"{folder}: {wanted.size / 1e6:,.0f} MB are needed and not free; make room"
+                    f"{folder}: {wanted.size / 1e6:,.0f} MB of disk space are needed; free "
+                    f"some space"
                 )
             part = hub.download(wanted, folder, progress=progress)
             expected = wanted.sha256 if recorded is None else recorded.sha256
@@ -236,7 +237,9 @@ def add_network(
 
     shelf.check_name(name)
     if name in known_backbones():
-        raise ParameterError(f"{name} is the name of a known backbone; give your network another")
+        raise ParameterError(
+            f"{name} is the name of a known backbone; choose another name for your network"
+        )
     kept = Kept(
         name=name,
         kind="network",
@@ -260,7 +263,7 @@ def remove_backbone(name: str) -> None:
         Its folder cannot be removed.
     """
     if name not in shelf.names():
-        raise ParameterError(f"{name}: nothing of that name was added or downloaded")
+        raise ParameterError(f"{name}: no backbone of that name was added or downloaded")
     shelf.remove(name)
 
 
@@ -270,7 +273,7 @@ def _weights(name: str) -> KeptWeights:
     if isinstance(weights, KeptWeights):
         return weights
     raise UnknownBackboneError(
-        f"{name} is not one whose weights are downloaded or added; get it with: {backbone.install}"
+        f"{name} cannot be downloaded or added; install it with: {backbone.install}"
     )
 
 
@@ -279,9 +282,9 @@ def _checked(weights: KeptWeights, file: Path, expected: str | None) -> str:
     actual = shelf.digest(file)
     if expected is not None and actual != expected:
         raise WeightsError(
-            f"{weights.name}: what the hub sent has SHA-256 {actual[:16]}… and not the recorded "
-            f"{expected[:16]}…, so it was not taken; to have it all the same, add --replace, and "
-            "fit the banks anew that were made with the other"
+            f"{weights.name}: the downloaded file has SHA-256 {actual[:16]}… and not the recorded "
+            f"{expected[:16]}…, so it was rejected; to use it anyway, add --replace and refit "
+            f"the banks made with the other file"
         )
     weights.read_file(file, sha256=actual)
     return actual
@@ -295,9 +298,10 @@ def _keep(kept: Kept, file: Path, *, replace: bool) -> Kept:
             return before
         if before.identity != kept.identity:
             raise ParameterError(
-                f"{kept.name}: another file is here under that name ({before.origin}, SHA-256 "
-                f"{before.sha256[:16]}…); add --replace, and fit the banks anew that were made "
-                "with it"
+                f"{kept.name}: another file already exists under that name ({before.origin}, "
+                f"SHA-256 "
+                f"{before.sha256[:16]}…); to replace it, add --replace and refit the banks "
+                f"made with it"
             )
     with shelf.locked(kept.name):
         shelf.keep(kept, file)

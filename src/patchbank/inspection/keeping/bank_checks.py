@@ -41,7 +41,7 @@ def check_description(name: str, value: Mapping[str, Any] | None) -> None:
 def check_share(name: str, value: float) -> None:
     """Raise ValueError for a number that is not above 0 and at most 1."""
     if not 0 < value <= 1:
-        raise ValueError(f"{name} is {value}, expected above 0, at most 1")
+        raise ValueError(f"{name} is {value}, expected a number above 0 and at most 1")
 
 
 def check_grid(grid: object) -> None:
@@ -87,7 +87,7 @@ def checked_label(label: str) -> str:
 def checked_thumbnail(content: bytes) -> bytes:
     """Return a thumbnail, or raise ValueError for what is no small JPEG."""
     if not content.startswith(_JPEG) or len(content) > _LARGEST_THUMBNAIL:
-        raise ValueError("a thumbnail is no small JPEG")
+        raise ValueError("a thumbnail is not a small JPEG")
     return content
 
 
@@ -112,7 +112,7 @@ def check_positions(bank: BankContent, grid: tuple[int, int]) -> None:
         ("column", bank.patch_column, grid[1]),
     ):
         if positions.max() >= count:
-            raise ValueError(f"a patch has the {name} {positions.max()} of {count}")
+            raise ValueError(f"a patch has {name} {positions.max()} of {count}")
 
 
 def checked_scores(scores: CalibrationScores) -> CalibrationScores:

@@ -113,11 +113,11 @@ class BankFile:
 def check_target(path: Path, *, force: bool = False) -> None:
     """Raise BankFileError unless a bank's file can go there, before any work is done."""
     if path.is_dir():
-        raise BankFileError(f"{path}: is a folder; give the name of a file")
+        raise BankFileError(f"{path}: is a folder; give a file name")
     if not path.parent.is_dir():
-        raise BankFileError(f"{path}: there is no folder {path.parent}; make it first")
+        raise BankFileError(f"{path}: there is no folder {path.parent}; create it first")
     if path.exists() and not force:
-        raise BankFileError(f"{path}: is there already; give another name, or --force")
+        raise BankFileError(f"{path}: already exists; give another name, or use --force")
 
 
 def write_bank_file(path: Path, content: BankFile, *, force: bool = False) -> int:
@@ -211,13 +211,15 @@ def _numbers(bank: BankContent) -> dict[str, NDArray[Any]]:
 def _read(archive: zipfile.ZipFile, path: Path, *, with_images: bool) -> BankFile:
     entries = {entry.filename: entry for entry in archive.infolist()}
     if _DOCUMENT not in entries:
-        raise BankFileError(f"{path}: is no bank's file; give one that patchbank export wrote")
+        raise BankFileError(f"{path}: is not a bank file; give a file written by patchbank export")
     # We write without compression; anything else could unpack to any size.
     if any(
         entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & _ENCRYPTED
         for entry in entries.values()
     ):
-        raise BankFileError(f"{path}: is compressed or encrypted, as patchbank export writes none")
+        raise BankFileError(
+            f"{path}: is compressed or encrypted, which patchbank export never does"
+        )
     if sum(entry.file_size for entry in entries.values()) > path.stat().st_size:
         raise BankFileError(f"{path}: is damaged (its parts claim more than its size)")
     if entries[_DOCUMENT].file_size > _MOST_DOCUMENT_BYTES:
@@ -258,25 +260,27 @@ def _read(archive: zipfile.ZipFile, path: Path, *, with_images: bool) -> BankFil
         covering_radius=checked_radius(radius),
         images=[
             ReferenceImage(
-                name=one.name,
-                sha256=one.sha256,
-                pixels_sha256=one.pixels_sha256,
-                width=one.width,
-                height=one.height,
-                thumbnail=checked_thumbnail(part(one.thumbnail)),
-                label=checked_label(one.label),
-                origin=one.origin,
+                name=image.name,
+                sha256=image.sha256,
+                pixels_sha256=image.pixels_sha256,
+                width=image.width,
+                height=image.height,
+                thumbnail=checked_thumbnail(part(image.thumbnail)),
+                label=checked_label(image.label),
+                origin=image.origin,
             )
-            for one in document.images
+            for image in document.images
         ],
     )
     bank.check()
     files = {}
     if with_images:
-        for index, one in enumerate(document.images):
-            if one.file is None:
-                raise BankFileError(f"{path}: holds no images; export it again with --with-images")
-            files[index] = part(one.file)
+        for index, image in enumerate(document.images):
+            if image.file is None:
+                raise BankFileError(
+                    f"{path}: contains no images; export it again with --with-images"
+                )
+            files[index] = part(image.file)
     return BankFile(document.category, document.bank_version, bank, files)
 
 
@@ -288,7 +292,7 @@ def _scores_of_format_1(scores: NDArray[Any], document: _Document) -> Calibratio
         != (document.settings["image_score"])
     ):
         raise ValueError(
-            f"its calibration is of scores by {calibration['score_method']}, and it judges by "
+            f"its calibration uses scores by {calibration['score_method']}, but it judges by "
             f"{document.settings['image_score']}"
         )
     if scores.shape != (len(document.images),):
@@ -338,7 +342,8 @@ def _document(path: Path, text: bytes) -> _Document:
                 "upgrade patchbank"
             ) from error
         raise BankFileError(
-            f"{path}: is damaged or of a newer patchbank ({where}: {first['msg'].lower()})"
+            f"{path}: is damaged or was written by a newer patchbank ({where}: "
+            f"{first['msg'].lower()})"
         ) from error
 
 
@@ -349,8 +354,8 @@ def _damage(path: Path) -> Iterator[None]:
         yield
     except zipfile.BadZipFile as error:
         raise BankFileError(
-            f"{path}: is no bank's file or a damaged one ({error}); "
-            "give one that patchbank export wrote"
+            f"{path}: is not a bank file, or is damaged ({error}); give a file written by "
+            f"patchbank export"
         ) from error
     except (SafetensorError, ParameterError, LookupError, TypeError, ValueError, EOFError,
             NotImplementedError) as error:  # fmt: skip

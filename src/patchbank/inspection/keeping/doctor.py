@@ -117,7 +117,7 @@ def _checked(name: str, check: Callable[[], str]) -> Finding:
     except (OSError, RuntimeError) as error:
         # So the libraries say that they cannot work on this machine, or for this account.
         reason = " ".join(str(error).split())
-        return Finding(name, False, f"{reason}; put that right, or install patchbank anew")
+        return Finding(name, False, f"{reason}; fix that, or reinstall patchbank")
 
 
 def _weights() -> Finding:
@@ -126,8 +126,9 @@ def _weights() -> Finding:
     try:
         backbones = [get_backbone(name) for name in available_backbones()]
         text = ", ".join(
-            f"{one.name} {'present' if one.weights_installed() else f'absent ({one.install})'}"
-            for one in backbones
+            f"{backbone.name} "
+            f"{'present' if backbone.weights_installed() else f'absent ({backbone.install})'}"
+            for backbone in backbones
         )
     except PatchbankError as error:
         return Finding("weights", False, str(error))
@@ -148,7 +149,9 @@ def _network(workspace: Workspace) -> str:
 def _kernels() -> Finding:
     """Say whether numeric kernels are compiled; without them all works, but slowly."""
     if not get_settings().compiled_kernels:
-        text = "NumPy computes, many times slower (PATCHBANK_COMPILED_KERNELS is false)"
+        text = (
+            "not compiled (PATCHBANK_COMPILED_KERNELS is false): NumPy is used, many times slower"
+        )
         return Finding("kernels", True, text)
     reason = reason_not_compiled()
     if reason is None:
@@ -156,8 +159,8 @@ def _kernels() -> Finding:
     return Finding(
         "kernels",
         False,
-        f"not compiled ({reason}): NumPy computes the same, many times slower; install them "
-        "again: pip install --force-reinstall numba llvmlite",
+        f"not compiled ({reason}): NumPy is used, with the same results but many times slower; "
+        f"reinstall them: pip install --force-reinstall numba llvmlite",
     )
 
 
@@ -180,9 +183,9 @@ def _caches(workspace: Workspace) -> str:
         return kept
     missing = " and ".join(name for name, folder in folders.items() if not folder)
     return (
-        f"{kept + '; ' if kept else ''}{missing} cannot be kept and are compiled anew by every "
-        f"process, which takes seconds: {refusal_of(workspace.home / 'graphs')}; set "
-        "PATCHBANK_HOME to a folder of this account"
+        f"{kept + '; ' if kept else ''}{missing} cannot be cached, so every process compiles "
+        f"them again, which takes seconds: {refusal_of(workspace.home / 'graphs')}; set "
+        f"PATCHBANK_HOME to a folder that only this account can write to"
     )
 
 
@@ -200,17 +203,17 @@ def _database(workspace: Workspace) -> Finding:
     )
     if status.read_only:
         reason = (
-            "it is a standby; name the primary"
+            "it is a standby; use the primary"
             if status.standby
             else "default_transaction_read_only is on for this role, database or server"
         )
-        problem = f"nothing can be recorded or learned: {reason}, or inspect with --no-record"
+        problem = f"inspections and banks cannot be stored: {reason}, or inspect with --no-record"
         return Finding("database", False, f"{text}; {problem}")
     if not status.may_record:
-        problem = "this role may not record: grant insert on patchbank.inspection to it"
+        problem = "this role may not record inspections: grant insert on patchbank.inspection to it"
         return Finding("database", False, f"{text}; {problem}, or inspect with --no-record")
     if not status.may_learn:
-        text += "; this role may inspect, not learn"
+        text += "; this role may inspect but not fit"
     return Finding("database", True, text)
 
 
@@ -231,8 +234,10 @@ def _disk(home: Path) -> Finding:
         free = shutil.disk_usage(folder).free
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        return Finding("disk", False, f"{home}: {reason}; set PATCHBANK_HOME to a folder of yours")
+        return Finding(
+            "disk", False, f"{home}: {reason}; set PATCHBANK_HOME to a folder that you can write to"
+        )
     text = f"{free / 1e9:,.1f} GB free at {home}"
     if free < _LOW_DISK_BYTES:
-        return Finding("disk", False, f"{text}; make room, 2 GB is the least to work with")
+        return Finding("disk", False, f"{text}; free some space, at least 2 GB are needed")
     return Finding("disk", True, text)

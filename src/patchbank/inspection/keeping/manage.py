@@ -54,13 +54,13 @@ def show_category(workspace: Workspace, category: str) -> dict[str, Any]:
         }
     document["history"] = [
         {
-            "bank_version": one.version,
-            "state": one.state,
-            "images": one.image_count,
-            "bank_size": one.patch_count,
-            "created_at": one.created_at.isoformat(timespec="seconds"),
+            "bank_version": item.version,
+            "state": item.state,
+            "images": item.image_count,
+            "bank_size": item.patch_count,
+            "created_at": item.created_at.isoformat(timespec="seconds"),
         }
-        for one in workspace.database.banks.history(category)
+        for item in workspace.database.banks.history(category)
     ]
     return document
 
@@ -142,8 +142,8 @@ def url_for_clients(workspace: Workspace) -> str:
 def _embedded(workspace: Workspace) -> EmbeddedServer:
     if workspace.database_url is not None:
         raise ParameterError(
-            "PATCHBANK_DATABASE_URL names a server of your own, which patchbank neither starts nor "
-            "stops; unset it to see the embedded one"
+            "PATCHBANK_DATABASE_URL points to your own server, which patchbank does not start "
+            "or stop; unset it to use the embedded one"
         )
     return EmbeddedServer(workspace.home, idle_minutes=workspace.settings.database_idle_minutes)
 

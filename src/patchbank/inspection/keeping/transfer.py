@@ -55,7 +55,7 @@ class TransferReport:
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object the command prints."""
-        return {one.name: getattr(self, one.name) for one in fields(self)}
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
 def export_bank(
@@ -146,7 +146,9 @@ def import_bank_file(
     except (UnknownBackboneError, UnknownLayerError, ParameterError) as error:
         raise ExtractorMismatchError(f"{path}: cannot be used here: {error}") from error
     except TypeError as error:
-        raise BankFileError(f"{path}: is of a newer patchbank ({error}); upgrade this") from error
+        raise BankFileError(
+            f"{path}: was written by a newer patchbank ({error}); upgrade patchbank"
+        ) from error
     except (ValueError, ArithmeticError) as error:
         raise BankFileError(f"{path}: is damaged ({error}); export again") from error
     expected = (extractor.dimension, extractor.embedding_dimension)
@@ -178,16 +180,16 @@ def _report(
 
 def _file_of(image: ReferenceImage, limit: int) -> bytes:
     """Return the file of a reference image as it was when the bank learned it."""
-    remedy = "put it back, or export without --with-images"
+    remedy = "restore it, or export without --with-images"
     if image.origin is None:
-        raise BankFileError(f"{image.name}: came from no file; export without --with-images")
+        raise BankFileError(f"{image.name}: was not read from a file; export without --with-images")
     try:
         content = read_regular(file_at(image.origin), limit)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise BankFileError(f"{image.origin}: {reason}; {remedy}") from error
     if hashlib.sha256(content).hexdigest() != image.sha256:
-        raise BankFileError(f"{image.origin}: is not the file the bank learned; {remedy}")
+        raise BankFileError(f"{image.origin}: has changed since the fit; {remedy}")
     return content
 
 
@@ -200,7 +202,7 @@ def _unpacked(
         yield bank
         return
     if folder.exists():
-        raise ParameterError(f"{folder}: is there already; give a new folder for the images")
+        raise ParameterError(f"{folder}: already exists; give a new folder for the images")
     images = list(bank.images)
     remedy = "give another folder"
     with writing("the images", folder, ParameterError, remedy), new_folder(folder) as draft:

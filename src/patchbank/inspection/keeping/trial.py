@@ -48,10 +48,10 @@ def try_inspection(workspace: Workspace) -> str:
     if (good.verdict, scratched.verdict) != ("pass", "fail"):
         raise TrialError(
             f"a good picture scores {good.score:.3g} and a scratched one {scratched.score:.3g} "
-            f"({judge.thresholds.describe('.3g')}): an installed package computes wrongly "
-            "on this processor; install patchbank anew, or report this line"
+            f"({judge.thresholds.describe('.3g')}): an installed package gives wrong results "
+            "on this processor; reinstall patchbank, or report this line"
         )
     return (
-        f"{_IMAGES} made pictures learned in {learned - start:.1f} s; a good and a scratched one "
-        f"told apart in {1e3 * (finished - learned):.0f} ms"
+        f"{_IMAGES} synthetic pictures learned in {learned - start:.1f} s; a good and a "
+        f"scratched picture told apart in {1e3 * (finished - learned):.0f} ms"
     )

@@ -76,20 +76,22 @@ def _remarks(found: Sequence[_Brightest], depth: int) -> tuple[str, ...]:
     if depth < max(BIT_DEPTHS):
         images = "1 image of 16 bits holds" if len(held) == 1 else f"{len(held)} images of 16 bits"
         remarks.append(
-            f"{images}{'' if len(held) == 1 else ' hold'} values up to {max(held):,} of 65,535: "
-            f"taken for {depth} bits, with {top:,} for white, here and wherever this bank judges; "
-            "if the camera has more or fewer, say so with --bit-depth (16 takes them as they are)"
+            f"{images}{'' if len(held) == 1 else ' hold'} values up to {max(held):,} of "
+            f"65,535: treated as {depth}-bit images ({top:,} is white), here and whenever this "
+            f"bank judges; if the camera has another bit depth, set --bit-depth (16 uses the "
+            f"values as they are)"
         )
     if beyond:
         remarks.append(
-            f"{len(beyond)} of {len(found)} images of 16 bits refused for values beyond {depth} "
-            f"bits: {some(beyond)}; look for hot pixels, an overlay or another camera mode"
+            f"{len(beyond)} of {len(found)} images of 16 bits refused because they have values "
+            f"beyond {depth} "
+            f"bits: {some(beyond)}; check for hot pixels, overlays or another camera mode"
         )
     if len(dark) * _FEW >= len(found):
         remarks.append(
             f"{len(dark)} of {len(found)} images of 16 bits end at {max(dark):,}, nearly black "
-            f"beside the others, which reach {max(held):,}: if they are of another camera mode, "
-            "scale them to the same range"
+            f"compared with the others, which reach {max(held):,}: if they come from another "
+            f"camera mode, scale them to the same range"
         )
     return tuple(remarks)
 

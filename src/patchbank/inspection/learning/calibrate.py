@@ -77,8 +77,8 @@ class CalibrationReport:
         if self.provenance_known:
             return None
         return (
-            "the bank does not say which images it was made of: if these are among them, the "
-            "threshold is too low and good images get p-values that are too small"
+            "the bank does not record which images it was fitted on: if these are among them, "
+            "the threshold is too low and the p-values of good images are too small"
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -87,7 +87,7 @@ class CalibrationReport:
             "category": self.category,
             "bank_version": self.bank_version,
             "images": self.images,
-            "refused": [one.to_json() for one in self.refused],
+            "refused": [refusal.to_json() for refusal in self.refused],
             **self.thresholds.to_json(),
             "calibration": self.threshold.to_json(),
             "provenance_known": self.provenance_known,
@@ -228,8 +228,8 @@ def calibrate(
     reason = why_useless(before, threshold.value)
     if reason is not None:
         raise IndistinctImagesError(
-            f"category {category!r}: the bank would be of no use ({reason}); nothing was changed: "
-            "give good images that the bank was not made of"
+            f"category {category!r}: the bank would be useless ({reason}); nothing was "
+            f"changed; use good images that were not used to fit the bank"
         )
     suspicious = find_suspicious(
         [names[number] for number in references.numbers],
@@ -274,7 +274,7 @@ def _as_many_as_before(bank: BankContent, demands: Demands, *, excluded: int) ->
     before = int(np.count_nonzero(bank.scores.counts))
     if before - excluded <= demands.fewest:
         return demands
-    reason = f"the present calibration rests on {before}, and fewer make a worse threshold"
+    reason = f"the current calibration uses {before}, and fewer images give a worse threshold"
     return replace(demands, fewest=before - excluded, because=reason)
 
 

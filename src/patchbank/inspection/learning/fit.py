@@ -53,7 +53,7 @@ class FitReport:
             "category": self.category,
             "bank_version": self.bank_version,
             "images": len(bank.images),
-            "refused": [one.to_json() for one in bank.refused],
+            "refused": [refusal.to_json() for refusal in bank.refused],
             "remarks": list(bank.remarks),
             "suspicious": None if bank.suspicious is None else bank.suspicious.to_json(),
             "pictures": [str(path) for path in self.pictures],

@@ -70,14 +70,14 @@ class References:
             return False
         image, name = result.image, self._names[number]
         if not self._known_contents.isdisjoint((image.sha256, image.pixels_sha256)):
-            self._refused[number] = f"{name}: the bank was made of this picture; left out."
+            self._refused[number] = f"{name}: the bank was fitted on this image; left out"
             return False
         slot = self._seen.setdefault(image.pixels_sha256, len(self.images))
         if slot < len(self.images):
             # An image that is there twice would vouch for itself in the calibration.
             first, second = sorted((number, self.numbers[slot]))
             self._refused[second] = (
-                f"{self._names[second]}: the same picture as {self._names[first]}; used once."
+                f"{self._names[second]}: same picture as {self._names[first]}; used once"
             )
             if first == number:
                 self.numbers[slot] = first

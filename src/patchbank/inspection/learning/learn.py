@@ -213,8 +213,8 @@ def _check_distinct(bank: LearnedBank) -> None:
     reason = why_useless(bank.content, bank.threshold.value)
     if reason is not None:
         raise IndistinctImagesError(
-            f"the {len(bank.images)} images look the same to the network ({reason}): nothing was "
-            "learned; give photographs of different good parts"
+            f"the {len(bank.images)} images look the same to the network ({reason}); nothing "
+            f"was learned: use photographs of different good parts"
         )
 
 

@@ -122,7 +122,7 @@ def _load_everything(
     """
     few = sources[: 2 * int(extractor.describe()["threads"])]
     found = [
-        one for one in extractor.extract_many(few, limits=limits) if isinstance(one, Extraction)
+        item for item in extractor.extract_many(few, limits=limits) if isinstance(item, Extraction)
     ]
     if found:
         rows = np.ascontiguousarray(found[0].patches.reshape(-1, extractor.dimension)[:64])
@@ -135,14 +135,14 @@ def _remedy(size: FitSize, allowed: int, taken: int) -> str:
     enough = format_bytes(taken + _STEP + least_bytes(size), up=True)
     if allowed <= taken + least_bytes(FitSize(1, size.patches, size.dimension, 1, 1.0)):
         return (
-            f"memory limit {format_bytes(allowed)}: the program with its network takes "
-            f"{format_bytes(taken)} before the first image; give --memory-limit {enough} or more"
+            f"memory limit {format_bytes(allowed)}: patchbank and its network need "
+            f"{format_bytes(taken)} before the first image; use --memory-limit {enough} or more"
         )
     smaller = largest_ratio(size, allowed - taken)
     ratio = "" if smaller is None else f", or --coreset-ratio {smaller:g} or less"
     return (
         f"memory limit {format_bytes(allowed)}: too little for a bank of {size.bank_rows:,} "
-        f"patches of {size.dimension:,} dimensions; give --memory-limit {enough} or more{ratio}"
+        f"patches of {size.dimension:,} dimensions; use --memory-limit {enough} or more{ratio}"
     )
 
 

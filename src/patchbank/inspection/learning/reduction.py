@@ -38,11 +38,11 @@ def reduction_remarks(
         times = float(np.median(reduced[many]))
         native = _MULTIPLE * int(np.ceil(times * side / _MULTIPLE))
         larger = min(native, _LARGEST_STEP * side, LARGEST_SIDE)
-        remedy = f"; give --image-size {larger} to see smaller ones" if larger > side else ""
+        remedy = f"; use --image-size {larger} to detect smaller ones" if larger > side else ""
         smallest = _rounded(_VISIBLE_PIXELS * times)
         remarks.append(
-            f"{_images(many)} reduced {times:.2g} times: defects under about {smallest} pixels "
-            f"cannot be seen{remedy}"
+            f"{_images(many)} reduced {times:.2g} times: defects smaller than about {smallest} "
+            f"pixels cannot be detected{remedy}"
         )
     for squeezes, directions in (
         (widths / heights, "across than down"),
@@ -52,13 +52,13 @@ def reduction_remarks(
             squeeze = float(np.median(squeezes[many]))
             remarks.append(
                 f"{_images(many)} squeezed to a square, {squeeze:.3g} times more {directions}: "
-                "defects that are narrow in that direction are seen that much worse"
+                f"defects that are narrow in that direction are harder to detect by that factor"
             )
     rest = (preprocessing.side / side) ** 2
     if rest < _REMARKABLE_REST:
         remarks.append(
-            f"the crop leaves out {100 * (1 - rest):.0f} % of each image: defects there cannot be "
-            f"seen; give a larger --center-crop, or none"
+            f"the crop removes {100 * (1 - rest):.0f} % of each image: defects there cannot be "
+            f"detected; use a larger --center-crop, or none"
         )
     return tuple(remarks)
 

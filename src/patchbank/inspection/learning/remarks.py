@@ -46,7 +46,7 @@ def too_few_images(threshold: ConformalThreshold) -> list[str]:
     count = threshold.sample_size
     missing = images_needed(threshold.requested_rate) - count
     return [
-        f"{counted(count, 'reference image')} cannot keep a false-alarm rate of "
+        f"{counted(count, 'reference image')} are too few for a false-alarm rate of "
         f"{100 * threshold.requested_rate:.3g} %: expect up to "
         f"{100 * threshold.guaranteed_rate:.3g} %; add {counted(missing, 'more good image')}"
     ]
@@ -59,8 +59,8 @@ def near_copies_remark(embeddings: npt.NDArray[np.float32]) -> list[str]:
     if count < _REMARKABLE_COPIES * len(near) or count == 0:
         return []
     return [
-        f"{count} of {len(near)} images have a near copy among them (saved again, or the same part "
-        "twice): the promised false-alarm rate counts on independent images, so it may be exceeded"
+        f"{count} of {len(near)} images are near copies of others (saved again, or the same "
+        f"part twice): the false-alarm rate assumes independent images, so it may be exceeded"
     ]
 
 
@@ -69,8 +69,9 @@ def fewer_images(before: int, threshold: ConformalThreshold) -> list[str]:
     if threshold.sample_size >= _NOTABLY_FEWER * before:
         return []
     return [
-        f"the threshold rests on {threshold.sample_size} images, that of the bank it replaces on "
-        f"{before}: fewer make a worse threshold; fit again with more images if that was not meant"
+        f"the threshold is based on {threshold.sample_size} images, and that of the previous "
+        f"bank on {before}: fewer images give a worse threshold; fit again with more images if "
+        f"this was not intended"
     ]
 
 
@@ -82,6 +83,6 @@ def moved_threshold(before: Calibration | None, threshold: ConformalThreshold) -
     if earlier / _JUMP <= threshold.value <= earlier * _JUMP:
         return []
     return [
-        f"the threshold goes from {earlier:.4g} to {threshold.value:.4g}: look whether these "
-        "images show good parts, and in the same light and position as those learned"
+        f"the threshold changes from {earlier:.4g} to {threshold.value:.4g}: check that these "
+        f"images show good parts, in the same lighting and position as the references"
     ]

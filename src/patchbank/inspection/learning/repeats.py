@@ -54,11 +54,11 @@ class Repeats:
         if found := self._in_training:
             wrong = sum(sample.label == "anomalous" for sample in found)
             text = (
-                f"{_images(len(found))} among the training images too, by content, and "
+                f"{_images(len(found))} also among the training images (same content), and "
                 f"{_count(len(found))} in no figure: {some([sample.name for sample in found])}"
             )
             if wrong:
-                text += f"; {wrong} labelled anomalous: the bank learned them as good"
+                text += f"; {wrong} labelled anomalous: the bank has learned them as good"
             remarks.append(text)
         same = [pair for pair in self._repeated if pair[0].label == pair[1].label]
         if same:

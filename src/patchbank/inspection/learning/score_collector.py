@@ -60,8 +60,8 @@ class ScoreCollector:
         """
         if not self._scores:
             raise NoImagesError(
-                "none of the images could be read a second time for the calibration; "
-                "leave them unchanged while the fit runs and fit again"
+                "none of the images could be read again for the calibration; do not change "
+                "them while fit is running, and fit again"
             )
         return CalibrationScores.of_images(
             self._images, self._scores, self._maxima, held_out=held_out

@@ -76,4 +76,4 @@ def earlier_pictures(folder: Path, written: Sequence[Path]) -> list[str]:
     if not earlier:
         return []
     count = f"{len(earlier)} pictures" if len(earlier) > 1 else "a picture"
-    return [f"{folder} has {count} of an earlier fit too, such as {earlier[0]}"]
+    return [f"{folder} has {count} from an earlier fit as well, such as {earlier[0]}"]

@@ -31,9 +31,10 @@ from patchbank.reports.writing import replace_text, writing_report
 from patchbank.settings import usable_cores
 
 _SYNTHETIC = (
-    "The images of categories marked synthetic were drawn by code (patchbank make-surfaces). Their "
-    "figures show that the path works and compare settings; they say nothing about real surfaces, "
-    "and are not to be read beside figures of MVTec AD, whose category names they share."
+    "The images of categories marked synthetic were drawn by code (patchbank make-surfaces). "
+    "Their figures are useful for testing and for comparing settings. They say nothing about "
+    "real surfaces, and cannot be compared with figures for MVTec AD, whose category names "
+    "they share."
 )
 
 
@@ -110,11 +111,11 @@ class BenchmarkReport:
     @property
     def synthetic(self) -> bool:
         """Whether images of a category that is done were made by code."""
-        return any(one.evaluation.synthetic for one in self.results)
+        return any(result.evaluation.synthetic for result in self.results)
 
     def average(self) -> Evaluation:
         """Return the mean of each figure over the categories that are done."""
-        return average([one.evaluation for one in self.results])
+        return average([result.evaluation for result in self.results])
 
     def write(self) -> None:
         """Write the page, ``results.json`` and ``results.csv`` of what is done so far."""
@@ -125,8 +126,8 @@ class BenchmarkReport:
             "aupro_limit": self.aupro_limit,
             "settings": {**self.settings.to_json(), **self.settings.extractor.to_json()},
             "versions": versions(),
-            "categories": [one.to_json() for one in self.results],
-            "failed": [one.to_json() for one in self.failed],
+            "categories": [result.to_json() for result in self.results],
+            "failed": [item.to_json() for item in self.failed],
             "average": self.average().to_json() if self.results else None,
         }
         text = json.dumps(document, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
@@ -137,10 +138,10 @@ class BenchmarkReport:
 
     def _csv(self) -> str:
         rows: list[list[Any]] = [["category", "source", *(figure.key for figure in FIGURES)]]
-        for one in self.results:
-            rows.append(_csv_row(one.evaluation))
-            for source, figures in one.published:
-                rows.append([one.evaluation.category, source.title, *_values(figures)])
+        for result in self.results:
+            rows.append(_csv_row(result.evaluation))
+            for source, figures in result.published:
+                rows.append([result.evaluation.category, source.title, *_values(figures)])
         if self.results:
             rows.append(_csv_row(self.average()))
         return _csv_text(rows)
@@ -152,10 +153,10 @@ class BenchmarkReport:
         ]
         rows = []
         sources: dict[str, Source] = {}
-        for one in self.results:
-            note = "kept from before" if one.kept else ""
-            rows.append(_row(one.evaluation, _anchor(one), note))
-            for source, figures in one.published:
+        for result in self.results:
+            note = "result of an earlier run" if result.kept else ""
+            rows.append(_row(result.evaluation, _anchor(result), note))
+            for source, figures in result.published:
                 texts = [figure.text(figures.get(figure.key)) for figure in FIGURES]
                 rows.append(TableRow(source.title, texts, own=False))
                 sources[source.title] = Source(
@@ -163,20 +164,20 @@ class BenchmarkReport:
                 )
         if self.results:
             rows.append(_row(self.average()))
-        drawn = self.synthetic and all(one.evaluation.synthetic for one in self.results)
+        drawn = self.synthetic and all(result.evaluation.synthetic for result in self.results)
         return EvaluationPage(
             title=f"Benchmark: {'synthetic surfaces' if drawn else self.dataset.title}",
             lead=(
-                "Patchbank learned each category from its good train images alone and judged its "
-                "test images. No threshold and no setting was chosen on the test images."
+                "For each category, patchbank learned from the good train images only and "
+                "judged the test images. No threshold or setting was chosen using the test images."
             ),
             synthetic=_SYNTHETIC if self.synthetic else "",
             columns=[
                 (title, figure.explanation) for title, figure in zip(titles, FIGURES, strict=True)
             ],
             rows=rows,
-            sections=[self._section(one) for one in self.results],
-            failures=[(one.category, one.error) for one in self.failed],
+            sections=[self._section(result) for result in self.results],
+            failures=[(item.category, item.error) for item in self.failed],
             sources=list(sources.values()),
             facts=(
                 (
@@ -189,15 +190,18 @@ class BenchmarkReport:
                 ("Extractor", extractor_in_words(self.settings.extractor)),
                 ("Coreset", f"{100 * self.settings.coreset_ratio:g} % of the patches"),
                 ("Image score", self.settings.image_score),
-                ("False-alarm rate asked for", f"{100 * self.settings.false_alarm_rate:g} %"),
+                ("Requested false-alarm rate", f"{100 * self.settings.false_alarm_rate:g} %"),
                 ("Seed", str(self.settings.seed)),
-                ("Versions", ", ".join(f"{name} {one}" for name, one in versions().items())),
+                (
+                    "Versions",
+                    ", ".join(f"{name} {version}" for name, version in versions().items()),
+                ),
                 ("Machine", f"{platform.machine()}, {usable_cores()} cores in use"),
             ),
         )
 
     def _section(self, one: CategoryResult) -> Section:
-        maps = f"{counted(one.score_maps, 'image')} without a label, below {one.place}/maps"
+        maps = f"{counted(one.score_maps, 'image')} without a label, in {one.place}/maps"
         facts = [("Score maps", maps)] if one.score_maps else []
         return section_of(one.evaluation, one.place, one.page, facts=facts)
 
@@ -205,9 +209,18 @@ class BenchmarkReport:
 def images_csv(found: CategoryEvaluation) -> str:
     """Return the verdict on every test image as CSV."""
     rows: list[list[Any]] = [["image", "label", "kind", "score", "p_value", "verdict"]]
-    for one in found.judged:
-        sample = one.sample
-        rows.append([sample.name, sample.label, sample.kind, one.score, one.p_value, one.verdict])
+    for judgement in found.judged:
+        sample = judgement.sample
+        rows.append(
+            [
+                sample.name,
+                sample.label,
+                sample.kind,
+                judgement.score,
+                judgement.p_value,
+                judgement.verdict,
+            ]
+        )
     return _csv_text(rows)
 
 

@@ -68,17 +68,19 @@ class CategoryEvaluation:
 
     def scores(self, label: str) -> npt.NDArray[np.float64]:
         """Return the (n,) scores of the images of a label."""
-        return np.array([one.score for one in self.judged if one.sample.label == label])
+        return np.array(
+            [judgement.score for judgement in self.judged if judgement.sample.label == label]
+        )
 
     def summary(self) -> Evaluation:
         """Return the figures."""
         false_alarms, recall = self.rates.false_alarm_rate, self.rates.recall
         remarks = [*self.samples.warnings]
-        remarks += [one.reason for one in (*self.bank.refused, *self.refused)]
+        remarks += [refusal.reason for refusal in (*self.bank.refused, *self.refused)]
         remarks += self.repeats.remarks()
         remarks += self.unread_masks
         if self.bank.suspicious is not None:
-            remarks.append(self.bank.suspicious.describe("take it out of the training images"))
+            remarks.append(self.bank.suspicious.describe("remove it from the training images"))
         remarks += self.bank.remarks
         return Evaluation(
             category=self.samples.category,
@@ -105,7 +107,9 @@ class CategoryEvaluation:
                 "train_images": len(self.bank.images),
                 "test_good": self.image.good,
                 "test_anomalous": self.image.anomalous,
-                "test_unlabelled": sum(one.sample.label == "unknown" for one in self.judged),
+                "test_unlabelled": sum(
+                    judgement.sample.label == "unknown" for judgement in self.judged
+                ),
                 "test_left_out": len(self.repeats),
                 "refused": len(self.bank.refused) + len(self.refused),
                 "bank_size": len(self.bank.features),

@@ -103,9 +103,9 @@ def run_demo(workspace: Workspace, folder: Path, *, progress: Progress = silent)
 
 def _typical_pass(evaluation: CategoryEvaluation) -> Judged:
     """Return the good image of the median score: neither the best case nor the worst."""
-    good = [one for one in evaluation.judged if one.sample.label == "good"]
-    passing = [one for one in good if one.verdict == "pass"] or good
-    return sorted(passing, key=lambda one: one.score)[len(passing) // 2]
+    good = [judgement for judgement in evaluation.judged if judgement.sample.label == "good"]
+    passing = [item for item in good if item.verdict == "pass"] or good
+    return sorted(passing, key=lambda item: item.score)[len(passing) // 2]
 
 
 def _write_evidence(
@@ -137,12 +137,12 @@ def _page(evaluation: CategoryEvaluation, section: Section, watch: Stopwatch) ->
             f"Electroluminescence photographs of monocrystalline solar cells. Patchbank learned "
             f"what good looks like from {len(bank.images)} good cells, and judged "
             f"{evaluation.image.good} other good and {evaluation.image.anomalous} defective ones. "
-            f"It saw no defect while learning, and its threshold comes from the good cells alone."
+            f"It saw no defects while learning, and its threshold comes from good cells only."
         ),
         sections=[section],
         facts=(
             ("Data set", "ELPV, monocrystalline cells; good: defect probability 0, defective: 1"),
-            ("Split", "200 good cells learned from, all others judged; seed 0"),
+            ("Split", "200 good cells to learn from, all others judged; seed 0"),
             ("Extractor", extractor_in_words(bank.settings.extractor)),
             (
                 "Memory bank",

@@ -130,7 +130,7 @@ def checked_aupro_limit(limit: float | None, dataset: DataSet) -> float:
     """
     limit = dataset.aupro_limit if limit is None else limit
     if not 0 < limit <= 1:
-        raise ParameterError(f"the AUPRO limit is {limit}; give a rate above 0 and up to 1")
+        raise ParameterError(f"the AUPRO limit is {limit}; must be above 0 and at most 1")
     return limit
 
 
@@ -253,18 +253,20 @@ def evaluate_category(
                     )
                 )
             except (ImageError, DatasetError) as error:
-                unread_masks.append(f"{sample.name} does not count in the pixel figures: {error}")
+                unread_masks.append(f"{sample.name} is not counted in the pixel figures: {error}")
                 continue
             pixels.add(full, mask)
     if not judged:
-        reasons = [*repeats.remarks(), *(one.reason for one in refused)]
+        reasons = [*repeats.remarks(), *(refusal.reason for refusal in refused)]
         raise DatasetError(
-            f"not one test image of {len(samples.test)} could be judged; "
-            f"{reasons[0] if reasons else 'put images below its test folder.'}"
+            f"none of the {len(samples.test)} test images could be judged; "
+            f"{reasons[0] if reasons else 'put images in its test folder'}"
         )
-    labelled = [one for one in judged if one.sample.label != "unknown"]
-    anomalous = np.array([one.sample.label == "anomalous" for one in labelled])
-    scores = np.array([one.score for one in labelled])
+    labelled = [
+        judgement_item for judgement_item in judged if judgement_item.sample.label != "unknown"
+    ]
+    anomalous = np.array([item.sample.label == "anomalous" for item in labelled])
+    scores = np.array([item.score for item in labelled])
     threshold = judge.thresholds.fail_above
     return CategoryEvaluation(
         samples=samples,
@@ -286,8 +288,8 @@ def evaluate_category(
 def _remarks_on_changed(changed: Mapping[str, str]) -> list[str]:
     remarks = []
     for change, text in (
-        ("scaled", "of another size than their image were scaled to it, by the nearest pixel"),
-        ("turned", "that lie as their image is stored were turned upright with it"),
+        ("scaled", "whose size differs from their image were scaled to it (nearest pixel)"),
+        ("turned", "stored in the orientation of the file were rotated with their image"),
     ):
         names = [name for name, done in changed.items() if done == change]
         if names:

@@ -46,5 +46,5 @@ class Extremes:
 
     def _insert(self, cases: list[JudgedCase], case: JudgedCase, sign: int) -> None:
         cases.append(case)
-        cases.sort(key=lambda one: sign * one.judgement.score)
+        cases.sort(key=lambda item: sign * item.judgement.score)
         del cases[self._count :]

@@ -156,11 +156,11 @@ def average(summaries: Sequence[Evaluation]) -> Evaluation:
     """Return the mean of each figure over the categories that have it."""
     values: dict[str, float | None] = {}
     for name in (figure.key for figure in FIGURES):
-        known = [value for one in summaries if (value := one.value(name)) is not None]
+        known = [value for summary in summaries if (value := summary.value(name)) is not None]
         values[name] = float(np.mean(known)) if known else None
     return Evaluation(
         "average",
         values,
         {"categories": len(summaries)},
-        synthetic=any(one.synthetic for one in summaries),
+        synthetic=any(summary.synthetic for summary in summaries),
     )

@@ -128,13 +128,13 @@ class KeptResults:
         except FileNotFoundError:
             return None, ""
         except (OSError, ValueError, KeyError, TypeError):
-            return None, "what was kept of it cannot be read"
+            return None, "its earlier result cannot be read"
         changed = [name for name in wanted if known.get(name) != wanted[name]]
         if changed:
-            return None, f"changed since it was kept: {', '.join(changed)}"
+            return None, f"changed since the earlier run: {', '.join(changed)}"
         present = _sizes(folder)
         if any(present.get(name) != size for name, size in files.items()):
-            return None, "files that were kept of it are gone or changed"
+            return None, "files of its earlier result are missing or changed"
         return document, ""
 
     @contextmanager

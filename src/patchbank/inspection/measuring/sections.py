@@ -107,11 +107,11 @@ def section_of(
         facts=(
             (
                 "Images",
-                f"{known['train_images']} learned from; judged: {known['test_good']} good, "
+                f"{known['train_images']} to learn from; judged: {known['test_good']} good, "
                 f"{known['test_anomalous']} anomalous",
             ),
             ("Memory bank", f"{known['bank_size']:,} patches"),
-            ("Judged by", f"{limits.describe()}, from the train images alone"),
+            ("Judged by", f"{limits.describe()}, from the train images only"),
             *facts,
         ),
         figures=figure_rows(evaluation),
