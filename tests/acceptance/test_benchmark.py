@@ -161,5 +161,5 @@ def test_a_folder_that_cannot_be_written_is_found_out_first(
     assert outcome.code == 2
     assert str(out) in outcome.complaint
     what = {".": "it is a file", "categories": "categories is a file"}
-    assert what.get(obstacle, "index.html is a folder") in outcome.complaint
+    assert what.get(obstacle, "index.html in it is a folder") in outcome.complaint
     assert outcome.out == ""

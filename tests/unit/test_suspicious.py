@@ -105,8 +105,9 @@ def test_scores_that_are_missing_or_few_name_nobody() -> None:
             3000,
             224,
             [
-                "reduced 18 times: defects under about 40 pixels cannot be seen; give --image-size",
-                "size 896 to see smaller",
+                "reduced 18 times: defects smaller than about 40 pixels cannot be detected; "
+                "use --image-size",
+                "size 896 to detect smaller",
                 "1.33 times more across than down",
             ],
         ),
@@ -131,7 +132,9 @@ def _sized(*sizes: tuple[int, int]) -> list[ReferenceImage]:
 def test_a_reduction_is_said_of_those_images_that_it_hides_something_of() -> None:
     mixed = _sized(*[(224, 224)] * 5, *[(1000, 1000)] * 4)
     (said,) = reduction_remarks(mixed, Preprocessing(224))
-    assert said.startswith("4 of 9 images are reduced 4.5 times: defects under about 10 pixels")
+    assert said.startswith(
+        "4 of 9 images are reduced 4.5 times: defects smaller than about 10 pixels"
+    )
     assert "--image-size 896" in said
     turned = " ".join(reduction_remarks(_sized((200, 150), (150, 200)), Preprocessing(224)))
     assert "1 of 2 images is squeezed to a square, 1.33 times more across than down" in turned
@@ -170,7 +173,8 @@ def test_a_threshold_that_moves_far_or_rests_on_fewer_is_said() -> None:
     assert moved_threshold(before, conformal_threshold([35.0])) == []
     assert moved_threshold(None, threshold) == []
     assert (
-        "rests on 5 images, that of the bank it replaces on 30" in (fewer_images(30, threshold)[0])
+        "is based on 5 images, and that of the previous bank on 30"
+        in (fewer_images(30, threshold)[0])
     )
     assert fewer_images(30, conformal_threshold(range(25))) == []
     assert fewer_images(0, threshold) == []

@@ -106,7 +106,7 @@ def test_a_fit_takes_each_picture_once(
     assert len(found.refused) == 3 * len(AGAIN)
     assert all("same picture as" in one.reason for one in found.refused)
     assert len(found.images) == found.threshold.sample_size == 24
-    assert "24 reference images cannot keep" in " ".join(found.remarks)
+    assert "24 reference images are too few" in " ".join(found.remarks)
     assert streamed.CALIBRATION_IMAGES > 24
 
 

@@ -228,7 +228,7 @@ def test_files_that_are_damaged_or_foreign_are_refused_in_one_line(
         "damaged": bytes(flipped),
         "its format_version is 3, not 1 or 2; upgrade patchbank": rewritten(good, format_version=3),
         "its format is 'x'": rewritten(good, format="x"),
-        "of a newer patchbank (surprise: extra": rewritten(good, surprise=1),
+        "was written by a newer patchbank (surprise: extra": rewritten(good, surprise=1),
         "differs); export again": rewritten(good, parts={"bank.safetensors": "0" * 64}),
         "was made with another version of the feature code": rewritten(
             good, extractor_fingerprint="0" * 64
@@ -289,9 +289,7 @@ def test_values_that_make_no_sense_are_damage_whatever_the_digests(
         "damaged (size is 0 x": with_image(good, width=0),
         "damaged (size is 64 x 99999999999": with_image(good, width=64, height=99999999999),
         "damaged (calibration scores must be finite": with_numbers(old, scores=np.full(24, np.inf)),
-        "damaged (a calibration has values that are not": with_numbers(
-            good, score=np.full(24, np.inf)
-        ),
+        "damaged (calibration scores must be finite": with_numbers(good, score=np.full(24, np.inf)),
         "damaged (covering_radius is -1.0": with_numbers(good, covering_radius=np.array([-1.0])),
         "damaged (covering_radius is inf": with_numbers(good, covering_radius=np.array([np.inf])),
     }
