@@ -236,7 +236,7 @@ def test_files_that_are_damaged_or_foreign_are_refused_in_one_line(
         "was made with other weights of efficientnet-lite0": rewritten(
             good, extractor_fingerprint="0" * 64, extractor={**extractor, "weights_sha256": "0"}
         ),
-        "add it again, as it was, with: patchbank backbone add resnet2000": rewritten(
+        "add the same file again with: patchbank backbone add resnet2000": rewritten(
             good, extractor={**extractor, "backbone": "resnet2000"}
         ),
         "is of a newer patchbank": rewritten(good, settings={"patience": 3}),
@@ -288,7 +288,7 @@ def test_values_that_make_no_sense_are_damage_whatever_the_digests(
         "damaged (label is 'anomalous'": with_image(good, label="anomalous"),
         "damaged (size is 0 x": with_image(good, width=0),
         "damaged (size is 64 x 99999999999": with_image(good, width=64, height=99999999999),
-        "damaged (calibration scores must be finite": with_numbers(old, scores=np.full(24, np.inf)),
+        "damaged (calibration scores must": with_numbers(old, scores=np.full(24, np.inf)),
         "damaged (calibration scores must be finite": with_numbers(good, score=np.full(24, np.inf)),
         "damaged (covering_radius is -1.0": with_numbers(good, covering_radius=np.array([-1.0])),
         "damaged (covering_radius is inf": with_numbers(good, covering_radius=np.array([np.inf])),
