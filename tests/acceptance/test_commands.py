@@ -39,7 +39,7 @@ def test_fit_tells_how_many_images_the_rate_needs(learned: Outcome) -> None:
     calibration = learned.document["calibration"]
     assert calibration["sufficient"] is False
     assert calibration["guaranteed_false_alarm_rate"] == pytest.approx(1 / 25)
-    assert "99 good images" in calibration["text"]
+    assert "needs 99 images" in calibration["text"]
     (remark,) = [remark for remark in learned.document["remarks"] if "false-alarm rate" in remark]
     assert remark.startswith("24 reference images are too few for a false-alarm rate of 1 %")
     assert remark.endswith("add 75 more good images")

@@ -261,9 +261,9 @@ def test_what_does_not_fit_is_refused(bank: Floats, queries: Floats) -> None:
         index.with_changes(removed=np.array([1000]))
     with pytest.raises(ParameterError, match="slot 6: already has a row"):
         index.with_changes(bank[:2], slots=np.array([6, 7]))
-    with pytest.raises(ParameterError, match="2 increasing numbers"):
+    with pytest.raises(ParameterError, match="2 increasing nonnegative numbers"):
         index.with_changes(bank[:2], slots=np.array([1001, 1001]))
-    with pytest.raises(ParameterError, match="1000 increasing numbers"):
+    with pytest.raises(ParameterError, match="1000 increasing nonnegative numbers"):
         LivingIndex(bank, np.arange(-1, 999))
     with pytest.raises(
         ParameterError, match="added rows: have 3 dimensions, but the memory bank has 152"
