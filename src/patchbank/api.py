@@ -214,7 +214,7 @@ class Bank:
         name
             What it is called in the record; a path names itself.
         top
-            How many similar known-good images to name.
+            How many similar references to return.
         heatmaps
             Folder to write a heatmap picture to.
         in_database

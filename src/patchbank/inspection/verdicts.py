@@ -34,7 +34,7 @@ class Refused:
 
 @dataclass(frozen=True)
 class Similar:
-    """A known-good image that looks like the one inspected; similarity = 1 - cosine distance."""
+    """A reference that looks like the inspected image; similarity = 1 - cosine distance."""
 
     image: str
     similarity: float
@@ -58,7 +58,7 @@ class Judgement:
         Anomaly score of the image, and where it passes and where it fails; all in units of feature
         distance.
     p_value
-        Share of known-good images expected to score at least this high (split-conformal).
+        Fraction of good images expected to score at least this high (split-conformal).
     anomaly_map
         float32 (side, side), over the part of the image that was inspected.
     map_threshold
@@ -115,7 +115,7 @@ class Inspection(Judgement):
     category_id, bank_version
         The bank that judged it: by its id, as a name may by now be that of a category learned anew.
     similar
-        The most similar known-good images, most similar first.
+        The most similar references, best first.
     timings_ms
         Milliseconds each stage took, and their sum as ``total``.
     recorded

@@ -132,7 +132,7 @@ class ExtractorSettings:
         ParameterError
             There is a setting this version does not know.
         """
-        unknown = set(content) - {one.name for one in fields(cls)}
+        unknown = set(content) - {field.name for field in fields(cls)}
         if unknown:
             raise ParameterError(
                 f"unknown extractor setting {', '.join(sorted(unknown))}; upgrade patchbank"

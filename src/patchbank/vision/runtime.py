@@ -113,16 +113,16 @@ def describe_outputs(onnx: bytes) -> list[tuple[tuple[int, ...], str]]:
     described = []
     with _building:
         outputs = _core().read_model(onnx).outputs
-    for one in outputs:
-        sizes = one.get_partial_shape()
+    for output in outputs:
+        sizes = output.get_partial_shape()
         known = sizes if sizes.rank.is_static else ()
         shape = tuple(size.get_length() if size.is_static else 0 for size in known)
-        described.append((shape, str(one.get_element_type().get_type_name())))
+        described.append((shape, str(output.get_element_type().get_type_name())))
     return described
 
 
 def _capabilities() -> list[str]:
-    return [str(one) for one in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")]
+    return [str(item) for item in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")]
 
 
 class CompiledGraph:

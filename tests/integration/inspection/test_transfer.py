@@ -239,7 +239,7 @@ def test_files_that_are_damaged_or_foreign_are_refused_in_one_line(
         "add the same file again with: patchbank backbone add resnet2000": rewritten(
             good, extractor={**extractor, "backbone": "resnet2000"}
         ),
-        "is of a newer patchbank": rewritten(good, settings={"patience": 3}),
+        "was made by a newer patchbank": rewritten(good, settings={"patience": 3}),
         "damaged ('map_maxima')": rewritten(as_format_1(good), calibration={"scores": []}),
     }
     assert len(fingerprint) == 64

@@ -213,7 +213,7 @@ def _files(bank: StoredBank, random: np.random.Generator) -> list[Path]:
             f"synthetic defects are made, were moved or deleted{where}; restore them, or "
             f"record real defects"
         )
-    return [there[place] for place in random.permutation(len(there))]
+    return [there[index] for index in random.permutation(len(there))]
 
 
 def _synthetic(

@@ -117,7 +117,7 @@ class Inspector:
         name
             What it is called in the record; its path by default.
         top
-            How many similar known-good images to name.
+            How many similar references to return.
         heatmaps
             Folder to write a heatmap picture to.
 
@@ -285,7 +285,7 @@ class Inspector:
         watch = Stopwatch()
         missed = self._record(judged)
         each = 1e3 * watch.total() / max(1, len(judged))
-        return [self._answer(one, each, missed) for one in judged]
+        return [self._answer(judgement, each, missed) for judgement in judged]
 
     def _record(self, judged: Sequence[Inspection]) -> str | None:
         """Record what is to be; return why the database is away, where it is."""

@@ -55,13 +55,13 @@ def matching_settings(
         )
     if settings.fingerprint(graph_sha256) != stored.extractor_fingerprint:
         weights = get_backbone(settings.backbone).weights_sha256
-        what = (
+        difference = (
             "other weights"
             if stored.extractor.get("weights_sha256") != weights
             else "another version of the feature code"
         )
         raise ExtractorMismatchError(
-            f"{name} was made with {what} of {settings.backbone} than this installation has; "
+            f"{name} was made with {difference} of {settings.backbone} than this installation has; "
             "fit the category again"
         )
     return settings, quantised

@@ -86,4 +86,4 @@ def _spread(count: int, side: int) -> list[int]:
     """Return the places of the sample among `count` images."""
     most = max(_FEWEST_IMAGES, min(SAMPLE_IMAGES, _SAMPLE_BYTES // (3 * side * side)))
     places = np.linspace(0, count - 1, min(count, most)) if count else np.empty(0)
-    return [int(place) for place in places.round()]
+    return [int(position) for position in places.round()]

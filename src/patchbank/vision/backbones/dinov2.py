@@ -125,7 +125,9 @@ class _TokenWriter:
         """Add the class token and the patches' tokens with their positions."""
         graph, weights = self._graph, self._weights
         pixels = graph.normalise(
-            graph.pixels, [255 * one for one in IMAGENET_MEAN], [255 * one for one in IMAGENET_STD]
+            graph.pixels,
+            [255 * item for item in IMAGENET_MEAN],
+            [255 * item for item in IMAGENET_STD],
         )
         patches = graph.convolution(
             pixels,
@@ -285,8 +287,8 @@ def _in_timms_names(arrays: Arrays) -> Arrays:
             )
     translated = {ours: arrays[theirs] for theirs, ours in simple.items() if theirs in arrays}
     for ours, three in parts.items():
-        if all(one in arrays for one in three):
-            translated[ours] = np.concatenate([arrays[one] for one in three])
+        if all(item in arrays for item in three):
+            translated[ours] = np.concatenate([arrays[item] for item in three])
     return translated
 
 

@@ -221,11 +221,13 @@ class GraphWriter:
         prefix = f"network_{len(self._nodes)}/"
         compose.add_prefix(network, prefix, inplace=True)
         constants = network.graph.initializer
-        (entry,) = {one.name for one in network.graph.input} - {one.name for one in constants}
+        (entry,) = {item.name for item in network.graph.input} - {
+            constant_item.name for constant_item in constants
+        }
         self._nodes.append(helper.make_node("Identity", [value], [entry], name=f"{prefix}entry"))
         self._nodes.extend(network.graph.node)
         self._constants.extend(constants)
-        self._opset = max(self._opset, *(one.version for one in network.opset_import))
+        self._opset = max(self._opset, *(item.version for item in network.opset_import))
         found = {name: f"{prefix}{name}" for name in sides}
         self._sides.update({found[name]: side for name, side in sides.items() if side is not None})
         return found

@@ -50,7 +50,8 @@ class OnnxNetwork(Backbone):
             raise WeightsError(f"{kept.path.parent}: the record does not describe a network")
         self.name = kept.name
         self.layers = tuple(
-            Layer(one.name, one.channels, one.stride) for one in kept.network.layers
+            Layer(layer_item.name, layer_item.channels, layer_item.stride)
+            for layer_item in kept.network.layers
         )
         self.default_layers = tuple(layer.name for layer in self.layers)
         self._kept = kept
@@ -204,7 +205,7 @@ def examine(
     taps = _include(graph, model, mean, std, dict.fromkeys(outputs))
     described = _describe(graph, taps, path)
     layers = [_layer(path, name, *described[name], side) for name in outputs]
-    return shelf.Network(mean, std, tuple(sorted(layers, key=lambda one: one.stride)), fixed)
+    return shelf.Network(mean, std, tuple(sorted(layers, key=lambda layer: layer.stride)), fixed)
 
 
 def _read(path: Path) -> bytes:
@@ -224,7 +225,7 @@ def _parsed(content: bytes, path: Path) -> ModelProto:
         model = onnx.load_model_from_string(content)
     except DecodeError as error:
         raise WeightsError(f"{path}: not an ONNX file") from error
-    if any(onnx.external_data_helper.uses_external_data(one) for one in _tensors(model)):
+    if any(onnx.external_data_helper.uses_external_data(tensor) for tensor in _tensors(model)):
         raise WeightsError(
             f"{path}: keeps its weights in files of their own; save it again as one file "
             "(onnx.save_model(..., save_as_external_data=False))"
@@ -234,7 +235,7 @@ def _parsed(content: bytes, path: Path) -> ModelProto:
     except onnx.checker.ValidationError as error:
         first = str(error).strip().splitlines()[0]
         raise WeightsError(f"{path}: not a valid ONNX file ({first[:200]})") from error
-    versions = {one.domain or "ai.onnx": one.version for one in model.opset_import}
+    versions = {item.domain or "ai.onnx": item.version for item in model.opset_import}
     if versions.get("ai.onnx", 0) < _OLDEST_OPSET:
         raise WeightsError(
             f"{path}: opset {versions.get('ai.onnx', 0)} is too old; "
@@ -262,13 +263,13 @@ def _fixed_side(model: ModelProto, path: Path) -> int | None:
     """Return the side of the images the network takes, None where it takes any."""
     from onnx import TensorProto
 
-    constants = {one.name for one in model.graph.initializer}
-    inputs = [one for one in model.graph.input if one.name not in constants]
+    constants = {item.name for item in model.graph.initializer}
+    inputs = [item for item in model.graph.input if item.name not in constants]
     if len(inputs) != 1:
         raise WeightsError(f"{path}: has {len(inputs)} inputs; give a network with one")
     tensor = inputs[0].type.tensor_type
     # Some exporters write 0 or -1 where any size will do.
-    sizes = [one.dim_value if one.dim_value > 0 else None for one in tensor.shape.dim]
+    sizes = [item.dim_value if item.dim_value > 0 else None for item in tensor.shape.dim]
     if (
         tensor.elem_type != TensorProto.FLOAT
         or len(sizes) != 4
@@ -290,19 +291,19 @@ def _check_weights(model: ModelProto, path: Path) -> None:
     from onnx import TensorProto, numpy_helper
 
     floating = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE}
-    for one in _tensors(model):
-        if one.data_type not in floating:
+    for tensor in _tensors(model):
+        if tensor.data_type not in floating:
             continue
-        if np.isnan(numpy_helper.to_array(one).astype(np.float64, copy=False)).any():
+        if np.isnan(numpy_helper.to_array(tensor).astype(np.float64, copy=False)).any():
             raise WeightsError(
-                f"{path}: {one.name or 'a constant'} has weights that are not numbers (NaN); "
+                f"{path}: {tensor.name or 'a constant'} has weights that are not numbers (NaN); "
                 "export the network again"
             )
 
 
 def _check_outputs(model: ModelProto, path: Path, outputs: Sequence[str]) -> None:
     inside = [name for node in model.graph.node for name in node.output if name]
-    offered = [one.name for one in model.graph.output]
+    offered = [item.name for item in model.graph.output]
     for name in outputs:
         if name not in inside:
             close = difflib.get_close_matches(name, inside, n=1)
@@ -319,7 +320,9 @@ def _include(
     std: Sequence[float],
     sides: Mapping[str, int | None],
 ) -> dict[str, str]:
-    pixels = graph.normalise(graph.pixels, [255 * one for one in mean], [255 * one for one in std])
+    pixels = graph.normalise(
+        graph.pixels, [255 * item for item in mean], [255 * item for item in std]
+    )
     return graph.include(model, pixels, sides)
 
 
@@ -365,7 +368,7 @@ def _layer(
 
 def _check_normalisation(mean: Sequence[float], std: Sequence[float]) -> None:
     for what, values in (("mean", mean), ("std", std)):
-        if len(values) != _CHANNELS or not all(math.isfinite(one) for one in values):
+        if len(values) != _CHANNELS or not all(math.isfinite(value) for value in values):
             raise ParameterError(f"{what}: give three numbers, red, green and blue")
     if min(std) <= 0:
         raise ParameterError(f"std: give numbers above zero, not {min(std)}")

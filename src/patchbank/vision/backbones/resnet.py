@@ -129,7 +129,7 @@ class ResNet(Backbone):
                 total_stride *= stride
             layers.append(Layer(stage, channels, total_stride))
         self.layers = tuple(layers)
-        shapes = dict(shape for one in self._convolutions() for shape in one.shapes)
+        shapes = dict(shape for convolution in self._convolutions() for shape in convolution.shapes)
         learned = (shape for key, shape in shapes.items() if ".running_" not in key)
         self.parameters = sum(map(math.prod, learned)) + (channels + 1) * _CLASSES
         self.weights = KeptWeights(name, repository, shapes)
@@ -169,7 +169,9 @@ class ResNet(Backbone):
             return graph.convolution(value, kernel, bias, stride=one.stride, padding=one.size // 2)
 
         value = graph.normalise(
-            graph.pixels, [255 * one for one in IMAGENET_MEAN], [255 * one for one in IMAGENET_STD]
+            graph.pixels,
+            [255 * item for item in IMAGENET_MEAN],
+            [255 * item for item in IMAGENET_STD],
         )
         value = graph.relu(convolved(value, self._stem))
         value = graph.max_pool(value, 3, stride=2, padding=1)
@@ -177,8 +179,8 @@ class ResNet(Backbone):
         for stage, blocks in self._stages.items():
             for block in blocks:
                 entry = value
-                for one in block.path[:-1]:
-                    value = graph.relu(convolved(value, one))
+                for item in block.path[:-1]:
+                    value = graph.relu(convolved(value, item))
                 value = convolved(value, block.path[-1])
                 if block.shortcut is not None:
                     entry = convolved(entry, block.shortcut)
