@@ -25,13 +25,18 @@ from patchbank.inspection.judging.inspect import Inspector
 from patchbank.inspection.judging.matching import matching_extractor
 from patchbank.inspection.keeping.backbones import add_weights
 from patchbank.inspection.learning.fit import fit
+from patchbank.inspection.learning.quantise import quantised_graph
 from patchbank.inspection.settings import make_fit_settings
+from patchbank.progress import silent
 from patchbank.settings import get_settings, usable_cores
 from patchbank.vision.backbones import get_backbone
+from patchbank.vision.extractor import Extractor
+from patchbank.vision.extractor_settings import ExtractorSettings
 
 BACKBONE = "wide_resnet50_2"
 IMAGES = 200
 FOLDER_IMAGES = 100
+QUANTISED_BY = 30
 CALLS_A_BLOCK = 6
 QUIET_BLOCKS = 8
 FEWEST_QUIET_BLOCKS = 3
@@ -52,7 +57,9 @@ def measure(images: int = IMAGES, seconds: float = LONGEST_SECONDS) -> dict[str,
         fits: dict[str, Any] = {}
         folders: dict[str, float] = {}
         works: dict[str, Callable[[int], object]] = {}
-        # Quantising takes minutes and tells nothing of the bank or the search.
+        if "int8" in usable_precisions():
+            # Of int8 the network alone: the bank and the search are those of the others.
+            works["int8 network"] = network_alone(_quantised(place, learned))
         for name in [one for one in usable_precisions() if one != "int8"]:
             settings = make_fit_settings(
                 backbone=BACKBONE, image_size=256, center_crop=224, precision=name
@@ -85,12 +92,26 @@ def measure(images: int = IMAGES, seconds: float = LONGEST_SECONDS) -> dict[str,
         "images": images,
         "fit": fits,
         "images_per_second": folders,
-        "network_ms": {name: blocks.figures(f"{name} network") for name in fits},
+        "network_ms": {
+            name: blocks.figures(f"{name} network")
+            for name in usable_precisions()
+            if f"{name} network" in works
+        },
         "inspection_ms": {name: blocks.figures(f"{name} whole") for name in fits},
         "times as long as the network alone": {
             name: blocks.ratio(f"{name} whole", f"{name} network") for name in fits
         },
     }
+
+
+def _quantised(place: Place, learned: list[Path]) -> Extractor:
+    """Return the extractor in int8, quantised with some of the images."""
+    settings = ExtractorSettings(
+        backbone=BACKBONE, image_size=256, center_crop=224, precision="int8"
+    )
+    paths = learned[:QUANTISED_BY]
+    graph = quantised_graph(place.workspace, settings, paths, [path.name for path in paths], silent)
+    return Extractor(settings, quantised=graph)
 
 
 def _images_per_second(inspector: Inspector, paths: list[Path]) -> float:
@@ -134,4 +155,6 @@ def main() -> dict[str, Any]:
             )
         over = document["times as long as the network alone"][name]
         print(f"  {name:<5} inspection over network alone: {spread_text(over)} times")
+    if "int8" in document["network_ms"]:
+        print(f"  int8  network alone: {spread_text(document['network_ms']['int8'])}")
     return document
