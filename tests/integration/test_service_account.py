@@ -120,7 +120,7 @@ def test_the_doctor_inspects_where_nothing_can_be_kept(folder: Path) -> None:
     found = {one["name"]: one for one in json.loads(ran.stdout)["findings"]}
     assert found["inspection"]["healthy"], found["inspection"]
     assert "told apart in" in found["inspection"]["text"]
-    assert "kernels and graphs cannot be kept" in found["caches"]["text"]
+    assert "kernels and graphs cannot be cached" in found["caches"]["text"]
     assert "permission denied" in found["caches"]["text"]
     assert "set PATCHBANK_HOME" in found["caches"]["text"]
     (remark,) = ran.stderr.strip().splitlines()
@@ -156,7 +156,7 @@ def test_matplotlib_keeps_its_fonts_in_the_home(home: Path) -> None:
         "from patchbank.inspection.workspace import Workspace\n"
         "from patchbank.reports import charts\n"
         "Workspace()\n"
-        "charts._give_a_home()\n"
+        "charts._set_matplotlib_cache()\n"
         "import matplotlib\n"
         "print(matplotlib.get_cachedir())\n"
     )

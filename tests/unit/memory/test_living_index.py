@@ -269,7 +269,7 @@ def test_what_does_not_fit_is_refused(bank: Floats, queries: Floats) -> None:
         ParameterError, match="added rows: have 3 dimensions, but the memory bank has 152"
     ):
         index.with_changes(bank[:2, :3])
-    with pytest.raises(ParameterError, match="added rows: there are values that are not finite"):
+    with pytest.raises(ParameterError, match="added rows: some values are not finite"):
         index.with_changes(np.full((1, 152), np.nan, np.float32))
     with pytest.raises(ParameterError, match="no rows would remain"):
         index.with_changes(removed=index.slots)
