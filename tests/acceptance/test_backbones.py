@@ -68,7 +68,7 @@ def test_without_a_hub_one_line_says_what_to_bring(
     assert outcome.code == 2
     page = "https://huggingface.co/timm/vit_small_patch14_dinov2.lvd142m"
     assert outcome.complaint.endswith(
-        f"or bring model.safetensors of {page} and run: "
+        f"or download model.safetensors from {page} and run: "
         "patchbank backbone add dinov2_vits14 --file model.safetensors"
     )
 
@@ -162,7 +162,8 @@ def test_dinov2_names_the_sizes_it_takes(patchbank: Run, surfaces: Surfaces) -> 
     )
     assert outcome.code == 2
     assert outcome.complaint == (
-        "dinov2_vits14 takes images of a multiple of 14 pixels a side, not 256; give 252 or 266"
+        "dinov2_vits14 needs an image size that is a multiple of 14 pixels, not 256; "
+        "give 252 or 266"
     )
 
 

@@ -167,7 +167,7 @@ def test_a_precision_belongs_to_the_bank(
         complaint = patchbank(
             "fit", "coarse", surfaces.train, *SMALL, "--precision", "bf16"
         ).complaint
-        assert complaint.startswith("precision bf16 needs a processor")
+        assert complaint.startswith("precision bf16 needs AVX-512 BF16 or AMX")
         return
     outcome = patchbank("fit", "coarse", surfaces.train, *SMALL, "--precision", "bf16")
     assert "efficientnet-lite0 in bf16" in outcome.out
@@ -176,7 +176,7 @@ def test_a_precision_belongs_to_the_bank(
     # The same bank on a machine whose processor cannot compute comparable features.
     monkeypatch.setattr(runtime, "_capabilities", lambda: ["FP32"])
     refused = patchbank("inspect", "coarse", surfaces.scratched / "000.png")
-    assert refused.complaint.startswith("precision bf16 needs a processor")
+    assert refused.complaint.startswith("precision bf16 needs AVX-512 BF16 or AMX")
     assert refused.out == ""
 
 

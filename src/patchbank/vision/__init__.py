@@ -1,1 +1,1 @@
-"""Pixels to patch features. Knows no database and no bank."""
+"""Images, networks and patch features; independent of banks and the database."""

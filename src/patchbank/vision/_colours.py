@@ -1,4 +1,4 @@
-"""Conversion of any stored colours to eight-bit RGB, by fixed scales."""
+"""Convert stored colours to 8-bit RGB by fixed scales."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _WITH_ALPHA: Final = frozenset({"LA", "PA", "RGBA", "La", "RGBa"})
 
 
 def image_to_rgb(image: Image.Image, name: str, bit_depth: int | None = None) -> Image.Image:
-    """Return a loaded Pillow image as mode RGB.
+    """Return a loaded Pillow image in mode RGB.
 
     Raises
     ------
     ImageError
-        Its mode has no stated conversion, or its values are outside the scale.
+        If its mode is not supported.
     """
     mode = image.mode
     if mode == "RGB" and "transparency" not in image.info:
@@ -29,7 +29,7 @@ def image_to_rgb(image: Image.Image, name: str, bit_depth: int | None = None) ->
     if mode.startswith(("I", "F")):
         return Image.fromarray(array_to_rgb(np.asarray(image), name, bit_depth))
     if mode in _WITH_ALPHA or (mode in _DIRECT and "transparency" in image.info):
-        # Pillow converts premultiplied grey ("La") by way of "LA" only.
+        # Pillow converts premultiplied grey ("La") only via "LA".
         rgba = (image.convert("LA") if mode == "La" else image).convert("RGBA")
         black = Image.new("RGB", rgba.size)
         black.paste(rgba, mask=rgba.getchannel("A"))
@@ -42,14 +42,9 @@ def image_to_rgb(image: Image.Image, name: str, bit_depth: int | None = None) ->
 def array_to_rgb(
     array: npt.NDArray[Any], name: str, bit_depth: int | None = None
 ) -> npt.NDArray[np.uint8]:
-    """Return an array (height, width) or (height, width, 1 | 3 | 4) as RGB of its own memory.
+    """Return an array (height, width) or (height, width, 1 | 3 | 4) as a new RGB array.
 
-    `bit_depth` is the number of bits of 16 that hold values; all without it.
-
-    Raises
-    ------
-    ImageError
-        Its type has no stated scale, or its values are outside it.
+    `bit_depth` is the number of bits used in 16-bit images; None for all.
     """
     eight = _to_eight_bits(array, name, bit_depth or 16)
     if eight.ndim == 2:
@@ -58,7 +53,7 @@ def array_to_rgb(
     if channels == 1:
         return np.ascontiguousarray(np.repeat(eight, 3, axis=2))
     if channels == 4:
-        # Over black, rounded as Pillow rounds when it pastes through a mask.
+        # Composite on black, rounding like Pillow's paste with a mask.
         product = eight[:, :, :3].astype(np.uint16) * eight[:, :, 3:] + 128
         return ((product + (product >> 8)) >> 8).astype(np.uint8)
     return np.array(eight, order="C")
@@ -79,7 +74,7 @@ def _to_eight_bits(array: npt.NDArray[Any], name: str, bit_depth: int) -> npt.ND
     if kind.kind == "u" and kind.itemsize == 2:
         return _sixteen_to_eight(array, name, bit_depth)
     if kind.kind == "f":
-        # NaN fails both comparisons, hence their form.
+        # Written so that NaN fails.
         if not (array.min() >= 0 and array.max() <= 1):
             raise ImageError(
                 f"{name}: has numbers from {array.min():g} to {array.max():g}; scale them to 0..1"
@@ -95,19 +90,19 @@ def _sixteen_to_eight(array: npt.NDArray[Any], name: str, bit_depth: int) -> npt
     colours = array[..., :3] if array.ndim == 3 else array
     if colours.max() > top:
         raise ImageError(
-            f"{name}: has values up to {colours.max()}, and the bit depth set for these images, "
-            f"{bit_depth}, ends at {top}; give images of the same camera mode, or, if the camera "
-            f"has more bits, fit with --bit-depth {holding_depth(int(colours.max()))}"
+            f"{name}: has values up to {colours.max()}, but the bit depth set for these images, "
+            f"{bit_depth}, only allows {top}; give images from the same camera mode, or, if the "
+            f"camera has more bits, fit with --bit-depth {holding_depth(int(colours.max()))}"
         )
     eight = _scaled(array, top)
     if array.ndim == 3 and array.shape[2] == 4 and array[:, :, 3].max() > top:
-        # Transparency may have a scale of its own.
+        # Transparency may have a different scale.
         eight[:, :, 3] = _scaled(array[:, :, 3], 65535)
     return eight
 
 
 def _scaled(array: npt.NDArray[Any], top: int) -> npt.NDArray[np.uint8]:
-    """Return values of 0 to `top` as 0 to 255, rounded."""
+    """Return values from 0..`top` scaled to 0..255, rounded."""
     if top == 65535:
         return ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)
     return ((array.astype(np.uint32) * 255 + top // 2) // top).astype(np.uint8)

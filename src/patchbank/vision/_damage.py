@@ -1,4 +1,4 @@
-"""Damage that Pillow decodes over without a word: found in the file itself."""
+"""Find damage in files that Pillow silently ignores."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Result = TypeVar("Result")
 
 _SIGNATURE_BYTES: Final = 8
 _PNG_CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
-# First column and row, and steps, of the passes of an interlaced PNG; then of one that is not.
+# First column, first row and steps of an interlaced PNG's passes; then of a single pass.
 _PASSES: Final = (
     (0, 0, 8, 8),
     (4, 0, 8, 8),
@@ -26,31 +26,31 @@ _PASSES: Final = (
     (0, 1, 1, 2),
 )
 _ONE_PASS: Final = ((0, 0, 1, 1),)
-# What libjpeg-turbo warns of that no pixel depends on: a version of JFIF, a colour profile (not
-# applied here), parameters that only a progressive scan has.
+# Warnings of libjpeg-turbo that do not affect pixels: the JFIF version, a colour profile (not
+# applied here), parameters that only progressive scans use.
 _REMARKS: Final = (
     "Warning: unknown JFIF revision",
     "Corrupt JPEG data: bad ICC marker",
     "Invalid SOS parameters for sequential JPEG",
 )
-# What a marker of a JPEG begins with; those of a scan's start, and of frames with whole scans.
+# The first byte of a JPEG marker; the markers of a scan's start and of sequential frames.
 _MARKER: Final = 0xFF
 _SCAN: Final = 0xDA
 _SEQUENTIAL: Final = (0xC0, 0xC1)
-# What is inflated at once, so that a bomb takes no memory.
+# Bytes decompressed at once, so that a decompression bomb takes no memory.
 _PIECE: Final = 1 << 20
 
 
 def check_png(content: bytes) -> None:
-    """Check the checksum of every chunk, and that the file goes on to its end chunk.
+    """Check the checksum of every chunk, and that the end chunk exists.
 
-    Pillow does not look at the checksums of pixel data, nor whether the end is there. What follows
-    the end chunk is no part of the image.
+    Pillow checks neither the checksums of pixel data nor the end chunk. Data after the end chunk is
+    ignored.
 
     Raises
     ------
     ValueError
-        What is wrong.
+        If the file is damaged.
     """
     for kind, start, end in _chunks(content):
         if end + 4 > len(content):
@@ -65,14 +65,14 @@ def check_png(content: bytes) -> None:
 
 
 def may_lack_rows(image: Image.Image) -> bool:
-    """Whether a loaded PNG ends in zero, as Pillow leaves rows that are missing."""
-    # Of interlaced images every second row comes last.
+    """Return whether a loaded PNG ends in zeros, as Pillow fills missing rows."""
+    # In interlaced images every second row is stored last.
     last = np.asarray(image.crop((0, image.height - 2, image.width, image.height)))
     return not all(row.any() for row in last)
 
 
 def check_png_rows(content: bytes) -> None:
-    """Check that pixel data goes on to the last row; Pillow does not.
+    """Check that pixel data extends to the last row; Pillow does not.
 
     Raises
     ------
@@ -97,25 +97,20 @@ def check_png_rows(content: bytes) -> None:
 
 
 def decode_jpeg(content: bytes, image: Image.Image) -> npt.NDArray[np.uint8] | None:
-    """Return the pixels of a JPEG, not turned upright, if its decoder has no warning.
+    """Return the pixels of a JPEG, not turned upright; the decoder's warnings are errors.
 
-    Pillow's decoder is the same, libjpeg-turbo, and gives the same pixels; but it fills what is
-    missing with grey and keeps its warnings to itself.
+    Pillow uses the same decoder, libjpeg-turbo, and returns the same pixels, but it fills missing
+    data with grey and hides warnings.
 
     Parameters
     ----------
     image
-        The file's, its header read: its size has been checked.
+        Pillow's image of the file, with its header read and its size checked.
 
     Returns
     -------
     ndarray of uint8 (height, width, 3), or None
-        None for four colours, whose conversion is Pillow's; the file is checked all the same.
-
-    Raises
-    ------
-    ValueError
-        The decoder's warning.
+        None for four colours, which Pillow converts; the file is checked all the same.
     """
     if image.mode in ("L", "RGB"):
         return _warned(lambda data: _pixels_of_jpeg(data, image.size), content)
@@ -124,17 +119,11 @@ def decode_jpeg(content: bytes, image: Image.Image) -> npt.NDArray[np.uint8] | N
 
 
 def check_jpeg(content: bytes) -> None:
-    """Check that the decoder of a JPEG has no warning.
-
-    Raises
-    ------
-    ValueError
-        The decoder's warning.
-    """
-    # Only who has JPEGs needs it.
+    """Check that decoding a JPEG gives no warnings; they are raised as `ValueError`."""
+    # Imported only when there is a JPEG.
     import simplejpeg
 
-    # Reduced eight times: all data is read, and that is what takes the least time.
+    # Reducing by eight reads all data in the least time.
     _warned(
         lambda data: simplejpeg.decode_jpeg(data, "GRAY", min_height=1, min_width=1, min_factor=8),
         content,
@@ -142,33 +131,33 @@ def check_jpeg(content: bytes) -> None:
 
 
 def unread_file(image: Image.Image, most_bytes: int) -> bytes | None:
-    """Return the file of an image that Pillow has opened and not read yet, None for any other.
+    """Return the file of a Pillow image that has been opened but not read; None for others.
 
-    Nobody can check it later. Of several frames the file goes on from the one that is shown.
+    It cannot be checked later. With several frames, the content starts at the current frame.
 
     Raises
     ------
     OSError
-        If the file is closed, so that the image cannot be read any more.
+        If the file is closed, so that the image can no longer be read.
     """
     tiles = getattr(image, "tile", ())
     if not tiles:
         return None
     file = getattr(image, "fp", None)
     if file is None or file.closed:
-        raise OSError("its file is closed, and it was not read before")
+        raise OSError("its file was closed before the image was read")
     position = file.tell()
     file.seek(0)
     content: bytes = file.read(most_bytes + 1)
     file.seek(position)
-    # Pillow calls a JPEG of several frames MPO.
+    # Pillow calls a JPEG with several frames MPO.
     return content[tiles[0].offset :] if image.format == "MPO" else content
 
 
 def _pixels_of_jpeg(content: bytes, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
     import simplejpeg
 
-    # What is in the file decides how much memory is taken: both readers must see the same.
+    # The size was checked in Pillow's header; the decoder must see the same one.
     height, width = simplejpeg.decode_jpeg_header(content)[:2]
     if (width, height) != size:
         raise ValueError(f"its size is {size[0]} x {size[1]} or {width} x {height}")
@@ -177,14 +166,14 @@ def _pixels_of_jpeg(content: bytes, size: tuple[int, int]) -> npt.NDArray[np.uin
 
 
 def _warned(decoder: Callable[[bytes], Result], content: bytes) -> Result:
-    """Return what a decoder makes of a JPEG; its warnings are errors, but for mere remarks."""
+    """Return a decoder's result for a JPEG; warnings are errors, except harmless ones."""
     try:
         try:
             return decoder(content)
         except ValueError as error:
             if not str(error).startswith(_REMARKS):
                 raise
-        # The decoder tells its first warning only: damage may come after the remark.
+        # The decoder reports only its first warning: damage may follow the harmless one.
         return decoder(_without_remarks(content))
     except ValueError as error:
         if "Premature end of JPEG file" in str(error):
@@ -193,30 +182,30 @@ def _warned(decoder: Callable[[bytes], Result], content: bytes) -> Result:
 
 
 def _without_remarks(content: bytes) -> bytes:
-    """Return a JPEG in whose header the fields are corrected that `_REMARKS` are about."""
-    mended = bytearray(content)
+    """Return a JPEG with the header fields corrected that cause the warnings in `_REMARKS`."""
+    corrected = bytearray(content)
     sequential, at = False, 2
     while at + 4 <= len(content) and content[at] == _MARKER:
         kind, data = content[at + 1], at + 4
-        if kind == _MARKER:  # one that fills
+        if kind == _MARKER:  # a fill byte
             at += 1
             continue
         end = at + 2 + int.from_bytes(content[at + 2 : data])
         if content.startswith(b"JFIF\0", data):
-            mended[data + 5] = 1
+            corrected[data + 5] = 1
         elif content.startswith(b"ICC_PROFILE\0", data):
-            mended[data] = 0
+            corrected[data] = 0
         sequential = sequential or kind in _SEQUENTIAL
         if kind == _SCAN:
             if sequential and end <= len(content):
-                mended[end - 3 : end] = bytes((0, 63, 0))
+                corrected[end - 3 : end] = bytes((0, 63, 0))
             break
         at = end
-    return bytes(mended)
+    return bytes(corrected)
 
 
 def _chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Yield type, start and end of the data of every chunk, the end perhaps beyond the file's."""
+    """Yield the type, start and end of every chunk's data; the end may be past the file's."""
     at = _SIGNATURE_BYTES
     while at + 8 <= len(content):
         (length,) = struct.unpack_from(">I", content, at)

@@ -1,4 +1,4 @@
-"""The formats that are read: their signatures, Pillow's readers, and values of 16 bits."""
+"""Image formats: signatures, Pillow's readers, and 16-bit values."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
     from PIL.ImageFile import ImageFile
 
-# Of two bytes Pillow keeps the one that the order of bytes says is the high one.
+# Pillow keeps the high byte by byte order; reading in the other order keeps the low byte.
 _OTHER_ORDER: Final = {"L": "B", "B": "L", "N": "B" if sys.byteorder == "little" else "L"}
 
 
 def format_of(content: bytes) -> str | None:
     """Return the format by its signature.
 
-    Pillow's own `Image.open` would do, but it warns of large images by a limit that belongs to the
-    whole process; our own limit is checked instead.
+    Pillow's `Image.open` warns of large images by a limit for the whole process; here our own limit
+    is checked instead.
     """
     if content.startswith(b"\x89PNG\r\n\x1a\n"):
         return "PNG"
@@ -46,7 +46,7 @@ def format_of(content: bytes) -> str | None:
 
 
 def open_image(kind: str, file: IO[bytes]) -> ImageFile:
-    """Return Pillow's image of a file of that format, its header read."""
+    """Return Pillow's image of a file, with its header read."""
     if kind == "PNG":
         return PngImagePlugin.PngImageFile(file)
     if kind == "JPEG":
@@ -59,12 +59,12 @@ def open_image(kind: str, file: IO[bytes]) -> ImageFile:
 
 
 def has_sixteen_bits(image: Image.Image) -> bool:
-    """Return whether an image stores more than eight bits a value; a file's before it is loaded."""
+    """Return whether an image has more than 8 bits per value; a file must not be loaded yet."""
     return image.mode.startswith("I") or _colour_order(image) is not None
 
 
 def may_have_sixteen_bits(file: IO[bytes]) -> bool:
-    """Return the same of a file, by its header."""
+    """Return whether a file has more than 8 bits per value, by its header."""
     start = file.read(26)
     kind = format_of(start)
     if kind == "PNG":
@@ -77,17 +77,17 @@ def may_have_sixteen_bits(file: IO[bytes]) -> bool:
 
 
 def sixteen_bit_values(image: ImageFile, content: bytes) -> npt.NDArray[Any]:
-    """Return the values of an image of 16 bits as they are stored, not turned upright.
+    """Return the stored values of a 16-bit image, not turned upright.
 
-    Pillow has colours of 16 bits in eight alone, the high byte: the low one comes from reading the
-    file a second time, with the bytes in the other order.
+    Pillow only reads the high byte of 16-bit colours; reading the file again in the other byte
+    order gives the low byte.
 
     Parameters
     ----------
     image
-        Not loaded yet.
+        The image, not loaded yet.
     content
-        The file.
+        The file's bytes.
 
     Returns
     -------
@@ -98,7 +98,7 @@ def sixteen_bit_values(image: ImageFile, content: bytes) -> npt.NDArray[Any]:
         return np.asarray(image)
     colours, order = found
     if colours == "LA":
-        # Four bytes a pixel, as RGBA has them.
+        # Four bytes per pixel, as in RGBA.
         image.tile = [tile._replace(args="RGBA") for tile in image.tile]
         pairs = np.asarray(image).astype(np.uint16)
         grey, alpha = pairs[:, :, 0] << 8 | pairs[:, :, 1], pairs[:, :, 2] << 8 | pairs[:, :, 3]
@@ -115,7 +115,7 @@ def sixteen_bit_values(image: ImageFile, content: bytes) -> npt.NDArray[Any]:
 
 
 def _colour_order(image: Image.Image) -> tuple[str, str] | None:
-    """Return the colours of an image of 16 bits and its order of bytes, such as RGB and B."""
+    """Return a 16-bit image's colours and byte order, such as RGB and B."""
     found = {
         args if isinstance(args, str) else str(args[0])
         for args in (tile.args for tile in getattr(image, "tile", ()))

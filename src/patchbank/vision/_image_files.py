@@ -1,4 +1,4 @@
-"""Read an image's file, or say in one line why it cannot be read."""
+"""Read image files, with a one-line error if that fails."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from patchbank.printable import printable
 
 
 def read_image_file(path: Path, most_bytes: int) -> bytes:
-    """Return a regular file's bytes; anything else is not opened: a pipe would block for ever.
+    """Return a regular file's bytes; other files, such as pipes, are not opened.
 
     Raises
     ------
     ImageError
-        It cannot be read, is empty, or has more bytes than that.
+        If the file cannot be read, is empty, or is larger than `most_bytes`.
     """
     shown = printable(str(path))
     try:
         content = read_regular(path, most_bytes)
     except IsADirectoryError as error:
-        raise _folder_given(path, shown) from error
+        raise _folder_error(path, shown) from error
     except UnfitFileError as error:
         if error.errno == errno.EFBIG:
             raise ImageError(
@@ -33,7 +33,7 @@ def read_image_file(path: Path, most_bytes: int) -> bytes:
         raise ImageError(f"{shown}: {error.strerror}") from error
     except FileNotFoundError as error:
         if os.path.lexists(path):
-            raise ImageError(f"{shown}: is a link to nothing; mend or remove it") from error
+            raise ImageError(f"{shown}: is a broken link; repair or remove it") from error
         raise ImageError(f"{shown}: does not exist; check the path") from error
     except PermissionError as error:
         raise ImageError(f"{shown}: cannot be read; check its permissions") from error
@@ -47,11 +47,11 @@ def read_image_file(path: Path, most_bytes: int) -> bytes:
     return content
 
 
-def _folder_given(path: Path, shown: str) -> ImageError:
-    """Return the error for a folder; one found among images is there because it is unreadable."""
+def _folder_error(path: Path, shown: str) -> ImageError:
+    """Return the error for a folder; one found among images is unreadable."""
     try:
         os.scandir(path).close()
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
-        return ImageError(f"{shown}: is a folder that cannot be read ({reason}); check it")
+        return ImageError(f"{shown}: the folder cannot be read ({reason}); check its permissions")
     return ImageError(f"{shown}: is a folder; give an image file")

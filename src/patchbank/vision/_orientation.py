@@ -1,4 +1,4 @@
-"""Turn a stored image upright as its EXIF orientation says."""
+"""Turn images upright by their EXIF orientation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 from PIL import Image, TiffImagePlugin
 
 _TAG: Final = 0x0112
-# How a stored image is turned upright, by the value of EXIF's orientation tag.
+# The transpose that turns a stored image upright, by the value of the EXIF orientation tag.
 _TURNS: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -21,7 +21,7 @@ _TURNS: Final = {
 
 
 def orientation_of(image: Image.Image) -> int:
-    """Return EXIF's orientation, 1 to 8; 1 where there is none or it is damaged."""
+    """Return the EXIF orientation, 1 to 8; 1 if it is missing or damaged."""
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         value = image.tag_v2.get(_TAG, 1)
         return value if value in _TURNS else 1
@@ -30,9 +30,9 @@ def orientation_of(image: Image.Image) -> int:
 
 
 def exif_orientation(exif: bytes) -> int:
-    """Return the orientation an EXIF block names, 1 where it names none.
+    """Return the orientation in an EXIF block, 1 if there is none.
 
-    Read here and not by Pillow, which warns of damage elsewhere in the block.
+    It is not read by Pillow, which warns of damage elsewhere in the block.
     """
     block = exif.removeprefix(b"Exif\0\0")
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(block[:4])
@@ -51,5 +51,5 @@ def exif_orientation(exif: bytes) -> int:
 
 
 def upright(image: Image.Image, orientation: int) -> Image.Image:
-    """Return the image turned from how it is stored to how it is seen."""
+    """Return the image turned upright."""
     return image if orientation == 1 else image.transpose(_TURNS[orientation])

@@ -1,8 +1,8 @@
-"""The process in which NNCF quantises a graph; `quantise` starts it and talks to it.
+"""The process in which NNCF quantises a graph; `quantise` starts it.
 
-Standard input brings one line of JSON, the ONNX model and the images. Standard output gives lines
-of JSON, ``{"done": 3}`` after every image, and at last the sizes of the graph's two parts and the
-parts. Whatever NNCF prints goes to standard error.
+Standard input is a line of JSON, the ONNX model and the images. Standard output is a line of JSON
+per image, such as ``{"done": 3}``, then a line with the sizes of the graph's two parts, and the
+parts. NNCF's output goes to standard error.
 """
 
 from __future__ import annotations
@@ -21,53 +21,53 @@ import numpy.typing as npt
 
 from patchbank.vision._workers import take_standard_output
 
-# Averaging, enlarging and joining the finished maps costs little in f32. With their inputs
-# quantised, OpenVINO 2026.4 gives features that have little to do with those in f32: relative error
-# 1.0 for blocks.4 (0.3 for the same graph where OpenVINO's own optimisations of int8 are off).
+# Averaging, resizing and concatenating the final maps costs little in f32. If their inputs are
+# quantised, OpenVINO 2026.4 gives features unrelated to those in f32: relative error 1.0 for
+# blocks.4 (0.3 for the same graph with OpenVINO's int8 optimisations off).
 _KEPT_IN_F32 = ("AvgPool", "Interpolate", "Concat")
 
 
 def main() -> None:
-    """Answer the one request on standard input."""
-    answers = take_standard_output()
+    """Quantise the graph on standard input."""
+    output = take_standard_output()
     request = json.loads(sys.stdin.buffer.readline())
     onnx = sys.stdin.buffer.read(request["onnx"])
     shape = request["images"]
     images = np.frombuffer(sys.stdin.buffer.read(int(np.prod(shape))), np.uint8).reshape(shape)
     if request["threads"] and hasattr(os, "sched_setaffinity"):
-        # NNCF compiles graphs with OpenVINO's defaults, which are all the cores there are.
+        # NNCF compiles graphs with OpenVINO's defaults, which use all cores.
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: request["threads"]])
-    description, weights = _quantised(onnx, _Watched(images, answers))
-    _say(answers, {"description": len(description), "weights": len(weights)})
-    answers.write(description)
-    answers.write(weights)
-    answers.flush()
+    description, weights = _quantised(onnx, _ReportingImages(images, output))
+    _send(output, {"description": len(description), "weights": len(weights)})
+    output.write(description)
+    output.write(weights)
+    output.flush()
 
 
-def _quantised(onnx: bytes, images: _Watched) -> tuple[bytes, bytes]:
-    # NNCF and OpenVINO's model converter would report their use to their makers.
+def _quantised(onnx: bytes, images: _ReportingImages) -> tuple[bytes, bytes]:
+    # NNCF and OpenVINO's model converter would report usage to their authors.
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
     import nncf
     import openvino
 
-    # The converter folds constants; NNCF does not find the biases without, and corrects none.
+    # The converter folds constants; without that, NNCF does not find the biases to correct.
     model = openvino.convert_model(io.BytesIO(onnx))
     quantised = nncf.quantize(
         model,
         nncf.Dataset(images),
-        # Symmetric ranges: here two thirds of the error of asymmetric ones or less, and quicker.
+        # Symmetric ranges: at most two thirds of the error of asymmetric ones here, and faster.
         preset=nncf.QuantizationPreset.PERFORMANCE,
         subset_size=len(images),
-        # The thorough correction takes some five seconds more and makes up for a third of the loss.
+        # The accurate correction takes about five seconds more and recovers a third of the loss.
         fast_bias_correction=False,
         ignored_scope=nncf.IgnoredScope(types=list(_KEPT_IN_F32)),
         advanced_parameters=nncf.AdvancedQuantizationParameters(
-            # Weights of seven bits: sums of two products fit into 16 bits, so that processors
-            # without VNNI, which add them so, give the same features as those with it.
+            # 7-bit weights: sums of two products fit into 16 bits, so that processors without VNNI,
+            # which add in 16 bits, give the same features as those with it.
             overflow_fix=nncf.OverflowFix.ENABLE
         ),
     )
-    # OpenVINO numbers what has no name by a count of the process, which differs between runs.
+    # OpenVINO numbers unnamed operations with a per-process counter, which differs between runs.
     for number, operation in enumerate(quantised.get_ordered_ops()):
         if operation.get_type_name() not in ("Parameter", "Result"):
             operation.set_friendly_name(f"{operation.get_type_name()}_{number}")
@@ -77,11 +77,11 @@ def _quantised(onnx: bytes, images: _Watched) -> tuple[bytes, bytes]:
         return path.read_bytes(), path.with_suffix(".bin").read_bytes()
 
 
-class _Watched:
-    """Images one by one, as often as they are asked for; says how many the first round has seen."""
+class _ReportingImages:
+    """Images that report progress the first time they are iterated over."""
 
-    def __init__(self, images: npt.NDArray[np.uint8], answers: BinaryIO) -> None:
-        self._images, self._answers = images, answers
+    def __init__(self, images: npt.NDArray[np.uint8], output: BinaryIO) -> None:
+        self._images, self._output = images, output
         self._first = True
 
     def __len__(self) -> int:
@@ -92,15 +92,15 @@ class _Watched:
         for number in range(len(self)):
             yield self._images[number : number + 1]
             if first:
-                _say(self._answers, {"done": number + 1})
+                _send(self._output, {"done": number + 1})
 
     def __getitem__(self, number: int) -> npt.NDArray[np.uint8]:
         return self._images[number : number + 1]
 
 
-def _say(answers: BinaryIO, answer: dict[str, Any]) -> None:
-    answers.write(json.dumps(answer).encode() + b"\n")
-    answers.flush()
+def _send(output: BinaryIO, message: dict[str, Any]) -> None:
+    output.write(json.dumps(message).encode() + b"\n")
+    output.flush()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Keeps Pillow and its decoders from writing to standard error on their own."""
+"""Keep Pillow and its decoders from writing to standard error."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from PIL import _imaging
 
 
 def quiet_decoders() -> None:
-    """Silence Pillow's log where nobody listens, and libtiff, which writes without asking.
+    """Silence Pillow's log if no handler is configured, and libtiff's messages.
 
-    What is wrong with an image is said by the error that refuses it.
+    The error that refuses an image says what is wrong with it.
     """
-    # Otherwise Python's handler of last resort shows the log of a program that set up none.
+    # Otherwise, if the program configures no handler, Python's last-resort handler shows the log.
     logging.getLogger("PIL").addHandler(logging.NullHandler())
-    # Pillow silences libtiff's warnings, not its errors. Looked up as Pillow's code was linked;
-    # where libtiff is no library of its own there is nothing to find.
+    # Pillow silences libtiff's warnings but not its errors. The function is looked up through
+    # Pillow's module; if libtiff is linked statically, it is not found.
     with suppress(AttributeError, OSError):
         ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler(None)

@@ -1,4 +1,4 @@
-"""What decoders raise, as one line about the image."""
+"""Turn decoder errors into one-line messages."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from PIL import Image, UnidentifiedImageError
 
 from patchbank.errors import ImageError
 
-# What Pillow's decoders raise on damaged files. Warnings are among them because Pillow warns of
-# some damage, which is an exception where warnings are errors.
+# What Pillow's decoders raise on damaged files. Of some damage Pillow only warns, which raises if
+# warnings are errors.
 DAMAGE: Final = (
     ArithmeticError,
     AssertionError,
@@ -29,7 +29,7 @@ DAMAGE: Final = (
     struct.error,
     zlib.error,
 )
-# Those whose words are Python's, about code, not the file's.
+# Errors whose messages are about code rather than the file.
 _INTERNAL: Final = (
     ArithmeticError,
     AssertionError,
@@ -43,27 +43,27 @@ _INTERNAL: Final = (
 
 @contextmanager
 def refusals(label: str, kind: str) -> Iterator[None]:
-    """Turn what decoders raise inside into an ImageError about the image."""
+    """Turn decoder errors raised inside into an ImageError about the image."""
     try:
         yield
     except Image.DecompressionBombError as error:
-        # Pillow's own limit, which some of its decoders check before we know the size.
+        # Pillow's own limit, which some decoders check before the size is known here.
         raise ImageError(f"{label}: has far too many pixels; use a smaller image") from error
     except MemoryError as error:
         raise ImageError(f"{label}: does not fit into memory; use a smaller image") from error
     except DAMAGE as error:
         raise ImageError(
-            f"{label}: is damaged or of an unsupported kind of {kind} ({reason_of(error)}); "
+            f"{label}: is damaged or an unsupported kind of {kind} ({reason_of(error)}); "
             "save it again"
         ) from error
 
 
 def reason_of(error: BaseException) -> str:
-    """Return what is wrong with an image, in words about the image."""
+    """Return what is wrong with the image."""
     if isinstance(error, UnidentifiedImageError):
         return "unknown content"
-    # Pillow may wrap one of Python's with its words.
+    # Pillow may wrap a Python error and copy its message.
     cause = error.__cause__ if str(error) == str(error.__cause__) else error
     if isinstance(cause, _INTERNAL):
-        return "cut off, or with fields that make no sense"
+        return "truncated, or with invalid fields"
     return " ".join(str(error).split())[:120] or type(error).__name__

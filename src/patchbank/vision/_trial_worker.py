@@ -1,7 +1,7 @@
-"""The process in which somebody else's network is tried; `trial` starts it and talks to it.
+"""The process that tries a network from elsewhere; `trial` starts it.
 
-Standard input brings one line of JSON and, for a quantised graph, its two parts. Standard output
-gives one line of JSON: the answer, or the error that was raised.
+Standard input is a line of JSON and, for a quantised graph, its two parts. Standard output is a
+line of JSON: the result, or the error raised.
 """
 
 from __future__ import annotations
@@ -21,41 +21,41 @@ from pydantic import TypeAdapter
 from patchbank.errors import PatchbankError, WeightsError
 from patchbank.vision._workers import take_standard_output
 
-# Of <sys/prctl.h>.
+# PR_SET_PDEATHSIG in <sys/prctl.h>.
 _DIE_WITH_PARENT = 1
-# What OpenVINO says where it gets none.
+# In OpenVINO's message when memory runs out.
 _NO_MEMORY = "bad_alloc"
 
 
 def main() -> None:
-    """Answer the one request on standard input."""
-    answers = take_standard_output()
+    """Run the trial requested on standard input."""
+    output = take_standard_output()
     _die_with(os.getppid())
     request = json.loads(sys.stdin.buffer.readline())
     _limit(request["seconds"], request["memory"])
     try:
-        answer = _answer(request)
+        response = _response(request)
     except MemoryError:
-        answer = _too_large(request)
+        response = _too_large(request)
     except PatchbankError as error:
-        answer = {"error": type(error).__name__, "message": str(error)}
+        response = {"error": type(error).__name__, "message": str(error)}
         if _NO_MEMORY in str(error):
-            answer = _too_large(request)
-    answers.write(json.dumps(answer).encode())
-    answers.flush()
+            response = _too_large(request)
+    output.write(json.dumps(response).encode())
+    output.flush()
 
 
 def _too_large(request: dict[str, Any]) -> dict[str, Any]:
     memory = request["memory"] / 1e9
     message = (
-        f"{request['name']}: trying it takes more than {memory:.1f} GB of memory; if there is "
-        "more, raise PATCHBANK_MEMORY_LIMIT"
+        f"{request['name']}: trying it takes more than {memory:.1f} GB of memory; if the machine "
+        "has more, raise PATCHBANK_MEMORY_LIMIT"
     )
     return {"error": WeightsError.__name__, "message": message}
 
 
 def _die_with(parent: int) -> None:
-    """End when the parent does, even where it is killed; elsewhere than on Linux, limits do."""
+    """End when the parent ends, even if it is killed; outside Linux only the limits apply."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
         if os.getppid() != parent:
@@ -63,28 +63,28 @@ def _die_with(parent: int) -> None:
 
 
 def _limit(seconds: float, memory: int) -> None:
-    """Have the system end this process where it takes more, whatever it is doing."""
+    """Have the system end this process if it exceeds the limits."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
     limits = {
         resource.RLIMIT_CPU: int(seconds * cores) + 1,
-        # What is written to; libraries reserve far more than they take.
+        # Data only, because libraries reserve far more address space than they use.
         resource.RLIMIT_DATA: memory,
         resource.RLIMIT_CORE: 0,
     }
-    for kind, most in limits.items():
+    for kind, limit in limits.items():
         allowed = resource.getrlimit(kind)[1]
-        most = most if allowed == resource.RLIM_INFINITY else min(most, allowed)
-        resource.setrlimit(kind, (most, allowed))
+        limit = limit if allowed == resource.RLIM_INFINITY else min(limit, allowed)
+        resource.setrlimit(kind, (limit, allowed))
 
 
-def _answer(request: dict[str, Any]) -> dict[str, Any]:
+def _response(request: dict[str, Any]) -> dict[str, Any]:
     if "file" in request:
-        return _network(request)
+        return _examine(request)
     _run_graph(request)
     return {}
 
 
-def _network(request: dict[str, Any]) -> dict[str, Any]:
+def _examine(request: dict[str, Any]) -> dict[str, Any]:
     from dataclasses import replace
 
     from patchbank.vision.backbones import shelf
@@ -112,11 +112,11 @@ def _run_graph(request: dict[str, Any]) -> None:
         with Extractor(settings, quantised=graph, threads=1) as extractor:
             features = extractor.extract([image])
     except (RuntimeError, ValueError, LookupError) as error:
-        # What OpenVINO raises for whatever it cannot do, and NumPy for other shapes.
+        # From OpenVINO for anything it cannot do, and from NumPy for other shapes.
         reason = " ".join(str(error).split())[-200:]
         raise WeightsError(f"{request['name']}: cannot be run ({reason})") from error
     if not (np.isfinite(features.patches).all() and np.isfinite(features.embeddings).all()):
-        raise WeightsError(f"{request['name']}: gives numbers that are not finite")
+        raise WeightsError(f"{request['name']}: its outputs are not finite")
 
 
 if __name__ == "__main__":

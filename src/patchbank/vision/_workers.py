@@ -1,4 +1,4 @@
-"""Processes of our own for work that may take or spoil too much; they end when we do."""
+"""Worker processes for work that may use too much or disturb this process."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ _LONGEST_REASON: Final = 300
 
 
 @contextmanager
-def worker(module: str, talk: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
-    """Lend a process that runs a module; whatever happens, it has ended afterwards.
+def worker(module: str, stderr: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a process that runs a module, and end it after the ``with`` block.
 
     Parameters
     ----------
     module : str
         A module of this package with a `main`.
-    talk : file
-        Where its standard error goes.
+    stderr : file
+        Receives its standard error.
     """
     process: subprocess.Popen[Any] = subprocess.Popen(
         [sys.executable, "-P", "-m", module],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=talk,
-        # Ctrl-C is for us, who end it.
+        stderr=stderr,
+        # Ctrl-C must only reach us; we end the process.
         start_new_session=True,
     )
     with process:
@@ -37,20 +37,20 @@ def worker(module: str, talk: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
         finally:
             process.kill()
             with suppress(BrokenPipeError):
-                # Nobody reads what is not written yet.
+                # Unwritten data cannot be sent any more.
                 assert process.stdin is not None
                 process.stdin.close()
 
 
-def last_line(talk: IO[bytes]) -> str:
-    """Return the last line somebody wrote, where Python puts the reason for its end."""
-    talk.seek(0)
-    lines = talk.read().decode(errors="replace").split("\n")
+def last_line(stderr: IO[bytes]) -> str:
+    """Return the last line written, where Python puts the reason for an exit."""
+    stderr.seek(0)
+    lines = stderr.read().decode(errors="replace").split("\n")
     return next((line.strip() for line in reversed(lines) if line.strip()), "")[:_LONGEST_REASON]
 
 
 def take_standard_output() -> BinaryIO:
-    """Return a worker's standard output for its answers; what libraries print goes elsewhere."""
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    """Return a worker's standard output for results; libraries then print to standard error."""
+    output = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    return answers
+    return output

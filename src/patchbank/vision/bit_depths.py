@@ -1,4 +1,4 @@
-"""The bit depths that cameras have, of which values in 16 bits tell one."""
+"""Bit depths of cameras, and the one that 16-bit values need."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ BIT_DEPTHS: Final = (8, 10, 12, 14, 16)
 
 
 def holding_depth(largest: int) -> int:
-    """Return the least bit depth that holds a value of 16 bits."""
+    """Return the smallest bit depth that holds a 16-bit value."""
     return next((depth for depth in BIT_DEPTHS if largest < 2**depth), BIT_DEPTHS[-1])

@@ -1,4 +1,4 @@
-"""An image that was decoded, and how large one may be."""
+"""A decoded image and its size limits."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from PIL import Image
 Pixels = npt.NDArray[np.uint8]
 ImageSource = str | Path | bytes | Image.Image | npt.NDArray[Any]
 
-# Pillow's modes without colours; those with more bits start with "I" or "F".
+# Pillow's grey modes; those with more bits start with "I" or "F".
 _GREY: Final = frozenset({"1", "L", "LA", "La"})
 
 
 @dataclass(frozen=True)
 class ImageLimits:
-    """The largest image that is decoded.
+    """The size limits of images.
 
     Parameters
     ----------
     max_bytes : int
-        Size of the file in bytes, checked before it is read.
+        Size of the file in bytes, checked before reading.
     max_pixels : int
-        Width times height, read from the file's header and checked before it is decoded.
+        Width times height, checked in the file's header before decoding.
     """
 
     max_bytes: int = 256_000_000
@@ -40,20 +40,20 @@ DEFAULT_LIMITS: Final = ImageLimits()
 
 @dataclass(frozen=True, eq=False)
 class DecodedImage:
-    """An image as it will be judged.
+    """A decoded image.
 
     Parameters
     ----------
     pixels : ndarray of uint8 (height, width, 3)
         RGB, upright, C-contiguous, read-only.
     sha256 : str
-        Hex digest of the file's bytes; of an image in memory: of its pixels, shape and type.
+        Hex digest of the file's bytes, or of the pixels, shape and type of an image in memory.
     name : str
-        The path; what the caller named it; or the empty string.
+        The path, the caller's name for the image, or the empty string.
     format : str
-        Such as ``"PNG"``; ``"array"`` for an array.
+        The format, such as ``"PNG"``; ``"array"`` for an array.
     mode : str
-        Colours as stored: Pillow's name, or an array's dtype.
+        The stored colours: Pillow's mode, or an array's dtype.
     """
 
     pixels: Pixels = field(repr=False)
@@ -72,7 +72,7 @@ class DecodedImage:
 
     @cached_property
     def pixels_sha256(self) -> str:
-        """Hex digest of what is seen: the same picture has the same, however it is stored."""
+        """Hex digest of the visible pixels, the same however the picture is stored."""
         pixels = self.pixels
         if self.grey or (_equal_channels(pixels[::16, ::16]) and _equal_channels(pixels)):
             pixels = pixels[:, :, :1]
@@ -80,7 +80,7 @@ class DecodedImage:
 
     @property
     def grey(self) -> bool:
-        """Whether it was stored without colours, so that its channels are equal."""
+        """Whether the image was stored in grey, so that its channels are equal."""
         return self.mode in _GREY or self.mode.startswith(("I", "F"))
 
     @property

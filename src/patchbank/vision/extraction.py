@@ -1,4 +1,4 @@
-"""What an extractor gives: features of images, or why an image cannot be used."""
+"""Results of an extractor: features of images, or why an image cannot be used."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Features:
     patches : ndarray of float32 (n, rows, columns, dimension)
         Patch features.
     embeddings : ndarray of float32 (n, embedding dimension)
-        What an image as a whole looks like: the layers' means over the quarters of the image, raw.
+        Descriptions of whole images: the layers' means over the quarters of the image, not scaled.
     """
 
     patches: npt.NDArray[np.float32]
@@ -40,18 +40,18 @@ class Features:
 
 @dataclass(frozen=True, eq=False)
 class Extraction:
-    """One image of a stream and its features.
+    """An image of a stream and its features.
 
     Parameters
     ----------
     source : ImageSource
-        What was asked for.
+        The source given by the caller.
     image : DecodedImage
-        What was found there.
+        The decoded source.
     patches : ndarray of float32 (rows, columns, dimension)
     embedding : ndarray of float32 (embedding dimension,)
     thumbnail : bytes
-        A small JPEG; empty where none was asked for.
+        A small JPEG; empty if none was requested.
     timings_ms : dict of str to float
         Milliseconds of ``decode``, ``preprocess`` and ``network``.
     """
@@ -66,7 +66,7 @@ class Extraction:
 
 @dataclass(frozen=True, eq=False)
 class Refusal:
-    """One image of a stream that cannot be used, and why."""
+    """An image of a stream that cannot be used, and why."""
 
     source: ImageSource
     error: ImageError

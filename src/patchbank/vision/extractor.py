@@ -1,4 +1,4 @@
-"""Images to patch features."""
+"""Compute patch features of images."""
 
 from __future__ import annotations
 
@@ -39,27 +39,20 @@ Result = TypeVar("Result")
 
 
 class Extractor:
-    """Computes features. Any number of threads may use it at once.
+    """A network that computes features of images; thread-safe.
 
-    An image's features do not depend on the images beside it, nor on the number of threads.
+    An image's features do not depend on other images or on the number of threads.
 
     Parameters
     ----------
     settings : ExtractorSettings
         What to compute.
     quantised : QuantisedGraph, optional
-        The graph of an extractor in int8, made of these settings; no other has one.
+        The graph for these settings with precision int8; None for other precisions.
     threads : int
-        Cores used; 0 for all that this process has.
+        Cores to use; 0 for all that this process has.
     cache_folder : Path, optional
-        Where compiled graphs are kept, so that the next process starts sooner.
-
-    Raises
-    ------
-    MissingExtraError, WeightsError
-        The weights are not installed, or damaged.
-    ParameterError
-        The processor does not have the precision, or the graph is missing.
+        Folder of compiled graphs, which let the next process start faster.
     """
 
     def __init__(
@@ -71,13 +64,15 @@ class Extractor:
         cache_folder: Path | None = None,
     ) -> None:
         if threads < 0:
-            raise ParameterError(f"threads is {threads}; give 0 for all cores, or more")
+            raise ParameterError(
+                f"threads is {threads}; give a positive number, or 0 for all cores"
+            )
         self.settings: Final = settings or ExtractorSettings()
         self.preprocessing: Final = self.settings.preprocessing
         if self.settings.is_quantised != (quantised is not None):
             raise ParameterError(
-                f"precision {self.settings.precision}: a quantised graph is needed with int8, "
-                "and with no other precision"
+                f"precision {self.settings.precision}: int8 needs a quantised graph, "
+                "and other precisions must not have one"
             )
         self.quantised: Final = quantised
         self._graph_sha256 = None if quantised is None else quantised.sha256
@@ -102,7 +97,7 @@ class Extractor:
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Rows and columns of patches of an image."""
+        """Rows and columns of an image's patches."""
         return self._shape.grid
 
     @property
@@ -111,7 +106,7 @@ class Extractor:
         return self._shape.embedding_dimension
 
     def describe(self) -> dict[str, Any]:
-        """Return what a person wants to know of this extractor, in JSON's types."""
+        """Return a JSON-compatible description of this extractor."""
         return {
             **self.settings.to_json(),
             "fingerprint": self.fingerprint,
@@ -126,7 +121,7 @@ class Extractor:
         }
 
     def write_graph(self) -> tuple[bytes, ...]:
-        """Return the graph as `patchbank.vision.runtime.compile_graph` takes it."""
+        """Return the graph for `patchbank.vision.runtime.compile_graph`."""
         return _write_graph(self.settings, self.quantised)
 
     def extract(self, batch: Sequence[Pixels]) -> Features:
@@ -135,7 +130,7 @@ class Extractor:
         Parameters
         ----------
         batch : sequence of ndarray of uint8 (height, width, 3)
-            RGB; what `patchbank.vision.images.decode` gives as `pixels`.
+            RGB, such as `pixels` from `patchbank.vision.images.decode`.
         """
         self._opener.check()
         rows, columns = self.grid
@@ -167,14 +162,9 @@ class Extractor:
         limits: ImageLimits = DEFAULT_LIMITS,
         thumbnail_side: int | None = None,
     ) -> Extraction:
-        """Decode one image and compute its features with all cores: the quickest for that one.
+        """Decode an image and compute its features with all cores, the fastest for one image.
 
-        `name` is what messages call an image that has no path.
-
-        Raises
-        ------
-        ImageError
-            The image cannot be used.
+        `name` names an image without a path in messages.
         """
         self._opener.check()
         return self._extract(source, name, self._single, limits, thumbnail_side)
@@ -189,26 +179,26 @@ class Extractor:
         stage: str = "features",
         progress: Progress = silent,
     ) -> Generator[Extraction | Refusal, None, None]:
-        """Decode images and compute their features, several at once, in their order.
+        """Decode images and compute their features, several at once; yield them in order.
 
-        Sources are drawn as they are needed, and at most twice as many images as there are threads
-        are in memory beside those the caller keeps. An image that cannot be used gives a `Refusal`.
+        Sources are read as needed: besides those the caller keeps, at most two images per thread
+        are in memory. An image that cannot be used yields a `Refusal`.
 
         Parameters
         ----------
         sources : iterable of ImageSource
-            Any number.
+            Any number of images.
         names : iterable of str
-            What messages call those that have no path, in their order.
+            Names for messages of images without a path, in order.
         limits : ImageLimits
             Larger images are refused.
         thumbnail_side : int, optional
-            Longer side in pixels of the thumbnails; without it none are made.
+            Longer side of the thumbnails in pixels; None for no thumbnails.
         stage : str
-            What the work is called in `progress`.
+            Name of the work in `progress`.
         progress : Progress
-            Called after every image; its total is the number of sources where they have a length,
-            and otherwise the number done.
+            Called after every image; its total is the number of sources if known, else the number
+            done.
         """
         total = len(sources) if isinstance(sources, Sized) else None
         stream = self.map_many(
@@ -228,12 +218,12 @@ class Extractor:
         limits: ImageLimits = DEFAULT_LIMITS,
         thumbnail_side: int | None = None,
     ) -> Generator[Result, None, None]:
-        """Do some work with the features of each image, in the thread that computed them.
+        """Call `work` with the features of each image, in the thread that computed them.
 
-        A thread that stays with its image wastes less than two that hand it over: there are as many
-        threads as cores. `work` is given the image's name (the empty string where `names` has
-        none) and its features; what it raises is raised here. Results come in the images' order;
-        the other parameters are as in `extract_many`.
+        There are as many threads as cores, so passing images between threads would only cost time.
+        `work` gets the image's name (an empty string if `names` has none) and its features; its
+        errors are raised here. Results come in the images' order; the other parameters are as in
+        `extract_many`.
         """
         self._opener.check()
         graph, workers = self._many()
@@ -260,9 +250,9 @@ class Extractor:
             wait(window)
 
     def close(self) -> None:
-        """End the worker threads; the next call that needs them starts new ones."""
+        """End the worker threads; they restart when needed."""
         if not self._opener.is_this_process:
-            return  # they are the parent's
+            return  # the threads belong to the parent process
         with self._lock:
             workers, self._workers = self._workers, None
         if workers is not None:
@@ -310,7 +300,7 @@ class Extractor:
         """Return the graph for many images and the threads that feed it."""
         with self._lock:
             if self._parallel is None:
-                # One core an image wastes least; all cores on one image is quicker for that one.
+                # For many images, one core per image is the most efficient.
                 self._parallel = (
                     self._single if self._threads == 1 else self._compile(streams=self._threads)
                 )
@@ -320,7 +310,7 @@ class Extractor:
 
     def _compile(self, streams: int) -> CompiledGraph:
         return compile_graph(
-            # Not our own method: the graph must not keep us alive.
+            # Not a method, because the graph must not keep the extractor alive.
             partial(_write_graph, self.settings, self.quantised),
             key=self.fingerprint,
             precision=self.settings.precision,

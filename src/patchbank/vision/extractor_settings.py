@@ -1,4 +1,4 @@
-"""The settings that decide an image's features."""
+"""The settings that determine an image's features."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from patchbank.vision.preprocess import Preprocessing
 
 PRECISIONS: Final = ("f32", "bf16", "int8")
 
-# Part of every fingerprint. Raise it with any change of code that changes features: of decoding,
-# preprocessing, the graph, pooling or the embedding.
+# Part of every fingerprint. Increase it with any code change that changes features: decoding,
+# preprocessing, graph, pooling or embedding.
 FEATURES_VERSION: Final = 1
 
 _LARGEST_POOLING: Final = 9
@@ -23,35 +23,35 @@ _LARGEST_POOLING: Final = 9
 
 @dataclass(frozen=True)
 class ExtractorSettings:
-    """All that decides an image's features; kept with every bank.
+    """The settings that determine an image's features; stored with every bank.
 
     Parameters
     ----------
     backbone : str
-        A name of `patchbank.vision.backbones.available_backbones`.
+        A name from `patchbank.vision.backbones.available_backbones`.
     layers : tuple of str
-        Layers the features are taken from; put into the network's order; none means the
-        backbone's own choice.
+        Layers that features are taken from, sorted into the network's order; empty for the
+        backbone's default.
     image_size : int
         Side in pixels that images are resized to.
     center_crop : int, optional
-        Side in pixels of the part kept; without it, all is kept.
+        Side in pixels of the part kept; None to keep everything.
     pooling : int
         Side of the neighbourhood averaged around each position; odd; 1 for none.
     precision : str
-        ``"f32"``, ``"bf16"`` or ``"int8"``: what the processor computes in. For int8 the graph is
-        quantised with reference images and belongs to their bank.
+        The processor's number format: ``"f32"``, ``"bf16"`` or ``"int8"``. For int8 the graph is
+        quantised with references and belongs to their bank.
     resize_precision : str
         ``"uint8"`` or ``"float32"``: whether values are rounded after the resize (`Preprocessing`);
-        int8 needs the former.
+        int8 needs ``"uint8"``.
     bit_depth : int, optional
-        How many bits of an image of 16 hold values, 8 to 16. Without it none of 16 bits was
-        learned: 65535 is white, and what would be nearly black is refused.
+        Bits used in 16-bit images, 8 to 16. None if the bank has no 16-bit images: 65535 is white,
+        and nearly black images are refused.
 
     Raises
     ------
-    UnknownBackboneError, UnknownLayerError, ParameterError
-        A value is not one of those possible.
+    ParameterError
+        If a value is invalid.
     """
 
     backbone: str = DEFAULT_BACKBONE
@@ -67,7 +67,7 @@ class ExtractorSettings:
         object.__setattr__(self, "layers", check_layers(self.backbone, tuple(self.layers)))
         get_backbone(self.backbone).check_side(self.preprocessing.side)
         if self.center_crop == self.image_size:
-            # All is kept: no crop, and the same fingerprint.
+            # Nothing is cropped, so the fingerprint must be the same as without a crop.
             object.__setattr__(self, "center_crop", None)
         if type(self.pooling) is not int or self.pooling not in range(1, _LARGEST_POOLING + 1, 2):
             raise ParameterError(
@@ -83,27 +83,27 @@ class ExtractorSettings:
             )
         if self.is_quantised and self.resize_precision != "uint8":
             raise ParameterError(
-                f"precision int8 takes images of whole grey values, not of {self.resize_precision};"
-                " give f32 or bf16"
+                f"precision int8 needs whole grey values, but resize precision is "
+                f"{self.resize_precision}; give precision f32 or bf16"
             )
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """How an image becomes the network's input."""
+        """The preprocessing of images."""
         return Preprocessing(self.image_size, self.center_crop, self.resize_precision)
 
     @property
     def is_quantised(self) -> bool:
-        """Whether the graph is a quantised one, so that equal settings do not mean equal graphs."""
+        """Whether the graph is quantised; equal settings then do not mean equal graphs."""
         return self.precision == "int8"
 
     def fingerprint(self, graph_sha256: str | None = None) -> str:
-        """Return the hex digest of all that changes features; equal ones are comparable.
+        """Return a hex digest of everything that changes features; equal digests are comparable.
 
         Parameters
         ----------
         graph_sha256 : str, optional
-            Digest of the quantised graph, where there is one.
+            Digest of the quantised graph, if there is one.
         """
         content = {
             **self.to_json(),
@@ -111,7 +111,7 @@ class ExtractorSettings:
             "version": FEATURES_VERSION,
         }
         if self.resize_precision == "uint8":
-            # The setting came later: banks made before it keep their fingerprint.
+            # Added later: banks from before this setting keep their fingerprint.
             del content["resize_precision"]
         if self.bit_depth in (None, 16):
             del content["bit_depth"]
@@ -120,17 +120,17 @@ class ExtractorSettings:
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def to_json(self) -> dict[str, Any]:
-        """Return the settings as a dictionary of JSON's types."""
+        """Return the settings as a JSON-compatible dictionary."""
         return {**asdict(self), "layers": list(self.layers)}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
-        """Return the settings `to_json` gave.
+        """Return the settings that `to_json` returned.
 
         Raises
         ------
         ParameterError
-            There is a setting this version does not know.
+            If a setting is unknown to this version.
         """
         unknown = set(content) - {field.name for field in fields(cls)}
         if unknown:

@@ -1,4 +1,4 @@
-"""HEIC, which telephones write, by the extra `heic`; AVIF by Pillow, where it was built with it."""
+"""HEIC, the format of phones, with the extra `heic`; AVIF if Pillow was built with it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _HEIC_SUFFIXES: Final = frozenset({".heic", ".heif", ".hif"})
 _AVIF_SUFFIXES: Final = frozenset({".avif"})
-# What a file says it is made of, at its beginning, for still images.
+# Brands in the file header of still images.
 _HEIC_BRANDS: Final = frozenset({b"heic", b"heix", b"heim", b"heis", b"mif1", b"hevc", b"hevx"})
 _AVIF_BRANDS: Final = frozenset({b"avif", b"avis"})
 _INSTALL: Final = "pip install 'patchbank[heic]'"
@@ -26,24 +26,24 @@ _INSTALL: Final = "pip install 'patchbank[heic]'"
 
 @cache
 def can_read_heic() -> bool:
-    """Whether the extra is installed."""
+    """Return whether the extra is installed."""
     return importlib.util.find_spec("pillow_heif") is not None
 
 
 @cache
 def can_read_avif() -> bool:
-    """Whether Pillow can decode AVIF."""
+    """Return whether Pillow can decode AVIF."""
     return "avif" in features.modules and features.check_module("avif")
 
 
 def heif_suffixes() -> frozenset[str]:
-    """Return the suffixes of what can be read here."""
+    """Return the suffixes of the formats readable on this machine."""
     heic = _HEIC_SUFFIXES if can_read_heic() else frozenset()
     return heic | (_AVIF_SUFFIXES if can_read_avif() else frozenset())
 
 
 def remedy_for(suffixes: Iterable[str]) -> str | None:
-    """Return what to run so that files of these suffixes can be read; None where nothing helps."""
+    """Return the command that makes these suffixes readable; None if there is none."""
     present = set(suffixes)
     if present & _HEIC_SUFFIXES and not can_read_heic():
         return _INSTALL
@@ -57,30 +57,30 @@ def heif_format(content: bytes) -> str | None:
     if content[4:8] != b"ftyp":
         return None
     size = min(int.from_bytes(content[:4]), 256)
-    # The main brand, a version that says nothing, and those it is compatible with.
-    brands = {content[8:12], *(content[at : at + 4] for at in range(16, size, 4))}
+    # The main brand, a version (skipped), and the compatible brands.
+    brands = {content[8:12], *(content[start : start + 4] for start in range(16, size, 4))}
     if brands & _AVIF_BRANDS:
         return "AVIF"
     return "HEIC" if brands & _HEIC_BRANDS else None
 
 
 def open_heif(kind: str, content: bytes, name: str) -> ImageFile:
-    """Open an image of `heif_format`; it turns itself upright.
+    """Open an image of `heif_format`; its decoder turns it upright.
 
     Raises
     ------
     ImageError
-        If there is no decoder for it.
+        If no decoder is installed.
     """
     if kind == "AVIF":
         if not can_read_avif():
-            raise ImageError(f"{name}: is AVIF, which this Pillow cannot read; save it as PNG")
+            raise ImageError(f"{name}: AVIF is not supported by this Pillow; save it as PNG")
         from PIL.AvifImagePlugin import AvifImageFile
 
         return AvifImageFile(io.BytesIO(content))
     if not can_read_heic():
-        raise ImageError(f"{name}: is HEIC, which needs another package; run: {_INSTALL}")
+        raise ImageError(f"{name}: HEIC needs another package; run: {_INSTALL}")
     image: ImageFile = importlib.import_module("pillow_heif").HeifImageFile(io.BytesIO(content))
-    # Its decoder has applied the turn that the file prescribes, which goes before EXIF's.
+    # The decoder has applied the file's own rotation, which overrides EXIF's.
     image.info.pop("exif", None)
     return image

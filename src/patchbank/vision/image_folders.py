@@ -1,4 +1,4 @@
-"""Folders, image files and globs to a list of image files."""
+"""Find image files in folders, by path and by glob."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from patchbank.vision.images import image_suffixes
 
 _MAGIC = re.compile(r"[*?[]")
 _DIGITS = re.compile(r"(\d+)")
-# What systems put into folders of their own accord, beside what is hidden by a leading point:
-# small copies of pictures, deleted ones, earlier ones.
+# Folders and files that systems create, apart from hidden ones: thumbnails, deleted files, old
+# versions.
 _SYSTEM_NAMES = frozenset(
     {
         "#recycle", "#snapshot", "$recycle.bin", "@__thumb", "@eadir", "@recently-snapshot",
@@ -34,17 +34,17 @@ _SYSTEM_NAMES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a path given stands for.
+    """The files found for a path.
 
     Attributes
     ----------
     base
-        The folder that was looked through, of a glob the part before its signs; None for a file
-        that was named itself.
+        The folder searched, or the part of a glob before its wildcards; None for a file given
+        directly.
     images
-        Files that are images by their names.
+        Files with the name of an image.
     unread
-        Files that are none by their names.
+        Other files.
     """
 
     base: Path | None
@@ -65,7 +65,7 @@ def natural_key(path: str | Path) -> tuple[tuple[tuple[int, int, str], ...], ...
 
 
 def is_image_name(name: str | Path) -> bool:
-    """Whether a file's name ends in a suffix of the accepted image formats."""
+    """Return whether a file's name ends in a suffix of the accepted image formats."""
     return Path(name).suffix.lower() in image_suffixes()
 
 
@@ -75,28 +75,27 @@ def accepted_suffixes() -> str:
 
 
 def find_each(paths: Sequence[str | Path]) -> list[Found]:
-    """Return the image files that each folder, file and glob stands for, and the other files.
+    """Return the image files for each folder, file and glob, and the other files.
 
-    A folder stands for all images below it, in natural order, hidden ones left out. A glob may hold
-    ``**``; what it matches is taken as if each match had been given, except that files which are no
-    images by their name are left out. A file named explicitly is kept whatever its suffix, since
-    decoding decides. Each file is returned once, at its first place, as it was named.
+    A folder stands for all images below it in natural order, except hidden ones. A glob may contain
+    ``**``; its matches count as if given one by one, except that files without an image's name are
+    left out. A file given directly is kept whatever its suffix, because decoding decides. Each file
+    is returned once, at its first position, as it was named.
 
-    What cannot be read below a given folder, or where a glob led, costs no other image: an image
-    by its name, or a folder, is returned as its path, and decoding says what is wrong with it.
+    Something unreadable in a folder or behind a glob does not affect other images: its path is
+    returned, and decoding reports the problem.
 
     Raises
     ------
     NoImagesError
-        If a given path is missing or cannot be read, a folder holds no image or a glob matches
-        none.
+        If no path is given, one is missing or cannot be read, or one has no images.
     """
     if not paths:
         raise NoImagesError()
     seen: set[Path] = set()
     each = []
-    for given in paths:
-        found = _found(given)
+    for path in paths:
+        found = _found(path)
         resolved = {image: resolved_path(image) for image in found.images}
         each.append(Found(found.base, [], found.unread))
         for image, real in resolved.items():
@@ -107,32 +106,21 @@ def find_each(paths: Sequence[str | Path]) -> list[Found]:
 
 
 def is_left_out(name: str) -> bool:
-    """Whether a file or folder is hidden, or put there by a system (``@eaDir``, ``__MACOSX``)."""
+    """Return whether a file or folder is hidden or a system's (``@eaDir``, ``__MACOSX``)."""
     return name.startswith(".") or name.casefold() in _SYSTEM_NAMES
 
 
 def images_below(folder: Path) -> list[Path]:
-    """Return the images below a folder in natural order, none if there are none.
+    """Return the images below a folder in natural order; the list may be empty.
 
-    Among them are the folders below it that cannot be read: decoding refuses them by name, so that
-    what they hold is not passed over in silence.
-
-    Raises
-    ------
-    NoImagesError
-        If the folder itself cannot be read.
+    Unreadable subfolders are included: decoding refuses them by name, so that their images are not
+    silently ignored.
     """
     return look_below(folder).images
 
 
 def look_below(folder: Path) -> Found:
-    """Return the images below a folder, as `images_below` does, and the other files.
-
-    Raises
-    ------
-    NoImagesError
-        If the folder itself cannot be read.
-    """
+    """Return the images below a folder, as `images_below` does, and the other files."""
     found = Found(folder)
     for inner, entries in _walk_folders(folder):
         if entries is None:
@@ -145,7 +133,7 @@ def look_below(folder: Path) -> Found:
 
 
 def describe_content(folder: Path) -> str:
-    """Say in a few words what a folder holds, for a message: ``3 .txt files and 1 folder``."""
+    """Describe a folder's content for a message, such as ``3 .txt files and 1 folder``."""
     files: Counter[str] = Counter()
     folders = 0
     for entry in _entries(folder):
@@ -170,12 +158,10 @@ def _found(given: str | Path) -> Found:
     path = as_there(Path(given).expanduser())
     if not _exists(path):
         if os.path.lexists(path):
-            raise NoImagesError(f"{given} is a link to nothing; mend it, or give an image")
+            raise NoImagesError(f"{given} is a broken link; repair it, or give an image")
         if _MAGIC.search(str(path)):
             return _found_by_glob(path)
-        raise NoImagesError(
-            f"{given} does not exist; give a folder with images, an image or a glob"
-        )
+        raise NoImagesError(f"{given} does not exist; give a folder of images, an image or a glob")
     if path.is_dir():
         return _found_in_folder(path)
     if not path.is_file():
@@ -188,8 +174,8 @@ def _found_in_folder(folder: Path) -> Found:
     if not found.images:
         remedy = remedy_for({file.suffix.lower() for file in found.unread})
         raise NoImagesError(
-            f"folder {folder} holds no image ({accepted_suffixes()}); "
-            f"it holds {describe_content(folder)}{f'; {remedy}' if remedy else ''}"
+            f"folder {folder} has no images ({accepted_suffixes()}); "
+            f"it has {describe_content(folder)}{f'; {remedy}' if remedy else ''}"
         )
     return found
 
@@ -205,7 +191,7 @@ def _found_by_glob(pattern: Path) -> Found:
             try:
                 below = look_below(match)
             except NoImagesError:
-                # One of many: it is refused when it is decoded, and the others are taken.
+                # One of many: decoding refuses it, and the others are used.
                 found.images.append(match)
             else:
                 found.images.extend(below.images)
@@ -216,28 +202,28 @@ def _found_by_glob(pattern: Path) -> Found:
         remedy = remedy_for({file.suffix.lower() for file in found.unread})
         raise NoImagesError(
             f"{pattern} matches {counted(len(matches), 'path')} "
-            f"but no image ({accepted_suffixes()}){f'; {remedy}' if remedy else ''}"
+            f"but no images ({accepted_suffixes()}){f'; {remedy}' if remedy else ''}"
         )
     return found
 
 
 def _expand(pattern: Path) -> list[Path]:
-    """Return what a glob matches, and the folders it led to that cannot be read.
+    """Return the matches of a glob, and the unreadable folders it leads to.
 
     The standard library's `glob` follows symlink loops up to the system's limit, which takes
-    exponential time where a folder has two of them.
+    exponential time if a folder has two of them.
     """
     anchor, *segments = pattern.parts if pattern.is_absolute() else ("", *pattern.parts)
     found: dict[Path, None] = {Path(anchor): None}
     unreadable: dict[Path, None] = {}
-    wild = False
+    has_wildcard = False
     for position, segment in enumerate(segments):
         last = position == len(segments) - 1
         matches: dict[Path, None] = {}
         for base in found:
             try:
                 if segment == "**" and last:
-                    # It stands for the folder, whose images are looked for at every depth.
+                    # Matches the folder, whose images are searched at every depth.
                     matches[base] = None
                 elif segment == "**":
                     matches.update((inner, None) for inner, _ in _walk_folders(base))
@@ -246,12 +232,12 @@ def _expand(pattern: Path) -> list[Path]:
                 elif _exists(literal := as_there(base / segment)) or os.path.lexists(literal):
                     matches[literal] = None
             except NoImagesError:
-                # A folder that was written out is a mistake; one of those that matched is not.
-                if not wild:
+                # An unreadable folder is an error if given directly, but not as one of the matches.
+                if not has_wildcard:
                     raise
                 unreadable[base] = None
         found = matches if last else {path: None for path in matches if _is_folder(path)}
-        wild = wild or _MAGIC.search(segment) is not None
+        has_wildcard = has_wildcard or _MAGIC.search(segment) is not None
     return [*found, *unreadable]
 
 
@@ -264,9 +250,9 @@ def _children(folder: Path, pattern: str) -> Iterator[Path]:
 
 
 def _walk_folders(folder: Path) -> Iterator[tuple[Path, list[os.DirEntry[str]] | None]]:
-    """Yield a folder and those below it with what they hold, each once despite symlinks.
+    """Yield a folder and those below it with their entries, each once despite symlinks.
 
-    A folder below that cannot be read comes with None; the first one is an error.
+    An unreadable subfolder is yielded with None; if `folder` itself is unreadable, raise.
     """
     visited: set[tuple[int, int]] = set()
     waiting = [folder]
@@ -285,7 +271,7 @@ def _walk_folders(folder: Path) -> Iterator[tuple[Path, list[os.DirEntry[str]] |
             yield current, None
             continue
         yield current, entries
-        # Links come last, so that a file reached both ways is listed where it really lies.
+        # Links come last, so that a file reached both ways is listed at its real path.
         below = [e for e in entries if not is_left_out(e.name) and _is_folder(e)]
         links = [current / e.name for e in below if e.is_symlink()]
         waiting[:0] = sorted(links, key=natural_key)
@@ -301,20 +287,20 @@ def _files(entries: list[os.DirEntry[str]]) -> Iterator[Path]:
 def _is_folder(entry: Path | os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link that leads to itself or to where we may not look
+    except OSError:  # a link to itself, or to something we may not access
         return False
 
 
 def _is_file(entry: Path | os.DirEntry[str]) -> bool:
-    """Whether it is no folder: a file, or what only passes for one, which opening refuses.
+    """Return whether an entry is not a folder.
 
-    Such are links to nothing, pipes, and what cannot be looked at: passed over in silence, an image
-    would be missed by nobody.
+    Broken links, pipes and inaccessible files count, so that opening them reports an error; skipped
+    silently, nobody would notice the missing image.
     """
     try:
-        # Not `is_file`: a path's says no to a link that leads to itself, an entry's raises.
+        # Not `is_file`: for a link to itself, a path's returns False and an entry's raises.
         return not stat.S_ISDIR(entry.stat().st_mode)
-    except (FileNotFoundError, NotADirectoryError):  # a link to nothing, or gone meanwhile
+    except (FileNotFoundError, NotADirectoryError):  # a broken link, or removed meanwhile
         return entry.is_symlink()
     except OSError:
         return True
@@ -335,14 +321,14 @@ def _unreadable(folder: Path, error: OSError) -> NoImagesError:
 def _exists(path: Path) -> bool:
     try:
         return path.exists()
-    except OSError:  # a name that is too long, a folder that may not be searched
+    except OSError:  # a name that is too long, or a folder that may not be accessed
         return False
 
 
 def as_there(path: Path) -> Path:
-    """Return a path with its names as they are there, composed (NFC) or decomposed (NFD).
+    """Return a path spelled as it exists, composed (NFC) or decomposed (NFD).
 
-    That is the path itself where it is there, or where nothing is.
+    If it exists as given, or not at all, it is returned unchanged.
     """
     if str(path).isascii() or _exists(path):
         return path
@@ -353,7 +339,7 @@ def as_there(path: Path) -> Path:
 
 
 def resolved_path(path: Path) -> Path:
-    """Return where a path leads, or the path where that cannot be told."""
+    """Return a path with links resolved, or an absolute path if that fails."""
     try:
         return path.resolve()
     except (OSError, RuntimeError):

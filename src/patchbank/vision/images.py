@@ -1,4 +1,4 @@
-"""Decode images safely, into eight-bit RGB, in a stated way."""
+"""Decode images safely into 8-bit RGB by fixed rules."""
 
 from __future__ import annotations
 
@@ -54,16 +54,16 @@ Result = TypeVar("Result")
 
 _SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".tif", ".tiff", ".webp"})
 
-# A network's input is 32 pixels or more; below this, every pixel seen would be made up by resizing.
+# A network's input is at least 32 pixels; smaller images would be mostly made up by resizing.
 MINIMUM_SIDE: Final = 8
 
-# What an image that has neither path nor name is called in messages.
+# The name in messages of an image with neither path nor name.
 _UNNAMED: Final = "image"
 _FORMATS: Final = "PNG, JPEG, BMP, TIFF and WebP"
 
 
 def image_suffixes() -> frozenset[str]:
-    """Return the suffixes of the formats that can be read here."""
+    """Return the suffixes of the formats readable on this machine."""
     return _SUFFIXES | heif_suffixes()
 
 
@@ -74,15 +74,15 @@ def decode(
     name: str = "",
     bit_depth: int | None = None,
 ) -> DecodedImage:
-    """Decode an image file, its bytes, a Pillow image or an array into RGB of eight bits.
+    """Decode an image file, its bytes, a Pillow image or an array into 8-bit RGB.
 
-    Formats are PNG, JPEG, BMP, TIFF, WebP, AVIF and, by an extra, HEIC, recognised by content. Of
-    several frames the first is taken. EXIF's orientation is applied. A file that is damaged as far
-    as its format can tell is refused, though a viewer may show it. Colours become RGB like this:
+    Formats are PNG, JPEG, BMP, TIFF, WebP, AVIF and, with an extra, HEIC, recognised by content. Of
+    several frames the first is used. EXIF orientation is applied. A file with damage that its
+    format can reveal is refused, even if viewers show it. Colours are converted as follows:
 
     - grey, palette, one bit: their grey or colour; CMYK and YCbCr: Pillow's conversion, no profile;
     - transparency: composited on black;
-    - 16-bit grey: 65535 becomes 255 whatever the image's own maximum; 16-bit colour: the high byte;
+    - 16-bit grey: 65535 becomes 255, whatever the image's maximum; 16-bit colour: the high byte;
     - 32-bit integers: the same 16-bit scale; a value outside 0..65535 is an error;
     - floating point: 1.0 becomes 255; a value outside 0..1 is an error;
     - arrays: (height, width), or with 1 (grey), 3 (RGB) or 4 (RGBA) channels; uint8, bool, uint16,
@@ -93,21 +93,17 @@ def decode(
     source : str, Path, bytes, PIL.Image.Image or ndarray
         The image; a `str` is a path.
     limits : ImageLimits
-        Larger images are refused before they are decoded.
+        Larger images are refused before decoding.
     name : str
-        What an image that has no path is called in messages.
+        Name for messages of an image without a path.
     bit_depth : int, optional
-        How many bits of 16 hold values, 8 to 16: with 12, 4095 becomes 255, and a value above is an
-        error. Without it all 16 do.
-
-    Returns
-    -------
-    DecodedImage
+        Bits used in 16-bit images, 8 to 16: with 12, 4095 becomes 255, and a larger value is an
+        error. None for all 16.
 
     Raises
     ------
     ImageError
-        The image cannot be used; the message says why and what to do.
+        If the image cannot be used; the message says why and what to do.
     """
     if isinstance(source, str | Path):
         path = Path(source)
@@ -116,7 +112,7 @@ def decode(
         if not source:
             raise ImageError(f"{printable(name) or _UNNAMED}: is empty (0 bytes); give an image")
         if len(source) > limits.max_bytes:
-            raise _too_many_bytes(printable(name) or _UNNAMED, len(source), limits)
+            raise _too_large_error(printable(name) or _UNNAMED, len(source), limits)
         return _decode_bytes(source, name, limits, bit_depth)
     if isinstance(source, Image.Image):
         return _decode_pillow(source, name, limits, bit_depth)
@@ -131,9 +127,9 @@ def decode(
 def largest_value(
     source: ImageSource, *, limits: ImageLimits = DEFAULT_LIMITS, name: str = ""
 ) -> int | None:
-    """Return the largest value of an image of 16 bits; None for any other, or one not usable.
+    """Return the largest value of a 16-bit image; None for other or unusable images.
 
-    Only of those is more than the header read.
+    Of other images, only the header is read.
     """
     try:
         if isinstance(source, str | Path):
@@ -157,20 +153,15 @@ def largest_value(
         else:
             return None
     except (ImageError, *DAMAGE):
-        return None  # refused, with the reason, when it is decoded to be learned
+        return None  # decoding refuses it with the reason
     colours = values[..., :3] if values.ndim == 3 else values
     return int(colours.max()) if colours.size and colours.min() >= 0 else None
 
 
 def wide_grey(path: Path, *, limits: ImageLimits = DEFAULT_LIMITS) -> npt.NDArray[Any] | None:
-    """Return the stored numbers of a grey image of more than eight bits or of floats, upright.
+    """Return the stored values of a grey image with more than 8 bits or floats, upright.
 
-    None for any other: `decode` loses nothing of it.
-
-    Raises
-    ------
-    ImageError
-        If it cannot be read.
+    Return None for other images, of which `decode` loses nothing.
     """
 
     def numbers_of(image: ImageFile, _: str) -> npt.NDArray[Any] | None:
@@ -184,13 +175,7 @@ def wide_grey(path: Path, *, limits: ImageLimits = DEFAULT_LIMITS) -> npt.NDArra
 
 
 def stored_orientation(path: Path, *, limits: ImageLimits = DEFAULT_LIMITS) -> int:
-    """Return EXIF's orientation of an image, by which `decode` turned it upright: 1 to 8.
-
-    Raises
-    ------
-    ImageError
-        If it cannot be read.
-    """
+    """Return an image's EXIF orientation, 1 to 8, by which `decode` turns it upright."""
     content = read_image_file(path, limits.max_bytes)
     return _read_as(lambda image, _: orientation_of(image), content, str(path), limits)[0]
 
@@ -209,7 +194,7 @@ def thumbnail(pixels: Pixels, side: int = 128) -> bytes:
     scale = side / max(image.size)
     if scale < 1:
         size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-        # reducing_gap halves large images first, which is several times faster and as good here.
+        # reducing_gap first shrinks large images cheaply: several times faster, and as good here.
         image = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=80)
@@ -219,7 +204,7 @@ def thumbnail(pixels: Pixels, side: int = 128) -> bytes:
 def _read_as(
     use: Callable[[ImageFile, str], Result], content: bytes, name: str, limits: ImageLimits
 ) -> tuple[Result, str, str]:
-    """Return what `use` makes of a file's image and label, the file's format and mode."""
+    """Return the result of `use` for a file's image and label, with the file's format and mode."""
     kind = format_of(content) or heif_format(content)
     label = printable(name) or _UNNAMED
     if kind is None:
@@ -245,7 +230,7 @@ def _decode_bytes(
         if bit_depth in (None, 16) or not has_sixteen_bits(image):
             image.load()
             return _upright_rgb(image, label)
-        # At full depth the high byte of colours is all that is kept.
+        # With fewer bits, the low byte counts too; Pillow only keeps the high byte of colours.
         values = sixteen_bit_values(image, content)
         rgb = Image.fromarray(array_to_rgb(values, label, bit_depth))
         return np.asarray(upright(rgb, orientation_of(image)))
@@ -268,18 +253,18 @@ def _decode_pillow(
         raise ImageError(
             f"{label}: cannot be used ({reason_of(error)}); give an RGB image"
         ) from error
-    # What is judged is hashed: the stored pixels would need their palette and profile beside them.
+    # Hash the decoded pixels: stored pixels would also need their palette and profile.
     return DecodedImage(pixels, digest_of(pixels), name, image.format or "Pillow", image.mode)
 
 
 def _load_checked(image: Image.Image, label: str, limits: ImageLimits) -> None:
-    """Load an image of Pillow's; the file of one not read yet is checked as in `_read_as`."""
+    """Load a Pillow image; if it has not been read yet, check its file as in `_read_as`."""
     try:
         content = unread_file(image, limits.max_bytes)
     except OSError as error:
         raise ImageError(f"{label}: cannot be read ({reason_of(error)}); open it again") from error
     if content is not None and len(content) > limits.max_bytes:
-        raise _too_many_bytes(label, len(content), limits)
+        raise _too_large_error(label, len(content), limits)
     kind = None if content is None else format_of(content)
     with refusals(label, kind or image.format or "image"):
         if content is None:
@@ -327,7 +312,7 @@ def _check_size(size: tuple[int, int], name: str, limits: ImageLimits) -> None:
         )
 
 
-def _too_many_bytes(name: str, count: int, limits: ImageLimits) -> ImageError:
+def _too_large_error(name: str, count: int, limits: ImageLimits) -> ImageError:
     return ImageError(
         f"{name}: has {count / 1e6:.0f} million bytes, more than the limit of "
         f"{limits.max_bytes / 1e6:g} million; use a smaller file or raise "

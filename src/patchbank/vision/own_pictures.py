@@ -1,7 +1,6 @@
-"""Mark the pictures that patchbank writes, so that they are not read as images of parts later.
+"""Mark the pictures that patchbank writes, so that they are not later read as images of parts.
 
-The mark is the file's own note of the software that made it: a PNG's text, a JPEG's comment, a
-TIFF's tag.
+The mark names the software that made the file: in a PNG's text, a JPEG's comment or a TIFF's tag.
 """
 
 from __future__ import annotations
@@ -16,17 +15,17 @@ from PIL.PngImagePlugin import PngInfo
 from patchbank.files import open_regular
 
 MAKER: Final = "patchbank picture"
-# Bytes of a file's beginning or, of a TIFF, of its end: there Pillow writes the mark.
+# Bytes searched at a file's start and, in a TIFF, at its end, where Pillow writes the mark.
 _SEARCHED: Final = 4096
 _SOFTWARE_TAG: Final = 305
-# With the length that stands before it, so that no longer text of these words is meant.
+# Includes the length, so that a longer text that starts the same does not match.
 _PNG_MARK: Final = len(f"Software\0{MAKER}").to_bytes(4) + f"tEXtSoftware\0{MAKER}".encode()
 _JPEG_MARK: Final = b"\xff\xfe" + (len(MAKER) + 2).to_bytes(2) + MAKER.encode()
 _TIFF_MARK: Final = f"{MAKER}\0".encode()
 
 
 def own_mark(suffix: str) -> dict[str, Any]:
-    """Return what Pillow's `save` takes to mark a picture of a suffix as patchbank's own."""
+    """Return the arguments for Pillow's `save` that mark a picture as patchbank's."""
     if suffix == ".png":
         text = PngInfo()
         text.add_text("Software", MAKER)
@@ -39,7 +38,7 @@ def own_mark(suffix: str) -> dict[str, Any]:
 
 
 def is_own_picture(file: Path) -> bool:
-    """Whether patchbank wrote a picture itself; no where it cannot be read."""
+    """Return whether patchbank wrote a picture; False if it cannot be read."""
     try:
         with open_regular(file, sys.maxsize) as opened:
             head = opened.read(_SEARCHED)

@@ -1,4 +1,4 @@
-"""From an image of any size to the square the network sees."""
+"""Turn an image of any size into the network's square input."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import Image
 
 from patchbank.errors import ParameterError
 
-# Below, the deepest layers have a single position; above, one image takes gigabytes.
+# Smaller, the deepest layers have a single position; larger, an image takes gigabytes.
 SMALLEST_SIDE: Final = 32
 LARGEST_SIDE: Final = 2048
 
@@ -23,24 +23,24 @@ Square = npt.NDArray[np.uint8 | np.float32]
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Resize to a square, aspect ratio not kept, then perhaps crop its centre.
+    """Resizing to a square, without keeping the aspect ratio, and an optional centre crop.
 
-    A crop hides the image's border from inspection; `inspected_box` says what is left.
+    A crop excludes the image's border from inspection; `inspected_box` returns what remains.
 
     Parameters
     ----------
     image_size : int
         Side of the square in pixels, 32 to 2048.
     center_crop : int, optional
-        Side of the part kept, at most `image_size`; without it, all is kept.
+        Side of the part kept, at most `image_size`; None to keep everything.
     resize_precision : str
-        ``"uint8"``: values are whole numbers after the resize, as Pillow has them. ``"float32"``:
-        they are not rounded, as torchvision has them for tensors of floats.
+        ``"uint8"``: values are rounded after the resize, as in Pillow. ``"float32"``: they are not,
+        as in torchvision for float tensors.
 
     Raises
     ------
     ParameterError
-        A size is out of its range, or there is no such precision.
+        If a size is out of range, or the precision is unknown.
     """
 
     image_size: int = 224
@@ -69,23 +69,23 @@ class Preprocessing:
 
     @property
     def offset(self) -> int:
-        """Pixels of the resized square left of and above what is kept."""
+        """Pixels cropped from the left and top of the resized square."""
         return (self.image_size - self.side) // 2
 
     def apply(self, pixels: npt.NDArray[np.uint8], *, grey: bool = False) -> Square:
-        """Return what the network sees: antialiased bilinear resize, then the crop.
+        """Return the network's input: antialiased bilinear resize, then the crop.
 
         Parameters
         ----------
         pixels : ndarray of uint8 (height, width, 3)
             RGB of any size.
         grey : bool
-            Its channels are known to be equal: the result is the same, in half the time.
+            Whether the channels are known to be equal, which halves the time.
 
         Returns
         -------
         ndarray of uint8 or float32 (side, side, 3)
-            As `resize_precision` says; values 0 to 255; perhaps a view of `pixels`.
+            Values 0 to 255, of type `resize_precision`; may be a view of `pixels`.
         """
         resized = self._resized(pixels, grey=grey)
         first, last = self.offset, self.offset + self.side
@@ -94,7 +94,7 @@ class Preprocessing:
     def _resized(self, pixels: npt.NDArray[np.uint8], *, grey: bool) -> Square:
         size = (self.image_size, self.image_size)
         fits = pixels.shape[:2] == size
-        # Pillow works on channels apart: one is resized to the same bits as each of three.
+        # Pillow resizes channels independently, so one channel gives the same bits as three.
         if self.resize_precision == "float32":
             planes = []
             for channel in range(1 if grey else 3):
@@ -111,20 +111,20 @@ class Preprocessing:
         return np.asarray(Image.merge("RGB", (image, image, image)) if grey else image)
 
     def inspected_box(self, width: int, height: int) -> tuple[float, float, float, float]:
-        """Return the part of an image of that size that is inspected.
+        """Return the part of an image of this size that is inspected.
 
         Returns
         -------
         x0, y0, x1, y1 : float
-            In pixels of the original image; the whole of it without a crop.
+            In pixels of the original image; the whole image without a crop.
         """
         first = self.offset / self.image_size
         last = (self.offset + self.side) / self.image_size
         return (width * first, height * first, width * last, height * last)
 
 
-def _check_side(what: str, value: int) -> None:
+def _check_side(name: str, value: int) -> None:
     if type(value) is not int or not SMALLEST_SIDE <= value <= LARGEST_SIDE:
         raise ParameterError(
-            f"{what} is {value}; give a whole number from {SMALLEST_SIDE} to {LARGEST_SIDE} pixels"
+            f"{name} is {value}; give a whole number from {SMALLEST_SIDE} to {LARGEST_SIDE} pixels"
         )

@@ -1,8 +1,8 @@
-"""Quantise a feature graph with NNCF, in a process of its own.
+"""Quantise a feature graph with NNCF in a separate process.
 
-NNCF changes the process it is imported into: it prints progress and warnings on standard output,
-replaces the logger class, keeps hundreds of megabytes, and reports its use to its makers. What it
-does in another process ends with that.
+NNCF affects the process it is imported into: it prints progress and warnings to standard output,
+replaces the logger class, keeps hundreds of megabytes, and reports usage to its authors. In a
+separate process, all that ends with the process.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ _WORKER: Final = "patchbank.vision._quantise_worker"
 
 
 def check_can_quantise() -> None:
-    """Check that what quantising needs is installed.
+    """Check that NNCF is installed.
 
     Raises
     ------
     MissingExtraError
-        It is not.
+        If it is not.
     """
     if importlib.util.find_spec("nncf") is None:
         raise MissingExtraError(
-            "learning in int8 needs NNCF, which is not installed; "
+            "fitting with precision int8 needs NNCF, which is not installed; "
             "run: pip install 'patchbank[int8]', or fit with precision f32"
         )
 
@@ -49,28 +49,25 @@ def quantise(
     threads: int = 0,
     progress: Progress = silent,
 ) -> QuantisedGraph:
-    """Return the graph of these settings with 8-bit weights and activations.
+    """Return the graph for these settings with 8-bit weights and activations.
 
-    The ranges of the activations are those that NNCF sees in the images. The same images give the
-    same graph.
+    The activations' ranges are taken from the images. The same images give the same graph.
 
     Parameters
     ----------
     settings : ExtractorSettings
-        Backbone, layers, sizes and pooling count; the precision does not.
+        Backbone, layers, sizes and pooling matter; the precision does not.
     images : ndarray of uint8 (n, side, side, 3)
-        As the network gets them, at least one.
+        At least one, preprocessed for the network.
     threads : int
-        Cores used; 0 for all that this process has.
+        Cores to use; 0 for all that this process has.
     progress : Progress
-        Called as the network sees the images; the last one counts when all is done.
+        Called as images are processed; the last one counts when everything is done.
 
     Raises
     ------
-    MissingExtraError, WeightsError
-        NNCF or the weights are not installed, or the weights are damaged.
     QuantisationError
-        NNCF could not do it.
+        If NNCF fails.
     """
     check_can_quantise()
     onnx = write_feature_graph(
@@ -80,27 +77,27 @@ def quantise(
         settings.pooling,
     )
     request = {"onnx": len(onnx), "images": images.shape, "threads": threads}
-    with tempfile.TemporaryFile() as talk, worker(_WORKER, talk) as process:
+    with tempfile.TemporaryFile() as stderr, worker(_WORKER, stderr) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        # Where it dies before it has read all, what it said is found below.
+        # If the process dies before reading everything, its standard error says why.
         with suppress(BrokenPipeError):
             process.stdin.write(json.dumps(request).encode() + b"\n")
             process.stdin.write(onnx)
             process.stdin.write(np.ascontiguousarray(images).data)
             process.stdin.close()
         for line in process.stdout:
-            answer = json.loads(line)
-            if "description" in answer:
-                description = process.stdout.read(answer["description"])
-                weights = process.stdout.read(answer["weights"])
-                if len(weights) == answer["weights"]:
+            message = json.loads(line)
+            if "description" in message:
+                description = process.stdout.read(message["description"])
+                weights = process.stdout.read(message["weights"])
+                if len(weights) == message["weights"]:
                     progress("quantise", len(images), len(images))
                     return QuantisedGraph(description, weights)
                 break
-            progress("quantise", answer["done"], len(images))
+            progress("quantise", message["done"], len(images))
         code = process.wait()
         raise QuantisationError(
             f"the network {settings.backbone} could not be quantised: "
-            f"{last_line(talk) or f'the process ended with code {code}'}; fit with precision f32"
+            f"{last_line(stderr) or f'the process exited with code {code}'}; fit with precision f32"
         )

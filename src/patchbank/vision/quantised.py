@@ -1,4 +1,4 @@
-"""A graph whose weights and activations are 8-bit integers, as it is kept with a bank."""
+"""A graph with 8-bit integer weights and activations, stored with a bank."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, Self
 
-# The length of the description, before the two parts.
+# The length of the description, stored before the two parts.
 _LENGTH: Final = struct.Struct("<Q")
 
 
 @dataclass(frozen=True)
 class QuantisedGraph:
-    """A quantised graph in OpenVINO's own format, which is read without NNCF.
+    """A quantised graph in OpenVINO's format, which can be read without NNCF.
 
     Parameters
     ----------
     description : bytes
-        The XML that says what is computed.
+        The operations as XML.
     weights : bytes
-        The constants it refers to.
+        The constants that the XML refers to.
     """
 
     description: bytes
@@ -29,18 +29,18 @@ class QuantisedGraph:
 
     @cached_property
     def sha256(self) -> str:
-        """Hex digest of `to_bytes`; part of the fingerprint of an extractor that runs this."""
+        """Hex digest of `to_bytes`, part of the fingerprint of an extractor with this graph."""
         return hashlib.sha256(self.to_bytes()).hexdigest()
 
     def to_bytes(self) -> bytes:
-        """Return the graph as one piece."""
+        """Return the graph as bytes."""
         return _LENGTH.pack(len(self.description)) + self.description + self.weights
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Self:
-        """Return the graph `to_bytes` gave.
+        """Return the graph that `to_bytes` returned.
 
-        Any content gives a graph: whether it is the right one, its digest says.
+        Any content is accepted; check the digest.
         """
         start = _LENGTH.size
         if len(content) < start:

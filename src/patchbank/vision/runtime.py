@@ -1,4 +1,4 @@
-"""Run graphs with OpenVINO, and keep the compiled ones on disk."""
+"""Run graphs with OpenVINO, and cache the compiled ones on disk."""
 
 from __future__ import annotations
 
@@ -29,51 +29,50 @@ _log = logging.getLogger(__name__)
 
 _DIGEST_BYTES: Final = hashlib.sha256().digest_size
 _LEFTOVER_SECONDS: Final = 24 * 3600
-# A quantised graph belongs to one bank, so that refits would fill the folder.
+# A quantised graph belongs to one bank, so refits would fill the folder.
 _UNUSED_SECONDS: Final = 90 * 24 * 3600
 _CONVERTER: Final = "openvino.tools.ovc"
 _import_lock = threading.Lock()
-# OpenVINO's Python binding makes its tables of element types in the first inference of a process,
-# guarded by a lock of C++, and lets go of the interpreter lock meanwhile. A second thread that gets
-# there holds the interpreter lock and waits for the table: both wait for ever. So nobody else runs
-# until one inference is done.
+# OpenVINO's Python binding builds its tables of element types in the first inference of a process,
+# under a C++ lock, and releases the GIL meanwhile. A second thread would hold the GIL while waiting
+# for that lock: a deadlock. So other threads wait until one inference is done.
 _first_inference_lock = threading.Lock()
 _first_inference_done = threading.Event()
-# Held while OpenVINO reads or compiles a graph, so that nobody forks meanwhile.
+# Held while OpenVINO reads or compiles a graph, so that no thread forks meanwhile.
 _building = threading.RLock()
-# Held by who forks: one after the other.
+# Held while forking, so that forks happen one after the other.
 _forking = threading.RLock()
-# A fork waits this long for the images that are in the networks.
+# A fork waits at most this long for running inferences.
 _FORK_SECONDS: Final = 10.0
 
 
 def processor() -> tuple[str, list[str]]:
-    """Return this processor's name and the precisions it computes in, as OpenVINO knows them."""
+    """Return this processor's name and precisions, as OpenVINO reports them."""
     return str(_core().get_property("CPU", "FULL_DEVICE_NAME")), sorted(_capabilities())
 
 
 @cache
 def _core() -> Any:
-    """Return this process's OpenVINO, imported on first use and without its model converter."""
+    """Return this process's OpenVINO core, imported on first use without the model converter."""
     with _import_lock:
         if "openvino" in sys.modules or _CONVERTER in sys.modules:
             import openvino
         else:
-            # The converter is half of the time of the import. It also imports openvino_telemetry,
-            # which writes files into the user's home and may open a connection. OpenVINO does
-            # without where it is absent.
+            # The converter takes half of the import time. It also imports openvino_telemetry, which
+            # writes files to the user's home folder and may open a connection. OpenVINO works
+            # without it.
             sys.modules[_CONVERTER] = None  # type: ignore[assignment]
             try:
                 import openvino
             finally:
                 del sys.modules[_CONVERTER]
-            # Others in this process may want it.
+            # Other code in this process may use it.
             openvino.convert_model = _convert_model
         return openvino.Core()
 
 
 def _convert_model(*arguments: Any, **options: Any) -> Any:
-    """Do what OpenVINO's function of this name does, which is imported now."""
+    """Import OpenVINO's function of this name and call it."""
     return importlib.import_module(_CONVERTER).convert_model(*arguments, **options)
 
 
@@ -86,29 +85,25 @@ def openvino_version() -> str:
 
 
 def check_precision(precision: str) -> None:
-    """Check that this processor computes in `precision`.
+    """Check that this processor supports `precision`.
 
     Raises
     ------
     ParameterError
-        It does not.
+        If it does not.
     """
     if precision == "bf16" and "BF16" not in _capabilities():
         raise ParameterError(
-            "precision bf16 needs a processor with AVX-512 BF16 or AMX, which this is not; "
+            "precision bf16 needs AVX-512 BF16 or AMX, which this processor does not have; "
             "fit with precision f32"
         )
 
 
 def describe_outputs(onnx: bytes) -> list[tuple[tuple[int, ...], str]]:
-    """Return shape and type of a graph's outputs without compiling it.
+    """Return the shapes and types of a graph's outputs without compiling it.
 
-    A shape has 0 where it is not fixed; types are called as OpenVINO does: ``"f32"``, ``"i64"``.
-
-    Raises
-    ------
-    RuntimeError
-        OpenVINO does not know the graph.
+    Dynamic sizes are 0; types have OpenVINO's names, such as ``"f32"`` and ``"i64"``. OpenVINO
+    raises `RuntimeError` if it cannot read the graph.
     """
     described = []
     with _building:
@@ -122,20 +117,20 @@ def describe_outputs(onnx: bytes) -> list[tuple[tuple[int, ...], str]]:
 
 
 def _capabilities() -> list[str]:
-    return [str(item) for item in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")]
+    return [str(name) for name in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")]
 
 
 class CompiledGraph:
-    """A compiled graph of one image at a time, with as many requests as it has streams.
+    """A compiled graph that processes one image per request.
 
     Any number of threads may call `run`; they wait for a free request.
 
     Parameters
     ----------
     build : callable returning openvino.CompiledModel
-        Compiles it, with one input and any number of outputs; called again after a fork.
+        Compiles the graph, with one input and any number of outputs; called again after a fork.
     requests : int
-        How many images it works on at once.
+        The number of images processed at once.
     """
 
     def __init__(self, build: Callable[[], Any], requests: int) -> None:
@@ -143,7 +138,7 @@ class CompiledGraph:
         self._compiled: Any = build()
         self._requests = requests
         self._halted: list[Any] = []
-        # None stands for a request that is still to be made.
+        # None stands for a request not created yet.
         self._free: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for _ in range(requests):
             self._free.put(None)
@@ -151,7 +146,7 @@ class CompiledGraph:
 
     @contextlib.contextmanager
     def run(self, image: Square) -> Iterator[list[npt.NDArray[np.float32]]]:
-        """Run the graph and lend its outputs, which are overwritten after the ``with`` block.
+        """Run the graph and yield its outputs, which are overwritten after the ``with`` block.
 
         Parameters
         ----------
@@ -173,9 +168,9 @@ class CompiledGraph:
             self._free.put(request)
 
     def halt(self, deadline: float) -> None:
-        """Wait until nobody uses it and let nobody begin, until `put_away` is called.
+        """Wait for running inferences and block new ones until `put_away` is called.
 
-        The deadline is one of `time.monotonic`; after it, whoever uses it goes on.
+        The deadline is a `time.monotonic` value; inferences still running then continue.
         """
         with contextlib.suppress(queue.Empty):
             while len(self._halted) < self._requests:
@@ -183,7 +178,7 @@ class CompiledGraph:
                 self._halted.append(self._free.get(timeout=left))
 
     def put_away(self) -> None:
-        """Let go of all that OpenVINO made, unless somebody still uses it, until the next image."""
+        """Release OpenVINO's objects until the next image, unless they are still in use."""
         halted, self._halted = self._halted, []
         if len(halted) == self._requests:
             self._compiled = None
@@ -202,10 +197,10 @@ _graphs: WeakSet[CompiledGraph] = WeakSet()
 
 
 def _before_fork() -> None:
-    """Leave nothing of OpenVINO to a forked child.
+    """Release OpenVINO before a fork.
 
-    Its threads do not live on there, but OpenVINO counts on them: new graphs, and even the end of
-    the child, would wait for them for ever. The parent reads its graphs again when it needs them.
+    Its threads do not survive a fork, but OpenVINO relies on them: new graphs, and even the child's
+    exit, would wait for them forever. The parent reloads its graphs when needed.
     """
     _forking.acquire()
     deadline = time.monotonic() + _FORK_SECONDS
@@ -213,12 +208,12 @@ def _before_fork() -> None:
     for graph in graphs:
         graph.halt(deadline)
     _building.acquire()
-    for graph in set(_graphs) - graphs:  # made meanwhile
+    for graph in set(_graphs) - graphs:  # created meanwhile
         graph.halt(deadline)
     for graph in set(_graphs):
         graph.put_away()
     if _core.cache_info().currsize:
-        # Otherwise the threads of its pool stay when nobody needs them any more.
+        # Otherwise its pool's threads stay alive.
         _core().set_property({"FORCE_TBB_TERMINATE": True})
         _core.cache_clear()
 
@@ -231,7 +226,7 @@ def _after_fork() -> None:
 def _after_fork_in_child() -> None:
     global _first_inference_lock, _import_lock
     _after_fork()
-    # The parent's, of which some may still have been in use.
+    # They belong to the parent, and some may have been in use.
     _graphs.clear()
     _first_inference_lock, _import_lock = threading.Lock(), threading.Lock()
 
@@ -244,7 +239,7 @@ os.register_at_fork(
 
 
 def _infer(request: Any, image: Square) -> list[npt.NDArray[np.float32]]:
-    # Without share_outputs the binding copies them once more than the caller does.
+    # Without share_outputs the binding makes a copy besides the caller's.
     outputs = request.infer({0: image[None]}, share_inputs=True, share_outputs=True)
     return list(outputs.values())
 
@@ -258,34 +253,34 @@ def compile_graph(
     streams: int,
     cache_folder: Path | None,
 ) -> CompiledGraph:
-    """Compile a graph, or read it compiled from the cache.
+    """Compile a graph, or load it from the cache.
 
     Parameters
     ----------
     write_graph : callable returning tuple of bytes
-        Writes the graph, an ONNX model or the two parts of OpenVINO's own format; called only when
-        the cache has none. It is kept, to be called again after a fork.
+        Writes the graph, an ONNX model or the two parts of OpenVINO's format; called only if the
+        graph is not cached, and again after a fork.
     key : str
-        Stands for the graph's content.
+        Identifies the graph's content.
     precision : str
-        ``"f32"``, ``"bf16"`` or ``"int8"``: what the processor computes in.
+        The processor's number format: ``"f32"``, ``"bf16"`` or ``"int8"``.
     threads : int
-        Cores used in all.
+        Cores to use in total.
     streams : int
-        How many images are worked on at once, sharing the threads.
+        The number of images processed at once, sharing the threads.
     cache_folder : Path, optional
-        Where compiled graphs are kept. Processes may share it: files are written beside their name
-        and moved there, and a damaged one is written anew.
+        Folder of compiled graphs. Processes may share it: files are replaced atomically, and a
+        damaged file is written again.
     """
     check_precision(precision)
     options: dict[str, Any] = {
-        # Without this, OpenVINO takes bfloat16 by itself wherever the processor has it. A quantised
-        # graph says itself what is computed in int8; all else is float32.
+        # Otherwise OpenVINO uses bfloat16 wherever the processor supports it. A quantised graph
+        # defines what is computed in int8; everything else is float32.
         "INFERENCE_PRECISION_HINT": "f32" if precision == "int8" else precision,
         "PERFORMANCE_HINT": "LATENCY" if streams == 1 else "THROUGHPUT",
         "NUM_STREAMS": str(streams),
         "INFERENCE_NUM_THREADS": threads,
-        # A thread bound to a core waits there for whoever has it: our own search, the database.
+        # A pinned thread would wait for its core while our search or the database uses it.
         "ENABLE_CPU_PINNING": False,
     }
     cached = None if cache_folder is None else _cached_file(cache_folder, key, precision)
@@ -296,9 +291,9 @@ def compile_graph(
             if cached is not None and (blob := _read_cached(cached)) is not None:
                 _log.debug("read the compiled graph %s", cached)
                 return core.import_model(io.BytesIO(blob), "CPU", options)
-            begun = time.monotonic()
+            start = time.monotonic()
             compiled = core.compile_model(core.read_model(*write_graph()), "CPU", options)
-            _log.info("compiled a graph in %.1f s", time.monotonic() - begun)
+            _log.info("compiled a graph in %.1f s", time.monotonic() - start)
             if cached is not None:
                 _write_cached(cached, bytes(compiled.export_model().getvalue()))
             return compiled
@@ -313,15 +308,15 @@ def _cached_file(folder: Path, key: str, precision: str) -> Path:
 
 
 def _read_cached(path: Path) -> bytes | None:
-    """Return the compiled graph, or None where there is none or it is damaged."""
+    """Return the compiled graph, or None if it is missing or damaged."""
     try:
         content = read_regular(path, LARGEST_WEIGHTS)
     except OSError:
         return None
     digest, blob = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
     with contextlib.suppress(OSError):
-        os.utime(path)  # it is in use
-    # OpenVINO trusts what it reads: a cut-off file could crash the process.
+        os.utime(path)  # marks it as used
+    # OpenVINO does not check the file: a truncated one could crash the process.
     return blob if hashlib.sha256(blob).digest() == digest else None
 
 
@@ -333,11 +328,11 @@ def _write_cached(path: Path, blob: bytes) -> None:
             draft.write_bytes(hashlib.sha256(blob).digest() + blob)
     except OSError as error:
         # The cache only saves time: a full or read-only disk must not stop an inspection.
-        _log.warning("the compiled graph is not kept: %s", error)
+        _log.warning("the compiled graph was not cached: %s", error)
 
 
 def _remove_leftovers(folder: Path) -> None:
-    """Remove what a killed process left half-written, and graphs that nobody used for long."""
+    """Remove partial files of killed processes, and graphs not used for a long time."""
     for pattern, seconds in (("*.draft", _LEFTOVER_SECONDS), ("*.graph", _UNUSED_SECONDS)):
         for file in folder.glob(pattern):
             with contextlib.suppress(FileNotFoundError):

@@ -1,4 +1,4 @@
-"""Synthetic anomalies: good images with a piece of themselves in the wrong place."""
+"""Synthetic anomalies: images of good parts with a piece pasted in the wrong position."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ import numpy.typing as npt
 
 from patchbank.vision.decoded_image import Pixels
 
-# Of the image's area, and width to height: the ranges of the paper.
+# Share of the image's area, and aspect ratio: the ranges of the paper.
 _AREA = (0.02, 0.15)
 _LARGEST_ASPECT = 3.3
-# The paper changes colours by a tenth; a part of another tone shows on uniform surfaces too.
+# The paper changes colours by a tenth; a stronger change is visible on uniform surfaces too.
 _CONTRAST = (0.4, 1.6)
 _BRIGHTNESS = 60.0
 
 
 def cut_paste(pixels: Pixels, random: np.random.Generator) -> npt.NDArray[np.uint8]:
-    """Return a copy with a rectangle of it, its tone changed, pasted elsewhere.
+    """Return a copy with one of its rectangles pasted elsewhere in a different tone.
 
     Parameters
     ----------
     pixels
         RGB uint8 (height, width, 3).
     random
-        What chooses; the same state gives the same picture.
+        Random generator; the same state gives the same picture.
 
     References
     ----------
@@ -36,7 +36,7 @@ def cut_paste(pixels: Pixels, random: np.random.Generator) -> npt.NDArray[np.uin
     rows = int(np.clip(round(np.sqrt(area / aspect)), 1, max(1, height // 2)))
     columns = int(np.clip(round(np.sqrt(area * aspect)), 1, max(1, width // 2)))
     y, x = random.integers(height - rows + 1), random.integers(width - columns + 1)
-    # Never onto its own place, where there is room.
+    # Never onto the original position, if there is room.
     to_y = (y + rows + random.integers(max(1, height - 2 * rows + 1))) % (height - rows + 1)
     to_x = (x + columns + random.integers(max(1, width - 2 * columns + 1))) % (width - columns + 1)
     piece = pixels[y : y + rows, x : x + columns].astype(np.float64)

@@ -1,6 +1,6 @@
-"""Try what others made in a process of its own, with a limit of time and of memory.
+"""Try networks from elsewhere in a separate process, with limits on time and memory.
 
-A network's file is a program: it may loop without end, or ask for more memory than there is.
+A network's file is a program: it may loop forever, or use too much memory.
 """
 
 from __future__ import annotations
@@ -37,26 +37,19 @@ def try_network(
     *,
     memory: int,
 ) -> shelf.Network:
-    """Return what is to know of a user's network, which has run: see `onnx_network.examine`.
+    """Run a user's network and return its description; see `onnx_network.examine`.
 
     Parameters
     ----------
     kept : Kept
-        Its record, without a network.
+        The network's record, without a description.
     file : Path
     outputs : sequence of str
     mean, std : tuple of float
     memory : int
-        The most that trying it may take, in bytes.
-
-    Raises
-    ------
-    WeightsError
-        The file is no network that can be run, or trying it takes too long or too much memory.
-    ParameterError
-        There is no such output, or it is no feature map.
+        The memory limit in bytes.
     """
-    answer = _tried(
+    response = _try(
         str(file),
         {
             "kept": _KEPT.dump_python(kept, mode="json"),
@@ -67,63 +60,58 @@ def try_network(
         },
         memory,
     )
-    return _NETWORK.validate_python(answer["network"])
+    return _NETWORK.validate_python(response["network"])
 
 
 def try_graph(
     name: str, settings: ExtractorSettings, graph: QuantisedGraph, *, memory: int
 ) -> None:
-    """Run a quantised graph that somebody else made once.
+    """Run a quantised graph from elsewhere once.
 
     Parameters
     ----------
     name : str
-        What messages call it.
+        The graph's name in messages.
     settings : ExtractorSettings
-        What it computes.
+        The graph's settings.
     graph : QuantisedGraph
     memory : int
-        The most that trying it may take, in bytes.
-
-    Raises
-    ------
-    WeightsError
-        It cannot be run, gives something else, or takes too long or too much memory.
+        The memory limit in bytes.
     """
     sizes = {"description": len(graph.description), "weights": len(graph.weights)}
     request = {"settings": settings.to_json(), **sizes}
-    _tried(name, request, memory, graph.description + graph.weights)
+    _try(name, request, memory, graph.description + graph.weights)
 
 
-def _tried(name: str, request: dict[str, Any], memory: int, content: bytes = b"") -> dict[str, Any]:
+def _try(name: str, request: dict[str, Any], memory: int, content: bytes = b"") -> dict[str, Any]:
     seconds = get_settings().trial_seconds
     line = (
         json.dumps({**request, "name": name, "seconds": seconds, "memory": memory}).encode() + b"\n"
     )
-    with tempfile.TemporaryFile() as talk, worker(_WORKER, talk) as process:
+    with tempfile.TemporaryFile() as stderr, worker(_WORKER, stderr) as process:
         try:
-            said, _ = process.communicate(line + content, timeout=seconds)
+            output, _ = process.communicate(line + content, timeout=seconds)
         except subprocess.TimeoutExpired as error:
             raise _too_slow(name, seconds) from error
         if process.returncode == -signal.SIGXCPU:
             raise _too_slow(name, seconds)
-        if process.returncode != 0 or not said:
+        if process.returncode != 0 or not output:
             raise WeightsError(
                 f"{name}: cannot be run: trying it ended its process "
-                f"({last_line(talk) or f'code {process.returncode}'}); it may take more than "
+                f"({last_line(stderr) or f'code {process.returncode}'}); it may need more than "
                 f"{memory / 1e9:.1f} GB of memory"
             )
-    answer: dict[str, Any] = json.loads(said)
-    if "error" in answer:
-        kind = getattr(errors, answer["error"], None)
+    response: dict[str, Any] = json.loads(output)
+    if "error" in response:
+        kind = getattr(errors, response["error"], None)
         assert isinstance(kind, type)
         assert issubclass(kind, PatchbankError)
-        raise kind(answer["message"])
-    return answer
+        raise kind(response["message"])
+    return response
 
 
 def _too_slow(name: str, seconds: float) -> WeightsError:
     return WeightsError(
-        f"{name}: trying it had not ended after {seconds:g} seconds; if it only needs longer, "
+        f"{name}: trying it did not finish within {seconds:g} seconds; if it needs more time, "
         "raise PATCHBANK_TRIAL_SECONDS"
     )

@@ -200,7 +200,7 @@ def test_a_bank_of_eight_bits_refuses_what_would_be_nearly_black(
     bank = opened("eight").fit(pixels_of(surfaces.train), image_size=64)
     assert depth_of(bank) is None
     good = pixels_of(surfaces.good)
-    says = r"values up to .* no image of 16 bits was learned; .*--bit-depth"
+    says = r"values up to .* the bank has no 16-bit images; .*--bit-depth"
     for write in WAYS.values():
         for depth in (8, 10, 12, 14):
             with pytest.raises(ImageError, match=says):
@@ -235,7 +235,7 @@ def test_what_is_asked_for_is_done(
         assert outcome.code == (2 if "11" in depth else 0), outcome.err
         documents["".join(depth)] = outcome.documents[0] if outcome.documents else None
         if "11" in depth:
-            assert "the bit depth set for these images, 11, ends at 2047" in outcome.err
+            assert "the bit depth set for these images, 11, only allows 2047" in outcome.err
     asked = {name: one["extractor"]["bit_depth"] for name, one in documents.items() if one}
     assert asked == {"": 12, "--bit-depth16": 16, "--bit-depth14": 14}
     told = {name: "of 16 bits" in str(one["remarks"]) for name, one in documents.items() if one}

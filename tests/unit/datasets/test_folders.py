@@ -151,7 +151,7 @@ def test_what_only_passes_for_an_image_is_refused_by_name(tmp_path: Path, given:
     touch(tmp_path / "0.png", tmp_path / "inner" / "folder.png" / "9.txt")
     reasons = {
         "device.png": "is a device or a pipe",
-        "lost.png": "is a link to nothing",
+        "lost.png": "is a broken link",
         "pipe.png": "is a device or a pipe",
     }
     (tmp_path / "device.png").symlink_to("/dev/zero")
@@ -185,13 +185,13 @@ def test_a_locked_folder_that_was_given_is_an_error(ordinary_folder: Path) -> No
     ("given", "message"),
     [
         ("nowhere", "does not exist"),
-        ("texts", r"holds no image \(.*\.png.*\); it holds 2 \.txt files and 1 \.csv file"),
+        ("texts", r"has no images \(.*\.png.*\); it has 2 \.txt files and 1 \.csv file"),
         ("empty", "it holds nothing"),
         ("empty/*.png", "nothing matches"),
         ("texts/*.txt", "matches 2 paths but no image"),
         ("x" * 5000, "does not exist"),
         ("pipe", "is a device or a pipe; give a file"),
-        ("link.png", "link.png is a link to nothing"),
+        ("link.png", "link.png is a broken link"),
     ],
 )
 def test_what_holds_no_image_is_explained(tmp_path: Path, given: str, message: str) -> None:

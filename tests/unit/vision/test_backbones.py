@@ -100,9 +100,7 @@ def test_patches_of_14_pixels_must_fit() -> None:
     for side in (224, 518, 42):
         backbone.check_side(side)
         assert feature_shape(backbone, ("blocks.11",), side).grid == (side // 14,) * 2
-    with pytest.raises(
-        ParameterError, match="multiple of 14 pixels a side, not 225; give 224 or 2"
-    ):
+    with pytest.raises(ParameterError, match="multiple of 14 pixels, not 225; give 224 or 2"):
         ExtractorSettings("dinov2_vits14", image_size=256, center_crop=225)
 
 

@@ -216,7 +216,9 @@ def test_an_opened_image_that_is_closed_is_to_be_opened_again(tmp_path: Path) ->
     with path.open("rb") as file:
         without_file = Image.open(file)
     for image in (verified, closed, without_file):
-        with pytest.raises(ImageError, match=r"^part: cannot be read \(its file is closed.*again$"):
+        with pytest.raises(
+            ImageError, match=r"^part: cannot be read \(its file was closed.*again$"
+        ):
             decode(image, name="part")
 
 

@@ -178,7 +178,7 @@ def test_f32_is_not_computed_in_bfloat16(extractor: Extractor) -> None:
 
 def test_bf16_is_refused_where_the_processor_lacks_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime, "_capabilities", lambda: ["FP32"])
-    with pytest.raises(ParameterError, match="bf16 needs a processor"):
+    with pytest.raises(ParameterError, match="bf16 needs AVX-512"):
         Extractor(ExtractorSettings(precision="bf16"))
 
 

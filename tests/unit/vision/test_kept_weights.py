@@ -58,7 +58,7 @@ def test_missing_weights_name_both_remedies(backbones_folder: Path) -> None:
             ask()
         assert str(caught.value) == (
             "wide_resnet50_2: its weights are not on this machine; run: patchbank backbone pull "
-            "wide_resnet50_2; or bring model.safetensors of https://huggingface.co/timm/"
+            "wide_resnet50_2; or download model.safetensors from https://huggingface.co/timm/"
             "wide_resnet50_2.racm_in1k and run: patchbank backbone add wide_resnet50_2 --file "
             "model.safetensors"
         )
@@ -107,23 +107,23 @@ def _without(arrays: dict[str, Any]) -> str:
 
 def _of_another_shape(arrays: dict[str, Any]) -> str:
     arrays["layer2.0.conv1.weight"] = np.zeros((128, 64, 1, 1), np.float32)
-    return r"layer2\.0\.conv1\.weight is \(128, 64, 1, 1\) and not \(128, 64, 3, 3\)"
+    return r"layer2\.0\.conv1\.weight is \(128, 64, 1, 1\), not \(128, 64, 3, 3\)"
 
 
 def _not_finite(arrays: dict[str, Any]) -> str:
     arrays["bn1.running_var"] = np.full(64, np.nan, np.float32)
-    return r"bn1\.running_var is not all finite"
+    return r"bn1\.running_var has values that are not finite"
 
 
 def _of_integers(arrays: dict[str, Any]) -> str:
     key = "layer1.0.conv2.weight"
     arrays[key] = arrays[key].astype(np.int32)
-    return r"layer1\.0\.conv2\.weight is I32 and not floating-point"
+    return r"layer1\.0\.conv2\.weight is I32, not floating-point"
 
 
 def _of_negative_variance(arrays: dict[str, Any]) -> str:
     arrays["layer1.0.bn1.running_var"] = np.full(64, -0.5, np.float32)
-    return r"layer1\.0\.bn1\.running_var has a variance below zero"
+    return r"layer1\.0\.bn1\.running_var has a negative variance"
 
 
 @pytest.mark.parametrize(
@@ -310,7 +310,7 @@ class TestPull:
         assert "\n" not in str(caught.value)
         assert str(caught.value).startswith("timm/resnet18.a1_in1k: the hub cannot be reached (")
         assert str(caught.value).endswith(
-            "; try again, or bring model.safetensors of "
+            "; try again, or download model.safetensors from "
             "https://huggingface.co/timm/resnet18.a1_in1k and run: "
             "patchbank backbone add resnet18 --file model.safetensors"
         )

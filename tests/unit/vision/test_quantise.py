@@ -117,7 +117,7 @@ def test_a_graph_survives_as_bytes(quantised: QuantisedGraph) -> None:
 
 
 def test_int8_and_a_graph_go_together(quantised: QuantisedGraph) -> None:
-    with pytest.raises(ParameterError, match="precision int8: a quantised graph is needed"):
+    with pytest.raises(ParameterError, match="precision int8: int8 needs a quantised graph"):
         Extractor(INT8)
     with pytest.raises(ParameterError, match="precision f32"):
         Extractor(ExtractorSettings(image_size=96), quantised=quantised)

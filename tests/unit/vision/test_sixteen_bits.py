@@ -86,7 +86,9 @@ def test_eight_bits_are_left_alone() -> None:
 def test_a_value_beyond_the_depth_is_refused() -> None:
     values = TWELVE[:, :, :3].copy()
     values[3, 3, 1] = 4096
-    message = r"x: has values up to 4096, and the bit depth .* 12, ends at 4095; .*--bit-depth 14"
+    message = (
+        r"x: has values up to 4096, but the bit depth .* 12, only allows 4095; .*--bit-depth 14"
+    )
     sources: list[ImageSource] = [values, *files(values).values()]
     sources += files(values[:, :, 1:2]).values()
     for content in sources:

@@ -91,7 +91,7 @@ def test_a_network_that_never_ends(
         add_network("mine", file, ["looped"], ZERO, ONE)
     assert time.monotonic() - start < 20
     assert str(raised.value) == (
-        f"{file}: trying it had not ended after 4 seconds; if it only needs longer, raise "
+        f"{file}: trying it did not finish within 4 seconds; if it needs more time, raise "
         "PATCHBANK_TRIAL_SECONDS"
     )
     assert children() == before

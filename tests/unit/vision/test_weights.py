@@ -355,7 +355,7 @@ def test_many_views_of_one_storage(
         if count == 3:
             assert len(read_state_dict(path)) == 3
         else:
-            with pytest.raises(WeightsError, match=r"claim 0\.0 MB of 0\.0 MB stored"):
+            with pytest.raises(WeightsError, match=r"claim 0\.0 MB, but only 0\.0 MB are stored"):
                 read_state_dict(path)
 
 
@@ -443,7 +443,7 @@ def test_other_archives(file: Callable[[bytes], Path]) -> None:
         (zipped(state, {"0": SIX}, compression=zipfile.ZIP_DEFLATED), "compressed"),
         (zipped(state, {"0": SIX[:-4]}), "truncated"),
         (zipped(state, {}), "damaged"),
-        (zipped([1, 2], {}), "does not hold a state dictionary"),
+        (zipped([1, 2], {}), "does not contain a state dictionary"),
         (b"PK\x03\x04 and then nothing", "damaged"),
         (b"just text", "damaged"),
         (pickle.dumps(5), "not a PyTorch weights file"),

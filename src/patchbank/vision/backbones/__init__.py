@@ -1,6 +1,6 @@
-"""Networks, one file per family.
+"""Backbones, one file per family.
 
-A family's module has a tuple `BACKBONES`; adding a family is writing its module and naming it here.
+A family's module has a tuple `BACKBONES`. To add a family, write its module and list it here.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ DEFAULT_BACKBONE: Final = "efficientnet-lite0"
 
 
 def known_backbones() -> tuple[str, ...]:
-    """Return the names of the backbones that patchbank writes itself."""
+    """Return the names of the built-in backbones."""
     return tuple(_BY_NAME)
 
 
 def available_backbones() -> tuple[str, ...]:
-    """Return the names of all backbones, the user's own too, whether or not they have weights."""
-    own = (name for name in shelf.names() if name not in _BY_NAME and shelf.is_name(name))
-    return (*_BY_NAME, *own)
+    """Return the names of all backbones, added ones included, with or without weights."""
+    added = (name for name in shelf.names() if name not in _BY_NAME and shelf.is_name(name))
+    return (*_BY_NAME, *added)
 
 
 def get_backbone(name: str) -> Backbone:
@@ -50,9 +50,7 @@ def get_backbone(name: str) -> Backbone:
     Raises
     ------
     UnknownBackboneError
-        There is none of that name.
-    WeightsError
-        It is the user's own and its record is damaged.
+        If there is no backbone of that name.
     """
     known = _BY_NAME.get(name)
     if known is not None:
@@ -65,25 +63,17 @@ def get_backbone(name: str) -> Backbone:
 
 
 def available_layers(backbone: str) -> tuple[Layer, ...]:
-    """Return the layers of a backbone, from input to output.
-
-    Raises
-    ------
-    UnknownBackboneError
-        There is no backbone of that name.
-    """
+    """Return the layers of a backbone, from input to output."""
     return get_backbone(backbone).layers
 
 
 def check_layers(backbone: str, layers: Sequence[str]) -> tuple[str, ...]:
-    """Return `layers` in the network's order; without any, the backbone's own choice.
+    """Return `layers` in the network's order; if empty, the backbone's default layers.
 
     Raises
     ------
-    UnknownBackboneError
-        There is no backbone of that name.
     UnknownLayerError
-        A layer does not exist or is named twice.
+        If a layer does not exist or is named twice.
     """
     known = get_backbone(backbone)
     names = [layer.name for layer in known.layers]
@@ -95,8 +85,8 @@ def check_layers(backbone: str, layers: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in names if name in layers) or known.default_layers
 
 
-def _suggestion(wrong: str, choices: Iterable[str]) -> str:
+def _suggestion(name: str, choices: Iterable[str]) -> str:
     names = list(choices)
-    close = difflib.get_close_matches(wrong, names, n=1)
+    close = difflib.get_close_matches(name, names, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ";"
     return f"{hint} choose from: {', '.join(names)}"

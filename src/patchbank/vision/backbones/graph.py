@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from onnx import ModelProto, TensorProto, checker, compose, helper, numpy_helper
 
-# Opset 13 has all we use and is read by every OpenVINO that we accept.
+# Opset 13 has all operators used here, and every supported OpenVINO reads it.
 _OPSET: Final = 13
 _IR_VERSION: Final = 8
 
@@ -18,7 +18,7 @@ _DTYPES: Final = {"uint8": TensorProto.UINT8, "float32": TensorProto.FLOAT}
 
 
 class GraphWriter:
-    """Builds one ONNX graph; every method adds a node and returns its output's name.
+    """A builder of an ONNX graph; every method adds a node and returns its output's name.
 
     The input `image` is (1, side, side, 3), RGB; `pixels` is the same as float32
     (1, 3, side, side), values 0 to 255.
@@ -28,7 +28,7 @@ class GraphWriter:
     side : int
         Height and width of the input in pixels.
     dtype : str
-        Of the input: ``"uint8"`` or ``"float32"``.
+        Type of the input: ``"uint8"`` or ``"float32"``.
     """
 
     def __init__(self, side: int, dtype: str = "uint8") -> None:
@@ -42,13 +42,13 @@ class GraphWriter:
         self.pixels = self.node("Transpose", [as_float], side=side, perm=[0, 3, 1, 2])
 
     def side(self, value: str) -> int:
-        """Return height (which is the width) of a feature map."""
+        """Return the height and width of a square feature map."""
         return self._sides[value]
 
     def node(
         self, operator: str, inputs: Sequence[str], side: int | None = None, **attributes: Any
     ) -> str:
-        """Add any operator of one output; `side` is its output's height, kept for later nodes."""
+        """Add any operator with one output; `side` is the height of its output, if known."""
         name = f"{operator.lower()}_{len(self._nodes)}"
         self._nodes.append(
             helper.make_node(operator, list(inputs), [name], name=name, **attributes)
@@ -58,17 +58,17 @@ class GraphWriter:
         return name
 
     def constant(self, array: npt.NDArray[Any]) -> str:
-        """Add an array."""
+        """Add a constant array."""
         name = f"constant_{len(self._constants)}"
         self._constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
         return name
 
     def to_float32(self, value: str) -> str:
-        """Add a cast."""
+        """Add a cast to float32."""
         return self.node("Cast", [value], self._sides.get(value), to=TensorProto.FLOAT)
 
     def normalise(self, value: str, mean: Sequence[float], scale: Sequence[float]) -> str:
-        """Add ``(value - mean) / scale``, each with one number a channel or one for all."""
+        """Add ``(value - mean) / scale``, each with one number per channel or for all."""
         shape = (1, -1, 1, 1)
         centred = self.node(
             "Sub",
@@ -94,8 +94,8 @@ class GraphWriter:
     ) -> str:
         """Add a convolution.
 
-        Without `padding`, it is TensorFlow's "same": the surplus goes right and below. With it, as
-        many zeros on every side.
+        `padding` is the number of zeros on every side. Without it, padding is TensorFlow's "same",
+        with an odd zero on the right and below.
         """
         size = kernel.shape[-1]
         before = self.side(value)
@@ -126,7 +126,7 @@ class GraphWriter:
         return self.node("Relu", [value], self.side(value))
 
     def max_pool(self, value: str, size: int, *, stride: int, padding: int) -> str:
-        """Add the largest of `size` x `size` positions, nothing outside the map."""
+        """Add the maximum over `size` x `size` positions, ignoring those outside the map."""
         return self.node(
             "MaxPool",
             [value],
@@ -141,7 +141,7 @@ class GraphWriter:
         return self.node("Add", [first, second], self.side(first))
 
     def average_pool(self, value: str, size: int) -> str:
-        """Add a mean over `size` x `size` positions, stride 1, zeros outside the map, same side."""
+        """Add the mean over `size` x `size` positions with stride 1 and zeros outside the map."""
         pad = size // 2
         return self.node(
             "AveragePool",
@@ -160,7 +160,7 @@ class GraphWriter:
         factor = side / self.side(value)
         scales = self.constant(np.array([1.0, 1.0, factor, factor], np.float32))
         if round(self.side(value) * float(np.float32(factor))) != side or factor != int(factor):
-            # Only the sizes say exactly where a ratio that is no whole number leads.
+            # With a fractional ratio, only explicit sizes are exact.
             half = self.node(
                 "Slice",
                 [
@@ -180,7 +180,7 @@ class GraphWriter:
         )
 
     def grid_means(self, value: str, cells: int) -> str:
-        """Add the means over `cells` x `cells` parts of the map, which overlap where it is odd."""
+        """Add the means over `cells` x `cells` parts of the map, which may overlap."""
         side = self.side(value)
         size = -(-side // cells)
         step = 1 if cells == 1 else (side - size) // (cells - 1)
@@ -202,35 +202,35 @@ class GraphWriter:
     def include(
         self, network: ModelProto, value: str, sides: Mapping[str, int | None]
     ) -> dict[str, str]:
-        """Add a whole network of an opset not older than ours.
+        """Add a whole network with our opset or a newer one.
 
         Parameters
         ----------
         network : onnx.ModelProto
-            Its only input is fed with `value`. It is changed.
+            The network, which is changed in place.
         value : str
+            The input of the network.
         sides : mapping of str to int or None
-            Its values wanted, each with its height where that is known.
+            The requested values of the network, with their heights if known.
 
         Returns
         -------
         dict of str to str
-            Each wanted value's name here.
+            The names of the requested values in this graph.
         """
-        # Its names could be ours.
+        # Prefixed, because its names could equal ours.
         prefix = f"network_{len(self._nodes)}/"
         compose.add_prefix(network, prefix, inplace=True)
         constants = network.graph.initializer
-        (entry,) = {item.name for item in network.graph.input} - {
-            constant_item.name for constant_item in constants
-        }
+        inputs = {value_info.name for value_info in network.graph.input}
+        (entry,) = inputs - {constant.name for constant in constants}
         self._nodes.append(helper.make_node("Identity", [value], [entry], name=f"{prefix}entry"))
         self._nodes.extend(network.graph.node)
         self._constants.extend(constants)
-        self._opset = max(self._opset, *(item.version for item in network.opset_import))
-        found = {name: f"{prefix}{name}" for name in sides}
-        self._sides.update({found[name]: side for name, side in sides.items() if side is not None})
-        return found
+        self._opset = max(self._opset, *(opset.version for opset in network.opset_import))
+        names = {name: f"{prefix}{name}" for name in sides}
+        self._sides.update({names[name]: side for name, side in sides.items() if side is not None})
+        return names
 
     def to_bytes(self, outputs: Mapping[str, tuple[str, Sequence[int] | None]]) -> bytes:
         """Return the finished model.
@@ -238,7 +238,7 @@ class GraphWriter:
         Parameters
         ----------
         outputs : mapping of str to (str, sequence of int or None)
-            Each output's name, the value it shows, and its shape where that is known; float32.
+            The name of each output, its value, and its shape if known; all float32.
         """
         nodes = list(self._nodes)
         infos = []
@@ -260,6 +260,6 @@ class GraphWriter:
             else helper.find_min_ir_version_for(model.opset_import)
         )
         if all(shape is not None for _, shape in outputs.values()):
-            # The checker refuses outputs of unknown shape.
+            # The checker refuses outputs with unknown shapes.
             checker.check_model(model)
         return bytes(model.SerializeToString())

@@ -1,7 +1,7 @@
-"""Files of the Hugging Face hub, downloaded so that an interruption costs only what is missing.
+"""Download files from the Hugging Face hub and resume after an interruption.
 
-``huggingface_hub`` knows the addresses, the user's token and ``HF_ENDPOINT``. The transfer is ours,
-because that of recent versions begins again after an interruption.
+``huggingface_hub`` handles the addresses, the user's token and ``HF_ENDPOINT``. The transfer is
+ours, because recent versions of the library start over after an interruption.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ _MEGABYTE: Final = 1_000_000
 
 @dataclass(frozen=True)
 class HubFile:
-    """A file of the hub at one commit.
+    """A file on the hub at a commit.
 
     Parameters
     ----------
     repository : str
     file : str
     revision : str
-        Commit.
+        The commit.
     size : int
-        In bytes.
+        Size in bytes.
     sha256 : str or None
-        Hex digest, where the hub tells it: of large files.
+        Hex digest, which the hub only reports for large files.
     """
 
     repository: str
@@ -52,14 +52,12 @@ class HubFile:
 
 
 def find_file(repository: str, file: str, revision: str | None = None) -> HubFile:
-    """Return what the hub has of that name, at a commit or, without one, now.
+    """Return a file on the hub, at a commit or by default the latest one.
 
     Raises
     ------
-    MissingExtraError
-        huggingface_hub is not installed.
     DownloadError
-        The hub cannot be reached or does not have it.
+        If the server is not a Hugging Face hub.
     """
     library = _library()
     with _explained(repository, file):
@@ -68,7 +66,7 @@ def find_file(repository: str, file: str, revision: str | None = None) -> HubFil
         )
     if found.commit_hash is None or found.size is None:
         raise DownloadError(
-            f"{repository}: the answer for {file} is not that of a Hugging Face hub; "
+            f"{repository}: the response for {file} is not from a Hugging Face hub; "
             "check HF_ENDPOINT"
         )
     etag = found.etag or ""
@@ -77,25 +75,25 @@ def find_file(repository: str, file: str, revision: str | None = None) -> HubFil
 
 
 def download(wanted: HubFile, folder: Path, *, progress: Progress = silent) -> Path:
-    """Download a file into a folder and go on where an earlier attempt was interrupted.
+    """Download a file into a folder, resuming an interrupted attempt.
 
     Parameters
     ----------
     wanted : HubFile
     folder : Path
-        It exists, and no other process downloads into it now.
+        An existing folder that no other process is downloading into.
     progress : Progress
-        In megabytes.
+        Called with megabytes.
 
     Returns
     -------
     Path
-        Of the complete file; its digest is not checked.
+        The complete file; its digest is not checked.
 
     Raises
     ------
     DownloadError
-        The connection broke again and again; what came is kept for the next attempt.
+        If the connection fails repeatedly; the partial file is kept for the next attempt.
     """
     part = folder / f"{wanted.revision[:40]}.part"
     stage = f"{wanted.repository}, MB"
@@ -108,10 +106,12 @@ def download(wanted: HubFile, folder: Path, *, progress: Progress = silent) -> P
                     for done in _transfer(wanted, file):
                         progress(stage, done // _MEGABYTE, -(-wanted.size // _MEGABYTE))
                 if file.tell() < wanted.size:
-                    raise DownloadError(f"{wanted.repository}: the hub sent too little")
+                    raise DownloadError(
+                        f"{wanted.repository}: the hub sent only part of {wanted.file}; try again"
+                    )
             except DownloadError as error:
-                _log.warning("download of %s broke off: %s", wanted.file, error)
-                # Attempts that brought something do not count: a bad line gets there in the end.
+                _log.warning("download of %s was interrupted: %s", wanted.file, error)
+                # Attempts with progress do not count, so that a bad connection succeeds eventually.
                 failures = failures + 1 if file.tell() <= furthest else 1
                 furthest = max(furthest, file.tell())
                 if failures >= _TRIES:
@@ -120,20 +120,20 @@ def download(wanted: HubFile, folder: Path, *, progress: Progress = silent) -> P
         if file.tell() > wanted.size:
             file.truncate(0)
             raise DownloadError(
-                f"{wanted.repository}: {wanted.file} is larger than the hub said; try again"
+                f"{wanted.repository}: {wanted.file} is larger than the hub reported; try again"
             )
     return part
 
 
 def _transfer(wanted: HubFile, file: IO[bytes]) -> Iterator[int]:
-    """Append what is missing; yield the bytes there are so far."""
+    """Append the missing bytes; yield the size so far."""
     library = _library()
     from huggingface_hub import utils
 
     url = _address(wanted.repository, wanted.file, wanted.revision)
     headers = {
         **utils.build_hf_headers(),  # type: ignore[attr-defined, unused-ignore]
-        # A compressed answer would have other positions.
+        # In a compressed response, byte positions would differ.
         "Accept-Encoding": "identity",
         "Range": f"bytes={file.tell()}-",
     }
@@ -141,7 +141,7 @@ def _transfer(wanted: HubFile, file: IO[bytes]) -> Iterator[int]:
     with session.stream("GET", url, headers=headers, timeout=_TIMEOUT_SECONDS) as response:
         library.hf_raise_for_status(response)
         if response.status_code != _PARTIAL:
-            # The whole file comes, from its beginning.
+            # The server sends the whole file from the start.
             file.truncate(0)
         for chunk in response.iter_bytes():
             file.write(chunk)
@@ -152,7 +152,7 @@ def _transfer(wanted: HubFile, file: IO[bytes]) -> Iterator[int]:
 
 
 def _address(repository: str, file: str, revision: str | None) -> str:
-    # Named here too: the library reads the variable once, when it is imported.
+    # Read here, because the library reads the variable only once, at import.
     endpoint = os.environ.get("HF_ENDPOINT", "").rstrip("/") or None
     return str(_library().hf_hub_url(repository, file, revision=revision, endpoint=endpoint))
 
@@ -170,8 +170,8 @@ def _library() -> Any:
 
 @contextmanager
 def _explained(repository: str, file: str) -> Iterator[None]:
-    """Turn what goes wrong between the hub and us into one line."""
-    # The library raises the errors of the HTTP client it is built on.
+    """Turn errors from the hub into one-line messages."""
+    # The library raises the errors of its HTTP client.
     from httpx2 import HTTPError
     from huggingface_hub.errors import (
         EntryNotFoundError,
@@ -184,9 +184,9 @@ def _explained(repository: str, file: str) -> Iterator[None]:
     try:
         yield
     except (RepositoryNotFoundError, RevisionNotFoundError, EntryNotFoundError) as error:
-        raise DownloadError(f"{repository}: the hub does not have {file} there") from error
+        raise DownloadError(f"{repository}: does not have {file} on the hub") from error
     except OfflineModeIsEnabled as error:
-        raise DownloadError(f"{repository}: HF_HUB_OFFLINE forbids downloads") from error
+        raise DownloadError(f"{repository}: HF_HUB_OFFLINE disables downloads") from error
     except HfHubHTTPError as error:
         code = error.response.status_code
         raise DownloadError(f"{repository}: the hub answered {code} for {file}") from error

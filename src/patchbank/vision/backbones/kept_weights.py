@@ -1,4 +1,4 @@
-"""The weights of a known network: a safetensors file of the hub, or one the user brought."""
+"""Weights of a built-in network: a safetensors file from the hub or from the user."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ Array = npt.NDArray[Any]
 Arrays = Mapping[str, Array]
 Shapes = Mapping[str, tuple[int, ...]]
 
-# Of ImageNet's pixels on a scale from 0 to 1, red, green, blue.
+# Statistics of ImageNet's pixels on a scale from 0 to 1: red, green, blue.
 IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
 IMAGENET_STD: Final = (0.229, 0.224, 0.225)
 
 HUB_FILE: Final = "model.safetensors"
-# NumPy has no bfloat16: the bits are read as integers and widened to float32.
+# NumPy has no bfloat16, so its bits are read as integers and widened to float32.
 _BFLOAT16: Final = "BF16"
 _DTYPES: Final[Mapping[str, str]] = {
     "F64": "<f8",
@@ -40,18 +40,18 @@ def _unchanged(arrays: Arrays) -> Arrays:
 
 @dataclass(frozen=True)
 class KeptWeights:
-    """The weights of one known network.
+    """The weights of a built-in network.
 
     Parameters
     ----------
     name : str
-        The backbone's.
+        The backbone's name.
     repository : str
-        Where `HUB_FILE` is on the Hugging Face hub.
+        The repository of `HUB_FILE` on the Hugging Face hub.
     shapes : mapping of str to tuple of int
-        Every array the network needs; others in the file are left alone.
+        All arrays that the network needs; others in the file are ignored.
     translate : callable
-        Gives arrays under our names what other publishers call otherwise.
+        Renames the arrays of other publishers.
     """
 
     name: str
@@ -61,31 +61,31 @@ class KeptWeights:
 
     @property
     def install(self) -> str:
-        """What a user types to get it."""
+        """The command that installs the weights."""
         return f"patchbank backbone pull {self.name}"
 
     @property
     def remedies(self) -> str:
-        """Both ways to get it, for a message."""
+        """Both ways to install the weights, for a message."""
         return (
-            f"run: {self.install}; or bring {HUB_FILE} of "
+            f"run: {self.install}; or download {HUB_FILE} from "
             f"https://huggingface.co/{self.repository} and run: "
             f"patchbank backbone add {self.name} --file {HUB_FILE}"
         )
 
     @property
     def origin(self) -> str:
-        """Where it comes from: as recorded, or else where it would be got."""
+        """The recorded source, or the hub if there is none."""
         kept = shelf.find(self.name)
         return f"hub {self.repository}" if kept is None else kept.origin
 
     @property
     def sha256(self) -> str:
-        """Hex digest, as recorded when the file came."""
+        """Hex digest, as recorded when the file was added."""
         return self._kept().sha256
 
     def path(self) -> Path | None:
-        """Return the file's path, None where it is not on this machine."""
+        """Return the file's path, None if it is not on this machine."""
         kept = shelf.find(self.name)
         return None if kept is None or not kept.path.is_file() else kept.path
 
@@ -95,9 +95,7 @@ class KeptWeights:
         Raises
         ------
         MissingWeightsError
-            They are not on this machine.
-        WeightsError
-            The file is damaged or not the one recorded.
+            If the weights are not on this machine.
         """
         kept = self._kept()
         try:
@@ -106,35 +104,36 @@ class KeptWeights:
             raise self._missing() from error
 
     def read_file(self, path: Path, *, sha256: str | None = None) -> Arrays:
-        """Return the arrays of any file, checked to be this network's.
+        """Return the arrays of any file after checking that they are this network's.
 
         Raises
         ------
         WeightsError
-            It cannot be read, has another digest, or lacks an array or has another shape.
+            If an array is missing, or has another type or shape or invalid values.
         """
-        read, others = read_weights(path, sha256)
+        read, other_types = read_weights(path, sha256)
         arrays = self.translate(read)
+        source = f"download {HUB_FILE} from https://huggingface.co/{self.repository}"
         for key, shape in self.shapes.items():
-            if key not in arrays and key in others:
+            if key not in arrays and key in other_types:
                 raise WeightsError(
-                    f"{path}: {key} is {others[key]} and not floating-point; "
-                    f"bring {HUB_FILE} of https://huggingface.co/{self.repository}"
+                    f"{path}: {key} is {other_types[key]}, not floating-point; {source}"
                 )
             if key not in arrays:
                 raise WeightsError(
-                    f"{path}: not the weights of {self.name}: it has no {key}; "
-                    f"bring {HUB_FILE} of https://huggingface.co/{self.repository}"
+                    f"{path}: not the weights of {self.name}: it has no {key}; {source}"
                 )
             if arrays[key].shape != shape:
                 raise WeightsError(
-                    f"{path}: not the weights of {self.name}: {key} is {arrays[key].shape} and "
-                    f"not {shape}; bring {HUB_FILE} of https://huggingface.co/{self.repository}"
+                    f"{path}: not the weights of {self.name}: {key} is {arrays[key].shape}, "
+                    f"not {shape}; {source}"
                 )
             if not np.isfinite(arrays[key]).all():
-                raise WeightsError(f"{path}: {key} is not all finite numbers; get the file again")
+                raise WeightsError(
+                    f"{path}: {key} has values that are not finite; get the file again"
+                )
             if key.endswith(".running_var") and arrays[key].min() < 0:
-                raise WeightsError(f"{path}: {key} has a variance below zero; get the file again")
+                raise WeightsError(f"{path}: {key} has a negative variance; get the file again")
         return {key: arrays[key] for key in self.shapes}
 
     def _kept(self) -> shelf.Kept:
@@ -150,8 +149,8 @@ class KeptWeights:
 
 
 def read_weights(path: Path, sha256: str | None) -> tuple[dict[str, Array], dict[str, str]]:
-    """Return the floating-point arrays, and what the others are."""
-    # The library is a compiled one and not needed where the graph is cached.
+    """Return the floating-point arrays, and the types of the others."""
+    # Imported here because it is not needed if the graph is cached.
     from safetensors import SafetensorError, deserialize
 
     try:
@@ -163,7 +162,7 @@ def read_weights(path: Path, sha256: str | None) -> tuple[dict[str, Array], dict
         raise WeightsError(f"{path}: cannot read the weights file ({reason})") from error
     if sha256 is not None and (actual := hashlib.sha256(content).hexdigest()) != sha256:
         raise WeightsError(
-            f"{path}: weights file has SHA-256 {actual[:16]}… and not the recorded {sha256[:16]}…; "
+            f"{path}: weights file has SHA-256 {actual[:16]}…, not the recorded {sha256[:16]}…; "
             "it was changed or damaged: remove it and get it again"
         )
     try:

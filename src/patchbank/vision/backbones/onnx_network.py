@@ -1,4 +1,4 @@
-"""A user's own network, from an ONNX file."""
+"""A user's network from an ONNX file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from patchbank.vision.backbones.graph import GraphWriter
 
-# A protocol buffer's own limit.
+# The limit of protocol buffers.
 _LARGEST_BYTES: Final = 2_000_000_000
 _OLDEST_OPSET: Final = 13
 _PROBE_SIDE: Final = 224
@@ -32,14 +32,14 @@ _CAST_TYPES: Final = frozenset({"f16", "bf16", "f64"})
 
 
 class OnnxNetwork(Backbone):
-    """A network the user has added.
+    """A network added by the user.
 
     Parameters
     ----------
     kept : Kept
-        Its record.
+        The network's record.
     file : Path, optional
-        The file while it is not yet where the record says.
+        The file, if it has not been stored yet.
     """
 
     licence = "not known"
@@ -50,8 +50,7 @@ class OnnxNetwork(Backbone):
             raise WeightsError(f"{kept.path.parent}: the record does not describe a network")
         self.name = kept.name
         self.layers = tuple(
-            Layer(layer_item.name, layer_item.channels, layer_item.stride)
-            for layer_item in kept.network.layers
+            Layer(layer.name, layer.channels, layer.stride) for layer in kept.network.layers
         )
         self.default_layers = tuple(layer.name for layer in self.layers)
         self._kept = kept
@@ -60,43 +59,43 @@ class OnnxNetwork(Backbone):
 
     @property
     def weights_sha256(self) -> str:
-        """Hex digest of the file and of how its input is normalised."""
+        """Hex digest of the file and its input's normalisation."""
         return shelf.digest_of(self._kept.sha256, self._network.mean, self._network.std)
 
     @property
     def install(self) -> str:
-        """What a user types to get the network."""
+        """The command that adds the network."""
         return f"patchbank backbone add {self.name} --onnx FILE --outputs NAMES"
 
     @property
     def origin(self) -> str:
-        """Where the network comes from."""
+        """The source of the network."""
         return self._kept.origin
 
     def weights_path(self) -> Path | None:
-        """Return the file, None where it is gone."""
+        """Return the file, None if it is missing."""
         return self._file if self._file.is_file() else None
 
     def read_weights(self) -> Mapping[str, npt.NDArray[Any]]:
         """Return the bytes of the verified file."""
         if self.weights_path() is None:
             raise MissingWeightsError(
-                f"{self.name}: {self._file} is gone; add it again with: {self.install}"
+                f"{self.name}: {self._file} is missing; add it again with: {self.install}"
             )
         content = _read(self._file)
         if shelf.digest_of_bytes(content) != self._kept.sha256:
             raise WeightsError(
-                f"{self._file}: is not the file that was added as {self.name}; add it again with: "
+                f"{self._file}: has changed since it was added as {self.name}; add it again with: "
                 f"{self.install}"
             )
         return {_WEIGHTS: np.frombuffer(content, np.uint8)}
 
     def check_side(self, side: int) -> None:
-        """Check that the network takes images of that size."""
+        """Check that the network accepts images of this size."""
         fixed = self._network.side
         if fixed is not None and side != fixed:
             raise ParameterError(
-                f"{self.name} takes images of {fixed} pixels only, not {side}; "
+                f"{self.name} only accepts images of {fixed} pixels, not {side}; "
                 f"give --image-size {fixed}"
             )
 
@@ -106,7 +105,7 @@ class OnnxNetwork(Backbone):
         Raises
         ------
         WeightsError
-            OpenVINO cannot, or what it gives is not finite or not the same twice.
+            If OpenVINO cannot run it, or its outputs are not finite or not reproducible.
         """
         from patchbank.vision.backbones.features import write_layer_graph
         from patchbank.vision.runtime import compile_graph
@@ -127,14 +126,14 @@ class OnnxNetwork(Backbone):
                 with graph.run(image) as outputs:
                     runs.append([output.copy() for output in outputs])
         except RuntimeError as error:
-            # What OpenVINO raises for whatever it cannot do.
+            # OpenVINO raises this for anything it cannot do.
             raise WeightsError(
                 f"{self._file}: OpenVINO cannot run it ({_last_line(error)})"
             ) from error
         for name, first, second in zip(self.default_layers, *runs, strict=True):
             if not np.isfinite(first).all():
                 raise WeightsError(
-                    f"{self._file}: {name} is not all finite numbers for an image of noise; "
+                    f"{self._file}: {name} has values that are not finite for an image of noise; "
                     "check its weights, --mean and --std"
                 )
             if not np.array_equal(first, second):
@@ -146,7 +145,7 @@ class OnnxNetwork(Backbone):
     def write(
         self, graph: GraphWriter, weights: Mapping[str, npt.NDArray[Any]], layers: tuple[str, ...]
     ) -> dict[str, str]:
-        """Write the whole network; OpenVINO leaves out what no layer needs."""
+        """Write the whole network; OpenVINO removes what no layer needs."""
         side = graph.side(graph.pixels)
         expected = {name: self.side_at(self.layer(name), side) for name in layers}
         model = _parsed(weights[_WEIGHTS].tobytes(), self._file)
@@ -158,7 +157,7 @@ class OnnxNetwork(Backbone):
             if shape != wanted:
                 raise ParameterError(
                     f"{self.name} gives {shape} at {name} for images of {side} pixels, "
-                    f"where {wanted} was expected; give a multiple of "
+                    f"but {wanted} was expected; give a multiple of "
                     f"{math.lcm(*(layer.stride for layer in self.layers))} pixels"
                 )
             if kind != _FLOAT32:
@@ -172,30 +171,28 @@ def examine(
     mean: tuple[float, float, float],
     std: tuple[float, float, float],
 ) -> shelf.Network:
-    """Return what is to know of a network, having asked OpenVINO for the shapes of `outputs`.
+    """Return the description of a network, with the shapes of `outputs` from OpenVINO.
 
     Parameters
     ----------
     path : Path
-        ONNX, all in one file. Its input is float32 (1, 3, height, width), RGB.
+        A single ONNX file. Its input must be float32 (1, 3, height, width), RGB.
     outputs : sequence of str
-        Names of values in the graph, of its outputs or of any before them, each of them feature
-        maps (1, channels, rows, columns).
+        Names of values in the graph, final or intermediate, that are feature maps (1, channels,
+        rows, columns).
     mean, std : tuple of float
-        What the pixels are normalised with, on a scale from 0 to 1.
+        The normalisation of the pixels, on a scale from 0 to 1.
 
     Raises
     ------
-    WeightsError
-        The file is no such network.
     ParameterError
-        There is no such output, or it is no feature map.
+        If `outputs` is empty or has duplicates.
     """
     from patchbank.vision.backbones.graph import GraphWriter
 
     _check_normalisation(mean, std)
     if not outputs or len(set(outputs)) != len(outputs):
-        raise ParameterError("outputs: name at least one, and each once")
+        raise ParameterError("outputs: name at least one, each only once")
     model = _parsed(_read(path), path)
     fixed = _fixed_side(model, path)
     _check_weights(model, path)
@@ -227,7 +224,7 @@ def _parsed(content: bytes, path: Path) -> ModelProto:
         raise WeightsError(f"{path}: not an ONNX file") from error
     if any(onnx.external_data_helper.uses_external_data(tensor) for tensor in _tensors(model)):
         raise WeightsError(
-            f"{path}: keeps its weights in files of their own; save it again as one file "
+            f"{path}: its weights are in separate files; save it as a single file "
             "(onnx.save_model(..., save_as_external_data=False))"
         )
     try:
@@ -235,7 +232,7 @@ def _parsed(content: bytes, path: Path) -> ModelProto:
     except onnx.checker.ValidationError as error:
         first = str(error).strip().splitlines()[0]
         raise WeightsError(f"{path}: not a valid ONNX file ({first[:200]})") from error
-    versions = {item.domain or "ai.onnx": item.version for item in model.opset_import}
+    versions = {opset.domain or "ai.onnx": opset.version for opset in model.opset_import}
     if versions.get("ai.onnx", 0) < _OLDEST_OPSET:
         raise WeightsError(
             f"{path}: opset {versions.get('ai.onnx', 0)} is too old; "
@@ -245,13 +242,13 @@ def _parsed(content: bytes, path: Path) -> ModelProto:
 
 
 def _tensors(message: Any) -> Iterator[Any]:
-    """Yield every tensor of a model, those inside attributes and inner graphs too."""
+    """Yield every tensor of a model, including those in attributes and subgraphs."""
     from onnx import TensorProto
 
     for field, value in message.ListFields():
         if field.message_type is None:
             continue
-        # One message, or several.
+        # A single message, or a repeated field.
         for inner in [value] if hasattr(value, "ListFields") else value:
             if isinstance(inner, TensorProto):
                 yield inner
@@ -260,16 +257,16 @@ def _tensors(message: Any) -> Iterator[Any]:
 
 
 def _fixed_side(model: ModelProto, path: Path) -> int | None:
-    """Return the side of the images the network takes, None where it takes any."""
+    """Return the side of the images that the network accepts, None if it accepts any."""
     from onnx import TensorProto
 
-    constants = {item.name for item in model.graph.initializer}
-    inputs = [item for item in model.graph.input if item.name not in constants]
+    constants = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in constants]
     if len(inputs) != 1:
         raise WeightsError(f"{path}: has {len(inputs)} inputs; give a network with one")
     tensor = inputs[0].type.tensor_type
-    # Some exporters write 0 or -1 where any size will do.
-    sizes = [item.dim_value if item.dim_value > 0 else None for item in tensor.shape.dim]
+    # Some exporters write 0 or -1 for a dynamic size.
+    sizes = [size.dim_value if size.dim_value > 0 else None for size in tensor.shape.dim]
     if (
         tensor.elem_type != TensorProto.FLOAT
         or len(sizes) != 4
@@ -281,13 +278,13 @@ def _fixed_side(model: ModelProto, path: Path) -> int | None:
         shape = ", ".join("any" if size is None else str(size) for size in sizes)
         raise WeightsError(
             f"{path}: its input {inputs[0].name} is {kind} ({shape}); "
-            "give a network that takes float (1, 3, side, side), or any side"
+            "give a network that accepts float (1, 3, side, side), with a fixed or any side"
         )
     return sizes[2]
 
 
 def _check_weights(model: ModelProto, path: Path) -> None:
-    """Refuse weights that are not numbers, which some operators hide; infinities mask."""
+    """Refuse NaN weights, which some operators hide; infinities are allowed, as masks use them."""
     from onnx import TensorProto, numpy_helper
 
     floating = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE}
@@ -296,14 +293,13 @@ def _check_weights(model: ModelProto, path: Path) -> None:
             continue
         if np.isnan(numpy_helper.to_array(tensor).astype(np.float64, copy=False)).any():
             raise WeightsError(
-                f"{path}: {tensor.name or 'a constant'} has weights that are not numbers (NaN); "
-                "export the network again"
+                f"{path}: {tensor.name or 'a constant'} has NaN weights; export the network again"
             )
 
 
 def _check_outputs(model: ModelProto, path: Path, outputs: Sequence[str]) -> None:
     inside = [name for node in model.graph.node for name in node.output if name]
-    offered = [item.name for item in model.graph.output]
+    offered = [value.name for value in model.graph.output]
     for name in outputs:
         if name not in inside:
             close = difflib.get_close_matches(name, inside, n=1)
@@ -321,7 +317,7 @@ def _include(
     sides: Mapping[str, int | None],
 ) -> dict[str, str]:
     pixels = graph.normalise(
-        graph.pixels, [255 * item for item in mean], [255 * item for item in std]
+        graph.pixels, [255 * value for value in mean], [255 * value for value in std]
     )
     return graph.include(model, pixels, sides)
 
@@ -329,14 +325,14 @@ def _include(
 def _describe(
     graph: GraphWriter, taps: Mapping[str, str], path: Path
 ) -> dict[str, tuple[tuple[int, ...], str]]:
-    """Return shape and type of each value, as OpenVINO finds them."""
+    """Return the shape and type of each value, according to OpenVINO."""
     from patchbank.vision.runtime import describe_outputs
 
     written = graph.to_bytes({f"tap {n}": (tap, None) for n, tap in enumerate(taps.values())})
     try:
         described = describe_outputs(written)
     except RuntimeError as error:
-        # What OpenVINO raises for whatever it does not know.
+        # OpenVINO raises this for anything it does not support.
         raise WeightsError(f"{path}: OpenVINO cannot run it ({_last_line(error)})") from error
     return dict(zip(taps, described, strict=True))
 
@@ -347,31 +343,31 @@ def _layer(
     if len(shape) != 4 or shape[0] != 1 or shape[2] != shape[3]:
         raise ParameterError(
             f"{path}: {name} is {shape} for an image of {side} pixels; "
-            "name feature maps, (1, channels, rows, rows)"
+            "give feature maps, (1, channels, rows, rows)"
         )
     if min(shape) < 1:
         raise ParameterError(
-            f"{path}: the size of {name} for an image of {side} pixels is not known; "
-            "name another output"
+            f"{path}: the size of {name} for an image of {side} pixels is unknown; "
+            "give another output"
         )
     if kind != _FLOAT32 and kind not in _CAST_TYPES:
-        raise ParameterError(f"{path}: {name} is {kind}; name outputs of floating-point numbers")
+        raise ParameterError(f"{path}: {name} is {kind}; give floating-point outputs")
     rows = shape[2]
     stride = max(round(side / rows), 1)
     if -(-side // stride) != rows:
         raise ParameterError(
-            f"{path}: {name} has {rows} rows for an image of {side} pixels, which is no whole "
-            "stride; name another output"
+            f"{path}: {name} has {rows} rows for an image of {side} pixels, so its stride is not "
+            "a whole number; give another output"
         )
     return shelf.NetworkLayer(name, shape[1], stride)
 
 
 def _check_normalisation(mean: Sequence[float], std: Sequence[float]) -> None:
-    for what, values in (("mean", mean), ("std", std)):
+    for name, values in (("mean", mean), ("std", std)):
         if len(values) != _CHANNELS or not all(math.isfinite(value) for value in values):
-            raise ParameterError(f"{what}: give three numbers, red, green and blue")
+            raise ParameterError(f"{name}: give three numbers: red, green and blue")
     if min(std) <= 0:
-        raise ParameterError(f"std: give numbers above zero, not {min(std)}")
+        raise ParameterError(f"std: give positive numbers, not {min(std)}")
 
 
 def _last_line(error: Exception) -> str:

@@ -1,8 +1,8 @@
-"""ResNet-18, ResNet-50 and Wide ResNet-50-2, PatchCore's own network.
+"""ResNet-18, ResNet-50, and Wide ResNet-50-2, PatchCore's original network.
 
 He et al., "Deep Residual Learning for Image Recognition", CVPR 2016; Zagoruyko and Komodakis, "Wide
 Residual Networks", BMVC 2016. Bottlenecks have their stride in the 3 x 3 convolution, as in
-torchvision and timm, whose names the weights have.
+torchvision and timm; the weights have the same names as there.
 
 Layers are the outputs of the four stages, ``layer1`` to ``layer4``.
 """
@@ -31,7 +31,7 @@ _CLASSES: Final = 1000
 
 @dataclass(frozen=True)
 class _Convolution:
-    """A convolution and the batch normalisation behind it."""
+    """A convolution and the batch normalisation after it."""
 
     name: str
     norm: str
@@ -75,7 +75,7 @@ def _block(
 
 
 class ResNet(Backbone):
-    """One ResNet.
+    """A ResNet.
 
     Parameters
     ----------
@@ -85,11 +85,11 @@ class ResNet(Backbone):
     bottleneck : bool
         Whether a block has three convolutions instead of two.
     default_layers : tuple of str
-        Layers used when none are named.
+        The layers used by default.
     repository : str
-        Where its weights are on the Hugging Face hub.
+        The repository of the weights on the Hugging Face hub.
     base_width : int
-        Inner channels of a bottleneck of the first stage.
+        Inner channels of a bottleneck in the first stage.
     """
 
     licence = "Apache-2.0"
@@ -141,16 +141,16 @@ class ResNet(Backbone):
 
     @property
     def install(self) -> str:
-        """What a user types to get the weights."""
+        """The command that installs the weights."""
         return self.weights.install
 
     @property
     def origin(self) -> str:
-        """Where the weights come from."""
+        """The source of the weights."""
         return self.weights.origin
 
     def weights_path(self) -> Path | None:
-        """Return the weights file, None where it is not on this machine."""
+        """Return the weights file, None if it is not on this machine."""
         return self.weights.path()
 
     def read_weights(self) -> Mapping[str, npt.NDArray[Any]]:
@@ -162,16 +162,18 @@ class ResNet(Backbone):
     ) -> dict[str, str]:
         """Write the stem and the stages up to the deepest of `layers`; see `Backbone.write`."""
 
-        def convolved(value: str, one: _Convolution) -> str:
+        def convolved(value: str, layer: _Convolution) -> str:
             kernel, bias = fold_batch_norm(
-                weights[f"{one.name}.weight"], weights, one.norm, epsilon=_EPSILON
+                weights[f"{layer.name}.weight"], weights, layer.norm, epsilon=_EPSILON
             )
-            return graph.convolution(value, kernel, bias, stride=one.stride, padding=one.size // 2)
+            return graph.convolution(
+                value, kernel, bias, stride=layer.stride, padding=layer.size // 2
+            )
 
         value = graph.normalise(
             graph.pixels,
-            [255 * item for item in IMAGENET_MEAN],
-            [255 * item for item in IMAGENET_STD],
+            [255 * value for value in IMAGENET_MEAN],
+            [255 * value for value in IMAGENET_STD],
         )
         value = graph.relu(convolved(value, self._stem))
         value = graph.max_pool(value, 3, stride=2, padding=1)
@@ -179,8 +181,8 @@ class ResNet(Backbone):
         for stage, blocks in self._stages.items():
             for block in blocks:
                 entry = value
-                for item in block.path[:-1]:
-                    value = graph.relu(convolved(value, item))
+                for convolution in block.path[:-1]:
+                    value = graph.relu(convolved(value, convolution))
                 value = convolved(value, block.path[-1])
                 if block.shortcut is not None:
                     entry = convolved(entry, block.shortcut)
@@ -207,7 +209,7 @@ BACKBONES: Final[tuple[Backbone, ...]] = (
         bottleneck=True,
         base_width=128,
         default_layers=("layer2", "layer3"),
-        # What timm, and with it Anomalib, means by this name.
+        # The weights that timm, and so Anomalib, uses under this name.
         repository="timm/wide_resnet50_2.racm_in1k",
     ),
     ResNet(

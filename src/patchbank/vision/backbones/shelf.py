@@ -1,8 +1,7 @@
-"""The folder where weights and networks are kept that do not come as packages.
+"""The folder of weights and networks that are not Python packages.
 
-Each has a folder of its name with the file, which is named by its digest, and a record, which says
-what the file must be. The record is written last and by a rename: whoever reads sees the old one or
-the new one, each with its file.
+Each has a subfolder with the file, named by its digest, and a record that describes the file. The
+record is written last and by a rename, so readers see either the old or the new one with its file.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ _CHUNK_BYTES: Final = 1 << 20
 
 @dataclass(frozen=True)
 class Source:
-    """Where a file came from: the hub, or a path of the user's.
+    """The source of a file: the hub, or a path.
 
     Parameters
     ----------
@@ -56,7 +55,7 @@ class Source:
 
 @dataclass(frozen=True)
 class NetworkLayer:
-    """An output of a user's own network."""
+    """An output of a user's network."""
 
     name: str
     channels: int
@@ -65,16 +64,16 @@ class NetworkLayer:
 
 @dataclass(frozen=True)
 class Network:
-    """What is known of a user's own network, beside its file.
+    """The description of a user's network.
 
     Parameters
     ----------
     mean, std : tuple of float
-        Of the pixels it was trained on, on a scale from 0 to 1: red, green, blue.
+        Statistics of its training pixels on a scale from 0 to 1: red, green, blue.
     layers : tuple of NetworkLayer
-        By stride.
+        Sorted by stride.
     side : int, optional
-        Height and width of the only images it takes; without it, it takes others too.
+        The fixed height and width of its input; None if any size is accepted.
     """
 
     mean: tuple[float, float, float]
@@ -85,22 +84,22 @@ class Network:
 
 @dataclass(frozen=True)
 class Kept:
-    """The record of one file that is kept.
+    """The record of a kept file.
 
     Parameters
     ----------
     name : str
-        The backbone's.
+        The backbone's name.
     kind : str
-        ``"weights"`` of a known network, or a whole ``"network"`` of the user's.
+        ``"weights"`` of a built-in network, or a user's whole ``"network"``.
     sha256 : str
         Hex digest of the file.
     size : int
-        Of the file, in bytes.
+        Size of the file in bytes.
     source : Source
     added_at : datetime
     network : Network, optional
-        For a whole network.
+        The description of a whole network.
     """
 
     name: str
@@ -113,22 +112,22 @@ class Kept:
 
     @property
     def path(self) -> Path:
-        """Where the file is, or should be."""
+        """The path of the file, whether or not it exists."""
         suffix = "safetensors" if self.kind == "weights" else "onnx"
         return resolve_trusted(folder() / self.name) / f"{self.sha256[:16]}.{suffix}"
 
     def to_json(self) -> dict[str, Any]:
-        """Return the record and where its file is, in JSON's types."""
+        """Return the record and its file's path as JSON-compatible values."""
         return {**_KEPT.dump_python(self, mode="json"), "path": str(self.path)}
 
     @property
     def identity(self) -> tuple[str, Network | None]:
-        """What features depend on."""
+        """The parts that features depend on."""
         return self.sha256, self.network
 
     @property
     def origin(self) -> str:
-        """Where it came from, for people."""
+        """The source, for messages."""
         if self.source.revision is None:
             return f"file {self.source.place}"
         return f"hub {self.source.place} at {self.source.revision[:12]}"
@@ -138,34 +137,28 @@ _KEPT: Final = TypeAdapter(Kept)
 
 
 def folder() -> Path:
-    """Return the folder of all of them.
-
-    Raises
-    ------
-    UnsafePathError
-        Where a link that root must not follow leads there.
-    """
+    """Return the folder of all kept files."""
     settings = get_settings()
     return resolve_trusted((settings.backbones or settings.home / "backbones").expanduser())
 
 
 def names() -> list[str]:
-    """Return the names of all folders that have a record, damaged ones and odd names too."""
+    """Return the names of all subfolders with a record, even a damaged one or an invalid name."""
     return sorted(path.parent.name for path in folder().glob(f"*/{_RECORD}"))
 
 
 def is_name(name: str) -> bool:
-    """Return whether a backbone may be called so."""
+    """Return whether `name` is a valid name of a backbone."""
     return _NAME.fullmatch(name) is not None
 
 
 def find(name: str) -> Kept | None:
-    """Return the record of a name, None where there is none.
+    """Return the record of a name, None if there is none.
 
     Raises
     ------
     WeightsError
-        The record is damaged.
+        If the record is damaged.
     """
     if not is_name(name):
         return None
@@ -180,108 +173,102 @@ def find(name: str) -> Kept | None:
     except ValidationError as error:
         raise WeightsError(f"{path}: the record is damaged; {_remedy(name)}") from error
     if kept.name != name or re.fullmatch(r"[0-9a-f]{64}", kept.sha256) is None:
-        raise WeightsError(f"{path}: the record is of another backbone; {_remedy(name)}")
+        raise WeightsError(f"{path}: the record is for another backbone; {_remedy(name)}")
     return kept
 
 
 def check_name(name: str) -> None:
-    """Check a name for a network of the user's own.
+    """Check the name of a user's network.
 
     Raises
     ------
     ParameterError
-        It is none.
+        If it is not valid.
     """
     if not is_name(name):
         raise ParameterError(
-            f"backbone name {name!r}: give up to 64 small letters, digits, '.', '_' or '-', "
-            "a letter or digit first"
+            f"backbone name {name!r}: give up to 64 lowercase letters, digits, '.', '_' or '-', "
+            "starting with a letter or digit"
         )
 
 
 def keep(kept: Kept, file: Path, *, move: bool = False) -> Path:
-    """Put a file where `kept` says, then the record; whatever had the name before is removed.
+    """Store a file and its record; replace what had the name before.
 
     Raises
     ------
     WeightsError
-        The file has become another since its digest was taken.
+        If the file has changed since its digest was computed.
     """
     target = kept.path
     target.parent.mkdir(parents=True, exist_ok=True)
     if move:
         file.replace(target)
     else:
-        with new_file(target) as part:
-            if _copy(file, part) != kept.sha256:
-                raise WeightsError(f"{file}: was changed while it was copied; try again")
+        with new_file(target) as draft:
+            if _copy(file, draft) != kept.sha256:
+                raise WeightsError(f"{file}: was changed while being copied; try again")
     record = target.parent / _RECORD
-    with new_file(record) as part:
-        part.write_bytes(_KEPT.dump_json(kept, indent=2) + b"\n")
-    for other in target.parent.iterdir():
-        if other.name not in {target.name, record.name, _LOCK} and other.is_file():
-            other.unlink(missing_ok=True)
+    with new_file(record) as draft:
+        draft.write_bytes(_KEPT.dump_json(kept, indent=2) + b"\n")
+    for path in target.parent.iterdir():
+        if path.name not in {target.name, record.name, _LOCK} and path.is_file():
+            path.unlink(missing_ok=True)
     _log.info("kept the backbone %s at %s", kept.name, target)
     return target
 
 
 def remove(name: str) -> None:
-    """Remove a file and its record, whatever the record says.
+    """Remove a file and its record, even a damaged one.
 
     Raises
     ------
     WeightsError
-        The folder cannot be removed.
+        If the folder cannot be removed.
     """
-    place = folder() / name
+    path = folder() / name
     try:
-        if place.is_symlink():
-            place.unlink()
+        if path.is_symlink():
+            path.unlink()
         else:
-            shutil.rmtree(place)
+            shutil.rmtree(path)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise WeightsError(f"{place}: cannot be removed ({reason})") from error
+        raise WeightsError(f"{path}: cannot be removed ({reason})") from error
     _log.info("removed the backbone %s", name)
 
 
 @contextlib.contextmanager
 def locked(name: str) -> Iterator[Path]:
-    """Lend the folder of a name to one process at a time.
+    """Lock the folder of a name and yield its path.
 
     Raises
     ------
     ParameterError
-        Another process has it.
+        If another process holds the lock.
     """
-    place = resolve_trusted(folder() / name)
-    descriptor = open_folder(place, make=True)
+    path = resolve_trusted(folder() / name)
+    descriptor = open_folder(path, make=True)
     try:
-        lock = FileLock(place / _LOCK, within=descriptor, mode=0o644)
+        lock = FileLock(path / _LOCK, within=descriptor, mode=0o644)
         is_free = lock.try_acquire()
     finally:
         os.close(descriptor)
     if not is_free:
-        raise ParameterError(f"{name}: another process is downloading it; wait until it is done")
+        raise ParameterError(f"{name}: another process is downloading it; wait until it finishes")
     try:
-        yield place
+        yield path
     finally:
         lock.release()
 
 
 def now() -> datetime:
-    """Return the time for a record."""
+    """Return the current time for a record, in whole seconds."""
     return datetime.now(UTC).replace(microsecond=0)
 
 
 def digest(path: Path) -> str:
-    """Return the hex SHA-256 of a file.
-
-    Raises
-    ------
-    WeightsError
-        It cannot be read, or is none of the size of weights.
-    """
+    """Return the hex SHA-256 of a file; raise `WeightsError` if it cannot be read."""
     with _readable(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -292,13 +279,13 @@ def digest_of_bytes(content: bytes) -> str:
 
 
 def digest_of(sha256: str, mean: Sequence[float], std: Sequence[float]) -> str:
-    """Return a hex SHA-256 that stands for a network's file and how its input is normalised."""
+    """Return a hex SHA-256 of a network's file and its input's normalisation."""
     content = {"onnx": sha256, "mean": list(mean), "std": list(std)}
     return digest_of_bytes(json.dumps(content, sort_keys=True).encode())
 
 
 def _remedy(name: str) -> str:
-    return f"remove it with: patchbank backbone remove {name}, and get it again"
+    return f"remove it with `patchbank backbone remove {name}` and get it again"
 
 
 @contextlib.contextmanager

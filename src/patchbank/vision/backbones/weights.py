@@ -1,7 +1,7 @@
-"""Read and verify weight files without the framework that wrote them.
+"""Read and verify weights files without PyTorch.
 
-A ``.pth`` file is a pickle, and a pickle is a program. `read_state_dict` runs it with a machine
-that can build dictionaries and tensors and nothing else (`_pickles`): a hostile file gets an error.
+A ``.pth`` file is a pickle, and a pickle is a program. `read_state_dict` uses a reader that only
+builds dictionaries and tensors (`patchbank.torch_files`), so that a hostile file gives an error.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from patchbank.errors import MissingExtraError, WeightsError
 from patchbank.torch_files._tensors import Array, Tensor
 from patchbank.torch_files.reader import read_torch_file, shown
 
-# Tensors may share a storage, as tied layers do; but many of one storage take memory without end.
+# Tensors may share a storage, as tied layers do; but many copies of one would exhaust the memory.
 _MOST_COPIES: Final = 16
 
 
 @dataclass(frozen=True)
 class PackagedWeights:
-    """A weights file that an installed Python package brings.
+    """A weights file in a Python package.
 
     Parameters
     ----------
     package : str
         The package's import name.
     file : str
-        The file's path inside the package.
+        The file's path in the package.
     sha256 : str
-        Hex digest that the file's bytes must have.
+        The expected hex digest of the file.
     install : str
-        What a user types to get it.
+        The command that installs the package.
     """
 
     package: str
@@ -46,9 +46,9 @@ class PackagedWeights:
         Raises
         ------
         MissingExtraError
-            The package is not installed.
+            If the package is not installed.
         """
-        # The package is looked up and not imported: its code has nothing to say here.
+        # Find the package without importing it: its code is not needed.
         found = importlib.util.find_spec(self.package)
         if found is None or not found.submodule_search_locations:
             raise MissingExtraError(
@@ -58,7 +58,7 @@ class PackagedWeights:
         return Path(found.submodule_search_locations[0]) / self.file
 
     def is_installed(self) -> bool:
-        """Return whether the file is there (its content is not checked)."""
+        """Return whether the file exists; its content is not checked."""
         try:
             return self.path().is_file()
         except MissingExtraError:
@@ -69,38 +69,36 @@ class PackagedWeights:
 
         Raises
         ------
-        MissingExtraError
-            The package is not installed.
         WeightsError
-            The file is missing, damaged or has another SHA-256.
+            If the file is missing.
         """
         path = self.path()
         if not path.is_file():
             raise WeightsError(
-                f"{path}: weights file is missing; reinstall it with: {self.install}"
+                f"{path}: the weights file is missing; reinstall it with: {self.install}"
             )
         return read_state_dict(path, sha256=self.sha256)
 
 
 def read_state_dict(path: Path, *, sha256: str | None = None) -> dict[str, Array]:
-    """Read a PyTorch state dictionary: both the zip format and the one before it.
+    """Read a PyTorch state dictionary, in the zip format or the older one.
 
     Parameters
     ----------
     path : Path
         A file written by ``torch.save(module.state_dict())``.
     sha256 : str, optional
-        Hex digest the file must have; checked before anything else is done with the file.
+        The expected hex digest, checked first.
 
     Returns
     -------
     dict of str to ndarray
-        Arrays of their own memory, in the file's order; bfloat16 widened to float32.
+        New arrays in the file's order; bfloat16 is widened to float32.
 
     Raises
     ------
     WeightsError
-        The file cannot be read, has another digest, is damaged, or holds anything but tensors.
+        If the file contains anything but tensors, or implausibly large ones.
     """
     file = read_torch_file(path, sha256=sha256)
     try:
@@ -112,8 +110,8 @@ def read_state_dict(path: Path, *, sha256: str | None = None) -> dict[str, Array
     present = sum(array.nbytes for array in stored.values())
     if claimed > _MOST_COPIES * present:
         raise WeightsError(
-            f"{path}: tensors of the weights file claim {claimed / 1e6:,.1f} MB of "
-            f"{present / 1e6:,.1f} MB stored; it may be hostile and was not read"
+            f"{path}: tensors of the weights file claim {claimed / 1e6:,.1f} MB, but only "
+            f"{present / 1e6:,.1f} MB are stored; it may be hostile and was not read"
         )
     return {
         name: file.array(tensor, stored[tensor.storage.key]) for name, tensor in tensors.items()
@@ -122,7 +120,7 @@ def read_state_dict(path: Path, *, sha256: str | None = None) -> dict[str, Array
 
 def _checked_state_dict(loaded: object) -> dict[str, Tensor]:
     if not isinstance(loaded, dict):
-        raise WeightsError("weights file does not hold a state dictionary")
+        raise WeightsError("the weights file does not contain a state dictionary")
     for name, value in loaded.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
             raise WeightsError(f"entry {shown(str(name))} of the weights file is not a tensor")
