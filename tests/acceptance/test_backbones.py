@@ -60,7 +60,7 @@ def test_an_interrupted_download_goes_on_in_the_next_command(
     assert Path(done.document["path"]).read_bytes() == hub.content
 
 
-def test_without_a_hub_one_line_says_what_to_bring(
+def test_without_a_hub_one_line_names_the_file_to_download(
     patchbank: Run, backbones_folder: Path, monkeypatch: pytest.MonkeyPatch, hub: Hub
 ) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # where nobody listens

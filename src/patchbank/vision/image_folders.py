@@ -175,7 +175,7 @@ def _found_in_folder(folder: Path) -> Found:
         remedy = remedy_for({file.suffix.lower() for file in found.unread})
         raise NoImagesError(
             f"folder {folder} has no images ({accepted_suffixes()}); "
-            f"it has {describe_content(folder)}{f'; {remedy}' if remedy else ''}"
+            f"it contains {describe_content(folder)}{f'; {remedy}' if remedy else ''}"
         )
     return found
 

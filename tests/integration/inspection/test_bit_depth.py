@@ -98,7 +98,7 @@ def test_a_lesser_depth_is_recognised_said_and_kept(
     beyond = in_bits(pixels_of(surfaces.good)[1], depth)
     beyond[5, 5] = 2**depth
     with pytest.raises(
-        ImageError, match=rf"values up to {2**depth}, and .*--bit-depth {depth + 2}"
+        ImageError, match=rf"values up to {2**depth}, but .*--bit-depth {depth + 2}"
     ):
         again.inspect(write(beyond))
     held_out = [write(in_bits(one, depth)) for one in pixels_of(surfaces.good)]

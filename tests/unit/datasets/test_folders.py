@@ -185,16 +185,16 @@ def test_a_locked_folder_that_was_given_is_an_error(ordinary_folder: Path) -> No
     ("given", "message"),
     [
         ("nowhere", "does not exist"),
-        ("texts", r"has no images \(.*\.png.*\); it has 2 \.txt files and 1 \.csv file"),
-        ("empty", "it holds nothing"),
+        ("texts", r"has no images \(.*\.png.*\); it contains 2 \.txt files and 1 \.csv file"),
+        ("empty", "it contains nothing"),
         ("empty/*.png", "nothing matches"),
-        ("texts/*.txt", "matches 2 paths but no image"),
+        ("texts/*.txt", "matches 2 paths but no images"),
         ("x" * 5000, "does not exist"),
         ("pipe", "is a device or a pipe; give a file"),
         ("link.png", "link.png is a broken link"),
     ],
 )
-def test_what_holds_no_image_is_explained(tmp_path: Path, given: str, message: str) -> None:
+def test_a_path_without_images_is_explained(tmp_path: Path, given: str, message: str) -> None:
     touch(*(tmp_path / "texts" / name for name in ("1.txt", "2.txt", "3.csv")))
     (tmp_path / "empty").mkdir()
     os.mkfifo(tmp_path / "pipe")

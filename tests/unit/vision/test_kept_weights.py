@@ -301,7 +301,7 @@ class TestPull:
             pull_backbone(NAME)
         assert shelf.find(NAME) is None
 
-    def test_unreachable_hub_names_the_file_to_bring(
+    def test_unreachable_hub_names_the_file_to_download(
         self, hub: Hub, backbones_folder: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # where nobody listens

@@ -176,7 +176,7 @@ def pull_backbone(
             return kept
     except DownloadError as error:
         raise DownloadError(
-            f"{error}; try again, or bring {HUB_FILE} of "
+            f"{error}; try again, or download {HUB_FILE} from "
             f"https://huggingface.co/{weights.repository} and run: "
             f"patchbank backbone add {name} --file {HUB_FILE}"
         ) from error
