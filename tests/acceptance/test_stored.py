@@ -95,7 +95,7 @@ def test_search_uses_an_index_and_says_so(patchbank: Run, name: str) -> None:
     assert "recall 1.0000 of the ten nearest" in text
     dropped = patchbank("index", "brushed", "--remove", "--json").document["removed"]
     assert len(dropped) == 2
-    assert "there was none" in patchbank("index", "brushed", "--drop").out
+    assert "removed: nothing" in patchbank("index", "brushed", "--drop").out
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect as inspection
 import sys
 from typing import Annotated, Any, NoReturn
 
@@ -94,7 +95,7 @@ def _root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
     verbose: Annotated[
-        bool, typer.Option("--verbose", help="Log what is being done to standard error.")
+        bool, typer.Option("--verbose", help="Log progress to standard error.")
     ] = False,
     debug: Annotated[
         bool, typer.Option("--debug", help="Show the traceback of an error, and all log messages.")
@@ -121,6 +122,21 @@ for _module in (
     database,
 ):
     _module.register(app)
+
+
+def _reflow(commands: list[CommandInfo]) -> None:
+    """Have the help break its paragraphs where the terminal ends, not where the source does."""
+    for command in commands:
+        paragraphs = inspection.cleandoc(getattr(command.callback, "__doc__", None) or "").split(
+            "\n\n"
+        )
+        command.help = "\n\n".join(" ".join(text.split()) for text in paragraphs)
+
+
+_reflow(app.registered_commands)
+for _group in app.registered_groups:
+    assert _group.typer_instance is not None
+    _reflow(_group.typer_instance.registered_commands)
 
 _registered: list[CommandInfo | TyperInfo] = [*app.registered_commands, *app.registered_groups]
 for _info in _registered:

@@ -74,8 +74,8 @@ def list_command(json: options.Json = False) -> int:
 def pull_command(name: Name, replace: Replace = False, json: options.Json = False) -> int:
     """Download a backbone's weights from the Hugging Face hub.
 
-    An interrupted download goes on where it stopped. The commit and SHA-256 are recorded at the
-    first download and checked ever after. HF_ENDPOINT names another hub.
+    An interrupted download is resumed. The commit and SHA-256 are recorded on first download and
+    verified from then on. HF_ENDPOINT names another hub.
     """
     with show_progress() as progress:
         kept = backbones.pull_backbone(

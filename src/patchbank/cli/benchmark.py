@@ -41,10 +41,10 @@ def benchmark_command(
 ) -> int:
     """Evaluate a data set category by category and write a report with published figures.
 
-    Each category is kept in the folder when it is done: an interrupted benchmark goes on where it
-    was, as long as settings, files and versions are the same. Images without a label get a score
-    map in the category's folder. A category that cannot be evaluated is reported, the others are
-    done, and the exit code is 2.
+    Results are saved per category, so an interrupted benchmark resumes where it stopped, as long as
+    settings, files and versions are the same. Images without a label get a score map in the
+    category's folder. A category that cannot be evaluated is reported, the others continue, and the
+    exit code is 2.
     """
     from patchbank.inspection.measuring.benchmark import Benchmark
 

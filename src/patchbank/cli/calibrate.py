@@ -43,8 +43,8 @@ def calibrate_command(
 ) -> int:
     """Set a bank's thresholds from good images that were not used to fit it.
 
-    An imported bank needs it before it can judge. The images also become those that are shown as
-    similar.
+    An imported bank needs it before it can judge. These images are then also shown as similar
+    references.
     """
     with Workspace() as workspace, show_progress() as progress:
         report = calibrate_paths(

@@ -62,16 +62,19 @@ def upgrade_command(
 ) -> int:
     """Upgrade a database created by an older version of patchbank, after showing the changes.
 
-    Older patchbanks cannot use the database afterwards. It is done in one transaction.
+    Older versions of patchbank cannot use the database afterwards. The upgrade runs in a single
+    transaction. With --json and without --yes, only the plan is printed.
     """
 
     def confirm(plan: UpgradePlan) -> bool:
-        if not json:
-            _print_plan(plan)
+        if json:
+            return yes
+        _print_plan(plan)
         if not yes:
-            if json or not talk().is_terminal:
+            if not talk().is_terminal:
                 raise ParameterError(
-                    f"{plan.database}: an upgrade cannot be undone; confirm with --yes"
+                    f"{plan.database}: older versions of patchbank cannot use it after an upgrade; "
+                    "confirm with --yes"
                 )
             typer.confirm("Upgrade it?", abort=True, err=True)
         return True
@@ -97,7 +100,7 @@ def _print_plan(plan: UpgradePlan) -> None:
         console.print(f"  {name}: {purpose}", markup=False)
     if plan.sessions:
         console.print(
-            f"  {counted(plan.sessions, 'other connection')} of patchbank to it: older programs "
+            f"  {counted(plan.sessions, 'other connection')} to it: older versions of patchbank "
             "cannot use it afterwards",
             markup=False,
         )

@@ -34,11 +34,11 @@ def evaluate_command(
     settings: FitSettings,
     json: options.Json = False,
 ) -> int:
-    """Fit on the train images of a data set, judge its test images, and print the figures.
+    """Fit on a data set's training images, judge its test images, and print the metrics.
 
     Nothing is stored, so that no bank in use is replaced. The threshold comes from the train images
     alone; false alarms and recall are what it gives on the test images. A category that cannot be
-    evaluated is reported, the others are done, and the exit code is 2.
+    evaluated is reported, the others continue, and the exit code is 2.
     """
     results: list[Evaluation] = []
     code = 0

@@ -57,7 +57,7 @@ def search_command(
     threshold: Annotated[
         str,
         typer.Option(
-            help="Similarity that a normal image must reach with a reference, such as 0.9; auto "
+            help="Similarity to a reference that a good image must reach, such as 0.9; auto "
             "(calibrated for the bank's false-alarm rate); or none."
         ),
     ] = "auto",
@@ -73,7 +73,8 @@ def search_command(
 ) -> int:
     """Find what is most similar to an image, or to a stored image or patch.
 
-    Exits 1 for an anomaly: no normal reaches the threshold. It is no substitute for inspect.
+    Exits 1 for an anomaly, that is, if no reference reaches the threshold. Does not replace
+    inspect.
     """
     with Workspace() as workspace:
         result = search(
@@ -116,7 +117,10 @@ def index_command(
         ),
     ] = DEFAULT_EF_SEARCH,
     remove: Annotated[
-        bool, typer.Option("--remove", "--drop", help="Remove the category's indexes instead.")
+        bool,
+        typer.Option(
+            "--remove", "--drop", help="Remove the category's indexes, or those chosen by --on."
+        ),
     ] = False,
     json: options.Json = False,
 ) -> int:
@@ -130,7 +134,7 @@ def index_command(
             if json:
                 print_json({"category": category, "removed": removed})
             else:
-                answer().print(f"removed: {', '.join(removed) or 'there was none'}", markup=False)
+                answer().print(f"removed: {', '.join(removed) or 'nothing'}", markup=False)
             return 0
         report = build_index(
             workspace,
@@ -228,7 +232,7 @@ def remove_command(
     if json:
         print_json({"category": category, "removed": removed})
     else:
-        answer().print(f"removed: {', '.join(removed) or 'there was none'}", markup=False)
+        answer().print(f"removed: {', '.join(removed) or 'nothing'}", markup=False)
     return 0
 
 

@@ -11,6 +11,7 @@ from patchbank.cli import options
 from patchbank.cli.guard import guarded
 from patchbank.cli.output import answer, print_json, print_remarks, show_progress
 from patchbank.inspection.workspace import Workspace
+from patchbank.memory.scoring import ScoreMethod
 
 if TYPE_CHECKING:
     from patchbank.inspection.keeping.transfer import TransferReport
@@ -79,7 +80,7 @@ def _print_transfer(report: TransferReport, *, json: bool) -> None:
     if json:
         print_json(report.to_json())
         return
-    pictures = f"{report.image_files} with their files" if report.image_files else "thumbnails only"
+    pictures = f"{report.image_files} with image files" if report.image_files else "thumbnails only"
     for name, text in (
         ("category", f"{report.category}, version {report.bank_version}"),
         ("file", f"{report.file}, {report.file_bytes / 1e6:,.1f} MB"),
@@ -115,7 +116,7 @@ def import_anomalib_command(
         ),
     ] = None,
     score: Annotated[
-        str | None,
+        ScoreMethod | None,
         typer.Option(
             help="How patch distances are combined into the image score.  \\[default: Anomalib's]"
         ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from psycopg.types.json import Jsonb
@@ -228,15 +228,19 @@ class Banks:
             ).fetchone()
             if row is None:
                 raise BankGoneError(
-                    f"category {category!r} has no bank version {version}; its versions are 1 to "
+                    f"category {category!r} has no bank version {version}; its latest version is "
                     f"{active.version}"
                 )
-            generation, state, days, versions = *row, self._retention.days, self._retention.versions
+            generation, state = row
             if state == "pruned":
+                rows = connection.execute(
+                    self._queries["history"], {"category_id": active.category_id}
+                ).fetchall()
+                kept = sorted(bank.version for bank in map(_brief, rows) if bank.state != "pruned")
                 raise BankGoneError(
-                    f"bank version {version} of category {category!r} was pruned: only the last "
-                    f"{versions} versions and those of the last {days:g} days are kept "
-                    "(PATCHBANK_KEEP_VERSIONS, PATCHBANK_KEEP_DAYS)"
+                    f"bank version {version} of category {category!r} was pruned and can no longer "
+                    f"judge; kept are {', '.join(map(str, kept))} (see PATCHBANK_KEEP_VERSIONS, "
+                    "PATCHBANK_KEEP_DAYS)"
                 )
             key = BankKey(active.category_id, generation, version)
             return read_bank(connection, category, key, patches=patches)
@@ -308,7 +312,7 @@ class Banks:
             rows = connection.execute(
                 self._queries["history"], {"category_id": find_category(connection, category)}
             ).fetchall()
-        return [BankVersion(*row) for row in rows]
+        return [_brief(row) for row in rows]
 
     def _active(self, connection: Connection, category_id: int) -> BankKey | None:
         row = connection.execute(
@@ -368,6 +372,10 @@ class Banks:
         detail = {"version": key.version, "images": images, "patches": patches}
         add_event(connection, key.category_id, cause, detail)
         announce(connection, category, key.version)
+
+
+def _brief(row: tuple[Any, ...]) -> BankVersion:
+    return BankVersion(*row)
 
 
 def _replaced_meanwhile(category: str) -> BankGoneError:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -31,6 +33,8 @@ _log = logging.getLogger(__name__)
 MINIMUM_SERVER = 15
 MINIMUM_PGVECTOR = (0, 8)
 _TRANSACTION_TIMEOUT_SINCE = 170_000
+# An upgrade waits that long for sessions that use the tables.
+_LOCK_SECONDS = 30
 
 _FOLDER = Path(__file__).parent / "migrations"
 
@@ -140,7 +144,7 @@ def prepare(connection: Connection, place: Place, *, upgrade: bool = False) -> P
     _check(applied, known, place, upgrade=upgrade)
     upgraded = ""
     if applied != set(known):
-        with connection.transaction():
+        with _locks_in_time(place), connection.transaction():
             lift_limits(connection)
             connection.execute(statements["lock_migrations"])
             connection.execute(statements["catch_up"])
@@ -152,6 +156,7 @@ def prepare(connection: Connection, place: Place, *, upgrade: bool = False) -> P
             if applied and applied != set(known) and place.server is not None:
                 upgraded = _keep_copy(connection, place, place.server, min(set(known) - applied))
             connection.execute(b"set local search_path to " + search_path(schema).encode())
+            connection.execute(f"set local lock_timeout to '{_LOCK_SECONDS}s'".encode())
             for name, text in known.items():
                 if name not in applied:
                     _log.info("%s: applying the migration %s", place, name)
@@ -162,6 +167,18 @@ def prepare(connection: Connection, place: Place, *, upgrade: bool = False) -> P
     # A pooler reports its own process id, which clients use to cancel.
     pooled = place.pgbouncer or looked.pid != connection.info.backend_pid
     return Prepared(schema, pooled)
+
+
+@contextlib.contextmanager
+def _locks_in_time(place: Place) -> Iterator[None]:
+    """Say who is in the way where the tables stay locked by another session."""
+    try:
+        yield
+    except errors.LockNotAvailable as error:
+        raise DatabaseError(
+            f"{place}: another session has locked the tables for {_LOCK_SECONDS} seconds; end it "
+            "(pg_stat_activity lists the sessions) and try again: nothing was changed"
+        ) from error
 
 
 def migrations() -> dict[str, bytes]:

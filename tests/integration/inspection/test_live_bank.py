@@ -165,3 +165,18 @@ def test_a_calibration_is_a_change_too(
         calibration = calibration_of(workspace.database.banks.active("brushed").content)
         assert calibration is not None
         assert after.p_value == calibration.p_value(after.score)
+
+
+def test_a_version_of_a_category_that_was_removed_and_fitted_anew_is_named(
+    workspace: Workspace, surfaces: Surfaces
+) -> None:
+    train = sorted(surfaces.train.iterdir())
+    for _ in range(2):
+        fit(workspace, "brushed", train, SETTINGS)
+    inspector = Inspector(workspace, "brushed", bank_version=2)
+    inspector.inspect(train[0])
+    workspace.database.categories.remove("brushed")
+    fit(workspace, "brushed", train, SETTINGS)
+    for _ in range(2):
+        with pytest.raises(BankGoneError, match="'brushed' has no bank version 2"):
+            inspector.inspect(train[0])

@@ -26,7 +26,7 @@ from patchbank.inspection.learning.calibrate import calibrate
 from patchbank.inspection.learning.fit import fit
 from patchbank.inspection.settings import make_fit_settings
 from patchbank.inspection.workspace import Workspace
-from patchbank.store import queries
+from patchbank.store import migrate, queries
 from patchbank.store.bank_content import BankContent
 from patchbank.store.database import open_database, upgrade_database
 from patchbank.store.embedded.programs import find_programs
@@ -253,3 +253,22 @@ def test_the_command_shows_what_it_will_change_and_asks_for_confirmation(
     assert patchbank("database", "upgrade", "--yes", "--json").document["upgraded"] is True
     assert patchbank("database", "upgrade").out == "nothing to upgrade\n"
     assert patchbank("categories").code == 0
+
+
+def test_an_upgrade_does_not_wait_for_ever_for_who_uses_the_tables(
+    older: list[StoredBank],
+    empty_database_url: str,
+    patchbank: Run,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    make_older(empty_database_url, older)
+    monkeypatch.setenv("PATCHBANK_DATABASE_URL", empty_database_url)
+    monkeypatch.setattr(migrate, "_LOCK_SECONDS", 1)
+    with psycopg.connect(empty_database_url) as reader:
+        reader.execute("select count(*) from patchbank.patch")
+        plan = patchbank("database", "upgrade", "--json").document
+        assert (plan["sessions"], plan["upgraded"]) == (1, False)
+        refused = patchbank("database", "upgrade", "--yes")
+        assert refused.code == 2
+        assert "another session has locked the tables for 1 seconds" in refused.err
+    assert patchbank("database", "upgrade", "--yes", "--json").document["upgraded"] is True

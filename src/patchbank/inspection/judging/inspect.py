@@ -132,6 +132,7 @@ class Inspector:
             return self._inspect(source, name, top, heatmaps)
         except BankGoneError:
             # Replaced or removed between two steps: what is there now judges.
+            self._bank.read_again()
             return self._inspect(source, name, top, heatmaps)
 
     def inspect_many(

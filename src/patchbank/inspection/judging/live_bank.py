@@ -199,6 +199,18 @@ class LiveBank:
                     )  # fmt: skip
             return self._ready
 
+    def read_again(self) -> None:
+        """Read a fixed version again: its category may have been removed and fitted anew.
+
+        Raises
+        ------
+        UnknownCategoryError, NotFittedError, BankGoneError
+            If it no longer exists.
+        """
+        if self._version is not None:
+            with self._lock:
+                self._ready = self._read()
+
     def _rebuild_in_time(self) -> None:
         """Have a thread build the index anew before so much changed that a refresh must wait."""
         index = self._ready.index

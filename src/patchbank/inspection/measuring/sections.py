@@ -51,7 +51,7 @@ def _galleries(found: CategoryEvaluation) -> Iterator[Gallery]:
     )
     yield Gallery(
         "good",
-        "Nearest to a false alarm",
+        "False alarms and near misses",
         "The good images with the highest scores.",
         _shown(extremes.highest_good, bit_depth),
     )

@@ -12,7 +12,7 @@ where category_id = %(category_id)s and state = 'active'
 update bank set state = 'pruned'
 where category_id = %(category_id)s and state = 'retired'
     and version <= %(version)s - greatest(1, %(keep_versions)s)
-    and retired_at < now() - %(keep_days)s * interval '1 day'
+    and retired_at <= now() - %(keep_days)s * interval '1 day'
 
 -- prune_patches --
 -- Patches of generations without kept versions, and patches removed before the oldest kept version.

@@ -55,8 +55,8 @@ select
     ),
     (
         select count(*) from pg_stat_activity
-        where application_name = 'patchbank' and datname = current_database()
-            and pid <> pg_backend_pid()
+        where datname = current_database() and pid <> pg_backend_pid()
+            and backend_type = 'client backend' and application_name <> 'patchbank keeper'
     )
 
 -- add_migration --
