@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from patchbank.settings import get_settings
-from patchbank.vision.backbones import shelf
+from patchbank.vision.backbones import weights_folder
 from tests.fixtures.commands import Run, finish, start
 from tests.fixtures.hub import Hub
 from tests.fixtures.networks import write_network, write_weights
@@ -170,8 +170,8 @@ def test_dinov2_names_the_sizes_it_takes(patchbank: Run, surfaces: Surfaces) -> 
 def test_backbones_lie_in_the_home_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATCHBANK_HOME", "/somewhere")
     get_settings.cache_clear()
-    assert shelf.folder() == Path("/somewhere/backbones")
+    assert weights_folder.folder() == Path("/somewhere/backbones")
     monkeypatch.setenv("PATCHBANK_BACKBONES", "~/shared")
     get_settings.cache_clear()
-    assert shelf.folder() == Path.home() / "shared"
+    assert weights_folder.folder() == Path.home() / "shared"
     get_settings.cache_clear()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from patchbank.datasets.good_only import refuse_dataset, refuse_together, remarks_on_bad_names
-from patchbank.datasets.layout import some
+from patchbank.datasets.layouts.shared import some
 from patchbank.datasets.mask_like import (
     depth_data_among,
     image_stem_of,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from patchbank.datasets.layout import held_out, require_file
+from patchbank.datasets.layouts.shared import held_out, require_file
 from patchbank.datasets.samples import GOOD, CategorySamples, Label, Mask, Sample, Split
 from patchbank.errors import DatasetError
 

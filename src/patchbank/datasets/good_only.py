@@ -15,8 +15,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from patchbank.datasets.entries import Entry
-from patchbank.datasets.layout import problem_of, shown, some, subfolders
 from patchbank.datasets.layouts import manifest
+from patchbank.datasets.layouts.shared import problem_of, shown, some, subfolders
 from patchbank.datasets.mask_like import is_mask_folder, masks_among
 from patchbank.datasets.words import is_good_name, is_test, is_train, quality_of, words
 from patchbank.errors import DatasetError

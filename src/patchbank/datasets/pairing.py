@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from patchbank.datasets.collect import remark_on_unread
-from patchbank.datasets.layout import some, subfolders
+from patchbank.datasets.layouts.shared import some, subfolders
 from patchbank.datasets.samples import Mask
 from patchbank.errors import DatasetError
 from patchbank.printable import counted

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from patchbank.datasets.layout import subfolders
 from patchbank.datasets.layouts import manifest, visa
 from patchbank.datasets.layouts.lookout import find_manifest
+from patchbank.datasets.layouts.shared import subfolders
 from patchbank.datasets.samples import GOOD
 from patchbank.vision.image_folders import is_image_name
 

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from patchbank.datasets.layout import problem_of, read_list, shown, some
+from patchbank.datasets.layouts.shared import problem_of, read_list, shown, some
 from patchbank.errors import DatasetError
 from patchbank.vision.image_folders import as_there
 

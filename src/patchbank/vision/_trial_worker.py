@@ -87,15 +87,15 @@ def _response(request: dict[str, Any]) -> dict[str, Any]:
 def _examine(request: dict[str, Any]) -> dict[str, Any]:
     from dataclasses import replace
 
-    from patchbank.vision.backbones import shelf
+    from patchbank.vision.backbones import weights_folder
     from patchbank.vision.backbones.onnx_network import OnnxNetwork, examine
 
     file = Path(request["file"])
     mean, std = tuple(request["mean"]), tuple(request["std"])
     network = examine(file, request["outputs"], mean, std)
-    kept = TypeAdapter(shelf.Kept).validate_python(request["kept"])
+    kept = TypeAdapter(weights_folder.Kept).validate_python(request["kept"])
     OnnxNetwork(replace(kept, network=network), file).check_runs()
-    return {"network": TypeAdapter(shelf.Network).dump_python(network, mode="json")}
+    return {"network": TypeAdapter(weights_folder.Network).dump_python(network, mode="json")}
 
 
 def _run_graph(request: dict[str, Any]) -> None:

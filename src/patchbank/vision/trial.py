@@ -19,24 +19,24 @@ from patchbank import errors
 from patchbank.errors import PatchbankError, WeightsError
 from patchbank.settings import get_settings
 from patchbank.vision._workers import last_line, worker
-from patchbank.vision.backbones import shelf
+from patchbank.vision.backbones import weights_folder
 from patchbank.vision.extractor_settings import ExtractorSettings
 from patchbank.vision.quantised import QuantisedGraph
 
 _WORKER: Final = "patchbank.vision._trial_worker"
-_NETWORK: Final = TypeAdapter(shelf.Network)
-_KEPT: Final = TypeAdapter(shelf.Kept)
+_NETWORK: Final = TypeAdapter(weights_folder.Network)
+_KEPT: Final = TypeAdapter(weights_folder.Kept)
 
 
 def try_network(
-    kept: shelf.Kept,
+    kept: weights_folder.Kept,
     file: Path,
     outputs: Sequence[str],
     mean: tuple[float, float, float],
     std: tuple[float, float, float],
     *,
     memory: int,
-) -> shelf.Network:
+) -> weights_folder.Network:
     """Run a user's network and return its description; see `onnx_network.examine`.
 
     Parameters

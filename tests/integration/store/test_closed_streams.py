@@ -17,7 +17,7 @@ import pytest
 from patchbank.inspection.measuring.kept_results import KeptResults
 from patchbank.locks import FileLock
 from patchbank.store.embedded.server import EmbeddedServer
-from patchbank.vision.backbones import shelf
+from patchbank.vision.backbones import weights_folder
 
 # With the first database open, looks where its own descriptors are.
 OPEN = """
@@ -159,7 +159,7 @@ def _lock_of_a_benchmark(folder: Path) -> AbstractContextManager[object]:
 
 
 def _lock_of_a_backbone(folder: Path) -> AbstractContextManager[object]:
-    return shelf.locked("some-network")
+    return weights_folder.locked("some-network")
 
 
 @pytest.mark.parametrize("lock", [_lock_of_the_database, _lock_of_a_benchmark, _lock_of_a_backbone])

@@ -11,7 +11,7 @@ import pytest
 
 from patchbank.datasets.catalogue import DATASETS
 from patchbank.datasets.collect import collect
-from patchbank.datasets.layout import held_out
+from patchbank.datasets.layouts.shared import held_out
 from patchbank.datasets.samples import CategorySamples
 from patchbank.inspection.sources import without
 from tests.fixtures.trees import black, make

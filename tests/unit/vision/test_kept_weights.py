@@ -27,7 +27,7 @@ from patchbank.inspection.keeping.backbones import (
     pull_backbone,
     remove_backbone,
 )
-from patchbank.vision.backbones import available_backbones, get_backbone, shelf
+from patchbank.vision.backbones import available_backbones, get_backbone, weights_folder
 from patchbank.vision.backbones.kept_weights import read_weights
 from patchbank.vision.extractor_settings import ExtractorSettings
 from tests.fixtures.hub import COMMIT, Hub
@@ -66,7 +66,7 @@ def test_missing_weights_name_both_remedies(backbones_folder: Path) -> None:
 
 def test_weights_are_added_checked_and_read(backbones_folder: Path, weights_file: Path) -> None:
     kept = add_weights(NAME, weights_file)
-    assert kept.sha256 == shelf.digest(weights_file) == get_backbone(NAME).weights_sha256
+    assert kept.sha256 == weights_folder.digest(weights_file) == get_backbone(NAME).weights_sha256
     assert kept.path.is_relative_to(backbones_folder)
     assert kept.path.read_bytes() == weights_file.read_bytes()
     arrays = get_backbone(NAME).read_weights()
@@ -93,7 +93,11 @@ def test_other_weights_replace_only_when_told(
     add_weights(NAME, other_file, replace=True)
     assert fingerprint() != before
     names = sorted(path.name for path in (backbones_folder / NAME).iterdir())
-    assert names == [".lock", f"{shelf.digest(other_file)[:16]}.safetensors", "backbone.json"]
+    assert names == [
+        ".lock",
+        f"{weights_folder.digest(other_file)[:16]}.safetensors",
+        "backbone.json",
+    ]
     remove_backbone(NAME)
     assert not get_backbone(NAME).weights_installed()
     with pytest.raises(ParameterError, match="no backbone of that name"):
@@ -139,7 +143,7 @@ def test_other_networks_weights_are_refused(
     with pytest.raises(WeightsError, match=message) as caught:
         add_weights(NAME, file)
     assert "\n" not in str(caught.value)
-    assert shelf.find(NAME) is None
+    assert weights_folder.find(NAME) is None
 
 
 @pytest.mark.parametrize(
@@ -291,7 +295,7 @@ class TestPull:
             pull_backbone(NAME)
         assert not get_backbone(NAME).weights_installed()
         assert not list(backbones_folder.glob("*/*.part"))
-        assert pull_backbone(NAME, replace=True).sha256 == shelf.digest(other_file)
+        assert pull_backbone(NAME, replace=True).sha256 == weights_folder.digest(other_file)
 
     def test_refuses_another_networks_file(self, hub: Hub, backbones_folder: Path) -> None:
         hub.content = safetensors.numpy.save({"conv1.weight": np.zeros((64, 3, 7, 7), np.float32)})
@@ -299,7 +303,7 @@ class TestPull:
             WeightsError, match=r"not the weights of resnet18: it has no bn1\.weight"
         ):
             pull_backbone(NAME)
-        assert shelf.find(NAME) is None
+        assert weights_folder.find(NAME) is None
 
     def test_unreachable_hub_names_the_file_to_download(
         self, hub: Hub, backbones_folder: Path, monkeypatch: pytest.MonkeyPatch
@@ -320,7 +324,7 @@ class TestPull:
     ) -> None:
         hub.content = weights_file.read_bytes()
         with (
-            shelf.locked(NAME),
+            weights_folder.locked(NAME),
             pytest.raises(ParameterError, match="another process is downloading it"),
         ):
             pull_backbone(NAME)

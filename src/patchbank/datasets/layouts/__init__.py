@@ -1,1 +1,1 @@
-"""The layouts of data sets on disk, one module each."""
+"""Readers of data set layouts, one per file; each is registered in `datasets/catalogue.py`."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from patchbank.datasets.layout import (
+from patchbank.datasets.layouts.shared import (
     found_in,
     name_below,
     require_category,

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from patchbank.datasets.entries import Entry
-from patchbank.datasets.layout import problem_of, shown, some, subfolders
+from patchbank.datasets.layouts.shared import problem_of, shown, some, subfolders
 from patchbank.datasets.samples import GOOD, Label, Mask, Split
 from patchbank.errors import DatasetError
 from patchbank.printable import counted

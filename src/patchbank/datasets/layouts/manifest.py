@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 from patchbank.datasets.entries import Entry, samples_of
-from patchbank.datasets.layout import found_in, read_list, require_category, some
 from patchbank.datasets.layouts import lookout
+from patchbank.datasets.layouts.shared import found_in, read_list, require_category, some
 from patchbank.datasets.samples import GOOD, CategorySamples, Label, Mask, Split
 from patchbank.datasets.table import portable, read_table
 from patchbank.errors import DatasetError

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from patchbank.datasets.collect import parts_below, required_images
 from patchbank.datasets.good_only import refuse_defects_below
-from patchbank.datasets.layout import (
+from patchbank.datasets.layouts.shared import (
     found_in,
     has_images,
     name_below,

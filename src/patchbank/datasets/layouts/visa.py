@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from patchbank.datasets.layout import (
+from patchbank.datasets.layouts.shared import (
     found_in,
     is_folder,
     problem_of,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from patchbank.datasets.collect import collect
-from patchbank.datasets.layout import some
+from patchbank.datasets.layouts.shared import some
 from patchbank.errors import ImageError, ParameterError
 from patchbank.inspection.judging.matching import matching_extractor
 from patchbank.inspection.settings import THUMBNAIL_SIDE

@@ -21,10 +21,10 @@ from patchbank.vision.backbones import (
     Backbone,
     get_backbone,
     known_backbones,
-    shelf,
+    weights_folder,
 )
 from patchbank.vision.backbones.kept_weights import HUB_FILE, KeptWeights
-from patchbank.vision.backbones.shelf import Kept, Source
+from patchbank.vision.backbones.weights_folder import Kept, Source
 
 __all__ = [
     "BackboneListing",
@@ -83,13 +83,13 @@ class BackboneListing:
 
 def list_backbones() -> list[BackboneListing]:
     """Return all known backbones and the user's own, those with a damaged record too."""
-    names = dict.fromkeys((*known_backbones(), *shelf.names()))
+    names = dict.fromkeys((*known_backbones(), *weights_folder.names()))
     return [_listing(name) for name in names]
 
 
 def _listing(name: str) -> BackboneListing:
-    if not shelf.is_name(name):
-        place = shelf.folder() / name
+    if not weights_folder.is_name(name):
+        place = weights_folder.folder() / name
         return BackboneListing(
             name, None, None, f"{place}: not a valid backbone name; rename or remove the folder"
         )
@@ -137,9 +137,9 @@ def pull_backbone(
     from patchbank.vision.backbones import hub
 
     weights = _weights(name)
-    recorded = None if replace else shelf.find(name)
+    recorded = None if replace else weights_folder.find(name)
     if recorded is not None and recorded.path.is_file():
-        if shelf.digest(recorded.path) == recorded.sha256:
+        if weights_folder.digest(recorded.path) == recorded.sha256:
             announce(f"{name} already exists: {recorded.path}")
             return recorded
         announce(f"{recorded.path} is damaged; downloading it again")
@@ -148,9 +148,9 @@ def pull_backbone(
         wanted = hub.find_file(weights.repository, HUB_FILE, revision)
         announce(
             f"{wanted.repository}, {wanted.file} at {wanted.revision[:12]}: "
-            f"{wanted.size / 1e6:,.1f} MB, to {shelf.folder() / name}"
+            f"{wanted.size / 1e6:,.1f} MB, to {weights_folder.folder() / name}"
         )
-        with shelf.locked(name) as folder:
+        with weights_folder.locked(name) as folder:
             if shutil.disk_usage(folder).free < wanted.size:
                 raise DiskFullError(
                     f"{folder}: {wanted.size / 1e6:,.0f} MB of disk space are needed; free "
@@ -170,9 +170,9 @@ def pull_backbone(
                 sha256=actual,
                 size=wanted.size,
                 source=Source(wanted.repository, wanted.revision),
-                added_at=shelf.now(),
+                added_at=weights_folder.now(),
             )
-            shelf.keep(kept, part, move=True)
+            weights_folder.keep(kept, part, move=True)
             return kept
     except DownloadError as error:
         raise DownloadError(
@@ -202,7 +202,7 @@ def add_weights(name: str, file: Path, *, replace: bool = False) -> Kept:
         sha256=_checked(weights, file, None),
         size=file.stat().st_size,
         source=Source(str(file.absolute())),
-        added_at=shelf.now(),
+        added_at=weights_folder.now(),
     )
     return _keep(kept, file, replace=replace)
 
@@ -235,7 +235,7 @@ def add_network(
     from patchbank.inspection.learning.memory_limit import trial_limit
     from patchbank.vision.trial import try_network
 
-    shelf.check_name(name)
+    weights_folder.check_name(name)
     if name in known_backbones():
         raise ParameterError(
             f"{name} is the name of a known backbone; choose another name for your network"
@@ -243,10 +243,10 @@ def add_network(
     kept = Kept(
         name=name,
         kind="network",
-        sha256=shelf.digest(file),
+        sha256=weights_folder.digest(file),
         size=file.stat().st_size,
         source=Source(str(file.absolute())),
-        added_at=shelf.now(),
+        added_at=weights_folder.now(),
     )
     network = try_network(kept, file, outputs, mean, std, memory=trial_limit())
     return _keep(dataclasses.replace(kept, network=network), file, replace=replace)
@@ -262,9 +262,9 @@ def remove_backbone(name: str) -> None:
     WeightsError
         Its folder cannot be removed.
     """
-    if name not in shelf.names():
+    if name not in weights_folder.names():
         raise ParameterError(f"{name}: no backbone of that name was added or downloaded")
-    shelf.remove(name)
+    weights_folder.remove(name)
 
 
 def _weights(name: str) -> KeptWeights:
@@ -279,7 +279,7 @@ def _weights(name: str) -> KeptWeights:
 
 def _checked(weights: KeptWeights, file: Path, expected: str | None) -> str:
     """Check that a file has the weights of a network; return its digest."""
-    actual = shelf.digest(file)
+    actual = weights_folder.digest(file)
     if expected is not None and actual != expected:
         raise WeightsError(
             f"{weights.name}: the downloaded file has SHA-256 {actual[:16]}… and not the recorded "
@@ -292,7 +292,7 @@ def _checked(weights: KeptWeights, file: Path, expected: str | None) -> str:
 
 def _keep(kept: Kept, file: Path, *, replace: bool) -> Kept:
     """Put a checked file where it is found, unless another has its name."""
-    before = shelf.find(kept.name)
+    before = weights_folder.find(kept.name)
     if before is not None and not replace:
         if before.identity == kept.identity and before.path.is_file():
             return before
@@ -303,6 +303,6 @@ def _keep(kept: Kept, file: Path, *, replace: bool) -> Kept:
                 f"{before.sha256[:16]}…); to replace it, add --replace and refit the banks "
                 f"made with it"
             )
-    with shelf.locked(kept.name):
-        shelf.keep(kept, file)
+    with weights_folder.locked(kept.name):
+        weights_folder.keep(kept, file)
     return kept

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from patchbank.datasets.layout import some
+from patchbank.datasets.layouts.shared import some
 from patchbank.datasets.samples import Sample
 from patchbank.store.bank_content import ReferenceImage
 from patchbank.vision.decoded_image import DecodedImage

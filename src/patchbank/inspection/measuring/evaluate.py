@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from patchbank.datasets.catalogue import DataSet, find_dataset
-from patchbank.datasets.layout import some
+from patchbank.datasets.layouts.shared import some
 from patchbank.datasets.masks import read_mask
 from patchbank.datasets.samples import CategorySamples, Sample
 from patchbank.errors import (

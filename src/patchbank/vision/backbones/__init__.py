@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from patchbank.errors import UnknownBackboneError, UnknownLayerError
-from patchbank.vision.backbones import dinov2, efficientnet_lite, resnet, shelf
+from patchbank.vision.backbones import dinov2, efficientnet_lite, resnet, weights_folder
 from patchbank.vision.backbones.base import Backbone, Layer
 from patchbank.vision.backbones.onnx_network import OnnxNetwork
 
@@ -40,7 +40,7 @@ def known_backbones() -> tuple[str, ...]:
 
 def available_backbones() -> tuple[str, ...]:
     """Return the names of all backbones, added ones included, with or without weights."""
-    added = (name for name in shelf.names() if name not in _BY_NAME and shelf.is_name(name))
+    added = (name for name in weights_folder.names() if name not in _BY_NAME and weights_folder.is_name(name))
     return (*_BY_NAME, *added)
 
 
@@ -55,7 +55,7 @@ def get_backbone(name: str) -> Backbone:
     known = _BY_NAME.get(name)
     if known is not None:
         return known
-    kept = shelf.find(name)
+    kept = weights_folder.find(name)
     if kept is None:
         hint = _suggestion(name, available_backbones())
         raise UnknownBackboneError(f"unknown backbone {name!r}{hint}")

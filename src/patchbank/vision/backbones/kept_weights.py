@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from patchbank.errors import MissingWeightsError, WeightsError
 from patchbank.files import LARGEST_WEIGHTS, read_regular
-from patchbank.vision.backbones import shelf
+from patchbank.vision.backbones import weights_folder
 
 Array = npt.NDArray[Any]
 Arrays = Mapping[str, Array]
@@ -76,7 +76,7 @@ class KeptWeights:
     @property
     def origin(self) -> str:
         """The recorded source, or the hub if there is none."""
-        kept = shelf.find(self.name)
+        kept = weights_folder.find(self.name)
         return f"hub {self.repository}" if kept is None else kept.origin
 
     @property
@@ -86,7 +86,7 @@ class KeptWeights:
 
     def path(self) -> Path | None:
         """Return the file's path, None if it is not on this machine."""
-        kept = shelf.find(self.name)
+        kept = weights_folder.find(self.name)
         return None if kept is None or not kept.path.is_file() else kept.path
 
     def read(self) -> Arrays:
@@ -136,8 +136,8 @@ class KeptWeights:
                 raise WeightsError(f"{path}: {key} has a negative variance; get the file again")
         return {key: arrays[key] for key in self.shapes}
 
-    def _kept(self) -> shelf.Kept:
-        kept = shelf.find(self.name)
+    def _kept(self) -> weights_folder.Kept:
+        kept = weights_folder.find(self.name)
         if kept is None:
             raise self._missing()
         return kept

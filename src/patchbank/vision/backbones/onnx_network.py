@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from patchbank.errors import MissingWeightsError, ParameterError, WeightsError
 from patchbank.files import read_regular
-from patchbank.vision.backbones import shelf
+from patchbank.vision.backbones import weights_folder
 from patchbank.vision.backbones.base import Backbone, Layer
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class OnnxNetwork(Backbone):
     licence = "not known"
     parameters = None
 
-    def __init__(self, kept: shelf.Kept, file: Path | None = None) -> None:
+    def __init__(self, kept: weights_folder.Kept, file: Path | None = None) -> None:
         if kept.network is None:
             raise WeightsError(f"{kept.path.parent}: the record does not describe a network")
         self.name = kept.name
@@ -60,7 +60,7 @@ class OnnxNetwork(Backbone):
     @property
     def weights_sha256(self) -> str:
         """Hex digest of the file and its input's normalisation."""
-        return shelf.digest_of(self._kept.sha256, self._network.mean, self._network.std)
+        return weights_folder.digest_of(self._kept.sha256, self._network.mean, self._network.std)
 
     @property
     def install(self) -> str:
@@ -83,7 +83,7 @@ class OnnxNetwork(Backbone):
                 f"{self.name}: {self._file} is missing; add it again with: {self.install}"
             )
         content = _read(self._file)
-        if shelf.digest_of_bytes(content) != self._kept.sha256:
+        if weights_folder.digest_of_bytes(content) != self._kept.sha256:
             raise WeightsError(
                 f"{self._file}: has changed since it was added as {self.name}; add it again with: "
                 f"{self.install}"
@@ -170,7 +170,7 @@ def examine(
     outputs: Sequence[str],
     mean: tuple[float, float, float],
     std: tuple[float, float, float],
-) -> shelf.Network:
+) -> weights_folder.Network:
     """Return the description of a network, with the shapes of `outputs` from OpenVINO.
 
     Parameters
@@ -202,7 +202,7 @@ def examine(
     taps = _include(graph, model, mean, std, dict.fromkeys(outputs))
     described = _describe(graph, taps, path)
     layers = [_layer(path, name, *described[name], side) for name in outputs]
-    return shelf.Network(mean, std, tuple(sorted(layers, key=lambda layer: layer.stride)), fixed)
+    return weights_folder.Network(mean, std, tuple(sorted(layers, key=lambda layer: layer.stride)), fixed)
 
 
 def _read(path: Path) -> bytes:
@@ -339,7 +339,7 @@ def _describe(
 
 def _layer(
     path: Path, name: str, shape: tuple[int, ...], kind: str, side: int
-) -> shelf.NetworkLayer:
+) -> weights_folder.NetworkLayer:
     if len(shape) != 4 or shape[0] != 1 or shape[2] != shape[3]:
         raise ParameterError(
             f"{path}: {name} is {shape} for an image of {side} pixels; "
@@ -359,7 +359,7 @@ def _layer(
             f"{path}: {name} has {rows} rows for an image of {side} pixels, so its stride is not "
             "a whole number; give another output"
         )
-    return shelf.NetworkLayer(name, shape[1], stride)
+    return weights_folder.NetworkLayer(name, shape[1], stride)
 
 
 def _check_normalisation(mean: Sequence[float], std: Sequence[float]) -> None:
