@@ -40,7 +40,11 @@ def known_backbones() -> tuple[str, ...]:
 
 def available_backbones() -> tuple[str, ...]:
     """Return the names of all backbones, added ones included, with or without weights."""
-    added = (name for name in weights_folder.names() if name not in _BY_NAME and weights_folder.is_name(name))
+    added = (
+        name
+        for name in weights_folder.names()
+        if name not in _BY_NAME and weights_folder.is_name(name)
+    )
     return (*_BY_NAME, *added)
 
 

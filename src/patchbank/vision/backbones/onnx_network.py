@@ -202,7 +202,9 @@ def examine(
     taps = _include(graph, model, mean, std, dict.fromkeys(outputs))
     described = _describe(graph, taps, path)
     layers = [_layer(path, name, *described[name], side) for name in outputs]
-    return weights_folder.Network(mean, std, tuple(sorted(layers, key=lambda layer: layer.stride)), fixed)
+    return weights_folder.Network(
+        mean, std, tuple(sorted(layers, key=lambda layer: layer.stride)), fixed
+    )
 
 
 def _read(path: Path) -> bytes:
