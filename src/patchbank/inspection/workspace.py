@@ -57,9 +57,9 @@ class Workspace:
         return int(self.settings.max_bank_file_gigabytes * 1e9)
 
     @property
-    def is_open(self) -> bool:
-        """Whether the database is open, rather than to be opened at the next use."""
-        return self._database is not None
+    def opened_database(self) -> Database | None:
+        """The database if it is open; None if the next use would open it."""
+        return self._database
 
     @property
     def database_limits(self) -> Limits:

@@ -13,12 +13,18 @@ import pytest
 
 from benchmarks import kills
 from patchbank.api import open_bank
-from patchbank.errors import DatabaseReadOnlyError, DatabaseUnreachableError, ParameterError
+from patchbank.errors import (
+    DatabaseError,
+    DatabaseReadOnlyError,
+    DatabaseUnreachableError,
+    ParameterError,
+)
 from patchbank.inspection.judging.inspect import Inspector
 from patchbank.inspection.learning.fit import fit
 from patchbank.inspection.settings import make_fit_settings
 from patchbank.inspection.verdicts import Inspection
 from patchbank.inspection.workspace import Workspace
+from patchbank.store.database import Database
 from patchbank.store.embedded.server import EmbeddedServer
 from tests.fixtures.commands import Outcome, Run
 from tests.fixtures.surfaces import Surfaces, brushed
@@ -162,9 +168,26 @@ def test_what_asks_for_the_database_does_not_open_it_again(
         (waiting,) = [one for one in threading.enumerate() if one.name == "patchbank-absence"]
         waiting.join(timeout=10)
         assert not waiting.is_alive()
-        assert not workspace.is_open
+        assert workspace.opened_database is None
         connection.execute("alter table patchbank.gone rename to inspection")
     assert inspector.inspect(brushed(1), name="a").recorded
+
+
+def test_a_database_closed_while_it_is_asked_stays_closed(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inspector = Inspector(workspace, "brushed", on_database_loss="judge")
+    inspector.inspect(brushed(1), name="a")
+
+    def close_when_read(self: Workspace) -> Database | None:
+        database = self._database
+        self.close()
+        return database
+
+    monkeypatch.setattr(Workspace, "opened_database", property(close_when_read))
+    with pytest.raises(DatabaseError, match="closed"):
+        inspector._ask()
+    assert workspace._database is None
 
 
 def test_judging_goes_on_while_a_table_is_locked(workspace: Workspace, database_url: str) -> None:

@@ -180,8 +180,10 @@ class Inspector:
 
     def _ask(self) -> None:
         # Where it was closed meanwhile, nobody is there who would close it again.
-        if self.workspace.is_open:
-            self.workspace.database.banks.active_key(self.category)
+        # Read once: it may be closed at any moment, and `workspace.database` would open it again.
+        database = self.workspace.opened_database
+        if database is not None:
+            database.banks.active_key(self.category)
 
     def _current(self) -> ReadyBank:
         if self._absence is None:
