@@ -178,9 +178,10 @@ def new_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
             if is_replaced:
                 old.rename(target)
             raise
+        # Not on failure: if the old folder could not be moved back, this is the only copy.
+        shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def remove_drafts(folder: Path) -> None:

@@ -208,6 +208,9 @@ def test_a_folder_takes_the_place_of_another_whole_or_not_at_all(tmp_path: Path)
         (draft / "third").touch()
     with pytest.raises(KeyboardInterrupt), new_folder(target, replace=True):
         raise KeyboardInterrupt
+    # The old folder was moved aside before this fails, and is moved back.
+    with pytest.raises(FileNotFoundError), new_folder(target, replace=True) as draft:
+        draft.rmdir()
     assert [path.name for path in target.iterdir()] == ["second"]
     assert list(tmp_path.iterdir()) == [target]
 
