@@ -51,7 +51,7 @@ def main() -> int:
 
 
 def _names() -> list[str]:
-    default = [name for name, one in MEASUREMENTS.items() if one.by_default]
+    default = [name for name, measurement in MEASUREMENTS.items() if measurement.by_default]
     others = [name for name in MEASUREMENTS if name not in default]
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
@@ -68,13 +68,16 @@ def _names() -> list[str]:
     )
     arguments = parser.parse_args()
     if arguments.list:
-        for name, one in MEASUREMENTS.items():
-            print(f"{name:<12}{one.what}{'' if one.by_default else ' (only when named)'}")
+        for name, measurement in MEASUREMENTS.items():
+            note = "" if measurement.by_default else " (only when named)"
+            print(f"{name:<12}{measurement.what}{note}")
         sys.exit(0)
     names: list[str] = arguments.names or default
     unknown = [name for name in names if name not in {*MEASUREMENTS, _TABLES}]
     if unknown:
-        parser.error(f"{unknown[0]} is none of {', '.join([*MEASUREMENTS, _TABLES])}")
+        parser.error(
+            f"no measurement {unknown[0]!r}; choose from {', '.join([*MEASUREMENTS, _TABLES])}"
+        )
     return names
 
 

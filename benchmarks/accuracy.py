@@ -33,7 +33,7 @@ def measure(kind: CellKind, seeds: Sequence[int] = SEEDS, **settings: Any) -> di
             evaluate_category(workspace, demo_split(kind, seed=seed), make_fit_settings(**settings))
             for seed in seeds
         ]
-    aurocs = [one.image.image_auroc for one in evaluations]
+    aurocs = [evaluation.image.image_auroc for evaluation in evaluations]
     return {
         "cells": kind,
         "seeds": list(seeds),
@@ -47,10 +47,10 @@ def measure(kind: CellKind, seeds: Sequence[int] = SEEDS, **settings: Any) -> di
 def _false_alarms(evaluations: Sequence[CategoryEvaluation], rate: float) -> dict[str, Any]:
     """Count good test cells above the threshold for a rate, split by split and in all."""
     counts, totals, recalls, chances = [], [], [], np.ones(1)
-    for one in evaluations:
-        promised = one.bank.calibration.threshold(rate)
+    for evaluation in evaluations:
+        promised = evaluation.bank.calibration.threshold(rate)
         threshold = promised.value
-        scores = {label: one.scores(label) for label in ("good", "anomalous")}
+        scores = {label: evaluation.scores(label) for label in ("good", "anomalous")}
         counts.append(int((scores["good"] > threshold).sum()))
         totals.append(len(scores["good"]))
         recalls.append(float((scores["anomalous"] > threshold).mean()))

@@ -32,9 +32,9 @@ STOPPED, RUNNING = "patchbank inspect, database stopped", "patchbank inspect, da
 def measure(starts: int = STARTS) -> dict[str, Any]:
     """Return the document of ``python -m benchmarks cold``."""
     samples = demo_split("mono")
-    image = next(one.path for one in samples.test if one.label == "good")
+    image = next(sample.path for sample in samples.test if sample.label == "good")
     with temporary_place() as place:
-        fit(place.workspace, CATEGORY, [one.path for one in samples.train], FitSettings())
+        fit(place.workspace, CATEGORY, [sample.path for sample in samples.train], FitSettings())
         # This process is no client any more; the server waits ten minutes for the next.
         place.workspace.close()
         environment = {**os.environ, "PATCHBANK_HOME": str(place.home)}

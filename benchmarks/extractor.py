@@ -148,7 +148,9 @@ def _streams(extractors: dict[str, Extractor], paths: list[Path]) -> dict[str, d
     for _ in range(STREAM_PASSES):
         for name, extractor in extractors.items():
             lap = Lap()
-            done = sum(isinstance(one, Extraction) for one in extractor.extract_many(paths))
+            done = sum(
+                isinstance(extraction, Extraction) for extraction in extractor.extract_many(paths)
+            )
             laps[name].append(lap.stop())
             if done != len(paths):
                 raise AssertionError(f"{len(paths) - done} images were refused")
@@ -177,7 +179,7 @@ def _cold_starts() -> dict[str, dict[str, float]]:
                     text=True,
                     check=True,
                 )
-                wall, processor = (float(one) for one in done.stdout.split())
+                wall, processor = (float(part) for part in done.stdout.split())
                 found[name].append((wall, processor))
     return {
         name: {
@@ -194,11 +196,11 @@ def main() -> dict[str, Any]:
     print(f"{document['cores']} cores; ms an image: wall median (least to most), processor")
     for name in document["network_ms"]:
         for what, label in (("network_ms", "network alone"), ("extract_one_ms", "extract_one")):
-            one = document[what][name]
+            times = document[what][name]
             print(
-                f"  {name:<5} {label:<14} {one['median']:6.2f} ({one['least']:.2f} to"
-                f" {one['most']:.2f}) {one['processor']:6.2f}, {one['blocks']} "
-                f"{'quiet' if one['quiet'] else 'disturbed'} blocks"
+                f"  {name:<5} {label:<14} {times['median']:6.2f} ({times['least']:.2f} to"
+                f" {times['most']:.2f}) {times['processor']:6.2f}, {times['blocks']} "
+                f"{'quiet' if times['quiet'] else 'disturbed'} blocks"
             )
         over = document["times as long as the network alone"][name]
         print(f"  {name:<5} extract_one over network alone: {spread_text(over)} times")

@@ -27,10 +27,10 @@ MANY, SINGLY, FEATURES = "inspect_many", "inspect in a loop", "extract_many alon
 def measure(images: int = IMAGES, passes: int = PASSES) -> dict[str, Any]:
     """Return the document of ``python -m benchmarks folder``."""
     samples = demo_split("mono")
-    paths = [one.path for one in samples.test[:images]]
+    paths = [sample.path for sample in samples.test[:images]]
     settings = FitSettings()
     with temporary_place() as place:
-        fit(place.workspace, CATEGORY, [one.path for one in samples.train], settings)
+        fit(place.workspace, CATEGORY, [sample.path for sample in samples.train], settings)
         inspector = Inspector(place.workspace, CATEGORY)
         extractor = place.workspace.extractor(settings.extractor)
         works: dict[str, Callable[[], int]] = {
@@ -63,16 +63,16 @@ def measure(images: int = IMAGES, passes: int = PASSES) -> dict[str, Any]:
             for name, each in laps.items()
         },
         "times as long": {
-            f"{one} / {other}": ratio(
-                [lap.wall for lap in laps[one]], [lap.wall for lap in laps[other]]
+            f"{name} / {reference}": ratio(
+                [lap.wall for lap in laps[name]], [lap.wall for lap in laps[reference]]
             )
-            for one, other in ((MANY, FEATURES), (SINGLY, MANY))
+            for name, reference in ((MANY, FEATURES), (SINGLY, MANY))
         },
     }  # fmt: skip
 
 
 def _inspect_many(inspector: Inspector, paths: Sequence[Path]) -> int:
-    return sum(isinstance(one, Inspection) for one in inspector.inspect_many(paths))
+    return sum(isinstance(inspection, Inspection) for inspection in inspector.inspect_many(paths))
 
 
 def _inspect_singly(inspector: Inspector, paths: Sequence[Path]) -> int:
@@ -80,7 +80,7 @@ def _inspect_singly(inspector: Inspector, paths: Sequence[Path]) -> int:
 
 
 def _extract_many(extractor: Extractor, paths: Sequence[Path]) -> int:
-    return sum(isinstance(one, Extraction) for one in extractor.extract_many(paths))
+    return sum(isinstance(extraction, Extraction) for extraction in extractor.extract_many(paths))
 
 
 def _figures(images: int, laps: Sequence[Lap], database: Sequence[float]) -> dict[str, Any]:
@@ -102,11 +102,11 @@ def main() -> dict[str, Any]:
         " (least to most); processor ms an image, the database's beside"
     )
     for name in (MANY, SINGLY, FEATURES):
-        one = document[name]
+        measured = document[name]
         print(
-            f"  {name:<20} {spread_text(one['images_per_second'])},"
-            f" {one['processor_ms_per_image']} + {one['database_ms_per_image']} ms,"
-            f" {one['quiet_passes']} passes quiet"
+            f"  {name:<20} {spread_text(measured['images_per_second'])},"
+            f" {measured['processor_ms_per_image']} + {measured['database_ms_per_image']} ms,"
+            f" {measured['quiet_passes']} passes quiet"
         )
     for name, figures in document["times as long"].items():
         print(f"  {name}: {spread_text(figures)} times as long")

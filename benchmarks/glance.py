@@ -17,20 +17,23 @@ Row = tuple[str, ...]
 
 def _coreset(figures: Document) -> list[Row]:
     rows: list[Row] = []
-    for one in (figures["d = 152"], figures["d = 1536"]):
-        item = f"coreset, {one['rows']:,} x {one['dimensions']:,}, {one['choices']:,} choices"
-        least, most = one["seconds, least and most"]
+    for coreset in (figures["d = 152"], figures["d = 1536"]):
+        item = (
+            f"coreset, {coreset['rows']:,} x {coreset['dimensions']:,}, "
+            f"{coreset['choices']:,} choices"
+        )
+        least, most = coreset["seconds, least and most"]
         figure = (
-            f"{one['seconds']} s ({least} to {most}); as if all pairs were multiplied"
-            f" {one['GFLOP/s as if all pairs were multiplied']} GFLOP/s,"
-            f" {one['of sgemm, %']} % of NumPy's float32 product"
+            f"{coreset['seconds']} s ({least} to {most}); as if all pairs were multiplied"
+            f" {coreset['GFLOP/s as if all pairs were multiplied']} GFLOP/s,"
+            f" {coreset['of sgemm, %']} % of NumPy's float32 product"
         )
         for key, reference in (
             ("numpy, extrapolated", "textbook loop in NumPy"),
             ("torch, projected, extrapolated", "loop in PyTorch as in Anomalib"),
         ):
-            if key in one:
-                other = one[key]
+            if key in coreset:
+                other = coreset[key]
                 least, most = other["times as long, least and most"]
                 text = _as_quick({"median": other["times as long"], "least": least, "most": most})
                 seconds = f"{reference}, {other['seconds']:,.0f} s extrapolated"
@@ -40,25 +43,28 @@ def _coreset(figures: Document) -> list[Row]:
 
 def _neighbours(figures: Document) -> list[Row]:
     rows: list[Row] = []
-    for name, one in figures.items():
-        images = one["images"]
+    for name, bank in figures.items():
+        images = bank["images"]
         times = [image["times"]["patchbank"]["wall_ms"] for image in images]
         full = [image["pairs computed in full, %"] for image in images]
-        bank = f"{one['bank'][0]:,} x {one['bank'][1]:,}"
+        rows_of_bank, dimensions = bank["bank"]
         figure = (
             f"{_range(times)} ms for {len(images)} images; {_range(full)} % of the pairs in full"
         )
         for reference in images[0]["times as long as patchbank"]:
             each = [image["times as long as patchbank"][reference] for image in images]
-            middle = round(statistics.median(one["median"] for one in each), 2)
+            middle = round(statistics.median(found["median"] for found in each), 2)
             text = _as_quick(
                 {
                     "median": middle,
-                    "least": min(one["least"] for one in each),
-                    "most": max(one["most"] for one in each),
+                    "least": min(found["least"] for found in each),
+                    "most": max(found["most"] for found in each),
                 }
             )
-            item = f"neighbours of an image's patches, {bank}, {name.split(',')[0]}"
+            item = (
+                f"neighbours of an image's patches, {rows_of_bank:,} x {dimensions:,}, "
+                f"{name.split(',')[0]}"
+            )
             rows.append((item, figure, reference, text))
     return rows
 
@@ -103,8 +109,8 @@ def _extractor(figures: Document) -> list[Row]:
 
 
 def _stages(figures: Document) -> list[Row]:
-    fit, one = figures["fit"], figures["inspect"]
-    total = one["stages_ms"]["total"]
+    fit, inspection = figures["fit"], figures["inspect"]
+    total = inspection["stages_ms"]["total"]
     return [
         (
             f"fit of {fit['images']} images",
@@ -119,10 +125,10 @@ def _stages(figures: Document) -> list[Row]:
             f"{fit['peak over patch features']} times, one run",
         ),
         (
-            f"one inspection, warm, {one['images']} images",
+            f"one inspection, warm, {inspection['images']} images",
             f"p50 {total['p50']} ms, p95 {total['p95']} ms",
-            f"network alone, {spread_text(one['network alone, ms'], ' ms')}",
-            _as_long(one["times as long as the network alone"]),
+            f"network alone, {spread_text(inspection['network alone, ms'], ' ms')}",
+            _as_long(inspection["times as long as the network alone"]),
         ),
     ]
 
@@ -166,7 +172,7 @@ def _growth(figures: Document) -> list[Row]:
         ("peak_megabytes", f"peak memory of a fit of {last} images", " MB"),
         ("inspection_ms", f"one inspection by a bank of {last} images", " ms"),
     ):
-        values = [one["median"] for one in figures["figures"][name]]
+        values = [figure["median"] for figure in figures["figures"][name]]
         over = values[-1] / values[first]
         rows.append(
             (

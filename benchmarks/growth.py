@@ -50,13 +50,15 @@ _COLOURS = {
 
 def measure(images: int, most: int = max(RUNS), inspected: int = INSPECTED) -> dict[str, Any]:
     """Fit and inspect in this process; its peak memory is the process's."""
-    paths = [one.path for one in demo_split("poly", reference=images).train]
+    paths = [sample.path for sample in demo_split("poly", reference=images).train]
     # None of these is ever learned from. Every second one is defective.
     others = demo_split("poly", reference=most).test
     judged = [
-        one.path
+        sample.path
         for label in ("good", "anomalous")
-        for one in [one for one in others if one.label == label][: (inspected + WARM_UP + 1) // 2]
+        for sample in [sample for sample in others if sample.label == label][
+            : (inspected + WARM_UP + 1) // 2
+        ]
     ]
     np.random.default_rng(0).shuffle(judged)
     with temporary_place() as place:
@@ -90,11 +92,11 @@ def grow(runs: Mapping[int, int]) -> dict[str, Any]:
     found: dict[int, list[dict[str, Any]]] = {size: [] for size in runs}
     for turn in range(max(runs.values())):
         for size in (size for size, count in runs.items() if turn < count):
-            one = measured_apart("growth", images=size, most=max(runs))
-            found[size].append(one)
+            run = measured_apart("growth", images=size, most=max(runs))
+            found[size].append(run)
             print(
-                f"  {size} images, run {turn + 1} of {runs[size]}: fit {one['total']:.1f} s,"
-                f" {one[PEAK]:,.0f} MB, inspection {one[INSPECTION]:.1f} ms",
+                f"  {size} images, run {turn + 1} of {runs[size]}: fit {run['total']:.1f} s,"
+                f" {run[PEAK]:,.0f} MB, inspection {run[INSPECTION]:.1f} ms",
                 flush=True,
             )
     sizes = list(found)
@@ -110,8 +112,8 @@ def grow(runs: Mapping[int, int]) -> dict[str, Any]:
         "figures": by_size,
         "exponents": {
             name: {
-                "all": exponent(sizes, [one["median"] for one in values]),
-                "last doubling": exponent(sizes[-2:], [one["median"] for one in values[-2:]]),
+                "all": exponent(sizes, [value["median"] for value in values]),
+                "last doubling": exponent(sizes[-2:], [value["median"] for value in values[-2:]]),
             }
             for name, values in by_size.items()
         },
@@ -129,7 +131,7 @@ def draw(document: Mapping[str, Any], picture: Path) -> None:
     FigureCanvasAgg(figure)
     for axes, (title, unit, names) in zip(figure.subplots(1, 3), _PANELS, strict=True):
         for name, label in names.items():
-            values = [one["median"] for one in document["figures"][name]]
+            values = [times["median"] for times in document["figures"][name]]
             slope = document["exponents"][name]["all"]
             axes.loglog(
                 sizes,
@@ -174,7 +176,7 @@ def main() -> dict[str, Any]:
     print("medians; exponent over all sizes, and over the last doubling")
     for name, values in document["figures"].items():
         slopes = document["exponents"][name]
-        medians = ", ".join(f"{one['median']:,g}" for one in values)
+        medians = ", ".join(f"{value['median']:,g}" for value in values)
         print(f"  {name:<14} {medians}: {slopes['all']:.2f}, {slopes['last doubling']:.2f}")
     for size, count, total in zip(
         document["images"], document["runs"], document["figures"]["total"], strict=True

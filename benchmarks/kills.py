@@ -45,7 +45,9 @@ def measure(home: Path, kills: int) -> tuple[list[float], list[int]]:
                     failed += 1
             seconds.append(time.perf_counter() - begun)
             failures.append(failed)
-        names_seen = {one.image_name for one in workspace.database.inspections.recent("noise")}
+        names_seen = {
+            record.image_name for record in workspace.database.inspections.recent("noise")
+        }
         assert {f"after {number}" for number in range(kills)} <= names_seen
     EmbeddedServer(home).stop()
     return seconds, failures
@@ -61,7 +63,7 @@ def main() -> None:
         f"{len(seconds)} kills: median {np.median(seconds):.2f} s, worst {max(seconds):.2f} s; "
         f"{sum(failures)} calls failed before an answer"
     )
-    print(" ".join(f"{one:.2f}" for one in sorted(seconds)))
+    print(" ".join(f"{second:.2f}" for second in sorted(seconds)))
 
 
 if __name__ == "__main__":

@@ -69,7 +69,7 @@ def _variant(
 def measure(folder: str, images: str, ratio: float, limit: str) -> dict[str, Any]:
     """Fit in this process, whose peak memory is the fit's; then judge the test split."""
     samples = demo_split("mono")
-    paths = [one.path for one in samples.train]
+    paths = [sample.path for sample in samples.train]
     if images == "many":
         paths = sorted(Path(folder).glob("*.png"))
     with tempfile.TemporaryDirectory() as home:
@@ -83,16 +83,16 @@ def measure(folder: str, images: str, ratio: float, limit: str) -> dict[str, Any
                 peak = peak_bytes()
                 judge = Judge(report.bank.features, settings, report.bank.calibration)
                 stream = workspace.extractor(settings.extractor).extract_many(
-                    [one.path for one in samples.test]
+                    [sample.path for sample in samples.test]
                 )
                 scores = [
-                    judge(one.patches, one.image.width, one.image.height).score
-                    for one in stream
-                    if isinstance(one, Extraction)
+                    judge(found.patches, found.image.width, found.image.height).score
+                    for found in stream
+                    if isinstance(found, Extraction)
                 ]
         finally:
             EmbeddedServer(Path(home)).stop()
-    anomalous = np.array([one.label == "anomalous" for one in samples.test])
+    anomalous = np.array([sample.label == "anomalous" for sample in samples.test])
     document = report.to_json()
     return {
         "images": document["images"],

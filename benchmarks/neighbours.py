@@ -62,9 +62,9 @@ def _measure(name: str, what: str, kind: CellKind, bank: Floats, *, wide: bool) 
                     "label": label,
                     "pairs computed in full, %": round(percent, 3),
                     "largest relative error": worst,
-                    "times": {one: runs.figures(one) for one in contenders},
+                    "times": {contender: runs.figures(contender) for contender in contenders},
                     "times as long as patchbank": {
-                        one: runs.ratio(one, "patchbank") for one in others
+                        reference: runs.ratio(reference, "patchbank") for reference in others
                     },
                 }
             )

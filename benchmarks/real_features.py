@@ -29,7 +29,7 @@ def reference_paths(kind: CellKind, count: int) -> list[Path]:
 
 def judged_paths(kind: CellKind, label: str, count: int) -> list[Path]:
     """Return the first judged cells that are ``good`` or ``anomalous``."""
-    return [one.path for one in demo_split(kind).test if one.label == label][:count]
+    return [sample.path for sample in demo_split(kind).test if sample.label == label][:count]
 
 
 def patch_features(paths: Sequence[Path], *, wide: bool = False) -> Floats:
@@ -38,9 +38,9 @@ def patch_features(paths: Sequence[Path], *, wide: bool = False) -> Floats:
     dimensions = WIDE_DIMENSIONS if wide else 152
     features = np.empty((len(paths), 784, dimensions), np.float32)
     with Extractor(settings) as extractor:
-        for number, one in enumerate(extractor.extract_many(paths)):
-            if not isinstance(one, Extraction):
-                raise one.error
-            patches = one.patches.reshape(784, -1)
+        for number, extraction in enumerate(extractor.extract_many(paths)):
+            if not isinstance(extraction, Extraction):
+                raise extraction.error
+            patches = extraction.patches.reshape(784, -1)
             features[number] = patches[:, -dimensions:]
     return features

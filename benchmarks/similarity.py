@@ -43,7 +43,11 @@ def measure() -> dict[str, Any]:
 
 def _embeddings(extractor: Extractor, paths: list[Path]) -> npt.NDArray[np.float32]:
     return np.stack(
-        [one.embedding for one in extractor.extract_many(paths) if isinstance(one, Extraction)]
+        [
+            extraction.embedding
+            for extraction in extractor.extract_many(paths)
+            if isinstance(extraction, Extraction)
+        ]
     )
 
 

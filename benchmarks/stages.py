@@ -37,7 +37,7 @@ def measure(fits: int = FITS, seconds: float = LONGEST_SECONDS) -> dict[str, Any
 
 def _fits(place: Place, samples: CategorySamples, fits: int) -> dict[str, Any]:
     """Fit the same images again and again, in turns with their features alone."""
-    paths = [one.path for one in samples.train]
+    paths = [sample.path for sample in samples.train]
     settings = FitSettings()
     before = peak_bytes()
     # The first one reads what is cached; its peak is the one that counts.
@@ -51,16 +51,16 @@ def _fits(place: Place, samples: CategorySamples, fits: int) -> dict[str, Any]:
     timings: list[dict[str, float]] = []
     for _ in range(fits):
         start = time.perf_counter()
-        for one in extractor.extract_many(paths):
-            if not isinstance(one, Extraction):
-                raise one.error
+        for extraction in extractor.extract_many(paths):
+            if not isinstance(extraction, Extraction):
+                raise extraction.error
         features.append(time.perf_counter() - start)
         timings.append(fit(place.workspace, CATEGORY, paths, settings).timings_s)
-    totals = [one["total"] for one in timings]
+    totals = [timing["total"] for timing in timings]
     return {
         "images": len(paths),
         "fits": fits,
-        "seconds": {name: spread(one[name] for one in timings) for name in timings[0]},
+        "seconds": {name: spread(timing[name] for timing in timings) for name in timings[0]},
         "features alone, seconds": spread(features),
         "times as long as features alone": ratio(totals, features),
         "peak_megabytes": round(peak / 1e6),
@@ -74,7 +74,7 @@ def _inspect(place: Place, samples: CategorySamples, seconds: float) -> dict[str
     """Inspect one image after another, in turns with the network alone."""
     inspector = Inspector(place.workspace, CATEGORY)
     # Every block has good and defective cells, as many as there are of them.
-    paths = [one.path for one in samples.test]
+    paths = [sample.path for sample in samples.test]
     np.random.default_rng(0).shuffle(paths)
 
     def inspect(number: int) -> dict[str, float]:
@@ -116,24 +116,27 @@ def main() -> dict[str, Any]:
     """Measure in a fresh process, so that the peak memory is that of this work alone."""
     measured_apart("place")
     document: dict[str, Any] = measured_apart("stages")
-    one = document["fit"]
-    print(f"fit of {one['images']} images, {one['fits']} times: seconds, median (least to most)")
-    for name, figures in one["seconds"].items():
+    fitted = document["fit"]
+    print(
+        f"fit of {fitted['images']} images, {fitted['fits']} times: seconds, median (least to most)"
+    )
+    for name, figures in fitted["seconds"].items():
         print(f"  {name:<12} {spread_text(figures)}")
-    over = spread_text(one["times as long as features alone"])
+    over = spread_text(fitted["times as long as features alone"])
     print(f"  {over} times as long as extract_many alone, in turns")
     print(
-        f"peak memory of the fit: {one['peak_megabytes']:,} MB, {one['peak over patch features']}"
-        f" times the patch features ({one['patch features, megabytes']} MB, float32);"
-        f" {one['peak_megabytes before the fit']} MB before it"
+        f"peak memory of the fit: {fitted['peak_megabytes']:,} MB, "
+        f"{fitted['peak over patch features']} times the patch features"
+        f" ({fitted['patch features, megabytes']} MB, float32);"
+        f" {fitted['peak_megabytes before the fit']} MB before it"
     )
-    one = document["inspect"]
-    state = "quiet" if one["quiet"] else "disturbed"
-    print(f"one image, warm, {one['images']} images in {state} blocks: p50 and p95 in ms")
-    for name, figures in one["stages_ms"].items():
+    inspection = document["inspect"]
+    state = "quiet" if inspection["quiet"] else "disturbed"
+    print(f"one image, warm, {inspection['images']} images in {state} blocks: p50 and p95 in ms")
+    for name, figures in inspection["stages_ms"].items():
         print(f"  {name:<12} {figures['p50']:7.2f} {figures['p95']:7.2f}")
-    network = one["network alone, ms"]
+    network = inspection["network alone, ms"]
     print(f"  network alone in turns with it: {spread_text(network)} ms")
-    over = spread_text(one["times as long as the network alone"])
+    over = spread_text(inspection["times as long as the network alone"])
     print(f"  one inspection over the network alone, medians of blocks: {over} times")
     return document

@@ -103,27 +103,28 @@ def _disturbance(document: Document) -> str:
 
 
 def _stages_table(figures: Document) -> str:
-    one, fit = figures["inspect"], figures["fit"]
+    inspected, fit = figures["inspect"], figures["fit"]
     inspection = table(
         ("one inspection, ms", "p50", "p95"),
         [
             (name, f"{each['p50']:.2f}", f"{each['p95']:.2f}")
-            for name, each in one["stages_ms"].items()
+            for name, each in inspected["stages_ms"].items()
         ],
     )
-    network = spread_text(one["network alone, ms"], " ms")
-    over = spread_text(one["times as long as the network alone"])
-    state = "quiet" if one["quiet"] else "disturbed"
+    network = spread_text(inspected["network alone, ms"], " ms")
+    over = spread_text(inspected["times as long as the network alone"])
+    state = "quiet" if inspected["quiet"] else "disturbed"
     learned = table(
         ("fit, s", "median (least to most)"),
         [(name, spread_text(each)) for name, each in fit["seconds"].items()],
     )
     features = spread_text(fit["times as long as features alone"])
     return (
-        f"{inspection}\n\n{one['images']} images in {state} blocks. The network alone, in turns "
-        f"with them: {network}; an inspection takes {over} times as long (medians of blocks). "
+        f"{inspection}\n\n{inspected['images']} images in {state} blocks. The network alone, "
+        f"in turns with them: {network}; an inspection takes {over} times as long "
+        f"(medians of blocks). "
         f"Processor time of an inspection, the database's included: "
-        f"{one['processor_ms with the database']} ms.\n\n{learned}\n\n"
+        f"{inspected['processor_ms with the database']} ms.\n\n{learned}\n\n"
         f"{fit['images']} images, {fit['fits']} fits: {features} times as long as "
         f"`extract_many` alone. Peak memory {fit['peak_megabytes']:,} MB, of which "
         f"{fit['peak_megabytes before the fit']} MB were there before; the patch features "
@@ -194,7 +195,7 @@ def _growth_table(figures: Document) -> str:
     ]
     for name, label in _GROWTH_NAMES.items():
         slopes = figures["exponents"][name]
-        medians = (three_digits(one["median"]) for one in figures["figures"][name])
+        medians = (three_digits(figure["median"]) for figure in figures["figures"][name])
         rows.append((label, *medians, f"{slopes['all']:.2f}", f"{slopes['last doubling']:.2f}"))
     heading = ("reference images", *sizes, "exponent", "of the last doubling")
     streamed = any(figures["streamed"])

@@ -38,9 +38,13 @@ def three_digits(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def ratio(ones: Sequence[float], references: Sequence[float], digits: int = 2) -> dict[str, float]:
-    """Return how many times as much as its paired reference each was: median, least and most."""
-    return spread((one / other for one, other in zip(ones, references, strict=True)), digits)
+def ratio(
+    values: Sequence[float], references: Sequence[float], digits: int = 2
+) -> dict[str, float]:
+    """Return the quotients of values and their paired references: median, least and most."""
+    return spread(
+        (value / reference for value, reference in zip(values, references, strict=True)), digits
+    )
 
 
 class Lap:

@@ -46,8 +46,8 @@ LONGEST_SECONDS = 40
 def measure(images: int = IMAGES, seconds: float = LONGEST_SECONDS) -> dict[str, Any]:
     """Fit and inspect in each precision, in turns."""
     split = demo_split("mono")
-    learned = [one.path for one in split.train[:images]]
-    judged = [one.path for one in split.test]
+    learned = [sample.path for sample in split.train[:images]]
+    judged = [sample.path for sample in split.test]
     np.random.default_rng(0).shuffle(judged)
     with temporary_place() as place:
         weights = "the ones on this machine"
@@ -60,7 +60,7 @@ def measure(images: int = IMAGES, seconds: float = LONGEST_SECONDS) -> dict[str,
         if "int8" in usable_precisions():
             # Of int8 the network alone: the bank and the search are those of the others.
             works["int8 network"] = network_alone(_quantised(place, learned))
-        for name in [one for one in usable_precisions() if one != "int8"]:
+        for name in [precision for precision in usable_precisions() if precision != "int8"]:
             settings = make_fit_settings(
                 backbone=BACKBONE, image_size=256, center_crop=224, precision=name
             )
@@ -147,11 +147,11 @@ def main() -> dict[str, Any]:
             f"{document['images_per_second'][name]} images/s"
         )
         for what, label in (("network_ms", "network alone"), ("inspection_ms", "whole inspection")):
-            one = document[what][name]
-            state = "quiet" if one["quiet"] else "disturbed"
+            times = document[what][name]
+            state = "quiet" if times["quiet"] else "disturbed"
             print(
-                f"  {name:<5} {label:<17} {spread_text(one)}, processor {one['processor']}, "
-                f"{one['blocks']} {state} blocks"
+                f"  {name:<5} {label:<17} {spread_text(times)}, processor {times['processor']}, "
+                f"{times['blocks']} {state} blocks"
             )
         over = document["times as long as the network alone"][name]
         print(f"  {name:<5} inspection over network alone: {spread_text(over)} times")

@@ -178,5 +178,5 @@ def test_an_unknown_name_is_refused_before_anything_runs() -> None:
         cwd=results.ROOT,
     )
     assert done.returncode == 2
-    assert "nonsense is none of coreset" in done.stderr
+    assert "no measurement 'nonsense'; choose from coreset" in done.stderr
     assert done.stdout == ""
