@@ -16,7 +16,8 @@ import pytest
 
 from patchbank.errors import DiskFullError
 from patchbank.store.database import open_database
-from patchbank.store.embedded.reserve import LEAST_RESERVE_BYTES
+from patchbank.store.embedded import server as embedded_server
+from patchbank.store.embedded.reserve import LEAST_RESERVE_BYTES, tidy_up
 from patchbank.store.embedded.server import EmbeddedServer
 from tests.fixtures.banks import make_bank
 
@@ -121,6 +122,26 @@ if _can_mount():
         # Only what the log has taken by the second time is not given back.
         assert free[-1] > free[0] - 17 * MEGABYTE
         assert free[-1] > free[1] - 17 * MEGABYTE
+
+    def test_a_crash_while_space_is_freed_is_waited_for(
+        small_disk: Callable[[int], Path], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        home = small_disk(150)
+        stayed_up: list[bool] = []
+
+        def crash_first(connection: psycopg.Connection) -> bool:
+            if not stayed_up:
+                # The server then ends all connections, and recovers.
+                os.kill(connection.info.backend_pid, signal.SIGKILL)
+            stayed_up.append(tidy_up(connection))
+            return stayed_up[-1]
+
+        with open_database(None, home, idle_minutes=60) as database:
+            database.banks.save("tile", make_bank())
+        monkeypatch.setattr(embedded_server, "tidy_up", crash_first)
+        EmbeddedServer(home, idle_minutes=60).make_room()
+        assert stayed_up == [False, True]
+        assert _reserve(home) >= LEAST_RESERVE_BYTES
 
     def test_a_disk_that_others_filled(small_disk: Callable[[int], Path]) -> None:
         home = small_disk(100)

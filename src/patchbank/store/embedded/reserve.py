@@ -57,16 +57,22 @@ def release(site: Site) -> bool:
     return existed
 
 
-def tidy_up(conninfo: str) -> None:
-    """Free the space of failed transactions and of the log.
+def tidy_up(connection: psycopg.Connection) -> bool:
+    """Free the space of failed transactions and of the log; return whether the server stayed up.
 
     After a crash, the server no longer knows that there is something to clean up.
+
+    Parameters
+    ----------
+    connection
+        In autocommit mode; it is closed.
     """
-    # Errors are ignored: whether enough was freed shows when the space is needed.
-    with (
-        contextlib.suppress(psycopg.Error),
-        psycopg.connect(conninfo, autocommit=True, application_name="patchbank") as connection,
-    ):
-        connection.execute(f"set statement_timeout = '{_TIDYING_TIMEOUT}'".encode())
-        connection.execute("vacuum (skip_locked)")
-        connection.execute("checkpoint")
+    with contextlib.closing(connection):
+        try:
+            connection.execute(f"set statement_timeout = '{_TIDYING_TIMEOUT}'".encode())
+            connection.execute("vacuum (skip_locked)")
+            connection.execute("checkpoint")
+        except psycopg.Error:
+            # Whether enough was freed shows when the space is needed.
+            return not connection.broken
+    return True

@@ -28,17 +28,13 @@ from typing import TypeVar
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from patchbank.errors import EmbeddedServerError
+from patchbank.errors import DiskFullError, EmbeddedServerError
 from patchbank.links import resolve_trusted
 from patchbank.store.embedded.accounts import Account
 from patchbank.store.embedded.copies import write_copy
 from patchbank.store.embedded.processes import spawn_detached
 from patchbank.store.embedded.programs import find_programs
-from patchbank.store.embedded.reserve import (
-    lay_aside,
-    release,
-    tidy_up,
-)
+from patchbank.store.embedded.reserve import lay_aside, release, tidy_up
 from patchbank.store.embedded.room import (
     Room,
     complains_of_disk,
@@ -57,6 +53,8 @@ _log = logging.getLogger(__name__)
 
 DATABASE = "postgres"
 KEEPER_APPLICATION = "patchbank keeper"
+
+_TIDYING_ATTEMPTS = 3
 
 T = TypeVar("T")
 
@@ -251,7 +249,14 @@ class EmbeddedServer:
         )
 
     def _tidy_up(self, site: Site) -> None:
-        tidy_up(self.conninfo())
+        # The server that crashed on the full disk may accept this connection before it notices, and
+        # then ends it.
+        with contextlib.suppress(psycopg.Error, EmbeddedServerError, DiskFullError):
+            for _ in range(_TIDYING_ATTEMPTS):
+                with site.lock("start.lock"):
+                    connection = self._connect(_connect_to_tidy, site)
+                if tidy_up(connection):
+                    break
         lay_aside(site)
 
     # The methods below run under start.lock.
@@ -312,3 +317,7 @@ class EmbeddedServer:
         with explained(self.home), open_site(self.home, make=True) as site:
             assert site is not None
             yield site
+
+
+def _connect_to_tidy(conninfo: str) -> psycopg.Connection:
+    return psycopg.connect(conninfo, autocommit=True, application_name="patchbank")
