@@ -30,6 +30,7 @@ pytest_plugins = [
     "tests.fixtures.pgbouncer",
     "tests.fixtures.quantised",
     "tests.fixtures.surfaces",
+    "tests.fixtures.workspaces",
     # It imports others of them, which must be known as plugins by then.
     "tests.fixtures.learned",
 ]

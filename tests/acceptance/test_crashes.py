@@ -106,12 +106,21 @@ def test_a_full_disk_under_the_output_is_a_line(arguments: tuple[str, ...], tmp_
     assert line.startswith("patchbank: standard output cannot be written: no space left on device")
 
 
-def test_messages_that_cannot_be_written_change_no_result(tmp_path: Path) -> None:
-    with Path("/dev/full").open("w") as full:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("reader", ["full disk", "gone"])
+def test_messages_that_cannot_be_written_change_no_result(
+    tmp_path: Path, reader: str, unbuffered: str
+) -> None:
+    if reader == "gone":
+        reading, writing = os.pipe()
+        os.close(reading)
+    else:
+        writing = os.open("/dev/full", os.O_WRONLY)
+    with os.fdopen(writing, "wb") as stream:
         done = subprocess.run(
             [sys.executable, "-m", "patchbank", "inspect", "nothing", tmp_path / "none"],
-            stdout=subprocess.PIPE, stderr=full, check=False, timeout=60,
-            env=os.environ | {"PATCHBANK_HOME": str(tmp_path)},
+            stdout=subprocess.PIPE, stderr=stream, check=False, timeout=60,
+            env=os.environ | {"PATCHBANK_HOME": str(tmp_path), "PYTHONUNBUFFERED": unbuffered},
         )  # fmt: skip
     assert done.returncode == 2
 

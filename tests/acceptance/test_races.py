@@ -17,12 +17,6 @@ from tests.fixtures.surfaces import Surfaces, brushed
 
 
 @pytest.fixture
-def workspace(graphs_home: Path, database_url: str) -> Iterator[Workspace]:
-    with Workspace(home=graphs_home, database_url=database_url) as opened:
-        yield opened
-
-
-@pytest.fixture
 def bank(graphs_home: Path, database_url: str) -> Iterator[patchbank.Bank]:
     with patchbank.open("brushed", home=graphs_home, database_url=database_url) as opened:
         yield opened

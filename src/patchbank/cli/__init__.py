@@ -22,9 +22,20 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        sys.exit(_run())
+        code = _run()
     except KeyboardInterrupt:
-        sys.exit(130)
+        code = 130
+    _give_up_messages()
+    sys.exit(code)
+
+
+def _give_up_messages() -> None:
+    """Drop what standard error did not take: Python would try again, and exit with 120."""
+    try:
+        if sys.stderr is not None:
+            sys.stderr.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def _run() -> int | str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -30,11 +29,6 @@ from tests.fixtures.commands import Run
 from tests.fixtures.surfaces import Surfaces
 
 SETTINGS = make_fit_settings(image_size=64)
-
-
-@pytest.fixture
-def workspace(database_url: str, graphs_home: Path) -> Workspace:
-    return Workspace(home=graphs_home, database_url=database_url)
 
 
 def learn(workspace: Workspace, surfaces: Surfaces, score: str = "top1percent") -> None:

@@ -22,11 +22,6 @@ from tests.fixtures.surfaces import Surfaces
 SETTINGS = make_fit_settings(image_size=64)
 
 
-@pytest.fixture
-def workspace(database_url: str, graphs_home: Path) -> Workspace:
-    return Workspace(home=graphs_home, database_url=database_url)
-
-
 def learn(workspace: Workspace, surfaces: Surfaces) -> Inspector:
     fit(workspace, "brushed", sorted(surfaces.train.iterdir()), SETTINGS)
     return Inspector(workspace, "brushed")

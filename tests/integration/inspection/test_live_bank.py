@@ -26,11 +26,6 @@ Teach = Callable[[Path], int]
 
 
 @pytest.fixture
-def workspace(database_url: str, graphs_home: Path) -> Workspace:
-    return Workspace(home=graphs_home, database_url=database_url)
-
-
-@pytest.fixture
 def teach(workspace: Workspace) -> Teach:
     """Exchange the first reference image for another: patches, image and scores."""
 

@@ -75,11 +75,6 @@ def bank(database_url: str, graphs_home: Path) -> Iterator[Bank]:
         yield opened
 
 
-@pytest.fixture
-def workspace(database_url: str, graphs_home: Path) -> Workspace:
-    return Workspace(home=graphs_home, database_url=database_url)
-
-
 def alike(count: int, first: int = 0) -> list[npt.NDArray[np.uint8]]:
     """Different pictures that are the same where they are inspected."""
     pictures = []

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -39,12 +38,6 @@ home, url, *images = sys.argv[1:]
 with patchbank.open("int8", home=home, database_url=url) as bank:
     print(json.dumps([[one.verdict, one.score] for one in map(bank.inspect, images)]))
 """
-
-
-@pytest.fixture
-def workspace(graphs_home: Path, database_url: str) -> Iterator[Workspace]:
-    with Workspace(home=graphs_home, database_url=database_url) as opened:
-        yield opened
 
 
 def few(surfaces: Surfaces, count: int = 12) -> list[ImageSource]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +25,10 @@ from patchbank.inspection.verdicts import Inspection
 from patchbank.inspection.workspace import Workspace
 from patchbank.store.database import Database
 from patchbank.store.embedded.server import EmbeddedServer
-from tests.fixtures.commands import Outcome, Run
+from tests.fixtures.commands import Run
 from tests.fixtures.surfaces import Surfaces, brushed
 
-
-@pytest.fixture
-def workspace(learned: Outcome, database_url: str, graphs_home: Path) -> Iterator[Workspace]:
-    with Workspace(home=graphs_home, database_url=database_url) as opened:
-        yield opened
+pytestmark = pytest.mark.usefixtures("learned")
 
 
 def _recorded(workspace: Workspace) -> list[str]:
@@ -161,11 +156,17 @@ def test_what_asks_for_the_database_does_not_open_it_again(
     workspace: Workspace, database_url: str
 ) -> None:
     inspector = Inspector(workspace, "brushed", on_database_loss="judge")
+    # Those of earlier tests may still be there.
+    before = set(threading.enumerate())
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("alter table patchbank.inspection rename to gone")
         assert inspector.inspect(brushed(1), name="a").remarks
         workspace.close()
-        (waiting,) = [one for one in threading.enumerate() if one.name == "patchbank-absence"]
+        (waiting,) = (
+            thread
+            for thread in set(threading.enumerate()) - before
+            if thread.name == "patchbank-absence"
+        )
         waiting.join(timeout=10)
         assert not waiting.is_alive()
         assert workspace.opened_database is None

@@ -28,11 +28,6 @@ from tests.fixtures.banks import make_bank
 from tests.fixtures.surfaces import Surfaces
 
 
-@pytest.fixture
-def workspace(database_url: str, graphs_home: Path) -> Workspace:
-    return Workspace(home=graphs_home, database_url=database_url)
-
-
 def learn(workspace: Workspace, surfaces: Surfaces, **settings: object) -> None:
     chosen = make_fit_settings(image_size=64, **settings)  # type: ignore[arg-type]
     names = [f"train/good/{path.name}" for path in sorted(surfaces.train.iterdir())]

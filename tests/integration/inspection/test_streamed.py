@@ -6,7 +6,6 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +35,6 @@ from tests.fixtures.surfaces import Surfaces, brushed
 
 SETTINGS = make_fit_settings(image_size=96, coreset_ratio=0.05)
 PARTS = Parts(count=4, images=7, kept_ratio=0.1)
-
-
-@pytest.fixture
-def workspace(graphs_home: Path, database_url: str) -> Iterator[Workspace]:
-    with Workspace(home=graphs_home, database_url=database_url) as opened:
-        yield opened
 
 
 def in_parts(
