@@ -70,6 +70,9 @@ def tidy_up(connection: psycopg.Connection) -> bool:
     with contextlib.closing(connection):
         try:
             connection.execute(f"set statement_timeout = '{_TIDYING_TIMEOUT}'".encode())
+            # The log first: else vacuum fills the reserve with more of it, and the server cannot
+            # start again.
+            connection.execute("checkpoint")
             connection.execute("vacuum (skip_locked)")
             connection.execute("checkpoint")
         except psycopg.Error:
