@@ -1,4 +1,8 @@
-"""The SQL statements: one ``.sql`` file per subject, each under a ``-- name --`` heading."""
+"""The SQL statements: one ``.sql`` file per subject, each under a ``-- name --`` heading.
+
+What several statements of a file have in common is under ``-- part name --``, and stands in them as
+``<name>``.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,8 @@ import re
 from functools import cache
 from pathlib import Path
 
-_HEADING = re.compile(r"^-- (\w+) --$", re.MULTILINE)
+_HEADING = re.compile(r"^-- (part )?(\w+) --$", re.MULTILINE)
+_USE_OF_PART = re.compile(r"<(\w+)>")
 _PART = re.compile(r'\w*|[<=>-]+|"(?:[^"]|"")+"')
 
 
@@ -14,13 +19,18 @@ _PART = re.compile(r'\w*|[<=>-]+|"(?:[^"]|"")+"')
 def load(subject: str) -> dict[str, bytes]:
     """Return the statements of a subject by name."""
     text = (Path(__file__).parent / f"{subject}.sql").read_text(encoding="utf-8")
-    _, *parts = _HEADING.split(text)
-    statements = {
-        name: body.strip().encode() for name, body in zip(parts[::2], parts[1::2], strict=True)
-    }
-    if 2 * len(statements) != len(parts):
+    _, *sections = _HEADING.split(text)
+    names, bodies = sections[1::3], [body.strip() for body in sections[2::3]]
+    if len({*names}) != len(names):
         raise ValueError(f"{subject}.sql has two statements with the same name")
-    return statements
+    parts = {
+        name: body for kind, name, body in zip(sections[::3], names, bodies, strict=True) if kind
+    }
+    return {
+        name: _USE_OF_PART.sub(lambda use: parts[use[1]], body).encode()
+        for name, body in zip(names, bodies, strict=True)
+        if name not in parts
+    }
 
 
 def compose(statement: bytes, **parts: int | str) -> bytes:

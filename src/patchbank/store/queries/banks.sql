@@ -1,5 +1,11 @@
 Banks: their versions, references and patches.
 
+-- part present --
+position not in (
+    select position from patchbank.absent_reference
+    where category_id = %(category_id)s and version = %(version)s
+)
+
 -- last_version --
 select coalesce(max(version), 0) from bank where category_id = %(category_id)s
 
@@ -126,10 +132,7 @@ select
     coalesce(array_agg(position order by position), '{}'),
     coalesce(array_agg(image_id order by position), '{}')
 from reference
-where category_id = %(category_id)s and generation = %(generation)s and position not in (
-    select position from absent_reference
-    where category_id = %(category_id)s and version = %(version)s
-)
+where category_id = %(category_id)s and generation = %(generation)s and <present>
 
 -- last_numbers --
 -- Of the whole generation, including removed rows.
@@ -233,10 +236,7 @@ select
     case when %(thumbnails)s then thumbnail else '' end, label, origin, encode(pixels_sha256, 'hex')
 from reference join image using (category_id, image_id)
 where category_id = %(category_id)s and generation = %(generation)s
-    and position not in (
-        select position from absent_reference
-        where category_id = %(category_id)s and version = %(version)s
-    )
+    and <present>
     and (%(since)s::integer is null or position in (
         select position from reference_change
         where category_id = %(category_id)s and generation = %(generation)s
@@ -250,10 +250,7 @@ copy (
     select position, embedding
     from reference
     where category_id = %(category_id)s and generation = %(generation)s
-        and position not in (
-            select position from absent_reference
-            where category_id = %(category_id)s and version = %(version)s
-        )
+        and <present>
         and (%(since)s::integer is null or position in (
             select position from reference_change
             where category_id = %(category_id)s and generation = %(generation)s

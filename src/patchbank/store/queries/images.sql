@@ -1,5 +1,11 @@
 Images of a category.
 
+-- part present --
+position not in (
+    select position from patchbank.absent_reference
+    where category_id = %(category_id)s and version = %(version)s
+)
+
 -- upsert --
 -- An image with a known name replaces the earlier one.
 insert into image (
@@ -32,10 +38,7 @@ where category_id = %(category_id)s and version = %(version)s and image_count = 
 -- names_like --
 -- By the end of the name, to find the same file under another path.
 select name from patchbank.reference join patchbank.image using (category_id, image_id)
-where category_id = %(category_id)s and generation = %(generation)s and position not in (
-        select position from patchbank.absent_reference
-        where category_id = %(category_id)s and version = %(version)s
-    )
+where category_id = %(category_id)s and generation = %(generation)s and <present>
     and right(name, length(%(ending)s)) = %(ending)s
 order by name
 limit 3
@@ -43,27 +46,19 @@ limit 3
 -- embedding --
 select embedding::real[]
 from patchbank.reference join patchbank.image using (category_id, image_id)
-where category_id = %(category_id)s and generation = %(generation)s and position not in (
-        select position from patchbank.absent_reference
-        where category_id = %(category_id)s and version = %(version)s
-    ) and name = %(name)s
+where category_id = %(category_id)s and generation = %(generation)s and <present>
+    and name = %(name)s
 
 -- sample --
 select name, embedding::real[]
 from patchbank.reference join patchbank.image using (category_id, image_id)
-where category_id = %(category_id)s and generation = %(generation)s and position not in (
-        select position from patchbank.absent_reference
-        where category_id = %(category_id)s and version = %(version)s
-    )
+where category_id = %(category_id)s and generation = %(generation)s and <present>
     and position = any(%(positions)s::integer[])
 order by position
 
 -- names_of_content --
 select name from patchbank.reference join patchbank.image using (category_id, image_id)
-where category_id = %(category_id)s and generation = %(generation)s and position not in (
-        select position from patchbank.absent_reference
-        where category_id = %(category_id)s and version = %(version)s
-    )
+where category_id = %(category_id)s and generation = %(generation)s and <present>
     and (sha256 = decode(%(sha256)s, 'hex') or pixels_sha256 = decode(%(pixels_sha256)s, 'hex'))
 
 -- similar --
@@ -81,10 +76,7 @@ measured as (
             'NaN'
         ), 1) as distance
     from reference, query
-    where category_id = %(category_id)s and generation = %(generation)s and position not in (
-        select position from patchbank.absent_reference
-        where category_id = %(category_id)s and version = %(version)s
-    )
+    where category_id = %(category_id)s and generation = %(generation)s and <present>
 ),
 nearest as materialized (
     select position, distance from measured
@@ -108,10 +100,7 @@ with query as materialized (select %(embedding)s::real[]::vector as embedding),
 nearest as materialized (
     select position
     from reference
-    where category_id = {category_id} and generation = {generation} and position not in (
-        select position from patchbank.absent_reference
-        where category_id = %(category_id)s and version = %(version)s
-    )
+    where category_id = {category_id} and generation = {generation} and <present>
     order by embedding::{type}({dimensions}) {operator} %(embedding)s::real[]::{type}({dimensions})
     limit %(candidates)s
 )

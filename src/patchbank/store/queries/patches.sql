@@ -1,38 +1,44 @@
 Patches of a bank, and search for similar ones.
 
+-- part present --
+ordinal not in (
+    select ordinal from patchbank.absent_patch
+    where category_id = %(category_id)s and version = %(version)s
+)
+
+-- part queries --
+query as materialized (
+    select
+        position,
+        (%(features)s::real[])[position * %(dimensions)s + 1 : (position + 1) * %(dimensions)s]::vector
+            as feature
+    from generate_series(0, %(queries)s - 1) as position
+)
+
 -- find --
 select ordinal, feature::real[]
 from patchbank.patch join patchbank.image using (category_id, image_id)
-where category_id = %(category_id)s and generation = %(generation)s and ordinal not in (
-        select ordinal from patchbank.absent_patch
-        where category_id = %(category_id)s and version = %(version)s
-    ) and image.name = %(image)s
+where category_id = %(category_id)s and generation = %(generation)s and <present>
+    and image.name = %(image)s
     and patch_row = %(row)s and patch_column = %(column)s
 
 -- at --
 select feature::real[]
 from patchbank.patch
-where category_id = %(category_id)s and generation = %(generation)s and ordinal not in (
-        select ordinal from patchbank.absent_patch
-        where category_id = %(category_id)s and version = %(version)s
-    ) and ordinal = %(ordinal)s
+where category_id = %(category_id)s and generation = %(generation)s and <present>
+    and ordinal = %(ordinal)s
 
 -- positions --
 select patch_row, patch_column
 from patchbank.patch join patchbank.image using (category_id, image_id)
-where category_id = %(category_id)s and generation = %(generation)s and ordinal not in (
-        select ordinal from patchbank.absent_patch
-        where category_id = %(category_id)s and version = %(version)s
-    ) and image.name = %(image)s
+where category_id = %(category_id)s and generation = %(generation)s and <present>
+    and image.name = %(image)s
 order by patch_row, patch_column
 
 -- sample --
 select patchbank.patch_name(image.name, patch_row, patch_column, ordinal), feature::real[]
 from patchbank.patch left join patchbank.image using (category_id, image_id)
-where category_id = %(category_id)s and generation = %(generation)s and ordinal not in (
-        select ordinal from patchbank.absent_patch
-        where category_id = %(category_id)s and version = %(version)s
-    )
+where category_id = %(category_id)s and generation = %(generation)s and <present>
     and ordinal = any(%(ordinals)s::integer[])
 order by ordinal
 
@@ -42,10 +48,7 @@ with query as materialized (select %(feature)s::real[]::vector as feature),
 nearest as materialized (
     select ordinal, coalesce(nullif(patch.feature {operator} query.feature, 'NaN'), 1) as distance
     from patch, query
-    where category_id = %(category_id)s and generation = %(generation)s and ordinal not in (
-        select ordinal from patchbank.absent_patch
-        where category_id = %(category_id)s and version = %(version)s
-    )
+    where category_id = %(category_id)s and generation = %(generation)s and <present>
     order by distance, ordinal
     limit %(top)s
 )
@@ -63,10 +66,7 @@ with query as materialized (select %(feature)s::real[]::vector as feature),
 nearest as materialized (
     select ordinal
     from patch
-    where category_id = {category_id} and generation = {generation} and ordinal not in (
-        select ordinal from patchbank.absent_patch
-        where category_id = %(category_id)s and version = %(version)s
-    )
+    where category_id = {category_id} and generation = {generation} and <present>
     order by feature::{type}({dimensions}) {operator} %(feature)s::real[]::{type}({dimensions})
     limit %(candidates)s
 )
@@ -86,41 +86,23 @@ select set_config('work_mem', '64MB', true)
 -- nearest --
 -- The bank is read once for all queries, which takes half the time of a scan per query. Among equal
 -- distances, the array with the smaller ordinal is the minimum.
-with query as materialized (
-    select
-        position,
-        (%(features)s::real[])[position * %(dimensions)s + 1 : (position + 1) * %(dimensions)s]::vector
-            as feature
-    from generate_series(0, %(queries)s - 1) as position
-)
+with <queries>
 select position, found[2]::integer, found[1]
 from (
     select position, min(array[patch.feature <-> query.feature, ordinal]) as found
     from patch cross join query
-    where category_id = %(category_id)s and generation = %(generation)s and ordinal not in (
-        select ordinal from patchbank.absent_patch
-        where category_id = %(category_id)s and version = %(version)s
-    )
+    where category_id = %(category_id)s and generation = %(generation)s and <present>
     group by position
 ) as found_rows
 order by position
 
 -- nearest_some --
-with query as materialized (
-    select
-        position,
-        (%(features)s::real[])[position * %(dimensions)s + 1 : (position + 1) * %(dimensions)s]::vector
-            as feature
-    from generate_series(0, %(queries)s - 1) as position
-)
+with <queries>
 select position, ordinal, distance
 from query cross join lateral (
     select ordinal, patch.feature <-> query.feature as distance
     from patch
-    where category_id = %(category_id)s and generation = %(generation)s and ordinal not in (
-        select ordinal from patchbank.absent_patch
-        where category_id = %(category_id)s and version = %(version)s
-    )
+    where category_id = %(category_id)s and generation = %(generation)s and <present>
     order by distance, ordinal
     limit %(count)s
 )
@@ -128,23 +110,14 @@ order by position, distance, ordinal
 
 -- nearest_by_index --
 -- One index search per query; the candidates are ranked by the full vectors.
-with query as materialized (
-    select
-        position,
-        (%(features)s::real[])[position * %(dimensions)s + 1 : (position + 1) * %(dimensions)s]::vector
-            as feature
-    from generate_series(0, %(queries)s - 1) as position
-)
+with <queries>
 select position, ordinal, distance
 from query cross join lateral (
     select ordinal, candidate.feature <-> query.feature as distance
     from (
         select ordinal, feature
         from patch
-        where category_id = {category_id} and generation = {generation} and ordinal not in (
-            select ordinal from patchbank.absent_patch
-            where category_id = %(category_id)s and version = %(version)s
-        )
+        where category_id = {category_id} and generation = {generation} and <present>
         order by feature::{type}({dimensions})
             {operator} query.feature::{type}({dimensions})
         limit %(candidates)s
@@ -157,8 +130,6 @@ order by position, distance, ordinal
 -- features --
 select feature::real[]
 from patchbank.patch
-where category_id = %(category_id)s and generation = %(generation)s and ordinal not in (
-        select ordinal from patchbank.absent_patch
-        where category_id = %(category_id)s and version = %(version)s
-    ) and ordinal = any(%(ordinals)s::integer[])
+where category_id = %(category_id)s and generation = %(generation)s and <present>
+    and ordinal = any(%(ordinals)s::integer[])
 order by array_position(%(ordinals)s::integer[], ordinal)
