@@ -241,6 +241,28 @@ def test_categories_show_and_remove(patchbank: Run, learned: Outcome) -> None:
     assert patchbank("categories", "--json").documents == []
 
 
+def test_show_is_for_people(patchbank: Run, learned: Outcome) -> None:
+    assert patchbank("index", "brushed", "--json").code == 0
+    out = patchbank("show", "brushed").out
+    lines = {line[:22].strip(): line[23:] for line in out.splitlines()}
+    assert lines["provenance known"] == "yes"
+    assert lines["covering radius"] == f"{learned.document['covering_radius']:.4g}"
+    assert lines["center crop"] == "none"
+    assert lines["image size"] == "96 pixels"
+    assert lines["bank size"] == "346 patches"
+    assert "None" not in out
+    assert "True" not in out
+    (index,) = [line for line in out.splitlines() if line.startswith("index ")]
+    assert "images, cosine, ef_search 100" in index
+    assert out.splitlines()[-1].endswith("  by fit: 24 images, 346 patches")
+    document = patchbank("show", "brushed", "--json").document
+    assert document["provenance_known"] is True
+    assert document["history"][0]["cause"] == "fit"
+    assert document["indexes"][0]["on"] == "images"
+    patchbank("index", "brushed", "--remove")
+    assert patchbank("show", "brushed", "--json").document["indexes"] == []
+
+
 def test_a_new_fit_replaces_the_bank_and_keeps_its_history(
     patchbank: Run, surfaces: Surfaces, learned: Outcome
 ) -> None:

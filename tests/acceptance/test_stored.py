@@ -187,3 +187,10 @@ def test_a_prompt_at_a_server_of_ones_own(own_database_url: str, tmp_path: Path)
     outcome = finish(start("database", "url", "--json", home=tmp_path, url=own_database_url))
     assert "password" not in outcome.out
     assert json.loads(outcome.out)["url"].startswith("postgresql://")
+
+
+def test_the_status_of_a_server_that_was_never_started_is_for_people(tmp_path: Path) -> None:
+    out = finish(start("database", "status", home=tmp_path)).out
+    lines = {line[:14].strip(): line[15:] for line in out.splitlines()}
+    assert (lines["running"], lines["process"], lines["size"]) == ("no", "none", "0.0 MB")
+    assert lines["stops after"] == "10 min without a client"

@@ -51,8 +51,15 @@ def status_command(json: options.Json = False) -> int:
     if json:
         print_json(document)
     else:
-        for name, value in document.items():
-            answer().print(f"{name.replace('_', ' '):<14} {value}", markup=False)
+        for name, text in (
+            ("running", "yes" if document["running"] else "no"),
+            ("process", document["pid"] or "none"),
+            ("keeper process", document["keeper_pid"] or "none"),
+            ("folder", document["folder"]),
+            ("size", f"{document['size_megabytes']:,.1f} MB"),
+            ("stops after", f"{document['idle_minutes']:g} min without a client"),
+        ):
+            answer().print(f"{name:<14} {text}", markup=False)
     return 0
 
 

@@ -47,7 +47,7 @@ def categories_command(json: options.Json = False) -> int:
         ),
         [
             [
-                "-" if document[key] is None else str(document[key])
+                "-" if document[key] is None else _plain("", document[key])
                 for key in (
                     "category", "bank_version", "images", "bank_size", "inspections", "learned_at",
                 )
@@ -66,13 +66,27 @@ def show_command(category: options.Category, json: options.Json = False) -> int:
         print_json(document)
         return 0
     console = answer()
+    history, indexes = document.pop("history"), document.pop("indexes", [])
     for name, value in document.items():
-        if name == "history":
+        if not isinstance(value, dict):
+            console.print(f"{name.replace('_', ' '):<22} {_plain(name, value)}", markup=False)
             continue
-        console.print(f"{name.replace('_', ' '):<22} {_plain(value)}", markup=False)
-    for entry in document["history"]:
+        console.print(name.replace("_", " "), markup=False)
+        for key, inner in value.items():
+            console.print(f"  {key.replace('_', ' '):<20} {_plain(key, inner)}", markup=False)
+    for index in indexes:
+        recall = index["recall_at_10"]
         console.print(
-            f"version {entry['bank_version']:<4} {entry['state']:<8} {entry['created_at']}",
+            f"index {index['name']}: {index['on']}, {index['metric']}, ef_search "
+            f"{index['ef_search']}, {index['size_megabytes']:,.1f} MB, recall "
+            + ("not measured" if recall is None else f"{recall:.4f}"),
+            markup=False,
+        )
+    for entry in history:
+        console.print(
+            f"version {entry['bank_version']:<4} {entry['state']:<8} {entry['created_at']}  by "
+            f"{entry['cause'] or 'unknown'}: {counted(entry['images'], 'image')}, "
+            f"{counted(entry['bank_size'], 'patch', 'patches')}",
             markup=False,
         )
     return 0
@@ -124,9 +138,24 @@ def doctor_command(json: options.Json = False) -> int:
     return 0 if healthy else EXIT_ERROR
 
 
-def _plain(value: object) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_plain(inner)}" for key, inner in value.items())
+# What counts and sizes in a category's document are in.
+_UNITS = {
+    "bank_size": "patches",
+    "bit_depth": "bits",
+    "center_crop": "pixels",
+    "image_size": "pixels",
+    "smoothing_sigma": "pixels",
+}
+
+
+def _plain(name: str, value: object) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, list | tuple):
-        return ", ".join(_plain(inner) for inner in value)
+        return ", ".join(_plain("", inner) for inner in value) or "none"
+    if isinstance(value, int | float) and name != "seed":
+        number = f"{value:.4g}" if isinstance(value, float) else f"{value:,}"
+        return f"{number} {_UNITS[name]}" if name in _UNITS else number
     return str(value)

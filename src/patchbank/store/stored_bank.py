@@ -75,7 +75,7 @@ class BankChange:
 
 @dataclass(frozen=True)
 class BankVersion:
-    """A summary of a bank version."""
+    """A summary of a bank version; `cause` is the event that made it, None if not recorded."""
 
     version: int
     state: str
@@ -86,6 +86,7 @@ class BankVersion:
     image_count: int
     created_at: datetime
     retired_at: datetime | None
+    cause: str | None
 
 
 def active_bank(connection: Connection, category: str) -> BankKey:

@@ -99,6 +99,7 @@ def test_a_new_bank_replaces_the_old_one(database: Database) -> None:
         (4, "active", 53), (3, "retired", 52), (2, "pruned", 51), (1, "pruned", 50),
     ]  # fmt: skip
     assert history[0].retired_at is None
+    assert [bank.cause for bank in history] == ["fit"] * 4
     assert history[1].retired_at is not None
     with database.connection() as connection:
         kept = connection.execute("select generation, count(*) from patch group by 1 order by 1")

@@ -143,7 +143,11 @@ def _network(workspace: Workspace) -> str:
 
     extractor = workspace.extractor(ExtractorSettings())
     patches = extractor.extract([np.zeros((64, 64, 3), dtype=np.uint8)]).patches
-    return f"{extractor.settings.backbone} computes {patches.shape[1:]} features"
+    _, rows, columns, dimensions = patches.shape
+    return (
+        f"{extractor.settings.backbone} computes {rows} x {columns} patches of {dimensions} "
+        "dimensions"
+    )
 
 
 def _kernels() -> Finding:

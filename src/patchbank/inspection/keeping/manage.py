@@ -34,7 +34,8 @@ def show_category(workspace: Workspace, category: str) -> dict[str, Any]:
     found = workspace.database.categories.get(category)
     document = _brief(found)
     if found.bank_version is not None:
-        bank = workspace.database.banks.active(category).content
+        stored = workspace.database.banks.active(category)
+        bank = stored.content
         limits: dict[str, float | None] = {"pass_below": None, "fail_above": None}
         text = str(not_calibrated(category))
         calibration = calibration_of(bank)
@@ -51,11 +52,24 @@ def show_category(workspace: Workspace, category: str) -> dict[str, Any]:
             "provenance_known": bool((bank.patch_image >= 0).all()),
             **limits,
             "calibration": text,
+            "indexes": [
+                {
+                    "name": item.index.name,
+                    "on": item.index.on,
+                    "metric": item.index.metric,
+                    "ef_search": item.index.least_ef_search,
+                    "recall_at_10": item.index.recall,
+                    "size_megabytes": round(item.size_bytes / 1e6, 1),
+                }
+                for item in workspace.database.indexes.of_category(stored.key.category_id)
+                if item.valid and item.index.generation == stored.key.generation
+            ],
         }
     document["history"] = [
         {
             "bank_version": item.version,
             "state": item.state,
+            "cause": item.cause,
             "images": item.image_count,
             "bank_size": item.patch_count,
             "created_at": item.created_at.isoformat(timespec="seconds"),

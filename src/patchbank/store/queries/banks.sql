@@ -225,7 +225,11 @@ where category_id = %(category_id)s and version = %(version)s
 
 -- history --
 select version, state, extractor_fingerprint, coreset_ratio, patch_count, dimensions,
-    image_count, created_at, retired_at
+    image_count, created_at, retired_at, (
+        select min(kind) from event
+        where event.category_id = bank.category_id
+            and detail @> jsonb_build_object('version', version)
+    )
 from bank
 where category_id = %(category_id)s
 order by version desc
