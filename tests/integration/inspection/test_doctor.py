@@ -6,12 +6,15 @@ import json
 import os
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 from tests.fixtures.commands import Outcome
 
 
-def diagnosed(*, home: Path, url: str, without: tuple[str, ...] = ()) -> Outcome:
+def diagnosed(
+    *, home: Path, url: str, without: tuple[str, ...] = (), **variables: str
+) -> Outcome:
     """Run the doctor in a process that does not find some packages."""
     program = (
         "import importlib.metadata as metadata, importlib.util as util, sys\n"
@@ -33,6 +36,7 @@ def diagnosed(*, home: Path, url: str, without: tuple[str, ...] = ()) -> Outcome
         "main()\n"
     )
     environment = {**os.environ, "PATCHBANK_HOME": str(home), "PATCHBANK_DATABASE_URL": url}
+    environment |= variables
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, env=environment, timeout=60
     )
@@ -68,3 +72,26 @@ def test_an_extra_that_is_not_there_is_no_problem(tmp_path: Path, database_url: 
     found = findings(outcome)
     assert outcome.code == 0, found
     assert "patchbank[demo]" in found["extra demo"][1]
+
+
+def test_the_kernels_line_names_the_compiler(tmp_path: Path, database_url: str) -> None:
+    found = findings(diagnosed(home=tmp_path, url=database_url))
+    assert found["kernels"] == (True, f"compiled by numba {metadata.version('numba')}")
+    assert found["caches"][1].startswith("kernels in ")
+
+
+def test_without_numba_only_its_own_lines_are_problems(tmp_path: Path, database_url: str) -> None:
+    found = findings(diagnosed(home=tmp_path, url=database_url, without=("numba",)))
+    healthy, text = found["kernels"]
+    assert not healthy
+    assert text.startswith("not compiled (No module named 'numba'): NumPy is used")
+    assert {name for name, (healthy, _) in found.items() if not healthy} == {"packages", "kernels"}
+    assert found["caches"] == (True, f"graphs in {tmp_path / 'graphs'}")
+
+
+def test_kernels_that_are_not_wanted_are_no_problem(tmp_path: Path, database_url: str) -> None:
+    outcome = diagnosed(home=tmp_path, url=database_url, PATCHBANK_COMPILED_KERNELS="false")
+    found = findings(outcome)
+    assert outcome.code == 0, found
+    assert found["kernels"][1].startswith("not compiled (PATCHBANK_COMPILED_KERNELS is false)")
+    assert found["caches"] == (True, f"graphs in {tmp_path / 'graphs'}")

