@@ -44,3 +44,9 @@ def counted(count: int, noun: str, plural: str = "") -> str:
         The plural of the noun if it does not just add an s.
     """
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
+def counted_rows(count: int, plural: str) -> str:
+    """Return a number with the name of rows, which is a plural: ``1 patch``, ``2 images``."""
+    singular = plural.removesuffix("es" if plural.endswith("ches") else "s")
+    return counted(count, singular, plural)

@@ -19,6 +19,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from patchbank.control_groups import processor_share
 from patchbank.errors import ParameterError
+from patchbank.refused_values import refused_value
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _BINARY_UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
@@ -46,8 +47,8 @@ def _bytes_or_none(value: object) -> object:
     try:
         return parse_bytes(value) if isinstance(value, str) else value
     except ParameterError as error:
-        # Pydantic reports a ValueError as a bad value; `get_settings` adds the variable.
-        raise ValueError(str(error)) from error
+        # Pydantic reports a ValueError as a bad value; `get_settings` adds variable and value.
+        raise ValueError(str(error).removeprefix(f"memory limit {value!r}: ")) from error
 
 
 def _default_home() -> Path:
@@ -167,9 +168,10 @@ def get_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         first = error.errors()[0]
-        reason = first["msg"].removeprefix("Value error, ")
+        value, allowed = refused_value(error)
+        reason = allowed or first["msg"].removeprefix("Value error, ")
         name = f"PATCHBANK_{'_'.join(str(part) for part in first['loc']).upper()}"
-        raise ParameterError(f"{name} is {first['input']!r}: {reason}; correct it.") from error
+        raise ParameterError(f"{name} is {value!r}: {reason}") from error
 
 
 def usable_cores() -> int:

@@ -282,7 +282,13 @@ def test_a_name_of_any_length_has_a_heatmap(
         (("inspect", "x"), "missing argument 'PATH...'"),
         (("nonsense",), "no such command 'nonsense'"),
         (("inspect", "x", "y", "--nonsense"), "no such option: --nonsense"),
-        (("inspect", "x", "y", "--top", "0"), "invalid value for '--top'"),
+        (("inspect", "x", "y", "--top", "0"), "--top 0: give 1 or more; see"),
+        (("inspect", "x", "y", "--top", "2000"), "--top 2000: give 1000 or less; see"),
+        (("inspect", "x", "y", "--top", "few"), "--top few: give a whole number; see"),
+        (("inspect", "x", "y", "--top"), "'--top' requires an argument; see patchbank inspect"),
+        (("index", "x", "--ef-search", "5000"), "--ef-search 5000: give 1000 or less; see"),
+        (("defects", "add", "x", "--synthetic", "0"), "--synthetic 0: give 1 or more; see"),
+        (("fit", "x", "y", "--coreset-ratio", "some"), "--coreset-ratio some: give a number; see"),
         (("fit", "x", "y", "--score", "best"), "'best' is not one of 'max', 'top1percent'"),
     ],
 )
@@ -293,3 +299,14 @@ def test_a_mistake_in_the_options_is_one_line(
     assert outcome.code == 2
     assert words in outcome.complaint
     assert outcome.complaint.endswith(" --help")
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--ef-search", "50"), ("--type", "vector"), ("--metric", "l2")]
+)
+def test_options_of_a_new_index_are_refused_when_indexes_are_removed(
+    patchbank: Run, option: str, value: str
+) -> None:
+    outcome = patchbank("index", "x", option, value, "--remove")
+    assert outcome.code == 2
+    assert outcome.complaint == f"{option} cannot be used with --remove; leave one of them out"

@@ -223,7 +223,7 @@ def test_evaluate_for_people(patchbank: Run, surfaces: Surfaces) -> None:
     assert average.split()[0] == "average"
 
 
-def test_categories_show_and_remove(patchbank: Run, learned: Outcome) -> None:
+def test_categories_show_and_remove(patchbank: Run, surfaces: Surfaces, learned: Outcome) -> None:
     (listed,) = patchbank("categories", "--json").documents
     assert listed["category"] == "brushed"
     assert listed["images"] == 24
@@ -236,8 +236,9 @@ def test_categories_show_and_remove(patchbank: Run, learned: Outcome) -> None:
     # The name of before is understood.
     assert "--yes" in patchbank("forget", "brushed").complaint
     assert len(patchbank("categories", "--json").documents) == 1
-    removed = patchbank("remove", "brushed", "--yes", "--json").document["removed"]
-    assert removed["images"] == 24
+    assert patchbank("inspect", "brushed", surfaces.scratched / "000.png").code == 1
+    out = patchbank("remove", "brushed", "--yes").out
+    assert out == ("removed brushed: 1 bank, 24 images, 346 patches, 1 inspection, 0 defects\n")
     assert patchbank("categories", "--json").documents == []
 
 

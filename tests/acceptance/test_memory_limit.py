@@ -125,4 +125,6 @@ def test_bytes_are_written_as_they_are_read() -> None:
     assert format_bytes(1_240_000_000) == "1.2GB"
     assert format_bytes(1_240_000_000, up=True) == "1.3GB"
     assert format_bytes(4_000_000_000) == "4GB"
+    assert format_bytes(5_000) == "5KB"
+    assert format_bytes(999) == "999B"
     assert format_bytes(427_100_000, up=True) == "428MB"

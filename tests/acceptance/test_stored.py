@@ -28,6 +28,8 @@ def test_search_by_name(patchbank: Run, name: str) -> None:
     assert lines[1].startswith("  24 of 24 references reach -0.9 with another reference, auto is ")
     assert lines[2].split() == ["1.0000", name, "(itself)"]
     assert len(lines) == 12
+    outcome = patchbank("search", "brushed", "--name", name, "--top", "1")
+    assert outcome.out.splitlines()[0] == "Normal image: the most similar reference"
     document = patchbank("search", "brushed", "--name", name, "--metric", "l2", "--json").document
     assert (document["metric"], document["method"]) == ("l2", "exact scan")
     distances = [one["distance"] for one in document["similar"]]

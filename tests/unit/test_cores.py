@@ -74,6 +74,6 @@ def test_the_doctor_leaves_no_usage_reports_in_the_home(tmp_path: Path) -> None:
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )
     assert "processor True" in ran.stdout
-    assert " 1 cores in use" in ran.stdout
+    assert " 1 core in use" in ran.stdout
     assert "network True" in ran.stdout
     assert not (home / "intel").exists(), list((home / "intel").iterdir())

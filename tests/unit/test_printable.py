@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from patchbank.printable import counted, printable
+from patchbank.printable import counted, counted_rows, printable
 
 
 @pytest.mark.parametrize(
@@ -44,3 +44,8 @@ def test_numbers_agree_with_their_nouns() -> None:
     assert counted(0, "image") == "0 images"
     assert counted(1, "image") == "1 image"
     assert counted(1_200, "patch", "patches") == "1,200 patches"
+
+
+def test_a_single_row_has_a_singular_name() -> None:
+    assert [counted_rows(1, name) for name in ("patches", "images")] == ["1 patch", "1 image"]
+    assert counted_rows(1_200, "patches") == "1,200 patches"

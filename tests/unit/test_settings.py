@@ -27,19 +27,24 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize(
-    ("variable", "value"),
+    ("variable", "value", "allowed"),
     [
-        ("PATCHBANK_THREADS", "many"),
-        ("PATCHBANK_DATABASE_IDLE_MINUTES", "0"),
-        ("PATCHBANK_MAX_IMAGE_MEGAPIXELS", "inf"),
+        ("PATCHBANK_THREADS", "many", "give a whole number"),
+        ("PATCHBANK_THREADS", "-1", "give 0 or more"),
+        ("PATCHBANK_DATABASE_IDLE_MINUTES", "0", "give a number above 0"),
+        ("PATCHBANK_MAX_IMAGE_MEGAPIXELS", "inf", "give a finite number"),
+        ("PATCHBANK_KEEP_DAYS", "few", "give a number"),
+        ("PATCHBANK_COMPILED_KERNELS", "perhaps", "give true or false"),
+        ("PATCHBANK_LOG", "xml", "give 'text' or 'json'"),
+        ("PATCHBANK_MEMORY_LIMIT", "much", "give a number and a unit, such as 4GB"),
     ],
 )
-def test_a_wrong_setting_is_named(
-    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+def test_a_wrong_setting_is_named_with_what_is_allowed(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, allowed: str
 ) -> None:
     monkeypatch.setenv(variable, value)
     get_settings.cache_clear()
-    with pytest.raises(ParameterError, match=f"^{variable} is '{value}': "):
+    with pytest.raises(ParameterError, match=f"^{variable} is '{value}': {allowed}$"):
         get_settings()
 
 

@@ -7,7 +7,7 @@ import sys
 from typing import Annotated, Any, NoReturn
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 from typer.models import CommandInfo, TyperInfo
 
 from patchbank.cli import (
@@ -41,6 +41,17 @@ _ANYWHERE = {"--debug", "--verbose"}
 
 # Of the library, for all that is wrong with a line's options and arguments.
 _USAGE_ERROR = typer.BadParameter.__mro__[1:2]
+
+
+class _Command(TyperCommand):
+    """A command that a mistake on its line is attributed to, for the help that is named then."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except _USAGE_ERROR as error:  # type: ignore[misc]
+            error.ctx = error.ctx or ctx
+            raise
 
 
 class _Commands(TyperGroup):
@@ -124,19 +135,20 @@ for _module in (
     _module.register(app)
 
 
-def _reflow(commands: list[CommandInfo]) -> None:
-    """Have the help break its paragraphs where the terminal ends, not where the source does."""
+def _complete(commands: list[CommandInfo]) -> None:
+    """Give commands their class, and help whose paragraphs break where the terminal ends."""
     for command in commands:
+        command.cls = _Command
         paragraphs = inspection.cleandoc(getattr(command.callback, "__doc__", None) or "").split(
             "\n\n"
         )
         command.help = "\n\n".join(" ".join(text.split()) for text in paragraphs)
 
 
-_reflow(app.registered_commands)
+_complete(app.registered_commands)
 for _group in app.registered_groups:
     assert _group.typer_instance is not None
-    _reflow(_group.typer_instance.registered_commands)
+    _complete(_group.typer_instance.registered_commands)
 
 _registered: list[CommandInfo | TyperInfo] = [*app.registered_commands, *app.registered_groups]
 for _info in _registered:

@@ -185,6 +185,6 @@ def _three_numbers(what: str, text: str) -> tuple[float, float, float]:
         red, green, blue = (float(part) for part in text.split(","))
     except ValueError as error:
         raise ParameterError(
-            f"{what} {text!r}: give three numbers, such as {_IMAGENET_MEAN}"
+            f"--{what} {text!r}: give three numbers, such as {_IMAGENET_MEAN}"
         ) from error
     return red, green, blue

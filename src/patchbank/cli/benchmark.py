@@ -14,6 +14,7 @@ from patchbank.cli.tables import Values, print_figures
 from patchbank.inspection.measuring.figures import Failed
 from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.workspace import Workspace
+from patchbank.printable import counted
 
 if TYPE_CHECKING:
     from patchbank.inspection.measuring.benchmark_report import BenchmarkReport
@@ -98,7 +99,7 @@ def _print(report: BenchmarkReport) -> None:
     maps = sum(result.score_maps for result in report.results)
     if maps:
         console.print(
-            f"{maps:,} score maps of unlabelled images in "
+            f"{counted(maps, 'score map')} of unlabelled images in "
             f"{report.folder / 'categories'}, in the folder maps of each category",
             markup=False,
         )

@@ -14,6 +14,7 @@ from patchbank.inspection.learning.demands import DEFAULT_MAX_REFUSED
 from patchbank.inspection.learning.fit import fit_paths
 from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.workspace import Workspace
+from patchbank.printable import counted
 
 
 def register(app: typer.Typer) -> None:
@@ -89,15 +90,16 @@ def _print(document: dict[str, Any]) -> None:
             f"radius at most {streaming['radius_bound']:.4g}, {streaming['radius_seen']:.4g} seen"
         )
         memory = (
-            f"streamed in {streaming['parts']} parts of {streaming['images_per_part']} images, "
-            f"merged from {streaming['candidates']:,} patches"
+            f"streamed in {counted(streaming['parts'], 'part')} of "
+            f"{counted(streaming['images_per_part'], 'image')}, "
+            f"merged from {counted(streaming['candidates'], 'patch', 'patches')}"
         )
     for name, text in (
         ("category", f"{document['category']}, version {document['bank_version']}"),
         ("images", f"{document['images']} used{refused}"),
         ("extractor", f"{network}, {', '.join(extractor['layers'])}, {size}"),
         ("patches", f"{document['patches']:,} of {document['dimension']} dimensions"),
-        ("bank", f"{document['bank_size']:,} patches, {radius}"),
+        ("bank", f"{counted(document['bank_size'], 'patch', 'patches')}, {radius}"),
         ("memory", memory),
         ("seconds", stages),
         ("calibration", document["calibration"]["text"]),

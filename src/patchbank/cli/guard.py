@@ -27,6 +27,7 @@ from patchbank.cli.output import (
 from patchbank.errors import DiskFullError, ParameterError, PatchbankError, PatchbankWarning
 from patchbank.files import is_disk_full
 from patchbank.printable import printable
+from patchbank.refused_values import refused_value
 from patchbank.settings import get_settings
 
 EXIT_FAILED = 1
@@ -116,11 +117,22 @@ def complain_of_usage(error: Any) -> int:
     if type(error).__name__ == "NoArgsIsHelpError":
         error.show()
         return EXIT_ERROR
-    message = " ".join(error.format_message().split()).removesuffix(".")
-    # Words of the library that Typer checks values with.
-    message = message.replace(": Value error, ", ": ")
+    message = " ".join(_refusal(error).split()).removesuffix(".")
     command = "patchbank" if error.ctx is None else error.ctx.command_path
     return complain(printable(f"{message[:1].lower()}{message[1:]}; see {command} --help"))
+
+
+def _refusal(error: Any) -> str:
+    """Return Typer's message; in our words if it is pydantic's, which Typer checks values with."""
+    from pydantic import ValidationError
+
+    if isinstance(error.__cause__, ValidationError) and error.param is not None:
+        value, allowed = refused_value(error.__cause__)
+        if allowed is not None:
+            names = error.param.opts if error.param.param_type_name == "option" else ()
+            return f"{max(names, key=len, default=error.param.name)} {value}: {allowed}"
+    message: str = error.format_message()
+    return message.replace(": Value error, ", ": ")
 
 
 def crashed(error: Exception) -> int:

@@ -15,6 +15,7 @@ from patchbank.inspection.judging.inspect import inspect_paths
 from patchbank.inspection.judging.recording import OnDatabaseLoss
 from patchbank.inspection.verdicts import PASSES_WITH_REGION, Inspection, Refused, Similar
 from patchbank.inspection.workspace import Workspace
+from patchbank.printable import counted
 
 _STYLES = {"pass": "green", "review": "yellow", "fail": "red"}
 
@@ -107,7 +108,7 @@ def _print(inspection: Inspection) -> None:
     for region in inspection.regions:
         x0, y0, x1, y1 = region.box_xyxy
         console.print(
-            f"  region x {x0}-{x1}, y {y0}-{y1}: {region.area_pixels:,} pixels "
+            f"  region x {x0}-{x1}, y {y0}-{y1}: {counted(region.area_pixels, 'pixel')} "
             f"({region.area_percent:.2f} %), peak {region.peak_score:.4f}",
             markup=False,
         )

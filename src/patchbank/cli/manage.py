@@ -12,7 +12,7 @@ from patchbank.cli.output import answer, print_json, print_table, talk
 from patchbank.errors import ParameterError
 from patchbank.inspection.keeping.manage import list_categories, remove_category, show_category
 from patchbank.inspection.workspace import Workspace
-from patchbank.printable import counted, printable
+from patchbank.printable import counted, counted_rows, printable
 
 
 def register(app: typer.Typer) -> None:
@@ -115,7 +115,7 @@ def remove_command(
     if json:
         print_json({"category": category, "removed": removed})
     else:
-        counts = ", ".join(f"{count:,} {name}" for name, count in removed.items())
+        counts = ", ".join(counted_rows(count, name) for name, count in removed.items())
         answer().print(f"removed {category}: {counts}", markup=False)
     return 0
 

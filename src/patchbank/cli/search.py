@@ -23,7 +23,8 @@ from patchbank.inspection.judging.search import search
 from patchbank.inspection.judging.search_results import Among, SearchResult
 from patchbank.inspection.judging.similarity_rule import parse_threshold
 from patchbank.inspection.workspace import Workspace
-from patchbank.store.hnsw_index import DEFAULT_EF_SEARCH, Indexed, Metric, VectorType
+from patchbank.printable import counted_rows
+from patchbank.store.hnsw_index import DEFAULT_EF_SEARCH, MAX_EF_SEARCH, Indexed, Metric, VectorType
 
 _On = Annotated[Indexed | None, typer.Option(help="What to index.  \\[default: images]")]
 _Metric = Annotated[Metric, typer.Option(help="Distance used to rank the results.")]
@@ -108,14 +109,19 @@ def index_command(
             "\\[default: vector if it fits]"
         ),
     ] = None,
-    metric: _Metric = "cosine",
+    metric: Annotated[
+        Metric | None,
+        typer.Option(help="Distance used to rank the results.  \\[default: cosine]"),
+    ] = None,
     ef_search: Annotated[
-        int,
+        int | None,
         typer.Option(
-            help="Minimum number of candidates per search, 1 to 1000. More is slower but more "
-            "accurate."
+            min=1,
+            max=MAX_EF_SEARCH,
+            help="Minimum number of candidates per search. More is slower but more accurate.  "
+            f"\\[default: {DEFAULT_EF_SEARCH}]",
         ),
-    ] = DEFAULT_EF_SEARCH,
+    ] = None,
     remove: Annotated[
         bool,
         typer.Option(
@@ -128,6 +134,12 @@ def index_command(
 
     It is built while others read and write, and measured against the exact scan.
     """
+    if remove:
+        for option, value in (("--type", type), ("--metric", metric), ("--ef-search", ef_search)):
+            if value is not None:
+                raise ParameterError(
+                    f"{option} cannot be used with --remove; leave one of them out"
+                )
     with Workspace() as workspace, show_progress() as progress:
         if remove:
             removed = [index.name for index in drop_indexes(workspace, category, on)]
@@ -141,8 +153,8 @@ def index_command(
             category,
             on=on or "images",
             type_=type,
-            metric=metric,
-            ef_search=ef_search,
+            metric=metric or "cosine",
+            ef_search=ef_search or DEFAULT_EF_SEARCH,
             progress=progress,
         )
     if report.warning is not None:
@@ -153,8 +165,9 @@ def index_command(
     index = report.index
     console = answer()
     console.print(
-        f"{index.name}: {report.rows:,} {index.on} as {index.type} of {index.dimensions} "
-        f"dimensions, {report.size_bytes / 1e6:,.1f} MB, in {report.seconds:.1f} s",
+        f"{index.name}: {counted_rows(report.rows, index.on)} as {index.type} of "
+        f"{index.dimensions} dimensions, {report.size_bytes / 1e6:,.1f} MB, in "
+        f"{report.seconds:.1f} s",
         markup=False,
     )
     if report.recall is None:
@@ -162,7 +175,7 @@ def index_command(
         return 0
     console.print(
         f"recall {report.recall:.4f} of the ten nearest, against the exact scan, for "
-        f"{report.queries} stored {index.on}, each without itself",
+        f"{counted_rows(report.queries, f'stored {index.on}')}, each without itself",
         markup=False,
     )
     return 0
@@ -177,16 +190,16 @@ def add_command(
     label: Annotated[str | None, typer.Option(help="Defect type, for example crack.")] = None,
     synthetic: Annotated[
         int | None,
-        typer.Option(help="Create this many synthetic defects from the reference images."),
+        typer.Option(min=1, help="Create this many synthetic defects from the reference images."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Random seed of the synthetic defects.")] = 0,
     json: options.Json = False,
 ) -> int:
     """Record images of defects, so that other images can be compared with them."""
     if (synthetic is None) == (not paths):
-        raise ParameterError("defects add: give images, or --synthetic with a number")
+        raise ParameterError("defects add: give either images or --synthetic with a number")
     if synthetic is not None and label is not None:
-        raise ParameterError("label: synthetic defects have their own label; leave --label out")
+        raise ParameterError("--label: synthetic defects have their own label; leave --label out")
     with Workspace() as workspace, show_progress() as progress:
         if synthetic is not None:
             added = add_synthetic_defects(

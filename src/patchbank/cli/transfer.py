@@ -12,6 +12,7 @@ from patchbank.cli.guard import guarded
 from patchbank.cli.output import answer, print_json, print_remarks, show_progress
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.scoring import ScoreMethod
+from patchbank.printable import counted
 
 if TYPE_CHECKING:
     from patchbank.inspection.keeping.transfer import TransferReport
@@ -84,7 +85,7 @@ def _print_transfer(report: TransferReport, *, json: bool) -> None:
     for name, text in (
         ("category", f"{report.category}, version {report.bank_version}"),
         ("file", f"{report.file}, {report.file_bytes / 1e6:,.1f} MB"),
-        ("bank", f"{report.bank_size:,} patches"),
+        ("bank", counted(report.bank_size, "patch", "patches")),
         ("images", f"{report.images}, {pictures}"),
     ):
         answer().print(f"{name:<12} {text}", markup=False)
@@ -159,7 +160,10 @@ def import_anomalib_command(
     rows = [
         ("category", f"{category}, version {report.bank_version}"),
         ("file", f"{file}: {report.kind}"),
-        ("bank", f"{report.bank_size:,} patches of {report.dimension} dimensions"),
+        (
+            "bank",
+            f"{counted(report.bank_size, 'patch', 'patches')} of {report.dimension} dimensions",
+        ),
         *(
             (
                 setting.name.replace("_", " "),

@@ -22,6 +22,7 @@ from patchbank.inspection.learning.indistinct import why_useless
 from patchbank.inspection.settings import DEFAULT_FALSE_ALARM_RATE, FitSettings, parse_layers
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.scoring import checked_score_method
+from patchbank.printable import counted
 from patchbank.store.bank_content import BankContent, CalibrationScores
 from patchbank.store.categories import checked_category_name
 from patchbank.vision.backbones import get_backbone
@@ -282,8 +283,8 @@ def _score(num_neighbors: int, remarks: list[str]) -> str:
         return "max"
     if num_neighbors != _NEIGHBOURS:
         remarks.append(
-            f"Anomalib re-weights image scores over {num_neighbors} neighbours, patchbank over "
-            f"{_NEIGHBOURS}: image scores differ, patch distances do not"
+            f"Anomalib re-weights image scores over {counted(num_neighbors, 'neighbour')}, "
+            f"patchbank over {_NEIGHBOURS}: image scores differ, patch distances do not"
         )
     return "reweighted"
 

@@ -10,6 +10,7 @@ import importlib
 import resource
 
 from patchbank.errors import ParameterError
+from patchbank.printable import counted
 from patchbank.settings import usable_cores
 
 # What OpenVINO, LLVM and BLAS reserve before the first image, most of it never taken: 0.94 GB with
@@ -36,7 +37,7 @@ def take_address_space() -> None:
         if allowed != resource.RLIM_INFINITY and allowed < needed:
             raise ParameterError(
                 f"the memory limit of this process ({name}) is {allowed / 1e9:.2f} GB; patchbank "
-                f"needs {needed / 1e9:.2f} GB with {threads} thread{'s' if threads > 1 else ''}: "
+                f"needs {needed / 1e9:.2f} GB with {counted(threads, 'thread')}: "
                 "raise it, or limit the resident memory instead (container limit, systemd "
                 "MemoryMax)"
             )

@@ -141,8 +141,8 @@ class ConformalThreshold:
         )
         if self.sufficient:
             return f"{promise} ({_percent(self.requested_rate)} requested)"
-        needed = images_needed(self.requested_rate)
-        return f"{promise}; the requested {_percent(self.requested_rate)} needs {needed} images"
+        needed = counted(images_needed(self.requested_rate), "image")
+        return f"{promise}; the requested {_percent(self.requested_rate)} needs {needed}"
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object that the commands print."""

@@ -172,8 +172,7 @@ def test_one_image_with_values_beyond_does_not_decide_for_all(
     taken, exception = told_of(bank)
     assert taken.startswith("23 images of 16 bits hold values up to ")
     assert exception.startswith(
-        f"1 of 24 images of 16 bits refused because they have values beyond 12 bits: 3.png "
-        f"({beyond:,}); check"
+        f"1 of 24 images of 16 bits refused for values beyond 12 bits: 3.png ({beyond:,}); check"
     )
 
 

@@ -66,7 +66,7 @@ def test_what_is_no_limit_of_refusals_is_said_before_the_work(
 ) -> None:
     outcome = patchbank("fit", "brushed", surfaces.train, *SMALL, "--max-refused", "few")
     assert outcome.code == 2
-    assert "max-refused 'few'" in outcome.complaint
+    assert "--max-refused 'few': give" in outcome.complaint
 
 
 def test_fewer_than_five_images_are_learned_by_force_only(

@@ -12,9 +12,7 @@ from pathlib import Path
 from tests.fixtures.commands import Outcome
 
 
-def diagnosed(
-    *, home: Path, url: str, without: tuple[str, ...] = (), **variables: str
-) -> Outcome:
+def diagnosed(*, home: Path, url: str, without: tuple[str, ...] = (), **variables: str) -> Outcome:
     """Run the doctor in a process that does not find some packages."""
     program = (
         "import importlib.metadata as metadata, importlib.util as util, sys\n"

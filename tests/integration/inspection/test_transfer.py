@@ -228,7 +228,9 @@ def test_files_that_are_damaged_or_foreign_are_refused_in_one_line(
         "damaged": bytes(flipped),
         "its format_version is 3, not 1 or 2; upgrade patchbank": rewritten(good, format_version=3),
         "its format is 'x'": rewritten(good, format="x"),
-        "was written by a newer patchbank (surprise: extra": rewritten(good, surprise=1),
+        "was written by a newer patchbank (surprise is not as expected": rewritten(
+            good, surprise=1
+        ),
         "differs); export again": rewritten(good, parts={"bank.safetensors": "0" * 64}),
         "was made with another version of the feature code": rewritten(
             good, extractor_fingerprint="0" * 64

@@ -91,7 +91,11 @@ class SearchResult:
         if self.normal is None:
             return None
         if self.normal:
-            return f"Normal image: the {len(self.matches)} most similar references"
+            found = len(self.matches)
+            references = (
+                "most similar reference" if found == 1 else f"{found} most similar references"
+            )
+            return f"Normal image: the {references}"
         other = "other" if any(match.itself for match in self.matches) else "stored"
         return f"Anomaly: no {other} reference reaches {self.threshold:.4g}"
 

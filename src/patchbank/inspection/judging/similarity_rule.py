@@ -14,6 +14,7 @@ from patchbank.inspection.settings import DEFAULT_FALSE_ALARM_RATE
 from patchbank.memory.calibration import conformal_threshold
 from patchbank.memory.outliers import setting_threshold
 from patchbank.memory.similarity import similarities_to_others
+from patchbank.printable import counted
 from patchbank.store.stored_bank import StoredBank
 
 # "auto" is the calibrated threshold, None no rule.
@@ -124,7 +125,11 @@ class ReferenceStanding:
     def describe(self, threshold: float) -> str:
         """Return one line for people."""
         reaching, count = self.reaching(threshold), len(self.similarities)
-        text = f"{reaching} of {count} references reach {threshold:.4g} with another reference"
+        reach = "reaches" if reaching == 1 else "reach"
+        text = (
+            f"{reaching} of {counted(count, 'reference')} {reach} {threshold:.4g} with another "
+            "reference"
+        )
         if reaching < count:
             text += f"; {self.lowest_four_digits:.4g} would pass all"
         rates = f"at most {100 * self.guaranteed_rate:.3g} % false alarms"

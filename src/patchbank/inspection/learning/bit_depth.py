@@ -10,6 +10,7 @@ from typing import Final
 from patchbank.datasets.layouts.shared import some
 from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.workspace import Workspace
+from patchbank.printable import counted
 from patchbank.progress import Progress
 from patchbank.settings import usable_cores
 from patchbank.vision.bit_depths import BIT_DEPTHS, holding_depth
@@ -74,24 +75,23 @@ def _remarks(found: Sequence[_Brightest], depth: int) -> tuple[str, ...]:
     dark = [image.value for image in found if image.value <= top // _NEARLY_BLACK]
     remarks = []
     if depth < max(BIT_DEPTHS):
-        images = "1 image of 16 bits holds" if len(held) == 1 else f"{len(held)} images of 16 bits"
+        hold = "holds" if len(held) == 1 else "hold"
         remarks.append(
-            f"{images}{'' if len(held) == 1 else ' hold'} values up to {max(held):,} of "
+            f"{counted(len(held), 'image')} of 16 bits {hold} values up to {max(held):,} of "
             f"65,535: treated as {depth}-bit images ({top:,} is white), here and whenever this "
             f"bank judges; if the camera has another bit depth, set --bit-depth (16 uses the "
             f"values as they are)"
         )
     if beyond:
         remarks.append(
-            f"{len(beyond)} of {len(found)} images of 16 bits refused because they have values "
-            f"beyond {depth} "
-            f"bits: {some(beyond)}; check for hot pixels, overlays or another camera mode"
+            f"{len(beyond)} of {counted(len(found), 'image')} of 16 bits refused for values beyond "
+            f"{depth} bits: {some(beyond)}; check for hot pixels, overlays or another camera mode"
         )
     if len(dark) * _FEW >= len(found):
         remarks.append(
-            f"{len(dark)} of {len(found)} images of 16 bits end at {max(dark):,}, nearly black "
-            f"compared with the others, which reach {max(held):,}: if they come from another "
-            f"camera mode, scale them to the same range"
+            f"{len(dark)} of {len(found)} images of 16 bits {'ends' if len(dark) == 1 else 'end'} "
+            f"at {max(dark):,}, nearly black compared with the others, which reach "
+            f"{max(held):,}: if they come from another camera mode, scale them to the same range"
         )
     return tuple(remarks)
 

@@ -64,8 +64,8 @@ class Demands:
         if self.max_refused is None or len(refused) <= _most(self.max_refused, given):
             return
         raise TooManyRefusedError(
-            f"{len(refused)} of {given} images refused, but only {self.max_refused} may be; "
-            f"fix them, leave them out, or use --max-refused {len(refused)}: {some}"
+            f"{len(refused)} of {counted(given, 'image')} refused, but only {self.max_refused} may "
+            f"be; fix them, leave them out, or use --max-refused {len(refused)}: {some}"
         )
 
 
@@ -96,7 +96,7 @@ def _most(max_refused: int | str, given: int) -> int:
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%|(\d+)", str(max_refused).strip())
     if found is None or (found[1] and float(found[1]) > 100):
         raise ParameterError(
-            f"max-refused {max_refused!r}: give a number of images, such as 20, or a "
+            f"--max-refused {max_refused!r}: give a number of images, such as 20, or a "
             f"percentage, such as 10%"
         )
     return int(found[2]) if found[2] else int(float(found[1]) * given / 100 + 1e-9)

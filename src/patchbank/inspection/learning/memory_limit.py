@@ -148,7 +148,8 @@ def _remedy(size: FitSize, allowed: int, taken: int) -> str:
 
 def format_bytes(count: int, *, up: bool = False) -> str:
     """Return ``"1.2GB"`` or ``"800MB"``, as `--memory-limit` takes it; rounded, or rounded up."""
-    unit, name = (1e9, "GB") if count >= 1e9 else (1e6, "MB")
+    units = {"GB": 1e9, "MB": 1e6, "KB": 1e3}
+    name, unit = next((item for item in units.items() if count >= item[1]), ("B", 1.0))
     step = unit / 10 if name == "GB" else unit
     shown = (-(-count // step) if up else round(count / step)) * step / unit
     return f"{shown:.1f}".removesuffix(".0") + name

@@ -59,7 +59,8 @@ def near_copies_remark(embeddings: npt.NDArray[np.float32]) -> list[str]:
     if count < _REMARKABLE_COPIES * len(near) or count == 0:
         return []
     return [
-        f"{count} of {len(near)} images are near copies of others (saved again, or the same "
+        f"{count} of {len(near)} images {'is a near copy' if count == 1 else 'are near copies'} of "
+        f"others (saved again, or the same "
         f"part twice): the false-alarm rate assumes independent images, so it may be exceeded"
     ]
 
@@ -69,9 +70,9 @@ def fewer_images(before: int, threshold: ConformalThreshold) -> list[str]:
     if threshold.sample_size >= _NOTABLY_FEWER * before:
         return []
     return [
-        f"the threshold is based on {threshold.sample_size} images, and that of the previous "
-        f"bank on {before}: fewer images give a worse threshold; fit again with more images if "
-        f"this was not intended"
+        f"the threshold is based on {counted(threshold.sample_size, 'image')}, and that of the "
+        f"previous bank on {before}: fewer images give a worse threshold; fit again with more "
+        f"images if this was not intended"
     ]
 
 

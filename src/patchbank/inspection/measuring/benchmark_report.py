@@ -196,7 +196,7 @@ class BenchmarkReport:
                     "Versions",
                     ", ".join(f"{name} {version}" for name, version in versions().items()),
                 ),
-                ("Machine", f"{platform.machine()}, {usable_cores()} cores in use"),
+                ("Machine", f"{platform.machine()}, {counted(usable_cores(), 'core')} in use"),
             ),
         )
 

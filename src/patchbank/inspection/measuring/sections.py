@@ -15,6 +15,7 @@ from patchbank.inspection.measuring.extremes import JudgedCase
 from patchbank.inspection.measuring.figures import FIGURES, Evaluation
 from patchbank.inspection.verdicts import Judgement
 from patchbank.memory.calibration import Thresholds
+from patchbank.printable import counted
 from patchbank.reports.evaluation_charts import write_evaluation_charts
 from patchbank.reports.galleries import Gallery, ShownCase, charts_to_json, write_galleries
 from patchbank.reports.page import FigureRow, Section
@@ -110,7 +111,7 @@ def section_of(
                 f"{known['train_images']} to learn from; judged: {known['test_good']} good, "
                 f"{known['test_anomalous']} anomalous",
             ),
-            ("Memory bank", f"{known['bank_size']:,} patches"),
+            ("Memory bank", counted(known["bank_size"], "patch", "patches")),
             ("Judged by", f"{limits.describe()}, from the train images only"),
             *facts,
         ),
