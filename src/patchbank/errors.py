@@ -13,7 +13,7 @@ class PatchbankError(Exception):
     """Something went wrong in patchbank."""
 
     def __init__(self, message: str | None = None) -> None:
-        super().__init__(message or inspect.getdoc(type(self)) or "")
+        super().__init__(message or (inspect.getdoc(type(self)) or "").removesuffix("."))
 
 
 class ParameterError(PatchbankError):

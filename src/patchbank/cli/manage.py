@@ -34,7 +34,7 @@ def categories_command(json: options.Json = False) -> int:
             print_json(document)
         return 0
     if not documents:
-        talk().print("No categories yet. Start with: patchbank fit CATEGORY PATH...")
+        talk().print("no categories yet; start with: patchbank fit CATEGORY PATH...")
         return 0
     print_table(
         (

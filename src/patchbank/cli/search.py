@@ -224,7 +224,7 @@ def list_command(category: options.Category, json: options.Json = False) -> int:
         remarks += [] if defect.comparable else ["made with another extractor, not compared"]
         console.print(f"{defect.name}  ({', '.join(remarks)})", markup=False)
     if not defects:
-        talk().print("No defects yet. Start with: patchbank defects add CATEGORY PATH...")
+        talk().print("no defects yet; start with: patchbank defects add CATEGORY PATH...")
     return 0
 
 

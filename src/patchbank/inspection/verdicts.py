@@ -34,10 +34,14 @@ class Refused:
 
 @dataclass(frozen=True)
 class Similar:
-    """A reference that looks like the inspected image; similarity = 1 - cosine distance."""
+    """A reference that looks like the inspected image; similarity = 1 - cosine distance.
+
+    `itself` is whether it is the inspected image, perhaps under another name.
+    """
 
     image: str
     similarity: float
+    itself: bool = False
 
     def __post_init__(self) -> None:
         if not -1.0 - 1e-6 <= self.similarity <= 1.0 + 1e-6:
@@ -45,7 +49,11 @@ class Similar:
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object the commands print."""
-        return {"image": self.image, "similarity": round(self.similarity, 6)}
+        return {
+            "image": self.image,
+            "similarity": round(self.similarity, 6),
+            "itself": self.itself,
+        }
 
 
 @dataclass(frozen=True, eq=False)

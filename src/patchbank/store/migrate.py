@@ -259,7 +259,7 @@ def _purpose(migration: bytes) -> str:
         if not line.startswith("-- "):
             break
         comment.append(line.removeprefix("-- "))
-    return " ".join(comment).partition(". ")[0].rstrip(".") + "."
+    return " ".join(comment).partition(". ")[0].rstrip(".")
 
 
 def _keep_copy(connection: Connection, place: Place, server: EmbeddedServer, migration: str) -> str:

@@ -17,7 +17,7 @@ from patchbank.inspection.verdicts import Similar
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.living_index import LivingIndex
 from patchbank.memory.neighbours import NeighbourSource
-from patchbank.memory.similarity import SimilarityIndex
+from patchbank.memory.similarity import SimilarityIndex, same_image
 from patchbank.store.bank_key import BankKey
 from patchbank.store.stored_bank import BankChange, StoredBank
 from patchbank.vision.extraction import Extraction
@@ -63,15 +63,14 @@ class ReadyBank:
         return self.index.remarks if isinstance(self.index, DatabaseNeighbours) else ()
 
     @cached_property
-    def _by_name(self) -> tuple[list[str], SimilarityIndex]:
-        """Names of the reference images and their embeddings.
+    def _by_name(self) -> tuple[list[int], SimilarityIndex]:
+        """The order of the reference images by name, and their embeddings in that order.
 
         By name, which is what decides between images equally similar.
         """
         content = self.stored.content
-        names = [image.name for image in content.images]
-        order = sorted(range(len(names)), key=names.__getitem__)
-        return [names[slot] for slot in order], SimilarityIndex(content.embeddings[order])
+        order = sorted(range(len(content.images)), key=lambda slot: content.images[slot].name)
+        return order, SimilarityIndex(content.embeddings[order])
 
     def similar(self, extraction: Extraction, top: int) -> tuple[Similar, ...]:
         """Return the reference images most similar to an image, best first, ties by name.
@@ -79,12 +78,19 @@ class ReadyBank:
         What pgvector answers as well, without asking it: one question costs the database and its
         driver more than all the arithmetic.
         """
-        names, index = self._by_name
-        embedding = extraction.embedding - self.stored.content.embedding_mean
+        content = self.stored.content
+        order, index = self._by_name
+        embedding = extraction.embedding - content.embedding_mean
         indices, similarities = index.most_similar(embedding, top)
+        slots = [order[position] for position in indices]
+        same = same_image(content.embeddings[slots], embedding)
         return tuple(
-            Similar(names[slot], float(similarity))
-            for slot, similarity in zip(indices, similarities, strict=True)
+            Similar(
+                content.images[slot].name,
+                float(similarity),
+                itself=bool(is_same) or content.images[slot].sha256 == extraction.image.sha256,
+            )
+            for slot, similarity, is_same in zip(slots, similarities, same, strict=True)
         )
 
     def changed(self, now: StoredBank, change: BankChange) -> ReadyBank:

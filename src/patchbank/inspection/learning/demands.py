@@ -59,7 +59,7 @@ class Demands:
             remedy = f"add {self.fewest - used} more" + (", or --force" if self.because else "")
             raise NoImagesError(
                 f"{counted(used, 'usable image')} of {given} given; {reason}; {remedy}"
-                f"{': ' + some if some else '.'}"
+                f"{': ' + some if some else ''}"
             )
         if self.max_refused is None or len(refused) <= _most(self.max_refused, given):
             return
