@@ -147,7 +147,7 @@ def test_defects(patchbank: Run, name: str, surfaces: Surfaces, tmp_path: Path) 
     outcome = patchbank("defects", "add", "brushed", broken)
     assert outcome.code == 2
     assert str(broken) in outcome.complaint
-    assert "give images" in patchbank("defects", "add", "brushed").complaint
+    assert "give either images" in patchbank("defects", "add", "brushed").complaint
     assert "0005" in patchbank("defects", "remove", "brushed", "--synthetic").out
     assert len(patchbank("defects", "list", "brushed", "--json").documents) == 1
 

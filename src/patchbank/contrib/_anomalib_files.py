@@ -19,13 +19,23 @@ from patchbank.contrib._anomalib_modules import (
 )
 from patchbank.contrib._anomalib_preprocessing import read_transform
 from patchbank.errors import BankFileError
-from patchbank.torch_files.reader import Inert, Tensor, TorchFile, read_torch_file
+from patchbank.torch_files.reader import (
+    Inert,
+    NotTorchFileError,
+    Tensor,
+    TorchFile,
+    read_torch_file,
+)
 
 _MEMORY_BANK: Final = "memory_bank"
 _NETWORK: Final = "feature_extractor.feature_extractor."
 # Where Anomalib 2.7 and newer store the pre-processor's settings.
 _PRE_PROCESSOR: Final = "anomalib_pre_processor_config"
 _OTHER_EXPORTS: Final = (".onnx", ".xml", ".bin")
+_EXPECTED: Final = (
+    "give a memory_bank saved with torch.save, a Lightning checkpoint of Anomalib's Patchcore, or "
+    "a model exported to torch"
+)
 _ALBUMENTATIONS: Final = (
     "was made with Anomalib 0, which resizes images with OpenCV and without antialiasing, which "
     "patchbank does not support; fit the category again from images of good parts"
@@ -72,7 +82,10 @@ def read_anomalib_file(path: Path, limit: int) -> AnomalibFile:
             f"{path}: looks like an export to ONNX or OpenVINO; give the checkpoint, or a model "
             "exported to torch"
         )
-    file = read_torch_file(path, inert=True, limit=limit)
+    try:
+        file = read_torch_file(path, inert=True, limit=limit)
+    except NotTorchFileError as error:
+        raise BankFileError(f"{path}: is not a file of Anomalib; {_EXPECTED}") from error
     try:
         return _interpreted(file)
     except BankFileError as error:
@@ -96,10 +109,7 @@ def _interpreted(file: TorchFile) -> AnomalibFile:
             return _from_state(file, "state dictionary", value)
     if isinstance(value, Inert):
         return _from_module(file, "saved model", value)
-    raise BankFileError(
-        "contains no memory bank; give a memory_bank saved with torch.save, a Lightning checkpoint "
-        "of Anomalib's Patchcore, or a model exported to torch"
-    )
+    raise BankFileError(f"contains no memory bank; {_EXPECTED}")
 
 
 def _from_state(file: TorchFile, kind: str, state: Mapping[Any, Any]) -> AnomalibFile:

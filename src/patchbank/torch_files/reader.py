@@ -31,8 +31,10 @@ from patchbank.torch_files._tensors import (
     find_or_stand_in,
 )
 
-__all__ = ["Inert", "Tensor", "TorchFile", "read_torch_file", "shown"]
+__all__ = ["Inert", "NotTorchFileError", "Tensor", "TorchFile", "read_torch_file", "shown"]
 
+# The code that every pickle of PyTorch starts with, for its protocol.
+_PICKLE_START: Final = b"\x80"
 # The legacy format starts with this number, this protocol and the machine's sizes.
 _LEGACY_MAGIC: Final = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL: Final = 1001
@@ -152,6 +154,10 @@ def read_torch_file(
     return TorchFile(path, actual, value, storages, read)
 
 
+class NotTorchFileError(WeightsError):
+    """A file was not written by ``torch.save``."""
+
+
 @contextlib.contextmanager
 def _named_damage(path: Path) -> Iterator[None]:
     """Add the file's path to every error."""
@@ -160,7 +166,8 @@ def _named_damage(path: Path) -> Iterator[None]:
         yield
     except WeightsError as error:
         message = str(error)
-        raise WeightsError(message if message.startswith(prefix) else prefix + message) from error
+        message = message if message.startswith(prefix) else prefix + message
+        raise type(error)(message) from error
     except _DAMAGE as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise WeightsError(
@@ -175,7 +182,7 @@ def _read_zip(
     entries = archive.infolist()
     pickles = [name for name in archive.namelist() if name.split("/")[1:] == ["data.pkl"]]
     if len(pickles) != 1:
-        raise WeightsError("not a PyTorch weights file (no data.pkl in the archive)")
+        raise NotTorchFileError("not a PyTorch weights file (no data.pkl in the archive)")
     root = pickles[0].removesuffix("data.pkl")
     # PyTorch does not compress; a compressed part could unpack to any size.
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
@@ -198,8 +205,8 @@ def _read_legacy(
     content: bytes, vocabulary: Vocabulary, storages: Storages
 ) -> tuple[object, Callable[[str], bytes]]:
     reader = PickleReader(content)
-    if reader.load(PLAIN) != _LEGACY_MAGIC:
-        raise WeightsError("not a PyTorch weights file")
+    if content[:1] != _PICKLE_START or reader.load(PLAIN) != _LEGACY_MAGIC:
+        raise NotTorchFileError("not a PyTorch weights file; download it again")
     if reader.load(PLAIN) != _LEGACY_PROTOCOL:
         raise WeightsError("weights file has an unknown protocol")
     machine = reader.load(PLAIN)

@@ -424,3 +424,13 @@ def test_deep_and_circular_structures(bank: Bank, tmp_path: Path) -> None:
     circle = Raw(head, b"}X\x08\x00\x00\x00_modules}X\x05\x00\x00\x00childh\x00ssb")
     path = write(tmp_path, zipped({"model": circle}, {}))
     assert "(Patchcore) has no memory bank" in refused(path, *OPTIONS)
+
+
+@pytest.mark.parametrize("content", [b"", b"just text", b"\x89PNG\r\n", pickle.dumps(5, 2)])
+def test_a_file_of_something_else_is_not_called_damaged(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "junk.pt"
+    path.write_bytes(content)
+    assert refused(path, *OPTIONS) == (
+        f"{path}: is not a file of Anomalib; give a memory_bank saved with torch.save, a Lightning "
+        "checkpoint of Anomalib's Patchcore, or a model exported to torch"
+    )

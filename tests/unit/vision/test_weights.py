@@ -445,9 +445,10 @@ def test_other_archives(file: Callable[[bytes], Path]) -> None:
         (zipped(state, {}), "damaged"),
         (zipped([1, 2], {}), "does not contain a state dictionary"),
         (b"PK\x03\x04 and then nothing", "damaged"),
-        (b"just text", "damaged"),
+        (b"just text", "not a PyTorch weights file; download it again"),
         (pickle.dumps(5), "not a PyTorch weights file"),
-        (b"", "damaged"),
+        (b"", "not a PyTorch weights file"),
+        (b"\x80\x02", "damaged"),
     ]:
         with pytest.raises(WeightsError, match=words):
             read_state_dict(file(content))
