@@ -117,7 +117,9 @@ def roc_chart(
         axes.plot([0, 1], [0, 1], color=theme.faint, linestyle=":", linewidth=1)
         axes.plot(roc.x, roc.y, color=theme.good, linewidth=2, label=f"AUROC {auroc:.4f}")
         _operating_point(axes, operating_point, theme)
-        _unit_square(axes, "false-alarm rate (good images that fail)", "recall (anomalies found)")
+        _unit_square(
+            axes, "false-alarm rate (good images that fail)", "recall (anomalous images that fail)"
+        )
 
     return _rendered(draw, (4.4, 4.1), theme, file_format, legend="lower right")
 
@@ -148,7 +150,9 @@ def precision_recall_chart(
             label=f"average precision {average_precision:.4f}",
         )
         _operating_point(axes, operating_point, theme)
-        _unit_square(axes, "recall (anomalies found)", "precision (fails that are anomalies)")
+        _unit_square(
+            axes, "recall (anomalous images that fail)", "precision (fails that are anomalous)"
+        )
 
     return _rendered(draw, (4.4, 4.1), theme, file_format, legend="lower left")
 

@@ -216,6 +216,10 @@ def test_maps_are_shown_with_their_colours_and_the_peaks_of_their_regions(
         assert "rgb({}, {}, {})".format(*table[end]) in colours
     assert bar.locator("div").evaluate("bar => bar.offsetWidth") > 200
     caption = " ".join(tab.locator(".case .caption").last.inner_text().split())
+    lines = tab.locator(".case .caption .unbroken").evaluate_all(
+        "all => all.map(text => text.getClientRects().length)"
+    )
+    assert set(lines) == {1}
     assert caption.endswith("p-value 0.250, peaks of the regions 3.25, 2.5, 2.25 …")
 
 

@@ -136,12 +136,12 @@ def _page(evaluation: CategoryEvaluation, section: Section, watch: Stopwatch) ->
         lead=(
             f"Electroluminescence photographs of monocrystalline solar cells. Patchbank learned "
             f"what good looks like from {len(bank.images)} good cells, and judged "
-            f"{evaluation.image.good} other good and {evaluation.image.anomalous} defective ones. "
-            f"It saw no defects while learning, and its threshold comes from good cells only."
+            f"{evaluation.image.good} other good and {evaluation.image.anomalous} anomalous ones. "
+            f"It learned from none of these, and its threshold comes from good cells only."
         ),
         sections=[section],
         facts=(
-            ("Data set", "ELPV, monocrystalline cells; good: defect probability 0, defective: 1"),
+            ("Data set", "ELPV, monocrystalline cells; good: defect probability 0, anomalous: 1"),
             ("Split", "200 good cells to learn from, all others judged; seed 0"),
             ("Extractor", extractor_in_words(bank.settings.extractor)),
             (

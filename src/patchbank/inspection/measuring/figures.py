@@ -82,7 +82,7 @@ FIGURES: tuple[Figure, ...] = (
         "Mean share of each anomalous region that is found, averaged over false-positive rates up "
         "to the limit. Small regions count as much as large ones.",
     ),
-    Figure("fit_seconds", "fit s", "Seconds from the first train image to the bank.", digits=1),
+    Figure("fit_seconds", "fit, seconds", "From the first train image to the bank.", digits=1),
     Figure(
         "milliseconds_per_image",
         "ms/image",
