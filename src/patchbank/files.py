@@ -26,7 +26,8 @@ LARGEST_TEXT: Final = 256_000_000
 #: The size limit of weights files, in bytes: no known network has more.
 LARGEST_WEIGHTS: Final = 4_000_000_000
 
-_DRAFT: Final = re.compile(r"\..+\.[0-9a-f]{8}\.(draft|old)")
+# Drafts of earlier versions end in "partial".
+_DRAFT: Final = re.compile(r"\..+\.[0-9a-f]{8}\.(draft|partial|old)")
 
 
 class UnfitFileError(OSError):

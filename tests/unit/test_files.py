@@ -216,7 +216,13 @@ def test_a_folder_takes_the_place_of_another_whole_or_not_at_all(tmp_path: Path)
 
 
 def test_only_drafts_are_removed(tmp_path: Path) -> None:
-    for name in (".set.0123abcd.draft", ".set.0123abcd.old", ".mine.draft", "set"):
+    for name in (
+        ".set.0123abcd.draft",
+        ".set.0123abcd.partial",
+        ".set.0123abcd.old",
+        ".mine.draft",
+        "set",
+    ):
         (tmp_path / name).mkdir()
     remove_drafts(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {".mine.draft", "set"}
