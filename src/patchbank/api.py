@@ -1,4 +1,4 @@
-"""The Python API: one category, opened, fitted and asked."""
+"""The Python API: open the bank of a category, fit it, and inspect images with it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from patchbank.vision.decoded_image import ImageSource
 
 
 class Bank:
-    """A category's memory bank: made by `patchbank.open`, used as a context manager if wanted.
+    """The memory bank of a category, as returned by `patchbank.open`; also a context manager.
 
     An image is a path, bytes, a PIL image, or an array: uint8, uint16 or float in [0, 1] of shape
     (height, width), (height, width, 3) in RGB order, or (height, width, 4).
@@ -57,39 +57,39 @@ class Bank:
         progress: Progress = silent,
         **options: Unpack[FitOptions],
     ) -> Bank:
-        """Learn from good images and return this bank; `last_fit` says what was done.
+        """Fit the bank to images of good parts and return it; `last_fit` is the report.
 
         Parameters
         ----------
         images
             A folder, an image or a glob; or any number of images.
         names
-            Names of the images, unique; paths name themselves.
+            Unique names of the images; by default their paths.
         memory_limit
-            What this process may take, in bytes or as ``"4GB"``; by default what it takes and half
-            of what is free. Images that do not fit are learned in parts: `last_fit` says so.
+            Memory that this process may use, in bytes or as ``"4GB"``; by default what it uses now
+            and half of the free memory. If the images need more, they are learned in parts, and
+            `last_fit` says so.
         force
-            Whether fewer than five images will do; two are needed in any case.
+            Whether to accept fewer than five images; at least two are needed.
         max_refused
-            How many images may be refused, repeats among them: a number, or a share such as
+            How many images may be refused, including repeated ones: a number, or a share such as
             ``"50%"``.
         exclude
-            Names of images that are not to be learned.
+            Names of images to leave out.
         strict
-            Whether images that stand apart from the others are an error; then nothing is stored.
+            Whether outliers among the images are an error; then nothing is stored.
         report
-            Folder for pictures of images that stand apart.
+            Folder for pictures of the outliers.
         progress
             Called as the work advances.
         **options
-            What the bank is made with, such as ``image_size`` or ``coreset_ratio``: see
-            `FitOptions`.
+            Settings of the bank, such as ``image_size`` or ``coreset_ratio``: see `FitOptions`.
 
         Raises
         ------
         PatchbankError
             If a setting is wrong, too few images can be used, too many are refused, or the bank
-            cannot be stored; then the bank before, if any, still answers.
+            cannot be stored; the previous bank, if any, then stays active.
         """
         sources, found = _sources(images, good_only=True, exclude=exclude)
         self.last_fit = fit(
@@ -121,16 +121,16 @@ class Bank:
         strict: bool = False,
         progress: Progress = silent,
     ) -> CalibrationReport:
-        """Take the thresholds from good images that the bank was not made of.
+        """Set the thresholds from images of good parts that the bank was not fitted to.
 
         Parameters
         ----------
         images, names
             As in `fit`.
         false_alarm_rate
-            Share of good images that may fail, in (0, 1); by default what the bank has.
+            Share of good images that may fail, in (0, 1); by default that of the bank.
         force
-            Whether fewer images will do than the present calibration rests on, or than five.
+            Whether to accept fewer images than the present calibration is based on, or than five.
         max_refused, exclude, strict
             As in `fit`.
 
@@ -138,7 +138,7 @@ class Bank:
         ------
         PatchbankError
             If there is no bank, too few images can be used, too many are refused, or the bank
-            cannot be stored; then the bank before still answers.
+            cannot be stored; the previous bank then stays active.
         """
         sources, found = _sources(images, good_only=True, exclude=exclude)
         return calibrate(
@@ -168,14 +168,14 @@ class Bank:
         Parameters
         ----------
         with_images
-            Whether the files of the reference images go along; thumbnails always do.
+            Whether to include the files of the reference images; thumbnails are always included.
         force
-            Whether a file that is there may be replaced.
+            Whether to overwrite an existing file.
 
         Raises
         ------
         PatchbankError
-            If there is no bank, the file is there, or it cannot be written.
+            If there is no bank, the file exists, or it cannot be written.
         """
         return export_bank(
             self._workspace,
@@ -188,7 +188,7 @@ class Bank:
 
     @property
     def fitted(self) -> bool:
-        """Whether there is a bank to judge by."""
+        """Whether the category has a bank."""
         try:
             self._workspace.database.banks.active_version(self.category)
         except (UnknownCategoryError, NotFittedError):
@@ -212,21 +212,21 @@ class Bank:
         Parameters
         ----------
         name
-            What it is called in the record; a path names itself.
+            Name of the image in the record; by default its path.
         top
             How many similar references to return.
         heatmaps
             Folder to write a heatmap picture to.
         in_database
-            Find nearest neighbours in SQL instead of memory, which is slower; approximately where
-            there is an HNSW index on the patches by Euclidean distance, which `remarks` says.
+            Whether to search the nearest neighbours in SQL instead of in memory, which is slower;
+            the search is approximate if there is an HNSW index on the patches by Euclidean
+            distance, and `remarks` says so.
         record
-            Whether the database is to keep the inspection. Where not, the bank in memory judges
-            while the database is away, and `remarks` says that a newer one cannot be seen.
+            Whether to record the inspection in the database. If not, the bank in memory judges
+            while the database is unreachable, and `remarks` says that a newer bank cannot be seen.
         on_database_loss
-            ``"judge"`` to judge by the bank in memory while the database is away or refuses, and
-            say so in
-            the inspection's `recorded` and `remarks`; ``"raise"`` to raise its error.
+            ``"judge"`` to judge by the bank in memory while the database is unreachable or refuses,
+            which the inspection's `recorded` and `remarks` say; ``"raise"`` to raise its error.
         bank_version
             Judge by this version of the bank instead of the active one.
 
@@ -235,7 +235,7 @@ class Bank:
         ImageError
             If the image cannot be used.
         UnknownCategoryError, NotFittedError, ExtractorMismatchError
-            If there is no bank to judge by, or this installation cannot.
+            If there is no bank, or this installation computes other features than the bank has.
         """
         folder = None if heatmaps is None else Path(heatmaps)
         inspector = self._ready(in_database, record, on_database_loss, bank_version)
@@ -253,9 +253,9 @@ class Bank:
         bank_version: int | None = None,
         progress: Progress = silent,
     ) -> Iterator[Inspection | Refused]:
-        """Judge images in their order, several at once; one that cannot be used is `Refused`.
+        """Judge images in order, several at once; yield `Refused` for one that cannot be used.
 
-        `remarks` says what was left out of a folder.
+        `remarks` says which files of a folder were left out.
         """
         sources, self.remarks = _sources(images)
         folder = None if heatmaps is None else Path(heatmaps)
@@ -341,21 +341,21 @@ def _sources(
 def open_bank(
     category: str, *, home: str | Path | None = None, database_url: str | None = None
 ) -> Bank:
-    """Open a category, new or known.
+    """Return the bank of a category, which need not exist yet.
 
     Parameters
     ----------
     category
-        What is inspected, for example ``"leather"``.
+        Name of the category, for example ``"leather"``.
     home
-        Folder of the embedded database; ``PATCHBANK_HOME`` or the user's data folder by default.
+        Folder of the embedded database; by default ``PATCHBANK_HOME`` or the user's data folder.
     database_url
-        URL of a PostgreSQL of one's own with pgvector; the embedded one by default.
+        URL of your own PostgreSQL with pgvector; by default the embedded one is used.
 
     Raises
     ------
     ParameterError
-        If no category may have this name.
+        If the category name is not allowed.
     """
     workspace = Workspace(home=None if home is None else Path(home), database_url=database_url)
     return Bank(workspace, category)
@@ -370,23 +370,23 @@ def import_bank(
     home: str | Path | None = None,
     database_url: str | None = None,
 ) -> Bank:
-    """Read a bank that `Bank.export` wrote and return it.
+    """Import a bank from a file that `Bank.export` wrote, and return it.
 
     Parameters
     ----------
     category
-        What it is called here; by default as where it was exported.
+        Name of the category; by default as in the file.
     images
-        A new folder for the images' files, if the file has them.
+        New folder for the image files contained in the file.
     replace
-        Whether a category that has a bank gets this one as its next version.
+        Whether to store it as the next version if the category already has a bank.
     home, database_url
         As in `patchbank.open`.
 
     Raises
     ------
     PatchbankError
-        If the file is damaged, its extractor is not the one installed, or the category exists.
+        If the file is damaged, this installation has another extractor, or the category has a bank.
     """
     workspace = Workspace(home=None if home is None else Path(home), database_url=database_url)
     folder = None if images is None else Path(images)

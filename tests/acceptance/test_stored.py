@@ -24,12 +24,12 @@ def test_search_by_name(patchbank: Run, name: str) -> None:
     outcome = patchbank("search", "brushed", "--name", name, "--threshold", "-0.9")
     assert outcome.code == 0
     lines = outcome.out.splitlines()
-    assert lines[0] == "Normal image: the 10 most similar references"
+    assert lines[0] == "Good image: the 10 most similar references"
     assert lines[1].startswith("  24 of 24 references reach -0.9 with another reference, auto is ")
     assert lines[2].split() == ["1.0000", name, "(itself)"]
     assert len(lines) == 12
     outcome = patchbank("search", "brushed", "--name", name, "--top", "1")
-    assert outcome.out.splitlines()[0] == "Normal image: the most similar reference"
+    assert outcome.out.splitlines()[0] == "Good image: the most similar reference"
     document = patchbank("search", "brushed", "--name", name, "--metric", "l2", "--json").document
     assert (document["metric"], document["method"]) == ("l2", "exact scan")
     distances = [one["distance"] for one in document["similar"]]
@@ -41,7 +41,7 @@ def test_search_says_anomaly(patchbank: Run, name: str, surfaces: Surfaces) -> N
     image = surfaces.scratched / "000.png"
     outcome = patchbank("search", "brushed", image, "--threshold", "0.9")
     assert outcome.code == 1
-    assert outcome.out.splitlines()[0] == "Anomaly: no stored reference reaches 0.9"
+    assert outcome.out.splitlines()[0] == "Anomalous image: no stored reference reaches 0.9"
     outcome = patchbank("search", "brushed", image, "--threshold", "0.9", "--json")
     assert outcome.code == 1
     document = outcome.document

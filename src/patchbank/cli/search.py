@@ -74,7 +74,7 @@ def search_command(
 ) -> int:
     """Find what is most similar to an image, or to a stored image or patch.
 
-    Exits 1 for an anomaly, that is, if no reference reaches the threshold. Does not replace
+    Exits 1 for an anomalous image, that is, if no reference reaches the threshold. Does not replace
     inspect.
     """
     with Workspace() as workspace:

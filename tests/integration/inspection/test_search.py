@@ -205,12 +205,12 @@ def test_the_similarity_rule(workspace: Workspace, surfaces: Surfaces) -> None:
     with workspace:
         learn(workspace, surfaces)
         result = search(workspace, "brushed", surfaces.good / "003.png", threshold=-0.5, top=4)
-        assert result.verdict == "Normal image: the 4 most similar references"
+        assert result.verdict == "Good image: the 4 most similar references"
         assert len(result.matches) == 4
         result = search(workspace, "brushed", surfaces.scratched / "000.png", threshold=0.9)
         assert result.normal is False
         assert result.matches[0].similarity < 0.9
-        assert result.verdict == "Anomaly: no stored reference reaches 0.9"
+        assert result.verdict == "Anomalous image: no stored reference reaches 0.9"
         exactly = result.matches[0].similarity
         at = search(workspace, "brushed", surfaces.scratched / "000.png", threshold=exactly)
         assert at.normal is True
@@ -296,7 +296,10 @@ def test_an_image_is_no_evidence_for_itself(
             assert below.normal is True
             ruled = search(workspace, "brushed", **query, threshold=similarity + 1e-4)
             assert ruled.normal is False
-            assert ruled.verdict == f"Anomaly: no other reference reaches {ruled.threshold:.4g}"
+            assert (
+                ruled.verdict
+                == f"Anomalous image: no other reference reaches {ruled.threshold:.4g}"
+            )
             assert [one.itself for one in ruled.matches] == [True] + [False] * 9
         # Without the digests of its pixels, as banks of before have it, the vector tells.
         with workspace.database.connection() as connection:

@@ -78,8 +78,8 @@ def search(
     metric
         ``"cosine"`` or ``"l2"``: what orders the matches.
     threshold
-        Of the similarity rule: normal where the most similar normal but the image itself has at
-        least this similarity, an anomaly otherwise. ``"auto"`` is the similarity that good images
+        Of the similarity rule: good where the most similar reference but the image itself has
+        at least this similarity, anomalous otherwise. ``"auto"`` is the similarity that good images
         fall short of at the bank's false-alarm rate, as its references tell, wherever the rule can
         be about the search; None is no rule.
     top
@@ -142,7 +142,7 @@ def _ruled(
     threshold: SimilarityThreshold,
     matches: tuple[Match, ...],
 ) -> SearchResult:
-    """Return the result with the similarity rule's answer, where there is another normal."""
+    """Return the result with the similarity rule's answer, where there is another reference."""
     # By cosine, so that the first is the most similar.
     nearest = next((match.similarity for match in matches if not match.itself), None)
     standing = reference_standing(bank, raw=result.raw)

@@ -63,8 +63,8 @@ class SearchResult:
     method
         How it was found: ``exact scan`` (and why, where an index could not), or by which index.
     threshold, normal
-        Of the similarity rule, where there is one: whether any normal but the image itself reaches
-        the threshold.
+        Of the similarity rule, where there is one, and whether any reference but the image itself
+        reaches it.
     standing
         How the reference images stand to one another, for the rule.
     raw
@@ -95,9 +95,9 @@ class SearchResult:
             references = (
                 "most similar reference" if found == 1 else f"{found} most similar references"
             )
-            return f"Normal image: the {references}"
+            return f"Good image: the {references}"
         other = "other" if any(match.itself for match in self.matches) else "stored"
-        return f"Anomaly: no {other} reference reaches {self.threshold:.4g}"
+        return f"Anomalous image: no {other} reference reaches {self.threshold:.4g}"
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object the commands print."""

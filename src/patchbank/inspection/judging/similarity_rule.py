@@ -1,4 +1,4 @@
-"""The similarity rule: an image is normal where another normal is similar enough to it."""
+"""The similarity rule: an image is good if another reference is similar enough to it."""
 
 from __future__ import annotations
 
