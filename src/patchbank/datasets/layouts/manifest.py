@@ -21,7 +21,7 @@ from typing import Any, cast, get_args
 
 from patchbank.datasets.entries import Entry, samples_of
 from patchbank.datasets.layouts import lookout
-from patchbank.datasets.layouts.shared import found_in, read_list, require_category, some
+from patchbank.datasets.layouts.shared import found_in, listed_lines, require_category, some
 from patchbank.datasets.samples import GOOD, CategorySamples, Label, Mask, Split
 from patchbank.datasets.table import portable, read_table
 from patchbank.errors import DatasetError
@@ -114,15 +114,7 @@ def json_lines(file: Path) -> Iterator[Line]:
     DatasetError
         If a line is not a JSON object.
     """
-    try:
-        # Not `splitlines`, which also splits at U+2028 and others that may be part of a path.
-        lines = read_list(file).split("\n")
-    except UnicodeDecodeError as exc:
-        raise DatasetError(f"{file} is not UTF-8 text: {exc}; save it as UTF-8") from exc
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        where = f"{file}, line {number}"
+    for where, line in listed_lines(file):
         try:
             values = json.loads(line)
         except json.JSONDecodeError as exc:

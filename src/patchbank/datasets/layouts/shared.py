@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from patchbank.datasets.words import is_good_name
@@ -91,6 +91,24 @@ def read_list(file: Path) -> str:
             f"{file}: contains NUL bytes, like UTF-16 without a byte order mark; save it as UTF-8"
         )
     return content.decode("utf-16" if is_utf_16 else "utf-8-sig")
+
+
+def listed_lines(file: Path) -> Iterator[tuple[str, str]]:
+    """Yield the location and text of each line of a list that is not blank.
+
+    Raises
+    ------
+    DatasetError
+        If it cannot be read as text.
+    """
+    try:
+        # Not `splitlines`, which also splits at U+2028 and others that may be part of a path.
+        lines = read_list(file).split("\n")
+    except UnicodeDecodeError as exc:
+        raise DatasetError(f"{file} is not UTF-8 text: {exc}; save it as UTF-8") from exc
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            yield f"{file}, line {number}", line
 
 
 def is_folder(path: Path) -> bool:
