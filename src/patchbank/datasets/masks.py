@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from patchbank.datasets.layouts.shared import listed_lines, shown
 from patchbank.datasets.samples import Mask
 from patchbank.errors import DatasetError, ImageError
 from patchbank.vision._orientation import upright
@@ -18,6 +20,19 @@ from patchbank.vision.images import decode, stored_orientation, wide_grey
 _BLACK = (0, 0, 0)
 # EXIF orientations from this value on swap width and height.
 _SWAPPED = 5
+_BOXES = ".txt"
+_BOX = re.compile(r"\s*" + r"[\s,]+".join([r"(\d{1,6})"] * 5) + r"\s*", re.ASCII)
+
+
+class Box(NamedTuple):
+    """A rectangle of anomalous pixels, edges included; `where` is its file and line."""
+
+    where: str
+    left: int
+    top: int
+    right: int
+    bottom: int
+    kind: int
 
 
 def read_mask(
@@ -28,7 +43,7 @@ def read_mask(
     image: Path | None = None,
     on_change: Callable[[str], object] = lambda _: None,
 ) -> npt.NDArray[np.bool_]:
-    """Return a mask, (height, width) of bool: true where any of its images is not background.
+    """Return a mask, (height, width) of bool: true where any of its files marks an anomaly.
 
     A mask with another size but the same proportions is scaled, by nearest neighbour. A mask drawn
     on the stored image, before its EXIF orientation was applied, is turned like the image.
@@ -45,10 +60,14 @@ def read_mask(
     Raises
     ------
     DatasetError
-        If a mask image and the image have different proportions, or no pixel is marked.
+        If a mask image and the image have different proportions, a box is not inside the image, or
+        no pixel is marked.
     """
     anomalous = np.zeros((height, width), dtype=np.bool_)
     for path in mask.paths:
+        if path.suffix.lower() == _BOXES:
+            _mark_boxes(path, anomalous)
+            continue
         marked = marked_pixels(path, mask.background)
         if not _same_shape(marked, height, width) and _same_shape(marked, width, height):
             marked = _turned(marked, path, image, height, width)
@@ -66,6 +85,48 @@ def read_mask(
         names = ", ".join(str(path) for path in mask.paths)
         raise DatasetError(f"mask {names} marks no pixel; mark the anomaly, or remove the mask")
     return anomalous
+
+
+def read_boxes(path: Path) -> list[Box]:
+    """Return the boxes in a text file with a line ``x1 y1 x2 y2 kind`` for each.
+
+    Raises
+    ------
+    DatasetError
+        If a line is not a box, or there is none.
+    """
+    boxes = []
+    for where, line in listed_lines(path):
+        numbers = _BOX.fullmatch(line)
+        if numbers is None:
+            raise DatasetError(
+                f"{where}: expected five whole numbers, x1 y1 x2 y2 type, "
+                f"found {shown(line.strip())!r}"
+            )
+        box = Box(where, *map(int, numbers.groups()))
+        if box.left > box.right or box.top > box.bottom:
+            raise DatasetError(
+                f"{where}: {_edges(box)} ends before it begins; x2 or y2 is too small"
+            )
+        boxes.append(box)
+    if not boxes:
+        raise DatasetError(f"{path} lists no box: expected a line x1 y1 x2 y2 type for each defect")
+    return boxes
+
+
+def _mark_boxes(path: Path, anomalous: npt.NDArray[np.bool_]) -> None:
+    height, width = anomalous.shape
+    for box in read_boxes(path):
+        if box.right >= width or box.bottom >= height:
+            raise DatasetError(
+                f"{box.where}: {_edges(box)} is not inside its image of {width} x {height} pixels; "
+                "it belongs to another image"
+            )
+        anomalous[box.top : box.bottom + 1, box.left : box.right + 1] = True
+
+
+def _edges(box: Box) -> str:
+    return f"box {box.left} {box.top} {box.right} {box.bottom}"
 
 
 def marked_pixels(path: Path, background: tuple[int, int, int] = _BLACK) -> npt.NDArray[np.bool_]:

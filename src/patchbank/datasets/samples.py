@@ -15,12 +15,12 @@ GOOD = "good"
 
 @dataclass(frozen=True, slots=True)
 class Mask:
-    """The mask of an image: the pixels that any of its mask images marks as anomalous.
+    """The mask of an image: the pixels that any of its files marks as anomalous.
 
     Attributes
     ----------
     paths
-        One or more mask images; their union counts.
+        One or more mask images or lists of boxes (``.txt``); their union counts.
     background
         RGB of the pixels that are not anomalous; every other colour marks an anomaly.
     """
@@ -30,7 +30,7 @@ class Mask:
 
     def __post_init__(self) -> None:
         if not self.paths:
-            raise ValueError("a mask needs at least one image")
+            raise ValueError("a mask needs at least one file")
 
 
 @dataclass(frozen=True, slots=True)

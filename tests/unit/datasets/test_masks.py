@@ -167,3 +167,36 @@ def test_a_mask_on_its_side_is_refused_without_an_orientation(tmp_path: Path) ->
     Image.fromarray(EXPECTED).save(mask)
     with pytest.raises(DatasetError, match=r"18 x 12 pixels, but .* lies on its side; turn it"):
         read_mask(Mask((mask,)), 18, 12, image=image)
+
+
+@pytest.mark.parametrize("separator", [" ", ",", ", ", "\t"])
+def test_pixels_inside_any_box_are_anomalous_edges_included(tmp_path: Path, separator: str) -> None:
+    path = tmp_path / "000.TXT"
+    boxes = [(2, 1, 9, 3, 1), (5, 1, 16, 3, 4)]
+    path.write_text("\r\n\r\n".join(separator.join(map(str, box)) for box in boxes) + "\r\n")
+    np.testing.assert_array_equal(read_mask(Mask((path,)), 12, 18), EXPECTED)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("0 0 1 1 1\n\n0 0 18 11 1", "line 3: box 0 0 18 11 is not inside its image of 18 x 12"),
+        ("0 0 17 12 1", "line 1: box 0 0 17 12 is not inside its image"),
+        ("-1 0 3 3 1", "line 1: expected five whole numbers, x1 y1 x2 y2 type, found '-1 0 3 3 1'"),
+        ("0 0 3 3", "line 1: expected five whole numbers"),
+        ("0 0 3 3 1 1", "line 1: expected five whole numbers"),
+        ("0 0.5 0.5 1 1", "line 1: expected five whole numbers"),
+        ("3 0 2 3 1", "line 1: box 3 0 2 3 ends before it begins"),
+        ("0 3 3 2 1", "line 1: box 0 3 3 2 ends before it begins"),
+        (" \n", r"000\.txt lists no box: expected a line x1 y1 x2 y2 type for each defect"),
+    ],
+)
+def test_a_list_of_boxes_with_a_mistake_is_explained(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    path = tmp_path / "000.txt"
+    path.write_text(text)
+    with pytest.raises(DatasetError, match=message) as error:
+        read_mask(Mask((path,)), 12, 18)
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
