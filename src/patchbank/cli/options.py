@@ -102,7 +102,15 @@ Strict = Annotated[
 Folder = Annotated[Path, typer.Argument(help="Folder to write.")]
 # Written out, since reading the catalogue would slow every command; a test compares.
 DataSetLayout = Literal[
-    "mvtec", "mvtec-ad2", "mvtec-loco", "visa", "btad", "kolektorsdd2", "folder", "manifest"
+    "mvtec",
+    "mvtec-ad2",
+    "mvtec-loco",
+    "visa",
+    "btad",
+    "kolektorsdd2",
+    "deeppcb",
+    "folder",
+    "manifest",
 ]
 DataSetName = Annotated[DataSetLayout, typer.Option("--dataset", help="Layout of the folder.")]
 Categories = Annotated[

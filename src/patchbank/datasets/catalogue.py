@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from patchbank.datasets.layouts import kolektor, manifest, plain, visa
+from patchbank.datasets.layouts import deeppcb, kolektor, manifest, plain, visa
 from patchbank.datasets.layouts.btad import BTAD
 from patchbank.datasets.layouts.mvtec import MVTEC_AD, MVTEC_AD_2, MVTEC_LOCO
 from patchbank.datasets.layouts.tree import Tree
@@ -96,6 +96,7 @@ _ALL = (
     DataSet(
         "kolektorsdd2", "KolektorSDD2", kolektor.LAYOUT, kolektor.list_categories, kolektor.load
     ),
+    DataSet("deeppcb", "DeepPCB", deeppcb.LAYOUT, deeppcb.list_categories, _at_once(deeppcb.load)),
     DataSet("folder", "a plain folder", plain.LAYOUT, plain.list_categories, _at_once(plain.load)),
     DataSet(
         "manifest",

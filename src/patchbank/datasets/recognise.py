@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from patchbank.datasets.layouts import manifest, visa
+from patchbank.datasets.layouts import deeppcb, manifest, visa
 from patchbank.datasets.layouts.lookout import find_manifest
 from patchbank.datasets.layouts.shared import subfolders
 from patchbank.datasets.samples import GOOD
@@ -23,6 +23,9 @@ def recognise(root: Path) -> str | None:
         return "visa"
     if _has_kolektor_masks(root / "train"):
         return "kolektorsdd2"
+    pairs = deeppcb.data_folder(root)
+    if pairs is not None and any(pairs.glob(f"*/*/*{deeppcb.TEMPLATE}.*")):
+        return "deeppcb"
     if find_manifest(root, "train.manifest") is not None:
         return "manifest"
     categories = [folder for folder in subfolders(root) if folder.name not in _SPLITS]

@@ -24,6 +24,7 @@ CATEGORIES = {
     "visa": "candle",
     "btad": "01",
     "kolektorsdd2": "kolektorsdd2",
+    "deeppcb": "deeppcb",
 }
 
 
@@ -83,6 +84,16 @@ def loaded(name: str, root: Path) -> CategorySamples:
             ["train/10000.png"],
             [("test/20000.png", "good", "good"), ("test/20001.png", "anomalous", "defect")],
         ),
+        (
+            "deeppcb",
+            ["group0/0/00_temp.jpg"],
+            [
+                ("group0/0/01_temp.jpg", "good", "good"),
+                ("group0/0/01_test.jpg", "anomalous", "mousebite"),
+                ("group0/0/02_temp.jpg", "good", "good"),
+                ("group0/0/02_test.jpg", "anomalous", "anomaly"),
+            ],
+        ),
     ],
 )
 def test_a_tree_loads(
@@ -109,6 +120,7 @@ def test_limits_of_the_per_region_overlap() -> None:
         "visa": 0.3,
         "btad": 0.3,
         "kolektorsdd2": 0.3,
+        "deeppcb": 0.3,
         "folder": 0.3,
         "manifest": 0.3,
     }
@@ -170,6 +182,15 @@ def split_file(old: str, new: str) -> Mistake:
     def mistake(root: Path) -> None:
         assert old in VISA_SPLIT
         make_visa(root, VISA_SPLIT.replace(old, new))
+
+    return mistake
+
+
+def text(name: str, old: str, new: str) -> Mistake:
+    def mistake(root: Path) -> None:
+        content = (root / name).read_text()
+        assert old in content
+        (root / name).write_text(content.replace(old, new))
 
     return mistake
 
@@ -326,6 +347,77 @@ MISTAKES: list[tuple[str, str, Mistake, str]] = [
         rename("train/10001_GT.png", "train/10000_GT.png"),
         "no mask for 1 of 2 images.*10001.png",
     ),
+    # DeepPCB
+    ("deeppcb", "..", nothing, "holds no trainval.txt and test.txt; give .*set$"),
+    ("deeppcb", "group0", nothing, "holds no trainval.txt and test.txt; give .*set$"),
+    ("deeppcb", "group0/0", nothing, "holds no trainval.txt and test.txt; give .*set$"),
+    (
+        "deeppcb",
+        ".",
+        remove("test.txt"),
+        "expected ROOT/PCBData with trainval.txt, test.txt .* fou",
+    ),
+    (
+        "deeppcb",
+        ".",
+        text("trainval.txt", ".txt", ""),
+        "trainval.txt, line 1: expected GROUP/NNNN",
+    ),
+    (
+        "deeppcb",
+        ".",
+        text("test.txt", ".jpg group0/0_not/02", ""),
+        "test.txt, line 2: expected GROUP/NNNNN.jpg GROUP_not/NNNNN.txt, found 'group0/0/02.txt'",
+    ),
+    (
+        "deeppcb",
+        ".",
+        lambda root: (root / "trainval.txt").write_text("\n"),
+        "trainval.txt is empty: expected a line GROUP/NNNNN.jpg",
+    ),
+    (
+        "deeppcb",
+        ".",
+        remove("group0/0/00_temp.jpg"),
+        "trainval.txt, line 1: image .*00_temp.jpg does not exist",
+    ),
+    (
+        "deeppcb",
+        ".",
+        remove("group0/0/02_test.jpg"),
+        "test.txt, line 2: image .*02_test.jpg does not exist",
+    ),
+    (
+        "deeppcb",
+        ".",
+        remove("group0/0_not/02.txt"),
+        "test.txt, line 2: list of boxes .*02.txt does not exist",
+    ),
+    (
+        "deeppcb",
+        ".",
+        text("test.txt", "/01", "/00"),
+        "test.txt, line 1: list of boxes .*00.txt does not exist",
+    ),
+    (
+        "deeppcb",
+        ".",
+        text("trainval.txt", "/00", "/01"),
+        "test.txt, line 1: group0/0/01_temp.jpg is listed 2 times; list each image once",
+    ),
+    (
+        "deeppcb",
+        ".",
+        text("group0/0_not/02.txt", "7 6", "7"),
+        "02.txt, line 1: expected five whole",
+    ),
+    ("deeppcb", ".", text("group0/0_not/02.txt", "3 1", "3 7"), "02.txt, line 2: type is 7; expe"),
+    (
+        "deeppcb",
+        ".",
+        lambda root: (root / "group0/0_not/02.txt").write_text(""),
+        "02.txt lists no box",
+    ),
 ]
 
 
@@ -370,6 +462,13 @@ def test_all_masks_black_and_none(tmp_path: Path) -> None:
         Image.new("L", (SIDE, SIDE), 255).save(root / f"train/{number}_GT.png")
     with pytest.raises(DatasetError, match="no good image: none of its 2 masks is black"):
         loaded("kolektorsdd2", root)
+
+
+def test_deeppcb_may_be_given_by_the_folder_that_holds_its_data(tmp_path: Path) -> None:
+    root = make_dataset("deeppcb", tmp_path / "set/PCBData")
+    assert loaded("deeppcb", tmp_path / "set") == loaded("deeppcb", root)
+    with pytest.raises(DatasetError, match="looks like DeepPCB, not MVTec AD"):
+        DATASETS["mvtec"].list_categories(tmp_path / "set")
 
 
 def test_a_mask_of_another_shape_is_explained(tmp_path: Path) -> None:
