@@ -2,8 +2,8 @@
 
 A data set is recognised by words in the names of its folders, at any depth: ``train`` next to
 ``test``, a word for good images next to kinds of defect, or a word for defective images; by names
-of files, some good and some bad; or by a manifest that lists anomalous images. Folders by date,
-camera or batch are not a data set.
+of files, some good and some bad, or a tested board's next to its template's; or by a manifest that
+lists anomalous images. Folders by date, camera or batch are not a data set.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from patchbank.datasets.entries import Entry
-from patchbank.datasets.layouts import manifest
+from patchbank.datasets.layouts import deeppcb, manifest
 from patchbank.datasets.layouts.shared import problem_of, shown, some, subfolders
 from patchbank.datasets.mask_like import is_mask_folder, masks_among
 from patchbank.datasets.words import is_good_name, is_test, is_train, quality_of, words
@@ -56,6 +56,7 @@ def refuse_dataset(base: Path, images: Sequence[Path], *, named: bool = False) -
     _refuse_kind(base, images)
     _refuse_defects(images)
     _refuse_names(base, images)
+    _refuse_tested(base, images)
     return _refuse_listed(base, images)
 
 
@@ -257,6 +258,23 @@ def _refuse_names(base: Path, images: Sequence[Path]) -> None:
             f"{base} holds images that are not good, judging by their names ({some(bad)}), as well "
             f"as good ones ({some(good)}); give the good ones only, for example with a glob"
         )
+
+
+def _refuse_tested(base: Path, images: Iterable[Path]) -> None:
+    """Refuse tested boards that have their template beside them, as in DeepPCB."""
+    tested = [image.name for image in images if _has_template(image)]
+    if tested:
+        raise DatasetError(
+            f"{base} is a data set, not a folder of good images: boards with defects are beside "
+            f"their templates ({some(tested)}); give the templates only: "
+            f"{base}/**/*{deeppcb.TEMPLATE}.*"
+        )
+
+
+def _has_template(image: Path) -> bool:
+    stem = image.stem.removesuffix(deeppcb.TESTED)
+    template = image.with_name(stem + deeppcb.TEMPLATE + image.suffix)
+    return stem != image.stem and problem_of(template) is None
 
 
 def _refuse_kind(base: Path, images: Sequence[Path]) -> None:

@@ -35,6 +35,8 @@ def names(found: Collected, root: Path) -> list[str]:
         ("btad", "01", ["01/train/ok"]),
         ("btad", "01/test", ["01/train/ok"]),
         ("kolektorsdd2", "", ["train"]),
+        ("deeppcb", "", ["**/*_temp.*"]),
+        ("deeppcb", "group0/0", ["group0/0/**/*_temp.*"]),
         ("folder", "", ["good"]),
     ],
 )
@@ -105,6 +107,17 @@ def test_words_in_names_of_files_show_a_labelled_set(
         with pytest.raises(DatasetError, match="not good, judging by their names"):
             collect(given, good_only=True)
     assert len(collect([tmp_path]).images) == len(files)
+
+
+def test_the_templates_of_tested_boards_may_be_given(tmp_path: Path) -> None:
+    root = make_dataset("deeppcb", tmp_path)
+    found = collect([root / "**/*_temp.*"], good_only=True)
+    assert names(found, root / "group0/0") == ["00_temp.jpg", "01_temp.jpg", "02_temp.jpg"]
+    for given in ([root / "**/*_test.*"], [root / "group0/0/01_test.jpg"]):
+        with pytest.raises(DatasetError, match="boards with defects are beside their templates"):
+            collect(given, good_only=True)
+    make(tmp_path, "other/1_test.jpg", "other/2_temp.jpg")
+    assert len(collect([tmp_path / "other"], good_only=True).images) == 2
 
 
 def test_images_that_are_excluded_may_be_defective(tmp_path: Path) -> None:
