@@ -74,8 +74,9 @@ def test_a_change_is_taken_over_as_a_bank_read_anew_has_it(
             assert teach(path) == number
             seen = live.inspect(path)
             assert (seen.bank_version, seen.similar[0].image) == (number, str(path))
+            read_anew = Inspector(workspace, "brushed")
             for image in (*scratched[4:8], good[0]):
-                ours, anew = live.inspect(image), Inspector(workspace, "brushed").inspect(image)
+                ours, anew = live.inspect(image), read_anew.inspect(image)
                 assert ours.score == anew.score
                 assert ours.p_value == anew.p_value
                 assert ours.similar == anew.similar
@@ -117,8 +118,9 @@ def test_an_earlier_version_judges_as_it_did(
                 teach(images[version % 3])
                 teach_version = workspace.database.banks.active_version("brushed")
                 assert teach_version == version
+            read_anew = Inspector(workspace, "brushed")
             for image in images:
-                inspection = Inspector(workspace, "brushed").inspect(image)
+                inspection = read_anew.inspect(image)
                 recorded[version, image] = inspection.score, inspection.p_value
         for version in (1, 2, 11, 20):
             by_version = Inspector(workspace, "brushed", bank_version=version)
