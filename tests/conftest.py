@@ -40,6 +40,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     """Compile the kernels once, before all workers do at the same time."""
     if not session.config.getoption("numprocesses", default=None):
         return
+    # The workers' NumPy: its threads wait in loops, which takes the cores from the other worker.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # Numba reads the variable above when it is imported.
     import numpy as np
 

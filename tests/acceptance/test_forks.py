@@ -27,7 +27,7 @@ import patchbank
 train, picture = sys.argv[1:]
 url = os.environ["PATCHBANK_DATABASE_URL"]
 bank = patchbank.open("brushed", database_url=url)
-bank.fit(train)
+bank.fit(train, image_size=64)
 expected = bank.inspect(picture).score
 
 def complaint(use):
@@ -63,6 +63,8 @@ answers = {"expected": expected}
 def run(program: str, surfaces: Surfaces, home: Path, url: str) -> dict[str, Any]:
     """Run a program after `PARENT` and return its answers; a child that hangs fails the test."""
     environment = {**os.environ, "PATCHBANK_HOME": str(home), "PATCHBANK_DATABASE_URL": url}
+    # As users start it: NumPy's threads are threads too.
+    environment.pop("OPENBLAS_NUM_THREADS", None)
     picture = next(iter(sorted(surfaces.scratched.glob("*.png"))))
     code = PARENT + textwrap.dedent(program) + "\nprint(json.dumps(answers))\n"
     ran = subprocess.run(
@@ -95,7 +97,7 @@ def test_what_was_opened_before_a_fork_raises_at_once(
         uses = {
             "inspect": lambda: bank.inspect(picture),
             "inspect_many": lambda: list(bank.inspect_many([picture])),
-            "fit": lambda: bank.fit(train),
+            "fit": lambda: bank.fit(train, image_size=64),
             "search": lambda: bank.search(picture),
             "fitted": lambda: bank.fitted,
             "inspector": lambda: inspector.inspect(picture),
@@ -145,7 +147,7 @@ def test_what_is_opened_in_the_child_works(
         with ProcessPoolExecutor(2, mp_context=fork) as pool:
             answers["executor"] = list(pool.map(score, range(2)))
         answers["after"] = bank.inspect(picture).score
-        bank.fit(train)
+        bank.fit(train, image_size=64)
         answers["fitted"] = bank.inspect(picture).score
         """,
         surfaces,

@@ -57,7 +57,6 @@ def test_a_fresh_home_is_made_once_by_two_processes(home: Path, surfaces: Surfac
     assert [one["category"] for one in listed] == ["first", "second"]
 
 
-@pytest.mark.serial
 def test_the_old_bank_answers_after_fits_were_ended(home: Path, surfaces: Surfaces) -> None:
     fitted = finish(start("fit", "brushed", surfaces.train, *SMALL, home=home))
     image = surfaces.scratched / "000.png"
