@@ -59,14 +59,14 @@ demo: $(STAMPS)/demo ## learn and judge real solar cells; leaves a page in ./dem
 	$(BIN)/patchbank demo --folder demo
 
 test: $(STAMPS)/test ## run the tests
-	$(PYTEST) --numprocesses $(WORKERS) --dist loadfile -m 'not serial'
+	$(PYTEST) --numprocesses $(WORKERS) --dist worksteal -m 'not serial'
 	$(PYTEST) -m serial
 
 test-fast: $(STAMPS)/test ## run the tests of units and a few of the store, in a minute
-	$(PYTEST) --numprocesses $(WORKERS) --dist loadfile -m 'not serial and not slow' $(FAST)
+	$(PYTEST) --numprocesses $(WORKERS) --dist worksteal -m 'not serial and not slow' $(FAST)
 
 coverage: $(STAMPS)/test ## run the tests and report which lines and branches of src they run
-	$(PYTEST) --numprocesses $(WORKERS) --dist loadfile -m 'not serial' --cov --cov-report=
+	$(PYTEST) --numprocesses $(WORKERS) --dist worksteal -m 'not serial' --cov --cov-report=
 	$(PYTEST) -m serial --cov --cov-append --cov-report=term
 
 lint: $(STAMPS)/lint ## style, types, layers, words and configuration
