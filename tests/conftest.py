@@ -17,6 +17,9 @@ os.environ.setdefault(
     "NUMBA_CACHE_DIR", str(Path(__file__).parent.parent / ".pytest_cache" / "numba")
 )
 
+# The hundreds of programs that tests start compile their modules once, too.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # A shell starts what it puts in the background with interrupts ignored, and children inherit that:
 # those that tests interrupt would never notice.
 signal.signal(signal.SIGINT, signal.default_int_handler)

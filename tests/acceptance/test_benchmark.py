@@ -67,7 +67,12 @@ def test_the_table_stands_beside_published_figures(
 
 
 def test_an_interrupted_benchmark_goes_on_where_it_was(
-    root: Path, surfaces: Surfaces, database_url: str, graphs_home: Path, tmp_path: Path
+    patchbank: Run,
+    root: Path,
+    surfaces: Surfaces,
+    database_url: str,
+    graphs_home: Path,
+    tmp_path: Path,
 ) -> None:
     # Remarks come with each finished category: the first one's tells when to interrupt.
     (root / "leather" / "test" / "scratch" / "text.png").write_text("no picture")
@@ -86,8 +91,7 @@ def test_an_interrupted_benchmark_goes_on_where_it_was(
     assert folders
     assert not [name for name in folders if name.startswith(".")]
     # The last of the thirty was not reached.
-    process = start(*arguments, "--category", "leather,z29", home=graphs_home, url=database_url)
-    outcome = finish(process)
+    outcome = patchbank(*arguments, "--category", "leather,z29")
     assert outcome.code == 0, outcome.err
     assert "leather: result of an earlier run" in outcome.err
     assert "z29: kept" not in outcome.err

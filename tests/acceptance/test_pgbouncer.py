@@ -42,7 +42,7 @@ with Workspace(home=Path(home), database_url=url) as workspace:
     sources, names = names_and(images(0, 24))
     fit(workspace, category, sources, make_fit_settings(image_size=96), **names)
     inspector = Inspector(workspace, category)
-    sources, names = names_and(images(1000, 100))
+    sources, names = names_and(images(1000, 40))
     results = list(inspector.inspect_many(sources, **names))
     for on in ("images", "patches"):
         build_index(workspace, category, on=on, metric="cosine")
@@ -82,12 +82,12 @@ def test_four_processes_share_two_sessions_and_leave_nothing_behind(
     ]
     for process in processes:
         out, err = process.communicate(timeout=120)
-        assert (process.returncode, out) == (0, "100 {'Inspection'}\n"), err
+        assert (process.returncode, out) == (0, "40 {'Inspection'}\n"), err
     with psycopg.connect(pgbouncer.server.url(database_name)) as connection:
         counts = connection.execute(
             "select category_id, count(*) from patchbank.inspection group by 1"
         ).fetchall()
-    assert [count for _, count in counts] == [102] * 4
+    assert [count for _, count in counts] == [42] * 4
     _assert_clean(pgbouncer, database_name)
 
 

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from patchbank.store.embedded.server import EmbeddedServer
-from tests.fixtures.commands import finish, start
+from tests.fixtures.commands import Run, finish, in_this_process, start
 from tests.fixtures.surfaces import Surfaces
 
 SMALL = ("--image-size", "96", "--json")
@@ -24,8 +24,14 @@ def home(tmp_path: Path) -> Iterator[Path]:
     EmbeddedServer(tmp_path / "home").stop()
 
 
-def test_two_fits_and_an_inspection_at_once(home: Path, surfaces: Surfaces) -> None:
-    assert finish(start("fit", "known", surfaces.train, *SMALL, home=home)).code == 0
+@pytest.fixture
+def patchbank(home: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run a command in this process, on that home."""
+    return in_this_process(None, home, monkeypatch)
+
+
+def test_two_fits_and_an_inspection_at_once(home: Path, surfaces: Surfaces, patchbank: Run) -> None:
+    assert patchbank("fit", "known", surfaces.train, *SMALL).code == 0
     images = [surfaces.scratched, surfaces.good]
     processes = [
         start("fit", "first", surfaces.train, *SMALL, home=home),
@@ -38,27 +44,31 @@ def test_two_fits_and_an_inspection_at_once(home: Path, surfaces: Surfaces) -> N
     assert len(inspected.documents) == 16
     # Alone, each answers what it answered in company.
     for category, fitted in (("first", first), ("second", second)):
-        alone = finish(start("show", category, "--json", home=home)).document
+        alone = patchbank("show", category, "--json").document
         assert alone["fail_above"] == fitted.document["fail_above"]
         assert alone["images"] == 24
-    again = finish(start("inspect", "known", *images, "--json", home=home))
+    again = patchbank("inspect", "known", *images, "--json")
     assert [(one["image"], one["score"]) for one in again.documents] == [
         (one["image"], one["score"]) for one in inspected.documents
     ]
 
 
-def test_a_fresh_home_is_made_once_by_two_processes(home: Path, surfaces: Surfaces) -> None:
+def test_a_fresh_home_is_made_once_by_two_processes(
+    home: Path, surfaces: Surfaces, patchbank: Run
+) -> None:
     processes = [
         start("fit", name, surfaces.train, *SMALL, home=home) for name in ("first", "second")
     ]
     outcomes = [finish(process) for process in processes]
     assert [outcome.code for outcome in outcomes] == [0, 0], [outcome.err for outcome in outcomes]
-    listed = finish(start("categories", "--json", home=home)).documents
+    listed = patchbank("categories", "--json").documents
     assert [one["category"] for one in listed] == ["first", "second"]
 
 
-def test_the_old_bank_answers_after_fits_were_ended(home: Path, surfaces: Surfaces) -> None:
-    fitted = finish(start("fit", "brushed", surfaces.train, *SMALL, home=home))
+def test_the_old_bank_answers_after_fits_were_ended(
+    home: Path, surfaces: Surfaces, patchbank: Run
+) -> None:
+    fitted = patchbank("fit", "brushed", surfaces.train, *SMALL)
     image = surfaces.scratched / "000.png"
     for number, code in ((signal.SIGKILL, -9), (signal.SIGINT, 130), (signal.SIGTERM, 130)):
         # A lock on the table of patches holds the fit in the middle of its transaction.
@@ -73,12 +83,12 @@ def test_the_old_bank_answers_after_fits_were_ended(home: Path, surfaces: Surfac
             if code > 0:
                 assert "every active bank is as it was" in outcome.complaint
             holder.rollback()
-        inspected = finish(start("inspect", "brushed", image, "--json", home=home)).document
+        inspected = patchbank("inspect", "brushed", image, "--json").document
         assert inspected["bank_version"] == 1
         assert inspected["fail_above"] == fitted.document["fail_above"]
-    shown = finish(start("show", "brushed", "--json", home=home)).document
+    shown = patchbank("show", "brushed", "--json").document
     assert [one["state"] for one in shown["history"]] == ["active"]
-    again = finish(start("fit", "brushed", surfaces.train, *SMALL, home=home))
+    again = patchbank("fit", "brushed", surfaces.train, *SMALL)
     assert again.code == 0
     assert again.document["bank_version"] == 2
 

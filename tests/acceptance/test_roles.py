@@ -18,7 +18,7 @@ from patchbank.inspection.workspace import Workspace
 from patchbank.store.database import open_database
 from patchbank.store.hnsw_index import HnswIndex
 from tests.fixtures.banks import make_bank
-from tests.fixtures.commands import Outcome, finish, start
+from tests.fixtures.commands import in_this_process
 from tests.fixtures.database import NetworkServer
 from tests.fixtures.surfaces import Surfaces, brushed
 
@@ -52,11 +52,13 @@ def inspector_url(
 
 
 def test_a_role_with_the_documented_grants_inspects_and_no_more(
-    network_server: NetworkServer, inspector_url: str, graphs_home: Path, surfaces: Surfaces
+    network_server: NetworkServer,
+    inspector_url: str,
+    graphs_home: Path,
+    surfaces: Surfaces,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def run(*arguments: str | Path) -> Outcome:
-        return finish(start(*arguments, home=graphs_home, url=inspector_url))
-
+    run = in_this_process(inspector_url, graphs_home, monkeypatch)
     images = sorted(surfaces.good.iterdir())[:3]
     inspected = run("inspect", "brushed", *images, "--json")
     assert inspected.code in (0, 1), inspected.err
@@ -93,11 +95,16 @@ def test_a_role_that_may_not_record_is_told_what_it_lacks(
 
 
 def test_the_doctor_says_that_nothing_can_be_recorded(
-    network_server: NetworkServer, inspector_url: str, graphs_home: Path, surfaces: Surfaces
+    network_server: NetworkServer,
+    inspector_url: str,
+    graphs_home: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with psycopg.connect(network_server.url("roles"), autocommit=True) as connection:
         connection.execute("alter database roles set default_transaction_read_only = on")
-    doctor = finish(start("doctor", "--json", home=graphs_home, url=network_server.url("roles")))
+    doctor = in_this_process(network_server.url("roles"), graphs_home, monkeypatch)(
+        "doctor", "--json"
+    )
     (database,) = (one for one in doctor.document["findings"] if one["name"] == "database")
     assert (doctor.code, database["healthy"]) == (2, False)
     assert "cannot be stored: default_transaction_read_only" in database["text"]
