@@ -21,8 +21,6 @@ from patchbank.store.embedded.reserve import LEAST_RESERVE_BYTES, tidy_up
 from patchbank.store.embedded.server import EmbeddedServer
 from tests.fixtures.banks import make_bank
 
-pytestmark = pytest.mark.serial
-
 MEGABYTE = 2**20
 
 

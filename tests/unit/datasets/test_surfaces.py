@@ -58,6 +58,7 @@ def test_a_mask_is_set_exactly_where_the_defect_changed_the_image(
     np.testing.assert_array_equal(drawing.mask, changed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("category", "kind"), KINDS)
 def test_a_defect_is_visible(category: str, kind: str) -> None:
     for number in range(6):
@@ -69,6 +70,7 @@ def test_a_defect_is_visible(category: str, kind: str) -> None:
         assert np.percentile(change[drawing.mask], 90) > 25
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("category", "kind"), KINDS)
 def test_a_mask_has_few_regions(category: str, kind: str) -> None:
     """Each connected region counts as much as any other in the per-region overlap."""

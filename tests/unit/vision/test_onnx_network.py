@@ -17,6 +17,9 @@ from patchbank.vision.extractor import Extractor
 from patchbank.vision.extractor_settings import ExtractorSettings
 from tests.fixtures.networks import small_network, write_network
 
+# Each network is tried in a process of its own.
+pytestmark = pytest.mark.slow
+
 MEAN = (0.5, 0.4, 0.3)
 STD = (0.2, 0.25, 0.3)
 

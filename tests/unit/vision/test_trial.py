@@ -80,7 +80,6 @@ def children() -> list[psutil.Process]:
     return list(psutil.Process().children(recursive=True))
 
 
-@pytest.mark.serial
 def test_a_network_that_never_ends(
     backbones_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,7 +97,6 @@ def test_a_network_that_never_ends(
     assert not backbones_folder.exists()
 
 
-@pytest.mark.serial
 def test_a_network_that_takes_all_memory(
     backbones_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,7 +111,6 @@ def test_a_network_that_takes_all_memory(
     assert not backbones_folder.exists()
 
 
-@pytest.mark.serial
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGTERM, 130), (signal.SIGINT, 130), (signal.SIGKILL, -9)]
 )
