@@ -59,6 +59,6 @@ def test_from_weights_to_a_verdict(
     assert bank.content.extractor_fingerprint == settings.fingerprint()
     # The bank's rows are patches of the images it learned, bit for bit.
     kept = {row.tobytes() for row in bank.content.features}
-    extractor = Extractor(settings, cache_folder=graphs_home / "graphs")
-    learned_patches = extractor.extract([brushed(number) for number in range(24)]).patches
+    with Extractor(settings, cache_folder=graphs_home / "graphs") as extractor:
+        learned_patches = extractor.extract([brushed(number) for number in range(24)]).patches
     assert kept <= {row.tobytes() for row in learned_patches.reshape(-1, 1536)}
