@@ -7,6 +7,8 @@ ANOMALIB := .venv-parity-anomalib
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
 PYTEST := $(BIN)/python -m pytest
+# Collecting all others again takes seconds.
+SERIAL := -m serial $$(grep -rl 'mark\.serial' tests/unit tests/integration tests/acceptance)
 # Processes that run tests side by side, each with a server of its own.
 WORKERS ?= 2
 FAST := tests/unit tests/integration/store/test_banks.py tests/integration/store/test_inspections.py
@@ -60,14 +62,14 @@ demo: $(STAMPS)/demo ## learn and judge real solar cells; leaves a page in ./dem
 
 test: $(STAMPS)/test ## run the tests
 	$(PYTEST) --numprocesses $(WORKERS) --dist worksteal -m 'not serial'
-	$(PYTEST) -m serial
+	$(PYTEST) $(SERIAL)
 
 test-fast: $(STAMPS)/test ## run the tests of units and a few of the store, in a minute
 	$(PYTEST) --numprocesses $(WORKERS) --dist worksteal -m 'not serial and not slow' $(FAST)
 
 coverage: $(STAMPS)/test ## run the tests and report which lines and branches of src they run
 	$(PYTEST) --numprocesses $(WORKERS) --dist worksteal -m 'not serial' --cov --cov-report=
-	$(PYTEST) -m serial --cov --cov-append --cov-report=term
+	$(PYTEST) $(SERIAL) --cov --cov-append --cov-report=term
 
 lint: $(STAMPS)/lint ## style, types, layers, words and configuration
 	$(BIN)/ruff check .
