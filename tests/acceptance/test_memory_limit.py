@@ -86,7 +86,7 @@ def test_the_environment_sets_the_limit(
     monkeypatch.setenv("PATCHBANK_MEMORY_LIMIT", "1QB")
     outcome = patchbank("fit", "brushed", surfaces.train)
     assert outcome.code == 2
-    assert outcome.complaint.startswith("PATCHBANK_MEMORY_LIMIT is '1QB': memory limit '1QB': give")
+    assert outcome.complaint.startswith("PATCHBANK_MEMORY_LIMIT is '1QB': give a number")
 
 
 def test_the_output_says_whether_all_was_in_memory(patchbank: Run, surfaces: Surfaces) -> None:

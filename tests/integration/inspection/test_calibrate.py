@@ -239,7 +239,7 @@ def test_fewer_images_than_the_present_calibration_rests_on_take_its_place_only_
     assert refused.complaint == (
         "8 usable images of 8 given; the current calibration uses 16, and fewer images give a "
         "worse "
-        "threshold; add 8 more, or --force."
+        "threshold; add 8 more, or --force"
     )
     assert patchbank("show", "brushed", "--json").document == before
     done = patchbank("calibrate", "brushed", surfaces.good, "--force", "--json")

@@ -111,6 +111,7 @@ def test_the_server_keeps_its_lock(streams: tuple[str, ...], home: Path, tmp_pat
 def test_no_later_connection_is_a_standard_stream(home: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-c", RECONNECT, str(home), str(tmp_path / "seen")]
     subprocess.run(command, check=False, timeout=120)
+    assert EmbeddedServer(home, idle_minutes=60).stop()
     assert json.loads((tmp_path / "seen").read_text()) == [os.devnull] * 3
 
 
