@@ -43,7 +43,7 @@ def _fits(place: Place, samples: CategorySamples, fits: int) -> dict[str, Any]:
     # The first one reads what is cached; its peak is the one that counts.
     bank = fit(place.workspace, CATEGORY, paths, settings).bank
     peak = peak_bytes()
-    patches = len(bank.images) * bank.grid[0] * bank.grid[1]
+    patches = bank.patches
     features_bytes = patches * bank.features[0].nbytes
     del bank
     extractor = place.workspace.extractor(settings.extractor)

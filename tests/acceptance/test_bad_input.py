@@ -289,7 +289,7 @@ def test_a_name_of_any_length_has_a_heatmap(
         (("index", "x", "--ef-search", "5000"), "--ef-search 5000: give 1000 or less; see"),
         (("defects", "add", "x", "--synthetic", "0"), "--synthetic 0: give 1 or more; see"),
         (("fit", "x", "y", "--coreset-ratio", "some"), "--coreset-ratio some: give a number; see"),
-        (("fit", "x", "y", "--score", "best"), "'best' is not one of 'max', 'top1percent'"),
+        (("fit", "x", "y", "--score", "best"), "'best' is not one of 'max', 'top8', 'top1percent'"),
     ],
 )
 def test_a_mistake_in_the_options_is_one_line(

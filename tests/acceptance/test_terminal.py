@@ -134,5 +134,5 @@ def test_a_category_is_printed_as_it_is(patchbank: Run, surfaces: Surfaces) -> N
 
 def test_help_shows_the_defaults(patchbank: Run) -> None:
     shown = " ".join(patchbank("fit", "--help").out.replace("│", " ").split())
-    for default in ("efficientnet-lite0", "224", "0.1", "0.01", "f32"):
+    for default in ("efficientnet-lite0", "0.1, less of many", "0.01", "f32"):
         assert f"[default: {default}]" in shown

@@ -102,12 +102,11 @@ def test_coresets(rows: Floats, count: int) -> None:
 def test_images_left_out(images: Floats, rows: Floats) -> None:
     def work() -> list[Any]:
         coreset = greedy_k_center(rows, 72)
-        whole = leave_one_out_distances(rows.reshape(images.shape), coreset)
+        image = np.arange(len(images)).repeat(len(rows) // len(images))
+        whole = leave_one_out_distances(rows, image, coreset)
         parts = PartCoresets(300, images.shape[-1])
-        per_image = rows.reshape(len(images), -1, images.shape[-1])
-        for first in (0, 3):
-            part = slice(first, first + 3)
-            parts.add(per_image[part], np.arange(len(images))[part], 100)
+        for part in (image < 3, image >= 3):
+            parts.add(rows[part], image[part], 100)
         streamed = StreamedLeaveOneOut(parts.merge(60))
         found = [streamed(image, images[image]) for image in range(len(images))]
         return [whole.distances, whole.nearest, whole.put_back,

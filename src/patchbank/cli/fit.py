@@ -15,6 +15,7 @@ from patchbank.inspection.learning.fit import fit_paths
 from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.workspace import Workspace
 from patchbank.printable import counted
+from patchbank.vision.extractor_settings import ExtractorSettings
 
 
 def register(app: typer.Typer) -> None:
@@ -75,10 +76,7 @@ def _print(document: dict[str, Any]) -> None:
     console = answer()
     extractor = document["extractor"]
     network = f"{extractor['backbone']} in {extractor['precision']}"
-    crop = extractor["center_crop"]
-    size = f"{extractor['image_size']} pixels"
-    if crop is not None:
-        size += f", cropped to the central {crop}: the border is not inspected"
+    size = ExtractorSettings.from_json(extractor).input_in_words()
     refused = f", {len(document['refused'])} refused" if document["refused"] else ""
     stages = ", ".join(f"{name} {seconds:.1f}" for name, seconds in document["timings_s"].items())
     radius = f"radius {document['covering_radius']:.4g}"

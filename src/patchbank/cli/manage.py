@@ -144,6 +144,7 @@ _UNITS = {
     "bit_depth": "bits",
     "center_crop": "pixels",
     "image_size": "pixels",
+    "overlap": "pixels",
     "smoothing_sigma": "pixels",
 }
 

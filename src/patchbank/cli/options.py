@@ -12,6 +12,7 @@ import typer
 
 from patchbank.errors import ParameterError
 from patchbank.inspection.settings import (
+    DEFAULT_BUDGET_MS,
     DEFAULT_CORESET_RATIO,
     DEFAULT_FALSE_ALARM_RATE,
     DEFAULT_SCORE,
@@ -42,7 +43,11 @@ Layers = Annotated[
     typer.Option(help="Layers, comma-separated.  \\[default: set by the backbone]"),
 ]
 ImageSize = Annotated[
-    int | None, typer.Option(help="Resize images to this many pixels per side.  \\[default: 224]")
+    int | None,
+    typer.Option(
+        help="Resize images to a square of this many pixels per side.  "
+        "\\[default: 224 for small and nearly square images; others keep their shape]"
+    ),
 ]
 CenterCrop = Annotated[
     int | None,
@@ -50,6 +55,35 @@ CenterCrop = Annotated[
         help="Crop the resized image to its central square of this many pixels per side; the "
         "border is "
         "not inspected."
+    ),
+]
+Scale = Annotated[
+    float | None,
+    typer.Option(
+        help="Keep the images' shape and show the network this many pixels per pixel of the image, "
+        "in tiles; 1 for the image's own pixels.  \\[default: resize images to a square]"
+    ),
+]
+Tile = Annotated[
+    int | None,
+    typer.Option(
+        help="Pixels per side of a tile, with or without --scale.  "
+        "\\[default: what needs least work for the images' sizes]"
+    ),
+]
+Overlap = Annotated[
+    int | None,
+    typer.Option(
+        help="Least overlap of two tiles, in pixels.  "
+        "\\[default: 16 positions of the deepest layer]"
+    ),
+]
+BudgetMs = Annotated[
+    float,
+    typer.Option(
+        "--budget-ms",
+        help="Milliseconds that one inspection should take at most, where the fit chooses the "
+        "resolution: without --image-size, --center-crop, --scale, --tile and --overlap.",
     ),
 ]
 Precision = Annotated[
@@ -70,7 +104,11 @@ Score = Annotated[
     ScoreMethod, typer.Option(help="How patch distances are combined into the image score.")
 ]
 CoresetRatio = Annotated[
-    float, typer.Option(help="Fraction of the patches to keep in the memory bank, in (0, 1].")
+    float | None,
+    typer.Option(
+        help="Fraction of the patches to keep in the memory bank, in (0, 1].  "
+        f"\\[default: {DEFAULT_CORESET_RATIO}, less of many]"
+    ),
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Random seed for the first patch of the coreset.")]
 FalseAlarmRate = Annotated[
@@ -134,9 +172,13 @@ def _fit_options(
     layers: Layers = None,
     image_size: ImageSize = None,
     center_crop: CenterCrop = None,
+    scale: Scale = None,
+    tile: Tile = None,
+    overlap: Overlap = None,
+    budget_ms: BudgetMs = DEFAULT_BUDGET_MS,
     precision: Precision = None,
     bit_depth: BitDepth = None,
-    coreset_ratio: CoresetRatio = DEFAULT_CORESET_RATIO,
+    coreset_ratio: CoresetRatio = None,
     score: Score = DEFAULT_SCORE,
     seed: Seed = 0,
     false_alarm_rate: FalseAlarmRate = DEFAULT_FALSE_ALARM_RATE,
@@ -146,6 +188,10 @@ def _fit_options(
         layers=layers,
         image_size=image_size,
         center_crop=center_crop,
+        scale=scale,
+        tile=tile,
+        overlap=overlap,
+        budget_ms=budget_ms,
         precision=precision,
         bit_depth=bit_depth,
         coreset_ratio=coreset_ratio,

@@ -14,12 +14,10 @@ from PIL import Image
 from patchbank.datasets.layouts.shared import listed_lines, shown
 from patchbank.datasets.samples import Mask
 from patchbank.errors import DatasetError, ImageError
-from patchbank.vision._orientation import upright
+from patchbank.vision._orientation import SWAPPED, upright
 from patchbank.vision.images import decode, stored_orientation, wide_grey
 
 _BLACK = (0, 0, 0)
-# EXIF orientations from this value on swap width and height.
-_SWAPPED = 5
 _BOXES = ".txt"
 _BOX = re.compile(r"\s*" + r"[\s,]+".join([r"(\d{1,6})"] * 5) + r"\s*", re.ASCII)
 
@@ -174,7 +172,7 @@ def _turned(
 ) -> npt.NDArray[np.bool_]:
     """Return a mask turned by the EXIF orientation of its image."""
     orientation = 1 if image is None else stored_orientation(image)
-    if orientation < _SWAPPED:
+    if orientation < SWAPPED:
         raise DatasetError(
             f"mask {path} has {marked.shape[1]} x {marked.shape[0]} pixels, "
             f"but its image has {width} x {height}: it lies on its side; turn it like its image"

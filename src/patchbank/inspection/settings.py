@@ -14,7 +14,10 @@ from patchbank.vision.extractor_settings import ExtractorSettings
 
 DEFAULT_CORESET_RATIO = 0.1
 DEFAULT_FALSE_ALARM_RATE = 0.01
-DEFAULT_SCORE: ScoreMethod = "top1percent"
+DEFAULT_SCORE: ScoreMethod = "top8"
+DEFAULT_BUDGET_MS = 100.0
+# Until a fit chooses.
+_ANY_TILE = 448
 # Pixels of the network's input, as in PatchCore's published code.
 SMOOTHING_SIGMA = 4.0
 
@@ -37,6 +40,11 @@ class FitSettings:
         How the patch distances of an image become its score.
     false_alarm_rate
         Share of good images that may fail, in (0, 1).
+    to_choose
+        What a fit chooses by its images: ``"resolution"`` (the scale), ``"layers"``,
+        ``"coreset_ratio"`` and ``"tile"``; empty in a bank.
+    budget_ms
+        Milliseconds an inspection should take at most, where a fit chooses the resolution.
 
     Raises
     ------
@@ -50,9 +58,11 @@ class FitSettings:
     image_score: ScoreMethod = DEFAULT_SCORE
     false_alarm_rate: float = DEFAULT_FALSE_ALARM_RATE
     smoothing_sigma: float = SMOOTHING_SIGMA
+    to_choose: frozenset[str] = frozenset()
+    budget_ms: float = DEFAULT_BUDGET_MS
 
     def __post_init__(self) -> None:
-        for name in ("coreset_ratio", "false_alarm_rate", "smoothing_sigma"):
+        for name in ("coreset_ratio", "false_alarm_rate", "smoothing_sigma", "budget_ms"):
             if not isinstance(getattr(self, name), int | float):
                 raise ParameterError(f"{name} {getattr(self, name)!r}: must be a number")
         coreset_size(1, self.coreset_ratio)
@@ -60,6 +70,8 @@ class FitSettings:
         check_false_alarm_rate(self.false_alarm_rate)
         if type(self.seed) is not int or self.seed < 0:
             raise ParameterError(f"seed {self.seed!r}: must be a whole number, 0 or more")
+        if not self.budget_ms > 0:
+            raise ParameterError(f"budget_ms {self.budget_ms}: must be above 0")
         # Of pixels of the network's input; a bank's file may name any number.
         if not 0 <= self.smoothing_sigma <= _LARGEST_SIGMA:
             raise ParameterError(f"smoothing_sigma must be a number from 0 to {_LARGEST_SIGMA}")
@@ -99,7 +111,17 @@ class FitOptions(TypedDict, total=False):
     coreset_ratio
         Share of the patches kept, in (0, 1].
     image_score
-        ``"max"``, ``"top1percent"`` or ``"reweighted"``: how patch distances become a score.
+        ``"max"``, ``"top8"``, ``"top1percent"`` or ``"reweighted"``: how patch distances become a
+        score.
+    scale
+        Pixels that the network sees per pixel of the image, such as 1: images keep their shape and
+        are seen in tiles. By default they are resized to a square of `image_size`.
+    tile, overlap
+        Side of a tile and least overlap of two, in pixels that the network sees.
+    budget_ms
+        Milliseconds an inspection should take at most. Without `image_size`, `center_crop`,
+        `scale`, `tile` and `overlap`, a fit chooses the scale, the layers and the share of patches
+        kept within it, unless they are given.
     seed
         Seed of the coreset's first choice.
     false_alarm_rate
@@ -110,6 +132,10 @@ class FitOptions(TypedDict, total=False):
     layers: str | Sequence[str] | None
     image_size: int | None
     center_crop: int | None
+    scale: float | None
+    tile: int | None
+    overlap: int | None
+    budget_ms: float | None
     precision: str | None
     bit_depth: int | None
     coreset_ratio: float | None
@@ -131,9 +157,23 @@ def make_fit_settings(**options: Unpack[FitOptions]) -> FitSettings:
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     if "layers" in given:
         given["layers"] = parse_layers(given["layers"])
+    to_choose = {"layers", "coreset_ratio", "tile"} - given.keys()
+    if given.keys() & {"scale", "tile", "overlap"}:
+        if "image_size" in given:
+            raise ParameterError(
+                "image size is of a square that images are resized to; leave it out, or leave out "
+                "scale, tile and overlap"
+            )
+        given["image_size"] = given.pop("tile", _ANY_TILE)
+        given.setdefault("scale", 1.0)
+        to_choose &= {"tile"}
+    elif given.keys() & {"image_size", "center_crop"}:
+        to_choose.clear()
+    else:
+        to_choose.add("resolution")
     names = {field.name for field in fields(ExtractorSettings)} & given.keys()
     extractor = ExtractorSettings(**{name: given.pop(name) for name in names})
-    return FitSettings(extractor=extractor, **given)
+    return FitSettings(extractor=extractor, to_choose=frozenset(to_choose), **given)
 
 
 def parse_layers(layers: str | Sequence[str]) -> tuple[str, ...]:

@@ -24,9 +24,9 @@ class LeftOut:
     Attributes
     ----------
     distances
-        float32 (n, h, w).
+        float32 (N,).
     nearest
-        int64 (n, h, w): the nearest bank row from another image; -1 if there is none. Patches put
+        int64 (N,): the nearest bank row from another image; -1 if there is none. Patches put
         back in place of the image's rows (see `leave_one_out_distances`) are not in the bank and
         may be nearer.
     put_back
@@ -37,16 +37,10 @@ class LeftOut:
     nearest: npt.NDArray[np.int64]
     put_back: npt.NDArray[np.int64]
 
-    def __post_init__(self) -> None:
-        if self.distances.ndim != 3 or self.nearest.shape != self.distances.shape:
-            raise ParameterError(
-                f"left out: distances and nearest rows must have the same shape (images, height, "
-                f"width), got {self.distances.shape} and {self.nearest.shape}"
-            )
-
 
 def leave_one_out_distances(
-    features: npt.NDArray[np.float32],
+    patches: npt.NDArray[np.float32],
+    images: npt.NDArray[np.int64],
     coreset: Coreset,
     *,
     index: NeighbourIndex | None = None,
@@ -62,10 +56,12 @@ def leave_one_out_distances(
 
     Parameters
     ----------
-    features
-        float32 (n, h, w, d): the patches of at least two reference images.
+    patches
+        float32 (N, d): the patches of at least two reference images, which may differ in number.
+    images
+        int64 (N,): the number of each patch's image, from 0 on, ascending.
     coreset
-        The bank: rows of ``features.reshape(-1, d)``.
+        The bank: rows of `patches`.
     index
         The bank's index, with image numbers as groups; built if not given.
     progress
@@ -76,18 +72,19 @@ def leave_one_out_distances(
     ParameterError
         For fewer than two images, or the index of another bank.
     """
-    if features.ndim != 4:
+    if patches.ndim != 2 or images.shape != patches.shape[:1]:
         raise ParameterError(
-            f"features: expected shape (images, height, width, dimensions), got {features.shape}"
+            f"patches: expected shape (patches, dimensions) and an image number for each, "
+            f"got {patches.shape} and {images.shape}"
         )
-    n, height, width, dimensions = features.shape
+    n = int(images[-1]) + 1 if len(images) else 0
     if n < 2:
         raise ParameterError(
             f"{n} reference: leaving one out needs at least two; give more images of good parts"
         )
-    patches = np.ascontiguousarray(features).reshape(-1, dimensions)
-    per_image = height * width
-    groups = coreset.indices // per_image
+    patches = np.ascontiguousarray(patches)
+    starts = np.searchsorted(images, np.arange(n + 1))
+    groups = images[coreset.indices]
     if index is None:
         index = NeighbourIndex(patches[coreset.indices], groups)
     elif index.groups is None or not np.array_equal(index.groups, groups):
@@ -96,33 +93,29 @@ def leave_one_out_distances(
     first_distance = np.empty(len(patches), np.float32)
     second_distance = np.empty(len(patches), np.float32)
     rows = np.empty((len(patches), 2), np.int64)
-    for start in range(0, n, _IMAGES_AT_ONCE):
-        progress("calibrate", start, n)
-        part = slice(start * per_image, (start + _IMAGES_AT_ONCE) * per_image)
+    for first in range(0, n, _IMAGES_AT_ONCE):
+        progress("calibrate", first, n)
+        part = slice(starts[first], starts[min(first + _IMAGES_AT_ONCE, n)])
         found = index.nearest_of_two_groups(patches[part])
         first_distance[part], second_distance[part] = found.distances.T
         rows[part] = found.indices
     owner = groups[rows[:, 0]]
-    own = np.repeat(np.arange(n), per_image)
-    is_own = owner == own
+    is_own = owner == images
     squared = np.where(is_own, second_distance, first_distance).astype(np.float64) ** 2
     nearest = np.where(is_own, rows[:, 1], rows[:, 0])
 
     orphaned = np.flatnonzero(~is_own & (second_distance > coreset.covering_radius))
     orphaned = orphaned[np.argsort(owner[orphaned], kind="stable")]
     put_back = _put_back(
-        patches, per_image, orphaned, owner[orphaned], second_distance, coreset, squared
+        patches, starts, orphaned, owner[orphaned], second_distance, coreset, squared
     )
     progress("calibrate", n, n)
-    shape = (n, height, width)
-    return LeftOut(
-        np.sqrt(squared).astype(np.float32).reshape(shape), nearest.reshape(shape), put_back
-    )
+    return LeftOut(np.sqrt(squared).astype(np.float32), nearest, put_back)
 
 
 def _put_back(
     patches: npt.NDArray[np.float32],
-    per_image: int,
+    starts: npt.NDArray[np.int64],
     orphaned: npt.NDArray[np.int64],
     lost: npt.NDArray[np.int64],
     distances: npt.NDArray[np.float32],
@@ -131,7 +124,7 @@ def _put_back(
 ) -> npt.NDArray[np.int64]:
     """Put patches back for each removed image; lower its squared distances; return the counts."""
     kernels = cover_kernels()
-    n = len(patches) // per_image
+    n = len(starts) - 1
     counts = np.zeros(n, np.int64)
     ends = np.searchsorted(lost, np.arange(n + 1))
 
@@ -142,8 +135,8 @@ def _put_back(
         added = np.empty(len(rows), np.int64)
         minima = distances[rows].astype(np.float64) ** 2
         counts[image] = kernels.cover(patches, rows, minima, coreset.covering_radius**2, added)
-        begin = image * per_image
-        kernels.lower_directly(patches, begin, begin + per_image, added[: counts[image]], squared)
+        begin, end = starts[image : image + 2]
+        kernels.lower_directly(patches, begin, end, added[: counts[image]], squared)
 
     def make_worker() -> TileWorker:
         return lambda start, stop: put_back_for(start)

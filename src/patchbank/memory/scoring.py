@@ -13,8 +13,12 @@ import numpy.typing as npt
 from patchbank.errors import ParameterError
 from patchbank.memory.neighbours import NeighbourSource
 
-ScoreMethod = Literal["max", "top1percent", "reweighted"]
+ScoreMethod = Literal["max", "top8", "top1percent", "reweighted"]
+PlainScoreMethod = Literal["max", "top8", "top1percent"]
 SCORE_METHODS: tuple[ScoreMethod, ...] = get_args(ScoreMethod)
+
+# Of 28 x 28 patches it is 1 %, which is best there (docs/evaluation.md).
+_TOP = 8
 
 # The smoothing weights beyond this many sigmas are below 0.0004 of the peak's.
 _TRUNCATE = 4.0
@@ -33,7 +37,7 @@ def checked_score_method(method: str) -> ScoreMethod:
 
 
 def image_scores(
-    distances: npt.NDArray[np.float32], method: Literal["max", "top1percent"] = "max"
+    distances: npt.NDArray[np.float32], method: PlainScoreMethod = "max"
 ) -> npt.NDArray[np.float64]:
     """Return the anomaly score of each image.
 
@@ -42,8 +46,10 @@ def image_scores(
     distances
         float32 (n, h, w): each patch's distance to the memory bank.
     method
-        ``"max"``, the largest distance, or ``"top1percent"``, the mean of the largest 1 % (at least
-        one). The paper's re-weighted score also needs the features: `reweighted_score`.
+        ``"max"``, the largest distance; ``"top1percent"``, the mean of the largest 1 % (at least
+        one); or ``"top8"``, the same but of at most eight: a small defect in a large image has few
+        patches, and more would bury it. The paper's re-weighted score also needs the features:
+        `reweighted_score`.
     """
     if distances.ndim != 3 or 0 in distances.shape:
         raise ParameterError(
@@ -52,16 +58,16 @@ def image_scores(
     flat = distances.reshape(len(distances), -1)
     if method == "max":
         return np.asarray(flat.max(axis=1), dtype=np.float64)
-    if method == "top1percent":
+    if method in ("top8", "top1percent"):
         count = max(1, round(flat.shape[1] / 100))
+        if method == "top8":
+            count = min(count, _TOP)
         largest = np.partition(flat, flat.shape[1] - count, axis=1)[:, -count:]
         return np.asarray(largest.mean(axis=1, dtype=np.float64))
-    raise ParameterError(f"score method {method!r}: must be max or top1percent here")
+    raise ParameterError(f"score method {method!r}: must be max, top8 or top1percent here")
 
 
-def image_score(
-    distances: npt.NDArray[np.float32], method: Literal["max", "top1percent"] = "max"
-) -> float:
+def image_score(distances: npt.NDArray[np.float32], method: PlainScoreMethod = "max") -> float:
     """Return the anomaly score of one image from its (h, w) map; see `image_scores`."""
     return float(image_scores(distances[np.newaxis], method)[0])
 
@@ -127,13 +133,16 @@ def reweighted_score(
 
 
 @lru_cache(maxsize=64)
-def _upsampling_and_smoothing(count: int, side: int, sigma: float) -> npt.NDArray[np.float32]:
+def _upsampling_and_smoothing(
+    count: int, side: int, sigma: float, extent: float
+) -> npt.NDArray[np.float32]:
     """Return the float32 (side, count) matrix that upsamples and smooths a line.
 
+    The line of `count` positions starts with the `side` pixels, which are `extent` positions long.
     Both steps are linear and separable, so two small matrix products process a map.
     """
-    # Half-pixel centres: pixel x of `side` is at (x + 0.5) count / side - 0.5.
-    position = np.clip((np.arange(side) + 0.5) * count / side - 0.5, 0, count - 1)
+    # Half-pixel centres: pixel x of `side` is at (x + 0.5) extent / side - 0.5.
+    position = np.clip((np.arange(side) + 0.5) * extent / side - 0.5, 0, count - 1)
     left = np.minimum(position.astype(np.int64), max(count - 2, 0))
     fraction = position - left
     matrix = np.zeros((side, count))
@@ -150,9 +159,13 @@ def _upsampling_and_smoothing(count: int, side: int, sigma: float) -> npt.NDArra
 
 
 def anomaly_map(
-    distances: npt.NDArray[np.float32], side: int, sigma: float = 4.0
+    distances: npt.NDArray[np.float32],
+    size: tuple[int, int],
+    sigma: float = 4.0,
+    *,
+    extent: tuple[float, float] | None = None,
 ) -> npt.NDArray[np.float32]:
-    """Return the anomaly map in pixels of the network's input.
+    """Return the anomaly map of an image.
 
     The distances are upsampled bilinearly (half-pixel centres, edges extended) and smoothed with a
     Gaussian; the map is mirrored at the border (``d c b a | a b c d``), so that a defect there
@@ -162,26 +175,33 @@ def anomaly_map(
     ----------
     distances
         float32 (h, w) or (n, h, w): each patch's distance to the memory bank.
-    side
-        Height and width of the network's input in pixels.
+    size
+        Height and width of the map in pixels.
     sigma
-        Standard deviation of the smoothing in pixels of the network's input; 0 for none.
+        Standard deviation of the smoothing in pixels of the map; 0 for none.
+    extent
+        Height and width of the map in patches, where its border cuts through patches; by default
+        all of them.
 
     Returns
     -------
-    float32 (side, side) or (n, side, side).
+    float32 (height, width) or (n, height, width).
     """
     if distances.ndim not in (2, 3) or 0 in distances.shape:
         raise ParameterError(
             f"patch distances: expected shape (height, width) or (images, height, width), "
             f"got {distances.shape}"
         )
-    if side < 1 or not sigma >= 0.0:
+    if min(size) < 1 or not sigma >= 0.0:
         raise ParameterError(
-            f"anomaly map: side {side} must be positive, and sigma {sigma} not negative"
+            f"anomaly map: size {size} must be positive, and sigma {sigma} not negative"
         )
-    rows = _upsampling_and_smoothing(distances.shape[-2], side, float(sigma))
-    columns = _upsampling_and_smoothing(distances.shape[-1], side, float(sigma))
+    rows, columns = (
+        _upsampling_and_smoothing(count, side, float(sigma), float(length))
+        for count, side, length in zip(
+            distances.shape[-2:], size, extent or distances.shape[-2:], strict=True
+        )
+    )
     return _small_product(_small_product(rows, distances.astype(np.float32, copy=False)), columns.T)
 
 
@@ -213,7 +233,7 @@ def place_map(
     Parameters
     ----------
     anomaly
-        float32 (side, side): the anomaly map.
+        float32 (rows, columns): the anomaly map.
     box
         x0, y0, x1, y1 of the inspected area in pixels of the original image, ends excluded.
     width, height
@@ -225,8 +245,9 @@ def place_map(
     """
     x0, y0, x1, y1 = _checked_box(box, width, height)
     placed = np.full((height, width), np.nan, np.float32)
-    rows = _upsampling_and_smoothing(anomaly.shape[0], y1 - y0, 0.0)
-    columns = _upsampling_and_smoothing(anomaly.shape[1], x1 - x0, 0.0)
+    height, width = anomaly.shape
+    rows = _upsampling_and_smoothing(height, y1 - y0, 0.0, float(height))
+    columns = _upsampling_and_smoothing(width, x1 - x0, 0.0, float(width))
     placed[y0:y1, x0:x1] = rows @ anomaly @ columns.T
     return placed
 
@@ -300,7 +321,7 @@ def find_regions(
     Parameters
     ----------
     anomaly
-        float32 (side, side): the anomaly map.
+        float32 (rows, columns): the anomaly map.
     threshold
         Only pixels strictly above it count.
     box

@@ -93,29 +93,27 @@ class PartCoresets:
         Parameters
         ----------
         patches
-            float32 (n, p, d): all patches of the part's images.
+            float32 (N, d): all patches of the part's images, one image after another.
         images
-            int64 (n,): the images' numbers.
+            int64 (N,): the number of each patch's image, ascending.
         count
-            Rows to keep, 1 to n p.
+            Rows to keep, 1 to N.
 
         Raises
         ------
         ParameterError
             If there are more rows than the capacity.
         """
-        per_image = patches.shape[1]
-        rows = patches.reshape(-1, patches.shape[2])
         if self._length + count > len(self._candidates):
             raise ParameterError(
                 f"parts: {self._length + count} rows to keep exceed "
                 f"the capacity of {len(self._candidates)}"
             )
-        coreset = greedy_k_center(rows, count, seed=self._seed, progress=progress)
+        coreset = greedy_k_center(patches, count, seed=self._seed, progress=progress)
         kept = slice(self._length, self._length + len(coreset))
-        np.take(rows, coreset.indices, axis=0, out=self._candidates[kept])
-        image, self._positions[kept] = np.divmod(coreset.indices, per_image)
-        self._images[kept] = images[image]
+        np.take(patches, coreset.indices, axis=0, out=self._candidates[kept])
+        self._images[kept] = images[coreset.indices]
+        self._positions[kept] = coreset.indices - np.searchsorted(images, self._images[kept])
         self._length += len(coreset)
         self._part_radius = max(self._part_radius, coreset.covering_radius)
         self.parts += 1

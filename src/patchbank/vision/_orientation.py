@@ -8,6 +8,8 @@ from typing import Final
 from PIL import Image, TiffImagePlugin
 
 _TAG: Final = 0x0112
+# Orientations from this value on swap width and height.
+SWAPPED: Final = 5
 # The transpose that turns a stored image upright, by the value of the EXIF orientation tag.
 _TURNS: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from patchbank.errors import ImageError, ParameterError
 from patchbank.forks import Opener
@@ -27,6 +28,7 @@ from patchbank.vision.decoded_image import DEFAULT_LIMITS, ImageLimits, ImageSou
 from patchbank.vision.extraction import Extraction, Features, Refusal
 from patchbank.vision.extractor_settings import ExtractorSettings
 from patchbank.vision.images import decode, thumbnail
+from patchbank.vision.preprocess import Square
 from patchbank.vision.quantised import QuantisedGraph
 from patchbank.vision.runtime import (
     CompiledGraph,
@@ -34,6 +36,7 @@ from patchbank.vision.runtime import (
     compile_graph,
     openvino_version,
 )
+from patchbank.vision.tiling import Span
 
 Result = TypeVar("Result")
 
@@ -96,9 +99,13 @@ class Extractor:
         return self._shape.dimension
 
     @property
-    def grid(self) -> tuple[int, int]:
-        """Rows and columns of an image's patches."""
-        return self._shape.grid
+    def grid(self) -> tuple[int, int] | None:
+        """Rows and columns of every image's patches; None where they depend on its size."""
+        return None if self.preprocessing.is_tiled else self._shape.grid
+
+    def grid_of(self, width: int, height: int) -> tuple[int, int]:
+        """Return the rows and columns of an image's patches."""
+        return self.settings.grid_of(width, height)
 
     @property
     def embedding_dimension(self) -> int:
@@ -110,7 +117,7 @@ class Extractor:
         return {
             **self.settings.to_json(),
             "fingerprint": self.fingerprint,
-            "grid": list(self.grid),
+            "grid": None if self.grid is None else list(self.grid),
             "dimension": self.dimension,
             "embedding_dimension": self.embedding_dimension,
             "licence": self._backbone.licence,
@@ -125,25 +132,30 @@ class Extractor:
         return _write_graph(self.settings, self.quantised)
 
     def extract(self, batch: Sequence[Pixels]) -> Features:
-        """Return the features of images, which may differ in size.
+        """Return the features of images with equal numbers of patches.
 
         Parameters
         ----------
         batch : sequence of ndarray of uint8 (height, width, 3)
-            RGB, such as `pixels` from `patchbank.vision.images.decode`.
+            RGB, such as `pixels` from `patchbank.vision.images.decode`. They may differ in size
+            where every image is resized to a square.
         """
         self._opener.check()
-        rows, columns = self.grid
+        grids = {self.grid_of(pixels.shape[1], pixels.shape[0]) for pixels in batch}
+        if len(grids) > 1:
+            raise ParameterError(
+                "images of different sizes have different numbers of patches here; "
+                "extract them one by one"
+            )
+        rows, columns = grids.pop() if grids else self._shape.grid
         features = Features(
             np.empty((len(batch), rows, columns, self.dimension), np.float32),
             np.empty((len(batch), self.embedding_dimension), np.float32),
         )
 
         def fill(index: int, graph: CompiledGraph) -> None:
-            square = np.ascontiguousarray(self.preprocessing.apply(batch[index]))
-            with graph.run(square) as (patches, embedding):
-                features.patches[index] = patches[0]
-                features.embeddings[index] = embedding[0]
+            resized = self.preprocessing.apply(batch[index])
+            features.patches[index], features.embeddings[index] = self._features(resized, graph)
 
         if len(batch) == 1 or self._threads == 1:
             for index in range(len(batch)):
@@ -282,11 +294,10 @@ class Extractor:
         if self.settings.bit_depth is None:
             check_unsettled_depth(image, source, name, limits)
         decoded = time.perf_counter()
-        square = np.ascontiguousarray(self.preprocessing.apply(image.pixels, grey=image.grey))
-        check_content(image, square, name)
+        resized = self.preprocessing.apply(image.pixels, grey=image.grey)
+        check_content(image, resized, name)
         prepared = time.perf_counter()
-        with graph.run(square) as (patches, embedding):
-            copies = patches[0].copy(), embedding[0].copy()
+        patches, embedding = self._features(resized, graph)
         finished = time.perf_counter()
         small = b"" if thumbnail_side is None else thumbnail(image.pixels, thumbnail_side)
         timings = {
@@ -294,7 +305,37 @@ class Extractor:
             "preprocess": 1e3 * (prepared - decoded),
             "network": 1e3 * (finished - prepared),
         }
-        return Extraction(source, image, *copies, small, timings)
+        return Extraction(source, image, patches, embedding, small, timings)
+
+    def _features(
+        self, resized: Square, graph: CompiledGraph
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Return the patch features and the embedding of a resized image."""
+        if not self.preprocessing.is_tiled:
+            with graph.run(np.ascontiguousarray(resized)) as (patches, embedding):
+                return patches[0].copy(), embedding[0].copy()
+        tiling = self.settings.tiling
+        rows, columns = tiling.grid(*resized.shape[:2])
+        assembled = np.empty((rows, columns, self.dimension), np.float32)
+
+        def fill(down: Span, across: Span, graph: CompiledGraph) -> None:
+            with graph.run(tiling.cut(resized, down.origin, across.origin)) as (patches, _):
+                assembled[down.start : down.stop, across.start : across.stop] = patches[
+                    0,
+                    down.start - down.origin : down.stop - down.origin,
+                    across.start - across.origin : across.stop - across.origin,
+                ]
+
+        tiles = [(down, across) for down in tiling.spans(rows) for across in tiling.spans(columns)]
+        if graph is self._single and len(tiles) > 1 and self._threads > 1:
+            # Like many images: a core for each is faster than all cores for one.
+            many, workers = self._many()
+            for future in [workers.submit(fill, *tile, many) for tile in tiles]:
+                future.result()
+        else:
+            for tile in tiles:
+                fill(*tile, graph)
+        return assembled, self._shape.embedding_of(assembled)
 
     def _many(self) -> tuple[CompiledGraph, ThreadPoolExecutor]:
         """Return the graph for many images and the threads that feed it."""

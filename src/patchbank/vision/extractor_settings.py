@@ -11,8 +11,13 @@ from typing import Any, Final, Self
 from patchbank.errors import ParameterError
 from patchbank.vision.backbones import DEFAULT_BACKBONE, check_layers, get_backbone
 from patchbank.vision.preprocess import Preprocessing
+from patchbank.vision.tiling import Tiling
 
 PRECISIONS: Final = ("f32", "bf16", "int8")
+
+# Positions of the deepest layer. Half of it from a tile's border, the zeros behind the border no
+# longer change features by more than a hundredth of their spread (docs/resolution.md).
+_DEFAULT_OVERLAP: Final = 16
 
 # Part of every fingerprint. Increase it with any code change that changes features: decoding,
 # preprocessing, graph, pooling or embedding.
@@ -33,7 +38,7 @@ class ExtractorSettings:
         Layers that features are taken from, sorted into the network's order; empty for the
         backbone's default.
     image_size : int
-        Side in pixels that images are resized to.
+        Side in pixels that images are resized to; of a tile, where there is a `scale`.
     center_crop : int, optional
         Side in pixels of the part kept; None to keep everything.
     pooling : int
@@ -47,6 +52,11 @@ class ExtractorSettings:
     bit_depth : int, optional
         Bits used in 16-bit images, 8 to 16. None if the bank has no 16-bit images: 65535 is white,
         and nearly black images are refused.
+    scale : float, optional
+        Pixels of the network's input per pixel of the image: images keep their shape, and the
+        network sees them in overlapping tiles. None to resize images to a square.
+    overlap : int, optional
+        Least overlap of tiles in pixels of the network's input; None without a `scale`.
 
     Raises
     ------
@@ -62,10 +72,13 @@ class ExtractorSettings:
     precision: str = "f32"
     resize_precision: str = "uint8"
     bit_depth: int | None = None
+    scale: float | None = None
+    overlap: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", check_layers(self.backbone, tuple(self.layers)))
         get_backbone(self.backbone).check_side(self.preprocessing.side)
+        self._check_tiles()
         if self.center_crop == self.image_size:
             # Nothing is cropped, so the fingerprint must be the same as without a crop.
             object.__setattr__(self, "center_crop", None)
@@ -87,15 +100,70 @@ class ExtractorSettings:
                 f"{self.resize_precision}; give precision f32 or bf16"
             )
 
+    def _check_tiles(self) -> None:
+        if self.scale is None:
+            if self.overlap is not None:
+                raise ParameterError("overlap is of tiles; give a scale too, such as 1")
+            return
+        if self.center_crop is not None:
+            raise ParameterError("center crop is of a square; leave it or the scale out")
+        coarse = self.tiling.coarse
+        if self.image_size % coarse:
+            raise ParameterError(
+                f"tile is {self.image_size}; these layers of {self.backbone} need a multiple of "
+                f"{coarse}, such as {max(1, round(self.image_size / coarse)) * coarse}"
+            )
+        if self.overlap is None:
+            object.__setattr__(self, "overlap", self.tiling.overlap)
+        if type(self.overlap) is not int or not 0 <= self.overlap <= self.image_size - coarse:
+            raise ParameterError(
+                f"overlap is {self.overlap}; tiles of {self.image_size} pixels need a whole number "
+                f"from 0 to {self.image_size - coarse}"
+            )
+
+    @property
+    def tiling(self) -> Tiling:
+        """Where the network looks in images that keep their shape."""
+        backbone = get_backbone(self.backbone)
+        strides = [backbone.layer(name).stride for name in self.layers]
+        overlap = self.overlap
+        if overlap is None:
+            overlap = min(_DEFAULT_OVERLAP * max(strides), self.image_size // 2)
+        return Tiling(self.image_size, overlap, min(strides), max(strides))
+
     @property
     def preprocessing(self) -> Preprocessing:
         """The preprocessing of images."""
-        return Preprocessing(self.image_size, self.center_crop, self.resize_precision)
+        return Preprocessing(self.image_size, self.center_crop, self.resize_precision, self.scale)
+
+    def grid_of(self, width: int, height: int) -> tuple[int, int]:
+        """Return the rows and columns of patches of an image of this size."""
+        preprocessing = self.preprocessing
+        if preprocessing.is_tiled:
+            wide, high = preprocessing.size(width, height)
+            return self.tiling.grid(high, wide)
+        backbone = get_backbone(self.backbone)
+        side = backbone.side_at(backbone.layer(self.layers[0]), preprocessing.side)
+        return side, side
 
     @property
     def is_quantised(self) -> bool:
         """Whether the graph is quantised; equal settings then do not mean equal graphs."""
         return self.precision == "int8"
+
+    def input_in_words(self) -> str:
+        """Return what the network sees of an image, for people."""
+        if self.scale is not None:
+            return (
+                f"scale {self.scale:g} in tiles of {self.image_size} pixels, overlapping by "
+                f"{self.overlap} or more"
+            )
+        if self.center_crop is not None:
+            return (
+                f"{self.image_size} pixels, cropped to the central {self.center_crop}: the border "
+                "is not inspected"
+            )
+        return f"{self.image_size} pixels"
 
     def fingerprint(self, graph_sha256: str | None = None) -> str:
         """Return a hex digest of everything that changes features; equal digests are comparable.
@@ -115,6 +183,8 @@ class ExtractorSettings:
             del content["resize_precision"]
         if self.bit_depth in (None, 16):
             del content["bit_depth"]
+        if self.scale is None:
+            del content["scale"], content["overlap"]
         if graph_sha256 is not None:
             content["graph"] = graph_sha256
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -32,7 +32,7 @@ from patchbank.vision._formats import (
     sixteen_bit_values,
 )
 from patchbank.vision._image_files import read_image_file
-from patchbank.vision._orientation import orientation_of, upright
+from patchbank.vision._orientation import SWAPPED, orientation_of, upright
 from patchbank.vision._quiet import quiet_decoders
 from patchbank.vision._refusals import DAMAGE, reason_of, refusals
 from patchbank.vision.decoded_image import (
@@ -178,6 +178,32 @@ def stored_orientation(path: Path, *, limits: ImageLimits = DEFAULT_LIMITS) -> i
     """Return an image's EXIF orientation, 1 to 8, by which `decode` turns it upright."""
     content = read_image_file(path, limits.max_bytes)
     return _read_as(lambda image, _: orientation_of(image), content, str(path), limits)[0]
+
+
+def stored_size(
+    source: ImageSource, *, limits: ImageLimits = DEFAULT_LIMITS
+) -> tuple[int, int] | None:
+    """Return an image's width and height, upright, from its header; None if it cannot be used."""
+    if isinstance(source, np.ndarray):
+        return (source.shape[1], source.shape[0]) if source.ndim in (2, 3) else None
+    if isinstance(source, Image.Image):
+        return _turned(source.size, orientation_of(source))
+    try:
+        if isinstance(source, bytes):
+            content = source
+        else:
+            content = read_image_file(Path(source), limits.max_bytes)
+        kind = format_of(content) or heif_format(content)
+        if kind is None:
+            return None
+        with refusals("", kind), _open(kind, content, "") as image:
+            return _turned(image.size, orientation_of(image))
+    except (ImageError, *DAMAGE):
+        return None  # decoding refuses it with the reason
+
+
+def _turned(size: tuple[int, int], orientation: int) -> tuple[int, int]:
+    return size if orientation < SWAPPED else (size[1], size[0])
 
 
 def thumbnail(pixels: Pixels, side: int = 128) -> bytes:

@@ -1,4 +1,4 @@
-"""Turn an image of any size into the network's square input."""
+"""Turn an image of any size into the network's input: a square, or what tiles are cut from."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ from patchbank.errors import ParameterError
 SMALLEST_SIDE: Final = 32
 LARGEST_SIDE: Final = 2048
 
+SMALLEST_SCALE: Final = 0.01
+LARGEST_SCALE: Final = 8.0
+
 RESIZE_PRECISIONS: Final = ("uint8", "float32")
 
 
@@ -23,19 +26,22 @@ Square = npt.NDArray[np.uint8 | np.float32]
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Resizing to a square, without keeping the aspect ratio, and an optional centre crop.
+    """Resizing to a square, without keeping the aspect ratio, or by a scale for tiles.
 
-    A crop excludes the image's border from inspection; `inspected_box` returns what remains.
+    A crop excludes the square's border from inspection; `inspected_box` returns what remains.
 
     Parameters
     ----------
     image_size : int
-        Side of the square in pixels, 32 to 2048.
+        Side of the network's input in pixels, 32 to 2048: the square, or a tile.
     center_crop : int, optional
         Side of the part kept, at most `image_size`; None to keep everything.
     resize_precision : str
         ``"uint8"``: values are rounded after the resize, as in Pillow. ``"float32"``: they are not,
         as in torchvision for float tensors.
+    scale : float, optional
+        Pixels of the network's input per pixel of the image, which keeps its shape; None for a
+        square.
 
     Raises
     ------
@@ -46,8 +52,14 @@ class Preprocessing:
     image_size: int = 224
     center_crop: int | None = None
     resize_precision: str = "uint8"
+    scale: float | None = None
 
     def __post_init__(self) -> None:
+        if self.scale is not None and not SMALLEST_SCALE <= self.scale <= LARGEST_SCALE:
+            raise ParameterError(
+                f"scale is {self.scale}; give a number from {SMALLEST_SCALE} to {LARGEST_SCALE}, "
+                "such as 1 for the image's own pixels"
+            )
         _check_side("image size", self.image_size)
         if self.center_crop is not None:
             _check_side("center crop", self.center_crop)
@@ -63,6 +75,17 @@ class Preprocessing:
             )
 
     @property
+    def is_tiled(self) -> bool:
+        """Whether images keep their shape, and the network sees them in tiles."""
+        return self.scale is not None
+
+    def size(self, width: int, height: int) -> tuple[int, int]:
+        """Return the width and height that an image of this size is resized to."""
+        if self.scale is None:
+            return self.image_size, self.image_size
+        return max(1, round(width * self.scale)), max(1, round(height * self.scale))
+
+    @property
     def side(self) -> int:
         """Side of the network's input in pixels."""
         return self.image_size if self.center_crop is None else self.center_crop
@@ -73,7 +96,7 @@ class Preprocessing:
         return (self.image_size - self.side) // 2
 
     def apply(self, pixels: npt.NDArray[np.uint8], *, grey: bool = False) -> Square:
-        """Return the network's input: antialiased bilinear resize, then the crop.
+        """Return the resized image: antialiased bilinear, then the crop.
 
         Parameters
         ----------
@@ -84,16 +107,18 @@ class Preprocessing:
 
         Returns
         -------
-        ndarray of uint8 or float32 (side, side, 3)
+        ndarray of uint8 or float32 (side, side, 3), or of `size` for tiles
             Values 0 to 255, of type `resize_precision`; may be a view of `pixels`.
         """
         resized = self._resized(pixels, grey=grey)
+        if self.is_tiled:
+            return resized
         first, last = self.offset, self.offset + self.side
         return resized[first:last, first:last]
 
     def _resized(self, pixels: npt.NDArray[np.uint8], *, grey: bool) -> Square:
-        size = (self.image_size, self.image_size)
-        fits = pixels.shape[:2] == size
+        size = self.size(pixels.shape[1], pixels.shape[0])
+        fits = pixels.shape[1::-1] == size
         # Pillow resizes channels independently, so one channel gives the same bits as three.
         if self.resize_precision == "float32":
             planes = []
@@ -118,6 +143,8 @@ class Preprocessing:
         x0, y0, x1, y1 : float
             In pixels of the original image; the whole image without a crop.
         """
+        if self.is_tiled:
+            return (0.0, 0.0, float(width), float(height))
         first = self.offset / self.image_size
         last = (self.offset + self.side) / self.image_size
         return (width * first, height * first, width * last, height * last)

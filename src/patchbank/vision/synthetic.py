@@ -1,4 +1,4 @@
-"""Synthetic anomalies: images of good parts with a piece pasted in the wrong position."""
+"""Synthetic anomalies: images of good parts, with a piece pasted elsewhere or a small defect."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ _LARGEST_ASPECT = 3.3
 # The paper changes colours by a tenth; a stronger change is visible on uniform surfaces too.
 _CONTRAST = (0.4, 1.6)
 _BRIGHTNESS = 60.0
+# Of a small defect: shares of the range between an image's dark and light pixels, in grey values.
+_SMALL_CONTRAST = (0.4, 0.8)
+_LEAST_CONTRAST = 40.0
 
 
 def cut_paste(pixels: Pixels, random: np.random.Generator) -> npt.NDArray[np.uint8]:
@@ -45,4 +48,46 @@ def cut_paste(pixels: Pixels, random: np.random.Generator) -> npt.NDArray[np.uin
     piece = (piece - mean) * random.uniform(*_CONTRAST) + mean + shift
     changed = pixels.copy()
     changed[to_y : to_y + rows, to_x : to_x + columns] = np.clip(np.rint(piece), 0, 255)
+    return changed
+
+
+def small_defect(pixels: Pixels, random: np.random.Generator, size: float) -> npt.NDArray[np.uint8]:
+    """Return a copy with a dot or a scratch somewhere, darker or lighter than what is there.
+
+    How much so is drawn, as a share of the image's own contrast.
+
+    A dot is `size` pixels wide; a scratch is a third as wide and three times as long.
+
+    Parameters
+    ----------
+    pixels
+        RGB uint8 (height, width, 3).
+    random
+        Random generator; the same state gives the same picture.
+    size
+        In pixels of the image.
+    """
+    height, width = pixels.shape[:2]
+    reach = int(np.ceil(2 * size)) + 1
+    y = random.uniform(min(reach, height / 2), max(height - reach, height / 2))
+    x = random.uniform(min(reach, width / 2), max(width - reach, width / 2))
+    rows = slice(max(0, int(y) - reach), int(y) + reach + 1)
+    columns = slice(max(0, int(x) - reach), int(x) + reach + 1)
+    down, across = np.mgrid[rows, columns][:, : height - rows.start, : width - columns.start]
+    down, across = down - y, across - x
+    if random.random() < 0.5:
+        outside = np.hypot(down, across) - size / 2
+    else:
+        angle = random.uniform(0, np.pi)
+        along = down * np.sin(angle) + across * np.cos(angle)
+        aside = down * np.cos(angle) - across * np.sin(angle)
+        outside = np.hypot(aside, np.maximum(np.abs(along) - 1.5 * size, 0)) - size / 6
+    # A soft edge of a pixel, as a lens makes it.
+    cover = np.clip(0.5 - outside, 0, 1)[..., np.newaxis]
+    changed = pixels.copy()
+    around = changed[rows, columns].astype(np.float64)
+    dark, light = np.percentile(pixels[::4, ::4], (5, 95))
+    sign = -1 if around.mean() > (dark + light) / 2 else 1
+    shift = sign * random.uniform(*_SMALL_CONTRAST) * max(light - dark, _LEAST_CONTRAST)
+    changed[rows, columns] = np.clip(np.rint(around + shift * cover), 0, 255)
     return changed

@@ -77,11 +77,11 @@ def test_no_stage_takes_more_than_is_counted(dimension: int) -> None:
     def whole() -> None:
         rows = features(images)
         coreset = greedy_k_center(rows, size.bank_rows)
-        leave_one_out_distances(rows.reshape(images, 20, 20, dimension), coreset)
+        leave_one_out_distances(rows, np.arange(images).repeat(patches), coreset)
 
     def add(parts: PartCoresets, part: int) -> None:
-        rows = features(40 + part).reshape(-1, patches, dimension)[:40]
-        parts.add(rows, np.arange(40 * part, 40 * part + 40), 40 * patches // 5)
+        rows = features(40 + part)[: 40 * patches]
+        parts.add(rows, np.arange(40 * part, 40 * part + 40).repeat(patches), 40 * patches // 5)
 
     def streamed() -> None:
         parts = PartCoresets(3 * 40 * patches // 5, dimension)

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 from patchbank.errors import ParameterError
 from patchbank.memory.coreset import Coreset, greedy_k_center
-from patchbank.memory.leave_one_out import leave_one_out_distances
+from patchbank.memory.leave_one_out import LeftOut, leave_one_out_distances
 from patchbank.memory.neighbours import NeighbourIndex
 
 Floats = npt.NDArray[np.float32]
@@ -21,6 +23,14 @@ def features(patches: Floats) -> Floats:
 @pytest.fixture(scope="module")
 def coreset(features: Floats) -> Coreset:
     return greedy_k_center(features.reshape(-1, features.shape[3]), 300)
+
+
+def left_out(
+    features: Floats, coreset: Coreset, index: NeighbourIndex | None = None, **options: Any
+) -> LeftOut:
+    images = np.arange(len(features)).repeat(features.shape[1] * features.shape[2])
+    patches = features.reshape(-1, features.shape[-1])
+    return leave_one_out_distances(patches, images, coreset, index=index, **options)
 
 
 def table(a: Floats, b: Floats) -> npt.NDArray[np.float64]:
@@ -45,26 +55,28 @@ def slow(features: Floats, coreset: Coreset, image: int) -> tuple[Floats, int]:
 
 
 def test_each_image_meets_a_bank_that_never_saw_it(features: Floats, coreset: Coreset) -> None:
-    result = leave_one_out_distances(features, coreset)
-    assert result.distances.shape == result.nearest.shape == features.shape[:3]
+    result = left_out(features, coreset)
+    assert result.distances.shape == result.nearest.shape == (IMAGES * SIDE * SIDE,)
+    distances = result.distances.reshape(IMAGES, -1)
     for image in range(IMAGES):
         expected, put_back = slow(features, coreset, image)
-        np.testing.assert_allclose(result.distances[image].ravel(), expected, rtol=1e-5)
+        np.testing.assert_allclose(distances[image], expected, rtol=1e-5)
         assert result.put_back[image] == put_back
     assert result.put_back.sum() > 0
 
 
 def test_nearest_rows_are_of_other_images(features: Floats, coreset: Coreset) -> None:
-    result = leave_one_out_distances(features, coreset)
+    result = left_out(features, coreset)
     groups = coreset.indices // (SIDE * SIDE)
     bank = np.ascontiguousarray(features.reshape(-1, features.shape[3])[coreset.indices])
     index = NeighbourIndex(bank, groups)
     for image in range(IMAGES):
         own = features[image].reshape(-1, features.shape[3])
         expected = index.nearest(own, exclude_group=image)
-        assert (result.nearest[image].ravel() == expected.indices[:, 0]).all()
-        assert (result.distances[image].ravel() <= expected.distances[:, 0] * (1 + 1e-6)).all()
-    shared = leave_one_out_distances(features, coreset, index=index)
+        own_rows = slice(image * SIDE * SIDE, (image + 1) * SIDE * SIDE)
+        assert (result.nearest[own_rows] == expected.indices[:, 0]).all()
+        assert (result.distances[own_rows] <= expected.distances[:, 0] * (1 + 1e-6)).all()
+    shared = left_out(features, coreset, index=index)
     assert (shared.distances == result.distances).all()
 
 
@@ -72,10 +84,10 @@ def test_an_image_that_holds_the_whole_bank(features: Floats) -> None:
     patches = features.reshape(-1, features.shape[3])
     coreset = greedy_k_center(patches, 1)
     owner = int(coreset.indices[0]) // (SIDE * SIDE)
-    result = leave_one_out_distances(features, coreset)
+    result = left_out(features, coreset)
     assert np.isfinite(result.distances).all()
     assert result.put_back[owner] >= 1
-    assert (result.nearest[owner] == -1).all()
+    assert (result.nearest.reshape(IMAGES, -1)[owner] == -1).all()
 
 
 def test_twins_score_zero(features: Floats) -> None:
@@ -84,28 +96,47 @@ def test_twins_score_zero(features: Floats) -> None:
     coreset = greedy_k_center(patches, len(patches))
     # Each distinct patch is in the bank once; leaving its image out puts its twin back.
     assert len(coreset) <= len(patches) // 2
-    assert (leave_one_out_distances(twins, coreset).distances == 0).all()
+    assert (left_out(twins, coreset).distances == 0).all()
 
 
 def test_progress_and_interruption(features: Floats, coreset: Coreset) -> None:
     seen: list[int] = []
-    leave_one_out_distances(
-        features, coreset, progress=lambda stage, done, total: seen.append(done)
-    )
+    left_out(features, coreset, progress=lambda stage, done, total: seen.append(done))
     assert seen == [0, IMAGES]
 
     def interrupt(stage: str, done: int, total: int) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        leave_one_out_distances(features, coreset, progress=interrupt)
+        left_out(features, coreset, progress=interrupt)
 
 
 def test_unfit_input_is_refused(features: Floats, coreset: Coreset) -> None:
     with pytest.raises(ParameterError, match="at least two"):
-        leave_one_out_distances(features[:1], coreset)
+        left_out(features[:1], coreset)
     with pytest.raises(ParameterError, match="expected shape"):
-        leave_one_out_distances(features[0], coreset)
+        leave_one_out_distances(features, np.arange(IMAGES), coreset)
     bank = np.ascontiguousarray(features.reshape(-1, features.shape[3])[coreset.indices])
     with pytest.raises(ParameterError, match="does not belong to this coreset"):
-        leave_one_out_distances(features, coreset, index=NeighbourIndex(bank))
+        left_out(features, coreset, index=NeighbourIndex(bank))
+
+
+def test_images_may_have_different_numbers_of_patches(features: Floats) -> None:
+    patches = features.reshape(-1, features.shape[3])
+    counts = np.array([SIDE * SIDE, 40, 3, 150, 90])
+    patches = np.ascontiguousarray(patches[: counts.sum()])
+    images = np.arange(len(counts)).repeat(counts)
+    coreset = greedy_k_center(patches, 60)
+    result = leave_one_out_distances(patches, images, coreset)
+    for image in range(len(counts)):
+        kept = coreset.indices[images[coreset.indices] != image]
+        nearest = table(patches, patches[kept]).min(axis=1)
+        bank = list(kept)
+        others = np.flatnonzero(images != image)
+        while nearest[others].max() > coreset.covering_radius * (1 + 1e-6):
+            bank.append(int(others[nearest[others].argmax()]))
+            np.minimum(nearest, table(patches, patches[bank[-1:]])[:, 0], out=nearest)
+        np.testing.assert_allclose(
+            result.distances[images == image], nearest[images == image], rtol=1e-5
+        )
+        assert result.put_back[image] == len(bank) - len(kept)

@@ -46,9 +46,9 @@ def test_top_one_percent_of_few_patches_is_the_largest() -> None:
 def test_unknown_methods_are_refused(distances: Floats) -> None:
     for method in SCORE_METHODS:
         assert checked_score_method(method) == method
-    with pytest.raises(ParameterError, match="'median': must be one of max, top1percent"):
+    with pytest.raises(ParameterError, match="'median': must be one of max, top8, top1percent"):
         checked_score_method("median")
-    with pytest.raises(ParameterError, match="must be max or top1percent"):
+    with pytest.raises(ParameterError, match="must be max, top8 or top1percent"):
         image_scores(distances, "reweighted")  # type: ignore[arg-type]
     with pytest.raises(ParameterError, match="expected shape"):
         image_scores(distances[0], "max")
@@ -127,31 +127,33 @@ def slow_bilinear(values: Floats, side: int) -> npt.NDArray[np.float64]:
 def test_map_is_bilinear_then_gaussian(shape: tuple[int, int], side: int) -> None:
     values = np.random.default_rng(2).random(shape).astype(np.float32)
     upsampled = slow_bilinear(values, side)
-    np.testing.assert_allclose(anomaly_map(values, side, 0.0), upsampled, atol=1e-6)
+    np.testing.assert_allclose(anomaly_map(values, (side, side), 0.0), upsampled, atol=1e-6)
     smoothed = gaussian_filter(upsampled, 2.5, mode="reflect")
-    np.testing.assert_allclose(anomaly_map(values, side, 2.5), smoothed, atol=1e-6)
+    np.testing.assert_allclose(anomaly_map(values, (side, side), 2.5), smoothed, atol=1e-6)
 
 
 def test_maps_of_many_images_are_those_of_each(distances: Floats) -> None:
-    maps = anomaly_map(distances, 224)
+    maps = anomaly_map(distances, (224, 224))
     assert maps.shape == (5, 224, 224)
     assert maps.dtype == np.float32
     for heatmap, image in zip(maps, distances, strict=True):
-        np.testing.assert_allclose(heatmap, anomaly_map(image, 224), rtol=1e-6)
+        np.testing.assert_allclose(heatmap, anomaly_map(image, (224, 224)), rtol=1e-6)
 
 
 def test_a_constant_map_stays_constant() -> None:
-    np.testing.assert_allclose(anomaly_map(np.full((28, 28), 3, np.float32), 224), 3.0, rtol=1e-6)
+    np.testing.assert_allclose(
+        anomaly_map(np.full((28, 28), 3, np.float32), (224, 224)), 3.0, rtol=1e-6
+    )
 
 
 @pytest.mark.parametrize(("side", "sigma"), [(0, 4.0), (224, -1.0), (224, float("nan"))])
 def test_map_parameters_out_of_range_are_refused(side: int, sigma: float) -> None:
     with pytest.raises(ParameterError, match="anomaly map"):
-        anomaly_map(np.ones((2, 2), np.float32), side, sigma)
+        anomaly_map(np.ones((2, 2), np.float32), (side, side), sigma)
 
 
 def test_place_map_marks_what_was_not_inspected() -> None:
-    anomaly = anomaly_map(np.random.default_rng(3).random((4, 4)).astype(np.float32), 40)
+    anomaly = anomaly_map(np.random.default_rng(3).random((4, 4)).astype(np.float32), (40, 40))
     placed = place_map(anomaly, (10, 5, 50, 45), width=70, height=60)
     assert placed.shape == (60, 70)
     assert np.isfinite(placed).sum() == 1600
@@ -246,11 +248,11 @@ def test_a_region_checks_itself(change: dict[str, object], message: str) -> None
 def test_a_map_leaves_no_thread_waiting_for_work() -> None:
     """A thread of BLAS that waits in a loop takes a core from the next image's network."""
     distances = np.random.default_rng(1).random((28, 28)).astype(np.float32)
-    anomaly_map(distances, 224)
+    anomaly_map(distances, (224, 224))
     time.sleep(0.2)  # whatever ran before has gone to sleep
     burnt = []
     for _ in range(3):
-        anomaly_map(distances, 224)
+        anomaly_map(distances, (224, 224))
         before = time.process_time()
         time.sleep(0.1)
         burnt.append(time.process_time() - before)
@@ -262,12 +264,14 @@ def test_a_map_leaves_no_thread_waiting_for_work() -> None:
 @pytest.mark.parametrize("side", [1, 30, 225, 600])
 def test_a_map_in_pieces_is_the_whole_product(shape: tuple[int, ...], side: int) -> None:
     distances = np.random.default_rng(1).random(shape).astype(np.float32)
-    rows, columns = (scoring._upsampling_and_smoothing(n, side, 2.0) for n in shape[-2:])
+    rows, columns = (scoring._upsampling_and_smoothing(n, side, 2.0, n) for n in shape[-2:])
     expected = rows.astype(np.float64) @ distances.astype(np.float64) @ columns.T
-    assert np.allclose(anomaly_map(distances, side, 2.0), expected, rtol=1e-5, atol=1e-6)
+    assert np.allclose(anomaly_map(distances, (side, side), 2.0), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_a_tiny_sigma_is_none() -> None:
     distances = np.random.default_rng(0).random((8, 8), np.float32)
     for sigma in (5e-324, 1e-200, 0.1):
-        assert np.array_equal(anomaly_map(distances, 64, sigma), anomaly_map(distances, 64, 0.0))
+        assert np.array_equal(
+            anomaly_map(distances, (64, 64), sigma), anomaly_map(distances, (64, 64), 0.0)
+        )

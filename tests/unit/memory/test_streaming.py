@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -18,11 +20,22 @@ def features(patches: Floats) -> Floats:
     return patches[: IMAGES * SIDE * SIDE].reshape(IMAGES, SIDE * SIDE, -1)
 
 
+def add(
+    parts: PartCoresets,
+    features: Floats,
+    numbers: npt.NDArray[np.int64],
+    count: int,
+    **options: Any,
+) -> None:
+    patches = features.reshape(-1, features.shape[2])
+    parts.add(patches, numbers.repeat(features.shape[1]), count, **options)
+
+
 def in_parts(features: Floats, kept: int = KEPT, bank: int = BANK) -> MergedCoreset:
     parts = PartCoresets(4 * kept, features.shape[2], seed=3)
     for start in range(0, IMAGES, 2):
         numbers = np.arange(start, start + 2)
-        parts.add(features[numbers], numbers, kept)
+        add(parts, features[numbers], numbers, kept)
     assert parts.parts == 4
     return parts.merge(bank)
 
@@ -55,7 +68,7 @@ def test_every_candidate_is_the_patch_at_its_position(features: Floats) -> None:
 def test_all_in_one_part_with_all_kept_is_exact(features: Floats) -> None:
     rows = features.reshape(-1, features.shape[2])
     parts = PartCoresets(len(rows), features.shape[2], seed=5)
-    parts.add(features, np.arange(IMAGES), len(rows))
+    add(parts, features, np.arange(IMAGES), len(rows))
     merged = parts.merge(BANK)
     exact = greedy_k_center(rows, BANK, seed=5)
     assert merged.part_radius == 0.0
@@ -79,7 +92,7 @@ def test_twins_make_a_smaller_bank(features: Floats) -> None:
 def test_what_does_not_fit_is_refused(features: Floats) -> None:
     parts = PartCoresets(10, features.shape[2])
     with pytest.raises(ParameterError, match="capacity of 10"):
-        parts.add(features, np.arange(IMAGES), 11)
+        add(parts, features, np.arange(IMAGES), 11)
 
 
 def slow(features: Floats, merged: MergedCoreset, image: int) -> tuple[Floats, int]:
@@ -119,20 +132,22 @@ def test_each_image_meets_a_bank_that_never_saw_it(features: Floats) -> None:
 def test_with_all_patches_kept_the_distances_are_exact(features: Floats) -> None:
     rows = features.reshape(-1, features.shape[2])
     parts = PartCoresets(len(rows), features.shape[2])
-    parts.add(features, np.arange(IMAGES), len(rows))
+    add(parts, features, np.arange(IMAGES), len(rows))
     merged = parts.merge(BANK)
     # The same bank among all patches, by their places.
     coreset = greedy_k_center(rows, len(rows))
     merged_rows = coreset.indices[merged.coreset.indices]
     square = features.reshape(IMAGES, SIDE, SIDE, -1)
     whole = leave_one_out_distances(
-        square,
+        rows,
+        np.arange(IMAGES).repeat(SIDE * SIDE),
         type(coreset)(merged_rows, merged.coreset.radii, merged.coreset.covering_radius),
     )
     in_turn = StreamedLeaveOneOut(merged)
     for image in range(IMAGES):
         result = in_turn(image, square[image])
-        np.testing.assert_allclose(result.distances, whole.distances[image], rtol=1e-5)
+        expected = whole.distances.reshape(square.shape[:3])[image]
+        np.testing.assert_allclose(result.distances, expected, rtol=1e-5)
 
 
 def test_an_image_that_holds_the_whole_bank(features: Floats) -> None:
@@ -151,7 +166,7 @@ def test_interruption(features: Floats) -> None:
 
     parts = PartCoresets(KEPT, features.shape[2])
     with pytest.raises(KeyboardInterrupt):
-        parts.add(features[:2], np.arange(2), KEPT, progress=interrupt)
+        add(parts, features[:2], np.arange(2), KEPT, progress=interrupt)
     assert len(parts) == 0
     merged = in_parts(features)
     with pytest.raises(KeyboardInterrupt):

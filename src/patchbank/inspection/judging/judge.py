@@ -24,6 +24,8 @@ from patchbank.store.bank_content import BankContent
 
 # A region smaller than this share of the image, in per cent, is a corner of the smoothing.
 _LEAST_REGION_PERCENT = 0.02
+# Pixels of the network's input per pixel of the map of an image seen in tiles, which may be large.
+_TILED_MAP_STEP = 2
 # Where an image does not pass but its smoothed map stays below the map's own threshold, the place
 # that made it so is still shown: what reaches this share of the map's peak.
 _SHARE_OF_PEAK = 0.9
@@ -103,7 +105,7 @@ class Judge:
                 )
             preprocessing = self.settings.extractor.preprocessing
             box = whole_pixels(preprocessing.inspected_box(width, height), width, height)
-            anomaly = anomaly_map(distances, preprocessing.side, self.settings.smoothing_sigma)
+            anomaly = map_of(distances, self.settings, width, height)
             passes = self.thresholds.verdict(score) == "pass"
             regions = self._regions(anomaly, passes, box, width, height)
         return Judgement(
@@ -138,6 +140,21 @@ class Judge:
             level = _SHARE_OF_PEAK * float(anomaly.max())
             regions = find_regions(anomaly, level, box=box, width=width, height=height)[:1]
         return tuple(regions)
+
+
+def map_of(
+    distances: NDArray[np.float32], settings: FitSettings, width: int, height: int
+) -> NDArray[np.float32]:
+    """Return the anomaly map of an image of this size from its patches' distances (h, w)."""
+    extractor, sigma = settings.extractor, settings.smoothing_sigma
+    preprocessing = extractor.preprocessing
+    if not preprocessing.is_tiled:
+        return anomaly_map(distances, (preprocessing.side, preprocessing.side), sigma)
+    wide, high = preprocessing.size(width, height)
+    stride = extractor.tiling.stride
+    size = max(1, round(high / _TILED_MAP_STEP)), max(1, round(wide / _TILED_MAP_STEP))
+    extent = high / stride, wide / stride
+    return anomaly_map(distances, size, sigma / _TILED_MAP_STEP, extent=extent)
 
 
 def calibration_of(bank: BankContent) -> Calibration | None:

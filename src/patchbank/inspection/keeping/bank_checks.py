@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchbank.store.bank_content import BankContent, CalibrationScores
+from patchbank.vision.extractor_settings import ExtractorSettings
 
 # Opening and separating signs of JSON, of which every value has one before it. An image has twelve.
 _MOST_VALUES: Final = 10_000_000
@@ -105,14 +106,18 @@ def checked_radius(values: NDArray[Any]) -> float:
     return checked_score("covering_radius", float(values[0]))
 
 
-def check_positions(bank: BankContent, grid: tuple[int, int]) -> None:
-    """Raise ValueError for patches outside of the feature map."""
-    for name, positions, count in (
-        ("row", bank.patch_row, grid[0]),
-        ("column", bank.patch_column, grid[1]),
+def check_positions(bank: BankContent, settings: ExtractorSettings) -> None:
+    """Raise ValueError for patches outside of the feature map of their image."""
+    grids = np.array([settings.grid_of(image.width, image.height) for image in bank.images])
+    known = bank.patch_image >= 0
+    for axis, (name, positions) in enumerate(
+        (("row", bank.patch_row), ("column", bank.patch_column))
     ):
-        if positions.max() >= count:
-            raise ValueError(f"a patch has {name} {positions.max()} of {count}")
+        counts = grids[bank.patch_image[known], axis] if known.any() else np.empty(0, np.int64)
+        outside = np.flatnonzero(positions[known] >= counts)
+        if len(outside):
+            first = outside[0]
+            raise ValueError(f"a patch has {name} {positions[known][first]} of {counts[first]}")
 
 
 def checked_scores(scores: CalibrationScores) -> CalibrationScores:

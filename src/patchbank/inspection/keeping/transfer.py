@@ -137,7 +137,7 @@ def import_bank_file(
         if graph is not None:
             try_graph(f"{path}: its int8 graph", made_by, graph, memory=trial_limit())
         extractor = workspace.extractor(made_by, graph)
-        check_positions(bank, extractor.grid)
+        check_positions(bank, made_by)
         settings = FitSettings.from_json(bank.settings, extractor.settings)
         threshold = None
         calibration = calibration_of(bank)

@@ -305,7 +305,8 @@ def _score(
             nearest = collector.index.nearest(patches.reshape(-1, dimensions))
             distances = nearest.distances[:, 0].reshape(rows, columns)
             indices = nearest.indices[:, 0].reshape(rows, columns)
-            collector.add(len(embeddings), patches, distances, indices)
+            size = result.image.width, result.image.height
+            collector.add(len(embeddings), size, patches, distances, indices)
             embeddings.append(result.embedding)
     references.check(demands)
     return np.stack(embeddings)

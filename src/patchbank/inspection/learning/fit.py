@@ -14,7 +14,7 @@ from patchbank.errors import NotFittedError, SuspiciousImagesError, UnknownCateg
 from patchbank.inspection.judging.heatmaps import check_folder
 from patchbank.inspection.learning.demands import DEFAULT_MAX_REFUSED, demands_of
 from patchbank.inspection.learning.learn import LearnedBank, learn
-from patchbank.inspection.learning.memory_limit import checked_limit
+from patchbank.inspection.learning.memory_limit import checked_limit, most_patches
 from patchbank.inspection.learning.remarks import fewer_images
 from patchbank.inspection.learning.suspicious_pictures import earlier_pictures, write_suspicious
 from patchbank.inspection.settings import FitSettings
@@ -48,7 +48,6 @@ class FitReport:
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object the command prints."""
         bank = self.bank
-        rows, columns = bank.grid
         return {
             "category": self.category,
             "bank_version": self.bank_version,
@@ -57,7 +56,7 @@ class FitReport:
             "remarks": list(bank.remarks),
             "suspicious": None if bank.suspicious is None else bank.suspicious.to_json(),
             "pictures": [str(path) for path in self.pictures],
-            "patches": len(bank.images) * rows * columns,
+            "patches": bank.patches,
             "dimension": bank.features.shape[1],
             "bank_size": len(bank.features),
             "covering_radius": bank.covering_radius,
@@ -166,7 +165,7 @@ def fit(
         if exclude:
             sources, names = without(sources, checked, exclude)
         workspace.database.check_can_learn()
-        workspace.database.check_room(_expected_bytes(settings, len(sources)))
+        workspace.database.check_room(_expected_bytes(workspace, settings, sources))
     bank = learn(
         workspace,
         sources,
@@ -202,15 +201,18 @@ def _present_calibration(workspace: Workspace, category: str) -> int:
     return int(np.count_nonzero(scores.counts))
 
 
-def _expected_bytes(settings: FitSettings, images: int) -> int:
-    """Return about what the bank of so many images will take in the database."""
+def _expected_bytes(
+    workspace: Workspace, settings: FitSettings, sources: Sequence[ImageSource]
+) -> int:
+    """Return about what the bank of these images will take in the database."""
     extractor = settings.extractor
     shape = feature_shape(
         get_backbone(extractor.backbone), extractor.layers, extractor.preprocessing.side
     )
-    rows, columns = shape.grid
+    images = len(sources)
+    patches = images * most_patches(extractor, sources, workspace.limits)
     return stored_bytes(
-        patches=coreset_size(max(1, images) * rows * columns, settings.coreset_ratio),
+        patches=coreset_size(max(1, patches), settings.coreset_ratio),
         dimensions=shape.dimension,
         images=images,
         embedding_dimensions=shape.embedding_dimension,

@@ -16,9 +16,10 @@ from patchbank.inspection.learning.bit_depth import settled_bit_depth
 from patchbank.inspection.learning.demands import Demands
 from patchbank.inspection.learning.gather import References
 from patchbank.inspection.learning.indistinct import why_useless
-from patchbank.inspection.learning.memory_limit import checked_limit, plan_fit
+from patchbank.inspection.learning.memory_limit import checked_limit, most_patches, plan_fit
 from patchbank.inspection.learning.quantise import quantised_graph
 from patchbank.inspection.learning.remarks import remarks_of
+from patchbank.inspection.learning.resolution import settled_resolution
 from patchbank.inspection.learning.score_collector import ScoreCollector
 from patchbank.inspection.learning.stream import StreamedFit, Streaming, learn_streamed
 from patchbank.inspection.learning.suspicious import Suspicious, find_suspicious
@@ -53,8 +54,8 @@ class LearnedBank:
         calibration have no score.
     settings
         What it was made with.
-    grid
-        Rows and columns of an image's feature map.
+    patches
+        How many the images it was learned from have in all.
     quantised
         The extractor's graph where it was made of these images: with precision int8.
     streaming
@@ -65,7 +66,7 @@ class LearnedBank:
 
     content: BankContent
     settings: FitSettings
-    grid: tuple[int, int]
+    patches: int
     quantised: QuantisedGraph | None = None
     streaming: Streaming | None = None
     refused: tuple[Refused, ...] = ()
@@ -179,6 +180,8 @@ def learn(
     names = checked_names(sources, names)
     with watch.stage("features"):
         settings, remarks = settled_bit_depth(workspace, [(sources, names)], settings, progress)
+    with watch.stage("resolution"):
+        settings, chosen = settled_resolution(workspace, sources, names, settings, progress)
     quantised = None
     if settings.extractor.is_quantised:
         # Too little memory is said before the work; in f32 the network takes about as much.
@@ -205,7 +208,7 @@ def learn(
         len(bank.images), len(sources),
         ", ".join(f"{stage} {seconds:.2f} s" for stage, seconds in watch.seconds.items()),
     )  # fmt: skip
-    return replace(bank, remarks=(*remarks, *remarks_of(bank)))
+    return replace(bank, remarks=(*chosen, *remarks, *remarks_of(bank)))
 
 
 def _check_distinct(bank: LearnedBank) -> None:
@@ -223,7 +226,9 @@ def _bank_of(
 ) -> LearnedBank:
     """Return the bank that was learned, whole or in parts."""
     mean = fitted.embeddings.mean(axis=0)
-    row, column = np.divmod(fitted.position, extractor.grid[1])
+    images = fitted.references.images
+    grids = np.array([extractor.grid_of(image.width, image.height) for image in images])
+    row, column = np.divmod(fitted.position, grids[fitted.patch_image, 1])
     quantised = extractor.quantised
     content = BankContent(
         extractor_fingerprint=extractor.fingerprint,
@@ -235,7 +240,7 @@ def _bank_of(
         patch_image=fitted.patch_image,
         patch_row=row.astype(np.int16),
         patch_column=column.astype(np.int16),
-        images=fitted.references.images,
+        images=images,
         embeddings=fitted.embeddings - mean,
         embedding_mean=mean,
         scores=fitted.scores,
@@ -244,7 +249,7 @@ def _bank_of(
     return LearnedBank(
         content=content,
         settings=settings,
-        grid=extractor.grid,
+        patches=int(grids.prod(axis=1).sum()),
         quantised=quantised,
         streaming=fitted.streaming,
         refused=fitted.references.refused,
@@ -265,24 +270,22 @@ def _learn_whole(
     """Learn with all patches in memory: the exact coreset."""
     with watch.stage("features"):
         gathered = _gather(workspace, extractor, sources, names, demands, progress)
-    patches = gathered.patches
-    height, width, dimension = patches.shape[1:]
-    rows = patches.reshape(-1, dimension)
+    patches, images = gathered.patches, gathered.patch_image
     with watch.stage("coreset"):
         coreset = greedy_k_center(
-            rows,
-            coreset_size(len(rows), settings.coreset_ratio),
+            patches,
+            coreset_size(len(patches), settings.coreset_ratio),
             seed=settings.seed,
             progress=progress,
         )
     with watch.stage("calibration"):
-        scores = _calibrate(patches, coreset, settings, progress)
-    image, position = np.divmod(coreset.indices, height * width)
+        scores = _calibrate(gathered, coreset, settings, progress)
+    chosen = images[coreset.indices]
     return _Fitted(
         references=gathered.references,
-        features=np.ascontiguousarray(rows[coreset.indices]),
-        patch_image=image.astype(np.int64),
-        position=position,
+        features=np.ascontiguousarray(patches[coreset.indices]),
+        patch_image=chosen,
+        position=coreset.indices - np.searchsorted(images, chosen),
         embeddings=gathered.embeddings,
         scores=scores,
         covering_radius=coreset.covering_radius,
@@ -290,16 +293,27 @@ def _learn_whole(
 
 
 def _calibrate(
-    patches: NDArray[np.float32], coreset: Coreset, settings: FitSettings, progress: Progress
+    gathered: _Gathered,
+    coreset: Coreset,
+    settings: FitSettings,
+    progress: Progress,
 ) -> CalibrationScores:
     """Score every reference image as if it were new."""
-    count, height, width, dimension = patches.shape
-    rows = patches.reshape(-1, dimension)
-    index = NeighbourIndex(rows[coreset.indices], coreset.indices // (height * width))
-    left_out = leave_one_out_distances(patches, coreset, index=index, progress=progress)
+    patches, images = gathered.patches, gathered.patch_image
+    index = NeighbourIndex(patches[coreset.indices], images[coreset.indices])
+    left_out = leave_one_out_distances(patches, images, coreset, index=index, progress=progress)
     collector = ScoreCollector(settings, index)
-    for image in range(count):
-        collector.add(image, patches[image], left_out.distances[image], left_out.nearest[image])
+    end = 0
+    for number, image in enumerate(gathered.references.images):
+        grid = settings.extractor.grid_of(image.width, image.height)
+        own = slice(end, end := end + grid[0] * grid[1])
+        collector.add(
+            number,
+            (image.width, image.height),
+            patches[own].reshape(*grid, -1),
+            left_out.distances[own].reshape(grid),
+            left_out.nearest[own].reshape(grid),
+        )
     return collector.scores()
 
 
@@ -307,6 +321,7 @@ def _calibrate(
 class _Gathered:
     references: References
     patches: NDArray[np.float32]
+    patch_image: NDArray[np.int64]
     embeddings: NDArray[np.float32]
 
 
@@ -320,7 +335,10 @@ def _gather(
 ) -> _Gathered:
     """Decode every image and take its features; patches land in one array made beforehand."""
     references = References(sources, names)
-    patches = np.empty((len(sources), *extractor.grid, extractor.dimension), dtype=np.float32)
+    # What is not written to takes no memory.
+    most = len(sources) * most_patches(extractor.settings, sources, workspace.limits)
+    patches = np.empty((most, extractor.dimension), dtype=np.float32)
+    counts: list[int] = []
     embeddings = np.empty((len(sources), extractor.embedding_dimension), dtype=np.float32)
     stream = extractor.extract_many(
         sources,
@@ -331,8 +349,11 @@ def _gather(
     )
     for number, result in enumerate(stream):
         if references.admit(number, result) and not isinstance(result, Refusal):
-            index = len(references) - 1
-            patches[index], embeddings[index] = result.patches, result.embedding
+            rows = result.patches.reshape(-1, extractor.dimension)
+            filled = sum(counts)
+            patches[filled : filled + len(rows)] = rows
+            embeddings[len(counts)] = result.embedding
+            counts.append(len(rows))
     references.check(demands)
-    used = len(references)
-    return _Gathered(references, patches[:used], embeddings[:used])
+    images = np.arange(len(counts)).repeat(counts)
+    return _Gathered(references, patches[: len(images)], images, embeddings[: len(counts)])

@@ -18,6 +18,8 @@ from patchbank.settings import get_settings, parse_bytes
 from patchbank.vision.decoded_image import ImageLimits, ImageSource
 from patchbank.vision.extraction import Extraction
 from patchbank.vision.extractor import Extractor
+from patchbank.vision.extractor_settings import ExtractorSettings
+from patchbank.vision.images import stored_size
 
 # What the process takes is rounded up to this, so that a few bytes more or less do not move the
 # border of a part: the same limit gives the same bank.
@@ -93,9 +95,12 @@ def plan_fit(
     ParameterError
         If there is no room even in parts; the message says what would do.
     """
-    rows, columns = extractor.grid
     size = FitSize(
-        len(sources), rows * columns, extractor.dimension, extractor.embedding_dimension, ratio
+        len(sources),
+        most_patches(extractor.settings, sources, image_limits),
+        extractor.dimension,
+        extractor.embedding_dimension,
+        ratio,
     )
     needed = bytes_in_memory(size)
     allowed = default_limit() if limit is None else limit
@@ -111,6 +116,18 @@ def plan_fit(
     if parts is None:
         raise ParameterError(_remedy(size, allowed, taken))
     return parts
+
+
+def most_patches(
+    settings: ExtractorSettings, sources: Sequence[ImageSource], limits: ImageLimits
+) -> int:
+    """Return the most patches that any of these images has."""
+    sizes = {(1, 1)}
+    if settings.preprocessing.is_tiled:
+        found = (stored_size(source, limits=limits) for source in sources)
+        sizes = {size for size in found if size is not None} or sizes
+    grids = [settings.grid_of(*size) for size in sizes]
+    return max(rows * columns for rows, columns in grids)
 
 
 def _load_everything(

@@ -65,6 +65,13 @@ def quantised_graph(
         except ImageError as error:
             problems.append(str(error))
             return None
+        if settings.preprocessing.is_tiled:
+            # One of each image's tiles, so that the sample shows many images.
+            down, across = (
+                settings.tiling.spans(count) for count in settings.tiling.grid(*square.shape[:2])
+            )
+            tile = down[number % len(down)].origin, across[number % len(across)].origin
+            square = settings.tiling.cut(square, *tile)
         return np.asarray(square, np.uint8)
 
     squares: list[NDArray[np.uint8]] = []

@@ -1,4 +1,4 @@
-"""What the reduction to the network's square hides of large and of long images."""
+"""What the reduction to the network's input hides of large and of long images."""
 
 from __future__ import annotations
 
@@ -29,6 +29,15 @@ def reduction_remarks(
     images: Sequence[ReferenceImage], preprocessing: Preprocessing
 ) -> tuple[str, ...]:
     """Return remarks where the reduction hides small defects, squeezes images or crops them."""
+    if preprocessing.scale is not None:
+        times = 1 / preprocessing.scale
+        if times < _REMARKABLE:
+            return ()
+        smallest = _rounded(_VISIBLE_PIXELS * times)
+        return (
+            f"images are reduced {times:.2g} times: defects smaller than about {smallest} pixels "
+            f"cannot be detected; use a larger --scale, up to 1, to detect smaller ones",
+        )
     side = preprocessing.image_size
     widths = np.array([image.width for image in images])
     heights = np.array([image.height for image in images])

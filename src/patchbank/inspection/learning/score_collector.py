@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchbank.errors import NoImagesError
+from patchbank.inspection.judging.judge import map_of
 from patchbank.inspection.settings import FitSettings
 from patchbank.memory.neighbours import NeighbourIndex
-from patchbank.memory.scoring import anomaly_map, image_scores, reweighted_score
+from patchbank.memory.scoring import image_scores, reweighted_score
 from patchbank.store.bank_content import CalibrationScores
 
 
@@ -30,13 +31,15 @@ class ScoreCollector:
     def add(
         self,
         image: int,
+        size: tuple[int, int],
         patches: NDArray[np.float32],
         distances: NDArray[np.float32],
         nearest: NDArray[np.int64],
     ) -> float:
         """Return the score of one image's distances (h, w) and count it in.
 
-        `image` is its number: where the bank holds patches of it, they are left out.
+        `image` is its number: where the bank holds patches of it, they are left out; `size` is its
+        width and height.
         """
         settings = self._settings
         if settings.image_score == "reweighted":
@@ -44,10 +47,9 @@ class ScoreCollector:
             score = reweighted_score(patches, distances, nearest, self.index, exclude_group=group)
         else:
             score = float(image_scores(distances[None], settings.image_score)[0])
-        side = settings.extractor.preprocessing.side
         self._images.append(image)
         self._scores.append(score)
-        self._maxima.append(float(anomaly_map(distances, side, settings.smoothing_sigma).max()))
+        self._maxima.append(float(map_of(distances, settings, *size).max()))
         return score
 
     def scores(self, *, held_out: bool = False) -> CalibrationScores:

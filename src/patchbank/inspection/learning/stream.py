@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from patchbank.inspection.learning.demands import Demands
 from patchbank.inspection.learning.gather import References
+from patchbank.inspection.learning.memory_limit import most_patches
 from patchbank.inspection.learning.score_collector import ScoreCollector
 from patchbank.inspection.settings import THUMBNAIL_SIDE, FitSettings
 from patchbank.inspection.timing import Stopwatch
@@ -111,7 +112,10 @@ def learn_streamed(
     reader = _Reader(workspace, extractor, sources, names, progress)
     references = References(sources, names)
     embeddings = np.empty((len(sources), extractor.embedding_dimension), np.float32)
-    merged = _merged(reader, references, embeddings, settings, parts, demands, watch, progress)
+    most = most_patches(extractor.settings, sources, workspace.limits)
+    merged = _merged(
+        reader, references, embeddings, settings, parts, most, demands, watch, progress
+    )
     with watch.stage("calibration"):
         in_turn = StreamedLeaveOneOut(merged, progress=progress)
         scores, radius_seen = _calibrate(reader, references, in_turn, settings, progress)
@@ -177,14 +181,14 @@ def _merged(
     embeddings: NDArray[np.float32],
     settings: FitSettings,
     parts: Parts,
+    most: int,
     demands: Demands,
     watch: Stopwatch,
     progress: Progress,
 ) -> MergedCoreset:
-    """Gather images part by part, keep each part's coreset, and merge them."""
-    rows, columns = reader.extractor.grid
-    per_image, dimension = rows * columns, reader.extractor.dimension
-    capacity = parts.count * parts.kept_rows(parts.images * per_image)
+    """Gather images of at most `most` patches part by part, keep coresets, and merge them."""
+    dimension = reader.extractor.dimension
+    capacity = parts.count * parts.kept_rows(parts.images * most)
     coresets = PartCoresets(capacity, dimension, seed=settings.seed)
     order = np.random.default_rng([settings.seed, 0]).permutation(len(embeddings)).tolist()
     before = watch.seconds.get("coreset", 0.0)
@@ -192,28 +196,34 @@ def _merged(
         watch.stage("features"),
         closing(reader.read(order, stage="features", thumbnails=True)) as stream,
     ):
-        part = np.empty((min(parts.images, len(order)), per_image, dimension), np.float32)
-        filled = 0
+        in_part = min(parts.images, len(order))
+        part = np.empty((in_part * most, dimension), np.float32)
+        counts: list[int] = []
+        in_all = 0
         for place, (number, result) in enumerate(stream):
             if references.admit(number, result) and not isinstance(result, Refusal):
-                part[filled] = result.patches.reshape(per_image, dimension)
+                rows = result.patches.reshape(-1, dimension)
+                filled = sum(counts)
+                part[filled : filled + len(rows)] = rows
                 embeddings[len(references) - 1] = result.embedding
-                filled += 1
-            if filled and (filled == len(part) or place == len(order) - 1):
+                counts.append(len(rows))
+            if counts and (len(counts) == in_part or place == len(order) - 1):
+                filled = sum(counts)
                 with watch.stage("coreset"):
                     coresets.add(
                         part[:filled],
-                        np.arange(len(references) - filled, len(references)),
-                        parts.kept_rows(filled * per_image),
+                        np.arange(len(references) - len(counts), len(references)).repeat(counts),
+                        parts.kept_rows(filled),
                         progress=_in_parts(progress, len(coresets), capacity),
                     )
-                filled = 0
+                in_all += filled
+                counts.clear()
         del part
     # The parts' coresets were made while the clock of the features ran.
     watch.add("features", before - watch.seconds.get("coreset", 0.0))
     references.check(demands)
     with watch.stage("coreset"):
-        count = coreset_size(len(references) * per_image, settings.coreset_ratio)
+        count = coreset_size(in_all, settings.coreset_ratio)
         return coresets.merge(count, progress=progress)
 
 
@@ -248,5 +258,7 @@ def _calibrate(
                 continue
             left_out = in_turn(slot, result.patches)
             radius_seen = max(radius_seen, left_out.farthest)
-            collector.add(slot, result.patches, left_out.distances, left_out.nearest)
+            image = result.image
+            size = image.width, image.height
+            collector.add(slot, size, result.patches, left_out.distances, left_out.nearest)
     return collector.scores(), radius_seen

@@ -30,6 +30,10 @@ from patchbank.reports.page import (
 from patchbank.reports.writing import replace_text, writing_report
 from patchbank.settings import usable_cores
 
+_CHOSEN = (
+    "of images larger than 336 pixels or not nearly square, the scale, layers and coreset are "
+    "chosen: see each category's remarks"
+)
 _SYNTHETIC = (
     "The images of categories marked synthetic were drawn by code (patchbank make-surfaces). "
     "Their figures are useful for testing and for comparing settings. They say nothing about "
@@ -189,6 +193,7 @@ class BenchmarkReport:
                 ("Folder", str(self.root)),
                 ("Extractor", extractor_in_words(self.settings.extractor)),
                 ("Coreset", f"{100 * self.settings.coreset_ratio:g} % of the patches"),
+                *([("Resolution", _CHOSEN)] if "resolution" in self.settings.to_choose else []),
                 ("Image score", self.settings.image_score),
                 ("Requested false-alarm rate", f"{100 * self.settings.false_alarm_rate:g} %"),
                 ("Seed", str(self.settings.seed)),

@@ -113,6 +113,8 @@ class CategoryEvaluation:
                 "test_left_out": len(self.repeats),
                 "refused": len(self.bank.refused) + len(self.refused),
                 "bank_size": len(self.bank.features),
+                "layers": list(self.bank.settings.extractor.layers),
+                "scale": self.bank.settings.extractor.scale,
                 "center_crop": self.bank.settings.extractor.center_crop,
                 "bit_depth": self.bank.settings.extractor.bit_depth,
             },

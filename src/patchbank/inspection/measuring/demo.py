@@ -147,7 +147,7 @@ def _page(evaluation: CategoryEvaluation, section: Section, watch: Stopwatch) ->
             (
                 "Memory bank",
                 f"{len(bank.features):,} of "
-                f"{len(bank.images) * bank.grid[0] * bank.grid[1]:,} patches "
+                f"{bank.patches:,} patches "
                 f"({bank.settings.coreset_ratio:.0%}), covering radius {bank.covering_radius:.3g}",
             ),
             ("Image score", bank.settings.image_score),

@@ -61,6 +61,8 @@ def identity(
         "data set": dataset,
         "files": hashlib.sha256(json.dumps(files).encode()).hexdigest(),
         "settings": {**settings.to_json(), **settings.extractor.to_json()},
+        "to_choose": sorted(settings.to_choose),
+        "budget_ms": settings.budget_ms,
         "fingerprint": fingerprint,
         "AUPRO limit": aupro_limit,
         "synthetic": synthetic,

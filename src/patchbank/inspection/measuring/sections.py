@@ -152,8 +152,7 @@ def figure_rows(evaluation: Evaluation) -> list[FigureRow]:
 
 def extractor_in_words(settings: ExtractorSettings) -> str:
     """Return an extractor's settings for people."""
-    crop = f" cropped to {settings.center_crop}" if settings.center_crop else ""
     return (
         f"{settings.backbone}, layers {', '.join(settings.layers)}, "
-        f"{settings.image_size} pixels{crop}, {settings.precision}"
+        f"{settings.input_in_words()}, {settings.precision}"
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from patchbank.vision.backbones.base import Backbone, Layer
 
@@ -41,6 +42,28 @@ class FeatureShape:
         """Length of an embedding."""
         channels = sum(layer.channels for layer in self.embedding_layers)
         return min(channels * self.embedding_cells**2, LARGEST_EMBEDDING)
+
+    def embedding_of(self, patches: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Return an embedding made of an image's patch features, (rows, columns, dimension).
+
+        For images that the network sees in tiles: means over the same parts of the image.
+        """
+        channels = sum(layer.channels for layer in self.embedding_layers)
+        # The shallowest layers, which come first, may be left out.
+        kept = patches[..., -channels:]
+        means = [
+            half.mean(axis=(0, 1), dtype=np.float64)
+            for rows in _parts(len(kept), self.embedding_cells)
+            for columns in _parts(kept.shape[1], self.embedding_cells)
+            for half in (kept[rows, columns],)
+        ]
+        return np.stack(means, axis=-1).astype(np.float32).ravel()[:LARGEST_EMBEDDING]
+
+
+def _parts(count: int, cells: int) -> list[slice]:
+    """Return `cells` parts of equal length of a line, which may overlap; see `grid_means`."""
+    size = -(-count // cells)
+    return [slice(start, start + size) for start in (0, count - size)][:cells]
 
 
 def feature_shape(backbone: Backbone, layers: tuple[str, ...], side: int) -> FeatureShape:

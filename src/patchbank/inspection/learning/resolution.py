@@ -1,0 +1,353 @@
+"""How closely to look: what a fit chooses by its images' sizes and a time budget."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchbank.errors import ImageError
+from patchbank.inspection.settings import FitSettings
+from patchbank.inspection.workspace import Workspace
+from patchbank.memory.coreset import greedy_k_center
+from patchbank.memory.neighbours import NeighbourIndex
+from patchbank.memory.scoring import image_score
+from patchbank.progress import Progress, silent
+from patchbank.vision.decoded_image import ImageLimits, ImageSource, Pixels
+from patchbank.vision.extractor_settings import ExtractorSettings
+from patchbank.vision.images import decode, stored_size
+from patchbank.vision.synthetic import small_defect
+
+# Images up to this size and nearly square are resized to the network's usual square: more pixels
+# bring nothing there (docs/resolution.md).
+_SMALL = 336
+_NEARLY_SQUARE = 1.1
+_SQUARE = 224
+# Each step has half the pixels.
+_SCALES = tuple(2 ** (-step / 2) for step in range(14))
+# Rows of the bank: beyond, searching costs more than it brings.
+_MOST_ROWS = 25_000
+# The growth of an exact search with the rows of the bank (docs/performance.md, "How it grows").
+_SEARCH_EXPONENT = 0.7
+
+# What an inspection costs is measured with some of the trial's pieces.
+_COST_IMAGES = 4
+_COST_ROWS = 4_000
+
+# The trial: most images are learned, the others judged as they are and with small defects.
+_TRIAL_IMAGES = 48
+_FEWEST_TRIAL_IMAGES = 8
+_JUDGED_SHARE = 3
+_TRIAL_ROWS = 10_000
+_TRIAL_SIDE = 640
+_DEFECT_SIZES = (4, 6, 9, 14, 21)
+# A defect is visible where it raises the score by so much, and a size where most defects are.
+_RAISED = 1.05
+_MOST = 0.8
+# Without the deeper layers only where that shows clearly more, as they know what belongs together:
+# 1.6 to 2.8 times as much on circuit boards of which no two are alike, 1.0 to 1.2 times on solar
+# cells, where the deeper layers help (docs/resolution.md).
+_CLEARLY_MORE = 1.4
+
+# Smaller tiles overlap more; larger ones take more memory.
+_SMALLEST_TILE, _LARGEST_TILE, _TILE_STEP = 128, 1024, 32
+
+Sizes = Counter[tuple[int, int]]
+
+
+def settled_resolution(
+    workspace: Workspace,
+    sources: Sequence[ImageSource],
+    names: Sequence[str],
+    settings: FitSettings,
+    progress: Progress = silent,
+) -> tuple[FitSettings, tuple[str, ...]]:
+    """Return the settings with all chosen that was left to a fit, and a line on each choice.
+
+    Parameters
+    ----------
+    sources, names
+        The references.
+    """
+    if not settings.to_choose:
+        return settings, ()
+    found = (stored_size(source, limits=workspace.limits) for source in sources)
+    sizes = Counter(size for size in found if size is not None)
+    lines: tuple[str, ...] = ()
+    if sizes and "resolution" in settings.to_choose:
+        lines = _remarks_on(sizes)
+        width, height = _typical(sizes)
+        if max(width, height) > min(_SMALL, _NEARLY_SQUARE * min(width, height)):
+            chosen = _choose(workspace, sources, names, settings, sizes, progress)
+            settings, lines = chosen.settings, (chosen.describe(), *lines)
+    if settings.extractor.scale is not None and "tile" in settings.to_choose and sizes:
+        settings = replace(settings, extractor=with_fitting_tile(settings.extractor, sizes))
+    return replace(settings, to_choose=frozenset()), lines
+
+
+def with_fitting_tile(extractor: ExtractorSettings, sizes: Sizes) -> ExtractorSettings:
+    """Return settings with the tiles that images of these sizes need least work with."""
+    coarse = extractor.tiling.coarse
+    largest = _LARGEST_TILE - _LARGEST_TILE % coarse
+    # An overlap that was not asked for follows from the tile, and is at most half of it.
+    overlap = extractor.overlap
+    if overlap == replace(extractor, overlap=None).overlap:
+        overlap = None
+    enough = replace(extractor, image_size=largest, overlap=overlap).overlap
+    tiles = range(largest, _SMALLEST_TILE - 1, -math.lcm(_TILE_STEP, coarse))
+    options = [
+        replace(extractor, image_size=tile, overlap=overlap)
+        for tile in tiles
+        if overlap is None or overlap + coarse <= tile
+    ]
+    return min(
+        (
+            option
+            for option in options
+            # Where an image is a single tile, nothing overlaps.
+            if option.overlap == enough or _work(option, sizes) == option.image_size**2
+        ),
+        key=lambda option: _work(option, sizes),
+        default=extractor,
+    )
+
+
+def _work(extractor: ExtractorSettings, sizes: Sizes) -> float:
+    """Return the pixels of an image's tiles, on average."""
+    preprocessing, tiling = extractor.preprocessing, extractor.tiling
+    pixels = (
+        count * tiling.pixels(*reversed(preprocessing.size(*size))) for size, count in sizes.items()
+    )
+    return sum(pixels) / sizes.total()
+
+
+def _typical(sizes: Sizes) -> tuple[int, int]:
+    """Return the size in the middle, by area."""
+    ordered = sorted(sizes.elements(), key=lambda size: size[0] * size[1])
+    return ordered[len(ordered) // 2]
+
+
+def _remarks_on(sizes: Sizes) -> tuple[str, ...]:
+    areas = sorted(width * height for width, height in sizes.elements())
+    few = len(areas) // 10
+    if areas[-1 - few] < 2 * areas[few]:
+        return ()
+    common = ", ".join(f"{count} of {w} x {h}" for (w, h), count in sizes.most_common(4))
+    more = f" and {len(sizes) - 4} other sizes" if len(sizes) > 4 else ""
+    return (
+        f"images have very different sizes ({common}{more}): parts photographed at different "
+        "scales need a category each",
+    )
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """Settings, what they cost and what they show."""
+
+    settings: FitSettings
+    milliseconds: float
+    smallest_defect: int | None
+    visible: float
+
+    def describe(self) -> str:
+        extractor = self.settings.extractor
+        if self.smallest_defect is None:
+            seen = f"of synthetic dots and scratches of {_DEFECT_SIZES[0]} to {_DEFECT_SIZES[-1]} "
+            seen += f"pixels, {100 * self.visible:.0f} % are visible"
+        else:
+            seen = f"synthetic dots and scratches from {self.smallest_defect} pixels on are visible"
+        if math.isnan(self.visible):
+            seen = f"too few images to try what is visible ({_FEWEST_TRIAL_IMAGES} are needed)"
+        budget = self.settings.budget_ms
+        cost = f"about {self.milliseconds:.0f} ms an image"
+        over = "" if self.milliseconds <= budget else ", the least that is possible"
+        return (
+            f"resolution chosen: {extractor.input_in_words()}, "
+            f"{' and '.join(extractor.layers)}, {100 * self.settings.coreset_ratio:.2g} % of the "
+            f"patches: {seen}; {cost} (budget {budget:.0f} ms{over})"
+        )
+
+
+def _choose(
+    workspace: Workspace,
+    sources: Sequence[ImageSource],
+    names: Sequence[str],
+    settings: FitSettings,
+    sizes: Sizes,
+    progress: Progress,
+) -> _Chosen:
+    """Try the backbone's default layers, and the shallowest of them alone."""
+    layers = settings.extractor.layers
+    candidates = [layers]
+    if "layers" in settings.to_choose and len(layers) > 1:
+        candidates.append(layers[:1])
+    pictures = _crops(sources, names, settings, workspace.limits)
+    tried = []
+    for number, candidate in enumerate(candidates):
+        progress("resolution", number, len(candidates))
+        # A graph in int8 is made of the images at the resolution that is looked for here.
+        precision = "f32" if settings.extractor.is_quantised else settings.extractor.precision
+        extractor = replace(
+            settings.extractor,
+            layers=candidate,
+            scale=1.0,
+            image_size=_TRIAL_SIDE,
+            overlap=None,
+            precision=precision,
+        )
+        tried.append(_try(workspace, replace(settings, extractor=extractor), sizes, pictures))
+    progress("resolution", len(candidates), len(candidates))
+    best = tried[0]
+    for other in tried[1:]:
+        if other.visible > _CLEARLY_MORE * best.visible:
+            best = other
+    extractor = replace(best.settings.extractor, precision=settings.extractor.precision)
+    return replace(best, settings=replace(best.settings, extractor=extractor))
+
+
+def _try(
+    workspace: Workspace, settings: FitSettings, sizes: Sizes, pictures: Sequence[Pixels]
+) -> _Chosen:
+    """Return settings of the largest scale within the budget, and what a trial finds with them."""
+    per_pixel, per_search = _costs(workspace, settings.extractor, pictures)
+    width, height = _typical(sizes)
+
+    def at(scale: float) -> tuple[FitSettings, float]:
+        """Return the settings of a scale, and the milliseconds of an inspection."""
+        extractor = with_fitting_tile(replace(settings.extractor, scale=scale), sizes)
+        rows, columns = extractor.grid_of(width, height)
+        patches = sizes.total() * rows * columns
+        ratio = settings.coreset_ratio
+        if "coreset_ratio" in settings.to_choose:
+            ratio = min(ratio, _MOST_ROWS / patches)
+        search = per_search * rows * columns * (ratio * patches) ** _SEARCH_EXPONENT
+        chosen = replace(settings, extractor=extractor, coreset_ratio=ratio)
+        return chosen, per_pixel * _work(extractor, sizes) + search
+
+    scales = [scale for scale in _SCALES if scale * max(width, height) >= _SQUARE]
+    options = [at(scale) for scale in scales or [1.0]]
+    chosen, milliseconds = next(
+        (option for option in options if option[1] <= settings.budget_ms), options[-1]
+    )
+    visible, smallest = _trial(workspace, chosen, pictures)
+    return _Chosen(chosen, milliseconds, smallest, visible)
+
+
+def _costs(
+    workspace: Workspace, extractor: ExtractorSettings, pictures: Sequence[Pixels]
+) -> tuple[float, float]:
+    """Return milliseconds per pixel of a tile, and per patch and power of the bank's rows."""
+    picture, *others = pictures[: _COST_IMAGES + 1]
+    with workspace.extractor(extractor) as network:
+
+        def rows_of(picture: Pixels) -> NDArray[np.float32]:
+            found = network.extract([picture]).patches
+            return np.ascontiguousarray(found.reshape(-1, network.dimension))
+
+        rows = rows_of(picture)
+        extract_ms = _least_milliseconds(lambda: network.extract([picture]))
+        # As in a bank: rows that are not alike, of other images.
+        bank = np.concatenate([rows_of(other) for other in others or [picture]])
+        bank = bank[greedy_k_center(bank, min(len(bank), _COST_ROWS)).indices]
+    index = NeighbourIndex(bank)
+    search_ms = _least_milliseconds(lambda: index.nearest(rows))
+    size = Counter([(picture.shape[1], picture.shape[0])])
+    return (
+        extract_ms / _work(extractor, size),
+        search_ms / (len(rows) * len(bank) ** _SEARCH_EXPONENT),
+    )
+
+
+def _least_milliseconds(work: Callable[[], object]) -> float:
+    """Return the time of the quickest of some runs: others are slowed down by other programs."""
+    seconds = []
+    for _ in range(4):
+        start = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - start)
+    return 1e3 * min(seconds)
+
+
+def _trial(
+    workspace: Workspace,
+    settings: FitSettings,
+    pictures: Sequence[Pixels],
+) -> tuple[float, int | None]:
+    """Return the share of small defects that are visible, and from which size on most are.
+
+    The share is NaN where there are too few images.
+    """
+    if len(pictures) < _FEWEST_TRIAL_IMAGES:
+        return math.nan, None
+    extractor = settings.extractor
+    judged = pictures[: len(pictures) // _JUDGED_SHARE]
+    random = np.random.default_rng(settings.seed)
+    tile = max(picture.shape[0] for picture in pictures) * (extractor.scale or 1.0)
+    coarse = extractor.tiling.coarse
+    one_tile = replace(
+        extractor, image_size=max(_SMALLEST_TILE, coarse * math.ceil(tile / coarse)), overlap=None
+    )
+    with workspace.extractor(one_tile) as network:
+
+        def patches_of(picture: Pixels) -> NDArray[np.float32]:
+            found: NDArray[np.float32] = network.extract([picture]).patches[0]
+            return found
+
+        learned = np.concatenate(
+            [
+                patches_of(picture).reshape(-1, network.dimension)
+                for picture in pictures[len(judged) :]
+            ]
+        )
+        coreset = greedy_k_center(learned, min(len(learned), _TRIAL_ROWS), seed=settings.seed)
+        index = NeighbourIndex(np.ascontiguousarray(learned[coreset.indices]))
+
+        def score(picture: Pixels) -> float:
+            patches = patches_of(picture)
+            found = index.nearest(patches.reshape(-1, network.dimension)).distances[:, 0]
+            return image_score(found.reshape(patches.shape[:2]), "top8")
+
+        good = np.array([score(picture) for picture in judged])
+        defective = np.array(
+            [
+                [score(small_defect(picture, random, size)) for picture in judged]
+                for size in _DEFECT_SIZES
+            ]
+        )
+    # Compared with itself: with few images learned, pieces differ more than they will.
+    visible = defective > _RAISED * good
+    hidden = np.flatnonzero(visible.mean(axis=1) < _MOST)
+    first = int(hidden[-1]) + 1 if len(hidden) else 0
+    return float(visible.mean()), _DEFECT_SIZES[first] if first < len(_DEFECT_SIZES) else None
+
+
+def _crops(
+    sources: Sequence[ImageSource],
+    names: Sequence[str],
+    settings: FitSettings,
+    limits: ImageLimits,
+) -> list[Pixels]:
+    """Return pieces of some references, drawn with the seed; at least one."""
+    random = np.random.default_rng([settings.seed, 2])
+    pictures: list[Pixels] = []
+    for number in random.permutation(len(sources)).tolist():
+        if len(pictures) == _TRIAL_IMAGES:
+            break
+        try:
+            pixels = decode(
+                sources[number],
+                limits=limits,
+                name=names[number],
+                bit_depth=settings.extractor.bit_depth,
+            ).pixels
+        except ImageError:
+            continue  # it is refused when it is to be learned
+        top, left = (random.integers(max(1, side - _TRIAL_SIDE + 1)) for side in pixels.shape[:2])
+        piece = pixels[top : top + _TRIAL_SIDE, left : left + _TRIAL_SIDE]
+        pictures.append(np.ascontiguousarray(piece))
+    return pictures or [np.zeros((_SQUARE, _SQUARE, 3), np.uint8)]
