@@ -52,7 +52,7 @@ $(ANOMALIB)/.stamp: pyproject.toml
 
 # Measured beside PyTorch, which only that environment has.
 $(PARITY)/.bench: $(PARITY)/.stamp
-	$(PARITY)/bin/python $(PIP) install --group bench
+	$(PARITY)/bin/python $(PIP) install --editable '.[int8]' --group bench
 	@touch $@
 
 install: $(STAMPS)/lint ## make the environment of the tests and checks, and run nothing

@@ -65,5 +65,5 @@ def measure() -> None:
     To compile them takes more memory than a small fit does.
     """
     with temporary_place() as place:
-        paths = [sample.path for sample in demo_split("mono").train[:4]]
+        paths = [sample.path for sample in demo_split("mono").train[:5]]
         fit(place.workspace, CATEGORY, paths, FitSettings())
