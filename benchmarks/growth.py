@@ -63,7 +63,7 @@ def measure(images: int, most: int = max(RUNS), inspected: int = INSPECTED) -> d
     np.random.default_rng(0).shuffle(judged)
     with temporary_place() as place:
         # Before the clock starts: the database is made, the network and the kernels are read.
-        fit(place.workspace, "warm-up", paths[:2], FitSettings())
+        fit(place.workspace, "warm-up", paths[:5], FitSettings())
         used = time.process_time()
         report = fit(place.workspace, CATEGORY, paths, FitSettings())
         used, peak = time.process_time() - used, peak_bytes()
