@@ -9,6 +9,7 @@ STAMPS := $(VENV)/.stamps
 PYTEST := $(BIN)/python -m pytest
 # Collecting all others again takes seconds.
 SERIAL := -m serial $$(grep -rl 'mark\.serial' tests/unit tests/integration tests/acceptance)
+COVERED := COVERAGE_FILE=$(CURDIR)/.coverage.d/data $(PYTEST)
 # Processes that run tests side by side, each with a server of its own.
 WORKERS ?= 2
 FAST := tests/unit tests/integration/store/test_banks.py tests/integration/store/test_inspections.py
@@ -68,8 +69,10 @@ test-fast: $(STAMPS)/test ## run the tests of units and a few of the store, in a
 	$(PYTEST) --numprocesses $(WORKERS) --dist worksteal -m 'not serial and not slow' $(FAST)
 
 coverage: $(STAMPS)/test ## run the tests and report which lines and branches of src they run
-	$(PYTEST) --numprocesses $(WORKERS) --dist worksteal -m 'not serial' --cov --cov-report=
-	$(PYTEST) $(SERIAL) --cov --cov-append --cov-report=term
+	@# Processes of other accounts write there too.
+	@mkdir -p -m 1777 .coverage.d
+	$(COVERED) --numprocesses $(WORKERS) --dist worksteal -m 'not serial' --cov --cov-report=
+	$(COVERED) $(SERIAL) --cov --cov-append --cov-report=term
 
 lint: $(STAMPS)/lint ## style, types, layers, words and configuration
 	$(BIN)/ruff check .
