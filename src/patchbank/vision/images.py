@@ -46,6 +46,8 @@ from patchbank.vision.decoded_image import (
 from patchbank.vision.heif import heif_format, heif_suffixes, open_heif
 
 if TYPE_CHECKING:
+    from typing import IO
+
     from PIL.ImageFile import ImageFile
 
 quiet_decoders()
@@ -56,6 +58,9 @@ _SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".tif", 
 
 # A network's input is at least 32 pixels; smaller images would be mostly made up by resizing.
 MINIMUM_SIDE: Final = 8
+
+# Of HEIF, with the brands that it may be of; other formats' are shorter.
+_SIGNATURE_BYTES: Final = 256
 
 # The name in messages of an image with neither path nor name.
 _UNNAMED: Final = "image"
@@ -190,16 +195,23 @@ def stored_size(
         return _turned(source.size, orientation_of(source))
     try:
         if isinstance(source, bytes):
-            content = source
-        else:
-            content = read_image_file(Path(source), limits.max_bytes)
-        kind = format_of(content) or heif_format(content)
-        if kind is None:
-            return None
-        with refusals("", kind), _open(kind, content, "") as image:
-            return _turned(image.size, orientation_of(image))
+            return _size_in(io.BytesIO(source))
+        with open_regular(Path(source), limits.max_bytes) as file:
+            return _size_in(file)
     except (ImageError, *DAMAGE):
         return None  # decoding refuses it with the reason
+
+
+def _size_in(file: IO[bytes]) -> tuple[int, int] | None:
+    start = file.read(_SIGNATURE_BYTES)
+    file.seek(0)
+    if kind := format_of(start):
+        with refusals("", kind), open_image(kind, file) as image:
+            return _turned(image.size, orientation_of(image))
+    if kind := heif_format(start):
+        with refusals("", kind), open_heif(kind, file.read(), "") as image:
+            return _turned(image.size, orientation_of(image))
+    return None
 
 
 def _turned(size: tuple[int, int], orientation: int) -> tuple[int, int]:

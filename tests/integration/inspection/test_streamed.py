@@ -43,8 +43,10 @@ def in_parts(
 ) -> StreamedFit:
     extractor = workspace.extractor(SETTINGS.extractor)
     names = checked_names(paths, None)
+    rows, columns = extractor.grid_of(1, 1)
+    most = rows * columns
     return learn_streamed(
-        workspace, extractor, paths, names, SETTINGS, parts, Demands(), Stopwatch(), progress
+        workspace, extractor, paths, names, most, SETTINGS, parts, Demands(), Stopwatch(), progress
     )
 
 

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from patchbank.inspection.learning.demands import Demands
 from patchbank.inspection.sources import readable
 from patchbank.inspection.verdicts import Refused
@@ -120,3 +123,45 @@ class References:
         if isinstance(source, str | Path):
             return readable(str(Path(source).absolute()))
         return None
+
+
+class PatchRows:
+    """The patches of images, one image after another, in one array made beforehand.
+
+    Parameters
+    ----------
+    images, most
+        At most so many images of at most so many patches.
+    dimension
+        Length of a patch feature.
+    """
+
+    def __init__(self, images: int, most: int, dimension: int) -> None:
+        # What is not written to takes no memory.
+        self._rows = np.empty((images * most, dimension), np.float32)
+        self._counts: list[int] = []
+        self._filled = 0
+
+    def __len__(self) -> int:
+        return len(self._counts)
+
+    def add(self, patches: NDArray[np.float32]) -> None:
+        """Add an image's patches, float32 (rows, columns, dimension)."""
+        rows = patches.reshape(-1, patches.shape[-1])
+        begin, self._filled = self._filled, self._filled + len(rows)
+        self._rows[begin : self._filled] = rows
+        self._counts.append(len(rows))
+
+    @property
+    def rows(self) -> NDArray[np.float32]:
+        """All patches, float32 (N, dimension)."""
+        return self._rows[: self._filled]
+
+    def images(self, first: int = 0) -> NDArray[np.int64]:
+        """Return the number of each patch's image, int64 (N,), counted from `first`."""
+        return np.arange(first, first + len(self)).repeat(self._counts)
+
+    def clear(self) -> None:
+        """Begin anew in the same array."""
+        self._counts.clear()
+        self._filled = 0

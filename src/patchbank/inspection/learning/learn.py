@@ -14,7 +14,7 @@ from patchbank.errors import IndistinctImagesError
 from patchbank.inspection.judging.judge import calibration_of
 from patchbank.inspection.learning.bit_depth import settled_bit_depth
 from patchbank.inspection.learning.demands import Demands
-from patchbank.inspection.learning.gather import References
+from patchbank.inspection.learning.gather import PatchRows, References
 from patchbank.inspection.learning.indistinct import why_useless
 from patchbank.inspection.learning.memory_limit import checked_limit, most_patches, plan_fit
 from patchbank.inspection.learning.quantise import quantised_graph
@@ -182,24 +182,25 @@ def learn(
         settings, remarks = settled_bit_depth(workspace, [(sources, names)], settings, progress)
     with watch.stage("resolution"):
         settings, chosen = settled_resolution(workspace, sources, names, settings, progress)
+        most = most_patches(settings.extractor, sources, workspace.limits)
     quantised = None
     if settings.extractor.is_quantised:
         # Too little memory is said before the work; in f32 the network takes about as much.
         plain = workspace.extractor(replace(settings.extractor, precision="f32"))
-        plan_fit(plain, sources, settings.coreset_ratio, limit, workspace.limits)
+        plan_fit(plain, sources, most, settings.coreset_ratio, limit, workspace.limits)
         with watch.stage("quantise"):
             quantised = quantised_graph(workspace, settings.extractor, sources, names, progress)
     with watch.stage("network"):
         extractor = workspace.extractor(settings.extractor, quantised)
     with watch.stage("features"):
-        parts = plan_fit(extractor, sources, settings.coreset_ratio, limit, workspace.limits)
+        parts = plan_fit(extractor, sources, most, settings.coreset_ratio, limit, workspace.limits)
     if parts is None:
         fitted: _Fitted | StreamedFit = _learn_whole(
-            workspace, extractor, sources, names, settings, demands, watch, progress
+            workspace, extractor, sources, names, most, settings, demands, watch, progress
         )
     else:
         fitted = learn_streamed(
-            workspace, extractor, sources, names, settings, parts, demands, watch, progress
+            workspace, extractor, sources, names, most, settings, parts, demands, watch, progress
         )
     bank = _bank_of(fitted, extractor, settings, watch)
     _check_distinct(bank)
@@ -262,6 +263,7 @@ def _learn_whole(
     extractor: Extractor,
     sources: Sequence[ImageSource],
     names: Sequence[str],
+    most: int,
     settings: FitSettings,
     demands: Demands,
     watch: Stopwatch,
@@ -269,7 +271,7 @@ def _learn_whole(
 ) -> _Fitted:
     """Learn with all patches in memory: the exact coreset."""
     with watch.stage("features"):
-        gathered = _gather(workspace, extractor, sources, names, demands, progress)
+        gathered = _gather(workspace, extractor, sources, names, most, demands, progress)
     patches, images = gathered.patches, gathered.patch_image
     with watch.stage("coreset"):
         coreset = greedy_k_center(
@@ -330,15 +332,13 @@ def _gather(
     extractor: Extractor,
     sources: Sequence[ImageSource],
     names: Sequence[str],
+    most: int,
     demands: Demands,
     progress: Progress,
 ) -> _Gathered:
     """Decode every image and take its features; patches land in one array made beforehand."""
     references = References(sources, names)
-    # What is not written to takes no memory.
-    most = len(sources) * most_patches(extractor.settings, sources, workspace.limits)
-    patches = np.empty((most, extractor.dimension), dtype=np.float32)
-    counts: list[int] = []
+    patches = PatchRows(len(sources), most, extractor.dimension)
     embeddings = np.empty((len(sources), extractor.embedding_dimension), dtype=np.float32)
     stream = extractor.extract_many(
         sources,
@@ -349,11 +349,7 @@ def _gather(
     )
     for number, result in enumerate(stream):
         if references.admit(number, result) and not isinstance(result, Refusal):
-            rows = result.patches.reshape(-1, extractor.dimension)
-            filled = sum(counts)
-            patches[filled : filled + len(rows)] = rows
-            embeddings[len(counts)] = result.embedding
-            counts.append(len(rows))
+            patches.add(result.patches)
+            embeddings[len(references) - 1] = result.embedding
     references.check(demands)
-    images = np.arange(len(counts)).repeat(counts)
-    return _Gathered(references, patches[: len(images)], images, embeddings[: len(counts)])
+    return _Gathered(references, patches.rows, patches.images(), embeddings[: len(references)])

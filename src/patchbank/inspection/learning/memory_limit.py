@@ -79,6 +79,7 @@ def free_bytes() -> int:
 def plan_fit(
     extractor: Extractor,
     sources: Sequence[ImageSource],
+    most: int,
     ratio: float,
     limit: int | None,
     image_limits: ImageLimits,
@@ -87,6 +88,8 @@ def plan_fit(
 
     Parameters
     ----------
+    most
+        The most patches that any of them has.
     limit
         Bytes this process may take, or None for `default_limit`.
 
@@ -95,13 +98,7 @@ def plan_fit(
     ParameterError
         If there is no room even in parts; the message says what would do.
     """
-    size = FitSize(
-        len(sources),
-        most_patches(extractor.settings, sources, image_limits),
-        extractor.dimension,
-        extractor.embedding_dimension,
-        ratio,
-    )
+    size = FitSize(len(sources), most, extractor.dimension, extractor.embedding_dimension, ratio)
     needed = bytes_in_memory(size)
     allowed = default_limit() if limit is None else limit
     # Four times what a process takes with its network: then there is nothing to find out.

@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchbank.inspection.learning.demands import Demands
-from patchbank.inspection.learning.gather import References
-from patchbank.inspection.learning.memory_limit import most_patches
+from patchbank.inspection.learning.gather import PatchRows, References
 from patchbank.inspection.learning.score_collector import ScoreCollector
 from patchbank.inspection.settings import THUMBNAIL_SIDE, FitSettings
 from patchbank.inspection.timing import Stopwatch
@@ -97,6 +96,7 @@ def learn_streamed(
     extractor: Extractor,
     sources: Sequence[ImageSource],
     names: Sequence[str],
+    most: int,
     settings: FitSettings,
     parts: Parts,
     demands: Demands,
@@ -112,7 +112,6 @@ def learn_streamed(
     reader = _Reader(workspace, extractor, sources, names, progress)
     references = References(sources, names)
     embeddings = np.empty((len(sources), extractor.embedding_dimension), np.float32)
-    most = most_patches(extractor.settings, sources, workspace.limits)
     merged = _merged(
         reader, references, embeddings, settings, parts, most, demands, watch, progress
     )
@@ -197,27 +196,22 @@ def _merged(
         closing(reader.read(order, stage="features", thumbnails=True)) as stream,
     ):
         in_part = min(parts.images, len(order))
-        part = np.empty((in_part * most, dimension), np.float32)
-        counts: list[int] = []
+        part = PatchRows(in_part, most, dimension)
         in_all = 0
         for place, (number, result) in enumerate(stream):
             if references.admit(number, result) and not isinstance(result, Refusal):
-                rows = result.patches.reshape(-1, dimension)
-                filled = sum(counts)
-                part[filled : filled + len(rows)] = rows
+                part.add(result.patches)
                 embeddings[len(references) - 1] = result.embedding
-                counts.append(len(rows))
-            if counts and (len(counts) == in_part or place == len(order) - 1):
-                filled = sum(counts)
+            if len(part) and (len(part) == in_part or place == len(order) - 1):
                 with watch.stage("coreset"):
                     coresets.add(
-                        part[:filled],
-                        np.arange(len(references) - len(counts), len(references)).repeat(counts),
-                        parts.kept_rows(filled),
+                        part.rows,
+                        part.images(first=len(references) - len(part)),
+                        parts.kept_rows(len(part.rows)),
                         progress=_in_parts(progress, len(coresets), capacity),
                     )
-                in_all += filled
-                counts.clear()
+                in_all += len(part.rows)
+                part.clear()
         del part
     # The parts' coresets were made while the clock of the features ran.
     watch.add("features", before - watch.seconds.get("coreset", 0.0))
