@@ -394,7 +394,7 @@ def import_bank(
         report = import_bank_file(
             workspace, Path(file), category=category, replace_bank=replace, images=folder
         )
-    except BaseException:
+    except BaseException:  # an interrupt too
         workspace.close()
         raise
     return Bank(workspace, report.category)

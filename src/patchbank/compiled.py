@@ -53,7 +53,7 @@ def _add_one(number: int) -> int:
 
 
 def kernel_folder() -> Path | None:
-    """Return the folder of compiled kernels: Numba's setting, else ours; None if there is none."""
+    """Return the folder of compiled kernels, Numba's setting or ours; None if none can be used."""
     chosen = Path(_config.CACHE_DIR) if _config.CACHE_DIR else cache_folder("numba")
     return None if chosen is None else chosen / _digest_of_kernels()
 
@@ -107,6 +107,7 @@ class _KernelCache(NullCache):
             before = _config.CACHE_DIR
             _config.CACHE_DIR = str(folder)
             try:
+                # Numba leaves this class without types.
                 return FunctionCache(self._function)  # type: ignore[no-untyped-call]
             except RuntimeError as error:
                 _warn(str(error))

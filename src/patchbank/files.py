@@ -175,7 +175,7 @@ def new_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
             target.rename(old)
         try:
             draft.rename(target)  # fails unless target is missing or an empty folder
-        except BaseException:
+        except BaseException:  # an interrupt too
             if is_replaced:
                 old.rename(target)
             raise

@@ -69,7 +69,7 @@ class FileLock:
         except BlockingIOError:
             os.close(descriptor)
             return False
-        except BaseException:
+        except BaseException:  # an interrupt too
             os.close(descriptor)
             raise
         self._descriptor = descriptor

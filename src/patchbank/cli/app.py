@@ -49,7 +49,7 @@ class _Command(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         try:
             return super().parse_args(ctx, args)
-        except _USAGE_ERROR as error:  # type: ignore[misc]
+        except _USAGE_ERROR as error:  # type: ignore[misc]  # it has no public name
             error.ctx = error.ctx or ctx
             raise
 

@@ -221,6 +221,7 @@ def with_fit_settings(command: Callable[..., int]) -> Callable[..., int]:
         parameters += [
             found_item.replace(kind=inspect.Parameter.KEYWORD_ONLY) for found_item in found
         ]
+    # Every callable may have one (PEP 362), but mypy does not know of it.
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run

@@ -152,8 +152,7 @@ def print_remarks(remarks: Iterable[str]) -> None:
 def print_json(document: dict[str, Any]) -> None:
     """Write one JSON document as one line on standard output.
 
-    A number that is none (infinite, not a number) is null. The line is ASCII where standard output
-    is not UTF-8.
+    Infinity and NaN are written as null. The line is ASCII if standard output is not UTF-8.
     """
     universal = (sys.stdout.encoding or "utf-8").lower().startswith("utf")
     try:

@@ -62,6 +62,7 @@ def refuse_dataset(base: Path, images: Sequence[Path], *, named: bool = False) -
 
 def refuse_together(images: Iterable[Path]) -> list[str]:
     """Refuse images from several paths if together they are a data set; return remarks."""
+    # `Path.resolve` would follow links, whose names count.
     files = [Path(os.path.abspath(image.expanduser())) for image in images]  # noqa: PTH100
     if not files:
         return []

@@ -91,7 +91,7 @@ def read_boxes(path: Path) -> list[Box]:
     Raises
     ------
     DatasetError
-        If a line is not a box, or there is none.
+        If a line is not a box, or the file has no line.
     """
     boxes = []
     for where, line in listed_lines(path):

@@ -48,7 +48,7 @@ def for_tiles(total: int, size: int, make_worker: Callable[[], TileWorker]) -> N
                 if stopped.is_set():
                     return
                 tile(start, min(start + size, total))
-        except BaseException:
+        except BaseException:  # an interrupt too
             stopped.set()
             raise
 

@@ -169,7 +169,7 @@ def new_pictures(folder: Path) -> Iterator[Path]:
             pictures.mkdir(parents=True)
             replaced = _pictures_of(folder / PAGE_NAME)
             yield pictures
-    except BaseException:
+    except BaseException:  # an interrupt too
         shutil.rmtree(pictures, ignore_errors=True)
         raise
     for old in replaced:

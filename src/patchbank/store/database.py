@@ -113,7 +113,7 @@ def open_database(
     try:
         with explained(place):
             prepared = prepare(connection, place)
-    except BaseException:
+    except BaseException:  # an interrupt too
         connection.close()
         raise
     database = Database(place, connection, prepared, limits, max_connections=max_connections)

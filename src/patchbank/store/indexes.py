@@ -199,7 +199,7 @@ class Indexes:
                 if not self._sessions.pooled:
                     self._drop(connection, index)
                 raise ParameterError(_out_of_range(index)) from error
-            except BaseException:
+            except BaseException:  # an interrupt too
                 while not building.done():
                     connection.cancel_safe()
                     wait([building], timeout=_POLL_SECONDS)

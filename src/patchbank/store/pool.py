@@ -131,7 +131,7 @@ class Pool:
             try:
                 if _is_there(connection, begin):
                     return connection
-            except BaseException:
+            except BaseException:  # an interrupt too
                 connection.close()
                 raise
             connection.close()
@@ -142,7 +142,7 @@ class Pool:
         try:
             if begin is not None:
                 connection.execute(begin)
-        except BaseException:
+        except BaseException:  # an interrupt too
             connection.close()
             raise
         return connection

@@ -46,6 +46,7 @@ def main() -> None:
 
 def _quantised(onnx: bytes, images: _ReportingImages) -> tuple[bytes, bytes]:
     # NNCF and OpenVINO's model converter would report usage to their authors.
+    # An entry of None stops the import, which the type of the mapping does not say.
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
     import nncf
     import openvino

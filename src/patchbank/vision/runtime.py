@@ -60,7 +60,7 @@ def _core() -> Any:
         else:
             # The converter takes half of the import time. It also imports openvino_telemetry, which
             # writes files to the user's home folder and may open a connection. OpenVINO works
-            # without it.
+            # without it. An entry of None stops the import, which the mapping's type does not say.
             sys.modules[_CONVERTER] = None  # type: ignore[assignment]
             try:
                 import openvino

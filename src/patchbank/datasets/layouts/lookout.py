@@ -99,7 +99,7 @@ def _entry(
 
 
 def _label(values: dict[str, Any]) -> Label:
-    """Return the label in a line; unknown if there is none, or several that differ."""
+    """Return the label in a line; unknown without a label, or with several that differ."""
     labels = {_known(name) for name in _class_names(values)} - {None}
     return (labels.pop() if len(labels) == 1 else None) or "unknown"
 

@@ -73,7 +73,7 @@ class Tree:
         Raises
         ------
         DatasetError
-            If there is none; the message names the folder that was probably meant.
+            If no category is found; the message names the folder that was probably meant.
         """
         root = Path(root)
         require_folder(root, self.layout)

@@ -98,7 +98,7 @@ def make_surfaces(
             waiting = [pool.submit(_write, partial, task, image_size) for task in tasks]
             try:
                 _finish(waiting, progress)
-            except BaseException:
+            except BaseException:  # an interrupt too
                 pool.shutdown(cancel_futures=True)
                 raise
         (partial / "README.txt").write_text(

@@ -1,4 +1,4 @@
-"""The recorded defects of a category: real ones, and synthetic ones, so marked."""
+"""The recorded defects of a category: real ones, and synthetic ones, which are marked as such."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def list_defects(workspace: Workspace, category: str) -> list[StoredDefect]:
     Raises
     ------
     UnknownCategoryError
-        If there is none of that name.
+        If no category has that name.
     """
     return workspace.database.defects.of_category(category)
 

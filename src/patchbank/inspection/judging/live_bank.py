@@ -153,7 +153,7 @@ class LiveBank:
         self._in_database, self._version = in_database, version
         self._lock = threading.Lock()
         self._ready = self._read()
-        # What changed since a thread began to build the index anew; None while there is none.
+        # What changed since a thread began to rebuild the index; None while no thread does.
         self._missed: list[tuple[StoredBank, BankChange]] | None = None
 
     @property

@@ -35,7 +35,7 @@ def parse_threshold(text: str) -> SimilarityThreshold:
     Raises
     ------
     ParameterError
-        If it is none of these.
+        If it is anything else.
     """
     if text == "auto":
         return "auto"

@@ -124,7 +124,7 @@ def pull_backbone(
     Raises
     ------
     UnknownBackboneError
-        There is none of that name, or its weights are not on the hub.
+        No backbone has that name, or its weights are not on the hub.
     MissingExtraError
         huggingface_hub is not installed.
     DownloadError
@@ -188,7 +188,7 @@ def add_weights(name: str, file: Path, *, replace: bool = False) -> Kept:
     Raises
     ------
     UnknownBackboneError
-        There is none of that name, or it comes as a package.
+        No backbone has that name, or it comes as a package.
     WeightsError
         The file is not this network's: the first array that is missing or of another shape is
         named.

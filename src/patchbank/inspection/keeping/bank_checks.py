@@ -72,7 +72,7 @@ def check_size(width: int, height: int) -> None:
 
 
 def checked_text(name: str, text: str) -> str:
-    """Return a name or a path, or raise ValueError for what is none."""
+    """Return a name or a path, or raise ValueError for text that cannot be one."""
     if "\0" in text or len(text) > _LONGEST_TEXT:
         raise ValueError(f"{name} is {text[:40]!r}, expected text of up to {_LONGEST_TEXT:,}")
     return text

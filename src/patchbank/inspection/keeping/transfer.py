@@ -214,6 +214,6 @@ def _unpacked(
             images[index] = replace(images[index], origin=str((folder / name).absolute()))
     try:
         yield replace(bank, images=images)
-    except BaseException:
+    except BaseException:  # an interrupt too
         shutil.rmtree(folder)
         raise

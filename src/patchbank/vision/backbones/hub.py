@@ -132,6 +132,7 @@ def _transfer(wanted: HubFile, file: IO[bytes]) -> Iterator[int]:
 
     url = _address(wanted.repository, wanted.file, wanted.revision)
     headers = {
+        # Some versions of the library do not export it to type checkers.
         **utils.build_hf_headers(),  # type: ignore[attr-defined, unused-ignore]
         # In a compressed response, byte positions would differ.
         "Accept-Encoding": "identity",

@@ -166,6 +166,7 @@ def read_weights(path: Path, sha256: str | None) -> tuple[dict[str, Array], dict
             "it was changed or damaged: remove it and get it again"
         )
     try:
+        # The library leaves this function without types.
         entries = deserialize(content)  # type: ignore[no-untyped-call]
     except SafetensorError as error:
         reason = " ".join(str(error).split())
