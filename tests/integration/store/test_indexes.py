@@ -140,14 +140,16 @@ def test_what_a_killed_server_process_left_is_removed(filled: Database, database
     thread = threading.Thread(target=build)
     thread.start()
     with psycopg.connect(database_url, autocommit=True) as killer:
-        while not _names(filled):
-            pass
+        # The index is listed before the statement that builds it starts.
+        building = (
+            "select pid from pg_stat_activity "
+            "where datname = current_database() and query like 'create index concurrently%'"
+        )
+        while (found := killer.execute(building).fetchone()) is None:
+            assert thread.is_alive()
         with pytest.raises(DatabaseError, match="another process is changing"):
             filled.indexes.build(index, 1500)
-        killer.execute(
-            "select pg_terminate_backend(pid, 5000) from pg_stat_activity "
-            "where query like 'create index concurrently%'"
-        )
+        killer.execute("select pg_terminate_backend(%s, 5000)", found)
         thread.join()
         blocker.close()
         assert failure

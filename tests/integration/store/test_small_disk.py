@@ -138,7 +138,8 @@ if _can_mount():
             database.banks.save("tile", make_bank())
         monkeypatch.setattr(embedded_server, "tidy_up", crash_first)
         EmbeddedServer(home, idle_minutes=60).make_room()
-        assert stayed_up == [False, True]
+        # On a slow machine the server may accept another connection before it notices.
+        assert (stayed_up[0], stayed_up[-1]) == (False, True)
         assert _reserve(home) >= LEAST_RESERVE_BYTES
 
     def test_a_disk_that_others_filled(small_disk: Callable[[int], Path]) -> None:
@@ -156,6 +157,20 @@ if _can_mount():
         with open_database(None, home, idle_minutes=60) as database:
             assert database.banks.save("tile", make_bank()) == 2
         assert _reserve(home) >= LEAST_RESERVE_BYTES
+
+    def test_a_session_that_has_no_room_to_begin(small_disk: Callable[[int], Path]) -> None:
+        home = small_disk(100)
+        with open_database(None, home, idle_minutes=60) as database:
+            database.banks.save("tile", make_bank())
+        _fill(home.parent / "other")
+        # As after a crash: the next session writes them again.
+        written_anew = [*(home / "postgres" / "data").rglob("pg_internal.init")]
+        assert written_anew
+        for file in written_anew:
+            file.unlink()
+        _fill(home.parent / "another")
+        with open_database(None, home, idle_minutes=60) as database:
+            assert database.banks.active("tile").version == 1
 
     def test_a_category_is_removed_on_a_full_disk(small_disk: Callable[[int], Path]) -> None:
         home = small_disk(180)

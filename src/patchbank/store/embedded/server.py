@@ -54,7 +54,7 @@ _log = logging.getLogger(__name__)
 DATABASE = "postgres"
 KEEPER_APPLICATION = "patchbank keeper"
 
-_TIDYING_ATTEMPTS = 3
+_TIDYING_ATTEMPTS = 5
 
 T = TypeVar("T")
 
@@ -273,6 +273,10 @@ class EmbeddedServer:
                 return connect(self.conninfo())
             except psycopg.OperationalError as error:
                 reason = str(error)
+                if complains_of_disk(reason) and release(site):
+                    # A new session writes files of its own.
+                    site.is_short = True
+                    continue
                 starting_or_stopping = "the database system is" in reason
                 if "FATAL" in reason and not starting_or_stopping:
                     raise
