@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
@@ -51,10 +53,26 @@ def cut_paste(pixels: Pixels, random: np.random.Generator) -> npt.NDArray[np.uin
     return changed
 
 
-def small_defect(pixels: Pixels, random: np.random.Generator, size: float) -> npt.NDArray[np.uint8]:
-    """Return a copy with a dot or a scratch somewhere, darker or lighter than what is there.
+@dataclass(frozen=True, slots=True, eq=False)
+class SmallDefect:
+    """A picture with a small defect, and the box of its pixels.
 
-    How much so is drawn, as a share of the image's own contrast.
+    Attributes
+    ----------
+    pixels
+        RGB uint8 (height, width, 3).
+    box
+        x0, y0, x1, y1, ends excluded.
+    """
+
+    pixels: npt.NDArray[np.uint8]
+    box: tuple[int, int, int, int]
+
+
+def small_defect(
+    pixels: Pixels, random: np.random.Generator, size: float, contrast: float | None = None
+) -> SmallDefect:
+    """Return a copy with a dot or a scratch somewhere, darker or lighter than what is there.
 
     A dot is `size` pixels wide; a scratch is a third as wide and three times as long.
 
@@ -66,6 +84,10 @@ def small_defect(pixels: Pixels, random: np.random.Generator, size: float) -> np
         Random generator; the same state gives the same picture.
     size
         In pixels of the image.
+    contrast
+        How much darker or lighter, as a share of the image's own contrast: of the range between its
+        dark and its light pixels. The defect then differs from what it covers. By default it is
+        drawn, and differs from its surroundings, which may hide it.
     """
     height, width = pixels.shape[:2]
     reach = int(np.ceil(2 * size)) + 1
@@ -83,11 +105,24 @@ def small_defect(pixels: Pixels, random: np.random.Generator, size: float) -> np
         aside = down * np.cos(angle) - across * np.sin(angle)
         outside = np.hypot(aside, np.maximum(np.abs(along) - 1.5 * size, 0)) - size / 6
     # A soft edge of a pixel, as a lens makes it.
-    cover = np.clip(0.5 - outside, 0, 1)[..., np.newaxis]
+    cover = np.clip(0.5 - outside, 0, 1)
     changed = pixels.copy()
     around = changed[rows, columns].astype(np.float64)
     dark, light = np.percentile(pixels[::4, ::4], (5, 95))
-    sign = -1 if around.mean() > (dark + light) / 2 else 1
-    shift = sign * random.uniform(*_SMALL_CONTRAST) * max(light - dark, _LEAST_CONTRAST)
-    changed[rows, columns] = np.clip(np.rint(around + shift * cover), 0, 255)
-    return changed
+    if contrast is None:
+        behind = float(around.mean())
+        share = random.uniform(*_SMALL_CONTRAST)
+    else:
+        behind = float((around.mean(axis=2) * cover).sum() / max(float(cover.sum()), 1e-6))
+        share = contrast
+    sign = -1 if behind > (dark + light) / 2 else 1
+    shift = sign * share * max(light - dark, _LEAST_CONTRAST)
+    changed[rows, columns] = np.clip(np.rint(around + shift * cover[..., np.newaxis]), 0, 255)
+    inside_y, inside_x = (np.flatnonzero(cover.any(axis=axis)) for axis in (1, 0))
+    box = (
+        columns.start + int(inside_x[0]),
+        rows.start + int(inside_y[0]),
+        columns.start + int(inside_x[-1]) + 1,
+        rows.start + int(inside_y[-1]) + 1,
+    )
+    return SmallDefect(changed, box)

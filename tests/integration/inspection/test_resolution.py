@@ -10,7 +10,8 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from patchbank.inspection.learning.resolution import settled_resolution, with_fitting_tile
+from patchbank.inspection.learning.resolution import settled_resolution, trial_extractor
+from patchbank.inspection.learning.sizes import with_fitting_tile
 from patchbank.inspection.settings import make_fit_settings
 from patchbank.inspection.workspace import Workspace
 from patchbank.vision.extractor_settings import ExtractorSettings
@@ -178,6 +179,14 @@ def test_tiles_fit_the_images() -> None:
     assert large.image_size > 640
     asked = ExtractorSettings(image_size=448, scale=1.0, overlap=32, layers=("blocks.4",))
     assert with_fitting_tile(asked, Counter({(640, 640): 5})).overlap == 32
+
+
+@pytest.mark.parametrize("backbone", ["efficientnet-lite0", "resnet18", "dinov2_vits14"])
+def test_every_family_of_networks_has_a_trial(backbone: str) -> None:
+    extractor = ExtractorSettings(backbone=backbone)
+    seen = trial_extractor(extractor, extractor.layers)
+    assert 600 < seen.image_size <= 640
+    assert seen.image_size % seen.tiling.coarse == 0
 
 
 def test_budgets_that_cannot_be_are_refused(patchbank: Run, boards: Path) -> None:

@@ -12,6 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchbank.errors import ImageError
+from patchbank.inspection.learning.sizes import (
+    SMALLEST_TILE,
+    Sizes,
+    is_small,
+    remarks_on_sizes,
+    sizes_of,
+    typical,
+    with_fitting_tile,
+    work_of,
+)
 from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.coreset import greedy_k_center
@@ -20,16 +30,13 @@ from patchbank.memory.scoring import image_score
 from patchbank.progress import Progress, silent
 from patchbank.vision.decoded_image import ImageLimits, ImageSource, Pixels
 from patchbank.vision.extractor_settings import ExtractorSettings
-from patchbank.vision.images import decode, stored_size
+from patchbank.vision.images import decode
 from patchbank.vision.synthetic import small_defect
 
-# Images up to this size and nearly square are resized to the network's usual square: more pixels
-# bring nothing there (docs/resolution.md).
-_SMALL = 336
-_NEARLY_SQUARE = 1.1
+# Side of the network's usual square.
 _SQUARE = 224
 # Each step has half the pixels.
-_SCALES = tuple(2 ** (-step / 2) for step in range(14))
+_SCALES = tuple(float(f"{2 ** (-step / 2):.2g}") for step in range(14))
 # Rows of the bank: beyond, searching costs more than it brings.
 _MOST_ROWS = 25_000
 # The growth of an exact search with the rows of the bank (docs/performance.md, "How it grows").
@@ -54,11 +61,6 @@ _MOST = 0.8
 # cells, where the deeper layers help (docs/resolution.md).
 _CLEARLY_MORE = 1.4
 
-# Smaller tiles overlap more; larger ones take more memory.
-_SMALLEST_TILE, _LARGEST_TILE, _TILE_STEP = 128, 1024, 32
-
-Sizes = Counter[tuple[int, int]]
-
 
 def settled_resolution(
     workspace: Workspace,
@@ -76,73 +78,16 @@ def settled_resolution(
     """
     if not settings.to_choose:
         return settings, ()
-    found = (stored_size(source, limits=workspace.limits) for source in sources)
-    sizes = Counter(size for size in found if size is not None)
+    sizes = sizes_of(workspace, sources)
     lines: tuple[str, ...] = ()
     if sizes and "resolution" in settings.to_choose:
-        lines = _remarks_on(sizes)
-        width, height = _typical(sizes)
-        if max(width, height) > min(_SMALL, _NEARLY_SQUARE * min(width, height)):
+        lines = remarks_on_sizes(sizes)
+        if not is_small(*typical(sizes)):
             chosen = _choose(workspace, sources, names, settings, sizes, progress)
             settings, lines = chosen.settings, (chosen.describe(), *lines)
     if settings.extractor.scale is not None and "tile" in settings.to_choose and sizes:
         settings = replace(settings, extractor=with_fitting_tile(settings.extractor, sizes))
     return replace(settings, to_choose=frozenset()), lines
-
-
-def with_fitting_tile(extractor: ExtractorSettings, sizes: Sizes) -> ExtractorSettings:
-    """Return settings with the tiles that images of these sizes need least work with."""
-    coarse = extractor.tiling.coarse
-    largest = _LARGEST_TILE - _LARGEST_TILE % coarse
-    # An overlap that was not asked for follows from the tile, and is at most half of it.
-    overlap = extractor.overlap
-    if overlap == replace(extractor, overlap=None).overlap:
-        overlap = None
-    enough = replace(extractor, image_size=largest, overlap=overlap).overlap
-    tiles = range(largest, _SMALLEST_TILE - 1, -math.lcm(_TILE_STEP, coarse))
-    options = [
-        replace(extractor, image_size=tile, overlap=overlap)
-        for tile in tiles
-        if overlap is None or overlap + coarse <= tile
-    ]
-    return min(
-        (
-            option
-            for option in options
-            # Where an image is a single tile, nothing overlaps.
-            if option.overlap == enough or _work(option, sizes) == option.image_size**2
-        ),
-        key=lambda option: _work(option, sizes),
-        default=extractor,
-    )
-
-
-def _work(extractor: ExtractorSettings, sizes: Sizes) -> float:
-    """Return the pixels of an image's tiles, on average."""
-    preprocessing, tiling = extractor.preprocessing, extractor.tiling
-    pixels = (
-        count * tiling.pixels(*reversed(preprocessing.size(*size))) for size, count in sizes.items()
-    )
-    return sum(pixels) / sizes.total()
-
-
-def _typical(sizes: Sizes) -> tuple[int, int]:
-    """Return the size in the middle, by area."""
-    ordered = sorted(sizes.elements(), key=lambda size: size[0] * size[1])
-    return ordered[len(ordered) // 2]
-
-
-def _remarks_on(sizes: Sizes) -> tuple[str, ...]:
-    areas = sorted(width * height for width, height in sizes.elements())
-    few = len(areas) // 10
-    if areas[-1 - few] < 2 * areas[few]:
-        return ()
-    common = ", ".join(f"{count} of {w} x {h}" for (w, h), count in sizes.most_common(4))
-    more = f" and {len(sizes) - 4} other sizes" if len(sizes) > 4 else ""
-    return (
-        f"images have very different sizes ({common}{more}): parts photographed at different "
-        "scales need a category each",
-    )
 
 
 @dataclass(frozen=True)
@@ -186,21 +131,11 @@ def _choose(
     candidates = [layers]
     if "layers" in settings.to_choose and len(layers) > 1:
         candidates.append(layers[:1])
-    pictures = _crops(sources, names, settings, workspace.limits)
+    pictures = crops_of(sources, names, settings, workspace.limits)
     tried = []
     for number, candidate in enumerate(candidates):
         progress("resolution", number, len(candidates))
-        # A graph in int8 is made of the images at the resolution that is looked for here.
-        precision = "f32" if settings.extractor.is_quantised else settings.extractor.precision
-        extractor = replace(
-            settings.extractor,
-            layers=candidate,
-            scale=1.0,
-            image_size=_TRIAL_SIDE,
-            overlap=None,
-            precision=precision,
-        )
-        tried.append(_try(workspace, replace(settings, extractor=extractor), sizes, pictures))
+        tried.append(_try(workspace, settings, candidate, sizes, pictures))
     progress("resolution", len(candidates), len(candidates))
     best = tried[0]
     for other in tried[1:]:
@@ -210,27 +145,78 @@ def _choose(
     return replace(best, settings=replace(best.settings, extractor=extractor))
 
 
+@dataclass(frozen=True)
+class Cost:
+    """What inspections with some layers cost on this machine.
+
+    Attributes
+    ----------
+    per_pixel
+        Milliseconds per pixel of a tile.
+    per_search
+        Milliseconds per patch and power of the bank's rows.
+    """
+
+    per_pixel: float
+    per_search: float
+
+    def milliseconds(self, settings: FitSettings, sizes: Sizes) -> float:
+        """Return about how long an image takes with a bank of images of these sizes."""
+        rows, columns = settings.extractor.grid_of(*typical(sizes))
+        bank = settings.coreset_ratio * sizes.total() * rows * columns
+        search: float = self.per_search * rows * columns * bank**_SEARCH_EXPONENT
+        return self.per_pixel * work_of(settings.extractor, sizes) + search
+
+
+def trial_extractor(extractor: ExtractorSettings, layers: tuple[str, ...]) -> ExtractorSettings:
+    """Return settings with which pieces of images are seen at scale 1."""
+    # A graph in int8 is made of the images at the resolution that is looked for here.
+    precision = "f32" if extractor.is_quantised else extractor.precision
+    coarse = replace(extractor, layers=layers).tiling.coarse
+    return replace(
+        extractor,
+        layers=layers,
+        scale=1.0,
+        image_size=_TRIAL_SIDE - _TRIAL_SIDE % coarse,
+        overlap=None,
+        precision=precision,
+    )
+
+
+def at_scales(settings: FitSettings, sizes: Sizes) -> list[FitSettings]:
+    """Return settings for images of these sizes at each scale that makes sense, largest first.
+
+    The share of patches kept is chosen too if it was left to a fit.
+    """
+    longer = max(typical(sizes))
+    scales = [scale for scale in _SCALES if scale * longer >= _SQUARE] or [1.0]
+    options = []
+    for scale in scales:
+        extractor = with_fitting_tile(replace(settings.extractor, scale=scale), sizes)
+        options.append(with_fitting_ratio(replace(settings, extractor=extractor), sizes))
+    return options
+
+
+def with_fitting_ratio(settings: FitSettings, sizes: Sizes) -> FitSettings:
+    """Return settings with the share of patches kept of images of these sizes, unless given."""
+    if "coreset_ratio" not in settings.to_choose:
+        return settings
+    rows, columns = settings.extractor.grid_of(*typical(sizes))
+    ratio = min(settings.coreset_ratio, _MOST_ROWS / (sizes.total() * rows * columns))
+    return replace(settings, coreset_ratio=ratio)
+
+
 def _try(
-    workspace: Workspace, settings: FitSettings, sizes: Sizes, pictures: Sequence[Pixels]
+    workspace: Workspace,
+    settings: FitSettings,
+    layers: tuple[str, ...],
+    sizes: Sizes,
+    pictures: Sequence[Pixels],
 ) -> _Chosen:
     """Return settings of the largest scale within the budget, and what a trial finds with them."""
-    per_pixel, per_search = _costs(workspace, settings.extractor, pictures)
-    width, height = _typical(sizes)
-
-    def at(scale: float) -> tuple[FitSettings, float]:
-        """Return the settings of a scale, and the milliseconds of an inspection."""
-        extractor = with_fitting_tile(replace(settings.extractor, scale=scale), sizes)
-        rows, columns = extractor.grid_of(width, height)
-        patches = sizes.total() * rows * columns
-        ratio = settings.coreset_ratio
-        if "coreset_ratio" in settings.to_choose:
-            ratio = min(ratio, _MOST_ROWS / patches)
-        search = per_search * rows * columns * (ratio * patches) ** _SEARCH_EXPONENT
-        chosen = replace(settings, extractor=extractor, coreset_ratio=ratio)
-        return chosen, per_pixel * _work(extractor, sizes) + search
-
-    scales = [scale for scale in _SCALES if scale * max(width, height) >= _SQUARE]
-    options = [at(scale) for scale in scales or [1.0]]
+    settings = replace(settings, extractor=trial_extractor(settings.extractor, layers))
+    cost = cost_of(workspace, settings.extractor, pictures)
+    options = [(option, cost.milliseconds(option, sizes)) for option in at_scales(settings, sizes)]
     chosen, milliseconds = next(
         (option for option in options if option[1] <= settings.budget_ms), options[-1]
     )
@@ -238,10 +224,8 @@ def _try(
     return _Chosen(chosen, milliseconds, smallest, visible)
 
 
-def _costs(
-    workspace: Workspace, extractor: ExtractorSettings, pictures: Sequence[Pixels]
-) -> tuple[float, float]:
-    """Return milliseconds per pixel of a tile, and per patch and power of the bank's rows."""
+def cost_of(workspace: Workspace, extractor: ExtractorSettings, pictures: Sequence[Pixels]) -> Cost:
+    """Measure what an inspection costs, with pieces of images and a `trial_extractor`."""
     picture, *others = pictures[: _COST_IMAGES + 1]
     with workspace.extractor(extractor) as network:
 
@@ -257,8 +241,8 @@ def _costs(
     index = NeighbourIndex(bank)
     search_ms = _least_milliseconds(lambda: index.nearest(rows))
     size = Counter([(picture.shape[1], picture.shape[0])])
-    return (
-        extract_ms / _work(extractor, size),
+    return Cost(
+        extract_ms / work_of(extractor, size),
         search_ms / (len(rows) * len(bank) ** _SEARCH_EXPONENT),
     )
 
@@ -290,7 +274,7 @@ def _trial(
     tile = max(picture.shape[0] for picture in pictures) * (extractor.scale or 1.0)
     coarse = extractor.tiling.coarse
     one_tile = replace(
-        extractor, image_size=max(_SMALLEST_TILE, coarse * math.ceil(tile / coarse)), overlap=None
+        extractor, image_size=coarse * math.ceil(max(SMALLEST_TILE, tile) / coarse), overlap=None
     )
     with workspace.extractor(one_tile) as network:
 
@@ -315,7 +299,7 @@ def _trial(
         good = np.array([score(picture) for picture in judged])
         defective = np.array(
             [
-                [score(small_defect(picture, random, size)) for picture in judged]
+                [score(small_defect(picture, random, size).pixels) for picture in judged]
                 for size in _DEFECT_SIZES
             ]
         )
@@ -326,7 +310,7 @@ def _trial(
     return float(visible.mean()), _DEFECT_SIZES[first] if first < len(_DEFECT_SIZES) else None
 
 
-def _crops(
+def crops_of(
     sources: Sequence[ImageSource],
     names: Sequence[str],
     settings: FitSettings,
