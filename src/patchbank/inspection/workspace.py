@@ -93,25 +93,35 @@ class Workspace:
         self, settings: ExtractorSettings, quantised: QuantisedGraph | None = None
     ) -> Extractor:
         """Return the extractor of these settings and this graph, compiled once per process."""
-        from patchbank.vision.extractor import Extractor
-
         self._opener.check()
         key = settings, None if quantised is None else quantised.sha256
         with self._lock:
             extractor = self._extractors.pop(key, None)
             if extractor is None:
-                take_address_space()
-                extractor = Extractor(
-                    settings,
-                    quantised=quantised,
-                    threads=self.settings.threads,
-                    cache_folder=cache_folder("graphs", self.home),
-                )
+                extractor = self._new_extractor(settings, quantised)
             self._extractors[key] = extractor
             if len(self._extractors) > _MOST_EXTRACTORS:
                 # The one that nobody asked for the longest; who uses it still may go on.
                 del self._extractors[next(iter(self._extractors))]
             return extractor
+
+    def temporary_extractor(self, settings: ExtractorSettings) -> Extractor:
+        """Return an extractor that is not kept: its memory is free when its user lets it go."""
+        self._opener.check()
+        return self._new_extractor(settings, None)
+
+    def _new_extractor(
+        self, settings: ExtractorSettings, quantised: QuantisedGraph | None
+    ) -> Extractor:
+        from patchbank.vision.extractor import Extractor
+
+        take_address_space()
+        return Extractor(
+            settings,
+            quantised=quantised,
+            threads=self.settings.threads,
+            cache_folder=cache_folder("graphs", self.home),
+        )
 
     def close(self) -> None:
         """Close the database connections; the embedded server stays up for the next command."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,12 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
+from patchbank.inspection.learning import resolution
 from patchbank.inspection.learning.resolution import settled_resolution, trial_extractor
 from patchbank.inspection.learning.sizes import with_fitting_tile
 from patchbank.inspection.settings import make_fit_settings
 from patchbank.inspection.workspace import Workspace
+from patchbank.vision.extractor import Extractor
 from patchbank.vision.extractor_settings import ExtractorSettings
 from tests.fixtures.commands import Run
 
@@ -193,3 +197,22 @@ def test_budgets_that_cannot_be_are_refused(patchbank: Run, boards: Path) -> Non
     outcome = patchbank("fit", "board", boards / "board/train/good", "--budget-ms", "0")
     assert outcome.code == 2
     assert "above 0" in outcome.complaint
+
+
+def test_a_choice_keeps_no_network_in_memory(workspace: Workspace) -> None:
+    def networks() -> int:
+        gc.collect()
+        return sum(type(thing) is Extractor for thing in gc.get_objects())
+
+    images = [board(number, 240, 400) for number in range(9)]
+    names = [str(number) for number in range(9)]
+    before = networks()
+    settings, _ = settled_resolution(workspace, images, names, settings_of())
+    assert settings.extractor.scale is not None
+    assert networks() == before
+
+
+def test_what_others_do_on_the_machine_costs_nothing() -> None:
+    # Waiting for a core, say.
+    assert resolution._milliseconds(lambda: time.sleep(0.05), cores=1) < 25
+    assert resolution._milliseconds(lambda: sum(range(10**6)), cores=1) > 1

@@ -28,6 +28,7 @@ from patchbank.memory.coreset import greedy_k_center
 from patchbank.memory.neighbours import NeighbourIndex
 from patchbank.memory.scoring import image_score
 from patchbank.progress import Progress, silent
+from patchbank.settings import usable_cores
 from patchbank.vision.decoded_image import ImageLimits, ImageSource, Pixels
 from patchbank.vision.extractor_settings import ExtractorSettings
 from patchbank.vision.images import decode
@@ -227,19 +228,20 @@ def _try(
 def cost_of(workspace: Workspace, extractor: ExtractorSettings, pictures: Sequence[Pixels]) -> Cost:
     """Measure what an inspection costs, with pieces of images and a `trial_extractor`."""
     picture, *others = pictures[: _COST_IMAGES + 1]
-    with workspace.extractor(extractor) as network:
+    with workspace.temporary_extractor(extractor) as network:
 
         def rows_of(picture: Pixels) -> NDArray[np.float32]:
             found = network.extract([picture]).patches
             return np.ascontiguousarray(found.reshape(-1, network.dimension))
 
         rows = rows_of(picture)
-        extract_ms = _least_milliseconds(lambda: network.extract([picture]))
+        cores = workspace.settings.threads or usable_cores()
+        extract_ms = _milliseconds(lambda: network.extract([picture]), cores)
         # As in a bank: rows that are not alike, of other images.
         bank = np.concatenate([rows_of(other) for other in others or [picture]])
         bank = bank[greedy_k_center(bank, min(len(bank), _COST_ROWS)).indices]
     index = NeighbourIndex(bank)
-    search_ms = _least_milliseconds(lambda: index.nearest(rows))
+    search_ms = _milliseconds(lambda: index.nearest(rows), cores)
     size = Counter([(picture.shape[1], picture.shape[0])])
     return Cost(
         extract_ms / work_of(extractor, size),
@@ -247,14 +249,17 @@ def cost_of(workspace: Workspace, extractor: ExtractorSettings, pictures: Sequen
     )
 
 
-def _least_milliseconds(work: Callable[[], object]) -> float:
-    """Return the time of the quickest of some runs: others are slowed down by other programs."""
+def _milliseconds(work: Callable[[], object], cores: int) -> float:
+    """Return how long work takes where no other program is at work, on all cores.
+
+    That is processor time: by the clock, a busy machine would be given a bank that sees less.
+    """
     seconds = []
     for _ in range(4):
-        start = time.perf_counter()
+        start = time.process_time()
         work()
-        seconds.append(time.perf_counter() - start)
-    return 1e3 * min(seconds)
+        seconds.append(time.process_time() - start)
+    return 1e3 * min(seconds) / cores
 
 
 def _trial(
@@ -276,7 +281,7 @@ def _trial(
     one_tile = replace(
         extractor, image_size=coarse * math.ceil(max(SMALLEST_TILE, tile) / coarse), overlap=None
     )
-    with workspace.extractor(one_tile) as network:
+    with workspace.temporary_extractor(one_tile) as network:
 
         def patches_of(picture: Pixels) -> NDArray[np.float32]:
             found: NDArray[np.float32] = network.extract([picture]).patches[0]
