@@ -22,8 +22,10 @@ from patchbank.memory.scoring import (
 )
 from patchbank.store.bank_content import BankContent
 
-# A region smaller than this share of the image, in per cent, is a corner of the smoothing.
+# A region smaller than this share of the image, in per cent, is a corner of the smoothing; of an
+# image seen in tiles, which may be large, smaller than this many pixels of the network's input.
 _LEAST_REGION_PERCENT = 0.02
+_LEAST_TILED_REGION = 10
 # Pixels of the network's input per pixel of the map of an image seen in tiles, which may be large.
 _TILED_MAP_STEP = 2
 # Where an image does not pass but its smoothed map stays below the map's own threshold, the place
@@ -128,13 +130,16 @@ class Judge:
         width: int,
         height: int,
     ) -> tuple[Region, ...]:
+        preprocessing, least = self.settings.extractor.preprocessing, _LEAST_REGION_PERCENT
+        if preprocessing.is_tiled:
+            least = 100 * _LEAST_TILED_REGION / math.prod(preprocessing.size(width, height))
         regions = find_regions(
             anomaly,
             self.map_threshold,
             box=box,
             width=width,
             height=height,
-            minimum_area_percent=_LEAST_REGION_PERCENT,
+            minimum_area_percent=least,
         )
         if not passes and not regions:
             level = _SHARE_OF_PEAK * float(anomaly.max())

@@ -14,7 +14,7 @@ from patchbank.errors import NotFittedError, SuspiciousImagesError, UnknownCateg
 from patchbank.inspection.judging.heatmaps import check_folder
 from patchbank.inspection.learning.demands import DEFAULT_MAX_REFUSED, demands_of
 from patchbank.inspection.learning.learn import LearnedBank, learn
-from patchbank.inspection.learning.memory_limit import checked_limit, most_patches
+from patchbank.inspection.learning.memory_limit import checked_limit
 from patchbank.inspection.learning.remarks import fewer_images
 from patchbank.inspection.learning.suspicious_pictures import earlier_pictures, write_suspicious
 from patchbank.inspection.settings import FitSettings
@@ -165,7 +165,10 @@ def fit(
         if exclude:
             sources, names = without(sources, checked, exclude)
         workspace.database.check_can_learn()
-        workspace.database.check_room(_expected_bytes(workspace, settings, sources))
+
+    def check_room(settled: FitSettings, most: int) -> None:
+        workspace.database.check_room(_expected_bytes(settled, len(sources), most))
+
     bank = learn(
         workspace,
         sources,
@@ -173,6 +176,7 @@ def fit(
         names=names,
         memory_limit=memory_limit,
         demands=demands,
+        on_settled=check_room,
         progress=progress,
     )
     pictures = (
@@ -201,18 +205,14 @@ def _present_calibration(workspace: Workspace, category: str) -> int:
     return int(np.count_nonzero(scores.counts))
 
 
-def _expected_bytes(
-    workspace: Workspace, settings: FitSettings, sources: Sequence[ImageSource]
-) -> int:
-    """Return about what the bank of these images will take in the database."""
+def _expected_bytes(settings: FitSettings, images: int, most: int) -> int:
+    """Return about what the bank of images of at most `most` patches takes in the database."""
     extractor = settings.extractor
     shape = feature_shape(
         get_backbone(extractor.backbone), extractor.layers, extractor.preprocessing.side
     )
-    images = len(sources)
-    patches = images * most_patches(extractor, sources, workspace.limits)
     return stored_bytes(
-        patches=coreset_size(max(1, patches), settings.coreset_ratio),
+        patches=coreset_size(max(1, images * most), settings.coreset_ratio),
         dimensions=shape.dimension,
         images=images,
         embedding_dimensions=shape.embedding_dimension,

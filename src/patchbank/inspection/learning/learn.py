@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -144,6 +144,7 @@ def learn(
     names: Sequence[str] | None = None,
     memory_limit: int | str | None = None,
     demands: Demands | None = None,
+    on_settled: Callable[[FitSettings, int], None] = lambda settings, most: None,
     progress: Progress = silent,
 ) -> LearnedBank:
     """Learn a memory bank from good images.
@@ -162,6 +163,8 @@ def learn(
         takes and half of what is free. Images whose patches do not fit are learned in parts.
     demands
         How few images may be used, and how many refused; by default what cannot be done without.
+    on_settled
+        Called before the work with the settings as chosen, and the most patches an image has.
 
     Raises
     ------
@@ -183,6 +186,7 @@ def learn(
     with watch.stage("resolution"):
         settings, chosen = settled_resolution(workspace, sources, names, settings, progress)
         most = most_patches(settings.extractor, sources, workspace.limits)
+    on_settled(settings, most)
     quantised = None
     if settings.extractor.is_quantised:
         # Too little memory is said before the work; in f32 the network takes about as much.
