@@ -162,7 +162,7 @@ def test_dinov2_names_the_sizes_it_takes(patchbank: Run, surfaces: Surfaces) -> 
     )
     assert outcome.code == 2
     assert outcome.complaint == (
-        "dinov2_vits14 needs an image size that is a multiple of 14 pixels, not 256; "
+        "dinov2_vits14 needs an image size or a tile that is a multiple of 14 pixels, not 256; "
         "give 252 or 266"
     )
 

@@ -106,9 +106,9 @@ def test_scores_that_are_missing_or_few_name_nobody() -> None:
             224,
             [
                 "reduced 18 times: defects smaller than about 40 pixels cannot be detected; "
-                "use --image-size",
-                "size 896 to detect smaller",
+                "use --scale 1 or --image-size 896 to detect smaller",
                 "1.33 times more across than down",
+                "use --scale to keep the shape",
             ],
         ),
         (640, 640, 224, ["reduced 2.9 times", "--image-size 640"]),

@@ -72,8 +72,11 @@ def show_command(category: options.Category, json: options.Json = False) -> int:
             console.print(f"{name.replace('_', ' '):<22} {_plain(name, value)}", markup=False)
             continue
         console.print(name.replace("_", " "), markup=False)
+        in_tiles = value.get("scale") is not None
         for key, inner in value.items():
-            console.print(f"  {key.replace('_', ' '):<20} {_plain(key, inner)}", markup=False)
+            # The network's input is a tile then.
+            label = "tile" if in_tiles and key == "image_size" else key.replace("_", " ")
+            console.print(f"  {label:<20} {_plain(key, inner)}", markup=False)
     for index in indexes:
         recall = index["recall_at_10"]
         console.print(

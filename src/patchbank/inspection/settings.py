@@ -22,6 +22,7 @@ _ANY_TILE = 448
 SMOOTHING_SIGMA = 4.0
 
 _LARGEST_SIGMA = 1000
+_LONGEST_LINE = 2000
 # Pixels of a thumbnail's longer side: what a gallery shows.
 THUMBNAIL_SIDE = 160
 
@@ -45,6 +46,8 @@ class FitSettings:
         ``"coreset_ratio"`` and ``"tile"``; empty in a bank.
     budget_ms
         Milliseconds an inspection should take at most, where a fit chooses the resolution.
+    resolution
+        What a fit chose, what is visible so and what it costs, for people; empty where it did not.
 
     Raises
     ------
@@ -60,6 +63,7 @@ class FitSettings:
     smoothing_sigma: float = SMOOTHING_SIGMA
     to_choose: frozenset[str] = frozenset()
     budget_ms: float = DEFAULT_BUDGET_MS
+    resolution: str = ""
 
     def __post_init__(self) -> None:
         for name in ("coreset_ratio", "false_alarm_rate", "smoothing_sigma", "budget_ms"):
@@ -70,6 +74,8 @@ class FitSettings:
         check_false_alarm_rate(self.false_alarm_rate)
         if type(self.seed) is not int or self.seed < 0:
             raise ParameterError(f"seed {self.seed!r}: must be a whole number, 0 or more")
+        if type(self.resolution) is not str or len(self.resolution) > _LONGEST_LINE:
+            raise ParameterError(f"resolution {self.resolution!r:.40}: must be a line of text")
         if not self.budget_ms > 0:
             raise ParameterError(f"budget_ms {self.budget_ms}: must be above 0")
         # Of pixels of the network's input; a bank's file may name any number.
@@ -84,6 +90,7 @@ class FitSettings:
             "image_score": self.image_score,
             "false_alarm_rate": self.false_alarm_rate,
             "smoothing_sigma": self.smoothing_sigma,
+            **({"resolution": self.resolution} if self.resolution else {}),
         }
 
     @classmethod
@@ -109,19 +116,19 @@ class FitOptions(TypedDict, total=False):
         How many bits of 16 hold values, 8 to 16, such as 12; by default detected from the images,
         with a remark. Arrays of uint16 and files of 16 bits alike.
     coreset_ratio
-        Share of the patches kept, in (0, 1].
+        Share of the patches kept, in (0, 1]; by default 0.1, and in tiles at most 25,000 patches.
     image_score
         ``"max"``, ``"top8"``, ``"top1percent"`` or ``"reweighted"``: how patch distances become a
         score.
     scale
         Pixels that the network sees per pixel of the image, such as 1: images keep their shape and
-        are seen in tiles. By default they are resized to a square of `image_size`.
+        are seen in tiles. By default a fit chooses.
     tile, overlap
         Side of a tile and least overlap of two, in pixels that the network sees.
     budget_ms
         Milliseconds an inspection should take at most. Without `image_size`, `center_crop`,
-        `scale`, `tile` and `overlap`, a fit chooses the scale, the layers and the share of patches
-        kept within it, unless they are given.
+        `scale`, `tile` and `overlap`, a fit chooses the scale, and the layers unless given, within
+        it.
     seed
         Seed of the coreset's first choice.
     false_alarm_rate
@@ -166,7 +173,7 @@ def make_fit_settings(**options: Unpack[FitOptions]) -> FitSettings:
             )
         given["image_size"] = given.pop("tile", _ANY_TILE)
         given.setdefault("scale", 1.0)
-        to_choose &= {"tile"}
+        to_choose &= {"tile", "coreset_ratio"}
     elif given.keys() & {"image_size", "center_crop"}:
         to_choose.clear()
     else:

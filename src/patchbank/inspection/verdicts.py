@@ -68,7 +68,7 @@ class Judgement:
     p_value
         Fraction of good images expected to score at least this high (split-conformal).
     anomaly_map
-        float32 (side, side), over the part of the image that was inspected.
+        float32 (rows, columns), over the part of the image that was inspected.
     map_threshold
         A pixel of the map belongs to a region above it.
     inspected_box
@@ -94,7 +94,7 @@ class Judgement:
             raise ParameterError(f"p_value must lie in (0, 1], got {self.p_value}")
         if self.anomaly_map.ndim != 2:
             raise ParameterError(
-                f"anomaly_map must have shape (side, side), got {self.anomaly_map.shape}"
+                f"anomaly_map must have rows and columns, got {self.anomaly_map.shape}"
             )
 
     @property

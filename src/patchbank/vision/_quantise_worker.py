@@ -61,7 +61,8 @@ def _quantised(onnx: bytes, images: _ReportingImages) -> tuple[bytes, bytes]:
         subset_size=len(images),
         # The accurate correction takes about five seconds more and recovers a third of the loss.
         fast_bias_correction=False,
-        ignored_scope=nncf.IgnoredScope(types=list(_KEPT_IN_F32)),
+        # Graphs of a single layer have none of these.
+        ignored_scope=nncf.IgnoredScope(types=list(_KEPT_IN_F32), validate=False),
         advanced_parameters=nncf.AdvancedQuantizationParameters(
             # 7-bit weights: sums of two products fit into 16 bits, so that processors without VNNI,
             # which add in 16 bits, give the same features as those with it.

@@ -1,4 +1,4 @@
-"""Refuse images without content."""
+"""Refuse images that show nothing, or too much."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy.typing as npt
 from patchbank.errors import ImageError
 from patchbank.vision.bit_depths import BIT_DEPTHS, holding_depth
 from patchbank.vision.decoded_image import DecodedImage, ImageLimits, ImageSource
+from patchbank.vision.extractor_settings import ExtractorSettings
 from patchbank.vision.images import largest_value
 from patchbank.vision.preprocess import Square
 
@@ -19,6 +20,8 @@ _NO_CONTENT: Final = 2
 _SAME: Final = 0.5
 # The largest 8-bit value of an image that uses 14 of 16 bits.
 _DARK: Final = 64
+# Patches: the database keeps their rows and columns in 16 bits.
+_LONGEST_LINE: Final = 2**15
 # Check every sixteenth pixel first: most images have content, and this finds it quickly.
 _STEP: Final = 16
 
@@ -45,6 +48,31 @@ def check_unsettled_depth(
         f"{image.name or name or 'image'}: has 16 bits and values up to {largest:,} of 65,535, so "
         "it is nearly black, and the bank has no 16-bit images; scale its values to all 16 bits, "
         f"or fit with --bit-depth {depth} (16 leaves values unchanged)"
+    )
+
+
+def check_scaled_size(
+    image: DecodedImage, settings: ExtractorSettings, name: str, limits: ImageLimits
+) -> None:
+    """Refuse an image that has too many pixels, or patches in a line, at the settings' scale.
+
+    Raises
+    ------
+    ImageError
+        If it has.
+    """
+    if settings.scale is None:
+        return
+    width, height = settings.preprocessing.size(image.width, image.height)
+    if settings.scale > 1 and width * height > limits.max_pixels:
+        reason = f"more than {limits.max_pixels / 1e6:g} megapixels"
+    elif max(settings.grid_of(image.width, image.height)) > _LONGEST_LINE:
+        reason = f"more than {_LONGEST_LINE:,} patches in a line"
+    else:
+        return
+    raise ImageError(
+        f"{image.name or name or 'image'}: {image.width} x {image.height} pixels are {reason} at "
+        f"scale {settings.scale:g}; fit with a smaller --scale, or cut the image"
     )
 
 
@@ -77,7 +105,7 @@ def check_content(image: DecodedImage, square: Square, name: str) -> None:
         height, width = square.shape[:2]
         raise ImageError(
             f"{prefix}the {width} x {height} pixels inspected all have one colour; check the "
-            "camera and the lighting, or use a larger image size or no crop"
+            "camera and the lighting, or use a larger image size or scale, or no crop"
         )
 
 

@@ -23,7 +23,7 @@ from patchbank.progress import Progress, silent
 from patchbank.settings import usable_cores
 from patchbank.vision.backbones import get_backbone
 from patchbank.vision.backbones.features import FeatureShape, feature_shape, write_feature_graph
-from patchbank.vision.content import check_content, check_unsettled_depth
+from patchbank.vision.content import check_content, check_scaled_size, check_unsettled_depth
 from patchbank.vision.decoded_image import DEFAULT_LIMITS, ImageLimits, ImageSource, Pixels
 from patchbank.vision.extraction import Extraction, Features, Refusal
 from patchbank.vision.extractor_settings import ExtractorSettings
@@ -293,6 +293,7 @@ class Extractor:
         image = decode(source, limits=limits, name=name, bit_depth=self.settings.bit_depth)
         if self.settings.bit_depth is None:
             check_unsettled_depth(image, source, name, limits)
+        check_scaled_size(image, self.settings, name, limits)
         decoded = time.perf_counter()
         resized = self.preprocessing.apply(image.pixels, grey=image.grey)
         check_content(image, resized, name)

@@ -106,7 +106,10 @@ class ExtractorSettings:
                 raise ParameterError("overlap is of tiles; give a scale too, such as 1")
             return
         if self.center_crop is not None:
-            raise ParameterError("center crop is of a square; leave it or the scale out")
+            raise ParameterError(
+                "center crop is of a square that images are resized to; leave it out, or leave out "
+                "scale, tile and overlap"
+            )
         coarse = self.tiling.coarse
         if self.image_size % coarse:
             raise ParameterError(
@@ -118,7 +121,7 @@ class ExtractorSettings:
         if type(self.overlap) is not int or not 0 <= self.overlap <= self.image_size - coarse:
             raise ParameterError(
                 f"overlap is {self.overlap}; tiles of {self.image_size} pixels need a whole number "
-                f"from 0 to {self.image_size - coarse}"
+                f"from 0 to {self.image_size - coarse}; give another overlap or a larger tile"
             )
 
     @property

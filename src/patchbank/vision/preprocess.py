@@ -57,10 +57,10 @@ class Preprocessing:
     def __post_init__(self) -> None:
         if self.scale is not None and not SMALLEST_SCALE <= self.scale <= LARGEST_SCALE:
             raise ParameterError(
-                f"scale is {self.scale}; give a number from {SMALLEST_SCALE} to {LARGEST_SCALE}, "
-                "such as 1 for the image's own pixels"
+                f"scale is {self.scale:g}; give a number from {SMALLEST_SCALE:g} to "
+                f"{LARGEST_SCALE:g}, such as 1 for the image's own pixels"
             )
-        _check_side("image size", self.image_size)
+        _check_side("image size" if self.scale is None else "tile", self.image_size)
         if self.center_crop is not None:
             _check_side("center crop", self.center_crop)
             if self.center_crop > self.image_size:

@@ -87,7 +87,8 @@ def test_a_network_of_one_size_says_so(backbones_folder: Path, tmp_path: Path) -
     add(write_network(tmp_path / "model.onnx", side=96))
     assert Extractor(ExtractorSettings("mine", image_size=96)).grid == (48, 48)
     with pytest.raises(
-        ParameterError, match="accepts images of 96 pixels, not 224; give --image-size 96"
+        ParameterError,
+        match="accepts images of 96 pixels, not 224; give --image-size 96, or --tile 96",
     ):
         ExtractorSettings("mine")
 

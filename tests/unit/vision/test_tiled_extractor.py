@@ -103,6 +103,9 @@ def test_older_fingerprints_stay() -> None:
     ("options", "message"),
     [
         ({"tile": 100}, "multiple of 16, such as 96"),
+        ({"tile": 1}, "tile is 1; give a whole number from 32 to 2048"),
+        ({"tile": 100_000}, "tile is 100000; give a whole number from 32 to 2048"),
+        ({"overlap": 500}, "from 0 to 432; give another overlap or a larger tile"),
         ({"tile": 64, "overlap": 64}, "whole number from 0 to 48"),
         ({"tile": 64, "overlap": -1}, "whole number from 0 to 48"),
         ({"scale": 0.0}, "give a number from 0.01 to 8"),

@@ -280,7 +280,7 @@ class Inspector:
             similar=similar,
             heatmap=path,
             timings_ms={stage: 1e3 * seconds for stage, seconds in watch.seconds.items()},
-            remarks=bank.remarks,
+            remarks=bank.remarks_on(image.width, image.height),
         ).explained()
 
     def _recorded(self, judged: Sequence[Inspection]) -> list[Inspection]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -12,6 +13,7 @@ import numpy as np
 from patchbank.inspection.judging.in_database import DatabaseNeighbours
 from patchbank.inspection.judging.judge import Judge, calibration_of
 from patchbank.inspection.judging.matching import matching_extractor, not_calibrated
+from patchbank.inspection.judging.unlike_sizes import known_sizes, remark_on_image
 from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.verdicts import Similar
 from patchbank.inspection.workspace import Workspace
@@ -61,6 +63,14 @@ class ReadyBank:
     def remarks(self) -> tuple[str, ...]:
         """What you should know of how it judges."""
         return self.index.remarks if isinstance(self.index, DatabaseNeighbours) else ()
+
+    def remarks_on(self, width: int, height: int) -> tuple[str, ...]:
+        """Return what you should know of how it judges an image of this size."""
+        return (*self.remarks, *remark_on_image((width, height), self._sizes))
+
+    @cached_property
+    def _sizes(self) -> Collection[tuple[int, int]]:
+        return known_sizes(self.stored.content.images, self.extractor.settings)
 
     @cached_property
     def _by_name(self) -> tuple[list[int], SimilarityIndex]:

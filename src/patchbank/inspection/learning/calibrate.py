@@ -14,6 +14,7 @@ from patchbank.datasets.collect import collect
 from patchbank.errors import IndistinctImagesError, SuspiciousImagesError
 from patchbank.inspection.judging.judge import calibration_of
 from patchbank.inspection.judging.matching import matching_extractor
+from patchbank.inspection.judging.unlike_sizes import remark_on_images
 from patchbank.inspection.learning.demands import (
     DEFAULT_MAX_REFUSED,
     Demands,
@@ -263,6 +264,7 @@ def calibrate(
     remarks += refused_remark(len(refused), len(sources))
     remarks += near_copies_remark(embeddings)
     remarks += reduction_remarks(references.images, settings.extractor.preprocessing)
+    remarks += remark_on_images(references.images, learned, settings.extractor)
     return replace(report, remarks=tuple(remarks))
 
 

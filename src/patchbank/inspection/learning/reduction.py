@@ -35,8 +35,8 @@ def reduction_remarks(
             return ()
         smallest = _rounded(_VISIBLE_PIXELS * times)
         return (
-            f"images are reduced {times:.2g} times: defects smaller than about {smallest} pixels "
-            f"cannot be detected; use a larger --scale, up to 1, to detect smaller ones",
+            f"images are reduced {_two_digits(times)} times: defects smaller than about {smallest} "
+            f"pixels cannot be detected; use a larger --scale, up to 1, to detect smaller ones",
         )
     side = preprocessing.image_size
     widths = np.array([image.width for image in images])
@@ -47,11 +47,11 @@ def reduction_remarks(
         times = float(np.median(reduced[many]))
         native = _MULTIPLE * int(np.ceil(times * side / _MULTIPLE))
         larger = min(native, _LARGEST_STEP * side, LARGEST_SIDE)
-        remedy = f"; use --image-size {larger} to detect smaller ones" if larger > side else ""
+        remedy = f" or --image-size {larger}" if larger > side else ""
         smallest = _rounded(_VISIBLE_PIXELS * times)
         remarks.append(
-            f"{_images(many)} reduced {times:.2g} times: defects smaller than about {smallest} "
-            f"pixels cannot be detected{remedy}"
+            f"{_images(many)} reduced {_two_digits(times)} times: defects smaller than about "
+            f"{smallest} pixels cannot be detected; use --scale 1{remedy} to detect smaller ones"
         )
     for squeezes, directions in (
         (widths / heights, "across than down"),
@@ -61,7 +61,8 @@ def reduction_remarks(
             squeeze = float(np.median(squeezes[many]))
             remarks.append(
                 f"{_images(many)} squeezed to a square, {squeeze:.3g} times more {directions}: "
-                f"defects that are narrow in that direction are harder to detect by that factor"
+                f"defects that are narrow in that direction are harder to detect by that factor; "
+                f"use --scale to keep the shape"
             )
     rest = (preprocessing.side / side) ** 2
     if rest < _REMARKABLE_REST:
@@ -81,6 +82,10 @@ def _images(many: npt.NDArray[np.bool_]) -> str:
     if count == len(many):
         return "images are"
     return f"{count} of {len(many)} images {'is' if count == 1 else 'are'}"
+
+
+def _two_digits(times: float) -> str:
+    return f"{float(f'{times:.2g}'):g}"
 
 
 def _rounded(pixels: float) -> int:

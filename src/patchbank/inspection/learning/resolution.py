@@ -17,6 +17,7 @@ from patchbank.inspection.learning.sizes import (
     Sizes,
     is_small,
     remarks_on_sizes,
+    remarks_on_tile,
     sizes_of,
     typical,
     with_fitting_tile,
@@ -77,17 +78,23 @@ def settled_resolution(
     sources, names
         The references.
     """
-    if not settings.to_choose:
+    if settings.extractor.scale is None and not settings.to_choose:
         return settings, ()
     sizes = sizes_of(workspace, sources)
-    lines: tuple[str, ...] = ()
-    if sizes and "resolution" in settings.to_choose:
-        lines = remarks_on_sizes(sizes)
+    if not sizes:
+        return replace(settings, to_choose=frozenset()), ()
+    lines = remarks_on_sizes(sizes)
+    if "resolution" in settings.to_choose:
         if not is_small(*typical(sizes)):
             chosen = _choose(workspace, sources, names, settings, sizes, progress)
-            settings, lines = chosen.settings, (chosen.describe(), *lines)
-    if settings.extractor.scale is not None and "tile" in settings.to_choose and sizes:
-        settings = replace(settings, extractor=with_fitting_tile(settings.extractor, sizes))
+            settings = replace(chosen.settings, resolution=chosen.describe())
+            lines = (f"resolution chosen: {settings.resolution}", *lines)
+    elif settings.extractor.scale is not None:
+        if "tile" in settings.to_choose:
+            settings = replace(settings, extractor=with_fitting_tile(settings.extractor, sizes))
+        else:
+            lines = (*remarks_on_tile(settings.extractor, sizes), *lines)
+        settings = with_fitting_ratio(settings, sizes)
     return replace(settings, to_choose=frozenset()), lines
 
 
@@ -113,9 +120,9 @@ class _Chosen:
         cost = f"about {self.milliseconds:.0f} ms an image"
         over = "" if self.milliseconds <= budget else ", the least that is possible"
         return (
-            f"resolution chosen: {extractor.input_in_words()}, "
+            f"{extractor.input_in_words()}, "
             f"{' and '.join(extractor.layers)}, {100 * self.settings.coreset_ratio:.2g} % of the "
-            f"patches: {seen}; {cost} (budget {budget:.0f} ms{over})"
+            f"patches: {seen}; {cost} (budget {budget:g} ms{over})"
         )
 
 

@@ -11,6 +11,7 @@ from patchbank.inspection.workspace import Workspace
 from patchbank.vision.decoded_image import ImageSource
 from patchbank.vision.extractor_settings import ExtractorSettings
 from patchbank.vision.images import stored_size
+from patchbank.vision.preprocess import SMALLEST_SIDE
 
 # Images up to this size and nearly square are resized to the network's usual square: more pixels
 # bring nothing there (docs/resolution.md).
@@ -86,4 +87,17 @@ def remarks_on_sizes(sizes: Sizes) -> tuple[str, ...]:
     return (
         f"images have very different sizes ({common}{more}): parts photographed at different "
         "scales need a category each",
+    )
+
+
+def remarks_on_tile(extractor: ExtractorSettings, sizes: Sizes) -> tuple[str, ...]:
+    """Return a remark where a tile that was asked for is larger than all images."""
+    longest = max(max(extractor.preprocessing.size(*size)) for size in sizes)
+    coarse = extractor.tiling.coarse
+    enough = max(SMALLEST_SIDE, coarse * math.ceil(longest / coarse))
+    if extractor.image_size <= enough:
+        return ()
+    return (
+        f"tiles of {extractor.image_size} pixels are larger than all images, of which the network "
+        f"sees {longest} pixels at most: leave --tile out, or use --tile {enough}, to save time",
     )

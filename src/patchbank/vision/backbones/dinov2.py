@@ -91,8 +91,8 @@ class Dinov2(Backbone):
         if side % _PATCH:
             lower = max(side // _PATCH * _PATCH, 3 * _PATCH)
             raise ParameterError(
-                f"{self.name} needs an image size that is a multiple of {_PATCH} pixels, not "
-                f"{side}; give {lower} or {lower + _PATCH}"
+                f"{self.name} needs an image size or a tile that is a multiple of {_PATCH} pixels, "
+                f"not {side}; give {lower} or {lower + _PATCH}"
             )
 
     def write(

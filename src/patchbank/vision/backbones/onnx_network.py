@@ -96,7 +96,7 @@ class OnnxNetwork(Backbone):
         if fixed is not None and side != fixed:
             raise ParameterError(
                 f"{self.name} only accepts images of {fixed} pixels, not {side}; "
-                f"give --image-size {fixed}"
+                f"give --image-size {fixed}, or --tile {fixed} to keep the images' shape"
             )
 
     def check_runs(self) -> None:
