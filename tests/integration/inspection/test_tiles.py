@@ -16,6 +16,7 @@ from patchbank.inspection.keeping.manage import show_category
 from patchbank.inspection.keeping.transfer import export_bank, import_bank_file
 from patchbank.inspection.learning.calibrate import calibrate
 from patchbank.inspection.learning.fit import fit
+from patchbank.inspection.learning.learn import learn
 from patchbank.inspection.learning.resolution import settled_resolution
 from patchbank.inspection.settings import FitSettings, make_fit_settings
 from patchbank.inspection.workspace import Workspace
@@ -160,3 +161,57 @@ def test_one_layer_is_quantised_in_tiles() -> None:
     expected = exact.extract([board(9, 64, 150)]).patches
     spread = np.linalg.norm(expected - expected.mean(axis=(1, 2)), axis=-1).mean()
     assert np.linalg.norm(found.patches - expected, axis=-1).mean() < 0.2 * spread
+
+
+# Portrait, landscape, 1 to 8, smaller than a tile; none a multiple of 8.
+SHAPES = [(203, 131), (131, 203), (45, 365), (365, 45), (37, 61)]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_what_is_behind_the_border_is_neither_learned_nor_judged(
+    shape: tuple[int, int], workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, names = boards(5, *shape)
+    settings = make_fit_settings(scale=1.0, tile=128, layers="blocks.4", coreset_ratio=1.0)
+    bank = learn(workspace, images, settings, names=names)
+    rows, columns = ((side + 4) // 8 for side in shape)
+    assert bank.patches == 5 * rows * columns
+    # All patches are in the bank, where no two are equal, each with its centre in the image.
+    assert len(bank.features) == bank.patches
+    assert (8 * bank.content.patch_row + 4 <= shape[0]).all()
+    assert (8 * bank.content.patch_column + 4 <= shape[1]).all()
+    assert set(bank.content.patch_row) == set(range(rows))
+    assert set(bank.content.patch_column) == set(range(columns))
+    extractor, judge = (
+        workspace.extractor(settings.extractor),
+        Judge(bank.features, bank.settings, bank.calibration),
+    )
+    new = board(10, *shape)
+    before = extractor.extract_one(new)
+    judged = judge(before.patches, shape[1], shape[0])
+    assert judged.inspected_box == (0, 0, shape[1], shape[0])
+    assert judged.full_map().shape == shape
+    assert np.isfinite(judged.full_map()).all()
+
+    def noise(pixels: Any, width: Any, mode: str) -> Any:
+        padded = np.pad(pixels, width, mode="edge")
+        padded[pixels.shape[0] :] = 255
+        padded[:, pixels.shape[1] :] = 0
+        return padded
+
+    with monkeypatch.context() as patched:
+        patched.setattr("patchbank.vision.tiling.np", Padding(noise))
+        after = extractor.extract_one(new)
+    # What the network sees behind the border reaches 64 pixels into the image, and no farther.
+    inside = slice(max(0, rows - 8)), slice(max(0, columns - 8))
+    assert after.patches.shape == before.patches.shape
+    assert np.abs(after.patches - before.patches)[inside].max(initial=0) < 1e-3
+
+
+class Padding:
+    """NumPy with another `pad`."""
+
+    ascontiguousarray = staticmethod(np.ascontiguousarray)
+
+    def __init__(self, pad: Any) -> None:
+        self.pad = pad
