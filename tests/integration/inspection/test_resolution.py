@@ -106,12 +106,18 @@ def test_a_bank_of_tiles_is_exported_searched_and_measured(
     assert "64 pixels" in shown
 
 
-def test_figures_of_pixels_are_in_the_images_own(patchbank: Run, boards: Path) -> None:
-    outcome = patchbank("evaluate", boards, "--dataset", "mvtec", *TILES, "--json")
+def test_figures_of_pixels_are_in_the_images_own(
+    patchbank: Run, boards: Path, tmp_path: Path
+) -> None:
+    outcome = patchbank("benchmark", boards, "--folder", tmp_path, *TILES, "--json")
     assert outcome.code == 0, outcome.err
     figures = outcome.documents[0]
     assert figures["image_auroc"] == 1.0
     assert figures["pixel_auroc"] > 0.95
+    assert figures["input"] == "scale 1 in tiles of 128 pixels, overlapping by 64 or more"
+    page = (tmp_path / "index.html").read_text()
+    # Of the category, and of all.
+    assert page.count(figures["input"]) == 2
 
 
 def test_streamed_and_whole_fits_see_the_same_patches(patchbank: Run, boards: Path) -> None:

@@ -31,8 +31,8 @@ from patchbank.reports.writing import replace_text, writing_report
 from patchbank.settings import usable_cores
 
 _CHOSEN = (
-    "of images larger than 336 pixels or not nearly square, the scale, layers and coreset are "
-    "chosen: see each category's remarks"
+    "where images are larger than 336 pixels or not nearly square, the scale, the layers and the "
+    "coreset are chosen instead: see each category"
 )
 _SYNTHETIC = (
     "The images of categories marked synthetic were drawn by code (patchbank make-surfaces). "
@@ -207,7 +207,9 @@ class BenchmarkReport:
 
     def _section(self, one: CategoryResult) -> Section:
         maps = f"{counted(one.score_maps, 'image')} without a label, in {one.place}/maps"
-        facts = [("Score maps", maps)] if one.score_maps else []
+        known = one.evaluation.facts
+        facts = [("Extractor", f"layers {', '.join(known['layers'])}, {known['input']}")]
+        facts += [("Score maps", maps)] if one.score_maps else []
         return section_of(one.evaluation, one.place, one.page, facts=facts)
 
 

@@ -114,6 +114,7 @@ class CategoryEvaluation:
                 "refused": len(self.bank.refused) + len(self.refused),
                 "bank_size": len(self.bank.features),
                 "layers": list(self.bank.settings.extractor.layers),
+                "input": self.bank.settings.extractor.input_in_words(),
                 "scale": self.bank.settings.extractor.scale,
                 "center_crop": self.bank.settings.extractor.center_crop,
                 "bit_depth": self.bank.settings.extractor.bit_depth,
