@@ -40,7 +40,10 @@ Backbone = Annotated[
 ]
 Layers = Annotated[
     str | None,
-    typer.Option(help="Layers, comma-separated.  \\[default: set by the backbone]"),
+    typer.Option(
+        help="Layers, comma-separated.  \\[default: set by the backbone, or the first of these "
+        "alone where that shows clearly more]"
+    ),
 ]
 ImageSize = Annotated[
     int | None,
@@ -61,20 +64,21 @@ Scale = Annotated[
     float | None,
     typer.Option(
         help="Keep the images' shape and show the network this many pixels per pixel of the image, "
-        "in tiles; 1 for the image's own pixels.  \\[default: resize images to a square]"
+        "in tiles; 1 for the image's own pixels.  \\[default: 1 with --tile or --overlap, else "
+        "chosen by the fit]"
     ),
 ]
 Tile = Annotated[
     int | None,
     typer.Option(
-        help="Pixels per side of a tile, with or without --scale.  "
+        help="Pixels per side of a tile, as the network sees it.  "
         "\\[default: what needs least work for the images' sizes]"
     ),
 ]
 Overlap = Annotated[
     int | None,
     typer.Option(
-        help="Least overlap of two tiles, in pixels.  "
+        help="Least overlap of two tiles, in pixels that the network sees.  "
         "\\[default: 16 positions of the deepest layer]"
     ),
 ]
@@ -83,7 +87,7 @@ BudgetMs = Annotated[
     typer.Option(
         "--budget-ms",
         help="Milliseconds that one inspection should take at most, where the fit chooses the "
-        "resolution: without --image-size, --center-crop, --scale, --tile and --overlap.",
+        "scale: without --image-size, --center-crop, --scale, --tile and --overlap.",
     ),
 ]
 Precision = Annotated[
@@ -107,7 +111,7 @@ CoresetRatio = Annotated[
     float | None,
     typer.Option(
         help="Fraction of the patches to keep in the memory bank, in (0, 1].  "
-        f"\\[default: {DEFAULT_CORESET_RATIO}, less of many]"
+        f"\\[default: {DEFAULT_CORESET_RATIO}, and in tiles at most 25,000 patches]"
     ),
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Random seed for the first patch of the coreset.")]
