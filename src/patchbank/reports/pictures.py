@@ -27,6 +27,7 @@ _MARGIN = 16
 _HEADER = 58
 _TITLE = 22
 _LEGEND = 92
+_LEAST_PANEL = 48
 # Smaller images are scaled up to this size to make room for labels.
 _MIN_SIDE = 384
 # More labels than this would cover the image.
@@ -103,7 +104,9 @@ def heatmap_picture(
 
     stacked = size[0] > _MAX_ASPECT_RATIO * size[1]
     columns, rows = (1, 2) if stacked else (2, 1)
-    panels_wide = max(columns * size[0] + (columns - 1) * _MARGIN, _MIN_SIDE)
+    # At least as wide as its title.
+    panel_wide = max(size[0], _LEAST_PANEL)
+    panels_wide = max(columns * panel_wide + (columns - 1) * _MARGIN, _MIN_SIDE)
     panels_high = rows * (size[1] + _TITLE) + (rows - 1) * _MARGIN
     bar_high = max(panels_high - _TITLE, 120)
     hatched = bool(np.isnan(anomaly_map).any())
@@ -118,7 +121,7 @@ def heatmap_picture(
     second = (
         (_MARGIN, top + size[1] + _TITLE + _MARGIN)
         if stacked
-        else (_MARGIN + size[0] + _MARGIN, top)
+        else (_MARGIN + panel_wide + _MARGIN, top)
     )
     for (left, upper), title, panel in (
         ((_MARGIN, top), "image", original),

@@ -138,6 +138,14 @@ def test_any_shape_gives_a_picture_of_sensible_size(height: int, width: int) -> 
     assert 400 < picture.shape[1] < 1800
 
 
+def test_narrow_panels_are_as_far_apart_as_their_titles_need() -> None:
+    picture = draw(np.full((5000, 20, 3), 90, np.uint8), bump(5000, 20))
+    columns = np.flatnonzero((picture[200:600, :200] < 255).any(axis=(0, 2)))
+    first, second = columns[0], columns[np.diff(columns).argmax() + 1]
+    # "image" in 13 points.
+    assert second - first > 45
+
+
 def test_shapes_that_do_not_fit_are_refused(cells: list[Pixels]) -> None:
     with pytest.raises(ValueError, match="expected a map of"):
         draw(cells[0], bump(300, 299))
