@@ -77,6 +77,8 @@ class ExtractorSettings:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", check_layers(self.backbone, tuple(self.layers)))
+        # As a float: equal settings must have equal fingerprints.
+        object.__setattr__(self, "scale", self.preprocessing.scale)
         get_backbone(self.backbone).check_side(self.preprocessing.side)
         self._check_tiles()
         if self.center_crop == self.image_size:

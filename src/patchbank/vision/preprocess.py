@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import Final
 
 import numpy as np
@@ -55,11 +57,8 @@ class Preprocessing:
     scale: float | None = None
 
     def __post_init__(self) -> None:
-        if self.scale is not None and not SMALLEST_SCALE <= self.scale <= LARGEST_SCALE:
-            raise ParameterError(
-                f"scale is {self.scale:g}; give a number from {SMALLEST_SCALE:g} to "
-                f"{LARGEST_SCALE:g}, such as 1 for the image's own pixels"
-            )
+        if self.scale is not None:
+            object.__setattr__(self, "scale", _checked_scale(self.scale))
         _check_side("image size" if self.scale is None else "tile", self.image_size)
         if self.center_crop is not None:
             _check_side("center crop", self.center_crop)
@@ -148,6 +147,17 @@ class Preprocessing:
         first = self.offset / self.image_size
         last = (self.offset + self.side) / self.image_size
         return (width * first, height * first, width * last, height * last)
+
+
+def _checked_scale(scale: object) -> float:
+    """Return a scale, which may be any real number in Python but not a text of a bank's file."""
+    value = float(scale) if isinstance(scale, Real) else math.nan
+    if not SMALLEST_SCALE <= value <= LARGEST_SCALE:
+        raise ParameterError(
+            f"scale is {scale!r}; give a number from {SMALLEST_SCALE:g} to {LARGEST_SCALE:g}, such "
+            "as 1 for the image's own pixels"
+        )
+    return value
 
 
 def _check_side(name: str, value: int) -> None:

@@ -171,6 +171,8 @@ def test_every_array(
          "smoothing_sigma"),
         (lambda good: rewritten(good, settings=settings_of(good, false_alarm_rate=1.0)),
          "false-alarm rate 1.0"),
+        (lambda good: rewritten(good, settings=settings_of(good, resolution=1)), "line of text"),
+        (lambda good: rewritten(good, extractor=extractor_of(good, scale="1")), "scale is '1'"),
         (lambda good: rewritten(good, extractor={"x": "y" * 2_000_000}), "has 2,000,009 char"),
         (lambda good: rewritten(good, extractor={"x": [0] * 10_000_001}), "10,000,000 values"),
     ],
@@ -192,6 +194,11 @@ def of(content: bytes, name: str) -> Any:
 def with_calibration(content: bytes, **changes: Any) -> bytes:
     old = as_format_1(content)
     return rewritten(old, calibration=document_of(old)["calibration"] | changes)
+
+
+def extractor_of(content: bytes, **changes: Any) -> dict[str, Any]:
+    extractor: dict[str, Any] = document_of(content)["extractor"] | changes
+    return extractor
 
 
 def settings_of(content: bytes, **changes: Any) -> dict[str, Any]:

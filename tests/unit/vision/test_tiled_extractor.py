@@ -96,6 +96,8 @@ def test_older_fingerprints_stay() -> None:
         tiled(overlap=16).fingerprint(),
     }
     assert len(others | {plain.fingerprint()}) == 4
+    for same in (1, np.float32(1), np.int64(1)):
+        assert tiled(scale=same).fingerprint() == tiled().fingerprint()
     assert ExtractorSettings.from_json(tiled(overlap=16).to_json()) == tiled(overlap=16)
 
 
@@ -110,6 +112,8 @@ def test_older_fingerprints_stay() -> None:
         ({"tile": 64, "overlap": -1}, "whole number from 0 to 48"),
         ({"scale": 0.0}, "give a number from 0.01 to 8"),
         ({"scale": float("nan")}, "give a number from 0.01 to 8"),
+        ({"scale": "1"}, "give a number from 0.01 to 8"),
+        ({"scale": [1]}, "give a number from 0.01 to 8"),
         ({"scale": 1, "image_size": 64}, "image size is of a square"),
         ({"scale": 1, "center_crop": 64}, "center crop is of a square"),
     ],
