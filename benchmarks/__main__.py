@@ -42,9 +42,9 @@ def main() -> int:
             failed.append(name)
             print(f"benchmarks: {name} failed; the others go on", file=sys.stderr)
         else:
-            tables.update_document(results.kept())
+            tables.update_documents(results.kept())
     if _TABLES in names:
-        tables.update_document(results.kept())
+        tables.update_documents(results.kept())
     if failed:
         print(f"benchmarks: failed: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
@@ -57,7 +57,7 @@ def _names() -> list[str]:
         prog="python -m benchmarks",
         description=f"Without names, run {', '.join(default)}: about twenty minutes on two cores. "
         f"{' and '.join(others)} take longer and run only when named. Figures are kept in "
-        "build/bench, tables in docs/performance.md.",
+        "build/bench, tables in docs/performance.md and docs/evaluation.md.",
     )
     parser.add_argument("--list", action="store_true", help="list the measurements and end")
     parser.add_argument(

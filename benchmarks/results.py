@@ -36,6 +36,7 @@ MEASUREMENTS = {
     "similarity": Measurement("how similarities of good images spread; draws a chart"),
     "large_fit": Measurement("3,000 images under a memory limit; three quarters of an hour", False),
     "accuracy": Measurement("AUROC and false alarms on the demo set; some minutes", False),
+    "scores": Measurement("ways to score an image, on four sets; half an hour", False),
 }
 
 

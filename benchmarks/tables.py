@@ -1,4 +1,4 @@
-"""Write the tables of docs/performance.md from the figures that are kept.
+"""Write the tables of the documents from the figures that are kept.
 
 A table stands between ``<!-- bench:NAME -->`` and ``<!-- /bench -->``. One whose measurement has
 not run here stays as it is.
@@ -7,7 +7,8 @@ not run here stays as it is.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.folder import FEATURES, MANY, SINGLY
@@ -15,18 +16,19 @@ from benchmarks.glance import GLANCES, Document, Row
 from benchmarks.results import ROOT
 from benchmarks.timing import spread_text, three_digits
 
-DOCUMENT = ROOT / "docs" / "performance.md"
+DOCUMENTS = (ROOT / "docs" / "performance.md", ROOT / "docs" / "evaluation.md")
 GLANCE = "glance"
 _HEADING = ("item", "figure", "reference", "ratio", "`python -m benchmarks`")
 _COMMAND = re.compile(r"\| `(\w+)` \|$")
 
 
-def update_document(results: Mapping[str, Document], path: Path = DOCUMENT) -> None:
-    """Write the tables of these results into the document."""
-    before = path.read_text()
-    after = with_tables(before, results)
-    if after != before:
-        path.write_text(after)
+def update_documents(results: Mapping[str, Document], paths: Sequence[Path] = DOCUMENTS) -> None:
+    """Write the tables of these results into the documents."""
+    for path in paths:
+        before = path.read_text()
+        after = with_tables(before, results)
+        if after != before:
+            path.write_text(after)
 
 
 def with_tables(text: str, results: Mapping[str, Document]) -> str:
@@ -203,9 +205,31 @@ def _growth_table(figures: Document) -> str:
     return table(heading, rows) + note
 
 
+def _scores_table(figures: Document) -> str:
+    parts = []
+    for name in next(iter(next(iter(figures.values())).values())):
+        variants = next(iter(figures.values()))
+        rows = [
+            (variant, *(_over_splits(each[variant][name]) for each in figures.values()))
+            for variant in variants
+        ]
+        parts.append(table((name, *figures), rows))
+    return "\n\n".join(parts)
+
+
+def _over_splits(values: Sequence[float]) -> str:
+    """Return the mean of the splits' shares, the least and the most."""
+    mean, least, most = (
+        f"{value:.3f}".removeprefix("0")
+        for value in (statistics.fmean(values), min(values), max(values))
+    )
+    return f"{mean} ({least} to {most})"
+
+
 TABLES: dict[str, Callable[[Document], str]] = {
     "stages": _stages_table,
     "folder": _folder_table,
     "cold": _cold_table,
     "growth": _growth_table,
+    "scores": _scores_table,
 }

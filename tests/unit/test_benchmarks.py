@@ -9,9 +9,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from benchmarks import results, tables
+from benchmarks import scores as scores_benchmark
 from benchmarks.growth import exponent
 from benchmarks.timing import Blocks, in_blocks, ratio, spread_text
 
@@ -134,6 +136,46 @@ def test_a_disturbed_figure_says_so() -> None:
     )
 
 
+def test_the_figures_of_a_way_to_score() -> None:
+    # 100 references, so the threshold for 1 % is their largest score; 200 good ones judged.
+    scores = np.concatenate([np.arange(100), np.arange(-98, 102), [50, 98.5, 100, 200]])
+    assert scores_benchmark.figures(scores, references=100, good=200) == {
+        "image AUROC": pytest.approx((148.5 + 197 + 198.5 + 200) / 800),
+        # Two of the good ones may be above: 100 and 101.
+        "recall at 1 % of the judged": 0.5,
+        "recall": 0.5,
+        "false alarms": 0.01,
+    }
+
+
+def test_a_reference_is_compared_with_the_others_at_its_position() -> None:
+    values = np.random.default_rng(0).uniform(1, 2, 13)
+    distances = np.broadcast_to(values[:, None, None], (13, 8, 8)).astype(np.float32)
+    found = [compared[:, 4, 4] for _, compared in scores_benchmark.by_position(distances, 12)]
+    for image, value in enumerate(values):
+        others = np.delete(values[:12], image) if image < 12 else values[:12]
+        assert [each[image] for each in found] == pytest.approx(
+            [
+                value / others.mean(),
+                (value - others.mean()) / others.std(),
+                value / np.sort(others)[10],
+            ],
+            rel=1e-4,
+        )
+
+
+def test_shares_of_the_splits_are_written_with_their_range() -> None:
+    figures = {
+        "boards": {"`max`": {"recall": [0.25, 0.5, 0.75], "false alarms": [0, 0, 0.015]}},
+        "cells": {"`max`": {"recall": [1, 1, 1], "false alarms": [0, 0, 0]}},
+    }
+    page = "<!-- bench:scores -->\n<!-- /bench -->\n"
+    written = tables.with_tables(page, {"scores": {**COLD, "figures": figures}})
+    assert "| recall | boards | cells |" in written
+    assert "| `max` | .500 (.250 to .750) | 1.000 (1.000 to 1.000) |" in written
+    assert "| `max` | .005 (.000 to .015) | .000 (.000 to .000) |" in written
+
+
 def test_rows_of_a_table_are_as_wide_as_its_heading() -> None:
     page = tables.with_tables(PAGE, {"cold": COLD})
     glance = re.search(r"bench:glance -->\n(.*?)<!--", page, re.DOTALL)
@@ -154,7 +196,7 @@ def test_an_open_marker_is_refused(text: str) -> None:
 
 
 def test_the_page_has_a_place_for_every_table() -> None:
-    page = tables.DOCUMENT.read_text()
+    page = "\n".join(path.read_text() for path in tables.DOCUMENTS)
     for name in [tables.GLANCE, *tables.TABLES]:
         assert page.count(f"<!-- bench:{name} -->") == 1
     assert tables.with_tables(page, {}) == page
