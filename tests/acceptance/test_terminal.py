@@ -134,5 +134,6 @@ def test_a_category_is_printed_as_it_is(patchbank: Run, surfaces: Surfaces) -> N
 
 def test_help_shows_the_defaults(patchbank: Run) -> None:
     shown = " ".join(patchbank("fit", "--help").out.replace("│", " ").split())
-    for default in ("efficientnet-lite0", "0.1, less of many", "0.01", "f32"):
+    ratio = "0.1, and in tiles at most 25,000 patches"
+    for default in ("efficientnet-lite0", ratio, "0.01", "f32"):
         assert f"[default: {default}]" in shown
