@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
 
-from patchbank.datasets.collect import collect, remarks_on_named
 from patchbank.errors import NotFittedError, UnknownCategoryError
 from patchbank.inspection.judging.inspect import DEFAULT_TOP, Inspector
 from patchbank.inspection.judging.live_bank import LiveBank
@@ -19,12 +18,15 @@ from patchbank.inspection.learning.calibrate import CalibrationReport, calibrate
 from patchbank.inspection.learning.demands import DEFAULT_MAX_REFUSED
 from patchbank.inspection.learning.fit import FitReport, fit
 from patchbank.inspection.settings import FitOptions, make_fit_settings
-from patchbank.inspection.sources import checked_sources
+from patchbank.inspection.sources import found_sources
 from patchbank.inspection.verdicts import Inspection, Refused
 from patchbank.inspection.workspace import Workspace
 from patchbank.progress import Progress, silent
 from patchbank.store.categories import checked_category_name
 from patchbank.vision.decoded_image import ImageSource
+
+if TYPE_CHECKING:
+    from patchbank.inspection.measuring.tune_report import TuneReport
 
 
 class Bank:
@@ -91,7 +93,7 @@ class Bank:
             If a setting is wrong, too few images can be used, too many are refused, or the bank
             cannot be stored; the previous bank, if any, then stays active.
         """
-        sources, found = _sources(images, good_only=True, exclude=exclude)
+        sources, found = found_sources(images, good_only=True, exclude=exclude)
         self.last_fit = fit(
             self._workspace,
             self.category,
@@ -140,7 +142,7 @@ class Bank:
             If there is no bank, too few images can be used, too many are refused, or the bank
             cannot be stored; the previous bank then stays active.
         """
-        sources, found = _sources(images, good_only=True, exclude=exclude)
+        sources, found = found_sources(images, good_only=True, exclude=exclude)
         return calibrate(
             self._workspace,
             self.category,
@@ -152,6 +154,56 @@ class Bank:
             max_refused=max_refused,
             exclude=exclude,
             strict=strict,
+            progress=progress,
+        )
+
+    def tune(
+        self,
+        images: str | Path | Iterable[ImageSource],
+        *,
+        names: Sequence[str] | None = None,
+        defect_sizes: Sequence[int] = (),
+        memory_limit: int | str | None = None,
+        exclude: Sequence[str] = (),
+        report: str | Path | None = None,
+        progress: Progress = silent,
+        **options: Unpack[FitOptions],
+    ) -> TuneReport:
+        """Try settings on good images with synthetic defects; store nothing and change no bank.
+
+        `report.recommended.candidate.options` are those to fit with.
+
+        Parameters
+        ----------
+        images, names, memory_limit, exclude
+            As in `fit`.
+        defect_sizes
+            Sizes of the defects in pixels of the images; by default chosen by the images' size.
+        report
+            Folder for a page with pictures.
+        **options
+            As in `fit`, but for the resolution, which is what is tried.
+
+        Raises
+        ------
+        PatchbankError
+            If a setting is wrong, too few images can be used, or the page cannot be written.
+        """
+        from patchbank.inspection.measuring.tune import tune
+
+        sources, found = found_sources(images, good_only=True, exclude=exclude)
+        return tune(
+            self._workspace,
+            self.category,
+            sources,
+            make_fit_settings(**options),
+            names=names,
+            paths=[str(images)] if isinstance(images, str | Path) else (),
+            found=found,
+            defect_sizes=defect_sizes,
+            memory_limit=memory_limit,
+            exclude=exclude,
+            report=None if report is None else Path(report),
             progress=progress,
         )
 
@@ -257,7 +309,7 @@ class Bank:
 
         `remarks` says which files of a folder were left out.
         """
-        sources, self.remarks = _sources(images)
+        sources, self.remarks = found_sources(images)
         folder = None if heatmaps is None else Path(heatmaps)
         inspector = self._ready(in_database, record, on_database_loss, bank_version)
         return inspector.inspect_many(sources, top=top, heatmaps=folder, progress=progress)
@@ -322,20 +374,6 @@ class Bank:
                 bank_version=bank_version,
             )
         return self._inspectors[key]
-
-
-def _sources(
-    images: str | Path | Iterable[ImageSource],
-    *,
-    good_only: bool = False,
-    exclude: Sequence[str] = (),
-) -> tuple[Sequence[ImageSource], tuple[str, ...]]:
-    """Return images, and remarks on how they were found."""
-    if isinstance(images, str | Path):
-        found = collect([images], good_only=good_only, exclude=exclude)
-        return found.images, found.remarks
-    sources = checked_sources(images)
-    return sources, tuple(remarks_on_named(sources, good_only=good_only, exclude=exclude))
 
 
 def open_bank(

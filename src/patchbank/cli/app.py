@@ -22,6 +22,7 @@ from patchbank.cli import (
     search,
     surfaces,
     transfer,
+    tune,
 )
 from patchbank.cli.guard import complain, complain_of_usage
 from patchbank.printable import printable
@@ -29,7 +30,7 @@ from patchbank.printable import printable
 # The headings of the help, in its order.
 _GROUPS = {
     "Everyday": ("fit", "inspect", "search", "categories", "show", "calibrate", "remove"),
-    "Evidence": ("evaluate", "benchmark", "demo"),
+    "Evidence": ("tune", "evaluate", "benchmark", "demo"),
     "Data": ("defects", "export", "import", "import-anomalib", "make-surfaces", "export-demo"),
     "Database": ("index", "database", "doctor"),
     "Network": ("backbone",),
@@ -124,6 +125,7 @@ for _module in (
     calibrate,
     inspect,
     search,
+    tune,
     evaluate,
     benchmark,
     surfaces,

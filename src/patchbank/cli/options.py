@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -208,20 +208,28 @@ def _fit_options(
 _FIT_OPTIONS = inspect.signature(_fit_options, eval_str=True).parameters
 
 
-def with_fit_settings(command: Callable[..., int]) -> Callable[..., int]:
+def with_fit_settings(
+    command: Callable[..., int], *, without: Collection[str] = ()
+) -> Callable[..., int]:
     """Have a command's parameter `settings` made from the options of a fit, which take its place.
 
     Typer reads options from signatures.
+
+    Parameters
+    ----------
+    without
+        Names of options that the command does not have.
     """
+    kept = {name: option for name, option in _FIT_OPTIONS.items() if name not in without}
 
     @functools.wraps(command)
     def run(**given: Any) -> int:
-        settings = _fit_options(**{name: given.pop(name) for name in _FIT_OPTIONS})
+        settings = _fit_options(**{name: given.pop(name) for name in kept})
         return command(settings=settings, **given)
 
     parameters: list[inspect.Parameter] = []
     for parameter in inspect.signature(command, eval_str=True).parameters.values():
-        found = _FIT_OPTIONS.values() if parameter.name == "settings" else [parameter]
+        found = kept.values() if parameter.name == "settings" else [parameter]
         parameters += [
             found_item.replace(kind=inspect.Parameter.KEYWORD_ONLY) for found_item in found
         ]

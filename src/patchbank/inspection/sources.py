@@ -1,4 +1,4 @@
-"""What images are called, checked at the door."""
+"""Images as they are given, and what they are called, checked at the door."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from patchbank.datasets.collect import collect, remarks_on_named
 from patchbank.errors import ParameterError
 from patchbank.printable import counted
 from patchbank.spelling import composed
@@ -39,6 +40,20 @@ def checked_sources(images: Iterable[ImageSource]) -> list[ImageSource]:
             f"images: a {type(images).__name__} is not a list of images; give a folder, a glob "
             f"or a list"
         ) from None
+
+
+def found_sources(
+    images: str | Path | Iterable[ImageSource],
+    *,
+    good_only: bool = False,
+    exclude: Sequence[str] = (),
+) -> tuple[Sequence[ImageSource], tuple[str, ...]]:
+    """Return images, and remarks on how they were found."""
+    if isinstance(images, str | Path):
+        found = collect([images], good_only=good_only, exclude=exclude)
+        return found.images, found.remarks
+    sources = checked_sources(images)
+    return sources, tuple(remarks_on_named(sources, good_only=good_only, exclude=exclude))
 
 
 def checked_names(sources: Sequence[ImageSource], names: Sequence[str] | None) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -182,6 +182,87 @@ def pro_chart(
         _unit_square(axes, "false-positive rate of pixels", "overlap per region")
 
     return _rendered(draw, (4.4, 4.1), theme, file_format, legend="lower right")
+
+
+@dataclass(frozen=True, slots=True)
+class SettingPoint:
+    """Settings in a chart: what an image costs, and the shares of defects found and located."""
+
+    label: str
+    milliseconds: float
+    found: float
+    located: float
+    recommended: bool
+
+
+def found_chart(
+    points: Sequence[SettingPoint],
+    budget_ms: float,
+    *,
+    theme: Theme = LIGHT,
+    file_format: ChartFormat = "svg",
+) -> bytes:
+    """Return the shares of synthetic defects found and located against time, for each setting.
+
+    Raises
+    ------
+    MissingExtraError
+        If matplotlib is not installed.
+    """
+
+    def draw(axes: Axes) -> None:
+        axes.plot(
+            [point.milliseconds for point in points],
+            [100 * point.located for point in points],
+            color=theme.faint,
+            marker="o",
+            markersize=6,
+            markerfacecolor="none",
+            linestyle="none",
+            label="located",
+            clip_on=False,
+            zorder=3,
+        )
+        for chosen, colour, marker, name in (
+            (False, theme.good, "o", "found"),
+            (True, theme.anomalous, "D", "found, recommended"),
+        ):
+            some = [point for point in points if point.recommended is chosen]
+            axes.plot(
+                [point.milliseconds for point in some],
+                [100 * point.found for point in some],
+                color=colour,
+                marker=marker,
+                markersize=7,
+                linestyle="none",
+                label=name,
+                clip_on=False,
+                zorder=4,
+            )
+        for point in points:
+            axes.annotate(
+                point.label,
+                (point.milliseconds, 100 * point.found),
+                xytext=(6, 5),
+                textcoords="offset points",
+                fontsize=9,
+            )
+        axes.axvline(
+            budget_ms, color=theme.threshold, linestyle="--", linewidth=1.3, label="budget"
+        )
+        axes.set_xscale("log")
+        low = min(budget_ms, *(point.milliseconds for point in points))
+        high = max(budget_ms, *(point.milliseconds for point in points))
+        axes.set_xlim(low / 1.4, high * 1.6)
+        ticks = [tick for step in range(-1, 6) for tick in (10**step, 2 * 10**step, 5 * 10**step)]
+        shown = [tick for tick in ticks if low / 1.4 <= tick <= high * 1.6]
+        axes.set_xticks(shown, [f"{tick:g}" for tick in shown])
+        axes.minorticks_off()
+        axes.set_ylim(-2, 105)
+        axes.set_xlabel("milliseconds an image")
+        axes.set_ylabel("synthetic defects, %")
+
+    return _rendered(draw, (5.4, 4.1), theme, file_format, legend="best")
 
 
 def _operating_point(axes: Axes, point: tuple[float, float] | None, theme: Theme) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,15 @@ class ChartFiles:
     caption: str
 
 
+def write_chart(
+    folder: Path, stem: str, draw: Callable[[Theme], bytes], alt: str, caption: str
+) -> ChartFiles:
+    """Write a chart to a folder in both themes."""
+    for tone, theme in (("light", LIGHT), ("dark", DARK)):
+        (folder / f"{stem}-{tone}.svg").write_bytes(draw(theme))
+    return ChartFiles(f"{stem}-light.svg", f"{stem}-dark.svg", alt, caption)
+
+
 def write_evaluation_charts(
     folder: Path,
     images: ImageMetrics,
@@ -41,12 +51,7 @@ def write_evaluation_charts(
     MissingExtraError
         If matplotlib is not installed.
     """
-
-    def chart(stem: str, draw: Callable[[Theme], bytes], alt: str, caption: str) -> ChartFiles:
-        for tone, theme in (("light", LIGHT), ("dark", DARK)):
-            (folder / f"{stem}-{tone}.svg").write_bytes(draw(theme))
-        return ChartFiles(f"{stem}-light.svg", f"{stem}-dark.svg", alt, caption)
-
+    chart = partial(write_chart, folder)
     drawn = []
     if len(good_scores) or len(anomalous_scores):
         drawn.append(

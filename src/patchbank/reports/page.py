@@ -146,7 +146,7 @@ def write_page(folder: Path, page: EvaluationPage) -> Path:
         If it cannot be written; an existing page is kept.
     """
     index = folder / PAGE_NAME
-    text = _template("page.html.j2").render(page=page)
+    text = template("page.html.j2").render(page=page)
     with writing_report(folder):
         replace_text(index, text)
     return index
@@ -184,7 +184,14 @@ def _pictures_of(index: Path) -> set[str]:
     return set(_PICTURES.findall(text))
 
 
-def _template(name: str) -> Template:
+def template(name: str) -> Template:
+    """Return a page's template.
+
+    Raises
+    ------
+    MissingExtraError
+        If the extra `report` is not installed.
+    """
     try:
         import jinja2
     except ImportError:

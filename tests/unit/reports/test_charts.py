@@ -42,6 +42,14 @@ def every_chart(theme: charts.Theme, file_format: charts.ChartFormat) -> list[by
             found.precision_recall, found.average_precision, operating_point=(0.8, 0.9), **options
         ),
         charts.pro_chart(pro.pro, pro.aupro, pro.fpr_limit, **options),
+        charts.found_chart(
+            [
+                charts.SettingPoint("1", 9.5, 0.0, 0.2, False),
+                charts.SettingPoint("2", 80.0, 0.5, 0.9, True),
+            ],
+            100.0,
+            **options,
+        ),
     ]
 
 

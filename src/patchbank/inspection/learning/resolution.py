@@ -36,9 +36,9 @@ from patchbank.vision.images import decode
 from patchbank.vision.synthetic import small_defect
 
 # Side of the network's usual square.
-_SQUARE = 224
-# Each step has half the pixels.
-_SCALES = tuple(float(f"{2 ** (-step / 2):.2g}") for step in range(14))
+SQUARE = 224
+# Each step has half the pixels; a fit chooses no more than 1.
+_SCALES = tuple(float(f"{2 ** (-step / 2):.2g}") for step in range(-1, 14))
 # Rows of the bank: beyond, searching costs more than it brings.
 _MOST_ROWS = 25_000
 # The growth of an exact search with the rows of the bank (docs/performance.md, "How it grows").
@@ -191,13 +191,13 @@ def trial_extractor(extractor: ExtractorSettings, layers: tuple[str, ...]) -> Ex
     )
 
 
-def at_scales(settings: FitSettings, sizes: Sizes) -> list[FitSettings]:
+def at_scales(settings: FitSettings, sizes: Sizes, largest: float = 1.0) -> list[FitSettings]:
     """Return settings for images of these sizes at each scale that makes sense, largest first.
 
     The share of patches kept is chosen too if it was left to a fit.
     """
     longer = max(typical(sizes))
-    scales = [scale for scale in _SCALES if scale * longer >= _SQUARE] or [1.0]
+    scales = [scale for scale in _SCALES if scale <= largest and scale * longer >= SQUARE] or [1.0]
     options = []
     for scale in scales:
         extractor = with_fitting_tile(replace(settings.extractor, scale=scale), sizes)
@@ -346,4 +346,4 @@ def crops_of(
         top, left = (random.integers(max(1, side - _TRIAL_SIDE + 1)) for side in pixels.shape[:2])
         piece = pixels[top : top + _TRIAL_SIDE, left : left + _TRIAL_SIDE]
         pictures.append(np.ascontiguousarray(piece))
-    return pictures or [np.zeros((_SQUARE, _SQUARE, 3), np.uint8)]
+    return pictures or [np.zeros((SQUARE, SQUARE, 3), np.uint8)]

@@ -28,6 +28,7 @@ from patchbank.inspection.learning.repeats import Repeats
 from patchbank.inspection.measuring.category_evaluation import CategoryEvaluation, Judged
 from patchbank.inspection.measuring.extremes import Extremes
 from patchbank.inspection.measuring.figures import Evaluation, Failed, average
+from patchbank.inspection.measuring.timed import inspection_time
 from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.verdicts import Refused
 from patchbank.inspection.workspace import Workspace
@@ -40,14 +41,9 @@ from patchbank.metrics import (
 )
 from patchbank.printable import counted
 from patchbank.progress import Progress, silent
-from patchbank.vision.decoded_image import ImageLimits
 from patchbank.vision.extraction import Refusal
-from patchbank.vision.extractor import Extractor
 from patchbank.vision.extractor_settings import ExtractorSettings
 from patchbank.vision.quantise import check_can_quantise
-
-# Images judged one at a time to tell how long that takes; one more comes first and does not count.
-_TIMED = 10
 
 # Takes the map of an image nobody labelled, (height, width) of float32, NaN where not inspected.
 MapWriter = Callable[[Sample, npt.NDArray[np.float32]], None]
@@ -207,7 +203,13 @@ def evaluate_category(
     fit_seconds = time.perf_counter() - began
     judge = Judge(bank.features, bank.settings, bank.calibration)
     extractor = workspace.extractor(bank.settings.extractor, bank.quantised)
-    milliseconds = _milliseconds_per_image(judge, extractor, samples.test, workspace.limits)
+    taken = inspection_time(
+        judge,
+        extractor,
+        [sample.path for sample in samples.test],
+        [sample.name for sample in samples.test],
+        workspace.limits,
+    )
     pixels = PixelScores() if samples.has_masks else None
     extremes = Extremes(cases)
     repeats = Repeats(bank.images)
@@ -280,7 +282,7 @@ def evaluate_category(
         extremes=extremes,
         unread_masks=(*unread_masks, *_remarks_on_changed(changed_masks)),
         fit_seconds=fit_seconds,
-        milliseconds_per_image=milliseconds,
+        milliseconds_per_image=None if taken is None else taken.total,
         synthetic=synthetic,
     )
 
@@ -295,19 +297,3 @@ def _remarks_on_changed(changed: Mapping[str, str]) -> list[str]:
         if names:
             remarks.append(f"{counted(len(names), 'mask')} {text}: {some(names)}")
     return remarks
-
-
-def _milliseconds_per_image(
-    judge: Judge, extractor: Extractor, test: Sequence[Sample], limits: ImageLimits
-) -> float | None:
-    """Return how long one image takes, from file to verdict and map; the median of a few."""
-    times = []
-    for sample in test[: _TIMED + 1]:
-        began = time.perf_counter()
-        try:
-            extraction = extractor.extract_one(sample.path, name=sample.name, limits=limits)
-        except ImageError:
-            continue  # reported where all are judged
-        judge(extraction.patches, extraction.image.width, extraction.image.height)
-        times.append(1e3 * (time.perf_counter() - began))
-    return float(np.median(times[1:])) if len(times) > 1 else None

@@ -1,0 +1,205 @@
+"""What is tried, and what is recommended of what was found."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from patchbank.errors import NoImagesError, ParameterError
+from patchbank.inspection.learning.resolution import at_scales
+from patchbank.inspection.learning.sizes import Sizes
+from patchbank.inspection.measuring.candidates import Candidate, options_given
+from patchbank.inspection.measuring.held_out import (
+    DefectTrial,
+    Images,
+    checked_defect_sizes,
+    default_defect_sizes,
+    split,
+)
+from patchbank.inspection.measuring.tune import _plan
+from patchbank.inspection.measuring.tune_report import Tried, TuneReport, fit_command
+from patchbank.inspection.settings import FitSettings, make_fit_settings
+from patchbank.metrics import proportion
+from patchbank.progress import silent
+from patchbank.vision.decoded_image import DEFAULT_LIMITS
+
+NONE = Images([], [])
+IMAGES = Images([f"{number}.png" for number in range(30)], [str(number) for number in range(30)])
+TRIAL = DefectTrial(IMAGES, (4, 8), 0, None, DEFAULT_LIMITS)
+
+
+def tried(
+    milliseconds: float, found: int, located: int = 20, alarms: int = 0, scale: float = 1.0
+) -> Tried:
+    """Return settings that found so many of 20 defects of each kind."""
+    settings = make_fit_settings(scale=scale)
+    counts = [np.full((2, 2), count, np.int64) for count in (found, located, found)]
+    return Tried(
+        Candidate(settings, {"scale": scale}, milliseconds), 100, 50, milliseconds, 3.0,
+        proportion(alarms, 20), 0.05, counts[0], counts[1], counts[2], 20, 1.0, 1.0,
+    )  # fmt: skip
+
+
+def report(*items: Tried, budget_ms: float = 100.0) -> TuneReport:
+    settings = FitSettings(budget_ms=budget_ms)
+    return TuneReport(
+        "board", ("good",), settings, NONE, TRIAL, (), items, (), (), 1.0
+    )  # fmt: skip
+
+
+def test_what_finds_most_within_the_budget_is_recommended() -> None:
+    cheap, best, dear = tried(10, 5), tried(90, 15), tried(200, 20)
+    assert report(cheap, best, dear).recommended is best
+    assert report(cheap, best, dear, budget_ms=300).recommended is dear
+    assert report(cheap, best, dear, budget_ms=20).recommended is cheap
+
+
+def test_of_settings_as_good_the_quickest_is_recommended() -> None:
+    quick, slow = tried(10, 10), tried(90, 10)
+    assert report(slow, quick).recommended is quick
+    locates = tried(50, 10, located=20)
+    assert report(tried(10, 10, located=12), locates, slow).recommended is locates
+
+
+def test_settings_with_too_many_false_alarms_are_not_recommended() -> None:
+    alarming, quiet = tried(10, 20, alarms=8), tried(20, 10)
+    assert not alarming.keeps_rate
+    assert report(alarming, quiet).recommended is quiet
+    # One of twenty says little against a rate of 5 %.
+    assert tried(10, 20, alarms=1).keeps_rate
+
+
+def test_a_budget_that_nothing_meets_is_said() -> None:
+    found = report(tried(30, 1), tried(20, 0, scale=0.5), budget_ms=5)
+    assert found.recommendation() == (
+        "scale 0.5, blocks.4 and blocks.10: the quickest, as no setting is within the budget of "
+        "5 ms"
+    )
+    assert not found.within_budget
+
+
+def test_where_hardly_any_fail_what_is_located_is_said() -> None:
+    found = report(tried(30, 0, located=15))
+    assert found.few_found
+    assert "locates 75 % of the synthetic defects" in found.recommendation()
+    assert not report(tried(30, 5)).few_found
+
+
+def test_caution_is_said_where_a_fit_would_choose_otherwise() -> None:
+    chosen = tried(20, 5)
+    chosen = replace(chosen, candidate=replace(chosen.candidate, marks=("what fit chooses",)))
+    assert report(chosen).caution() == ""
+    same_layers = report(chosen, tried(30, 10)).caution()
+    assert "images of real defects" in same_layers
+    assert "blocks.10" not in same_layers
+    shallow = tried(30, 10)
+    settings = make_fit_settings(scale=1.0, layers="blocks.4")
+    shallow = replace(shallow, candidate=replace(shallow.candidate, settings=settings))
+    assert "wrong place, which blocks.10 sees, are not" in report(chosen, shallow).caution()
+
+
+def test_the_command_has_the_options_of_a_fit() -> None:
+    options: dict[str, Any] = {
+        "scale": 0.5, "layers": ["blocks.2", "blocks.4"], "coreset_ratio": 0.012,
+        "image_score": "max", "seed": 3, "false_alarm_rate": 0.05,
+    }  # fmt: skip
+    make_fit_settings(**options)
+    assert fit_command("board", ["good parts/"], options) == (
+        "patchbank fit board 'good parts/' --scale 0.5 --layers blocks.2,blocks.4 "
+        "--coreset-ratio 0.012 --score max --seed 3 --false-alarm-rate 0.05"
+    )
+
+
+def test_options_given_are_repeated() -> None:
+    assert options_given(make_fit_settings(), None) == {}
+    given = make_fit_settings(
+        layers="blocks.4", precision="bf16", coreset_ratio=0.02, image_score="max", seed=1
+    )
+    assert options_given(given, 12) == {
+        "layers": ["blocks.4"], "precision": "bf16", "bit_depth": 12, "coreset_ratio": 0.02,
+        "image_score": "max", "seed": 1,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ((640, 640), (4, 8, 16, 32)),
+        ((4000, 3000), (8, 16, 32, 64)),
+        ((96, 96), (4, 8, 16)),
+        ((8, 12), (4,)),
+    ],
+)
+def test_defects_are_small_in_their_images(
+    size: tuple[int, int], expected: tuple[int, ...]
+) -> None:
+    assert default_defect_sizes(*size) == expected
+
+
+def test_sizes_of_defects_are_checked() -> None:
+    assert checked_defect_sizes([12, 6, 6]) == (6, 12)
+    with pytest.raises(ParameterError, match="defect size 1: must be"):
+        checked_defect_sizes([4, 1])
+    with pytest.raises(ParameterError, match="at most 8"):
+        checked_defect_sizes(range(2, 12))
+
+
+def test_scales_are_names_that_can_be_typed() -> None:
+    asked = make_fit_settings()
+    scales = [option.extractor.scale for option in at_scales(asked, Sizes({(640, 480): 9}))]
+    assert scales == [1.0, 0.71, 0.5, 0.35]
+    small = [option.extractor.scale for option in at_scales(asked, Sizes({(300, 300): 9}), 1.4)]
+    assert small == [1.4, 1.0]
+
+
+def test_long_trials_hold_out_fewer_images_then_leave_out_settings() -> None:
+    quick, slow = (
+        Candidate(make_fit_settings(scale=scale), {}, milliseconds)
+        for scale, milliseconds in ((0.5, 100.0), (1.0, 1000.0))
+    )
+    short = _plan([quick], 100, TRIAL)
+    assert len(short.trial.images) == 30
+    assert not short.remarks
+    longer = _plan([quick, replace(slow, expected_ms=3000.0)], 100, TRIAL)
+    assert len(longer.trial.images) < 30
+    assert "images held out are used" in longer.remarks[0]
+    assert longer.seconds < 1000
+    longest = _plan([quick, replace(slow, expected_ms=1e6)], 100, TRIAL)
+    assert longest.candidates == (quick,)
+    assert longest.left_out[0].startswith("scale 1, blocks.4 and blocks.10: about 1,000,000 ms")
+    # What fit would choose is tried in any case.
+    marked = replace(slow, expected_ms=1e6, marks=("what fit chooses",))
+    assert _plan([quick, marked], 100, TRIAL).candidates == (quick, marked)
+
+
+def noise(number: int) -> Any:
+    return np.random.default_rng(number).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+
+
+def test_no_picture_is_learned_and_held_out() -> None:
+    sources = [noise(number % 20) for number in range(40)]
+    sources[5] = np.zeros((32, 32, 3), np.uint8)
+    names = [str(number) for number in range(40)]
+    parts = split(
+        Images(sources, names), seed=0, bit_depth=None, limits=DEFAULT_LIMITS, progress=silent
+    )
+    assert len(parts.learned) == 14
+    assert len(parts.held_out) == 6
+    chosen = [*parts.learned.sources, *parts.held_out.sources]
+    pictures = [np.asarray(source).tobytes() for source in chosen]
+    assert len(set(pictures)) == 20
+    assert len(parts.refused) == 20
+    assert any("shows nothing" in item.reason for item in parts.refused)
+    again = split(
+        Images(sources, names), seed=0, bit_depth=None, limits=DEFAULT_LIMITS, progress=silent
+    )
+    assert again.held_out.names == parts.held_out.names
+
+
+def test_too_few_images_are_counted() -> None:
+    few = Images([noise(number) for number in range(6)], [str(number) for number in range(6)])
+    with pytest.raises(NoImagesError, match=r"6 usable images of 6 given; .*; add 2 more"):
+        split(few, seed=0, bit_depth=None, limits=DEFAULT_LIMITS, progress=silent)
