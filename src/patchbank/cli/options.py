@@ -12,7 +12,6 @@ import typer
 
 from patchbank.errors import ParameterError
 from patchbank.inspection.settings import (
-    DEFAULT_BUDGET_MS,
     DEFAULT_CORESET_RATIO,
     DEFAULT_FALSE_ALARM_RATE,
     DEFAULT_SCORE,
@@ -83,11 +82,12 @@ Overlap = Annotated[
     ),
 ]
 BudgetMs = Annotated[
-    float,
+    float | None,
     typer.Option(
         "--budget-ms",
         help="Milliseconds that one inspection should take at most, where the fit chooses the "
-        "scale: without --image-size, --center-crop, --scale, --tile and --overlap.",
+        "scale: without --image-size, --center-crop, --scale, --tile and --overlap.  "
+        "\\[default: 100, or 250 per megapixel where that is more]",
     ),
 ]
 Precision = Annotated[
@@ -179,7 +179,7 @@ def _fit_options(
     scale: Scale = None,
     tile: Tile = None,
     overlap: Overlap = None,
-    budget_ms: BudgetMs = DEFAULT_BUDGET_MS,
+    budget_ms: BudgetMs = None,
     precision: Precision = None,
     bit_depth: BitDepth = None,
     coreset_ratio: CoresetRatio = None,

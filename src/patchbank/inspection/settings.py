@@ -16,6 +16,8 @@ DEFAULT_CORESET_RATIO = 0.1
 DEFAULT_FALSE_ALARM_RATE = 0.01
 DEFAULT_SCORE: ScoreMethod = "top8"
 DEFAULT_BUDGET_MS = 100.0
+# Of large images: on two cores, it is enough to see each of their pixels.
+DEFAULT_BUDGET_MS_PER_MEGAPIXEL = 250.0
 # Until a fit chooses.
 _ANY_TILE = 448
 # Pixels of the network's input, as in PatchCore's published code.
@@ -43,7 +45,7 @@ class FitSettings:
         Share of good images that may fail, in (0, 1).
     to_choose
         What a fit chooses by its images: ``"resolution"`` (the scale), ``"layers"``,
-        ``"coreset_ratio"`` and ``"tile"``; empty in a bank.
+        ``"coreset_ratio"``, ``"tile"`` and ``"budget_ms"``; empty in a bank.
     budget_ms
         Milliseconds an inspection should take at most, where a fit chooses the resolution.
     resolution
@@ -126,7 +128,8 @@ class FitOptions(TypedDict, total=False):
     tile, overlap
         Side of a tile and least overlap of two, in pixels that the network sees.
     budget_ms
-        Milliseconds an inspection should take at most. Without `image_size`, `center_crop`,
+        Milliseconds an inspection should take at most; by default 100, or 250 per megapixel of the
+        images where that is more. Without `image_size`, `center_crop`,
         `scale`, `tile` and `overlap`, a fit chooses the scale, and the layers unless given, within
         it.
     seed
@@ -177,7 +180,7 @@ def make_fit_settings(**options: Unpack[FitOptions]) -> FitSettings:
     elif given.keys() & {"image_size", "center_crop"}:
         to_choose.clear()
     else:
-        to_choose.add("resolution")
+        to_choose |= {"resolution", "budget_ms"} - given.keys()
     names = {field.name for field in fields(ExtractorSettings)} & given.keys()
     extractor = ExtractorSettings(**{name: given.pop(name) for name in names})
     return FitSettings(extractor=extractor, to_choose=frozenset(to_choose), **given)

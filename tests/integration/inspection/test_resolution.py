@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,11 @@ import pytest
 from PIL import Image
 
 from patchbank.inspection.learning import resolution
-from patchbank.inspection.learning.resolution import settled_resolution, trial_extractor
+from patchbank.inspection.learning.resolution import (
+    settled_resolution,
+    trial_extractor,
+    with_fitting_budget,
+)
 from patchbank.inspection.learning.sizes import with_fitting_tile
 from patchbank.inspection.settings import make_fit_settings
 from patchbank.inspection.workspace import Workspace
@@ -180,7 +185,6 @@ def test_images_of_very_different_sizes_are_counted(workspace: Workspace) -> Non
 
 def test_tiles_fit_the_images() -> None:
     extractor = ExtractorSettings(image_size=448, scale=1.0, layers=("blocks.4",))
-    from collections import Counter
 
     assert with_fitting_tile(extractor, Counter({(640, 640): 5})).image_size == 640
     assert with_fitting_tile(extractor, Counter({(200, 200): 5})).image_size == 224
@@ -197,6 +201,13 @@ def test_every_family_of_networks_has_a_trial(backbone: str) -> None:
     seen = trial_extractor(extractor, extractor.layers)
     assert 600 < seen.image_size <= 640
     assert seen.image_size % seen.tiling.coarse == 0
+
+
+def test_large_images_may_take_longer_unless_a_budget_is_given() -> None:
+    large, small = Counter({(4000, 3000): 5, (640, 640): 2}), Counter({(500, 400): 5})
+    assert with_fitting_budget(settings_of(), large).budget_ms == 3000
+    assert with_fitting_budget(settings_of(), small).budget_ms == 100
+    assert with_fitting_budget(settings_of(budget_ms=50), large).budget_ms == 50
 
 
 def test_budgets_that_cannot_be_are_refused(patchbank: Run, boards: Path) -> None:

@@ -23,7 +23,7 @@ from patchbank.inspection.learning.sizes import (
     with_fitting_tile,
     work_of,
 )
-from patchbank.inspection.settings import FitSettings
+from patchbank.inspection.settings import DEFAULT_BUDGET_MS_PER_MEGAPIXEL, FitSettings
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.coreset import greedy_k_center
 from patchbank.memory.neighbours import NeighbourIndex
@@ -85,6 +85,7 @@ def settled_resolution(
         return replace(settings, to_choose=frozenset()), ()
     lines = remarks_on_sizes(sizes)
     if "resolution" in settings.to_choose:
+        settings = with_fitting_budget(settings, sizes)
         if not is_small(*typical(sizes)):
             chosen = _choose(workspace, sources, names, settings, sizes, progress)
             settings = replace(chosen.settings, resolution=chosen.describe())
@@ -212,6 +213,15 @@ def with_fitting_ratio(settings: FitSettings, sizes: Sizes) -> FitSettings:
     rows, columns = settings.extractor.grid_of(*typical(sizes))
     ratio = min(settings.coreset_ratio, _MOST_ROWS / (sizes.total() * rows * columns))
     return replace(settings, coreset_ratio=ratio)
+
+
+def with_fitting_budget(settings: FitSettings, sizes: Sizes) -> FitSettings:
+    """Return settings with the time that images of these sizes may take, unless given."""
+    if "budget_ms" not in settings.to_choose:
+        return settings
+    width, height = typical(sizes)
+    enough = round(DEFAULT_BUDGET_MS_PER_MEGAPIXEL * width * height / 1e6)
+    return replace(settings, budget_ms=max(settings.budget_ms, enough))
 
 
 def _try(

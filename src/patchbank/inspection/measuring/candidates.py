@@ -111,9 +111,7 @@ def candidates_of(
     )
     if chosen.resolution:
         lines = (f"fit would choose {chosen.resolution}", *lines[1:])
-    budget = (
-        {} if settings.budget_ms == FitSettings().budget_ms else {"budget_ms": settings.budget_ms}
-    )
+    budget = {} if "budget_ms" in settings.to_choose else {"budget_ms": settings.budget_ms}
     found = [Candidate(chosen, {**given, **budget}, costs.milliseconds(chosen), (CHOSEN,))]
     square = replace(
         settings,

@@ -28,7 +28,7 @@ from patchbank.inspection.learning.bit_depth import settled_bit_depth
 from patchbank.inspection.learning.demands import refused_remark
 from patchbank.inspection.learning.learn import LearnedBank, learn
 from patchbank.inspection.learning.memory_limit import checked_limit
-from patchbank.inspection.learning.resolution import trial_extractor
+from patchbank.inspection.learning.resolution import trial_extractor, with_fitting_budget
 from patchbank.inspection.learning.sizes import sizes_of, typical
 from patchbank.inspection.measuring.candidates import Candidate, candidates_of, options_given
 from patchbank.inspection.measuring.evaluate import check_extractor
@@ -178,7 +178,9 @@ def tune(
         limits=workspace.limits,
         progress=progress,
     )
-    usual = typical(sizes_of(workspace, parts.learned.sources))
+    learned_sizes = sizes_of(workspace, parts.learned.sources)
+    usual = typical(learned_sizes)
+    settings = with_fitting_budget(settings, learned_sizes)
     candidates = candidates_of(workspace, parts.learned, settings, given, in_use, progress)
     trial = DefectTrial(
         parts.held_out,
