@@ -15,6 +15,8 @@ from PIL import Image
 
 from patchbank.inspection.learning import resolution
 from patchbank.inspection.learning.resolution import (
+    clearly_more,
+    layers_to_try,
     settled_resolution,
     trial_extractor,
     with_fitting_budget,
@@ -208,6 +210,21 @@ def test_large_images_may_take_longer_unless_a_budget_is_given() -> None:
     assert with_fitting_budget(settings_of(), large).budget_ms == 3000
     assert with_fitting_budget(settings_of(), small).budget_ms == 100
     assert with_fitting_budget(settings_of(budget_ms=50), large).budget_ms == 50
+
+
+def test_finer_layers_are_tried_and_taken_where_they_show_clearly_more() -> None:
+    assert layers_to_try(settings_of()) == [
+        ("blocks.4", "blocks.10"),
+        ("blocks.4",),
+        ("blocks.2", "blocks.4"),
+    ]
+    assert layers_to_try(settings_of(layers="blocks.4")) == [("blocks.4",)]
+    assert clearly_more(0.6, 0.4)
+    assert not clearly_more(0.5, 0.4)
+    # Of hardly any, twice as many are hardly any.
+    assert not clearly_more(0.02, 0.01)
+    # Too few images for a trial.
+    assert not clearly_more(1, float("nan"))
 
 
 def test_budgets_that_cannot_be_are_refused(patchbank: Run, boards: Path) -> None:

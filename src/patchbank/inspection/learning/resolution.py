@@ -30,6 +30,7 @@ from patchbank.memory.neighbours import NeighbourIndex
 from patchbank.memory.scoring import image_score
 from patchbank.progress import Progress, silent
 from patchbank.settings import usable_cores
+from patchbank.vision.backbones import get_backbone
 from patchbank.vision.decoded_image import ImageLimits, ImageSource, Pixels
 from patchbank.vision.extractor_settings import ExtractorSettings
 from patchbank.vision.images import decode
@@ -58,10 +59,11 @@ _DEFECT_SIZES = (4, 6, 9, 14, 21)
 # A defect is visible where it raises the score by so much, and a size where most defects are.
 _RAISED = 1.05
 _MOST = 0.8
-# Without the deeper layers only where that shows clearly more, as they know what belongs together:
-# 1.6 to 2.8 times as much on circuit boards of which no two are alike, 1.0 to 1.2 times on solar
-# cells, where the deeper layers help (docs/resolution.md).
+# Other layers than the default ones only where they show clearly more, as the deeper ones know what
+# belongs together: without them 1.6 to 2.8 times as much on circuit boards of which no two are
+# alike, 1.0 to 1.2 times on solar cells, where they help (docs/resolution.md).
 _CLEARLY_MORE = 1.4
+_LEAST_MORE = 0.05
 
 
 def settled_resolution(
@@ -135,23 +137,41 @@ def _choose(
     sizes: Sizes,
     progress: Progress,
 ) -> _Chosen:
-    """Try the backbone's default layers, and the shallowest of them alone."""
-    layers = settings.extractor.layers
-    candidates = [layers]
-    if "layers" in settings.to_choose and len(layers) > 1:
-        candidates.append(layers[:1])
+    """Try the layers that are worth it, the default ones first."""
+    candidates = layers_to_try(settings)
     pictures = crops_of(sources, names, settings, workspace.limits)
-    tried = []
+    best: _Chosen | None = None
     for number, candidate in enumerate(candidates):
         progress("resolution", number, len(candidates))
-        tried.append(_try(workspace, settings, candidate, sizes, pictures))
+        if best is None:
+            best = _try(workspace, settings, candidate, sizes, pictures)
+        elif clearly_more(1, best.visible):
+            other = _try(workspace, settings, candidate, sizes, pictures)
+            best = other if clearly_more(other.visible, best.visible) else best
     progress("resolution", len(candidates), len(candidates))
-    best = tried[0]
-    for other in tried[1:]:
-        if other.visible > _CLEARLY_MORE * best.visible:
-            best = other
+    assert best is not None
     extractor = replace(best.settings.extractor, precision=settings.extractor.precision)
     return replace(best, settings=replace(best.settings, extractor=extractor))
+
+
+def clearly_more(other: float, visible: float) -> bool:
+    """Return whether a share of visible defects is so much larger than another; False for NaN."""
+    return other > max(_CLEARLY_MORE * visible, visible + _LEAST_MORE)
+
+
+def layers_to_try(settings: FitSettings) -> list[tuple[str, ...]]:
+    """Return the layers as given; else the default ones, the shallowest, and it with a finer one.
+
+    The finer one is the deepest of those with more positions.
+    """
+    layers = settings.extractor.layers
+    if "layers" not in settings.to_choose:
+        return [layers]
+    backbone = get_backbone(settings.extractor.backbone)
+    stride = backbone.layer(layers[0]).stride
+    finer = [layer.name for layer in backbone.layers if layer.stride < stride]
+    found = [layers, layers[:1], *((name, layers[0]) for name in finer[-1:])]
+    return list(dict.fromkeys(found))
 
 
 @dataclass(frozen=True)

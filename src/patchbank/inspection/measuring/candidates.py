@@ -12,6 +12,7 @@ from patchbank.inspection.learning.resolution import (
     at_scales,
     cost_of,
     crops_of,
+    layers_to_try,
     settled_resolution,
     trial_extractor,
     with_fitting_ratio,
@@ -21,7 +22,7 @@ from patchbank.inspection.measuring.held_out import Images
 from patchbank.inspection.settings import DEFAULT_CORESET_RATIO, FitSettings
 from patchbank.inspection.workspace import Workspace
 from patchbank.progress import Progress
-from patchbank.vision.backbones import DEFAULT_BACKBONE, get_backbone
+from patchbank.vision.backbones import DEFAULT_BACKBONE
 from patchbank.vision.decoded_image import Pixels
 from patchbank.vision.extractor_settings import ExtractorSettings
 
@@ -121,7 +122,7 @@ def candidates_of(
     options = {**given, "image_size": square.extractor.image_size}
     found.append(Candidate(square, options, costs.milliseconds(square), (PAPER,)))
     left_out = []
-    for layers in _layers_to_try(settings):
+    for layers in layers_to_try(settings):
         scaled, dear = _scaled(settings, layers, sizes, costs)
         left_out += dear
         for setting, milliseconds in scaled:
@@ -172,21 +173,6 @@ class _Costs:
 def _usual_side(extractor: ExtractorSettings) -> int:
     """Return the side of the paper's square, in whole positions of the deepest layer."""
     return SQUARE - SQUARE % extractor.tiling.coarse
-
-
-def _layers_to_try(settings: FitSettings) -> list[tuple[str, ...]]:
-    """Return the layers as given; else the default ones, the shallowest, and it with a finer one.
-
-    The finer one is the deepest of those with more positions.
-    """
-    layers = settings.extractor.layers
-    if "layers" not in settings.to_choose:
-        return [layers]
-    backbone = get_backbone(settings.extractor.backbone)
-    stride = backbone.layer(layers[0]).stride
-    finer = [layer.name for layer in backbone.layers if layer.stride < stride]
-    found = [layers, layers[:1], *((name, layers[0]) for name in finer[-1:])]
-    return list(dict.fromkeys(found))
 
 
 def _scaled(
