@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from typing import Any
 
@@ -111,6 +112,19 @@ def test_the_command_has_the_options_of_a_fit() -> None:
         "patchbank fit board 'good parts/' --scale 0.5 --layers blocks.2,blocks.4 "
         "--coreset-ratio 0.012 --score max --seed 3 --false-alarm-rate 0.05"
     )
+
+
+def test_the_command_is_read_back_as_it_was_meant() -> None:
+    names = ["it's \"one\".png", "-1.png"]
+    options: dict[str, Any] = {
+        "coreset_ratio": 0.123456789, "exclude": names, "memory_limit": "4GB",
+    }  # fmt: skip
+    line = shlex.split(fit_command("board", ["-new", "$HOME/*.png"], options))
+    assert line[:5] == ["patchbank", "fit", "board", "./-new", "$HOME/*.png"]
+    assert line[5:] == [
+        "--coreset-ratio", "0.123456789", "--exclude", names[0], "--exclude=-1.png",
+        "--memory-limit", "4GB",
+    ]  # fmt: skip
 
 
 def test_options_given_are_repeated() -> None:

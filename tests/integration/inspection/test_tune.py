@@ -73,14 +73,19 @@ def test_settings_are_tried_and_one_is_recommended(
 
 
 def test_the_command_line_makes_the_setting(patchbank: Run, surfaces: Surfaces) -> None:
-    document = patchbank("tune", "other", surfaces.train, *QUICK, "--json").document
+    document = patchbank(
+        "tune", "other", surfaces.train, *QUICK, "--exclude", "003.png", "--json"
+    ).document
     (row,) = [row for row in document["settings"] if row["title"] == "scale 1, blocks.4"]
-    assert row["fit_options"] == {"false_alarm_rate": 0.1, "scale": 1.0, "layers": ["blocks.4"]}
+    assert row["fit_options"] == {
+        "false_alarm_rate": 0.1, "exclude": ["003.png"], "scale": 1.0, "layers": ["blocks.4"],
+    }  # fmt: skip
     words = shlex.split(document["command"])[1:]
     fitted = patchbank(*words, "--json")
     assert fitted.code == 0, fitted.err
     extractor = document["settings"][document["recommended"]]["extractor"]
     assert fitted.document["extractor"] == extractor
+    assert fitted.document["images"] == 23
     assert patchbank("categories", "--json").document["category"] == "other"
 
 

@@ -168,6 +168,11 @@ def tune(
     _check_can_tune(workspace, settings.extractor)
     in_use, remarks = _in_use(workspace, category)
     given = options_given(settings, settings.extractor.bit_depth)
+    # The bank that is recommended is to be fitted to the same images, in the same memory.
+    if exclude:
+        given["exclude"] = list(exclude)
+    if memory_limit is not None:
+        given["memory_limit"] = memory_limit
     settings, depth = settled_bit_depth(
         workspace, [(images.sources, images.names)], settings, progress
     )

@@ -276,16 +276,15 @@ class TuneReport:
 
 
 def fit_command(category: str, paths: Sequence[str], options: Mapping[str, Any]) -> str:
-    """Return the command line of a fit with options named as in `FitOptions`."""
-    line = ["patchbank", "fit", category, *(paths or ["GOOD_IMAGES"])]
+    """Return the command line of a fit with options named as in `Bank.fit`."""
+    # A path must not look like an option.
+    found = [f"./{path}" if path.startswith("-") else path for path in paths]
+    line = ["patchbank", "fit", category, *(found or ["GOOD_IMAGES"])]
     for name, value in options.items():
         flag = "score" if name == "image_score" else name.replace("_", "-")
-        text = (
-            ",".join(value)
-            if isinstance(value, list)
-            else f"{value:g}"
-            if isinstance(value, float)
-            else str(value)
-        )
-        line += [f"--{flag}", text]
+        if name == "layers":
+            value = ",".join(value)
+        for item in value if isinstance(value, list) else [value]:
+            text = f"{item:.15g}" if isinstance(item, float) else str(item)
+            line += [f"--{flag}={text}"] if text.startswith("-") else [f"--{flag}", text]
     return shlex.join(line)
