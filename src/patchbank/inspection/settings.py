@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, TypedDict, Unpack
@@ -78,8 +79,8 @@ class FitSettings:
             raise ParameterError(f"seed {self.seed!r}: must be a whole number, 0 or more")
         if type(self.resolution) is not str or len(self.resolution) > _LONGEST_LINE:
             raise ParameterError(f"resolution {self.resolution!r:.40}: must be a line of text")
-        if not self.budget_ms > 0:
-            raise ParameterError(f"budget_ms {self.budget_ms}: must be above 0")
+        if not 0 < self.budget_ms < math.inf:
+            raise ParameterError(f"budget_ms {self.budget_ms}: must be a number above 0")
         # Of pixels of the network's input; a bank's file may name any number.
         if not 0 <= self.smoothing_sigma <= _LARGEST_SIGMA:
             raise ParameterError(f"smoothing_sigma must be a number from 0 to {_LARGEST_SIGMA}")
