@@ -12,7 +12,12 @@ import pytest
 from patchbank.errors import NoImagesError, ParameterError
 from patchbank.inspection.learning.resolution import at_scales
 from patchbank.inspection.learning.sizes import Sizes
-from patchbank.inspection.measuring.candidates import Candidate, options_given
+from patchbank.inspection.measuring.candidates import (
+    Candidate,
+    _merged,
+    _with_fitting_share,
+    options_given,
+)
 from patchbank.inspection.measuring.held_out import (
     DefectTrial,
     Images,
@@ -217,3 +222,26 @@ def test_too_few_images_are_counted() -> None:
     few = Images([noise(number) for number in range(6)], [str(number) for number in range(6)])
     with pytest.raises(NoImagesError, match=r"6 usable images of 6 given; .*; add 2 more"):
         split(few, seed=0, bit_depth=None, limits=DEFAULT_LIMITS, progress=silent)
+
+
+def test_settings_in_use_are_told_from_others_of_the_same_scale() -> None:
+    usual, same, sparse, whole = (
+        Candidate(make_fit_settings(image_size=224, **options), {}, 1.0, (mark,))
+        for options, mark in (
+            ({}, "a"), ({}, "b"), ({"coreset_ratio": 0.01}, "c"), ({"precision": "int8"}, "d")
+        )
+    )  # fmt: skip
+    merged = _merged([usual, same, sparse, whole])
+    assert [item.marks for item in merged] == [("a", "b"), ("c",), ("d",)]
+    assert whole.title == "224 x 224, blocks.4 and blocks.10, int8"
+    largest = Candidate(make_fit_settings(image_size=224, image_score="max"), {}, 1.0)
+    assert largest.title == "224 x 224, blocks.4 and blocks.10, score max"
+
+
+def test_a_share_in_use_is_that_of_as_many_patches() -> None:
+    sizes = Sizes({(640, 640): 120})
+    asked = make_fit_settings()
+    for ratio, expected in ((0.1, 25_000), (0.002, 25_000), (0.2, 0.2 * 120 * 6400)):
+        in_use = make_fit_settings(scale=1, coreset_ratio=ratio)
+        fitting = _with_fitting_share(in_use, asked, sizes)
+        assert round(fitting.coreset_ratio * 120 * 6400) == expected

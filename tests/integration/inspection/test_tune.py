@@ -89,6 +89,24 @@ def test_the_command_line_makes_the_setting(patchbank: Run, surfaces: Surfaces) 
     assert patchbank("categories", "--json").document["category"] == "other"
 
 
+def test_what_fit_chooses_is_named_in_the_command(patchbank: Run, tmp_path: Path) -> None:
+    for number in range(12):
+        pixels = np.pad(brushed(number), ((0, 300), (0, 276), (0, 0)), mode="reflect")
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+    outcome = patchbank(
+        "tune", "wide", tmp_path, "--defect-sizes", "20", "--layers", "blocks.4", "--json"
+    )
+    assert outcome.code == 0, outcome.err
+    document = outcome.document
+    (chosen,) = [row for row in document["settings"] if "what fit chooses" in row["marks"]]
+    scale = chosen["extractor"]["scale"]
+    assert chosen["title"] == f"scale {scale:g}, blocks.4"
+    assert chosen["fit_options"] == {"layers": ["blocks.4"], "scale": scale}
+    # The tile was not asked for.
+    assert not any("--tile" in line for row in document["settings"] for line in row["remarks"])
+    assert "--tile" not in outcome.err
+
+
 def test_the_table_says_what_is_synthetic(patchbank: Run, surfaces: Surfaces) -> None:
     outcome = patchbank("tune", "brushed", surfaces.train, *QUICK, "--layers", "blocks.4")
     assert outcome.code == 0, outcome.err
@@ -159,6 +177,7 @@ def test_what_cannot_be_tried_is_said_in_a_line(
         (("--defect-sizes", "4,x"), "--defect-sizes 4,x: give whole numbers of pixels"),
         (("--defect-sizes", "1"), "defect size 1: must be"),
         (("--budget-ms", "0"), "above 0"),
+        (("--budget-ms", "inf"), "budget_ms inf: must be a number above 0"),
         (("--scale", "1"), "no such option"),
         (("--backbone", "nothing"), "unknown backbone 'nothing'"),
         (("--report", surfaces.train / "000.png"), "it is a file"),

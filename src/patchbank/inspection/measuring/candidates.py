@@ -70,7 +70,14 @@ class Candidate:
             size = f"scale {extractor.scale:g}"
         elif extractor.center_crop is not None:
             size += f", cropped to {extractor.center_crop}"
-        return f"{size}, {' and '.join(extractor.layers)}"
+        usual = FitSettings()
+        others = (
+            (extractor.backbone, usual.extractor.backbone),
+            (extractor.precision, usual.extractor.precision),
+            (f"score {self.settings.image_score}", f"score {usual.image_score}"),
+        )
+        unusual = [text for text, default in others if text != default]
+        return ", ".join([size, " and ".join(extractor.layers), *unusual])
 
 
 @dataclass(eq=False)
@@ -112,8 +119,12 @@ def candidates_of(
     )
     if chosen.resolution:
         lines = (f"fit would choose {chosen.resolution}", *lines[1:])
-    budget = {} if "budget_ms" in settings.to_choose else {"budget_ms": settings.budget_ms}
-    found = [Candidate(chosen, {**given, **budget}, costs.milliseconds(chosen), (CHOSEN,))]
+    # By name: a fit of all images, or on a busier day, might choose otherwise.
+    named = {}
+    if chosen.resolution:
+        named = _options_of(chosen.extractor)
+        chosen = replace(chosen, to_choose=frozenset({"tile"}))
+    found = [Candidate(chosen, {**given, **named}, costs.milliseconds(chosen), (CHOSEN,))]
     square = replace(
         settings,
         extractor=replace(settings.extractor, image_size=_usual_side(settings.extractor)),
@@ -188,7 +199,8 @@ def _scaled(
         if milliseconds > _TIMES_BUDGET * settings.budget_ms:
             dear.append((option, milliseconds))
         elif len(priced) < _SCALES_EACH:
-            priced.append((replace(option, to_choose=frozenset()), milliseconds))
+            # Its tile is chosen again, as a fit does: no remark is to name a tile.
+            priced.append((replace(option, to_choose=frozenset({"tile"})), milliseconds))
     if not dear:
         return priced, []
     (largest, most), (smallest, least) = dear[0], dear[-1]
@@ -218,7 +230,7 @@ def _with_fitting_share(in_use: FitSettings, asked: FitSettings, sizes: Sizes) -
     Of a bank with a small share of many patches, the share is of more images than are learned here.
     """
     in_use = replace(in_use, false_alarm_rate=asked.false_alarm_rate, seed=asked.seed)
-    if in_use.extractor.scale is None or in_use.coreset_ratio >= DEFAULT_CORESET_RATIO:
+    if in_use.extractor.scale is None or in_use.coreset_ratio > DEFAULT_CORESET_RATIO:
         return in_use
     free = replace(
         in_use, coreset_ratio=DEFAULT_CORESET_RATIO, to_choose=frozenset({"coreset_ratio"})
@@ -231,7 +243,8 @@ def _merged(found: Sequence[Candidate]) -> list[Candidate]:
     by_key: dict[Any, Candidate] = {}
     for candidate in found:
         settings = candidate.settings
-        key = replace(settings.extractor, bit_depth=None), settings.image_score
+        extractor = replace(settings.extractor, bit_depth=None)
+        key = extractor, settings.image_score, settings.coreset_ratio
         first = by_key.setdefault(key, candidate)
         if first is not candidate:
             by_key[key] = replace(first, marks=(*first.marks, *candidate.marks))
