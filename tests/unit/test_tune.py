@@ -25,8 +25,9 @@ from patchbank.inspection.measuring.held_out import (
     default_defect_sizes,
     split,
 )
-from patchbank.inspection.measuring.tune import _plan
+from patchbank.inspection.measuring.tune import _on_images, _on_machine
 from patchbank.inspection.measuring.tune_report import Tried, TuneReport, fit_command
+from patchbank.inspection.measuring.tune_trial import make_plan
 from patchbank.inspection.settings import FitSettings, make_fit_settings
 from patchbank.metrics import proportion
 from patchbank.progress import silent
@@ -68,6 +69,41 @@ def test_of_settings_as_good_the_quickest_is_recommended() -> None:
     assert report(slow, quick).recommended is quick
     locates = tried(50, 10, located=20)
     assert report(tried(10, 10, located=12), locates, slow).recommended is locates
+
+
+def test_what_fit_chooses_is_recommended_where_it_is_as_good_and_about_as_quick() -> None:
+    chosen = tried(20, 10)
+    chosen = replace(chosen, candidate=replace(chosen.candidate, marks=("what fit chooses",)))
+    quick, quicker = tried(18, 10), tried(10, 10)
+    assert report(quick, chosen).recommended is chosen
+    assert report(quick, quicker, chosen).recommended is quicker
+
+
+def test_good_images_that_fail_are_said() -> None:
+    assert "; 1 of 20 good images fails, too" in report(tried(10, 10, alarms=1)).recommendation()
+    assert "; 2 of 20 good images fail, too" in report(tried(10, 10, alarms=2)).recommendation()
+    assert "too" not in report(tried(10, 10)).recommendation()
+
+
+def test_figures_that_are_rough_are_said() -> None:
+    few = replace(TRIAL, images=IMAGES.first(4))
+    rough = replace(report(tried(30, 10)), learned=IMAGES.first(8), trial=few)
+    too_few, held_out = _on_images(rough)
+    assert too_few == (
+        "8 images learned are too few for a false-alarm rate of 1 %: in this trial, 5 % of good "
+        "images may fail; fit 99 good images or more"
+    )
+    assert held_out == (
+        "only 4 images held out, so the figures are rough: give 30 good images or more"
+    )
+    enough = replace(rough, settings=FitSettings(false_alarm_rate=0.05), trial=TRIAL)
+    assert _on_images(enough) == []
+
+
+def test_a_busy_machine_is_said() -> None:
+    assert _on_machine([1.0, 0.5, 1.8]) == []
+    (line,) = _on_machine([0.4, 0.6, 1.0])
+    assert "other programs were at work" in line
 
 
 def test_settings_with_too_many_false_alarms_are_not_recommended() -> None:
@@ -120,7 +156,7 @@ def test_the_command_has_the_options_of_a_fit() -> None:
 
 
 def test_the_command_is_read_back_as_it_was_meant() -> None:
-    names = ["it's \"one\".png", "-1.png"]
+    names = ['it\'s "one".png', "-1.png"]
     options: dict[str, Any] = {
         "coreset_ratio": 0.123456789, "exclude": names, "memory_limit": "4GB",
     }  # fmt: skip
@@ -179,19 +215,19 @@ def test_long_trials_hold_out_fewer_images_then_leave_out_settings() -> None:
         Candidate(make_fit_settings(scale=scale), {}, milliseconds)
         for scale, milliseconds in ((0.5, 100.0), (1.0, 1000.0))
     )
-    short = _plan([quick], 100, TRIAL)
+    short = make_plan([quick], 100, TRIAL)
     assert len(short.trial.images) == 30
     assert not short.remarks
-    longer = _plan([quick, replace(slow, expected_ms=3000.0)], 100, TRIAL)
+    longer = make_plan([quick, replace(slow, expected_ms=3000.0)], 100, TRIAL)
     assert len(longer.trial.images) < 30
     assert "images held out are used" in longer.remarks[0]
     assert longer.seconds < 1000
-    longest = _plan([quick, replace(slow, expected_ms=1e6)], 100, TRIAL)
+    longest = make_plan([quick, replace(slow, expected_ms=1e6)], 100, TRIAL)
     assert longest.candidates == (quick,)
     assert longest.left_out[0].startswith("scale 1, blocks.4 and blocks.10: about 1,000,000 ms")
     # What fit would choose is tried in any case.
     marked = replace(slow, expected_ms=1e6, marks=("what fit chooses",))
-    assert _plan([quick, marked], 100, TRIAL).candidates == (quick, marked)
+    assert make_plan([quick, marked], 100, TRIAL).candidates == (quick, marked)
 
 
 def noise(number: int) -> Any:

@@ -121,8 +121,8 @@ def _print(found: TuneReport) -> None:
         [_cells(found, item) for item in found.tried],
     )
     console.print(
-        "located: the image's map is strongest at the defect; found: it fails, too. By size, "
-        f"{contrasts}: {by_size} of {counted(found.tried[0].held_out, 'defect')}, in per cent",
+        "located: the map is strongest at the defect; found: the image also fails; by size: "
+        f"{by_size}, {contrasts}, in per cent of {counted(found.tried[0].held_out, 'defect')}",
         markup=False,
     )
     console.print(

@@ -115,6 +115,7 @@ def test_the_table_says_what_is_synthetic(patchbank: Run, surfaces: Surfaces) ->
     assert "what fit chooses" in outcome.out
     assert "blocks.10" not in outcome.out
     assert "16 images learned, 8 others judged" in outcome.out
+    assert "only 8 images held out, so the figures are rough" in outcome.err
     assert "    patchbank fit brushed" in outcome.out
     assert patchbank("categories").out.count("brushed") == 0
 
@@ -176,6 +177,7 @@ def test_what_cannot_be_tried_is_said_in_a_line(
     for arguments, expected in (
         (("--defect-sizes", "4,x"), "--defect-sizes 4,x: give whole numbers of pixels"),
         (("--defect-sizes", "1"), "defect size 1: must be"),
+        (("--defect-sizes", "4,97"), "defect size 97: larger than the images, of 96 x 96 pixels"),
         (("--budget-ms", "0"), "above 0"),
         (("--budget-ms", "inf"), "budget_ms inf: must be a number above 0"),
         (("--scale", "1"), "no such option"),

@@ -31,7 +31,7 @@ _LARGEST_SHARE = 4
 FEWEST_IMAGES: Final = 8
 MOST_LEARNED: Final = 120
 _MOST_HELD_OUT = 30
-_HELD_OUT_SHARE = 3
+HELD_OUT_OF: Final = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +101,7 @@ def split(
             f"{FEWEST_IMAGES} good images are needed to learn some and hold others out; add "
             f"{FEWEST_IMAGES - len(usable)} more{': ' + some if some else ''}"
         )
-    held_out = usable[: min(_MOST_HELD_OUT, len(usable) // _HELD_OUT_SHARE)]
+    held_out = usable[: min(_MOST_HELD_OUT, len(usable) // HELD_OUT_OF)]
     # In the order given, so that a trial learns as a fit of these images does.
     learned = sorted(usable[len(held_out) :][:MOST_LEARNED])
 

@@ -19,10 +19,14 @@ TIMED = 10
 
 @dataclass(frozen=True, slots=True)
 class InspectionTime:
-    """Milliseconds of an inspection from file to verdict and map, and of reading the file alone."""
+    """Milliseconds of an inspection from file to verdict and map, and of reading the file alone.
+
+    `cores` is how many cores were at work for it; below one, other programs were.
+    """
 
     total: float
     reading: float
+    cores: float
 
 
 def inspection_time(
@@ -34,6 +38,7 @@ def inspection_time(
 ) -> InspectionTime | None:
     """Return how long one image takes, the medians of a few; None where none can be judged."""
     times = []
+    wall, cpu = time.perf_counter(), time.process_time()
     for source, name in list(zip(sources, names, strict=True))[: TIMED + 1]:
         began = time.perf_counter()
         try:
@@ -44,5 +49,6 @@ def inspection_time(
         times.append((1e3 * (time.perf_counter() - began), extraction.timings_ms["decode"]))
     if len(times) < 2:
         return None
+    cores = (time.process_time() - cpu) / (time.perf_counter() - wall)
     total, reading = np.median(times[1:], axis=0)
-    return InspectionTime(float(total), float(reading))
+    return InspectionTime(float(total), float(reading), cores)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,66 +16,51 @@ from patchbank.errors import (
     MissingWeightsError,
     NotFittedError,
     ParameterError,
-    PatchbankError,
     UnknownBackboneError,
     UnknownCategoryError,
     WeightsError,
 )
-from patchbank.inspection.judging.judge import Judge
 from patchbank.inspection.judging.matching import matching_settings
 from patchbank.inspection.learning.bit_depth import settled_bit_depth
 from patchbank.inspection.learning.demands import refused_remark
-from patchbank.inspection.learning.learn import LearnedBank, learn
 from patchbank.inspection.learning.memory_limit import checked_limit
 from patchbank.inspection.learning.resolution import trial_extractor, with_fitting_budget
 from patchbank.inspection.learning.sizes import sizes_of, typical
-from patchbank.inspection.measuring.candidates import Candidate, candidates_of, options_given
+from patchbank.inspection.measuring.candidates import candidates_of, options_given
 from patchbank.inspection.measuring.evaluate import check_extractor
 from patchbank.inspection.measuring.held_out import (
-    CONTRASTS,
+    HELD_OUT_OF,
     DefectTrial,
     Images,
-    Judged,
     checked_defect_sizes,
     default_defect_sizes,
     split,
 )
-from patchbank.inspection.measuring.timed import TIMED, InspectionTime, inspection_time
 from patchbank.inspection.measuring.tune_page import write_tune_report
-from patchbank.inspection.measuring.tune_report import ShownDefect, Tried, TuneReport
+from patchbank.inspection.measuring.tune_report import TuneReport
+from patchbank.inspection.measuring.tune_trial import TrialRunner, make_plan
 from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.sources import checked_names, without
-from patchbank.inspection.verdicts import Judgement
 from patchbank.inspection.workspace import Workspace
-from patchbank.metrics import proportion
+from patchbank.memory.calibration import images_needed
+from patchbank.printable import counted
 from patchbank.progress import Progress, silent
 from patchbank.reports.page import PAGE_NAME
 from patchbank.reports.writing import check_report_packages, make_writable
 from patchbank.store.categories import checked_category_name
 from patchbank.vision.decoded_image import ImageSource
-from patchbank.vision.extraction import Refusal
 from patchbank.vision.extractor_settings import ExtractorSettings
 
-# Fewer images are held out where the whole would take longer; then settings are left out.
-_LONG_SECONDS = 900
-_TOO_LONG_SECONDS = 1800
-_LONG_SHARE = 1 / 8
-_FEWEST_HELD_OUT = 8
-# Learning takes about as long as judging each image twice.
-_LEARNING = 2
-
-# A defect is located where the map is strongest within so many patches from it: a patch's features
-# are those of its neighbourhood.
-_PATCHES_BESIDE = 2
+# Fewer say little: one image is more than a tenth.
+_ENOUGH_HELD_OUT = 10
+# An inspection that runs alone uses one core or more.
+_LEAST_CORES = 0.85
 
 _FEW_FOUND = (
     "hardly any synthetic defect makes its image fail, because good images differ much from those "
     "learned, and the thresholds are high: add good images; what is located does not depend on "
     "the thresholds"
 )
-
-# Pixels of a crop around a defect, at least, and as a multiple of the defect's size.
-_LEAST_CROP, _CROP_SIZES = 96, 6
 
 
 def tune_paths(
@@ -185,6 +169,11 @@ def tune(
     )
     learned_sizes = sizes_of(workspace, parts.learned.sources)
     usual = typical(learned_sizes)
+    if sizes and sizes[-1] > min(usual):
+        raise ParameterError(
+            f"defect size {sizes[-1]}: larger than the images, of {usual[0]} x {usual[1]} pixels; "
+            "give smaller sizes"
+        )
     settings = with_fitting_budget(settings, learned_sizes)
     candidates = candidates_of(workspace, parts.learned, settings, given, in_use, progress)
     trial = DefectTrial(
@@ -194,8 +183,8 @@ def tune(
         settings.extractor.bit_depth,
         workspace.limits,
     )
-    plan = _plan(candidates.tried, len(parts.learned), trial)
-    runner = _Runner(workspace, parts.learned, plan, usual, memory_limit, progress)
+    plan = make_plan(candidates.tried, len(parts.learned), trial)
+    runner = TrialRunner(workspace, parts.learned, plan, usual, memory_limit, progress)
     tried, failed = runner.run()
     tried.sort(key=lambda item: item.milliseconds)
     common = [line for line in tried[0].remarks if all(line in item.remarks for item in tried)]
@@ -216,9 +205,39 @@ def tune(
         seconds=time.perf_counter() - began,
         shown=runner.shown,
     )
-    if result.few_found:
-        result = replace(result, remarks=(*result.remarks, _FEW_FOUND))
+    more = [*_on_images(result), *_on_machine(runner.cores)]
+    result = replace(result, remarks=(*result.remarks, *more))
     return result if report is None else write_tune_report(report, result)
+
+
+def _on_images(report: TuneReport) -> list[str]:
+    """Return remarks where images are too few, or too different, for figures to be relied on."""
+    rate, promised = report.settings.false_alarm_rate, report.tried[0].guaranteed_rate
+    lines = []
+    if promised > rate:
+        lines.append(
+            f"{counted(len(report.learned), 'image')} learned are too few for a false-alarm rate "
+            f"of {100 * rate:.3g} %: in this trial, {100 * promised:.3g} % of good images may fail;"
+            f" fit {counted(images_needed(rate), 'good image')} or more"
+        )
+    if len(report.trial.images) < _ENOUGH_HELD_OUT:
+        lines.append(
+            f"only {counted(len(report.trial.images), 'image')} held out, so the figures are "
+            f"rough: give {HELD_OUT_OF * _ENOUGH_HELD_OUT} good images or more"
+        )
+    if report.few_found:
+        lines.append(_FEW_FOUND)
+    return lines
+
+
+def _on_machine(cores: Sequence[float]) -> list[str]:
+    """Return a remark where other programs took much of the processor's time."""
+    if float(np.median(cores)) > _LEAST_CORES:
+        return []
+    return [
+        "other programs were at work, so the milliseconds are too high: on an idle machine, "
+        "another setting may be within the budget"
+    ]
 
 
 def _check_can_tune(workspace: Workspace, extractor: ExtractorSettings) -> None:
@@ -251,212 +270,3 @@ def _in_use(workspace: Workspace, category: str) -> tuple[FitSettings | None, li
         WeightsError,
     ) as error:
         return None, [f"the settings in use are not tried: {error}"]
-
-
-@dataclass(frozen=True, eq=False)
-class _Plan:
-    """What is tried on what, so that it ends in time.
-
-    Attributes
-    ----------
-    seconds
-        About how long it will take.
-    """
-
-    candidates: tuple[Candidate, ...]
-    trial: DefectTrial
-    seconds: float
-    left_out: tuple[str, ...]
-    remarks: tuple[str, ...]
-
-
-def _plan(candidates: Sequence[Candidate], learned: int, trial: DefectTrial) -> _Plan:
-    """Hold out fewer images, then leave out expensive settings, where it would take too long."""
-
-    def seconds(kept: Sequence[Candidate], held_out: int) -> float:
-        images = _LEARNING * learned + TIMED + held_out * (1 + trial.defects)
-        return images * sum(item.expected_ms for item in kept) / 1e3
-
-    most = held_out = len(trial.images)
-    kept = list(candidates)
-    while held_out > _FEWEST_HELD_OUT and seconds(kept, held_out) > _LONG_SECONDS:
-        held_out -= 1
-    left_out = []
-    # Cheapest first: the last is the most expensive.
-    for candidate in reversed(candidates):
-        if seconds(kept, held_out) <= _TOO_LONG_SECONDS:
-            break
-        long = seconds([candidate], held_out) > _LONG_SHARE * _TOO_LONG_SECONDS
-        if long and not candidate.marks:
-            kept.remove(candidate)
-            left_out.append(
-                f"{candidate.title}: about {candidate.expected_ms:,.0f} ms an image, which would "
-                "take too long here"
-            )
-    remarks = []
-    if held_out < most:
-        remarks.append(
-            f"{held_out} of {most} images held out are used, so that it does not take too long"
-        )
-    fewer = replace(trial, images=trial.images.first(held_out))
-    return _Plan(tuple(kept), fewer, seconds(kept, held_out), tuple(left_out), tuple(remarks))
-
-
-class _Runner:
-    """Tries one candidate after the other."""
-
-    def __init__(
-        self,
-        workspace: Workspace,
-        learned: Images,
-        plan: _Plan,
-        usual: tuple[int, int],
-        memory_limit: int | str | None,
-        progress: Progress,
-    ) -> None:
-        self._workspace, self._learned, self._usual = workspace, learned, usual
-        self._candidates, self._trial = plan.candidates, plan.trial
-        self._memory_limit, self._progress = memory_limit, progress
-        trial = plan.trial
-        # What is left is told by a count of images, each of which counts as often as it is seen.
-        self._stage = f"settings tried, about {max(1, round(plan.seconds / 60))} min"
-        self._each = _LEARNING * len(learned) + trial.pictures
-        # Drawn before anything is judged, one of each size and contrast.
-        random = np.random.default_rng([trial.seed, 5])
-        order = random.permutation(len(trial.images))
-        self.shown = tuple(
-            Judged(int(order[(size * len(CONTRASTS) + contrast) % len(order)]), size, contrast)
-            for size in range(len(trial.sizes))
-            for contrast in range(len(CONTRASTS))
-        )
-
-    def run(self) -> tuple[list[Tried], list[str]]:
-        """Return what came of each candidate, and a line on each that cannot be tried.
-
-        Raises
-        ------
-        PatchbankError
-            If none can be tried: the first reason.
-        """
-        tried: list[Tried] = []
-        failed: list[tuple[Candidate, PatchbankError]] = []
-        for number, candidate in enumerate(self._candidates):
-            try:
-                tried.append(self._try(number, candidate))
-            except PatchbankError as error:
-                failed.append((candidate, error))
-        if not tried:
-            raise failed[0][1]
-        return tried, [f"{candidate.title}: {error}" for candidate, error in failed]
-
-    def _done(self, number: int, images: float) -> None:
-        total = self._each * len(self._candidates)
-        self._progress(self._stage, min(total, round(number * self._each + images)), total)
-
-    def _try(self, number: int, candidate: Candidate) -> Tried:
-        learned, trial = self._learned, self._trial
-
-        def learning(stage: str, done: int, total: int) -> None:
-            if stage == "features":
-                self._done(number, _LEARNING * len(learned) * done / max(1, total))
-            else:
-                self._progress(stage, done, total)
-
-        self._done(number, 0)
-        began = time.perf_counter()
-        bank = learn(
-            self._workspace,
-            learned.sources,
-            candidate.settings,
-            names=learned.names,
-            memory_limit=self._memory_limit,
-            progress=learning,
-        )
-        fit_seconds = time.perf_counter() - began
-        judge = Judge(bank.features, bank.settings, bank.calibration)
-        extractor = self._workspace.extractor(bank.settings.extractor, bank.quantised)
-        held_out = trial.images
-        taken = inspection_time(
-            judge, extractor, held_out.sources, held_out.names, self._workspace.limits
-        )
-        if taken is None:
-            taken = InspectionTime(candidate.expected_ms, 0.0)
-        drawn: deque[Judged] = deque()
-        shape = len(trial.sizes), len(CONTRASTS)
-        found, located, fails = (np.zeros(shape, np.int64) for _ in range(3))
-        alarms = 0
-        shown: dict[int, ShownDefect] = {}
-        with extractor:
-            stream = extractor.extract_many(trial.draw(drawn), limits=self._workspace.limits)
-            for done, result in enumerate(stream, start=1):
-                judged = drawn.popleft()
-                if isinstance(result, Refusal):
-                    raise result.error
-                judgement = judge(result.patches, result.image.width, result.image.height)
-                self._done(number, _LEARNING * len(learned) + done)
-                failing = judgement.verdict == "fail"
-                if judged.size < 0:
-                    alarms += failing
-                    continue
-                strongest = _strongest_at(judgement, judged.box, candidate.settings)
-                cell = judged.size, judged.contrast
-                fails[cell] += failing
-                located[cell] += strongest
-                found[cell] += failing and strongest
-                which = Judged(judged.image, judged.size, judged.contrast)
-                if which in self.shown:
-                    shown[self.shown.index(which)] = _shown(
-                        judgement, judged, trial.sizes[judged.size], strongest, failing
-                    )
-        rows, columns = bank.settings.extractor.grid_of(*self._usual)
-        return Tried(
-            candidate=candidate,
-            patches=rows * columns,
-            bank_size=len(bank.features),
-            milliseconds=taken.total - taken.reading,
-            reading_ms=taken.reading,
-            false_alarms=proportion(alarms, len(held_out)),
-            guaranteed_rate=_promised(bank),
-            found=found,
-            located=located,
-            fails=fails,
-            held_out=len(held_out),
-            fit_seconds=fit_seconds,
-            map_threshold=judge.map_threshold,
-            remarks=bank.remarks,
-            shown=tuple(shown[key] for key in sorted(shown)),
-        )
-
-
-def _promised(bank: LearnedBank) -> float:
-    return max(bank.threshold.guaranteed_rate, bank.settings.false_alarm_rate)
-
-
-def _strongest_at(
-    judgement: Judgement, box: tuple[int, int, int, int], settings: FitSettings
-) -> bool:
-    """Return whether the map is strongest at a box, or within two patches of it."""
-    x0, y0, x1, y1 = judgement.inspected_box
-    rows, columns = settings.extractor.grid_of(judgement.width, judgement.height)
-    high, wide = judgement.anomaly_map.shape
-    row, column = np.unravel_index(int(judgement.anomaly_map.argmax()), (high, wide))
-    x = x0 + (column + 0.5) * (x1 - x0) / wide
-    y = y0 + (row + 0.5) * (y1 - y0) / high
-    beside_x = _PATCHES_BESIDE * (x1 - x0) / columns
-    beside_y = _PATCHES_BESIDE * (y1 - y0) / rows
-    return bool(
-        box[0] - beside_x <= x <= box[2] + beside_x and box[1] - beside_y <= y <= box[3] + beside_y
-    )
-
-
-def _shown(
-    judgement: Judgement, judged: Judged, size: int, located: bool, fails: bool
-) -> ShownDefect:
-    """Return the part of a map around a defect."""
-    side = max(_LEAST_CROP, _CROP_SIZES * size)
-    wide, high = min(side, judgement.width), min(side, judgement.height)
-    x0, y0, x1, y1 = judged.box
-    left = min(max(0, (x0 + x1 - wide) // 2), judgement.width - wide)
-    top = min(max(0, (y0 + y1 - high) // 2), judgement.height - high)
-    crop = judgement.full_map()[top : top + high, left : left + wide].copy()
-    return ShownDefect(judged, (left, top, left + wide, top + high), crop, located, fails)

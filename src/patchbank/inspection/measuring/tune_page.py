@@ -34,8 +34,8 @@ _COLUMNS = (
     ("false alarms", "Images held out that fail as they are, without a defect."),
     (
         "ms/image",
-        "From decoded image to verdict and map, one at a time on all cores, the median; reading "
-        "the file comes in addition.",
+        "From decoded image to verdict and map, one at a time on all cores, by the clock, the "
+        "median; reading the file comes in addition.",
     ),
     ("patches", "Patches of an image of the usual size."),
     ("bank", "Patches in the memory bank of this trial."),
@@ -125,7 +125,7 @@ def _page(pictures: Path, report: TuneReport) -> SettingsPage:
                 "Recommended",
                 "what finds most within the budget without more false alarms than promised; of "
                 f"settings within {100 * AS_GOOD:g} percentage points what locates most; of those "
-                "likewise the quickest",
+                "likewise what fit chooses, if it is about as quick, or the quickest",
             ),
             (
                 "Reading a file",

@@ -26,6 +26,7 @@ SYNTHETIC = (
 
 # Settings whose shares differ by less are as good as each other: the quicker is recommended.
 AS_GOOD = 0.02
+_AS_QUICK = 1.2
 _FEW = 0.1
 
 
@@ -156,8 +157,8 @@ class TuneReport:
     def recommended(self) -> Tried:
         """The setting that finds most within the budget and keeps the rate.
 
-        Of those as good, the one that locates most; of those as good, the quickest. The quickest
-        setting where none is within the budget.
+        Of those as good, the one that locates most; of those as good, what fit chooses if it is
+        about as quick, else the quickest. The quickest setting where none is within the budget.
         """
         budget = self.settings.budget_ms
         within = [item for item in self.tried if item.milliseconds <= budget]
@@ -167,7 +168,16 @@ class TuneReport:
         for share in (attrgetter("found_share"), attrgetter("located_share")):
             best = max(map(share, within))
             within = [item for item in within if share(item) >= best - AS_GOOD]
-        return min(within, key=lambda item: item.milliseconds)
+        quickest = min(within, key=lambda item: item.milliseconds)
+        return next(
+            (
+                item
+                for item in within
+                if CHOSEN in item.candidate.marks
+                and item.milliseconds <= _AS_QUICK * quickest.milliseconds
+            ),
+            quickest,
+        )
 
     @property
     def within_budget(self) -> bool:
@@ -195,6 +205,9 @@ class TuneReport:
         if self.few_found:
             most = f"locates {100 * item.located_share:.0f} % of the synthetic defects"
         text = f"{item.candidate.title}: {most} in {item.milliseconds:.0f} ms (budget {budget})"
+        if alarms := item.false_alarms.count:
+            fail = "fails" if alarms == 1 else "fail"
+            text += f"; {alarms} of {item.false_alarms.total} good images {fail}, too"
         if IN_USE in item.candidate.marks:
             text += "; it is in use now"
         return text
