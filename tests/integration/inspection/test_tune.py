@@ -149,6 +149,7 @@ def test_the_page_shows_it(browser: Browser, page: Path) -> None:
             assert "The defects are synthetic" in text
             assert "patchbank fit plate GOOD_IMAGES" in text
             assert "<b>" in text
+            assert "can pass although something in it is outlined" in text
             outcomes = tab.locator(".panels .verdict").all_inner_texts()
             words = {"FOUND", "MISSED", "LOCATED, BUT PASSES", "FAILS ELSEWHERE"}
             assert len(outcomes) == 2 * 3

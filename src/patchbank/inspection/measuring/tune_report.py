@@ -24,9 +24,11 @@ SYNTHETIC = (
     "figures compare settings; they do not say how many of your real defects will be found."
 )
 
-# Settings whose shares differ by less are as good as each other: the quicker is recommended.
+# Settings whose shares differ by no more are as good as each other.
 AS_GOOD = 0.02
+# About as quick as the quickest: up to so many times its milliseconds.
 _AS_QUICK = 1.2
+# Where no setting finds this share of the defects, what is located says more.
 _FEW = 0.1
 
 
