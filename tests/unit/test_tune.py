@@ -274,6 +274,14 @@ def test_settings_in_use_are_told_from_others_of_the_same_scale() -> None:
     assert largest.title == "224 x 224, blocks.4 and blocks.10, score max"
 
 
+def test_a_bank_in_use_names_its_tiles() -> None:
+    settings = make_fit_settings(scale=1, tile=640, overlap=128, layers=("blocks.4",))
+    in_use = Candidate(settings, None, 1.0, ("in use now",))
+    tiles = "scale 1 in tiles of 640 pixels, overlapping by 128 or more, blocks.4"
+    assert in_use.title == tiles
+    assert replace(in_use, options={"scale": 1.0}).title == "scale 1, blocks.4"
+
+
 def test_a_share_in_use_is_that_of_as_many_patches() -> None:
     sizes = Sizes({(640, 640): 120})
     asked = make_fit_settings()

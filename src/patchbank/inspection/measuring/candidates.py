@@ -68,6 +68,8 @@ class Candidate:
         size = f"{extractor.image_size} x {extractor.image_size}"
         if extractor.scale is not None:
             size = f"scale {extractor.scale:g}"
+            if self.options is None:  # its tiles are not those that a fit of these images takes
+                size = extractor.input_in_words()
         elif extractor.center_crop is not None:
             size += f", cropped to {extractor.center_crop}"
         usual = FitSettings()
