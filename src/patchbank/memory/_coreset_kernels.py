@@ -166,7 +166,7 @@ def cover(features: Any, rows: Any, minima: Any, squared_radius: float, added: A
 
 @compiled
 def lower_directly(features: Any, start: int, stop: int, centres: Any, minima: Any) -> None:
-    """Lower the squared distances ``minima[start:stop]`` by the distances to `centres`."""
+    """Lower the squared distances ``minima[start:stop]`` by those to `centres`, (c, d)."""
     for i in range(start, stop):
-        for centre in centres:
-            minima[i] = min(minima[i], squared_distance(features[i], features[centre]))
+        for c in range(centres.shape[0]):
+            minima[i] = min(minima[i], squared_distance(features[i], centres[c]))

@@ -111,12 +111,17 @@ def _bounds(left: Floats, right: Floats) -> tuple[Floats, Floats]:
 class PlainTraversal:
     """The textbook farthest-first traversal: each choice lowers all distances."""
 
-    def __init__(self, features: FloatMatrix, first: int, count: int) -> None:
+    def __init__(self, features: FloatMatrix, count: int) -> None:
         self._features = features
         self._minima = np.full(len(features), np.inf)
+
+    def begin_with(self, first: int) -> None:
+        """Choose a row."""
         self._chosen = [first]
         self._squared_radii = [np.inf]
-        lower_directly(features, 0, len(features), np.array([first]), self._minima)
+        lower_directly(
+            self._features, 0, len(self._features), self._features[[first]], self._minima
+        )
 
     def __len__(self) -> int:
         return len(self._chosen)
@@ -140,7 +145,11 @@ class PlainTraversal:
         row = int(self._minima.argmax())
         self._chosen.append(row)
         self._squared_radii.append(self._minima[row])
-        lower_directly(self._features, 0, len(self._features), np.array([row]), self._minima)
+        self._lower_by(row)
+
+    def _lower_by(self, row: int) -> None:
+        features = self._features
+        lower_directly(features, 0, len(features), features[[row]], self._minima)
 
 
 def cover(
@@ -156,16 +165,16 @@ def cover(
         worst = int(minima.argmax())
         added[count] = rows[worst]
         count += 1
-        lower_directly(members, 0, len(members), np.array([worst]), minima)
+        lower_directly(members, 0, len(members), members[[worst]], minima)
     return count
 
 
 def lower_directly(
-    features: FloatMatrix, start: int, stop: int, centres: Integers, minima: Floats
+    features: FloatMatrix, start: int, stop: int, centres: FloatMatrix, minima: Floats
 ) -> None:
-    """Lower the squared distances ``minima[start:stop]`` by the distances to `centres`."""
+    """Lower the squared distances ``minima[start:stop]`` by those to `centres`, (c, d)."""
     step = max(1, _COMPONENTS // features.shape[1])
-    for centre in features[centres].astype(np.float64):
+    for centre in centres.astype(np.float64):
         for begin in range(start, stop, step):
             part = slice(begin, min(begin + step, stop))
             difference = features[part] - centre

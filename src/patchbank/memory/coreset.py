@@ -29,6 +29,8 @@ _POOL = 1024
 _LEVEL = 0.9
 # Centres packed at once when other rows are brought up to date.
 _CENTRES_AT_ONCE = 2048
+# Rows to cover from which on the search is quicker than computing all distances.
+_MANY_ROWS = 5_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +111,8 @@ def greedy_k_center(
             f"coreset of {count} patches: must be 1 to {len(features)}, the number of patches"
         )
     traversal = _Search if compiles() else PlainTraversal
-    search = traversal(features, int(np.random.default_rng(seed).integers(len(features))), count)
+    search = traversal(features, count)
+    search.begin_with(int(np.random.default_rng(seed).integers(len(features))))
     while True:
         progress("coreset", len(search), count)
         squared_radius = search.surface()
@@ -118,6 +121,53 @@ def greedy_k_center(
         search.choose()
     progress("coreset", count, count)
     return Coreset(search.indices, search.radii, math.sqrt(squared_radius))
+
+
+class Cover:
+    """Adds rows to those of a bank until all are within a radius, the farthest first.
+
+    Many rows are searched as a coreset's are: computing every distance took an hour where millions
+    of patches lose thousands of rows. The choices are the same.
+    """
+
+    def __init__(self, features: FloatMatrix) -> None:
+        self._features = features
+        self._search: _Search | None = None
+
+    @staticmethod
+    def is_large(rows: npt.NDArray[np.int64]) -> bool:
+        """Return whether rows are so many that all threads work on them together."""
+        return len(rows) >= _MANY_ROWS and compiles()
+
+    def __call__(
+        self,
+        rows: npt.NDArray[np.int64],
+        minima: npt.NDArray[np.float64],
+        squared_radius: float,
+        progress: Progress = silent,
+    ) -> npt.NDArray[np.int64]:
+        """Return the rows that are added, in order of choice.
+
+        Parameters
+        ----------
+        rows
+            int64 (n,), ascending: those to cover and to choose from.
+        minima
+            float64 (n,): their squared distances to the bank. May be changed.
+        progress
+            Called as many rows are added; may raise `KeyboardInterrupt`.
+        """
+        if not self.is_large(rows):
+            added = np.empty(len(rows), np.int64)
+            count = cover_kernels().cover(self._features, rows, minima, squared_radius, added)
+            return added[:count]
+        if self._search is None:
+            self._search = _Search(self._features, len(self._features))
+        self._search.begin_near(rows, minima)
+        while self._search.surface() > squared_radius:
+            progress("put back", len(self._search), len(rows))
+            self._search.choose(squared_radius)
+        return self._search.indices
 
 
 def cover_kernels() -> Any:
@@ -140,7 +190,7 @@ class _Search:
     a large matrix product. This computes only a third of the distances.
     """
 
-    def __init__(self, features: FloatMatrix, first: int, count: int) -> None:
+    def __init__(self, features: FloatMatrix, count: int) -> None:
         from patchbank.memory import _coreset_kernels, _products
 
         self._kernels, self._products = _coreset_kernels, _products
@@ -153,13 +203,26 @@ class _Search:
         self._scale = np.float32(power_of_two_scale(float(self._minima.max())))
         self._origin = centre * self._scale
         self._square = float(self._scale) ** 2
-        self._measure_from(features[first])
 
         self._chosen = np.empty(count, np.int64)
         self._squared_radii = np.empty(count)
+        self._seen = np.empty(n, np.int64)
+
+    def begin_with(self, first: int) -> None:
+        """Choose a row."""
+        self._measure_from(self._features[first])
         self._chosen[0], self._squared_radii[0] = first, np.inf
-        self._length = 1
-        self._seen = np.ones(n, np.int64)
+        self._restart(1)
+
+    def begin_near(self, rows: npt.NDArray[np.int64], minima: npt.NDArray[np.float64]) -> None:
+        """Begin with rows at squared distances from others; the rest is not chosen from."""
+        self._minima[:] = 0.0
+        self._minima[rows] = minima
+        self._restart(0)
+
+    def _restart(self, length: int) -> None:
+        self._length = length
+        self._seen[:] = length
         self._level = np.inf
         self._active = np.empty(0, np.int64)
 
@@ -193,8 +256,8 @@ class _Search:
             self._active = np.flatnonzero(self._minima >= self._level)
             self._catch_up(self._active)
 
-    def choose(self) -> None:
-        """Make all choices that are certain from the farthest rows alone."""
+    def choose(self, squared_radius: float = 0.0) -> None:
+        """Make all choices beyond a radius that are certain from the farthest rows alone."""
         minima = self._minima[self._active]
         active = self._active[minima >= self._level]
         minima = minima[minima >= self._level]
@@ -209,6 +272,8 @@ class _Search:
                 floor_row = int(equal[room])
         else:
             pool = active
+        if squared_radius >= floor:
+            floor, floor_row = math.nextafter(squared_radius, math.inf), len(self._minima)
         before = self._length
         self._choose_in_pool(pool, floor, floor_row)
         # The pool's rows have seen the new choices.

@@ -9,12 +9,14 @@ import numpy.typing as npt
 
 from patchbank.errors import ParameterError
 from patchbank.memory._parallel import TileWorker, for_tiles
-from patchbank.memory.coreset import Coreset, cover_kernels
+from patchbank.memory.coreset import Coreset, Cover, cover_kernels
 from patchbank.memory.neighbours import NeighbourIndex
 from patchbank.progress import Progress, silent
 
 # Images searched between progress reports.
 _IMAGES_AT_ONCE = 8
+# From so many distances on, an index is quicker than computing each.
+_MANY_DISTANCES = 50_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,10 +109,23 @@ def leave_one_out_distances(
     orphaned = np.flatnonzero(~is_own & (second_distance > coreset.covering_radius))
     orphaned = orphaned[np.argsort(owner[orphaned], kind="stable")]
     put_back = _put_back(
-        patches, starts, orphaned, owner[orphaned], second_distance, coreset, squared
+        patches, starts, orphaned, owner[orphaned], second_distance, coreset, squared, progress
     )
     progress("calibrate", n, n)
     return LeftOut(np.sqrt(squared).astype(np.float32), nearest, put_back)
+
+
+def lower_by(
+    rows: npt.NDArray[np.float32],
+    centres: npt.NDArray[np.float32],
+    squared: npt.NDArray[np.float64],
+) -> None:
+    """Lower squared distances of rows, float64 (n,), by those to rows that were put back."""
+    if len(rows) * len(centres) < _MANY_DISTANCES:
+        cover_kernels().lower_directly(rows, 0, len(rows), centres, squared)
+        return
+    found = NeighbourIndex(centres).nearest(rows).distances[:, 0]
+    np.minimum(squared, found.astype(np.float64) ** 2, out=squared)
 
 
 def _put_back(
@@ -121,25 +136,32 @@ def _put_back(
     distances: npt.NDArray[np.float32],
     coreset: Coreset,
     squared: npt.NDArray[np.float64],
+    progress: Progress,
 ) -> npt.NDArray[np.int64]:
     """Put patches back for each removed image; lower its squared distances; return the counts."""
-    kernels = cover_kernels()
+    cover = Cover(patches)
     n = len(starts) - 1
     counts = np.zeros(n, np.int64)
     ends = np.searchsorted(lost, np.arange(n + 1))
 
-    def put_back_for(image: int) -> None:
+    def put_back_for(image: int, progress: Progress) -> None:
         rows = orphaned[ends[image] : ends[image + 1]]
         if len(rows) == 0:
             return
-        added = np.empty(len(rows), np.int64)
         minima = distances[rows].astype(np.float64) ** 2
-        counts[image] = kernels.cover(patches, rows, minima, coreset.covering_radius**2, added)
-        begin, end = starts[image : image + 2]
-        kernels.lower_directly(patches, begin, end, added[: counts[image]], squared)
+        added = cover(rows, minima, coreset.covering_radius**2, progress)
+        counts[image] = len(added)
+        own = slice(*starts[image : image + 2])
+        lower_by(patches[own], patches[added], squared[own])
+
+    large = [image for image in range(n) if cover.is_large(orphaned[ends[image] : ends[image + 1]])]
+    small = [image for image in range(n) if image not in set(large)]
 
     def make_worker() -> TileWorker:
-        return lambda start, stop: put_back_for(start)
+        return lambda start, stop: put_back_for(small[start], silent)
 
-    for_tiles(n, 1, make_worker)
+    # An image with few has a thread to itself; all threads work on one with many.
+    for_tiles(len(small), 1, make_worker)
+    for image in large:
+        put_back_for(image, progress)
     return counts

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from patchbank.errors import ParameterError
-from patchbank.memory.coreset import Coreset, cover_kernels, greedy_k_center
+from patchbank.memory.coreset import Coreset, Cover, greedy_k_center
+from patchbank.memory.leave_one_out import lower_by
 from patchbank.memory.neighbours import NeighbourIndex
 from patchbank.progress import Progress, silent
 
@@ -178,7 +179,7 @@ class StreamedLeaveOneOut:
         self, merged: MergedCoreset, progress: Progress
     ) -> dict[int, npt.NDArray[np.float32]]:
         """Return for each image the candidates that replace its bank rows."""
-        kernels = cover_kernels()
+        cover = Cover(merged.candidates)
         assert self.index.groups is not None
         radius = merged.coreset.covering_radius
         total = len(merged.candidates)
@@ -202,10 +203,8 @@ class StreamedLeaveOneOut:
         order = np.argsort(all_lost, kind="stable")
         losers, starts = np.unique(all_lost[order], return_index=True)
         for image, members in zip(losers, np.split(order, starts[1:]), strict=True):
-            rows = all_orphaned[members]
-            added = np.empty(len(rows), np.int64)
-            count = kernels.cover(merged.candidates, rows, squared[members], radius**2, added)
-            put_back[int(image)] = merged.candidates[added[:count]]
+            added = cover(all_orphaned[members], squared[members], radius**2, progress)
+            put_back[int(image)] = merged.candidates[added]
         return put_back
 
     def put_back(self, image: int) -> int:
@@ -214,7 +213,6 @@ class StreamedLeaveOneOut:
 
     def __call__(self, image: int, patches: npt.NDArray[np.float32]) -> ImageLeftOut:
         """Return the distances of an image's patches, which are float32 (h, w, d)."""
-        kernels = cover_kernels()
         assert self.index.groups is not None
         height, width, dimension = patches.shape
         rows = patches.reshape(-1, dimension)
@@ -225,14 +223,7 @@ class StreamedLeaveOneOut:
         squared **= 2
         added = self._put_back.get(image)
         if added is not None:
-            count = len(rows)
-            kernels.lower_directly(
-                np.concatenate([rows, added]),
-                0,
-                count,
-                np.arange(count, count + len(added)),
-                squared,
-            )
+            lower_by(rows, added, squared)
         shape = (height, width)
         return ImageLeftOut(
             np.sqrt(squared).astype(np.float32).reshape(shape),

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from patchbank.compiler import compiles
 from patchbank.errors import ParameterError
 from patchbank.memory.coreset import Coreset, greedy_k_center
 from patchbank.memory.leave_one_out import LeftOut, leave_one_out_distances
@@ -63,6 +64,19 @@ def test_each_image_meets_a_bank_that_never_saw_it(features: Floats, coreset: Co
         np.testing.assert_allclose(distances[image], expected, rtol=1e-5)
         assert result.put_back[image] == put_back
     assert result.put_back.sum() > 0
+
+
+def test_searches_for_many_patches_find_the_same(
+    features: Floats, coreset: Coreset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = left_out(features, coreset)
+    stages: set[str] = set()
+    monkeypatch.setattr("patchbank.memory.coreset._MANY_ROWS", 1)
+    monkeypatch.setattr("patchbank.memory.leave_one_out._MANY_DISTANCES", 1)
+    result = left_out(features, coreset, progress=lambda stage, *_: stages.add(stage))
+    for name in ("distances", "nearest", "put_back"):
+        np.testing.assert_array_equal(getattr(result, name), getattr(expected, name))
+    assert stages == ({"calibrate", "put back"} if compiles() else {"calibrate"})
 
 
 def test_nearest_rows_are_of_other_images(features: Floats, coreset: Coreset) -> None:
