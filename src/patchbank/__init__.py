@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from patchbank.inspection.keeping.transfer import TransferReport
     from patchbank.inspection.learning.calibrate import CalibrationReport
     from patchbank.inspection.learning.fit import FitReport
+    from patchbank.inspection.measuring.evaluation_report import EvaluationReport
+    from patchbank.inspection.measuring.evaluation_report import evaluate_data_set as evaluate
+    from patchbank.inspection.measuring.figures import Evaluation
     from patchbank.inspection.verdicts import Inspection, Refused, Similar
     from patchbank.memory.calibration import Thresholds
     from patchbank.memory.scoring import Region
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
 __all__ = [
     "Bank",
     "CalibrationReport",
+    "Evaluation",
+    "EvaluationReport",
     "FitReport",
     "ImportReport",
     "Inspection",
@@ -42,6 +47,7 @@ __all__ = [
     "Similar",
     "Thresholds",
     "TransferReport",
+    "evaluate",
     "import_anomalib",
     "import_bank",
     "open",
@@ -53,6 +59,8 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())
 _MODULES = {
     "Bank": "patchbank.api",
     "CalibrationReport": "patchbank.inspection.learning.calibrate",
+    "Evaluation": "patchbank.inspection.measuring.figures",
+    "EvaluationReport": "patchbank.inspection.measuring.evaluation_report",
     "FitReport": "patchbank.inspection.learning.fit",
     "ImportReport": "patchbank.contrib.anomalib",
     "Inspection": "patchbank.inspection.verdicts",
@@ -65,6 +73,10 @@ _MODULES = {
     "import_anomalib": "patchbank.contrib.anomalib",
     "import_bank": "patchbank.api",
 }
+_RENAMED = {
+    "evaluate": ("patchbank.inspection.measuring.evaluation_report", "evaluate_data_set"),
+    "open": ("patchbank.api", "open_bank"),
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -74,8 +86,9 @@ def __getattr__(name: str) -> Any:
 
     if name == "__version__":
         return metadata.version("patchbank")
-    if name == "open":
-        return import_module("patchbank.api").open_bank
+    if name in _RENAMED:
+        module, name = _RENAMED[name]
+        return getattr(import_module(module), name)
     if name in _MODULES:
         return getattr(import_module(_MODULES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

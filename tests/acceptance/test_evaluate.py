@@ -45,10 +45,19 @@ def test_a_broken_category_costs_no_other(patchbank: Run, root: Path) -> None:
 
 def test_what_is_done_is_shown_with_names_as_they_are(patchbank: Run, root: Path) -> None:
     add_broken(root)
+    test = root / "[b]x[" / "test"
+    (test / "a [b]").mkdir()
+    shutil.move(test / "scratch" / "000.png", test / "a [b]" / "000.png")
     outcome = patchbank("evaluate", root, *SMALL)
     assert outcome.code == 2
     assert "patchbank: broken: " in outcome.err
-    header, row, average = outcome.out.splitlines()
+    header, row, average, empty, kinds, *rows = outcome.out.splitlines()
+    assert empty == ""
+    assert kinds.split()[:4] == ["category", "kind", "of", "defect"]
+    assert [row.split()[:5] for row in rows] == [
+        ["[b]x[", "a", "[b]", "1", "of"],
+        ["[b]x[", "scratch", "7", "of", "7"],
+    ]
     assert "image AUROC" in header
     assert row.split()[:2] == ["[b]x[", "1.0000"]
     assert average.split()[:2] == ["average", "1.0000"]

@@ -10,7 +10,7 @@ import typer
 from patchbank.cli import options
 from patchbank.cli.guard import complain, guarded
 from patchbank.cli.output import answer, print_json, show_progress, talk
-from patchbank.cli.tables import Values, print_figures
+from patchbank.cli.tables import Values, print_figures, print_kinds
 from patchbank.inspection.measuring.figures import Failed
 from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.workspace import Workspace
@@ -95,6 +95,7 @@ def _print(report: BenchmarkReport) -> None:
         rows += [(f"  {source.title}", figures) for source, figures in result.published]
     rows.append((report.average().label, report.average().values))
     print_figures(rows, aupro_limit=report.aupro_limit)
+    print_kinds([result.evaluation for result in report.results])
     console = answer()
     maps = sum(result.score_maps for result in report.results)
     if maps:

@@ -1,11 +1,11 @@
-"""The table of figures that several commands print."""
+"""The tables of figures that several commands print."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from patchbank.cli.output import print_table
-from patchbank.inspection.measuring.figures import FIGURES
+from patchbank.cli.output import answer, print_table
+from patchbank.inspection.measuring.figures import FIGURES, Evaluation
 
 Values = Mapping[str, float | None]
 
@@ -29,3 +29,20 @@ def print_figures(rows: Sequence[tuple[str, Values]], *, aupro_limit: float | No
             for name, values in rows
         ],
     )
+
+
+def print_kinds(evaluations: Sequence[Evaluation]) -> None:
+    """Print the figures of each kind of defect of the categories that have several kinds."""
+    from patchbank.inspection.measuring.sections import kind_rows  # imports the charts
+
+    rows = [
+        (evaluation.label, kind.name, kind.failed, kind.recall, kind.interval, kind.auroc)
+        for evaluation in evaluations
+        for kind in kind_rows(evaluation)
+    ]
+    if not rows:
+        return
+    answer().print()
+    columns = [("category", "left"), ("kind of defect", "left")]
+    columns += [(title, "right") for title in ("failed", "recall", "95 % interval", "image AUROC")]
+    print_table(columns, rows)

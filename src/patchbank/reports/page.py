@@ -35,6 +35,17 @@ class FigureRow:
     meaning: str
 
 
+@dataclass(frozen=True, slots=True)
+class KindRow:
+    """A kind of defect: how many of its images failed, and its figures, as text."""
+
+    name: str
+    failed: str
+    recall: str
+    interval: str
+    auroc: str
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Section:
     """A category on the page.
@@ -49,6 +60,8 @@ class Section:
         Names and values of the conditions of the figures.
     figures
         Its figures.
+    kinds
+        The figures of each kind of defect, if there are several.
     remarks
         One line each.
     map_threshold
@@ -62,6 +75,7 @@ class Section:
     folder: str
     facts: Sequence[tuple[str, str]]
     figures: Sequence[FigureRow]
+    kinds: Sequence[KindRow]
     remarks: Sequence[str]
     map_threshold: float
     charts: Sequence[Mapping[str, Any]]

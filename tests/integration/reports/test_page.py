@@ -62,6 +62,17 @@ def evaluation(images: ImageMetrics, rates: Rates, **values: float | None) -> Ev
             "test_good": images.good,
             "test_anomalous": images.anomalous,
             "bank_size": 1_000,
+            "kinds": [
+                {
+                    "kind": kind,
+                    "images": 5,
+                    "failed": failed,
+                    "recall": failed / 5,
+                    "recall_interval": [failed / 10, 1.0],
+                    "image_auroc": 0.75,
+                }
+                for kind, failed in (("crack", 4), (HOSTILE, 2))
+            ],
         },
         remarks=(HOSTILE,),
     )
@@ -221,6 +232,14 @@ def test_maps_are_shown_with_their_colours_and_the_peaks_of_their_regions(
     )
     assert set(lines) == {1}
     assert caption.endswith("p-value 0.250, peaks of the regions 3.25, 2.5, 2.25 …")
+
+
+def test_each_kind_of_defect_has_a_row(opened: tuple[Any, list[str]]) -> None:
+    tab, _ = opened
+    table = tab.get_by_label("Figures by kind of defect")
+    rows = [row.split("\t") for row in table.locator("tbody tr").all_inner_texts()]
+    assert rows[0] == ["crack", "4 of 5", "0.8000", "40.0 to 100.0 %", "0.7500"]
+    assert rows[1] == [HOSTILE, "2 of 5", "0.4000", "20.0 to 100.0 %", "0.7500"]
 
 
 def test_a_test_without_anomalies_has_no_recall() -> None:

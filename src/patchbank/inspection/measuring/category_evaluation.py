@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +16,14 @@ from patchbank.inspection.measuring.extremes import Extremes
 from patchbank.inspection.measuring.figures import Evaluation
 from patchbank.inspection.verdicts import Refused
 from patchbank.memory.calibration import Verdict
-from patchbank.metrics import ImageMetrics, PixelMetrics, Proportion, Rates
+from patchbank.metrics import (
+    ImageMetrics,
+    PixelMetrics,
+    Proportion,
+    Rates,
+    image_metrics,
+    proportion,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +121,7 @@ class CategoryEvaluation:
                 ),
                 "test_left_out": len(self.repeats),
                 "refused": len(self.bank.refused) + len(self.refused),
+                "kinds": figures_by_kind(self.judged),
                 "bank_size": len(self.bank.features),
                 "layers": list(self.bank.settings.extractor.layers),
                 "input": self.bank.settings.extractor.input_in_words(),
@@ -122,6 +132,30 @@ class CategoryEvaluation:
             remarks=tuple(remarks),
             synthetic=self.synthetic,
         )
+
+
+def figures_by_kind(judged: Sequence[Judged]) -> list[dict[str, Any]]:
+    """Return the figures of each kind of defect against all good images, as JSON, by its name."""
+    good = [item.score for item in judged if item.sample.label == "good"]
+    anomalous = [item for item in judged if item.sample.label == "anomalous"]
+    figures = []
+    for kind in sorted({item.sample.kind for item in anomalous}):
+        images = [item for item in anomalous if item.sample.kind == kind]
+        scores = [*good, *(item.score for item in images)]
+        recall = proportion(sum(item.verdict == "fail" for item in images), len(images))
+        figures.append(
+            {
+                "kind": kind,
+                "images": recall.total,
+                "failed": recall.count,
+                "recall": recall.value,
+                "recall_interval": _interval(recall),
+                "image_auroc": image_metrics(
+                    np.arange(len(scores)) >= len(good), scores
+                ).image_auroc,
+            }
+        )
+    return figures
 
 
 def _interval(proportion: Proportion | None) -> list[float] | None:

@@ -111,7 +111,11 @@ def load_categories(
     ------
     DatasetError
         If the folders are not laid out as expected, or a category is not there.
+    ParameterError
+        If no category is named, which would silently mean all.
     """
+    if categories is not None and not categories:
+        raise ParameterError("categories: no name given; name some, or leave it out for all")
     names = list(dict.fromkeys(categories)) if categories else dataset.list_categories(root)
     return [dataset.load(root, name, progress=progress) for name in names]
 

@@ -18,7 +18,7 @@ from patchbank.memory.calibration import Thresholds
 from patchbank.printable import counted
 from patchbank.reports.evaluation_charts import write_evaluation_charts
 from patchbank.reports.galleries import Gallery, ShownCase, charts_to_json, write_galleries
-from patchbank.reports.page import FigureRow, Section
+from patchbank.reports.page import FigureRow, KindRow, Section
 from patchbank.vision.extractor_settings import ExtractorSettings
 from patchbank.vision.images import decode
 
@@ -116,6 +116,7 @@ def section_of(
             *facts,
         ),
         figures=figure_rows(evaluation),
+        kinds=kind_rows(evaluation),
         remarks=evaluation.remarks,
         map_threshold=pictures["map_threshold"],
         charts=pictures["charts"],
@@ -148,6 +149,24 @@ def figure_rows(evaluation: Evaluation) -> list[FigureRow]:
         elif figure.share_of is not None:
             rows.append(FigureRow(figure.title, "not known", "", "The test has no such image."))
     return rows
+
+
+def kind_rows(evaluation: Evaluation) -> list[KindRow]:
+    """Return the figures of each kind of defect as text; none where there is but one kind."""
+    kinds = evaluation.facts.get("kinds", ())  # an average has none
+    if len(kinds) < 2:
+        return []
+    by_key = {figure.key: figure for figure in FIGURES}
+    return [
+        KindRow(
+            known["kind"],
+            f"{known['failed']} of {known['images']}",
+            by_key["recall"].text(known["recall"]),
+            "{:.1f} to {:.1f} %".format(*(100 * end for end in known["recall_interval"])),
+            by_key["image_auroc"].text(known["image_auroc"]),
+        )
+        for known in kinds
+    ]
 
 
 def extractor_in_words(settings: ExtractorSettings) -> str:
