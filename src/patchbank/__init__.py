@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from patchbank.api import open_bank as open  # noqa: A004 - read as patchbank.open
     from patchbank.contrib.anomalib import ImportReport, import_anomalib
     from patchbank.inspection.judging.search_results import SearchResult
+    from patchbank.inspection.keeping.inspections import RecordedInspection
     from patchbank.inspection.keeping.transfer import TransferReport
     from patchbank.inspection.learning.calibrate import CalibrationReport
     from patchbank.inspection.learning.fit import FitReport
@@ -41,6 +42,7 @@ __all__ = [
     "ImportReport",
     "Inspection",
     "PatchbankError",
+    "RecordedInspection",
     "Refused",
     "Region",
     "SearchResult",
@@ -64,6 +66,7 @@ _MODULES = {
     "FitReport": "patchbank.inspection.learning.fit",
     "ImportReport": "patchbank.contrib.anomalib",
     "Inspection": "patchbank.inspection.verdicts",
+    "RecordedInspection": "patchbank.inspection.keeping.inspections",
     "Refused": "patchbank.inspection.verdicts",
     "Region": "patchbank.memory.scoring",
     "SearchResult": "patchbank.inspection.judging.search_results",

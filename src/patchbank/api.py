@@ -13,6 +13,12 @@ from patchbank.inspection.judging.live_bank import LiveBank
 from patchbank.inspection.judging.search import search
 from patchbank.inspection.judging.search_results import SearchResult
 from patchbank.inspection.judging.similarity_rule import SimilarityThreshold
+from patchbank.inspection.keeping.inspections import (
+    RecordedInspection,
+    make_selection,
+    recorded_inspections,
+)
+from patchbank.inspection.keeping.moments import Moment
 from patchbank.inspection.keeping.transfer import TransferReport, export_bank, import_bank_file
 from patchbank.inspection.learning.calibrate import CalibrationReport, calibrate
 from patchbank.inspection.learning.demands import DEFAULT_MAX_REFUSED
@@ -339,6 +345,38 @@ class Bank:
             exact=exact,
             raw=raw,
         )
+
+    def inspections(
+        self,
+        *,
+        since: Moment | None = None,
+        until: Moment | None = None,
+        verdict: str | Sequence[str] = (),
+        limit: int | None = None,
+    ) -> list[RecordedInspection]:
+        """Return recorded inspections, oldest first.
+
+        Parameters
+        ----------
+        since, until
+            From this time on, and before that one: text such as ``"yesterday"``, ``"3h"`` (ago),
+            ``"2026-11-01"`` or ``"2026-11-01T14:30+01:00"``, or an object of `datetime`. A day as
+            `until` is included. Without a zone, times are local.
+        verdict
+            ``"pass"``, ``"review"`` or ``"fail"``, or several; by default all.
+        limit
+            Only the last ones, so many at most.
+
+        Raises
+        ------
+        ParameterError
+            If a value is out of range.
+        UnknownCategoryError
+            If the category does not exist.
+        """
+        verdicts = (verdict,) if isinstance(verdict, str) else tuple(verdict)
+        selection = make_selection(since=since, until=until, verdicts=verdicts, limit=limit)
+        return recorded_inspections(self._workspace, self.category, selection)
 
     def close(self) -> None:
         """Close the database connections; using the bank again opens them again."""

@@ -18,6 +18,7 @@ from patchbank.cli import (
     evaluate,
     fit,
     inspect,
+    inspections,
     manage,
     search,
     surfaces,
@@ -29,7 +30,16 @@ from patchbank.printable import printable
 
 # The headings of the help, in its order.
 _GROUPS = {
-    "Everyday": ("fit", "inspect", "search", "categories", "show", "calibrate", "remove"),
+    "Everyday": (
+        "fit",
+        "inspect",
+        "inspections",
+        "search",
+        "categories",
+        "show",
+        "calibrate",
+        "remove",
+    ),
     "Evidence": ("tune", "evaluate", "benchmark", "demo"),
     "Data": ("defects", "export", "import", "import-anomalib", "make-surfaces", "export-demo"),
     "Database": ("index", "database", "doctor"),
@@ -124,6 +134,7 @@ for _module in (
     fit,
     calibrate,
     inspect,
+    inspections,
     search,
     tune,
     evaluate,

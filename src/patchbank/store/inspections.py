@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from psycopg import errors
 from psycopg.types.json import Jsonb
@@ -15,9 +16,12 @@ from patchbank.store import queries
 from patchbank.store.categories import find_category
 
 if TYPE_CHECKING:
+    from patchbank.store.migrate import Connection
     from patchbank.store.sessions import Sessions
 
 VERDICTS = ("pass", "review", "fail")
+# Rows that a cursor fetches at a time.
+_ROWS = 5_000
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,82 @@ class InspectionRecord:
             raise ValueError(f"verdict is {self.verdict!r}, expected one of {VERDICTS}")
         if len(bytes.fromhex(self.sha256)) != 32:
             raise ValueError(f"sha256 is {self.sha256!r}, expected 64 hexadecimal digits")
+
+
+class BriefInspection(NamedTuple):
+    """A recorded inspection in one line: of its regions the number, of the similar the first."""
+
+    inspection_id: int
+    inspected_at: datetime
+    image: str
+    verdict: str
+    score: float
+    pass_below: float
+    fail_above: float
+    p_value: float | None
+    bank_version: int
+    sha256: str
+    regions: int
+    most_similar: str | None
+    similarity: float | None
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which of a category's inspections.
+
+    Attributes
+    ----------
+    since, until
+        From this time on, and before that one.
+    verdicts
+        With these verdicts.
+    limit
+        Only the last ones, so many at most.
+    """
+
+    since: datetime | None = None
+    until: datetime | None = None
+    verdicts: Sequence[str] = VERDICTS
+    limit: int | None = None
+
+
+class Selected:
+    """The selected inspections, oldest first, as of one moment."""
+
+    def __init__(self, connection: Connection, category_id: int, selection: Selection) -> None:
+        self._connection = connection
+        self._queries = queries.load("inspections")
+        self._parameters: dict[str, Any] = {
+            "category_id": category_id,
+            "since": selection.since,
+            "first_id": 0,
+            "until": selection.until,
+            "verdicts": list(selection.verdicts),
+        }
+        counts = connection.execute(self._queries["counts"], self._parameters).fetchall()
+        #: How many there are of each verdict, whatever the limit.
+        self.counts: dict[str, int] = dict(counts)
+        if selection.limit is not None and selection.limit < sum(self.counts.values()):
+            oldest = connection.execute(
+                self._queries["oldest"], {**self._parameters, "limit": selection.limit}
+            ).fetchone()
+            assert oldest is not None
+            self._parameters["since"], self._parameters["first_id"] = oldest
+
+    def whole(self) -> Iterator[InspectionRecord]:
+        """Yield all that is recorded of each."""
+        return (InspectionRecord(*row) for row in self._rows("whole"))
+
+    def brief(self) -> Iterator[BriefInspection]:
+        """Yield each in a line, which takes a third of the time."""
+        return (BriefInspection(*row) for row in self._rows("brief"))
+
+    def _rows(self, name: str) -> Iterator[tuple[Any, ...]]:
+        with self._connection.cursor(name=name) as cursor:
+            cursor.itersize = _ROWS
+            cursor.execute(self._queries[name], self._parameters)
+            yield from cursor
 
 
 class Inspections:
@@ -118,3 +198,15 @@ class Inspections:
                 {"category_id": find_category(connection, category), "limit": limit},
             ).fetchall()
         return [InspectionRecord(*row) for row in rows]
+
+    @contextlib.contextmanager
+    def selected(self, category: str, selection: Selection) -> Iterator[Selected]:
+        """Yield the selected inspections, to be read before the end.
+
+        Raises
+        ------
+        UnknownCategoryError
+            When the category does not exist.
+        """
+        with self._sessions.connection(long=True, snapshot=True) as connection:
+            yield Selected(connection, find_category(connection, category), selection)

@@ -178,6 +178,8 @@ create table inspection (
 );
 
 create index inspection_recent on inspection (category_id, inspected_at desc, inspection_id desc);
+create index inspection_verdict
+    on inspection (category_id, verdict, inspected_at desc, inspection_id desc);
 
 -- Who changed what.
 create table event (
@@ -343,3 +345,12 @@ from category
 join bank using (category_id)
 join defect using (category_id, extractor_fingerprint)
 where bank.state = 'active';
+
+create view inspections as
+select
+    category.name as category, inspection.inspection_id, inspection.inspected_at,
+    inspection.image_name as image, inspection.verdict, inspection.score,
+    coalesce(inspection.pass_below, inspection.fail_above) as pass_below, inspection.fail_above,
+    inspection.p_value, inspection.regions, inspection.similar_images, inspection.timings_ms,
+    encode(inspection.sha256, 'hex') as sha256, category_id, inspection.version
+from inspection join category using (category_id);

@@ -39,3 +39,38 @@ from inspection
 where category_id = %(category_id)s
 order by inspected_at desc, inspection_id desc
 limit %(limit)s
+
+-- part selected --
+category_id = %(category_id)s and verdict = any(%(verdicts)s)
+    and (inspected_at, inspection_id) >= (
+        coalesce(%(since)s::timestamptz, '-infinity'), %(first_id)s::bigint
+    )
+    and inspected_at < coalesce(%(until)s::timestamptz, 'infinity')
+
+-- counts --
+select verdict, count(*) from inspection where <selected> group by verdict
+
+-- oldest --
+-- The first of the last few.
+select inspected_at, inspection_id from inspection
+where <selected>
+order by inspected_at desc, inspection_id desc
+offset %(limit)s::bigint - 1 limit 1
+
+-- whole --
+select
+    category_id, version, image_name, encode(sha256, 'hex'), verdict, score,
+    coalesce(pass_below, fail_above), fail_above, p_value, regions, similar_images, timings_ms,
+    inspection_id, inspected_at
+from inspection
+where <selected>
+order by inspected_at, inspection_id
+
+-- brief --
+select
+    inspection_id, inspected_at, image_name, verdict, score, coalesce(pass_below, fail_above),
+    fail_above, p_value, version, encode(sha256, 'hex'), jsonb_array_length(regions),
+    similar_images -> 0 ->> 'image', (similar_images -> 0 ->> 'similarity')::double precision
+from inspection
+where <selected>
+order by inspected_at, inspection_id

@@ -1,0 +1,249 @@
+"""Recorded inspections: listed, and written as CSV."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+from patchbank.errors import ParameterError, ReportError
+from patchbank.files import new_file, writing
+from patchbank.inspection.keeping.moments import Moment, moment, zone_text
+from patchbank.inspection.workspace import Workspace
+from patchbank.printable import counted
+from patchbank.store.inspections import (
+    VERDICTS,
+    BriefInspection,
+    InspectionRecord,
+    Selected,
+    Selection,
+)
+
+_COLUMNS = (
+    "inspection_id",
+    "inspected_at",
+    "category",
+    "image",
+    "verdict",
+    "score",
+    "pass_below",
+    "fail_above",
+    "p_value",
+    "bank_version",
+    "sha256",
+    "regions",
+    "most_similar",
+    "similarity",
+)
+
+
+@dataclass(frozen=True)
+class RecordedInspection:
+    """An inspection as the database has it.
+
+    Attributes
+    ----------
+    inspection_id
+        Its number, unique in the database.
+    inspected_at
+        When it was recorded, in the local time zone.
+    image, sha256
+        Name of the image, and the SHA-256 of its content in hexadecimal.
+    verdict, score, pass_below, fail_above, p_value
+        The verdict and its basis; there is no p-value in records of the first versions.
+    regions, similar
+        As in the JSON of `patchbank inspect`.
+    bank_version
+        The version of the bank that judged.
+    timings_ms
+        Milliseconds that each stage took.
+    """
+
+    inspection_id: int
+    inspected_at: datetime
+    category: str
+    image: str
+    sha256: str
+    verdict: str
+    score: float
+    pass_below: float
+    fail_above: float
+    p_value: float | None
+    regions: tuple[dict[str, Any], ...]
+    similar: tuple[dict[str, Any], ...]
+    bank_version: int
+    timings_ms: dict[str, float]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON object that the command prints."""
+        return {
+            "inspection_id": self.inspection_id,
+            "inspected_at": self.inspected_at.isoformat(),
+            "image": self.image,
+            "category": self.category,
+            "verdict": self.verdict,
+            "score": self.score,
+            "pass_below": self.pass_below,
+            "fail_above": self.fail_above,
+            "p_value": self.p_value,
+            "regions": list(self.regions),
+            "similar": list(self.similar),
+            "bank_version": self.bank_version,
+            "sha256": self.sha256,
+            "timings_ms": self.timings_ms,
+        }
+
+
+def make_selection(
+    *,
+    since: Moment | None = None,
+    until: Moment | None = None,
+    verdicts: Sequence[str] = (),
+    limit: int | None = None,
+) -> Selection:
+    """Return which inspections are meant.
+
+    Parameters
+    ----------
+    since, until
+        From this time on, and before that one; a day as `until` is included. See `moment`.
+    verdicts
+        By default all.
+    limit
+        Only the last ones, so many at most.
+
+    Raises
+    ------
+    ParameterError
+        If a value is out of range.
+    """
+    now = datetime.now().astimezone()
+    for verdict in verdicts:
+        if verdict not in VERDICTS:
+            raise ParameterError(f"verdict {verdict!r}: must be one of {', '.join(VERDICTS)}")
+    if limit is not None and limit < 1:
+        raise ParameterError(f"limit {limit}: must be at least 1")
+    begin = None if since is None else moment(since, "since", now=now)
+    end = None if until is None else moment(until, "until", now=now, end=True)
+    if begin is not None and end is not None and begin >= end:
+        raise ParameterError(
+            f"since {since} is not before until {until}; no inspection can be in between"
+        )
+    return Selection(begin, end, tuple(verdicts) or VERDICTS, limit)
+
+
+def recorded_inspections(
+    workspace: Workspace, category: str, selection: Selection
+) -> list[RecordedInspection]:
+    """Return the selected inspections of a category, oldest first.
+
+    Raises
+    ------
+    UnknownCategoryError
+        If there is no category of that name.
+    """
+    with workspace.database.inspections.selected(category, selection) as found:
+        return [_recorded(category, record) for record in found.whole()]
+
+
+class InspectionList:
+    """The selected inspections of a category, to print or to write; see `open_inspections`."""
+
+    def __init__(self, category: str, selection: Selection, found: Selected) -> None:
+        self._category, self._selection, self._found = category, selection, found
+
+    def brief(self) -> Iterator[BriefInspection]:
+        """Yield each in a line, oldest first, in local time."""
+        for row in self._found.brief():
+            yield row._replace(inspected_at=row.inspected_at.astimezone())
+
+    def documents(self) -> Iterator[dict[str, Any]]:
+        """Yield each as a JSON object, oldest first."""
+        return (_recorded(self._category, row).to_json() for row in self._found.whole())
+
+    def write_csv(self, file: TextIO) -> None:
+        """Write a heading and a line for each, oldest first."""
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(_COLUMNS)
+        writer.writerows(
+            (row[0], row[1].isoformat(), self._category, *row[2:]) for row in self.brief()
+        )
+
+    def summary(self) -> str:
+        """Return in a sentence how many there are, how many failed, and the time zone."""
+        counts, limit = self._found.counts, self._selection.limit
+        count = sum(counts.values())
+        if not count:
+            return "no inspections match; leave --since, --until and --verdict out to list all"
+        verdicts = ", ".join(f"{counts[name]:,} {name}" for name in VERDICTS if name in counts)
+        text = f"{counted(count, 'inspection')}: {verdicts}; times are in {self.zone}"
+        if limit is not None and limit < count:
+            text = f"the last {limit:,} of {text}; --limit shows more"
+        return text
+
+    @property
+    def zone(self) -> str:
+        """The zone of the times."""
+        return zone_text(datetime.now().astimezone())
+
+
+@contextlib.contextmanager
+def open_inspections(
+    workspace: Workspace, category: str, selection: Selection
+) -> Iterator[InspectionList]:
+    """Yield the selected inspections of a category, to be read before the end.
+
+    Raises
+    ------
+    UnknownCategoryError
+        If there is no category of that name.
+    """
+    with workspace.database.inspections.selected(category, selection) as found:
+        yield InspectionList(category, selection, found)
+
+
+def write_csv_file(inspections: InspectionList, file: Path) -> None:
+    """Write the inspections to a CSV file, whole or not at all; an earlier file is replaced.
+
+    Raises
+    ------
+    ReportError, DiskFullError
+        If it cannot be written.
+    """
+    # A link stays, and what it leads to is written.
+    file = Path(os.path.realpath(file))
+    if file.exists() and not file.is_file():
+        kind = "a folder" if file.is_dir() else "a device or a pipe"
+        raise ReportError(f"{file} is {kind}; give a file, or - for standard output")
+    with (
+        writing(f"the file {file.name}", file.parent, ReportError, "give another file"),
+        new_file(file) as draft,
+        draft.open("w", encoding="utf-8", newline="") as text,
+    ):
+        inspections.write_csv(text)
+
+
+def _recorded(category: str, record: InspectionRecord) -> RecordedInspection:
+    assert record.inspection_id is not None
+    assert record.inspected_at is not None
+    return RecordedInspection(
+        inspection_id=record.inspection_id,
+        inspected_at=record.inspected_at.astimezone(),
+        category=category,
+        image=record.image_name,
+        sha256=record.sha256,
+        verdict=record.verdict,
+        score=record.score,
+        pass_below=record.pass_below,
+        fail_above=record.fail_above,
+        p_value=record.p_value,
+        regions=tuple(record.regions),
+        similar=tuple(record.similar),
+        bank_version=record.bank_version,
+        timings_ms=record.timings_ms,
+    )

@@ -1,0 +1,176 @@
+"""Recorded inspections, as the command and Python list them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+
+import patchbank as package
+from patchbank.errors import ParameterError, UnknownCategoryError
+from patchbank.store.database import Database
+from patchbank.store.inspections import InspectionRecord
+from tests.fixtures.banks import make_bank
+from tests.fixtures.commands import Run
+
+HOURS = 60
+
+
+@pytest.fixture
+def recorded(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[datetime]:
+    """Have an inspection for every hour before the time returned, every tenth failed."""
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    for name in ("tile", "other"):
+        database.banks.save(name, make_bank())
+        key = database.banks.active_key(name)
+        database.inspections.record_many(
+            [
+                InspectionRecord(
+                    category_id=key.category_id,
+                    bank_version=1,
+                    image_name=f"{number:02}, «ß».png",
+                    sha256=f"{number:064x}",
+                    verdict="fail" if number % 10 == 0 else "pass",
+                    score=number / 3,
+                    pass_below=2.0,
+                    fail_above=2.0,
+                    p_value=None if number == 1 else 0.25,
+                    regions=[{"box_xyxy": [1, 2, 3, 4], "peak_score": 5.0}] * (number % 3),
+                    similar=[{"image": "good/1.png", "similarity": 0.75, "itself": False}],
+                )
+                for number in range(1, HOURS + 1)
+            ]
+        )
+    now = datetime.now(UTC).replace(microsecond=0)
+    with database.connection() as connection:
+        connection.execute(
+            "update inspection "
+            "set inspected_at = %s - left(image_name, 2)::int * interval '1 hour'",
+            [now],
+        )
+    yield now
+    monkeypatch.undo()
+    time.tzset()
+
+
+def test_the_list_ends_with_the_newest(patchbank: Run, recorded: datetime) -> None:
+    outcome = patchbank("inspections", "tile")
+    assert outcome.code == 0
+    heading, *lines = outcome.out.splitlines()
+    assert heading.split()[:3] == ["inspected", "verdict", "score"]
+    assert len(lines) == 50
+    moment = recorded - timedelta(hours=1)
+    assert lines[-1].startswith(f"{moment:%Y-%m-%d %H:%M:%S}  pass ")
+    assert lines[-1].endswith("0.3333            2        -        1  01, «ß».png")
+    assert outcome.err.strip() == (
+        "the last 50 of 60 inspections: 54 pass, 6 fail; times are in UTC; --limit shows more"
+    )
+    outcome = patchbank("inspections", "tile", "--verdict", "fail", "--since", "35h")
+    assert [line.split()[2] for line in outcome.out.splitlines()[1:]] == ["fail"] * 3
+    assert outcome.err.strip() == "3 inspections: 3 fail; times are in UTC"
+    outcome = patchbank("inspections", "tile", "--verdict", "review")
+    assert (outcome.code, outcome.out) == (0, "")
+    assert outcome.err.startswith("no inspections match;")
+
+
+def test_csv_json_and_python_agree(
+    patchbank: Run, recorded: datetime, tmp_path: Path, database_url: str
+) -> None:
+    file = tmp_path / "day ä.csv"
+    file.write_text("an earlier one")
+    link = tmp_path / "link.csv"
+    link.symlink_to(file)
+    since, until = (recorded - timedelta(hours=hours) for hours in (20, 10))
+    period = ("--since", since.isoformat(), "--until", until.isoformat())
+    assert patchbank("inspections", "tile", *period, "--csv", link).code == 0
+    assert link.is_symlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [file.name, link.name]
+    with file.open(encoding="utf-8", newline="") as text:
+        rows = list(csv.DictReader(text))
+    printed = patchbank("inspections", "tile", *period, "--csv", "-")
+    assert list(csv.DictReader(io.StringIO(printed.out))) == rows
+    documents = patchbank("inspections", "tile", *period, "--json").documents
+    with package.open("tile", home=tmp_path / "home", database_url=database_url) as bank:
+        listed = bank.inspections(since=since, until=until, verdict=["pass", "fail"])
+        assert [one.image[:2] for one in bank.inspections(verdict="fail", limit=2)] == ["20", "10"]
+    assert [one.to_json() for one in listed] == documents
+    # From the first moment on, and before the last.
+    assert [int(row["image"][:2]) for row in rows] == list(range(20, 10, -1))
+    for row, document in zip(rows, documents, strict=True):
+        for column in ("image", "category", "verdict", "sha256", "inspected_at"):
+            assert row[column] == document[column]
+        for column in ("inspection_id", "score", "pass_below", "fail_above", "p_value"):
+            assert float(row[column]) == document[column]
+        assert int(row["regions"]) == len(document["regions"])
+        assert (row["most_similar"], row["similarity"]) == ("good/1.png", "0.75")
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (("--since", "soon"), "since 'soon': not a date or a time; give for example yesterday"),
+        (("--since", "1h", "--until", "2h"), "since 1h is not before until 2h"),
+        (("--verdict", "bad"), "verdict 'bad': must be one of pass, review, fail"),
+        (("--limit", "0"), "--limit 0: give 1 or more"),
+        (("--csv", "-", "--json"), "--csv and --json: give one of them"),
+        (("--csv", "{folder}"), "is a folder; give a file"),
+        (("--csv", "{folder}/none/a.csv"), "no such file or directory; give another file"),
+        (("--csv", "/dev/null"), "/dev/null is a device or a pipe; give a file, or - for standard"),
+    ],
+)
+def test_bad_input_is_a_line(
+    patchbank: Run, recorded: datetime, tmp_path: Path, options: tuple[str, ...], complaint: str
+) -> None:
+    given = [option.format(folder=tmp_path) for option in options]
+    outcome = patchbank("inspections", "tile", *given)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert complaint in outcome.complaint
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_is_whole_or_as_it_was(
+    patchbank: Run, recorded: datetime, tmp_path: Path, database_url: str
+) -> None:
+    file = tmp_path / "day.csv"
+    file.write_text("an earlier one")
+    with psycopg.connect(database_url) as connection:
+        # A row that cannot be read, after others that can.
+        connection.execute(
+            "update patchbank.inspection set similar_images = "
+            """'[{"image": "a", "similarity": "high"}]' where image_name like '01%%'"""
+        )
+    outcome = patchbank("inspections", "tile", "--csv", file)
+    assert outcome.code == 2
+    assert len(outcome.err.splitlines()) == 1
+    assert file.read_text() == "an earlier one"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_an_unknown_category_is_named(
+    patchbank: Run, recorded: datetime, tmp_path: Path, database_url: str
+) -> None:
+    assert "did you mean 'tile'?" in patchbank("inspections", "tiles").complaint
+    with package.open("tiles", home=tmp_path, database_url=database_url) as bank:
+        with pytest.raises(UnknownCategoryError):
+            bank.inspections()
+        with pytest.raises(ParameterError, match=r"limit 0: must be at least 1"):
+            bank.inspections(limit=0)
+
+
+def test_the_view_shows_all_of_them(database_url: str, recorded: datetime) -> None:
+    with psycopg.connect(database_url) as connection:
+        rows = connection.execute(
+            "select category, verdict, count(*), min(version), count(p_value) "
+            "from patchbank.inspections group by 1, 2 order by 1, 2"
+        ).fetchall()
+    assert rows == [
+        ("other", "fail", 6, 1, 6), ("other", "pass", 54, 1, 53),
+        ("tile", "fail", 6, 1, 6), ("tile", "pass", 54, 1, 53),
+    ]  # fmt: skip
