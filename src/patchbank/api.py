@@ -21,6 +21,7 @@ from patchbank.inspection.keeping.inspections import (
 from patchbank.inspection.keeping.moments import Moment
 from patchbank.inspection.keeping.transfer import TransferReport, export_bank, import_bank_file
 from patchbank.inspection.learning.calibrate import CalibrationReport, calibrate
+from patchbank.inspection.learning.change_rate import change_rate
 from patchbank.inspection.learning.demands import DEFAULT_MAX_REFUSED
 from patchbank.inspection.learning.fit import FitReport, fit
 from patchbank.inspection.settings import FitOptions, make_fit_settings
@@ -119,7 +120,7 @@ class Bank:
 
     def calibrate(
         self,
-        images: str | Path | Iterable[ImageSource],
+        images: str | Path | Iterable[ImageSource] | None = None,
         *,
         names: Sequence[str] | None = None,
         false_alarm_rate: float | None = None,
@@ -134,7 +135,8 @@ class Bank:
         Parameters
         ----------
         images, names
-            As in `fit`.
+            As in `fit`. Without images, the thresholds for `false_alarm_rate` are computed from
+            the scores of the present calibration.
         false_alarm_rate
             Share of good images that may fail, in (0, 1); by default that of the bank.
         force
@@ -148,6 +150,8 @@ class Bank:
             If there is no bank, too few images can be used, too many are refused, or the bank
             cannot be stored; the previous bank then stays active.
         """
+        if images is None:
+            return change_rate(self._workspace, self.category, false_alarm_rate)
         sources, found = found_sources(images, good_only=True, exclude=exclude)
         return calibrate(
             self._workspace,

@@ -10,6 +10,7 @@ from patchbank.cli import options
 from patchbank.cli.guard import guarded
 from patchbank.cli.output import answer, print_json, print_remarks, show_progress, talk
 from patchbank.inspection.learning.calibrate import calibrate_paths
+from patchbank.inspection.learning.change_rate import change_rate
 from patchbank.inspection.learning.demands import DEFAULT_MAX_REFUSED
 from patchbank.inspection.workspace import Workspace
 
@@ -21,7 +22,15 @@ def register(app: typer.Typer) -> None:
 
 def calibrate_command(
     category: options.Category,
-    paths: options.Paths,
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[PATH...]",
+            help="Folders, images or globs. Without any, the thresholds for --false-alarm-rate "
+            "are computed from the stored scores.",
+            show_default=False,
+        ),
+    ] = None,
     false_alarm_rate: Annotated[
         float | None,
         typer.Option(
@@ -44,20 +53,23 @@ def calibrate_command(
     """Set a bank's thresholds from good images that were not used to fit it.
 
     An imported bank needs it before it can judge. These images are then also shown as similar
-    references.
+    references. Without images, --false-alarm-rate alone sets the thresholds for another rate.
     """
     with Workspace() as workspace, show_progress() as progress:
-        report = calibrate_paths(
-            workspace,
-            category,
-            paths,
-            false_alarm_rate=false_alarm_rate,
-            force=force,
-            max_refused=max_refused,
-            exclude=exclude or (),
-            strict=strict,
-            progress=progress,
-        )
+        if not paths:
+            report = change_rate(workspace, category, false_alarm_rate)
+        else:
+            report = calibrate_paths(
+                workspace,
+                category,
+                paths,
+                false_alarm_rate=false_alarm_rate,
+                force=force,
+                max_refused=max_refused,
+                exclude=exclude or (),
+                strict=strict,
+                progress=progress,
+            )
     for refused in report.refused:
         talk().print(f"refused  {refused.reason}", markup=False, style="yellow")
     print_remarks(report.remarks)

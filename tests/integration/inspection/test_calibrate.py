@@ -275,3 +275,58 @@ def test_a_calibration_of_which_too_many_images_are_refused_changes_nothing(
         assert workspace.database.banks.active_version("brushed") == 1
         report = calibrate(workspace, "brushed", [*good, *learned], force=True, max_refused=16)
         assert "16 of 24 images refused" in report.remarks
+
+
+def test_another_rate_needs_no_image(
+    patchbank: Run, surfaces: Surfaces, workspace: Workspace
+) -> None:
+    image = sorted(surfaces.good.iterdir())[0]
+    with workspace:
+        learn(workspace, surfaces)
+        inspector = Inspector(workspace, "brushed")
+        before = inspector.inspect(image)
+        stored = workspace.database.banks.active("brushed").content
+        calibration = calibration_of(stored)
+        assert calibration is not None
+        done = patchbank("calibrate", "brushed", "--false-alarm-rate", "0.25", "--json")
+        assert done.code == 0
+        document = done.document
+        expected = calibration.threshold(0.25)
+        assert (document["bank_version"], document["images"]) == (2, 16)
+        assert document["fail_above"] == expected.value < before.thresholds.fail_above
+        assert document["calibration"]["sufficient"] is True
+        assert document["remarks"] == [
+            "no image was read: the threshold comes from the stored scores of 16 good images"
+        ]
+        after = inspector.inspect(image)
+        assert (after.score, after.bank_version) == (before.score, 2)
+        assert after.thresholds == calibration.thresholds(0.25)
+        assert after.map_threshold == calibration.map_threshold(0.25).value
+        changed = workspace.database.banks.active("brushed").content
+        assert changed.settings == stored.settings | {"false_alarm_rate": 0.25}
+        np.testing.assert_array_equal(changed.scores.score, stored.scores.score)
+        assert changed.features.tobytes() == stored.features.tobytes()
+        # Fewer than it needs: what can be promised is said.
+        few = patchbank("calibrate", "brushed", "--false-alarm-rate", "0.001")
+        assert few.code == 0
+        assert "16 reference images are too few for a false-alarm rate of 0.1 %" in few.err
+        assert "threshold" in few.out
+        strip(workspace)
+        refused = patchbank("calibrate", "brushed", "--false-alarm-rate", "0.1")
+        assert refused.code == 2
+        assert "has no threshold yet" in refused.complaint
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ((), "calibrate brushed: give images of good parts, or --false-alarm-rate"),
+        (("--false-alarm-rate", "1.5"), "false-alarm rate 1.5: must be between 0 and 1"),
+    ],
+)
+def test_a_rate_that_is_none_is_refused(
+    patchbank: Run, options: tuple[str, ...], complaint: str
+) -> None:
+    refused = patchbank("calibrate", "brushed", *options)
+    assert (refused.code, refused.out) == (2, "")
+    assert complaint in refused.complaint

@@ -70,9 +70,9 @@ def test_banks_stored_as_copies_become_rows_with_the_same_verdicts(
     with Workspace(home=graphs_home, database_url=empty_database_url) as workspace:
         with pytest.raises(DatabaseUpgradeNeededError, match="run `patchbank database upgrade`"):
             _ = workspace.database
-        plan, upgraded = upgrade(workspace, lambda plan: len(plan.migrations) != 1)
+        plan, upgraded = upgrade(workspace, lambda plan: ROWS not in plan.migrations)
         assert not upgraded
-        assert list(plan.migrations) == [ROWS]
+        assert list(plan.migrations) == [name for name in migrate.migrations() if name >= ROWS]
         assert plan.migrations[ROWS].startswith("Stores a bank version as a set of rows")
         assert (plan.banks, plan.inspections) == (6, 6)
         assert upgrade(workspace, lambda plan: True) == (plan, True)
