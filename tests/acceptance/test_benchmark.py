@@ -32,7 +32,9 @@ def test_the_table_stands_beside_published_figures(
     out = tmp_path / "out"
     outcome = patchbank("benchmark", root, "--category", "tile,leather", "--folder", out, *SMALL)
     assert outcome.code == 0, outcome.err
-    header, *rows, report = outcome.out.splitlines()
+    measured, header, *rows, report = outcome.out.splitlines()
+    assert "efficientnet-lite0, layers " in measured
+    assert measured.endswith(", 96 pixels, f32, coreset 10 %, score top8, seed 0")
     for title in (
         "image AUROC",
         "AP",
@@ -45,7 +47,8 @@ def test_the_table_stands_beside_published_figures(
         assert title in header
     names = [row[: header.index("image AUROC") - 1].strip() for row in rows]
     sources = ["PatchCore's authors", "Anomalib, earlier table", "Anomalib, later table"]
-    assert names == ["tile", *sources, "leather", *sources, "average"]
+    means = [f"{source} (same 2 of 15 categories)" for source in sources]
+    assert names == ["tile", *sources, "leather", *sources, "average", *means]
     assert "0.9949" in rows[1]
     assert "0.9571" in rows[1]
     assert report == f"report: {out / 'index.html'}"
@@ -143,6 +146,10 @@ def test_private_images_get_score_maps(patchbank: Run, surfaces: Surfaces, tmp_p
         (("--category", " , "), "--category"),
         (("--aupro-limit", "0"), "AUPRO limit"),
         (("--layers", "nowhere"), "nowhere"),
+        (("--seed", "0,x"), "--seed 0,x: 'x' is not a whole number"),
+        (("--seed", "0,-1"), "'-1' is not a whole number"),
+        (("--seed", ""), "'' is not a whole number"),
+        (("--seed", "1,2,1"), "seed 1 is given twice"),
     ],
 )
 def test_mistakes_are_one_line_and_leave_nothing(
@@ -159,7 +166,7 @@ def test_the_help_names_every_data_set() -> None:
     assert get_args(options.DataSetLayout) == tuple(DATASETS)
 
 
-@pytest.mark.parametrize("obstacle", [".", "categories", "index.html"])
+@pytest.mark.parametrize("obstacle", [".", "categories", "index.html", "notes.txt"])
 def test_a_folder_that_cannot_be_written_is_found_out_first(
     patchbank: Run, root: Path, tmp_path: Path, obstacle: str
 ) -> None:
@@ -173,5 +180,7 @@ def test_a_folder_that_cannot_be_written_is_found_out_first(
     assert outcome.code == 2
     assert str(out) in outcome.complaint
     what = {".": "it is a file", "categories": "categories is a file"}
-    assert what.get(obstacle, "index.html in it is a folder") in outcome.complaint
+    others = f"has files that are not a benchmark's, such as {obstacle}"
+    assert what.get(obstacle, others) in outcome.complaint
     assert outcome.out == ""
+    assert obstacle == "." or [path.name for path in out.iterdir()] == [obstacle]

@@ -160,10 +160,13 @@ def test_files_in_result_folders_are_not_read_either(
 ) -> None:
     path = make(tmp_path)
     results = KeptResults(tmp_path / "benchmark")
-    result = results.folder / results.place("leather") / "result.json"
+    result = results.folder / results.place("leather", 0) / "result.json"
     result.parent.mkdir(parents=True)
     result.symlink_to(path)
-    assert results.find("leather", {}) == (None, "its earlier result cannot be read")
+    assert results.find(results.place("leather", 0), {}) == (
+        None,
+        "its earlier result cannot be read",
+    )
     (tmp_path / "demo").mkdir()
     (tmp_path / "demo" / "patchbank-demo.json").symlink_to(path)
     with pytest.raises(DatasetError, match="is not empty"):

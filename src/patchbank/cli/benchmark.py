@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +11,8 @@ import typer
 from patchbank.cli import options
 from patchbank.cli.guard import complain, guarded
 from patchbank.cli.output import answer, print_json, show_progress, talk
-from patchbank.cli.tables import Values, print_figures, print_kinds
+from patchbank.cli.tables import print_figures, print_kinds
+from patchbank.errors import ParameterError
 from patchbank.inspection.measuring.figures import Failed
 from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.workspace import Workspace
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
-    app.command("benchmark")(guarded(options.with_fit_settings(benchmark_command)))
+    app.command("benchmark")(
+        guarded(options.with_fit_settings(benchmark_command, without=("seed",)))
+    )
 
 
 def benchmark_command(
@@ -35,6 +39,14 @@ def benchmark_command(
     restart: Annotated[
         bool, typer.Option("--restart", help="Ignore the results of earlier runs in that folder.")
     ] = False,
+    seed: Annotated[
+        str,
+        typer.Option(
+            metavar="INTEGER,...",
+            help="Random seed for the first patch of the coreset. Several, such as 0,1,2, give the "
+            "mean and the standard deviation of each figure.",
+        ),
+    ] = "0",
     aupro_limit: options.AuproLimit = None,
     *,
     settings: FitSettings,
@@ -42,10 +54,10 @@ def benchmark_command(
 ) -> int:
     """Evaluate a data set category by category and write a report with published figures.
 
-    Results are saved per category, so an interrupted benchmark resumes where it stopped, as long as
-    settings, files and versions are the same. Images without a label get a score map in the
-    category's folder. A category that cannot be evaluated is reported, the others continue, and the
-    exit code is 2.
+    Results are saved per category and seed, so an interrupted benchmark resumes where it stopped,
+    as long as settings, files and versions are the same. Images without a label get a score map in
+    the category's folder. A category that cannot be evaluated is reported, the others continue, and
+    the exit code is 2.
     """
     from patchbank.inspection.measuring.benchmark import Benchmark
 
@@ -59,6 +71,7 @@ def benchmark_command(
             folder,
             dataset=dataset,
             aupro_limit=aupro_limit,
+            seeds=_parse_seeds(seed),
             restart=restart,
             progress=progress,
         )
@@ -68,6 +81,8 @@ def benchmark_command(
                     code = complain(f"{result.category}: {result.error}")
                 else:
                     name = result.evaluation.category
+                    if len(benchmark.report.seeds) > 1:
+                        name += f", seed {result.seed}"
                     for remark in result.evaluation.remarks:
                         talk().print(f"{name}: {remark}", markup=False, style="yellow")
                     if result.kept:
@@ -82,21 +97,37 @@ def benchmark_command(
                 _print(benchmark.report)
         report = benchmark.report
         if json and report.results:
-            print_json({**report.average().to_json(), "report": str(report.page)})
+            if len(report.seeds) > 1:
+                for summary in report.summaries():
+                    print_json(summary.evaluation.to_json())
+            print_json({**report.average_json(), "report": str(report.page)})
     return code
+
+
+def _parse_seeds(text: str) -> list[int]:
+    seeds = [item.strip() for item in text.split(",")]
+    for seed in seeds:
+        if not re.fullmatch(r"[0-9]{1,18}", seed):
+            raise ParameterError(
+                f"--seed {text}: {seed!r} is not a whole number, 0 or more; separate several by "
+                "commas, such as 0,1,2"
+            )
+    return [int(seed) for seed in seeds]
 
 
 def _print(report: BenchmarkReport) -> None:
     if not report.results:
         return
-    rows: list[tuple[str, Values]] = []
-    for result in report.results:
-        rows.append((result.evaluation.label, result.evaluation.values))
-        rows += [(f"  {source.title}", figures) for source, figures in result.published]
-    rows.append((report.average().label, report.average().values))
-    print_figures(rows, aupro_limit=report.aupro_limit)
-    print_kinds([result.evaluation for result in report.results])
     console = answer()
+    console.print(report.measured(), markup=False)
+    rows = []
+    for row in report.rows():
+        name = row.category if row.own else f"  {row.source}"
+        if row.note and "earlier" not in row.note:
+            name += f" ({row.note})"
+        rows.append((name, row.values, row.spread))
+    print_figures(rows, aupro_limit=report.aupro_limit)
+    print_kinds([summary.evaluation for summary in report.summaries()])
     maps = sum(result.score_maps for result in report.results)
     if maps:
         console.print(

@@ -108,5 +108,5 @@ def export_demo_command(folder: options.Folder, json: options.Json = False) -> i
 
 
 def _print(results: list[Evaluation]) -> None:
-    print_figures([(result.label, result.values) for result in results])
+    print_figures([(result.label, result.values, result.spread) for result in results])
     print_kinds(results)

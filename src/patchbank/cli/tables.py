@@ -10,12 +10,14 @@ from patchbank.inspection.measuring.figures import FIGURES, Evaluation
 Values = Mapping[str, float | None]
 
 
-def print_figures(rows: Sequence[tuple[str, Values]], *, aupro_limit: float | None = None) -> None:
-    """Print a row for each name; a figure that nobody has gets no column."""
+def print_figures(
+    rows: Sequence[tuple[str, Values, Values]], *, aupro_limit: float | None = None
+) -> None:
+    """Print a row of values and spreads for each name; a figure nobody has gets no column."""
     shown = [
         figure
         for figure in FIGURES
-        if any(values.get(figure.key) is not None for _, values in rows)
+        if any(values.get(figure.key) is not None for _, values, _ in rows)
     ]
     titles = [
         figure.title + (f" {aupro_limit:g}" if figure.key == "aupro" and aupro_limit else "")
@@ -25,8 +27,11 @@ def print_figures(rows: Sequence[tuple[str, Values]], *, aupro_limit: float | No
     print_table(
         columns,
         [
-            (name, *(figure.text(values.get(figure.key)) for figure in shown))
-            for name, values in rows
+            (
+                name,
+                *(figure.text(values.get(figure.key), spread.get(figure.key)) for figure in shown),
+            )
+            for name, values, spread in rows
         ],
     )
 

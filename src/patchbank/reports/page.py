@@ -68,6 +68,8 @@ class Section:
         The middle of the maps' colour scale.
     charts, galleries, evidence
         As returned by `charts_to_json`, `write_galleries` and `write_evidence`.
+    seed, seeds
+        If there are several seeds: the one of the figures, charts and cases, and a row for each.
     """
 
     name: str
@@ -81,6 +83,8 @@ class Section:
     charts: Sequence[Mapping[str, Any]]
     galleries: Sequence[Mapping[str, Any]]
     evidence: Mapping[str, Any] | None = None
+    seed: int | None = None
+    seeds: Sequence[TableRow] = ()
 
     @property
     def colour_scale(self) -> ColourScale:
@@ -135,6 +139,10 @@ class EvaluationPage:
         Each category that could not be evaluated, and the reason.
     credits
         Licence and citation of the images.
+    measured
+        The network and the settings that the table's own rows are of, in a line.
+    texts
+        Files with the same tables, beside the page.
     """
 
     title: str
@@ -147,6 +155,8 @@ class EvaluationPage:
     sources: Sequence[Source] = ()
     failures: Sequence[tuple[str, str]] = ()
     credits: Sequence[str] = ()
+    measured: str = ""
+    texts: Sequence[str] = ()
 
 
 def write_page(folder: Path, page: EvaluationPage) -> Path:

@@ -20,7 +20,7 @@ from patchbank.errors import DatasetError, ParameterError, ReportError
 from patchbank.inspection.measuring import benchmark as module
 from patchbank.inspection.measuring import sections
 from patchbank.inspection.measuring.benchmark import Benchmark
-from patchbank.inspection.measuring.benchmark_report import CategoryResult
+from patchbank.inspection.measuring.benchmark_results import CategoryResult
 from patchbank.inspection.measuring.evaluate import evaluate_category
 from patchbank.inspection.measuring.figures import FIGURES, Failed
 from patchbank.inspection.settings import make_fit_settings

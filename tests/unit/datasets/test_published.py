@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from patchbank.datasets.catalogue import DATASETS
-from patchbank.datasets.published import Published, published, published_for
+from patchbank.datasets.published import Published, published, published_for, published_means
 from patchbank.inspection.measuring.figures import FIGURES
 
 
@@ -46,3 +46,16 @@ def test_a_category_has_the_figures_of_its_data_set_alone() -> None:
     assert len(published_for("mvtec", "tile")) == 3
     assert published_for("mvtec", "brushed") == []
     assert published_for("btad", "tile") == []
+
+
+def test_means_are_over_the_same_categories() -> None:
+    """Those over all fifteen would be compared with ours over three."""
+    names = ["tile", "grid", "leather"]
+    authors, earlier, _ = published_means("mvtec", names)
+    assert authors[0].title == "PatchCore's authors"
+    assert authors[1]["image_auroc"] == pytest.approx((0.9949 + 0.9791 + 1) / 3)
+    assert authors[1].keys() == {"image_auroc", "pixel_auroc", "aupro"}
+    assert earlier[1].keys() == {"image_auroc", "pixel_auroc", "f1_max"}
+    # A category that a source does not have is in our mean and not in its.
+    assert published_means("mvtec", [*names, "my own part"]) == []
+    assert published_means("visa", names) == []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,10 @@ from PIL import Image
 from patchbank.datasets.catalogue import find_dataset
 from patchbank.datasets.published import published_for
 from patchbank.datasets.samples import CategorySamples, Sample
-from patchbank.errors import DiskFullError, PatchbankError, ReportError
-from patchbank.inspection.measuring.benchmark_report import (
-    BenchmarkReport,
-    CategoryResult,
-    images_csv,
-)
+from patchbank.errors import DiskFullError, ParameterError, PatchbankError, ReportError
+from patchbank.inspection.measuring.benchmark_csv import images_csv
+from patchbank.inspection.measuring.benchmark_report import BenchmarkReport
+from patchbank.inspection.measuring.benchmark_results import CategoryResult
 from patchbank.inspection.measuring.evaluate import (
     check_extractor,
     checked_aupro_limit,
@@ -47,8 +45,8 @@ _CASES = 4
 class Benchmark:
     """Fits and judges categories of a data set, and keeps each when it is done.
 
-    A category that was done with the same settings, files and versions is not done again. Whatever
-    can be found wrong before the work is, when this is made.
+    A category that was done with the same settings, seed, files and versions is not done again.
+    Whatever can be found wrong before the work is, when this is made.
 
     Parameters
     ----------
@@ -62,6 +60,8 @@ class Benchmark:
         Its name in the catalogue.
     aupro_limit
         False-positive rate up to which AUPRO is integrated; the data set's own by default.
+    seeds
+        Evaluate each category with each of these seeds, instead of that of the settings.
     restart
         Whether to do anew what was kept.
 
@@ -72,7 +72,7 @@ class Benchmark:
     ParameterError, UnknownBackboneError, UnknownLayerError, WeightsError, MissingExtraError
         If the settings cannot be used.
     DiskFullError, ReportError
-        If the folder cannot be written.
+        If the folder cannot be written, or has files but is not that of a benchmark.
     """
 
     def __init__(
@@ -85,6 +85,7 @@ class Benchmark:
         *,
         dataset: str = "mvtec",
         aupro_limit: float | None = None,
+        seeds: Sequence[int] | None = None,
         restart: bool = False,
         progress: Progress = silent,
     ) -> None:
@@ -94,6 +95,7 @@ class Benchmark:
             root=Path(root),
             dataset=found,
             settings=settings,
+            seeds=(settings.seed,) if seeds is None else checked_seeds(seeds),
             aupro_limit=checked_aupro_limit(aupro_limit, found),
             folder=folder,
         )
@@ -104,10 +106,11 @@ class Benchmark:
         check_extractor(workspace, settings.extractor)
         self._fingerprint = settings.extractor.fingerprint()
         self._kept = KeptResults(folder)
+        self._kept.check_own()
         make_writable(folder, self._kept.categories, page=self.report.page)
 
     def run(self) -> Iterator[CategoryResult | Failed]:
-        """Do and yield one category after the other; the report is up to date after each.
+        """Do and yield one category after the other, seed by seed; report each at once.
 
         A category whose images cannot be used is yielded as failed, and the others are done.
 
@@ -121,52 +124,60 @@ class Benchmark:
 
     def _run(self) -> Iterator[CategoryResult | Failed]:
         for samples in self._samples:
-            try:
-                result = self._category(samples)
-            except (DiskFullError, ReportError):
-                raise  # would meet the next category too
-            except PatchbankError as error:
-                failed = Failed.because(samples.category, error)
-                self.report.failed.append(failed)
+            for seed in self.report.seeds:
+                try:
+                    result = self._category(samples, replace(self.report.settings, seed=seed))
+                except (DiskFullError, ReportError):
+                    raise  # would meet the next category too
+                except PatchbankError as error:
+                    failed = Failed.because(samples.category, error)
+                    self.report.failed.append(failed)
+                    self.report.write()
+                    yield failed
+                    break  # the images are the same for the next seed
+                self.report.results.append(result)
                 self.report.write()
-                yield failed
-                continue
-            self.report.results.append(result)
-            self.report.write()
-            yield result
+                yield result
 
-    def _category(self, samples: CategorySamples) -> CategoryResult:
+    def _category(self, samples: CategorySamples, settings: FitSettings) -> CategoryResult:
         category = samples.category
+        place = self._kept.place(category, settings.seed)
         synthetic = self.report.dataset.is_synthetic(self.report.root, samples)
         wanted = identity(
             samples,
             self.report.dataset.name,
-            self.report.settings,
+            settings,
             self._fingerprint,
             self.report.aupro_limit,
             synthetic,
         )
-        document, again = (None, "") if self._restart else self._kept.find(category, wanted)
+        document, again = (None, "") if self._restart else self._kept.find(place, wanted)
         kept = document is not None
         if document is None:
-            document = self._done(samples, wanted, synthetic)
+            document = self._done(samples, settings, place, wanted, synthetic)
         return CategoryResult(
+            seed=settings.seed,
             evaluation=Evaluation(**document["evaluation"]),
             published=() if synthetic else published_for(self.report.dataset.name, category),
             kept=kept,
             again=again,
             score_maps=document["score_maps"],
-            place=self._kept.place(category),
+            place=place,
             page=document["page"],
         )
 
     def _done(
-        self, samples: CategorySamples, wanted: dict[str, Any], synthetic: bool
+        self,
+        samples: CategorySamples,
+        settings: FitSettings,
+        place: str,
+        wanted: dict[str, Any],
+        synthetic: bool,
     ) -> dict[str, Any]:
         """Fit and judge a category and keep what came of it; return the document that is kept."""
         maps = map_files(sample for sample in samples.test if sample.label == "unknown")
         written: list[Path] = []
-        with self._kept.keeping(samples.category) as (folder, document):
+        with self._kept.keeping(place) as (folder, document):
 
             def write_map(sample: Sample, anomaly_map: npt.NDArray[np.float32]) -> None:
                 file = folder / maps[sample.name]
@@ -180,7 +191,7 @@ class Benchmark:
             found = evaluate_category(
                 self._workspace,
                 samples,
-                self.report.settings,
+                settings,
                 aupro_limit=self.report.aupro_limit,
                 synthetic=synthetic,
                 cases=_CASES,
@@ -197,3 +208,19 @@ class Benchmark:
                 page=page,
             )
         return document
+
+
+def checked_seeds(seeds: Sequence[int]) -> tuple[int, ...]:
+    """Return the seeds, each once; refuse none and repeated ones.
+
+    Raises
+    ------
+    ParameterError
+        If so: a repeated seed would make the spread look smaller than it is.
+    """
+    if not seeds:
+        raise ParameterError("seeds: none given; give one or more, such as 0,1,2")
+    for number, seed in enumerate(seeds):
+        if seed in seeds[:number]:
+            raise ParameterError(f"seed {seed} is given twice; give each seed once")
+    return tuple(seeds)

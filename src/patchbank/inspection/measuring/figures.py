@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,9 +27,10 @@ class Figure:
     share_of: str | None = None
     interval: str | None = None
 
-    def text(self, value: float | None) -> str:
-        """Return a value as tables print it."""
-        return "-" if value is None else f"{value:.{self.digits}f}"
+    def text(self, value: float | None, spread: float | None = None) -> str:
+        """Return a value as tables print it, with its spread if it has one."""
+        texts = [f"{number:.{self.digits}f}" for number in (value, spread) if number is not None]
+        return " ± ".join(texts) or "-"
 
 
 FIGURES: tuple[Figure, ...] = (
@@ -106,6 +107,8 @@ class Evaluation:
         What was odd, one line each.
     synthetic
         Whether the images were made by code.
+    spread
+        The standard deviation of each value over several seeds; empty for one.
     """
 
     category: str
@@ -113,6 +116,7 @@ class Evaluation:
     facts: dict[str, Any] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
     synthetic: bool = False
+    spread: dict[str, float | None] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -123,6 +127,12 @@ class Evaluation:
         """Return one figure, or None."""
         return self.values[name]
 
+    def texts(self) -> list[str]:
+        """Return each of `FIGURES` as tables print it."""
+        return [
+            figure.text(self.values[figure.key], self.spread.get(figure.key)) for figure in FIGURES
+        ]
+
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object the command prints."""
         synthetic = {"synthetic": True} if self.synthetic else {}
@@ -130,6 +140,7 @@ class Evaluation:
             "category": self.category,
             **synthetic,
             **self.values,
+            **({"spread": self.spread} if self.spread else {}),
             **self.facts,
             "remarks": list(self.remarks),
         }
@@ -154,13 +165,63 @@ class Failed:
 
 def average(summaries: Sequence[Evaluation]) -> Evaluation:
     """Return the mean of each figure over the categories that have it."""
-    values: dict[str, float | None] = {}
-    for name in (figure.key for figure in FIGURES):
-        known = [value for summary in summaries if (value := summary.value(name)) is not None]
-        values[name] = float(np.mean(known)) if known else None
     return Evaluation(
         "average",
-        values,
+        {
+            figure.key: mean_of([summary.value(figure.key) for summary in summaries])
+            for figure in FIGURES
+        },
         {"categories": len(summaries)},
         synthetic=any(summary.synthetic for summary in summaries),
     )
+
+
+def over_seeds(runs: Sequence[Evaluation]) -> Evaluation:
+    """Return the mean and the spread of each figure of a category over its seeds.
+
+    The facts are those that all runs agree in; a single run is returned as it is.
+    """
+    first = runs[0]
+    if len(runs) == 1:
+        return first
+    values, spread = mean_and_spread([run.values for run in runs])
+    facts = {
+        name: value
+        for name, value in first.facts.items()
+        if all(run.facts.get(name) == value for run in runs)
+    }
+    facts["seeds"] = [run.facts["seed"] for run in runs]
+    facts["kinds"] = _kinds_over_seeds([run.facts["kinds"] for run in runs])
+    remarks = tuple(dict.fromkeys(remark for run in runs for remark in run.remarks))
+    return Evaluation(first.category, values, facts, remarks, first.synthetic, spread)
+
+
+def _kinds_over_seeds(runs: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Return the mean and the spread of the figures of each kind of defect."""
+    kinds = []
+    for same_kind in zip(*runs, strict=True):  # the images are the same
+        figures = [
+            {key: run[key] for key in ("failed", "recall", "image_auroc")} for run in same_kind
+        ]
+        values, spread = mean_and_spread(figures)
+        first = same_kind[0]
+        kinds.append({"kind": first["kind"], "images": first["images"], **values, "spread": spread})
+    return kinds
+
+
+def mean_and_spread(
+    runs: Sequence[Mapping[str, float | None]],
+) -> tuple[dict[str, float | None], dict[str, float | None]]:
+    """Return the mean and the sample standard deviation of each value over several runs."""
+    columns = {key: [run[key] for run in runs] for key in runs[0]}
+    spread: dict[str, float | None] = {}
+    for key, column in columns.items():
+        known = [value for value in column if value is not None]
+        spread[key] = float(np.std(known, ddof=1)) if len(known) > 1 else None
+    return {key: mean_of(column) for key, column in columns.items()}, spread
+
+
+def mean_of(values: Iterable[float | None]) -> float | None:
+    """Return the mean of the values that are known; None where none is."""
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None

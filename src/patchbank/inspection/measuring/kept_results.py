@@ -21,7 +21,7 @@ from patchbank.locks import FileLock
 from patchbank.reports.writing import replace_text, writing_report
 
 # Raised when what is kept changes its form.
-_FORMAT = 7
+_FORMAT = 8
 _RESULT = "result.json"
 _CATEGORIES = "categories"
 _MAPS = "maps"
@@ -85,11 +85,29 @@ class KeptResults:
         self.folder = folder
         self.categories = folder / _CATEGORIES
 
-    def place(self, category: str) -> str:
+    def check_own(self) -> None:
+        """Refuse a folder that has files but is not that of a benchmark.
+
+        Raises
+        ------
+        ReportError
+            If so; nothing is written to it.
+        """
+        with writing_report(self.folder):
+            names = {path.name for path in self.folder.iterdir()} if self.folder.is_dir() else set()
+        # A copy may lack the lock; a run that was killed at once has left one empty folder.
+        is_own = _LOCK in names or names >= {_CATEGORIES, "results.json"} or names == {_CATEGORIES}
+        if names and not is_own:
+            raise ReportError(
+                f"{self.folder} has files that are not a benchmark's, such as {min(names)}; give a "
+                "new or an empty folder, or that of an earlier benchmark"
+            )
+
+    def place(self, category: str, seed: int) -> str:
         """Return a category's folder relative to the benchmark's; any name makes a safe one."""
         words = re.sub(r"[^A-Za-z0-9_-]+", "-", category).strip("-")[:60]
         digest = hashlib.sha256(category.encode("utf-8", "surrogateescape")).hexdigest()
-        return f"{_CATEGORIES}/{words}-{digest[:8]}"
+        return f"{_CATEGORIES}/{words}-{digest[:8]}" + (f"-seed-{seed}" if seed else "")
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -116,13 +134,13 @@ class KeptResults:
         finally:
             lock.release()
 
-    def find(self, category: str, wanted: dict[str, Any]) -> tuple[dict[str, Any] | None, str]:
-        """Return what is kept of a category, or None and why it has to be done again.
+    def find(self, place: str, wanted: dict[str, Any]) -> tuple[dict[str, Any] | None, str]:
+        """Return what is kept in a category's folder, or None and why it has to be done again.
 
         The reason is empty where nothing was kept. What is kept counts if it is whole and was made
         with the `wanted` identity.
         """
-        folder = self.folder / self.place(category)
+        folder = self.folder / place
         try:
             document = json.loads(read_regular(folder / _RESULT, LARGEST_TEXT))
             known = document["identity"]
@@ -140,13 +158,13 @@ class KeptResults:
         return document, ""
 
     @contextmanager
-    def keeping(self, category: str) -> Iterator[tuple[Path, dict[str, Any]]]:
-        """Yield a folder for a category's files, and a document; both are kept at the end.
+    def keeping(self, place: str) -> Iterator[tuple[Path, dict[str, Any]]]:
+        """Yield a new folder for a category's files, and a document; both are kept at the end.
 
         They take the place of what was kept before in one step, so an interrupt leaves either.
         """
         document: dict[str, Any] = {}
-        target = self.folder / self.place(category)
+        target = self.folder / place
         with writing_report(self.folder), new_folder(target, replace=True) as new:
             yield new, document
             document["files"] = _sizes(new)

@@ -157,16 +157,24 @@ def kind_rows(evaluation: Evaluation) -> list[KindRow]:
     if len(kinds) < 2:
         return []
     by_key = {figure.key: figure for figure in FIGURES}
-    return [
-        KindRow(
-            known["kind"],
-            f"{known['failed']} of {known['images']}",
-            by_key["recall"].text(known["recall"]),
-            "{:.1f} to {:.1f} %".format(*(100 * end for end in known["recall_interval"])),
-            by_key["image_auroc"].text(known["image_auroc"]),
+    rows = []
+    for known in kinds:
+        spread = known.get("spread", {})  # over several seeds
+        failed, interval = str(known["failed"]), "-"
+        if spread:
+            failed = f"{known['failed']:.1f}"
+        else:
+            interval = "{:.1f} to {:.1f} %".format(*(100 * end for end in known["recall_interval"]))
+        rows.append(
+            KindRow(
+                known["kind"],
+                f"{failed} of {known['images']}",
+                by_key["recall"].text(known["recall"], spread.get("recall")),
+                interval,
+                by_key["image_auroc"].text(known["image_auroc"], spread.get("image_auroc")),
+            )
         )
-        for known in kinds
-    ]
+    return rows
 
 
 def extractor_in_words(settings: ExtractorSettings) -> str:
