@@ -44,23 +44,27 @@ def write_pictures(folder: Path, found: CategoryEvaluation) -> dict[str, Any]:
 def _galleries(found: CategoryEvaluation) -> Iterator[Gallery]:
     extremes = found.extremes
     bit_depth = found.bank.settings.extractor.bit_depth
+    missed = [item.verdict != "fail" for item in found.judged if item.sample.label == "anomalous"]
+    failed = [item.verdict == "fail" for item in found.judged if item.sample.label == "good"]
     yield Gallery(
         "worst",
-        "Hardest to find",
-        "The anomalous images with the lowest scores.",
+        "Worst misses" if any(missed) else "Hardest to find",
+        f"{sum(missed) or 'None'} of {counted(len(missed), 'anomalous image')} "
+        f"{'does' if sum(missed) == 1 else 'do'} not fail. These have the lowest scores.",
         _shown(extremes.lowest_anomalous, bit_depth),
     )
     yield Gallery(
         "good",
-        "False alarms and near misses",
-        "The good images with the highest scores.",
+        "Worst false alarms" if any(failed) else "Nearest to a false alarm",
+        f"{sum(failed) or 'None'} of {counted(len(failed), 'good image')} "
+        f"{'fails' if sum(failed) == 1 else 'fail'}. These have the highest scores.",
         _shown(extremes.highest_good, bit_depth),
     )
     yield Gallery(
         "best",
         "Clearest finds",
-        "The anomalous images with the highest scores.",
-        _shown(extremes.highest_anomalous, bit_depth),
+        "Of each kind of defect, as far as there is room, the image with the highest score.",
+        _shown(extremes.clearest(), bit_depth),
     )
 
 
