@@ -14,6 +14,8 @@ from torch import nn
 from torch.nn import functional
 
 from patchbank.contrib._anomalib_files import read_anomalib_file
+from patchbank.contrib._anomalib_running import read_running_model
+from patchbank.errors import BankFileError
 from patchbank.inspection.keeping.backbones import add_weights
 from patchbank.memory.neighbours import NeighbourIndex
 from patchbank.settings import get_settings
@@ -127,6 +129,34 @@ def test_an_exported_module(tmp_path: Path, zip_format: bool) -> None:
     for name, tensor in inner.items():
         assert np.array_equal(found.file.array(found.network[name]), tensor.numpy())
     assert isinstance(found.file.value["model"], Inert)  # type: ignore[index]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("form", ["plain", "turned", "part"])
+def test_a_running_module_reads_like_its_file(
+    tmp_path: Path, dtype: torch.dtype, form: str
+) -> None:
+    torch.manual_seed(0)
+    bank = torch.randn(50, 50).to(dtype)
+    root = Patchcore({"plain": bank, "turned": bank.T, "part": bank[3:43:2, 5:17]}[form])
+    path = tmp_path / "model.pt"
+    torch.save({"model": root}, path)
+    file, running = read_anomalib_file(path, 1_000_000_000), read_running_model(root)
+    assert (running.kind, running.settings) == ("running model", SETTINGS)
+    banks = [found.file.array(found.memory_bank) for found in (file, running)]
+    assert banks[0].dtype == banks[1].dtype
+    assert np.array_equal(banks[0], banks[1])
+    assert set(running.network) == set(file.network)
+    for name, tensor in running.network.items():
+        of_file = file.file.array(file.network[name])
+        assert np.array_equal(running.file.array(tensor), of_file)
+
+
+def test_a_running_module_with_tiles_is_refused() -> None:
+    root = Patchcore(torch.randn(20, 12))
+    root.model.tiler = object()  # type: ignore[assignment]
+    with pytest.raises(BankFileError, match="Anomalib's Patchcore: was made with tiling"):
+        read_running_model(root)
 
 
 def test_a_checkpoint(tmp_path: Path) -> None:

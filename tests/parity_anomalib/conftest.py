@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,8 +90,8 @@ def networks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any
     get_settings.cache_clear()
 
 
-def train(folder: Path, pictures: Pictures, network: Any, **options: Any) -> Trained:
-    """Let Anomalib's engine train a Patchcore on that network, and write all its files."""
+def untrained(network: Any, **options: Any) -> Any:
+    """Return Anomalib's Patchcore on that network."""
     torch.manual_seed(0)
     model = Patchcore(
         pre_trained=False, coreset_sampling_ratio=0.2, evaluator=False, visualizer=False, **options
@@ -99,6 +99,11 @@ def train(folder: Path, pictures: Pictures, network: Any, **options: Any) -> Tra
     extractor = model.model.feature_extractor.feature_extractor
     wanted = extractor.state_dict()
     extractor.load_state_dict({name: network.state_dict()[name] for name in wanted})
+    return model
+
+
+def fit(folder: Path, pictures: Pictures, model: Any, *callbacks: Any) -> Engine:
+    """Let Anomalib's engine train a model."""
     data = Folder(
         "made",
         normal_dir=pictures.learned,
@@ -109,6 +114,7 @@ def train(folder: Path, pictures: Pictures, network: Any, **options: Any) -> Tra
         val_split_mode="none",
     )
     engine = Engine(
+        callbacks=list(callbacks),
         default_root_dir=folder,
         accelerator="cpu",
         devices=1,
@@ -117,6 +123,15 @@ def train(folder: Path, pictures: Pictures, network: Any, **options: Any) -> Tra
         limit_val_batches=0,
     )
     engine.fit(model, datamodule=data)
+    return engine
+
+
+def train(
+    folder: Path, pictures: Pictures, network: Any, callbacks: Sequence[Any] = (), **options: Any
+) -> Trained:
+    """Let Anomalib's engine train a Patchcore on that network, and write all its files."""
+    model = untrained(network, **options)
+    engine = fit(folder, pictures, model, *callbacks)
     if not model.model.memory_bank.numel():
         model.fit()
     tensor, checkpoint = folder / "bank.pt", folder / "model.ckpt"

@@ -145,7 +145,7 @@ def test_what_cannot_be_reproduced_is_refused(
     resize: dict[str, Any],
     message: str,
 ) -> None:
-    options = {"backbone": "resnet18", "layers": LAYERS}
+    options: dict[str, Any] = {"backbone": "resnet18", "layers": LAYERS}
     made = PreProcessor(transform(None, **resize))
     files = train(tmp_path, pictures, networks["resnet18"], pre_processor=made, **options)
     with pytest.raises(patchbank.PatchbankError, match=message):
@@ -163,7 +163,11 @@ def test_anomalibs_own_preprocessing_and_none(
     pre_processor: bool,
     expected: dict[str, Any],
 ) -> None:
-    options = {"backbone": "resnet18", "layers": LAYERS, "pre_processor": pre_processor}
+    options: dict[str, Any] = {
+        "backbone": "resnet18",
+        "layers": LAYERS,
+        "pre_processor": pre_processor,
+    }
     files = train(tmp_path, pictures, networks["resnet18"], **options)
     for file in (files.checkpoint, files.exported):
         said = read_anomalib_file(file, 1_000_000_000).settings

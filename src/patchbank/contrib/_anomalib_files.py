@@ -86,10 +86,21 @@ def read_anomalib_file(path: Path, limit: int) -> AnomalibFile:
         file = read_torch_file(path, inert=True, limit=limit)
     except NotTorchFileError as error:
         raise BankFileError(f"{path}: is not a file of Anomalib; {_EXPECTED}") from error
+    return interpreted(file)
+
+
+def interpreted(file: TorchFile) -> AnomalibFile:
+    """Return the memory bank in what was read, with its settings.
+
+    Raises
+    ------
+    BankFileError
+        If there is none, or one that cannot be reproduced here.
+    """
     try:
         return _interpreted(file)
     except BankFileError as error:
-        raise BankFileError(f"{path}: {error}") from error
+        raise BankFileError(f"{file.path}: {error}") from error
 
 
 def _interpreted(file: TorchFile) -> AnomalibFile:

@@ -20,18 +20,29 @@ import numpy as np
 
 from patchbank.errors import WeightsError
 from patchbank.files import LARGEST_WEIGHTS, read_regular
-from patchbank.torch_files._pickles import Inert, PickleReader, Vocabulary
+from patchbank.torch_files._pickles import Inert, PickleReader, Unknown, Vocabulary
 from patchbank.torch_files._tensors import (
     PLAIN,
     Array,
     Storage,
     Storages,
+    StorageType,
     Tensor,
     find,
     find_or_stand_in,
 )
 
-__all__ = ["Inert", "NotTorchFileError", "Tensor", "TorchFile", "read_torch_file", "shown"]
+__all__ = [
+    "Inert",
+    "NotTorchFileError",
+    "Storage",
+    "StorageType",
+    "Tensor",
+    "TorchFile",
+    "Unknown",
+    "read_torch_file",
+    "shown",
+]
 
 # The code that every pickle of PyTorch starts with, for its protocol.
 _PICKLE_START: Final = b"\x80"

@@ -434,3 +434,17 @@ def test_a_file_of_something_else_is_not_called_damaged(tmp_path: Path, content:
         f"{path}: is not a file of Anomalib; give a memory_bank saved with torch.save, a Lightning "
         "checkpoint of Anomalib's Patchcore, or a model exported to torch"
     )
+
+
+def test_save_bank_needs_anomalib_and_the_module_does_not() -> None:
+    script = """
+import patchbank.contrib.anomalib as module
+assert module.import_anomalib
+try:
+    from patchbank.contrib.anomalib import SaveBank
+except ImportError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("SaveBank runs inside Anomalib 2, which this environment lacks")
