@@ -13,10 +13,15 @@ COVERED := COVERAGE_FILE=$(CURDIR)/.coverage.d/data $(PYTEST)
 # Processes that run tests side by side, each with a server of its own.
 WORKERS ?= 2
 FAST := tests/unit tests/integration/store/test_banks.py tests/integration/store/test_inspections.py
+# Where `make install` puts the command: for one user, or with PREFIX=/usr/local for all.
+PREFIX ?= $(HOME)/.local
+EXTRAS ?= report
+INSTALLED := $(PREFIX)/lib/patchbank
+COMMAND := $(PREFIX)/bin/patchbank
 # pip 25.1 and newer know dependency groups.
 PIP := -m pip --disable-pip-version-check --quiet
 
-.PHONY: help install demo test test-fast coverage lint parity parity-anomalib bench clean
+.PHONY: help install uninstall environment demo test test-fast coverage lint parity parity-anomalib bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -56,7 +61,23 @@ $(PARITY)/.bench: $(PARITY)/.stamp
 	$(PARITY)/bin/python $(PIP) install --editable '.[int8]' --group bench
 	@touch $@
 
-install: $(STAMPS)/lint ## make the environment of the tests and checks, and run nothing
+install: ## put the command patchbank on your path (EXTRAS=report,hub,heic,int8; PREFIX=/usr/local for all users)
+	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) not found; install Python 3.11 or newer, or set PYTHON" >&2; exit 1; }
+	@[ "$$(readlink "$(COMMAND)")" = "$(INSTALLED)/bin/patchbank" ] || [ ! -e "$(COMMAND)" ] || \
+	  { echo "make: $(COMMAND) was not installed by make install; remove it first, or set PREFIX" >&2; exit 1; }
+	@$(PYTHON) -m venv --clear "$(INSTALLED)" || \
+	  { echo "make: cannot make the environment; on Debian and Ubuntu, install python3-venv" >&2; exit 1; }
+	"$(INSTALLED)/bin/python" $(PIP) install '.[$(EXTRAS)]'
+	@mkdir -p "$(PREFIX)/bin" && ln -sfn "$(INSTALLED)/bin/patchbank" "$(COMMAND)"
+	@"$(COMMAND)" --version
+	@case ":$$PATH:" in *":$(PREFIX)/bin:"*) ;; \
+	  *) echo "make: $(PREFIX)/bin is not on your PATH yet: log in again, or run: export PATH=\"$(PREFIX)/bin:\$$PATH\"";; esac
+
+uninstall: ## remove what make install installed; banks stay
+	@[ "$$(readlink "$(COMMAND)")" != "$(INSTALLED)/bin/patchbank" ] || rm "$(COMMAND)"
+	rm -rf "$(INSTALLED)"
+
+environment: $(STAMPS)/lint ## make the environment of the tests and checks, and run nothing
 
 demo: $(STAMPS)/demo ## learn and judge real solar cells; leaves a page in ./demo
 	$(BIN)/patchbank demo --folder demo

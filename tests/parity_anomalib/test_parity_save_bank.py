@@ -66,7 +66,7 @@ def test_it_judges_to_the_bit_like_the_exported_file(
     assert banks[0].settings == banks[1].settings
 
     noise = np.random.default_rng(0).integers(0, 256, (150, 170, 3), np.uint8)
-    images = [*sorted(pictures.judged.iterdir()), noise]
+    images: list[Any] = [*sorted(pictures.judged.iterdir()), noise]
     judged = []
     for name in ("running", "exported"):
         with patchbank.open(name, **where) as bank:
