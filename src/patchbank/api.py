@@ -18,6 +18,7 @@ from patchbank.inspection.keeping.inspections import (
     make_selection,
     recorded_inspections,
 )
+from patchbank.inspection.keeping.manage import activate_version
 from patchbank.inspection.keeping.moments import Moment
 from patchbank.inspection.keeping.transfer import TransferReport, export_bank, import_bank_file
 from patchbank.inspection.learning.calibrate import CalibrationReport, calibrate
@@ -349,6 +350,19 @@ class Bank:
             exact=exact,
             raw=raw,
         )
+
+    def activate(self, version: int) -> int:
+        """Make an earlier version of the bank the active one; return the number it gets.
+
+        It becomes the next version, so `activate` with the version that was active until now goes
+        back. Running inspectors, of other processes too, use it from their next image on.
+
+        Raises
+        ------
+        PatchbankError
+            If there is no such version, it is no longer kept, or it is the active one.
+        """
+        return activate_version(self._workspace, self.category, version).bank_version
 
     def inspections(
         self,

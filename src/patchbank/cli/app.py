@@ -38,6 +38,7 @@ _GROUPS = {
         "categories",
         "show",
         "calibrate",
+        "activate",
         "remove",
     ),
     "Evidence": ("tune", "evaluate", "benchmark", "demo"),

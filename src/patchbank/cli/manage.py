@@ -1,16 +1,21 @@
-"""`patchbank categories`, `show`, `remove` and `doctor`."""
+"""`patchbank categories`, `show`, `activate`, `remove` and `doctor`."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from patchbank.cli import options
 from patchbank.cli.guard import EXIT_ERROR, guarded
-from patchbank.cli.output import answer, print_json, print_table, talk
+from patchbank.cli.output import answer, print_json, print_remarks, print_table, talk
 from patchbank.errors import ParameterError
-from patchbank.inspection.keeping.manage import list_categories, remove_category, show_category
+from patchbank.inspection.keeping.manage import (
+    activate_version,
+    list_categories,
+    remove_category,
+    show_category,
+)
 from patchbank.inspection.workspace import Workspace
 from patchbank.printable import counted, counted_rows, printable
 
@@ -19,6 +24,7 @@ def register(app: typer.Typer) -> None:
     """Add this module's commands."""
     app.command("categories")(guarded(categories_command))
     app.command("show")(guarded(show_command))
+    app.command("activate")(guarded(activate_command))
     app.command("remove")(guarded(remove_command))
     # Its name of before.
     app.command("forget", hidden=True)(guarded(remove_command))
@@ -88,8 +94,39 @@ def show_command(category: options.Category, json: options.Json = False) -> int:
     for entry in history:
         console.print(
             f"version {entry['bank_version']:<4} {entry['state']:<8} {entry['created_at']}  by "
-            f"{entry['cause'] or 'unknown'}: {counted(entry['images'], 'image')}, "
+            f"{_cause(entry)}: {counted(entry['images'], 'image')}, "
             f"{counted(entry['bank_size'], 'patch', 'patches')}",
+            markup=False,
+        )
+    return 0
+
+
+def _cause(entry: dict[str, Any]) -> str:
+    same_as = "" if entry["same_as"] is None else f" of version {entry['same_as']}"
+    return (entry["cause"] or "unknown") + same_as
+
+
+def activate_command(
+    category: options.Category,
+    version: Annotated[
+        int, typer.Option(min=1, help="The version, as listed by `patchbank show`.")
+    ],
+    json: options.Json = False,
+) -> int:
+    """Make an earlier version of a category's bank the active one.
+
+    It becomes the next version, so the history is kept and you can go back in the same way.
+    Running inspectors use it from their next image on.
+    """
+    with Workspace() as workspace:
+        done = activate_version(workspace, category, version)
+    print_remarks(done.remarks)
+    if json:
+        print_json(done.to_json())
+    else:
+        answer().print(
+            f"{category}: version {done.bank_version} is active, the same as version {version}; "
+            f"to go back: patchbank activate {category} --version {done.version_before}",
             markup=False,
         )
     return 0

@@ -74,8 +74,8 @@ class Workspace:
     @property
     def database(self) -> Database:
         """The open database; opened, and its server started, at the first use."""
-        from patchbank.store.banks import Retention
         from patchbank.store.database import open_database
+        from patchbank.store.versions import Retention
 
         self._opener.check()
         with self._lock:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from psycopg.types.json import Jsonb
 
 from patchbank.errors import (
     BankGoneError,
     CategoryExistsError,
     DatabaseUnreachableError,
+    ParameterError,
 )
 from patchbank.store import queries
 from patchbank.store._bank_rows import (
@@ -25,14 +24,8 @@ from patchbank.store._bank_rows import (
 from patchbank.store.bank_content import BankContent
 from patchbank.store.bank_key import BankKey
 from patchbank.store.bank_size import bytes_of
-from patchbank.store.categories import (
-    add_event,
-    checked_category_name,
-    find_category,
-    lock_category,
-)
+from patchbank.store.categories import checked_category_name, find_category, lock_category
 from patchbank.store.indexes import Indexes
-from patchbank.store.notices import announce
 from patchbank.store.stored_bank import (
     BankChange,
     BankVersion,
@@ -40,6 +33,14 @@ from patchbank.store.stored_bank import (
     active_bank,
     only_row,
     read_bank,
+)
+from patchbank.store.versions import (
+    DEFAULT_RETENTION,
+    Retention,
+    active_of,
+    begin_version,
+    finish_version,
+    insert_version,
 )
 
 if TYPE_CHECKING:
@@ -50,17 +51,6 @@ _log = logging.getLogger(__name__)
 
 # A connection lost sooner was cut; lost later, the server was silent.
 _CUT_SECONDS = 1.0
-
-
-@dataclass(frozen=True)
-class Retention:
-    """Which retired versions keep their rows: the last ones, and those of the last days."""
-
-    versions: int = 20
-    days: float = 90.0
-
-
-DEFAULT_RETENTION = Retention()
 
 
 class Banks:
@@ -107,15 +97,15 @@ class Banks:
         self._sessions.check_room(bytes_of(bank))
         with self._sessions.connection(long=True) as connection:
             category_id = lock_category(connection, category)
-            active = self._active(connection, category_id)
+            active = active_of(connection, category_id)
             if only_new and active is not None:
                 raise CategoryExistsError(
                     f"category {category!r} already has a bank; use another name, or --replace to "
                     "make this its next version"
                 )
-            version = self._next_version(connection, category_id)
+            version = begin_version(connection, category_id)
             key = BankKey(category_id, version, version)
-            self._insert(connection, key, bank, len(bank.features), len(bank.images))
+            insert_version(connection, key, bank, len(bank.features), len(bank.images))
             if bank.quantised_graph is not None:
                 content = {"content": bank.quantised_graph}
                 connection.execute(self._queries["insert_graph"], key.parameters() | content)
@@ -125,7 +115,8 @@ class Banks:
             copy_references_in(connection, key, positions, image_ids, bank.embeddings)
             copy_patches_in(connection, key, np.arange(len(bank.features)), image_ids, bank)
             write_scores(connection, key, positions, bank.scores)
-            self._finish(connection, category, key, cause, len(images), len(bank.features))
+            counts = {"images": len(images), "patches": len(bank.features)}
+            finish_version(connection, category, key, cause, counts, self._retention)
         _log_saved(category, version, cause, len(images), len(bank.features))
         self._indexes.drop_retired(category_id, key.generation)
         return version
@@ -153,9 +144,9 @@ class Banks:
         self._sessions.check_room(bytes_of(bank))
         with self._sessions.connection(long=True) as connection:
             category_id = lock_category(connection, category)
-            if self._active(connection, category_id) != key:
+            if active_of(connection, category_id) != key:
                 raise _replaced_meanwhile(category)
-            version = self._next_version(connection, category_id)
+            version = begin_version(connection, category_id)
             new = key._replace(version=version)
             parameters = new.parameters()
             statements = self._queries
@@ -185,10 +176,58 @@ class Banks:
             patches, references = only_row(connection, "counts", key)
             patches += len(ordinals) - len(change.removed_patches)
             references += len(images) - len(change.removed_references)
-            self._insert(connection, new, bank, patches, references)
-            self._finish(connection, category, new, cause, references, patches)
+            insert_version(connection, new, bank, patches, references)
+            counts = {"images": references, "patches": patches}
+            finish_version(connection, category, new, cause, counts, self._retention)
         _log_saved(category, version, cause, references, patches)
         return version
+
+    def activate(self, category: str, version: int) -> int:
+        """Save a version equal to an earlier one; return its number.
+
+        The new version consists of the rows of the earlier one, none of which is copied. HNSW
+        indexes are kept if the active bank is of the same generation.
+
+        Raises
+        ------
+        UnknownCategoryError, NotFittedError
+            If there is no such category, or it has no bank.
+        ParameterError
+            If that version is the active one.
+        BankGoneError
+            If there is no such version, or it was pruned; then nothing is changed.
+        DiskFullError, DatabaseError
+            If it cannot be saved; then nothing is changed.
+        """
+        with self._sessions.connection(long=True) as connection:
+            active_bank(connection, category)
+            # Saves wait for each other: another version may be active by now.
+            lock_category(connection, category)
+            active = active_bank(connection, category)
+            if version == active.version:
+                raise ParameterError(
+                    f"version {version} of category {category!r} is already the active one"
+                )
+            key = self._kept(connection, category, active, version)
+            patches, images = only_row(connection, "counts", key)
+            new = key._replace(version=begin_version(connection, key.category_id))
+            parameters = {**new.parameters(), "like": version}
+            # What came later goes, before what went comes again.
+            for name in (
+                "close_later_patches",
+                "close_later_references",
+                "close_later_scores",
+                "reopen_patches",
+                "reopen_references",
+                "reopen_scores",
+                "insert_like",
+            ):
+                connection.execute(self._queries[name], parameters)
+            detail = {"images": images, "patches": patches, "activated": version}
+            finish_version(connection, category, new, "activate", detail, self._retention)
+        _log_saved(category, new.version, "activate", images, patches)
+        self._indexes.drop_retired(new.category_id, new.generation)
+        return new.version
 
     def active(
         self, category: str, *, patches: bool = True, thumbnails: bool = False
@@ -223,26 +262,7 @@ class Banks:
         """
         with self._sessions.connection(long=True, snapshot=True) as connection:
             active = active_bank(connection, category)
-            row = connection.execute(
-                self._queries["version"], {"category_id": active.category_id, "version": version}
-            ).fetchone()
-            if row is None:
-                raise BankGoneError(
-                    f"category {category!r} has no bank version {version}; its latest version is "
-                    f"{active.version}"
-                )
-            generation, state = row
-            if state == "pruned":
-                rows = connection.execute(
-                    self._queries["history"], {"category_id": active.category_id}
-                ).fetchall()
-                kept = sorted(bank.version for bank in map(_brief, rows) if bank.state != "pruned")
-                raise BankGoneError(
-                    f"bank version {version} of category {category!r} was pruned and can no longer "
-                    f"judge; kept are {', '.join(map(str, kept))} (see PATCHBANK_KEEP_VERSIONS, "
-                    "PATCHBANK_KEEP_DAYS)"
-                )
-            key = BankKey(active.category_id, generation, version)
+            key = self._kept(connection, category, active, version)
             return read_bank(connection, category, key, patches=patches)
 
     def changes_since(
@@ -252,8 +272,8 @@ class Banks:
 
         Returns
         -------
-        The active bank with only the added patches and images, and the change; None if it shares
-        no rows with that version and must be read whole.
+        The active bank with only the added patches and images, and the change; None if it must be
+        read whole: it shares no rows with that version, or rows came back with an earlier version.
 
         Raises
         ------
@@ -262,7 +282,10 @@ class Banks:
         """
         with self._sessions.connection(snapshot=True) as connection:
             key = active_bank(connection, category)
-            if key[:2] != before[:2]:
+            if (
+                key[:2] != before[:2]
+                or only_row(connection, "reopened", key, since=before.version)[0]
+            ):
                 return None
             now = read_bank(connection, category, key, patches=patches, since=before.version)
             removed = only_row(connection, "gone", key, since=before.version)
@@ -314,64 +337,30 @@ class Banks:
             ).fetchall()
         return [_brief(row) for row in rows]
 
-    def _active(self, connection: Connection, category_id: int) -> BankKey | None:
+    def _kept(
+        self, connection: Connection, category: str, active: BankKey, version: int
+    ) -> BankKey:
+        """Return the key of a version that can still judge, or raise BankGoneError."""
         row = connection.execute(
-            self._queries["active_of"], {"category_id": category_id}
+            self._queries["version"], {"category_id": active.category_id, "version": version}
         ).fetchone()
-        return None if row is None else BankKey(category_id, *row)
-
-    def _next_version(self, connection: Connection, category_id: int) -> int:
-        """Retire the active version and return the number of the next one."""
-        key = {"category_id": category_id}
-        last = connection.execute(self._queries["last_version"], key).fetchone()
-        assert last is not None
-        connection.execute(self._queries["retire"], key)
-        return int(last[0]) + 1
-
-    def _insert(
-        self, connection: Connection, key: BankKey, bank: BankContent, patches: int, images: int
-    ) -> None:
-        connection.execute(
-            self._queries["insert"],
-            {
-                **key.parameters(),
-                "extractor_fingerprint": bank.extractor_fingerprint,
-                "extractor": Jsonb(bank.extractor),
-                "settings": Jsonb(bank.settings),
-                "coreset_ratio": float(bank.coreset_ratio),
-                "covering_radius": float(bank.covering_radius),
-                "patch_count": patches,
-                "dimensions": bank.features.shape[1],
-                "image_count": images,
-                "embedding_mean": bank.embedding_mean.tolist(),
-            },
-        )
-
-    def _finish(
-        self,
-        connection: Connection,
-        category: str,
-        key: BankKey,
-        cause: str,
-        images: int,
-        patches: int,
-    ) -> None:
-        """Prune old rows, record the event and notify listeners."""
-        kept = {"keep_versions": self._retention.versions, "keep_days": self._retention.days}
-        for name in (
-            "prune_banks",
-            "prune_patches",
-            "prune_references",
-            "prune_scores",
-            "prune_changes_of_patches",
-            "prune_changes_of_references",
-            "prune_graphs",
-            "prune_images",
-        ):
-            connection.execute(self._queries[name], key.parameters() | kept)
-        detail = {"version": key.version, "images": images, "patches": patches}
-        add_event(connection, key.category_id, cause, detail)
-        announce(connection, category, key.version)
+        if row is None:
+            raise BankGoneError(
+                f"category {category!r} has no bank version {version}; its latest version is "
+                f"{active.version}"
+            )
+        generation, state = row
+        if state == "pruned":
+            rows = connection.execute(
+                self._queries["history"], {"category_id": active.category_id}
+            ).fetchall()
+            kept = sorted(bank.version for bank in map(_brief, rows) if bank.state != "pruned")
+            raise BankGoneError(
+                f"bank version {version} of category {category!r} was pruned and can no longer "
+                f"judge; kept are {', '.join(map(str, kept))} (see PATCHBANK_KEEP_VERSIONS, "
+                "PATCHBANK_KEEP_DAYS)"
+            )
+        return BankKey(active.category_id, generation, version)
 
 
 def _brief(row: tuple[Any, ...]) -> BankVersion:

@@ -8,7 +8,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TypeVar
 
-from patchbank.store.banks import DEFAULT_RETENTION, Banks, Retention
+from patchbank.store.banks import Banks
 from patchbank.store.categories import Categories
 from patchbank.store.connecting import DEFAULT_LIMITS, Limits, connect, lives
 from patchbank.store.defects import Defects
@@ -20,6 +20,7 @@ from patchbank.store.inspections import Inspections
 from patchbank.store.migrate import UpgradePlan, plan_upgrade, prepare
 from patchbank.store.patches import Patches
 from patchbank.store.sessions import Sessions
+from patchbank.store.versions import DEFAULT_RETENTION, Retention
 
 T = TypeVar("T")
 

@@ -75,7 +75,11 @@ class BankChange:
 
 @dataclass(frozen=True)
 class BankVersion:
-    """A summary of a bank version; `cause` is the event that made it, None if not recorded."""
+    """A summary of a bank version.
+
+    `cause` is the event that made it, None if not recorded; `same_as` the earlier version that was
+    activated as this one, None for all others.
+    """
 
     version: int
     state: str
@@ -87,6 +91,7 @@ class BankVersion:
     created_at: datetime
     retired_at: datetime | None
     cause: str | None
+    same_as: int | None
 
 
 def active_bank(connection: Connection, category: str) -> BankKey:

@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 
 from patchbank.errors import BankGoneError
+from patchbank.inspection.judging.index import build_index, indexes_of
 from patchbank.inspection.judging.inspect import Inspector
 from patchbank.inspection.judging.judge import calibration_of
 from patchbank.inspection.learning.fit import fit
 from patchbank.inspection.settings import make_fit_settings
 from patchbank.inspection.workspace import Workspace
+from patchbank.store import indexes
 from patchbank.store.bank_content import CalibrationScores, ReferenceImage
 from patchbank.store.stored_bank import BankChange
 from tests.fixtures.commands import Run
@@ -177,3 +179,83 @@ def test_a_version_of_a_category_that_was_removed_and_fitted_anew_is_named(
     for _ in range(2):
         with pytest.raises(BankGoneError, match="'brushed' has no bank version 2"):
             inspector.inspect(train[0])
+
+
+def test_running_inspectors_take_over_an_earlier_version_that_is_activated(
+    patchbank: Run, workspace: Workspace, surfaces: Surfaces, teach: Teach
+) -> None:
+    image, train = sorted(surfaces.scratched.iterdir())[0], sorted(surfaces.train.iterdir())
+    with workspace:
+        fit(workspace, "brushed", train, SETTINGS)
+        build_index(workspace, "brushed", on="patches", metric="l2", ef_search=150)
+        live = [Inspector(workspace, "brushed", in_database=where) for where in (False, True)]
+        scores: dict[int, list[float]] = {}
+
+        def judge() -> int:
+            seen = [inspector.inspect(image) for inspector in live]
+            (version,) = {inspection.bank_version for inspection in seen}
+            anew = Inspector(workspace, "brushed").inspect(image)
+            assert (seen[0].score, seen[0].p_value) == (anew.score, anew.p_value)
+            assert seen[0].similar == seen[1].similar == anew.similar
+            scores[version] = [inspection.score for inspection in seen]
+            return version
+
+        assert judge() == 1
+        teach(image)
+        assert judge() == 2
+        assert scores[2][0] < scores[1][0]
+        done = patchbank("activate", "brushed", "--version", "1")
+        assert (done.code, done.err) == (0, "")
+        assert done.out == (
+            "brushed: version 3 is active, the same as version 1; to go back: patchbank activate "
+            "brushed --version 2\n"
+        )
+        assert judge() == 3
+        assert scores[3] == scores[1]
+        fit(workspace, "brushed", train[:12], SETTINGS)
+        assert judge() == 4
+        done = patchbank("activate", "brushed", "--version", "2", "--json")
+        assert done.document == {
+            "category": "brushed",
+            "bank_version": 5,
+            "same_as": 2,
+            "version_before": 4,
+            "remarks": done.document["remarks"],
+        }
+        # Of another fit: its index is built again with the same settings.
+        (remark,) = done.document["remarks"]
+        assert remark.startswith("the HNSW index on patches was built again for this version, in ")
+        (index,) = indexes_of(workspace, "brushed")
+        assert (index.generation, index.metric, index.least_ef_search) == (1, "l2", 150)
+        assert judge() == 5
+        assert scores[5][0] == scores[2][0]
+        history = patchbank("show", "brushed").out
+        assert "by activate of version 2: " in history
+        refused = patchbank("activate", "brushed", "--version", "5")
+        assert (refused.code, refused.out) == (2, "")
+        assert "version 5 of category 'brushed' is already the active one" in refused.complaint
+        assert (
+            "its latest version is 5"
+            in patchbank("activate", "brushed", "--version", "6").complaint
+        )
+
+
+def test_a_fit_builds_the_indexes_of_the_bank_before_again(
+    workspace: Workspace, surfaces: Surfaces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = sorted(surfaces.train.iterdir())
+    with workspace:
+        report = fit(workspace, "brushed", train, SETTINGS)
+        assert not any("HNSW" in remark for remark in report.bank.remarks)
+        build_index(workspace, "brushed", type_="halfvec")
+        report = fit(workspace, "brushed", train[:20], SETTINGS)
+        assert any("HNSW index on images was built again" in one for one in report.bank.remarks)
+        (index,) = indexes_of(workspace, "brushed")
+        assert (index.on, index.type, index.generation) == ("images", "halfvec", 2)
+        # Where the server cannot any more, the fit counts all the same.
+        monkeypatch.setattr(indexes, "MINIMUM_PGVECTOR", (99,))
+        report = fit(workspace, "brushed", train, SETTINGS)
+        (remark,) = (one for one in report.bank.remarks if "HNSW" in one)
+        assert "could not be built again (" in remark
+        assert "patchbank index brushed --on images --metric cosine" in remark
+        assert indexes_of(workspace, "brushed") == []

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import fields, replace
 
 import numpy as np
 import psycopg
 import pytest
 
-from patchbank.errors import BankGoneError
+from patchbank.errors import BankGoneError, ParameterError, UnknownCategoryError
 from patchbank.store.bank_content import BankContent, CalibrationScores
-from patchbank.store.banks import Retention
 from patchbank.store.database import Database
 from patchbank.store.hnsw_index import HnswIndex
 from patchbank.store.stored_bank import BankChange, StoredBank
+from patchbank.store.versions import Retention
 from tests.fixtures.banks import make_bank, make_image
 
 
@@ -256,3 +257,109 @@ def test_what_is_not_kept_says_so(database: Database) -> None:
                 f"select distinct generation from {table} order by 1".encode()
             ).fetchall()
             assert rows == [(9,), (10,), (11,)], table
+
+
+def test_an_earlier_version_becomes_active_again(database: Database) -> None:
+    """Within a generation and across a fit, with changes before, between and after."""
+    model = start(database)
+    models, generation = {1: copy.deepcopy(model)}, {1: 1}
+    followed = database.banks.active("tile")
+    random = np.random.default_rng(5)
+    for step in range(2, 32):
+        numbers = model.last_ordinal, model.last_position
+        generation[step] = generation[step - 1]
+        if step == 12:
+            bank = make_bank(seed=3)
+            model = Model(bank)
+            model.scores = dict(
+                zip(
+                    (image.name for image in bank.images),
+                    bank.scores.of_image(len(bank.images)).tolist(),
+                    strict=True,
+                )
+            )
+            database.banks.save("tile", bank)
+            generation[step] = step
+        elif step % 3 == 0:
+            like = int(random.integers(1, step - 1))
+            assert database.banks.activate("tile", like) == step
+            model = copy.deepcopy(models[like])
+            generation[step] = generation[like]
+        else:
+            change(database, model, f"new/{step}.png")
+            numbers = model.last_ordinal, model.last_position
+        if generation[step] != generation[step - 1]:
+            # Numbers are never used twice in a generation.
+            same = [models[v] for v, g in generation.items() if g == generation[step] and v < step]
+            numbers = (
+                max([m.last_ordinal for m in same], default=model.last_ordinal),
+                max([m.last_position for m in same], default=model.last_position),
+            )
+        model.last_ordinal, model.last_position = numbers
+        models[step] = copy.deepcopy(model)
+        active = database.banks.active("tile")
+        assert state_of(active) == model.state(), step
+        if step % 2:
+            # Who skips a version takes over the next one.
+            _check_difference(database, followed, active)
+            followed = active
+    for version, earlier in models.items():
+        assert state_of(database.banks.version("tile", version)) == earlier.state(), version
+    history = {entry.version: entry for entry in database.banks.history("tile")}
+    assert (history[30].cause, history[31].cause, history[31].same_as) == ("activate", "add", None)
+    like = history[30].same_as or 0
+    assert models[like].state() == models[30].state()
+    assert len({*generation.values()}) == 2
+    assert any(generation[step] < generation[step - 1] for step in range(2, 32))
+
+
+def _check_difference(database: Database, before: StoredBank, now: StoredBank) -> None:
+    """Check that what changed leads from a bank to the active one, or that all is to be read."""
+    found = database.banks.changes_since("tile", before.key)
+    if found is None:
+        return
+    difference = found[1]
+    stay = ~np.isin(before.ordinals, difference.removed_patches)
+    features = np.concatenate([before.content.features[stay], difference.bank.features])
+    assert features.tobytes() == now.content.features.tobytes()
+    kept = ~np.isin(before.positions, difference.removed_references)
+    positions = np.concatenate([before.positions[kept], found[0].positions])
+    np.testing.assert_array_equal(positions, now.positions)
+
+
+def test_what_came_back_stays_when_old_versions_are_pruned(database: Database) -> None:
+    database.retention = Retention(versions=2, days=0)
+    model = start(database)
+    first, at_first = model.state(), copy.deepcopy(model)
+    change(database, model, "new/1.png")
+    assert database.banks.activate("tile", 1) == 3
+    for step in range(4):
+        # It does not matter who takes the image out.
+        back = database.banks.active_version("tile")
+        change(database, copy.deepcopy(at_first), f"new/2-{step}.png")
+        database.banks.activate("tile", back)
+    assert state_of(database.banks.active("tile")) == first
+    assert [entry.state for entry in database.banks.history("tile")][:3] == [
+        "active", "retired", "pruned"
+    ]  # fmt: skip
+    with pytest.raises(BankGoneError, match=r"version 1 of category 'tile' was pruned"):
+        database.banks.activate("tile", 1)
+    with pytest.raises(BankGoneError, match=r"has no bank version 99"):
+        database.banks.activate("tile", 99)
+    with pytest.raises(ParameterError, match=r"version 11 of .* is already the active one"):
+        database.banks.activate("tile", 11)
+    with pytest.raises(UnknownCategoryError):
+        database.banks.activate("none", 1)
+    assert database.banks.active_version("tile") == 11
+
+
+def test_an_index_stays_with_its_rows(database: Database) -> None:
+    model = start(database)
+    key = database.banks.active_key("tile")
+    index = HnswIndex("patches", key.category_id, key.generation, "vector", 8, "l2")
+    database.indexes.build(index, 60)
+    change(database, model, "new/1.png")
+    database.banks.activate("tile", 1)
+    assert database.indexes.find(database.banks.active_key("tile"), "patches", "l2") is not None
+    database.banks.save("tile", make_bank())
+    assert database.indexes.of_category(key.category_id) == []

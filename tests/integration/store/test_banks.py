@@ -19,10 +19,10 @@ from patchbank.errors import (
     UnknownCategoryError,
 )
 from patchbank.store.bank_content import BankContent, CalibrationScores
-from patchbank.store.banks import Retention
 from patchbank.store.database import Database, open_database
 from patchbank.store.sessions import BankNotice
 from patchbank.store.stored_bank import StoredBank
+from patchbank.store.versions import Retention
 from tests.fixtures.banks import make_bank, make_image
 
 # Says when it is in the middle of a COPY of a bank, and stays there.

@@ -7,8 +7,8 @@ import numpy.typing as npt
 import pytest
 
 from patchbank.errors import BankGoneError, ImageError, ParameterError, UnknownCategoryError
-from patchbank.store.banks import Retention
 from patchbank.store.database import Database
+from patchbank.store.versions import Retention
 from tests.fixtures.banks import make_bank, make_image
 
 

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from patchbank.errors import BankGoneError, NotFittedError, ParameterError
+from patchbank.errors import (
+    BankGoneError,
+    DatabaseError,
+    DiskFullError,
+    NotFittedError,
+    ParameterError,
+    UnknownCategoryError,
+)
 from patchbank.inspection.timing import Stopwatch
 from patchbank.inspection.workspace import Workspace
 from patchbank.progress import Progress, silent
@@ -190,6 +198,61 @@ def drop_indexes(workspace: Workspace, category: str, on: str | None = None) -> 
     """
     category_id = workspace.database.banks.active_key(category).category_id
     return workspace.database.indexes.drop(category_id, None if on is None else _checked_on(on))
+
+
+def indexes_of(workspace: Workspace, category: str) -> list[HnswIndex]:
+    """Return the finished indexes of a category's active bank; none if there is no bank."""
+    try:
+        key = workspace.database.banks.active_key(category)
+    except (UnknownCategoryError, NotFittedError):
+        return []
+    return [
+        stored.index
+        for stored in workspace.database.indexes.of_category(key.category_id)
+        if stored.valid and stored.index.generation == key.generation
+    ]
+
+
+def restore_indexes(
+    workspace: Workspace,
+    category: str,
+    indexes: Sequence[HnswIndex],
+    progress: Progress = silent,
+) -> list[str]:
+    """Build the indexes of the bank before on the active one, where it lost them.
+
+    Returns
+    -------
+    A remark for each. An index that cannot be built is no error: the bank is stored, and searches
+    are exact without it.
+    """
+    kept, remarks = indexes_of(workspace, category), []
+    for index in indexes:
+        if index in kept:
+            continue
+        try:
+            report = build_index(
+                workspace,
+                category,
+                on=index.on,
+                type_="halfvec" if index.type == "halfvec" else None,
+                metric=index.metric,
+                ef_search=index.least_ef_search,
+                progress=progress,
+            )
+        except (DatabaseError, DiskFullError, NotFittedError, ParameterError) as error:
+            remarks.append(
+                f"the HNSW index on {index.on} of the previous bank could not be built again "
+                f"({error}); searches are exact; to build it: patchbank index {category} "
+                f"--on {index.on} --metric {index.metric}"
+            )
+        else:
+            recall = "not measured" if report.recall is None else f"{report.recall:.4f}"
+            remarks.append(
+                f"the HNSW index on {index.on} was built again for this version, in "
+                f"{report.seconds:.1f} s, recall {recall}"
+            )
+    return remarks
 
 
 def _checked_on(on: str) -> Indexed:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from patchbank.errors import ParameterError
+from patchbank.inspection.judging.index import indexes_of, restore_indexes
 from patchbank.inspection.judging.judge import calibration_of
 from patchbank.inspection.judging.matching import not_calibrated
 from patchbank.inspection.workspace import Workspace
@@ -70,6 +71,7 @@ def show_category(workspace: Workspace, category: str) -> dict[str, Any]:
             "bank_version": item.version,
             "state": item.state,
             "cause": item.cause,
+            "same_as": item.same_as,
             "images": item.image_count,
             "bank_size": item.patch_count,
             "created_at": item.created_at.isoformat(timespec="seconds"),
@@ -77,6 +79,43 @@ def show_category(workspace: Workspace, category: str) -> dict[str, Any]:
         for item in workspace.database.banks.history(category)
     ]
     return document
+
+
+@dataclass(frozen=True)
+class Activation:
+    """What an activation did: `bank_version` is active now and equals `same_as`."""
+
+    category: str
+    bank_version: int
+    same_as: int
+    version_before: int
+    remarks: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON object that the command prints."""
+        return asdict(self) | {"remarks": list(self.remarks)}
+
+
+def activate_version(workspace: Workspace, category: str, version: int) -> Activation:
+    """Make an earlier version of a category's bank the active one, as its next version.
+
+    Running inspectors judge by it from their next image on.
+
+    Raises
+    ------
+    UnknownCategoryError, NotFittedError
+        If there is no such category or it has no bank.
+    ParameterError
+        If that version is the active one.
+    BankGoneError
+        If there is no such version, or it is not kept any more.
+    """
+    workspace.database.check_can_learn()
+    banks, indexes = workspace.database.banks, indexes_of(workspace, category)
+    before = banks.active_version(category)
+    number = banks.activate(category, version)
+    remarks = restore_indexes(workspace, category, indexes)
+    return Activation(category, number, version, before, tuple(remarks))
 
 
 def remove_category(workspace: Workspace, category: str) -> dict[str, int]:

@@ -12,6 +12,7 @@ import numpy as np
 from patchbank.datasets.collect import collect
 from patchbank.errors import NotFittedError, SuspiciousImagesError, UnknownCategoryError
 from patchbank.inspection.judging.heatmaps import check_folder
+from patchbank.inspection.judging.index import indexes_of, restore_indexes
 from patchbank.inspection.learning.demands import DEFAULT_MAX_REFUSED, demands_of
 from patchbank.inspection.learning.learn import LearnedBank, learn
 from patchbank.inspection.learning.memory_limit import checked_limit
@@ -190,8 +191,13 @@ def fit(
     earlier = [] if report is None else earlier_pictures(report, pictures)
     with watch.stage("database"):
         fewer = fewer_images(_present_calibration(workspace, category), bank.threshold)
+        indexes = indexes_of(workspace, category)
         bank = replace(bank, remarks=(*found, *apart, *bank.remarks, *fewer, *earlier))
         version = save(workspace, category, bank)
+    if indexes:
+        with watch.stage("index"):
+            restored = restore_indexes(workspace, category, indexes, progress)
+        bank = replace(bank, remarks=(*bank.remarks, *restored))
     timings = {**bank.timings_s, **watch.seconds, "total": watch.total()}
     return FitReport(category, version, bank, timings, pictures)
 

@@ -34,7 +34,7 @@ where category_id = %(category_id)s and (
         select generation, ordinal from patch_change join kept using (generation)
         where category_id = %(category_id)s
         group by generation, ordinal
-        having bool_and(until_version <= oldest)
+        having bool_and(until_version is not null and until_version <= oldest)
     )
 )
 
@@ -51,7 +51,7 @@ where category_id = %(category_id)s and (
         select generation, position from reference_change join kept using (generation)
         where category_id = %(category_id)s
         group by generation, position
-        having bool_and(until_version <= oldest)
+        having bool_and(until_version is not null and until_version <= oldest)
     )
 )
 
@@ -181,6 +181,70 @@ insert into reference_change
 select %(category_id)s, %(generation)s, position, %(version)s, null
 from unnest(%(numbers)s::integer[]) as come (position)
 
+-- close_later_patches --
+-- Rows that are current and came after an earlier version.
+update patch_change set until_version = %(version)s
+where category_id = %(category_id)s and generation = %(generation)s
+    and since_version > %(like)s and until_version is null
+
+-- close_later_references --
+update reference_change set until_version = %(version)s
+where category_id = %(category_id)s and generation = %(generation)s
+    and since_version > %(like)s and until_version is null
+
+-- close_later_scores --
+update calibration_score set until_version = %(version)s
+where category_id = %(category_id)s and generation = %(generation)s
+    and since_version > %(like)s and until_version is null
+
+-- reopen_patches --
+-- Rows of an earlier version that are not current.
+insert into patch_change
+select category_id, generation, ordinal, %(version)s, null from patch_change
+where category_id = %(category_id)s and generation = %(generation)s
+    and since_version <= %(like)s and %(like)s < until_version
+
+-- reopen_references --
+insert into reference_change
+select category_id, generation, position, %(version)s, null from reference_change
+where category_id = %(category_id)s and generation = %(generation)s
+    and since_version <= %(like)s and %(like)s < until_version
+
+-- reopen_scores --
+insert into calibration_score (
+    category_id, generation, position, since_version, held_out, counts, score, map_maximum
+)
+select
+    category_id, generation, position, %(version)s, held_out, counts, score, map_maximum
+from calibration_score
+where category_id = %(category_id)s and generation = %(generation)s
+    and since_version <= %(like)s and %(like)s < until_version
+
+-- insert_like --
+insert into bank (
+    category_id, version, generation, state, extractor_fingerprint, extractor, settings,
+    coreset_ratio, covering_radius, patch_count, dimensions, image_count, embedding_mean
+)
+select
+    category_id, %(version)s, generation, 'active', extractor_fingerprint, extractor, settings,
+    coreset_ratio, covering_radius, patch_count, dimensions, image_count, embedding_mean
+from bank
+where category_id = %(category_id)s and version = %(like)s
+
+-- reopened --
+-- Whether rows came back since a version that had been there before.
+select exists (
+    select from patch_change as later join patch_change as earlier
+        using (category_id, generation, ordinal)
+    where category_id = %(category_id)s and generation = %(generation)s
+        and later.since_version > %(since)s and earlier.since_version < later.since_version
+) or exists (
+    select from reference_change as later join reference_change as earlier
+        using (category_id, generation, position)
+    where category_id = %(category_id)s and generation = %(generation)s
+        and later.since_version > %(since)s and earlier.since_version < later.since_version
+)
+
 -- scores --
 select position, score, map_maximum, held_out, counts
 from calibration_score
@@ -227,6 +291,10 @@ where category_id = %(category_id)s and version = %(version)s
 select version, state, extractor_fingerprint, coreset_ratio, patch_count, dimensions,
     image_count, created_at, retired_at, (
         select min(kind) from event
+        where event.category_id = bank.category_id
+            and detail @> jsonb_build_object('version', version)
+    ), (
+        select min((detail ->> 'activated')::integer) from event
         where event.category_id = bank.category_id
             and detail @> jsonb_build_object('version', version)
     )
