@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import os
 import re
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import psycopg
 import pytest
 
-from patchbank.store.bank_content import BankContent
+from patchbank.store.bank_content import BankContent, CalibrationScores
 from patchbank.store.database import Database
+from patchbank.store.embedded.programs import find_programs
+from patchbank.store.hnsw_index import HnswIndex
+from patchbank.store.inspections import InspectionRecord
 from tests.fixtures.banks import make_bank, make_image
 from tests.fixtures.defects import make_defect
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "sql.md"
-QUERIES = re.findall(r"```sql\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
-STORED = "leather/train/good/012.png"
+QUERIES: list[str] = re.findall(
+    r"```sql\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL
+)
+STORED = "leather/train/good/000.png"
 
 
 def leather() -> BankContent:
@@ -41,34 +50,116 @@ def filled(database: Database, database_url: str) -> psycopg.Connection:
         "fingerprint",
         [make_defect("synthetic/0001", synthetic=True), make_defect("crack.png", label="crack")],
     )
+    key = database.banks.active_key("leather")
+    regions = [{"box_xyxy": [1, 2, 3, 4], "area_pixels": 4, "area_percent": 0.1, "peak_score": 3.0}]
+    database.inspections.record_many(
+        [
+            InspectionRecord(key.category_id, 1, "new/1.png", "0" * 64, "fail", 3.0, 2.0, 2.0, 0.1,
+                             regions=regions),
+            InspectionRecord(key.category_id, 1, "new/2.png", "1" * 64, "pass", 1.0, 2.0, 2.0, 0.5),
+        ]
+    )  # fmt: skip
     database.banks.save("tile", make_bank(dimensions=9, embedding_dimensions=7))
     connection = psycopg.connect(database_url, autocommit=True)
     connection.execute("set search_path to patchbank, public")
     return connection
 
 
-def test_every_documented_query_runs_and_finds_something(filled: psycopg.Connection) -> None:
-    assert len(QUERIES) >= 8
-    with filled:
-        for query in QUERIES:
-            assert filled.execute(query.encode()).fetchall(), query
+def query(number: int, category: str = "leather") -> bytes:
+    """Return a query of the documentation, as another program than psql has it."""
+    return QUERIES[number].replace(":'category'", f"'{category}'").encode()
+
+
+def by_psql(url: str, text: str, category: str) -> list[list[str]]:
+    """Return the rows that psql prints for a query of the documentation."""
+    psql = find_programs(None, Path()) / "psql"
+    done = subprocess.run(
+        [psql, url, "--no-psqlrc", "--quiet", "--csv", "--tuples-only", "--set=ON_ERROR_STOP=1",
+         f"--set=category={category}"],
+        input=f"set search_path to patchbank, public;\n{text}",
+        env={**os.environ, "LC_ALL": "C"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, ""), f"{text}\n{done.stderr}"
+    return list(csv.reader(io.StringIO(done.stdout)))
+
+
+@pytest.mark.parametrize("number", range(len(QUERIES)))
+def test_every_documented_query_runs_on_any_bank(
+    filled: psycopg.Connection, database: Database, database_url: str, number: int
+) -> None:
+    filled.close()
+    nowhere = np.full(60, -1)
+    unknown = make_bank(
+        images=[],
+        embeddings=np.empty((0, 5), np.float32),
+        patch_image=nowhere,
+        patch_row=nowhere.astype(np.int16),
+        patch_column=nowhere.astype(np.int16),
+        scores=CalibrationScores.none(),
+    )
+    database.banks.save("it's imported", unknown)
+    rows = by_psql(database_url, QUERIES[number], "leather")
+    assert rows
+    # Nothing is unknown that is sorted or counted as an answer.
+    assert "" not in [cell for row in rows for cell in row]
+    assert "NaN" not in [cell for row in rows for cell in row]
+    for category in ("tile", "it's imported", "none"):
+        if category == "none" and "gset" in QUERIES[number]:
+            continue
+        rows = by_psql(database_url, QUERIES[number], category)
+        assert "" not in [cell for row in rows for cell in row]
+
+
+def test_the_query_for_an_index_uses_it(
+    filled: psycopg.Connection, database: Database, database_url: str
+) -> None:
+    filled.close()
+    key = database.banks.active_key("leather")
+    database.indexes.build(HnswIndex("patches", *key[:2], "vector", 152, "cosine"), 600)
+    (text,) = (text for text in QUERIES if "gset" in text)
+    text = "set enable_seqscan = off; set enable_sort = off;\n" + text.replace(
+        "with query", "explain with query"
+    )
+    plan = "\n".join(row[0] for row in by_psql(database_url, text, "leather"))
+    assert "using hnsw_patches_1_1_vector152_cosine" in plan
+
+
+def test_a_reference_becomes_a_defect_by_sql(
+    filled: psycopg.Connection, database: Database, database_url: str
+) -> None:
+    filled.close()
+    (text,) = (text for text in QUERIES if text.startswith("begin;"))
+    assert by_psql(database_url, text, "leather")
+    count = len(database.defects.of_category("leather"))
+    ((name, label),) = by_psql(database_url, text.replace("rollback;", "commit;"), "leather")
+    listed = database.defects.of_category("leather")
+    assert len(listed) == count + 1
+    (added,) = (one for one in listed if one.name == name)
+    assert (added.label, added.synthetic, label) == ("scratch", False, "scratch")
+    with psycopg.connect(database_url) as connection:
+        row = connection.execute(
+            "select defects.embedding <-> images.embedding from patchbank.defects "
+            "join patchbank.images using (category_id, name)"
+        ).fetchone()
+    assert row is not None
+    assert row[0] < 1e-5
 
 
 def test_the_ten_most_similar_are_those_of_numpy(filled: psycopg.Connection) -> None:
     bank = leather()
     with filled:
-        by_image = filled.execute(QUERIES[0].encode()).fetchall()
-        by_distance = filled.execute(QUERIES[1].encode()).fetchall()
-        by_patch = filled.execute(QUERIES[2].encode()).fetchall()
+        by_image = filled.execute(query(0)).fetchall()
+        by_distance = filled.execute(query(1)).fetchall()
+        by_patch = filled.execute(query(2)).fetchall()
     names = [image.name for image in bank.images]
     embeddings = bank.embeddings.astype(np.float64)
     lengths = np.linalg.norm(embeddings, axis=1)
-    similarity = embeddings @ embeddings[12] / lengths / lengths[12]
+    similarity = embeddings @ embeddings[0] / lengths / lengths[0]
     order = np.argsort(-similarity)[:10]
     assert [name for name, _ in by_image] == [names[position] for position in order]
     np.testing.assert_allclose([s for _, s in by_image], similarity[order], atol=1e-6)
     assert by_image[0] == (STORED, 1.0)
-    distance = np.linalg.norm(embeddings - embeddings[12], axis=1)
+    distance = np.linalg.norm(embeddings - embeddings[0], axis=1)
     assert [name for name, _ in by_distance] == [names[i] for i in np.argsort(distance)[:10]]
     features = bank.features.astype(np.float64)
     lengths = np.linalg.norm(features, axis=1)
@@ -78,7 +169,7 @@ def test_the_ten_most_similar_are_those_of_numpy(filled: psycopg.Connection) -> 
         for i in order
     ]
     assert [name for name, _ in by_patch] == expected
-    assert by_patch[0] == (f"{STORED}#r14c03", 1.0)
+    assert by_patch[0] == ("leather/train/good/012.png#r14c03", 1.0)
 
 
 def test_a_comparison_meets_the_category_asked_for_alone(filled: psycopg.Connection) -> None:
