@@ -20,6 +20,7 @@ from patchbank.printable import counted
 
 if TYPE_CHECKING:
     from patchbank.inspection.measuring.benchmark_report import BenchmarkReport
+    from patchbank.inspection.measuring.benchmark_results import CategoryResult
 
 
 def register(app: typer.Typer) -> None:
@@ -62,52 +63,56 @@ def benchmark_command(
     from patchbank.inspection.measuring.benchmark import Benchmark
 
     code = 0
-    with Workspace() as workspace, show_progress(results_appear=json) as progress:
-        benchmark = Benchmark(
-            workspace,
-            root,
-            options.split_categories(category),
-            settings,
-            folder,
-            dataset=dataset,
-            aupro_limit=aupro_limit,
-            seeds=_parse_seeds(seed),
-            restart=restart,
-            progress=progress,
-        )
-        try:
+    report: BenchmarkReport | None = None
+    try:
+        with Workspace() as workspace, show_progress(results_appear=json) as progress:
+            benchmark = Benchmark(
+                workspace,
+                root,
+                options.split_categories(category),
+                settings,
+                folder,
+                dataset=dataset,
+                aupro_limit=aupro_limit,
+                seeds=_parse_seeds(seed),
+                restart=restart,
+                progress=progress,
+            )
+            report = benchmark.report
             for result in benchmark.run():
                 if isinstance(result, Failed):
                     code = complain(f"{result.category}: {result.error}")
                 else:
-                    name = result.evaluation.category
-                    if len(benchmark.report.seeds) > 1:
-                        name += f", seed {result.seed}"
-                    for remark in result.evaluation.remarks:
-                        talk().print(f"{name}: {remark}", markup=False, style="yellow")
-                    if result.kept:
-                        talk().print(f"{name}: result of an earlier run", markup=False)
-                    if result.again:
-                        talk().print(f"{name}: evaluated again: {result.again}", markup=False)
+                    _print_remarks(result, several=len(report.seeds) > 1)
                 if json:
                     print_json(result.to_json())
-        finally:
-            # Hours may have gone into what is done, so it is shown when an interrupt ends the rest.
-            if not json:
-                _print(benchmark.report)
-        report = benchmark.report
-        if json and report.results:
-            if len(report.seeds) > 1:
-                for summary in report.summaries():
-                    print_json(summary.evaluation.to_json())
-            print_json({**report.average_json(), "report": str(report.page)})
+    finally:
+        # Hours may have gone into what is done, so it is shown when an interrupt ends the rest; and
+        # not before the bars are gone, which take the lines above them along.
+        if report is not None and report.results and not json:
+            _print(report)
+    if json and report.results:
+        if len(report.seeds) > 1:
+            for summary in report.summaries():
+                print_json(summary.evaluation.to_json())
+        print_json({**report.average_json(), "report": str(report.page)})
     return code
+
+
+def _print_remarks(result: CategoryResult, *, several: bool) -> None:
+    name = result.evaluation.category + (f", seed {result.seed}" if several else "")
+    for remark in result.evaluation.remarks:
+        talk().print(f"{name}: {remark}", markup=False, style="yellow")
+    if result.kept:
+        talk().print(f"{name}: result of an earlier run", markup=False)
+    if result.again:
+        talk().print(f"{name}: evaluated again: {result.again}", markup=False)
 
 
 def _parse_seeds(text: str) -> list[int]:
     seeds = [item.strip() for item in text.split(",")]
     for seed in seeds:
-        if not re.fullmatch(r"[0-9]{1,18}", seed):
+        if not re.fullmatch(r"[0-9]{1,100}", seed):
             raise ParameterError(
                 f"--seed {text}: {seed!r} is not a whole number, 0 or more; separate several by "
                 "commas, such as 0,1,2"
@@ -116,17 +121,15 @@ def _parse_seeds(text: str) -> list[int]:
 
 
 def _print(report: BenchmarkReport) -> None:
-    if not report.results:
-        return
     console = answer()
     console.print(report.measured(), markup=False)
-    rows = []
-    for row in report.rows():
-        name = row.category if row.own else f"  {row.source}"
-        if row.note and "earlier" not in row.note:
-            name += f" ({row.note})"
-        rows.append((name, row.values, row.spread))
-    print_figures(rows, aupro_limit=report.aupro_limit)
+    rows = report.rows()
+    print_figures(
+        [(row.category if row.own else f"  {row.source}", row.values, row.spread) for row in rows],
+        aupro_limit=report.aupro_limit,
+    )
+    for note in dict.fromkeys(row.note for row in rows if row.note and not row.own):
+        console.print(f"published averages over: {note}", markup=False)
     print_kinds([summary.evaluation for summary in report.summaries()])
     maps = sum(result.score_maps for result in report.results)
     if maps:

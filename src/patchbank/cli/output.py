@@ -121,7 +121,9 @@ def answer() -> Console:
     return _Console(highlight=False, soft_wrap=True, width=width, emoji=False)
 
 
-def print_table(columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[str]]) -> None:
+def print_table(
+    columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[str]], *, width: int = 0
+) -> None:
     """Print a table on standard output.
 
     Parameters
@@ -131,6 +133,8 @@ def print_table(columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[str]
         broken where it is too long.
     rows
         A text for each column.
+    width
+        The width that the table needs, which it gets where standard output is not a terminal.
     """
     table = Table(box=None, pad_edge=False)
     for title, layout in columns:
@@ -140,7 +144,10 @@ def print_table(columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[str]
             table.add_column(title, justify="right" if layout == "right" else "left")
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
-    answer().print(table)
+    console = answer()
+    if not sys.stdout.isatty():
+        console.width = max(console.width, width)
+    console.print(table)
 
 
 def print_remarks(remarks: Iterable[str]) -> None:

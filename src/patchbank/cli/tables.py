@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+
+from rich.cells import cell_len
 
 from patchbank.cli.output import answer, print_table
 from patchbank.inspection.measuring.figures import FIGURES, Evaluation
+from patchbank.printable import printable
 
 Values = Mapping[str, float | None]
 
@@ -13,27 +17,53 @@ Values = Mapping[str, float | None]
 def print_figures(
     rows: Sequence[tuple[str, Values, Values]], *, aupro_limit: float | None = None
 ) -> None:
-    """Print a row of values and spreads for each name; a figure nobody has gets no column."""
+    """Print a row of values and spreads for each name; a figure nobody has gets no column.
+
+    Where the terminal is too narrow for all, the figures follow below each other.
+    """
     shown = [
         figure
         for figure in FIGURES
         if any(values.get(figure.key) is not None for _, values, _ in rows)
     ]
-    titles = [
-        figure.title + (f" {aupro_limit:g}" if figure.key == "aupro" and aupro_limit else "")
-        for figure in shown
-    ]
-    columns = [("category", "left"), *((title, "right") for title in titles)]
-    print_table(
-        columns,
-        [
-            (
-                name,
-                *(figure.text(values.get(figure.key), spread.get(figure.key)) for figure in shown),
-            )
-            for name, values, spread in rows
-        ],
-    )
+    columns = []
+    for figure in shown:
+        title = figure.title + (
+            f" {aupro_limit:g}" if figure.key == "aupro" and aupro_limit else ""
+        )
+        texts = [
+            figure.text(values.get(figure.key), spread.get(figure.key))
+            for _, values, spread in rows
+        ]
+        columns.append([title, *texts])
+    names = ["category", *(name for name, _, _ in rows)]
+    for number, part in enumerate(_fitting(names, columns)):
+        if number:
+            answer().print()
+        layout = [("category", "left"), *((title, "right") for title, *_ in part)]
+        cells = zip(names, *part, strict=True)
+        next(cells)  # the titles
+        print_table(layout, list(cells), width=_width([names, *part]))
+
+
+def _fitting(
+    names: Sequence[str], columns: Sequence[Sequence[str]]
+) -> Iterator[list[Sequence[str]]]:
+    """Yield the columns in parts that fit the terminal beside the names; all without a terminal."""
+    most = answer().width if sys.stdout.isatty() else None
+    part: list[Sequence[str]] = []
+    for column in columns:
+        if part and most is not None and _width([names, *part, column]) > most:
+            yield part
+            part = []
+        part.append(column)
+    if part:
+        yield part
+
+
+def _width(columns: Sequence[Sequence[str]]) -> int:
+    """Return how wide a table of these columns is."""
+    return sum(2 + max(cell_len(printable(text)) for text in column) for column in columns)
 
 
 def print_kinds(evaluations: Sequence[Evaluation]) -> None:
@@ -48,6 +78,10 @@ def print_kinds(evaluations: Sequence[Evaluation]) -> None:
     if not rows:
         return
     answer().print()
-    columns = [("category", "left"), ("kind of defect", "left")]
-    columns += [(title, "right") for title in ("failed", "recall", "95 % interval", "image AUROC")]
-    print_table(columns, rows)
+    titles = ["category", "kind of defect", "failed", "recall", "95 % interval", "image AUROC"]
+    # Several seeds have no interval.
+    shown = [number for number in range(len(titles)) if any(row[number] != "-" for row in rows)]
+    print_table(
+        [(titles[number], "right" if number > 1 else "left") for number in shown],
+        [[row[number] for number in shown] for row in rows],
+    )
