@@ -18,6 +18,8 @@ PREFIX ?= $(HOME)/.local
 EXTRAS ?= report
 INSTALLED := $(PREFIX)/lib/patchbank
 COMMAND := $(PREFIX)/bin/patchbank
+# A running embedded PostgreSQL could not load what is replaced or removed below it.
+STOP := [ ! -x "$(INSTALLED)/bin/patchbank" ] || "$(INSTALLED)/bin/patchbank" database stop >/dev/null || true
 # pip 25.1 and newer know dependency groups.
 PIP := -m pip --disable-pip-version-check --quiet
 
@@ -65,6 +67,7 @@ install: ## put the command patchbank on your path (EXTRAS=report,hub,heic,int8;
 	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) not found; install Python 3.11 or newer, or set PYTHON" >&2; exit 1; }
 	@[ "$$(readlink "$(COMMAND)")" = "$(INSTALLED)/bin/patchbank" ] || [ ! -e "$(COMMAND)" ] || \
 	  { echo "make: $(COMMAND) was not installed by make install; remove it first, or set PREFIX" >&2; exit 1; }
+	@$(STOP)
 	@$(PYTHON) -m venv --clear "$(INSTALLED)" || \
 	  { echo "make: cannot make the environment; on Debian and Ubuntu, install python3-venv" >&2; exit 1; }
 	"$(INSTALLED)/bin/python" $(PIP) install '.[$(EXTRAS)]'
@@ -75,6 +78,7 @@ install: ## put the command patchbank on your path (EXTRAS=report,hub,heic,int8;
 
 uninstall: ## remove what make install installed; banks stay
 	@[ "$$(readlink "$(COMMAND)")" != "$(INSTALLED)/bin/patchbank" ] || rm "$(COMMAND)"
+	@$(STOP)
 	rm -rf "$(INSTALLED)"
 
 environment: $(STAMPS)/lint ## make the environment of the tests and checks, and run nothing
