@@ -48,6 +48,13 @@ def benchmark_command(
             "mean and the standard deviation of each figure.",
         ),
     ] = "0",
+    all_maps: Annotated[
+        bool,
+        typer.Option(
+            "--all-maps",
+            help="Write the score map of every test image, not only of those without a label.",
+        ),
+    ] = False,
     aupro_limit: options.AuproLimit = None,
     *,
     settings: FitSettings,
@@ -75,6 +82,7 @@ def benchmark_command(
                 dataset=dataset,
                 aupro_limit=aupro_limit,
                 seeds=_parse_seeds(seed),
+                all_maps=all_maps,
                 restart=restart,
                 progress=progress,
             )
@@ -134,8 +142,8 @@ def _print(report: BenchmarkReport) -> None:
     maps = sum(result.score_maps for result in report.results)
     if maps:
         console.print(
-            f"{counted(maps, 'score map')} of unlabelled images in "
-            f"{report.folder / 'categories'}, in the folder maps of each category",
+            f"{counted(maps, 'score map')} in {report.folder / 'categories'}, in the folder maps "
+            "of each category",
             markup=False,
         )
     console.print(f"report: {report.page}", markup=False)

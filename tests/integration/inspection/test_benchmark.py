@@ -290,6 +290,33 @@ def test_an_interrupt_leaves_the_maps_that_were_kept(
     assert result.kept
 
 
+def test_labelled_images_get_maps_where_all_are_asked_for(
+    workspace: Workspace, root: Path, copied: Path
+) -> None:
+    settings = make_fit_settings(image_size=96)
+
+    def run(*, all_maps: bool) -> CategoryResult:
+        made = Benchmark(workspace, root, ["tile"], settings, copied, all_maps=all_maps)
+        (result,) = made.run()
+        assert isinstance(result, CategoryResult)
+        return result
+
+    first = run(all_maps=True)
+    assert first.again == "changed since the earlier run: all maps"
+    assert first.score_maps == 16
+    maps = copied / first.place / "maps" / "tile" / "test"
+    assert len(list(maps.rglob("*.tiff"))) == 16
+    with Image.open(maps / "scratch" / "003.tiff") as found:
+        scores = np.asarray(found)
+    with Image.open(root / "tile" / "ground_truth" / "scratch" / "003_mask.png") as found:
+        mask = np.asarray(found) > 0
+    assert scores[mask].mean() > 1.2 * scores[~mask].mean()
+    # Who does not ask for them takes a result that has them.
+    assert run(all_maps=True).kept
+    assert run(all_maps=False).kept
+    assert (maps / "good" / "000.tiff").is_file()
+
+
 def test_two_benchmarks_do_not_write_to_one_folder(
     workspace: Workspace, root: Path, copied: Path
 ) -> None:

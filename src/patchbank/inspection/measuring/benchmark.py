@@ -62,6 +62,8 @@ class Benchmark:
         False-positive rate up to which AUPRO is integrated; the data set's own by default.
     seeds
         Evaluate each category with each of these seeds, instead of that of the settings.
+    all_maps
+        Whether to write the score map of every test image, not only of those without a label.
     restart
         Whether to do anew what was kept.
 
@@ -86,6 +88,7 @@ class Benchmark:
         dataset: str = "mvtec",
         aupro_limit: float | None = None,
         seeds: Sequence[int] | None = None,
+        all_maps: bool = False,
         restart: bool = False,
         progress: Progress = silent,
     ) -> None:
@@ -99,6 +102,7 @@ class Benchmark:
             aupro_limit=checked_aupro_limit(aupro_limit, found),
             folder=folder,
         )
+        self._all_maps = all_maps
         self._restart = restart
         self._workspace = workspace
         self._progress = progress
@@ -151,6 +155,8 @@ class Benchmark:
             self.report.aupro_limit,
             synthetic,
         )
+        if self._all_maps:
+            wanted["all maps"] = True  # a result that has them holds for a run that needs fewer
         document, again = (None, "") if self._restart else self._kept.find(place, wanted)
         kept = document is not None
         if document is None:
@@ -175,7 +181,9 @@ class Benchmark:
         synthetic: bool,
     ) -> dict[str, Any]:
         """Fit and judge a category and keep what came of it; return the document that is kept."""
-        maps = map_files(sample for sample in samples.test if sample.label == "unknown")
+        maps = map_files(
+            sample for sample in samples.test if self._all_maps or sample.label == "unknown"
+        )
         written: list[Path] = []
         with self._kept.keeping(place) as (folder, document):
 
@@ -196,6 +204,7 @@ class Benchmark:
                 synthetic=synthetic,
                 cases=_CASES,
                 write_map=write_map,
+                all_maps=self._all_maps,
                 progress=self._progress,
             )
             with writing_report(self.report.folder):

@@ -333,7 +333,7 @@ class BenchmarkReport:
 
     def _section(self, summary: CategorySummary) -> Section:
         first = summary.first
-        maps = f"{counted(first.score_maps, 'image')} without a label, in {first.place}/maps"
+        maps = f"{counted(first.score_maps, 'test image')}, in {first.place}/maps"
         known = first.evaluation.facts
         facts = [("Extractor", f"layers {', '.join(known['layers'])}, {known['input']}")]
         facts += [("Score maps", maps)] if first.score_maps else []

@@ -25,7 +25,7 @@ class CategoryResult:
     again
         Why what was kept of it did not count; empty where nothing was.
     score_maps
-        Number of maps written for images without a label.
+        Number of maps written.
     place, page
         Its folder in the benchmark's, and what the report shows of it.
     """

@@ -45,7 +45,7 @@ from patchbank.vision.extraction import Refusal
 from patchbank.vision.extractor_settings import ExtractorSettings
 from patchbank.vision.quantise import check_can_quantise
 
-# Takes the map of an image nobody labelled, (height, width) of float32, NaN where not inspected.
+# Takes the map of a test image, (height, width) of float32, NaN where not inspected.
 MapWriter = Callable[[Sample, npt.NDArray[np.float32]], None]
 
 
@@ -157,6 +157,7 @@ def evaluate_category(
     synthetic: bool = False,
     cases: int = 0,
     write_map: MapWriter | None = None,
+    all_maps: bool = False,
     progress: Progress = silent,
 ) -> CategoryEvaluation:
     """Learn from the train images of one category and judge its test images.
@@ -175,6 +176,8 @@ def evaluate_category(
         How many of the best and the worst cases to keep, of each kind.
     write_map
         Called with the map of every image without a label.
+    all_maps
+        Whether `write_map` is called for all other test images too.
 
     Raises
     ------
@@ -238,12 +241,12 @@ def evaluate_category(
         judgement = judge(result.patches, width, height)
         judged.append(Judged(sample, judgement.verdict, judgement.score, judgement.p_value))
         extremes.add(sample, judgement)
-        unlabelled = sample.label == "unknown"
         counts = pixels is not None and (sample.label == "good" or sample.mask is not None)
-        if not counts and not (unlabelled and write_map):
+        writes = write_map is not None and (all_maps or sample.label == "unknown")
+        if not counts and not writes:
             continue
         full = judgement.full_map()
-        if unlabelled and write_map:
+        if write_map is not None and writes:
             write_map(sample, full)
         if pixels is not None and counts:
             try:
