@@ -14,8 +14,9 @@ from tests.fixtures.surfaces import Surfaces, brushed
 
 SMALL = ("--image-size", "96")
 INSPECTION_KEYS = {
-    "image", "category", "verdict", "score", "pass_below", "fail_above", "p_value",
-    "regions", "similar", "bank_version", "heatmap", "timings_ms", "recorded", "remarks",
+    "inspection_id", "inspected_at", "image", "category", "verdict", "score", "pass_below",
+    "fail_above", "p_value", "regions", "similar", "bank_version", "sha256", "width", "height",
+    "heatmap", "timings_ms", "recorded", "remarks",
 }  # fmt: skip
 FIGURES = (
     "image_auroc", "average_precision", "f1_max", "false_alarm_rate", "recall", "pixel_auroc",
@@ -100,7 +101,7 @@ def test_regions_and_heatmaps_show_the_scratch(
     outcome = patchbank("inspect", "brushed", file, "--json", "--heatmaps", tmp_path / "maps")
     mask = np.asarray(Image.open(surfaces.root / "brushed/ground_truth/scratch/003_mask.png")) > 0
     rows, columns = np.nonzero(mask)
-    x0, y0, x1, y1 = outcome.document["regions"][0]["box"]
+    x0, y0, x1, y1 = outcome.document["regions"][0]["box_xyxy"]
     assert x0 <= columns.mean() <= x1
     assert y0 <= rows.mean() <= y1
     heatmap = Path(outcome.document["heatmap"])
@@ -171,7 +172,7 @@ def test_a_center_crop_is_recorded_printed_and_shown(
     picture[:, :14] = 255  # in the border of 16 pixels only
     Image.fromarray(picture).save(tmp_path / "border.png")
     found = patchbank("inspect", "cropped", tmp_path / "border.png", "--json").document
-    assert all(region["box"][0] >= 16 for region in found["regions"])
+    assert all(region["box_xyxy"][0] >= 16 for region in found["regions"])
 
 
 def test_a_precision_belongs_to_the_bank(

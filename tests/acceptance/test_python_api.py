@@ -89,7 +89,7 @@ def test_many_images_and_a_bad_one(bank: patchbank.Bank, surfaces: Surfaces) -> 
         good, bad, scratched = bank.inspect_many(images)
     assert isinstance(good, patchbank.Inspection)
     assert isinstance(bad, patchbank.Refused)
-    assert "image-0001" in bad.reason
+    assert "image-0001" in bad.error
     assert isinstance(scratched, patchbank.Inspection)
     assert scratched.verdict == "fail"
 

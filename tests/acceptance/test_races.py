@@ -41,7 +41,7 @@ def test_a_bank_learned_anew_in_the_middle_judges_the_rest(
     *judged, lost = results
     assert len(results) == 80
     assert isinstance(lost, patchbank.Refused)
-    assert "079.png" in lost.reason
+    assert "079.png" in lost.error
     sizes = []
     for path, one in zip(paths, judged, strict=False):
         assert isinstance(one, patchbank.Inspection)

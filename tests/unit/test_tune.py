@@ -247,7 +247,7 @@ def test_no_picture_is_learned_and_held_out() -> None:
     pictures = [np.asarray(source).tobytes() for source in chosen]
     assert len(set(pictures)) == 20
     assert len(parts.refused) == 20
-    assert any("shows nothing" in item.reason for item in parts.refused)
+    assert any("shows nothing" in item.error for item in parts.refused)
     again = split(
         Images(sources, names), seed=0, bit_depth=None, limits=DEFAULT_LIMITS, progress=silent
     )

@@ -71,7 +71,7 @@ def calibrate_command(
                 progress=progress,
             )
     for refused in report.refused:
-        talk().print(f"refused  {refused.reason}", markup=False, style="yellow")
+        talk().print(f"refused  {refused.error}", markup=False, style="yellow")
     print_remarks(report.remarks)
     if json:
         print_json(report.to_json())

@@ -63,7 +63,7 @@ def fit_command(
         )
     document = fitted.to_json()
     for refused in fitted.bank.refused:
-        talk().print(f"refused  {refused.reason}", markup=False, style="yellow")
+        talk().print(f"refused  {refused.error}", markup=False, style="yellow")
     print_remarks(fitted.bank.remarks)
     if json:
         print_json(document)

@@ -28,7 +28,9 @@ def register(app: typer.Typer) -> None:
 def inspect_command(
     category: options.Category,
     paths: options.Paths,
-    top: options.Top = 10,
+    top: Annotated[
+        int, typer.Option(min=0, max=1000, help="How many similar images to show; 0 for none.")
+    ] = 10,
     heatmaps: Annotated[
         Path | None, typer.Option(help="Write a heatmap picture of each image to this folder.")
     ] = None,
@@ -79,7 +81,7 @@ def inspect_command(
         ):
             if isinstance(result, Refused):
                 code = EXIT_ERROR
-                talk().print(f"patchbank: {result.reason}", markup=False, style="red")
+                talk().print(f"patchbank: {result.error}", markup=False, style="red")
                 if json:
                     print_json({"category": category, **result.to_json()})
                 continue

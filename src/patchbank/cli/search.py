@@ -275,7 +275,7 @@ def _print_result(result: SearchResult) -> None:
 def _print_added(category: str, added: DefectsAdded, json: bool) -> int:
     print_remarks(added.remarks)
     for refused in added.refused:
-        talk().print(f"patchbank: {refused.reason}", markup=False, style="red")
+        talk().print(f"patchbank: {refused.error}", markup=False, style="red")
     if json:
         print_json(
             {

@@ -74,7 +74,7 @@ def tune_command(
             progress=progress,
         )
     for refused in found.refused:
-        talk().print(f"refused  {refused.reason}", markup=False, style="yellow")
+        talk().print(f"refused  {refused.error}", markup=False, style="yellow")
     print_remarks(found.remarks)
     print_remarks(f"not tried: {line}" for line in found.left_out)
     if json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,11 @@ class Refused:
     """An image that could not be used, and why, in one line."""
 
     image: str
-    reason: str
+    error: str
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object the commands print."""
-        return {"image": self.image, "error": self.reason}
+        return {"image": self.image, "error": self.error}
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,16 @@ class Judgement:
         return self.thresholds.verdict(self.score)
 
     @property
+    def pass_below(self) -> float:
+        """The score up to which an image passes."""
+        return self.thresholds.pass_below
+
+    @property
+    def fail_above(self) -> float:
+        """The score above which an image fails."""
+        return self.thresholds.fail_above
+
+    @property
     def passed(self) -> bool:
         """Whether the verdict is ``pass``: an image to review has not passed."""
         return self.verdict == "pass"
@@ -128,6 +139,10 @@ class Inspection(Judgement):
         Milliseconds each stage took, and their sum as ``total``.
     recorded
         Whether the database has it.
+    inspection_id
+        Its number in the database; None where it was not recorded.
+    inspected_at
+        When it was recorded, or else judged, in UTC.
     remarks
         What one should know of it, as why it was not recorded though it should have been.
     """
@@ -142,6 +157,8 @@ class Inspection(Judgement):
     timings_ms: dict[str, float] = field(default_factory=dict)
     recorded: bool = False
     remarks: tuple[str, ...] = ()
+    inspection_id: int | None = None
+    inspected_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def explained(self) -> Inspection:
         """Return the inspection with a remark if it passes though it outlines a region."""
@@ -150,8 +167,13 @@ class Inspection(Judgement):
         return replace(self, remarks=(*self.remarks, PASSES_WITH_REGION))
 
     def to_json(self) -> dict[str, Any]:
-        """Return the JSON object the commands print."""
+        """Return the JSON object the commands print; its keys are names of attributes.
+
+        `docs/inspection.schema.json` describes it.
+        """
         return {
+            "inspection_id": self.inspection_id,
+            "inspected_at": self.inspected_at.isoformat(),
             "image": self.image,
             "category": self.category,
             "verdict": self.verdict,
@@ -161,6 +183,9 @@ class Inspection(Judgement):
             "regions": [region_to_json(region) for region in self.regions],
             "similar": [match.to_json() for match in self.similar],
             "bank_version": self.bank_version,
+            "sha256": self.sha256,
+            "width": self.width,
+            "height": self.height,
             "heatmap": None if self.heatmap is None else str(self.heatmap),
             "timings_ms": {name: round(value, 3) for name, value in self.timings_ms.items()},
             "recorded": self.recorded,
@@ -171,8 +196,9 @@ class Inspection(Judgement):
 def region_to_json(region: Region) -> dict[str, Any]:
     """Return a region as the JSON object the commands print and the database keeps."""
     return {
-        "box": list(region.box_xyxy),
+        "box_xyxy": list(region.box_xyxy),
         "area_pixels": region.area_pixels,
         "area_percent": round(region.area_percent, 4),
         "peak_score": region.peak_score,
+        "peak_xy": list(region.peak_xy),
     }

@@ -68,6 +68,13 @@ class InspectionRecord:
             raise ValueError(f"sha256 is {self.sha256!r}, expected 64 hexadecimal digits")
 
 
+class Receipt(NamedTuple):
+    """The number and the time that the database gave to an inspection."""
+
+    inspection_id: int
+    inspected_at: datetime
+
+
 class BriefInspection(NamedTuple):
     """A recorded inspection in one line: of its regions the number, of the similar the first."""
 
@@ -151,8 +158,8 @@ class Inspections:
         self._sessions = sessions
         self._queries = queries.load("inspections")
 
-    def record_many(self, inspections: Sequence[InspectionRecord]) -> None:
-        """Record inspections in one statement, all or none.
+    def record_many(self, inspections: Sequence[InspectionRecord]) -> list[Receipt]:
+        """Record inspections in one statement, all or none; return a receipt for each.
 
         Raises
         ------
@@ -160,7 +167,7 @@ class Inspections:
             If one of the banks was removed in the meantime.
         """
         if not inspections:
-            return
+            return []
         parameters = {
             "category_ids": [i.category_id for i in inspections],
             "versions": [i.bank_version for i in inspections],
@@ -177,12 +184,14 @@ class Inspections:
         }
         with self._sessions.statement() as connection:
             try:
-                recorded = connection.execute(self._queries["record"], parameters).rowcount
+                rows = connection.execute(self._queries["record"], parameters).fetchall()
             except errors.ForeignKeyViolation as error:
                 # It was being removed just then.
                 raise BankGoneError from error
-            if recorded != len(inspections):
+            if len(rows) != len(inspections):
                 raise BankGoneError
+        # Numbered in the order in which they were inserted.
+        return [Receipt(*row) for row in sorted(rows)]
 
     def recent(self, category: str, limit: int = 100) -> list[InspectionRecord]:
         """Return a category's last inspections, newest first.

@@ -94,7 +94,7 @@ def test_images_of_the_bank_are_left_out(workspace: Workspace, surfaces: Surface
         learn(workspace, surfaces)
         report = calibrate(workspace, "brushed", [learned[3], *good[:3]], force=True)
         assert report.images == 3
-        assert [one.reason for one in report.refused] == [
+        assert [one.error for one in report.refused] == [
             f"{learned[3]}: the bank was fitted on this image; left out"
         ]
         with pytest.raises(NoImagesError, match="0 usable images of 16 given"):

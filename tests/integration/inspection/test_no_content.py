@@ -96,7 +96,7 @@ def test_what_shows_nothing_is_neither_learned_nor_judged(
     assert bank.last_fit is not None
     learned = bank.last_fit.bank
     assert len(learned.images) == 24
-    reasons = {Path(one.image).stem: one.reason for one in learned.refused}
+    reasons = {Path(one.image).stem: one.error for one in learned.refused}
     assert reasons.keys() == EMPTY.keys()
     for name, reason in reasons.items():
         assert f"{name}.png: shows nothing: " in reason

@@ -104,7 +104,7 @@ def test_a_fit_takes_each_picture_once(
     assert bank.last_fit is not None
     found = bank.last_fit.bank
     assert len(found.refused) == 3 * len(AGAIN)
-    assert all("same picture as" in one.reason for one in found.refused)
+    assert all("same picture as" in one.error for one in found.refused)
     assert len(found.images) == found.threshold.sample_size == 24
     assert "24 reference images are too few" in " ".join(found.remarks)
     assert streamed.CALIBRATION_IMAGES > 24
@@ -118,7 +118,7 @@ def test_a_calibration_by_pictures_the_bank_was_made_of(bank: Bank, surfaces: Su
     report = bank.calibrate([*copies, *good], force=True, max_refused="100%")
     assert report.images == len(good)
     assert len(report.refused) == len(copies)
-    assert all("the bank was fitted on this image" in one.reason for one in report.refused)
+    assert all("the bank was fitted on this image" in one.error for one in report.refused)
     # Those of a calibration are kept as well, and let go by the next.
     assert bank.calibrate(good, force=True).images == len(good)
 

@@ -79,7 +79,7 @@ def test_a_small_defect_is_found_where_it_is(patchbank: Run, boards: Path, tmp_p
     assert judged.code == 1
     for document in judged.documents:
         assert document["verdict"] == "fail"
-        x0, y0, x1, y1 = document["regions"][0]["box"]
+        x0, y0, x1, y1 = document["regions"][0]["box_xyxy"]
         assert x0 <= 300 + DOT
         assert x1 >= 300
         assert y0 <= 150 + DOT

@@ -110,7 +110,7 @@ def test_copies_and_unusable_images_are_refused_under_their_names(
     ]
     refused = result.references.refused
     assert [one.image for one in refused] == checked_names([broken, *copies], None)
-    assert all("used once" in one.reason for one in refused[1:])
+    assert all("used once" in one.error for one in refused[1:])
     assert len(result.embeddings) == len(result.scores) == 8
 
 

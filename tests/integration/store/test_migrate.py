@@ -3,11 +3,15 @@ from __future__ import annotations
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
 from patchbank.store import migrate
+from patchbank.store.database import Database
 from patchbank.store.embedded.programs import find_programs
+from patchbank.store.inspections import InspectionRecord
+from tests.fixtures.banks import make_bank
 
 SCHEMA = Path(migrate.__file__).parent / "schema.sql"
 
@@ -72,6 +76,31 @@ def test_names_stored_decomposed_become_composed(database_url: str) -> None:
         "K\u00fcrbis", "B\u00fcrste", f"B\u00fcrste ({ids[2][0]})", "\u1ea1\u0307",
         f"\u1ea1\u0307 ({ids[4][0]})", "tile",
     ]  # fmt: skip
+
+
+def test_boxes_of_recorded_regions_get_their_name(database: Database, database_url: str) -> None:
+    (migration,) = (
+        text for name, text in migrate.migrations().items() if name.endswith("region-boxes")
+    )
+    database.banks.save("tile", make_bank())
+    key = database.banks.active("tile").key
+    now = {"area_pixels": 9, "box_xyxy": [1, 2, 3, 4]}
+    before = {"area_pixels": 9, "box": [1, 2, 3, 4]}
+    kept: list[list[dict[str, Any]]] = [[before, {"box": [5, 6, 7, 8]}], [], [now]]
+    database.inspections.record_many(
+        [
+            InspectionRecord(
+                key.category_id, key.version, f"{number}.png", "0" * 64, "fail", 3.0, 2.0, 2.0,
+                regions=regions,
+            )
+            for number, regions in enumerate(kept)
+        ]
+    )  # fmt: skip
+    with psycopg.connect(database_url) as connection:
+        connection.execute("set search_path to patchbank")
+        connection.execute(migration)
+    found = {item.image_name: item.regions for item in database.inspections.recent("tile")}
+    assert found == {"0.png": [now, {"box_xyxy": [5, 6, 7, 8]}], "1.png": [], "2.png": [now]}
 
 
 def test_category_id_leads_every_primary_key(database_url: str) -> None:

@@ -6,8 +6,9 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from datetime import UTC
 from functools import partial
-from itertools import islice
+from itertools import islice, zip_longest
 from pathlib import Path
 
 from patchbank.datasets.collect import collect
@@ -26,6 +27,7 @@ from patchbank.inspection.verdicts import Inspection, Refused
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.threads import in_this_thread
 from patchbank.progress import Progress, silent
+from patchbank.store.inspections import Receipt
 from patchbank.vision.decoded_image import ImageSource
 from patchbank.vision.extraction import Extraction, Refusal
 
@@ -117,7 +119,7 @@ class Inspector:
         name
             What it is called in the record; its path by default.
         top
-            How many similar references to return.
+            How many similar references to return; may be 0.
         heatmaps
             Folder to write a heatmap picture to.
 
@@ -286,30 +288,33 @@ class Inspector:
     def _recorded(self, judged: Sequence[Inspection]) -> list[Inspection]:
         """Record what is to be; return the inspections with what that took each."""
         watch = Stopwatch()
-        missed = self._record(judged)
+        receipts, missed = self._record(judged)
         each = 1e3 * watch.total() / max(1, len(judged))
-        return [self._answer(judgement, each, missed) for judgement in judged]
+        return [
+            self._answer(judgement, each, receipt, missed)
+            for judgement, receipt in zip_longest(judged, receipts)
+        ]
 
-    def _record(self, judged: Sequence[Inspection]) -> str | None:
-        """Record what is to be; return why the database is away, where it is."""
+    def _record(self, judged: Sequence[Inspection]) -> tuple[list[Receipt], str | None]:
+        """Record what is to be; return receipts, and why the database is away, where it is."""
         if not self._wanted:
-            return None if self._absence is None else self._absence.reason
+            return [], None if self._absence is None else self._absence.reason
         records = [record_of(inspection) for inspection in judged]
         if self._absence is None:
-            self.workspace.database.inspections.record_many(records)
-            return None
+            return self.workspace.database.inspections.record_many(records), None
         if self._absence.reason is not None:
-            return self._absence.reason
+            return [], self._absence.reason
         try:
             with self.workspace.database.at_once():
-                self.workspace.database.inspections.record_many(records)
+                return self.workspace.database.inspections.record_many(records), None
         except BankGoneError:
             raise
         except LOSSES as error:
-            return self._absence.begin(error)
-        return None
+            return [], self._absence.begin(error)
 
-    def _answer(self, judged: Inspection, record_ms: float, missed: str | None) -> Inspection:
+    def _answer(
+        self, judged: Inspection, record_ms: float, receipt: Receipt | None, missed: str | None
+    ) -> Inspection:
         """Return an inspection with its final timings, and whether it was recorded."""
         stages = {**judged.timings_ms, "record": record_ms}
         timings_ms = {**stages, "total": sum(stages.values())}
@@ -321,17 +326,20 @@ class Inspector:
         if missed is not None:
             lacking = "not recorded" if self._wanted else "a newer bank cannot be seen"
             remarks = (*remarks, f"{lacking}: {missed}")
+        answer = replace(judged, timings_ms=timings_ms, remarks=remarks)
+        if receipt is None:
+            return answer
         return replace(
-            judged,
-            timings_ms=timings_ms,
-            recorded=self._wanted and missed is None,
-            remarks=remarks,
+            answer,
+            recorded=True,
+            inspection_id=receipt.inspection_id,
+            inspected_at=receipt.inspected_at.astimezone(UTC),
         )
 
 
 def _check_top(top: int) -> None:
-    if top < 1:
-        raise ParameterError(f"top is {top}; must be at least 1")
+    if top < 0:
+        raise ParameterError(f"top is {top}; must be at least 0")
 
 
 def inspect_paths(

@@ -88,6 +88,8 @@ class ReadyBank:
         What pgvector answers as well, without asking it: one question costs the database and its
         driver more than all the arithmetic.
         """
+        if not top:
+            return ()
         content = self.stored.content
         order, index = self._by_name
         embedding = extraction.embedding - content.embedding_mean

@@ -53,7 +53,7 @@ class Demands:
         TooManyRefusedError
             If too many were refused.
         """
-        some = "; ".join(image.reason.rstrip(".") for image in refused[:_NAMED])
+        some = "; ".join(image.error.rstrip(".") for image in refused[:_NAMED])
         if used < self.fewest:
             reason = self.because or f"at least {FEWEST_IMAGES} good images are needed"
             remedy = f"add {self.fewest - used} more" + (", or --force" if self.because else "")

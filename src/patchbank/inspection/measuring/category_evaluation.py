@@ -85,7 +85,7 @@ class CategoryEvaluation:
         """Return the figures."""
         false_alarms, recall = self.rates.false_alarm_rate, self.rates.recall
         remarks = [*self.samples.warnings]
-        remarks += [refusal.reason for refusal in (*self.bank.refused, *self.refused)]
+        remarks += [refusal.error for refusal in (*self.bank.refused, *self.refused)]
         remarks += self.repeats.remarks()
         remarks += self.unread_masks
         if self.bank.suspicious is not None:

@@ -266,7 +266,7 @@ def evaluate_category(
                 continue
             pixels.add(full, mask)
     if not judged:
-        reasons = [*repeats.remarks(), *(refusal.reason for refusal in refused)]
+        reasons = [*repeats.remarks(), *(refusal.error for refusal in refused)]
         raise DatasetError(
             f"none of the {len(samples.test)} test images could be judged; "
             f"{reasons[0] if reasons else 'put images in its test folder'}"

@@ -95,7 +95,7 @@ def split(
         usable.append(number)
         progress("images read", len(usable), wanted)
     if len(usable) < FEWEST_IMAGES:
-        some = "; ".join(item.reason.rstrip(".") for item in refused[:3])
+        some = "; ".join(item.error.rstrip(".") for item in refused[:3])
         raise NoImagesError(
             f"{counted(len(usable), 'usable image')} of {len(images)} given; at least "
             f"{FEWEST_IMAGES} good images are needed to learn some and hold others out; add "

@@ -29,6 +29,7 @@ select
 from known
 where (select count(*) from known) = cardinality(%(category_ids)s::bigint[])
 order by position
+returning inspection_id, inspected_at
 
 -- recent --
 select
