@@ -42,7 +42,8 @@ def recorded(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[da
                     pass_below=2.0,
                     fail_above=2.0,
                     p_value=None if number == 1 else 0.25,
-                    regions=[{"box_xyxy": [1, 2, 3, 4], "peak_score": 5.0}] * (number % 3),
+                    # As earlier versions named it, and as it is named now.
+                    regions=[{"box" if number < 15 else "box_xyxy": [1, 2, 3, 4]}] * (number % 3),
                     similar=[{"image": "good/1.png", "similarity": 0.75, "itself": False}],
                 )
                 for number in range(1, HOURS + 1)
@@ -109,6 +110,7 @@ def test_csv_json_and_python_agree(
         for column in ("inspection_id", "score", "pass_below", "fail_above", "p_value"):
             assert float(row[column]) == document[column]
         assert int(row["regions"]) == len(document["regions"])
+        assert all(region == {"box_xyxy": [1, 2, 3, 4]} for region in document["regions"])
         assert (row["most_similar"], row["similarity"]) == ("good/1.png", "0.75")
 
 
@@ -143,8 +145,7 @@ def test_a_file_is_whole_or_as_it_was(
     with psycopg.connect(database_url) as connection:
         # A row that cannot be read, after others that can.
         connection.execute(
-            "update patchbank.inspection set similar_images = "
-            """'[{"image": "a", "similarity": "high"}]' where image_name like '01%%'"""
+            "update patchbank.inspection set regions = '{}' where image_name like '01%%'"
         )
     outcome = patchbank("inspections", "tile", "--csv", file)
     assert outcome.code == 2

@@ -171,7 +171,8 @@ class InspectionList:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(_COLUMNS)
         writer.writerows(
-            (row[0], row[1].isoformat(), self._category, *row[2:]) for row in self.brief()
+            (number, time.astimezone().isoformat(), self._category, *others)
+            for number, time, *others in self._found.texts()
         )
 
     def summary(self) -> str:
@@ -242,7 +243,11 @@ def _recorded(category: str, record: InspectionRecord) -> RecordedInspection:
         pass_below=record.pass_below,
         fail_above=record.fail_above,
         p_value=record.p_value,
-        regions=tuple(record.regions),
+        # Earlier versions recorded the box as `box`.
+        regions=tuple(
+            {"box_xyxy" if name == "box" else name: value for name, value in region.items()}
+            for region in record.regions
+        ),
         similar=tuple(record.similar),
         bank_version=record.bank_version,
         timings_ms=record.timings_ms,
