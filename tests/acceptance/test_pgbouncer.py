@@ -24,6 +24,8 @@ from tests.fixtures.pgbouncer import BY_STATEMENT, PgBouncer
 WORK = """
 import sys
 from pathlib import Path
+from patchbank.inspection.keeping.inspections import make_selection, recorded_inspections
+from patchbank.inspection.keeping.manage import activate_version
 from patchbank.inspection.learning.calibrate import calibrate
 from patchbank.inspection.learning.fit import fit
 from patchbank.inspection.judging.index import build_index
@@ -51,6 +53,9 @@ with Workspace(home=Path(home), database_url=url) as workspace:
     calibrate(workspace, category, sources, **names)
     assert inspector.inspect(brushed(0), name="last").bank_version == 2
     Inspector(workspace, category, in_database=True).inspect(brushed(1), name="in the database")
+    assert len(recorded_inspections(workspace, category, make_selection(until="now"))) == 42
+    assert activate_version(workspace, category, 1).bank_version == 3
+    assert inspector.inspect(brushed(0), name="as before").bank_version == 3
     print(len(results), {type(result).__name__ for result in results})
 """
 
@@ -87,7 +92,7 @@ def test_four_processes_share_two_sessions_and_leave_nothing_behind(
         counts = connection.execute(
             "select category_id, count(*) from patchbank.inspection group by 1"
         ).fetchall()
-    assert [count for _, count in counts] == [42] * 4
+    assert [count for _, count in counts] == [43] * 4
     _assert_clean(pgbouncer, database_name)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import socket
 import subprocess
 import time
@@ -272,3 +273,23 @@ def test_an_upgrade_does_not_wait_for_ever_for_who_uses_the_tables(
         assert refused.code == 2
         assert "another session has locked the tables for 1 seconds" in refused.err
     assert patchbank("database", "upgrade", "--yes", "--json").document["upgraded"] is True
+
+
+def test_who_may_read_the_tables_may_read_what_an_upgrade_adds(
+    older: list[StoredBank], empty_database_url: str, tmp_path: Path
+) -> None:
+    make_older(empty_database_url, older)
+    role = f"reader_{secrets.token_hex(4)}"
+    with psycopg.connect(empty_database_url, autocommit=True) as connection:
+        connection.execute(f"create role {role}".encode())
+        try:
+            connection.execute(
+                f"grant usage on schema patchbank to {role};"
+                f"grant select on all tables in schema patchbank to {role}".encode()
+            )
+            upgrade_database(empty_database_url, tmp_path, lambda plan: True)
+            connection.execute(f"set role {role}".encode())
+            for name in ("inspections", "calibration_scores", "patch_change"):
+                connection.execute(f"select count(*) from patchbank.{name}".encode())
+        finally:
+            connection.execute(f"reset role; drop owned by {role}; drop role {role}".encode())
