@@ -19,7 +19,7 @@ from patchbank.inspection.workspace import Workspace
 from patchbank.printable import counted
 
 if TYPE_CHECKING:
-    from patchbank.inspection.measuring.benchmark_report import BenchmarkReport
+    from patchbank.inspection.measuring.benchmark_report import BenchmarkReport, ReportRow
     from patchbank.inspection.measuring.benchmark_results import CategoryResult
 
 
@@ -133,7 +133,7 @@ def _print(report: BenchmarkReport) -> None:
     console.print(report.measured(), markup=False)
     rows = report.rows()
     print_figures(
-        [(row.category if row.own else f"  {row.source}", row.values, row.spread) for row in rows],
+        [(_name(row), row.values, row.spread) for row in rows],
         aupro_limit=report.aupro_limit,
     )
     for note in dict.fromkeys(row.note for row in rows if row.note and not row.own):
@@ -147,3 +147,9 @@ def _print(report: BenchmarkReport) -> None:
             markup=False,
         )
     console.print(f"report: {report.page}", markup=False)
+
+
+def _name(row: ReportRow) -> str:
+    if not row.own:
+        return f"  {row.source}"
+    return f"{row.category} ({row.note})" if row.note else row.category

@@ -166,7 +166,8 @@ def test_an_interrupt_leaves_what_is_done_in_the_report(
     # The rest is dropped with the iterator, and the folder is free again.
     for _, _result in zip(range(3), benchmark.run(), strict=False):
         pass
-    assert "1 of 2 seeds" in benchmark.report.page.read_text("utf-8")
+    for name in ("index.html", "results.md", "results.tex"):
+        assert "1 of 2 seeds" in (tmp_path / "out" / name).read_text("utf-8")
     document = json.loads((tmp_path / "out" / "results.json").read_text("utf-8"))
     assert [one.get("seeds", one.get("seed")) for one in document["categories"]] == [[3, 4], 3]
     assert "spread" not in document["average"]  # one seed alone is complete

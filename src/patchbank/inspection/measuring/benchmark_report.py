@@ -70,6 +70,8 @@ class ReportRow:
         The section of the page on it, if there is one.
     own
         Whether it was measured here; False for published figures.
+    kept
+        Whether it was measured by an earlier run.
     """
 
     category: str
@@ -79,6 +81,7 @@ class ReportRow:
     note: str = ""
     anchor: str | None = None
     own: bool = True
+    kept: bool = False
 
     def texts(self) -> list[str]:
         """Return each of `FIGURES` as tables print it."""
@@ -188,15 +191,13 @@ class BenchmarkReport:
         summaries = self.summaries()
         for summary in summaries:
             found = summary.evaluation
-            notes = []
-            if len(summary.runs) < len(self.seeds):
-                notes.append(f"{len(summary.runs)} of {counted(len(self.seeds), 'seed')}")
-            if all(run.kept for run in summary.runs):
-                notes.append("result of an earlier run")
+            done, asked = len(summary.runs), len(self.seeds)
             rows.append(
                 ReportRow(
-                    *(found.label, own, found.values, found.spread, ", ".join(notes)),
+                    *(found.label, own, found.values, found.spread),
+                    note=f"{done} of {asked} seeds" if done < asked else "",
                     anchor=_anchor(summary.first),
+                    kept=all(run.kept for run in summary.runs),
                 )
             )
             rows += [
@@ -259,7 +260,7 @@ class BenchmarkReport:
             rows=[
                 (
                     row.category if row.own else "",
-                    f"{row.source} ({row.note})" if row.note and not row.own else row.source,
+                    f"{row.source} ({row.note})" if row.note else row.source,
                     [values[index] for index in shown],
                 )
                 for row, values in zip(rows, texts, strict=True)
@@ -356,8 +357,8 @@ class BenchmarkReport:
 def _table_row(row: ReportRow) -> TableRow:
     if not row.own:
         return TableRow(row.source, row.texts(), note=row.note, own=False)
-    note = f"{row.source}; {row.note}" if row.note else row.source
-    return TableRow(row.category, row.texts(), row.anchor, note)
+    notes = [row.source, row.note, "result of an earlier run" if row.kept else ""]
+    return TableRow(row.category, row.texts(), row.anchor, "; ".join(filter(None, notes)))
 
 
 def _anchor(result: CategoryResult) -> str:
