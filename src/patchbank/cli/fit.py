@@ -76,7 +76,8 @@ def _print(document: dict[str, Any]) -> None:
     console = answer()
     extractor = document["extractor"]
     network = f"{extractor['backbone']} in {extractor['precision']}"
-    size = ExtractorSettings.from_json(extractor).input_in_words()
+    settings = ExtractorSettings.from_json(extractor)
+    size = settings.input_in_words()
     refused = f", {len(document['refused'])} refused" if document["refused"] else ""
     stages = ", ".join(f"{name} {seconds:.1f}" for name, seconds in document["timings_s"].items())
     radius = f"radius {document['covering_radius']:.4g}"
@@ -96,6 +97,7 @@ def _print(document: dict[str, Any]) -> None:
         ("category", f"{document['category']}, version {document['bank_version']}"),
         ("images", f"{document['images']} used{refused}"),
         ("extractor", f"{network}, {', '.join(extractor['layers'])}, {size}"),
+        *([("inspected", settings.regions_in_words())] if settings.regions else []),
         ("patches", f"{document['patches']:,} of {document['dimension']} dimensions"),
         ("bank", f"{counted(document['bank_size'], 'patch', 'patches')}, {radius}"),
         ("memory", memory),

@@ -18,6 +18,7 @@ from patchbank.inspection.keeping.manage import (
 )
 from patchbank.inspection.workspace import Workspace
 from patchbank.printable import counted, counted_rows, printable
+from patchbank.vision.regions import Regions
 
 
 def register(app: typer.Typer) -> None:
@@ -80,6 +81,10 @@ def show_command(category: options.Category, json: options.Json = False) -> int:
         console.print(name.replace("_", " "), markup=False)
         in_tiles = value.get("scale") is not None
         for key, inner in value.items():
+            if key == "regions":
+                text = "everything" if inner is None else Regions.from_json(inner).in_words()
+                console.print(f"  {'inspected':<20} {text}", markup=False)
+                continue
             # The network's input is a tile then.
             label = "tile" if in_tiles and key == "image_size" else key.replace("_", " ")
             console.print(f"  {label:<20} {_plain(key, inner)}", markup=False)

@@ -171,6 +171,35 @@ AuproLimit = Annotated[
 ]
 
 
+IgnoreMask = Annotated[
+    Path | None,
+    typer.Option(
+        "--ignore-mask",
+        metavar="IMAGE",
+        help="Neither learn nor judge what is white in this image, which has the proportions of "
+        "the others.",
+    ),
+]
+IgnoreBox = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--ignore-box",
+        metavar="X,Y,W,H",
+        help="Neither learn nor judge this box, in pixels of the images or in per cent, such as "
+        "10%,20%,30%,5%. May be repeated.",
+    ),
+]
+OnlyBox = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--only-box",
+        metavar="X,Y,W,H",
+        help="Learn and judge this box alone, in pixels of the images or in per cent. May be "
+        "repeated.",
+    ),
+]
+
+
 def _fit_options(
     backbone: Backbone = None,
     layers: Layers = None,
@@ -186,6 +215,9 @@ def _fit_options(
     score: Score = DEFAULT_SCORE,
     seed: Seed = 0,
     false_alarm_rate: FalseAlarmRate = DEFAULT_FALSE_ALARM_RATE,
+    ignore_mask: IgnoreMask = None,
+    ignore_box: IgnoreBox = None,
+    only_box: OnlyBox = None,
 ) -> FitSettings:
     return make_fit_settings(
         backbone=backbone,
@@ -202,6 +234,9 @@ def _fit_options(
         image_score=score,
         seed=seed,
         false_alarm_rate=false_alarm_rate,
+        ignore_mask=ignore_mask,
+        ignore_box=ignore_box,
+        only_box=only_box,
     )
 
 

@@ -11,7 +11,9 @@ from patchbank.errors import ParameterError
 from patchbank.memory.calibration import check_false_alarm_rate
 from patchbank.memory.coreset import coreset_size
 from patchbank.memory.scoring import ScoreMethod, checked_score_method
+from patchbank.vision.decoded_image import ImageSource
 from patchbank.vision.extractor_settings import ExtractorSettings
+from patchbank.vision.regions import Boxes, make_regions
 
 DEFAULT_CORESET_RATIO = 0.1
 DEFAULT_FALSE_ALARM_RATE = 0.01
@@ -137,6 +139,11 @@ class FitOptions(TypedDict, total=False):
         Seed of the coreset's first choice.
     false_alarm_rate
         Share of good images that may fail, in (0, 1).
+    ignore_mask
+        An image in which white marks what is neither learned nor judged; one of bool will do.
+    ignore_box, only_box
+        A box or several, ``"x,y,width,height"`` in pixels or in per cent of the image: what is
+        neither learned nor judged, and what alone is. Four numbers are a box in pixels.
     """
 
     backbone: str | None
@@ -153,6 +160,9 @@ class FitOptions(TypedDict, total=False):
     image_score: str | None
     seed: int | None
     false_alarm_rate: float | None
+    ignore_mask: ImageSource | None
+    ignore_box: Boxes | None
+    only_box: Boxes | None
 
 
 def make_fit_settings(**options: Unpack[FitOptions]) -> FitSettings:
@@ -168,6 +178,8 @@ def make_fit_settings(**options: Unpack[FitOptions]) -> FitSettings:
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     if "layers" in given:
         given["layers"] = parse_layers(given["layers"])
+    regions = {name: given.pop(name, None) for name in ("ignore_mask", "ignore_box", "only_box")}
+    given["regions"] = make_regions(**regions)
     to_choose = {"layers", "coreset_ratio", "tile"} - given.keys()
     if given.keys() & {"scale", "tile", "overlap"}:
         if "image_size" in given:

@@ -78,6 +78,8 @@ class Judgement:
         Of the original image.
     regions
         Where the anomaly map exceeds the map's own threshold, strongest first.
+    inspected_map
+        bool (rows, columns): where the map, which is 0 elsewhere, was inspected; None for all.
     """
 
     score: float
@@ -89,6 +91,7 @@ class Judgement:
     width: int
     height: int
     regions: tuple[Region, ...]
+    inspected_map: NDArray[np.bool_] | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         if not 0.0 < self.p_value <= 1.0:
@@ -120,7 +123,9 @@ class Judgement:
 
     def full_map(self) -> NDArray[np.float32]:
         """Return the map on the whole original image, (height, width), NaN where uninspected."""
-        return place_map(self.anomaly_map, self.inspected_box, self.width, self.height)
+        return place_map(
+            self.anomaly_map, self.inspected_box, self.width, self.height, self.inspected_map
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -164,6 +164,7 @@ def anomaly_map(
     sigma: float = 4.0,
     *,
     extent: tuple[float, float] | None = None,
+    inspected: npt.NDArray[np.bool_] | None = None,
 ) -> npt.NDArray[np.float32]:
     """Return the anomaly map of an image.
 
@@ -182,6 +183,9 @@ def anomaly_map(
     extent
         Height and width of the map in patches, where its border cuts through patches; by default
         all of them.
+    inspected
+        bool (h, w): which patches count, where not all do. The map is the mean of those around,
+        weighted as ever, and 0 where no patch that counts is nearest (`cells_inspected`).
 
     Returns
     -------
@@ -202,7 +206,34 @@ def anomaly_map(
             distances.shape[-2:], size, extent or distances.shape[-2:], strict=True
         )
     )
-    return _small_product(_small_product(rows, distances.astype(np.float32, copy=False)), columns.T)
+    values = distances.astype(np.float32, copy=False)
+    if inspected is None:
+        return _small_product(_small_product(rows, values), columns.T)
+    counting = inspected.astype(np.float32)
+    cells = cells_inspected(inspected, size, extent)
+    weights = _small_product(_small_product(rows, counting), columns.T)
+    sums = _small_product(_small_product(rows, values * counting), columns.T)
+    # Where a patch that counts is nearest, it has at least a little weight.
+    return np.where(cells, sums / np.where(cells, weights, np.float32(1)), np.float32(0))
+
+
+def cells_inspected(
+    inspected: npt.NDArray[np.bool_],
+    size: tuple[int, int],
+    extent: tuple[float, float] | None = None,
+) -> npt.NDArray[np.bool_]:
+    """Return which pixels of a map of this size belong to inspected patches, (height, width).
+
+    `inspected` is (h, w); `size` and `extent` are those of `anomaly_map`.
+    """
+    rows, columns = (
+        np.minimum(((np.arange(side) + 0.5) * length / side).astype(np.int64), count - 1)
+        for count, side, length in zip(
+            inspected.shape, size, extent or inspected.shape, strict=True
+        )
+    )
+    cells: npt.NDArray[np.bool_] = inspected[rows[:, np.newaxis], columns]
+    return cells
 
 
 def _small_product(
@@ -226,7 +257,11 @@ def _small_product(
 
 
 def place_map(
-    anomaly: npt.NDArray[np.float32], box: Sequence[int], width: int, height: int
+    anomaly: npt.NDArray[np.float32],
+    box: Sequence[int],
+    width: int,
+    height: int,
+    inspected: npt.NDArray[np.bool_] | None = None,
 ) -> npt.NDArray[np.float32]:
     """Return the map of the whole original image, NaN where nothing was inspected.
 
@@ -238,6 +273,8 @@ def place_map(
         x0, y0, x1, y1 of the inspected area in pixels of the original image, ends excluded.
     width, height
         Size of the original image in pixels.
+    inspected
+        bool (rows, columns): which parts of the map were inspected, where not all were.
 
     Returns
     -------
@@ -249,6 +286,8 @@ def place_map(
     rows = _upsampling_and_smoothing(height, y1 - y0, 0.0, float(height))
     columns = _upsampling_and_smoothing(width, x1 - x0, 0.0, float(width))
     placed[y0:y1, x0:x1] = rows @ anomaly @ columns.T
+    if inspected is not None:
+        placed[y0:y1, x0:x1][~cells_inspected(inspected, (y1 - y0, x1 - x0))] = np.nan
     return placed
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from patchbank.errors import ImageError
+from patchbank.errors import ImageError, ParameterError
 from patchbank.vision.bit_depths import BIT_DEPTHS, holding_depth
 from patchbank.vision.decoded_image import DecodedImage, ImageLimits, ImageSource
 from patchbank.vision.extractor_settings import ExtractorSettings
@@ -74,6 +74,22 @@ def check_scaled_size(
         f"{image.name or name or 'image'}: {image.width} x {image.height} pixels are {reason} at "
         f"scale {settings.scale:g}; fit with a smaller --scale, or cut the image"
     )
+
+
+def inspected_patches(
+    image: DecodedImage, settings: ExtractorSettings, name: str
+) -> npt.NDArray[np.bool_] | None:
+    """Return which patches of an image are inspected; None where all are.
+
+    Raises
+    ------
+    ImageError
+        If the regions to ignore leave none, or are not meant for such an image.
+    """
+    try:
+        return settings.inspected_of(image.width, image.height)
+    except ParameterError as error:
+        raise ImageError(f"{image.name or name or 'image'}: {error}") from error
 
 
 def check_content(image: DecodedImage, square: Square, name: str) -> None:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from patchbank.errors import ImageError
 from patchbank.vision.decoded_image import DecodedImage, ImageSource
+from patchbank.vision.regions import taken
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +55,8 @@ class Extraction:
         A small JPEG; empty if none was requested.
     timings_ms : dict of str to float
         Milliseconds of ``decode``, ``preprocess`` and ``network``.
+    inspected : ndarray of bool (rows, columns), optional
+        Which patches are learned and judged; None for all.
     """
 
     source: ImageSource = field(repr=False)
@@ -62,6 +65,12 @@ class Extraction:
     embedding: npt.NDArray[np.float32] = field(repr=False)
     thumbnail: bytes = field(repr=False)
     timings_ms: dict[str, float]
+    inspected: npt.NDArray[np.bool_] | None = field(default=None, repr=False)
+
+    @property
+    def inspected_patches(self) -> npt.NDArray[np.float32]:
+        """Features of the patches that are inspected, float32 (n, dimension), row by row."""
+        return taken(self.patches, self.inspected)
 
 
 @dataclass(frozen=True, eq=False)

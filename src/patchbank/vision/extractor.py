@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence, Sized
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import replace
 from functools import partial
 from itertools import chain, repeat
 from pathlib import Path
@@ -23,7 +24,12 @@ from patchbank.progress import Progress, silent
 from patchbank.settings import usable_cores
 from patchbank.vision.backbones import get_backbone
 from patchbank.vision.backbones.features import FeatureShape, feature_shape, write_feature_graph
-from patchbank.vision.content import check_content, check_scaled_size, check_unsettled_depth
+from patchbank.vision.content import (
+    check_content,
+    check_scaled_size,
+    check_unsettled_depth,
+    inspected_patches,
+)
 from patchbank.vision.decoded_image import DEFAULT_LIMITS, ImageLimits, ImageSource, Pixels
 from patchbank.vision.extraction import Extraction, Features, Refusal
 from patchbank.vision.extractor_settings import ExtractorSettings
@@ -154,8 +160,12 @@ class Extractor:
         )
 
         def fill(index: int, graph: CompiledGraph) -> None:
+            height, width = batch[index].shape[:2]
+            inspected = self.settings.inspected_of(width, height)
             resized = self.preprocessing.apply(batch[index])
-            features.patches[index], features.embeddings[index] = self._features(resized, graph)
+            features.patches[index], features.embeddings[index] = self._features(
+                resized, graph, inspected
+            )
 
         if len(batch) == 1 or self._threads == 1:
             for index in range(len(batch)):
@@ -294,11 +304,12 @@ class Extractor:
         if self.settings.bit_depth is None:
             check_unsettled_depth(image, source, name, limits)
         check_scaled_size(image, self.settings, name, limits)
+        inspected = inspected_patches(image, self.settings, name)
         decoded = time.perf_counter()
         resized = self.preprocessing.apply(image.pixels, grey=image.grey)
         check_content(image, resized, name)
         prepared = time.perf_counter()
-        patches, embedding = self._features(resized, graph)
+        patches, embedding = self._features(resized, graph, inspected)
         finished = time.perf_counter()
         small = b"" if thumbnail_side is None else thumbnail(image.pixels, thumbnail_side)
         timings = {
@@ -306,18 +317,25 @@ class Extractor:
             "preprocess": 1e3 * (prepared - decoded),
             "network": 1e3 * (finished - prepared),
         }
-        return Extraction(source, image, patches, embedding, small, timings)
+        return Extraction(source, image, patches, embedding, small, timings, inspected)
 
     def _features(
-        self, resized: Square, graph: CompiledGraph
+        self,
+        resized: Square,
+        graph: CompiledGraph,
+        inspected: npt.NDArray[np.bool_] | None,
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """Return the patch features and the embedding of a resized image."""
         if not self.preprocessing.is_tiled:
             with graph.run(np.ascontiguousarray(resized)) as (patches, embedding):
-                return patches[0].copy(), embedding[0].copy()
+                found, whole = patches[0].copy(), embedding[0].copy()
+            if inspected is not None:
+                whole = self._shape.embedding_of(found, inspected)
+            return found, whole
         tiling = self.settings.tiling
         rows, columns = tiling.grid(*resized.shape[:2])
-        assembled = np.empty((rows, columns, self.dimension), np.float32)
+        make = np.empty if inspected is None else np.zeros
+        assembled: npt.NDArray[np.float32] = make((rows, columns, self.dimension), np.float32)
 
         def fill(down: Span, across: Span, graph: CompiledGraph) -> None:
             with graph.run(tiling.cut(resized, down.origin, across.origin)) as (patches, _):
@@ -327,7 +345,14 @@ class Extractor:
                     across.start - across.origin : across.stop - across.origin,
                 ]
 
-        tiles = [(down, across) for down in tiling.spans(rows) for across in tiling.spans(columns)]
+        tiles = [
+            (down, across)
+            for down in tiling.spans(rows)
+            for across in tiling.spans(columns)
+            # A tile of which nothing is inspected is left out: its patches stay 0.
+            if inspected is None
+            or inspected[down.start : down.stop, across.start : across.stop].any()
+        ]
         if graph is self._single and len(tiles) > 1 and self._threads > 1:
             # Like many images: a core for each is faster than all cores for one.
             many, workers = self._many()
@@ -336,7 +361,7 @@ class Extractor:
         else:
             for tile in tiles:
                 fill(*tile, graph)
-        return assembled, self._shape.embedding_of(assembled)
+        return assembled, self._shape.embedding_of(assembled, inspected)
 
     def _many(self) -> tuple[CompiledGraph, ThreadPoolExecutor]:
         """Return the graph for many images and the threads that feed it."""
@@ -354,7 +379,7 @@ class Extractor:
         return compile_graph(
             # Not a method, because the graph must not keep the extractor alive.
             partial(_write_graph, self.settings, self.quantised),
-            key=self.fingerprint,
+            key=replace(self.settings, regions=None).fingerprint(self._graph_sha256),
             precision=self.settings.precision,
             threads=self._threads,
             streams=streams,

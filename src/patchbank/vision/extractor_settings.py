@@ -5,12 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
+from functools import lru_cache
 from typing import Any, Final, Self
+
+import numpy as np
+import numpy.typing as npt
 
 from patchbank.errors import ParameterError
 from patchbank.vision.backbones import DEFAULT_BACKBONE, check_layers, get_backbone
 from patchbank.vision.preprocess import Preprocessing
+from patchbank.vision.regions import Regions
 from patchbank.vision.tiling import Tiling
 
 PRECISIONS: Final = ("f32", "bf16", "int8")
@@ -57,6 +62,8 @@ class ExtractorSettings:
         network sees them in overlapping tiles. None to resize images to a square.
     overlap : int, optional
         Least overlap of tiles in pixels of the network's input; None without a `scale`.
+    regions : Regions, optional
+        Which parts of images are neither learned nor judged; None to inspect everything.
 
     Raises
     ------
@@ -74,6 +81,7 @@ class ExtractorSettings:
     bit_depth: int | None = None
     scale: float | None = None
     overlap: int | None = None
+    regions: Regions | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", check_layers(self.backbone, tuple(self.layers)))
@@ -151,6 +159,30 @@ class ExtractorSettings:
         side = backbone.side_at(backbone.layer(self.layers[0]), preprocessing.side)
         return side, side
 
+    def patches_of(self, width: int, height: int) -> int:
+        """Return how many patches of an image of this size are inspected."""
+        inspected = None if self.regions is None else _inspected(self, width, height)
+        rows, columns = self.grid_of(width, height)
+        return rows * columns if inspected is None else int(np.count_nonzero(inspected))
+
+    def inspected_of(self, width: int, height: int) -> npt.NDArray[np.bool_] | None:
+        """Return which patches of an image of this size are inspected, (rows, columns).
+
+        None where all are. A patch is where its centre is.
+
+        Raises
+        ------
+        ParameterError
+            If none is, or the regions are not meant for images of such proportions.
+        """
+        inspected = None if self.regions is None else _inspected(self, width, height)
+        if inspected is None or inspected.any():
+            return inspected
+        raise ParameterError(
+            f"the regions to ignore leave nothing to inspect in an image of {width} x {height} "
+            "pixels: no patch has its centre outside of them; ignore less"
+        )
+
     @property
     def is_quantised(self) -> bool:
         """Whether the graph is quantised; equal settings then do not mean equal graphs."""
@@ -169,6 +201,10 @@ class ExtractorSettings:
                 "is not inspected"
             )
         return f"{self.image_size} pixels"
+
+    def regions_in_words(self) -> str:
+        """Return which part of an image is inspected, for people."""
+        return "everything" if self.regions is None else self.regions.in_words()
 
     def fingerprint(self, graph_sha256: str | None = None) -> str:
         """Return a hex digest of everything that changes features; equal digests are comparable.
@@ -196,7 +232,12 @@ class ExtractorSettings:
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as a JSON-compatible dictionary."""
-        return {**asdict(self), "layers": list(self.layers)}
+        content = {**asdict(replace(self, regions=None)), "layers": list(self.layers)}
+        # Added later: a bank without them is as before.
+        del content["regions"]
+        if self.regions is not None:
+            content["regions"] = self.regions.to_json()
+        return content
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
@@ -212,4 +253,29 @@ class ExtractorSettings:
             raise ParameterError(
                 f"unknown extractor setting {', '.join(sorted(unknown))}; upgrade patchbank"
             )
-        return cls(**content)
+        given = dict(content)
+        if given.get("regions") is not None:
+            given["regions"] = Regions.from_json(given["regions"])
+        return cls(**given)
+
+
+@lru_cache(maxsize=64)
+def _inspected(
+    settings: ExtractorSettings, width: int, height: int
+) -> npt.NDArray[np.bool_] | None:
+    rows, columns = settings.grid_of(width, height)
+    preprocessing = settings.preprocessing
+    if preprocessing.is_tiled:
+        wide, high = preprocessing.size(width, height)
+        stride = settings.tiling.stride
+        down, across = (
+            (np.arange(count) + 0.5) * stride / side
+            for count, side in ((rows, high), (columns, wide))
+        )
+    else:
+        x0, y0, x1, y1 = preprocessing.inspected_box(width, height)
+        down = (y0 + (np.arange(rows) + 0.5) * (y1 - y0) / rows) / height
+        across = (x0 + (np.arange(columns) + 0.5) * (x1 - x0) / columns) / width
+    assert settings.regions is not None
+    inspected = settings.regions.inspected(down, across, width, height)
+    return None if inspected.all() else inspected

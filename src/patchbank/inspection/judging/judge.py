@@ -16,11 +16,13 @@ from patchbank.memory.neighbours import NeighbourIndex, NeighbourSource
 from patchbank.memory.scoring import (
     Region,
     anomaly_map,
+    cells_inspected,
     find_regions,
     image_score,
     reweighted_score,
 )
 from patchbank.store.bank_content import BankContent
+from patchbank.vision.regions import spread, taken
 
 # A region smaller than this share of the image, in per cent, is a corner of the smoothing; of an
 # image seen in tiles, which may be large, smaller than this many pixels of the network's input.
@@ -90,24 +92,30 @@ class Judge:
             Where the time of each stage is added up.
         """
         watch = watch or Stopwatch()
-        rows, columns, dimensions = patches.shape
+        grid = patches.shape[0], patches.shape[1]
+        inspected = self.settings.extractor.inspected_of(width, height)
         with watch.stage("neighbours"):
-            found = self._index.nearest(patches.reshape(-1, dimensions))
-            distances = found.distances[:, 0].reshape(rows, columns)
+            features = taken(patches, inspected)
+            found = self._index.nearest(features)
+            distances = found.distances[:, 0]
         with watch.stage("map"):
             if self.settings.image_score == "reweighted":
                 score = reweighted_score(
-                    patches, distances, found.indices[:, 0].reshape(rows, columns), self._index
+                    features[np.newaxis],
+                    distances[np.newaxis],
+                    found.indices[:, 0][np.newaxis],
+                    self._index,
                 )
             else:
-                score = image_score(distances, self.settings.image_score)
+                score = image_score(distances[np.newaxis], self.settings.image_score)
             if not math.isfinite(score):
                 raise ParameterError(
                     "the features in the bank are too large to compare; fit the category again"
                 )
             preprocessing = self.settings.extractor.preprocessing
             box = whole_pixels(preprocessing.inspected_box(width, height), width, height)
-            anomaly = map_of(distances, self.settings, width, height)
+            spread_out = spread(distances, inspected, grid)
+            anomaly = map_of(spread_out, self.settings, width, height)
             passes = self.thresholds.verdict(score) == "pass"
             regions = self._regions(anomaly, passes, box, width, height)
         return Judgement(
@@ -120,6 +128,13 @@ class Judge:
             width=width,
             height=height,
             regions=regions,
+            inspected_map=(
+                None
+                if inspected is None
+                else cells_inspected(
+                    inspected, anomaly.shape, _extent(self.settings, width, height)
+                )
+            ),
         )
 
     def _regions(
@@ -150,16 +165,30 @@ class Judge:
 def map_of(
     distances: NDArray[np.float32], settings: FitSettings, width: int, height: int
 ) -> NDArray[np.float32]:
-    """Return the anomaly map of an image of this size from its patches' distances (h, w)."""
+    """Return the anomaly map of an image of this size from its patches' distances (h, w).
+
+    Patches that are not inspected do not count, and the map is 0 there.
+    """
     extractor, sigma = settings.extractor, settings.smoothing_sigma
-    preprocessing = extractor.preprocessing
-    if not preprocessing.is_tiled:
-        return anomaly_map(distances, (preprocessing.side, preprocessing.side), sigma)
-    wide, high = preprocessing.size(width, height)
+    preprocessing, inspected = extractor.preprocessing, extractor.inspected_of(width, height)
+    extent = _extent(settings, width, height)
+    if extent is None:
+        size = preprocessing.side, preprocessing.side
+    else:
+        wide, high = preprocessing.size(width, height)
+        size = max(1, round(high / _TILED_MAP_STEP)), max(1, round(wide / _TILED_MAP_STEP))
+        sigma /= _TILED_MAP_STEP
+    return anomaly_map(distances, size, sigma, extent=extent, inspected=inspected)
+
+
+def _extent(settings: FitSettings, width: int, height: int) -> tuple[float, float] | None:
+    """Return the height and width of a map in patches, where its border cuts through patches."""
+    extractor = settings.extractor
+    if not extractor.preprocessing.is_tiled:
+        return None
+    wide, high = extractor.preprocessing.size(width, height)
     stride = extractor.tiling.stride
-    size = max(1, round(high / _TILED_MAP_STEP)), max(1, round(wide / _TILED_MAP_STEP))
-    extent = high / stride, wide / stride
-    return anomaly_map(distances, size, sigma / _TILED_MAP_STEP, extent=extent)
+    return high / stride, wide / stride
 
 
 def calibration_of(bank: BankContent) -> Calibration | None:

@@ -44,6 +44,7 @@ from patchbank.store.stored_bank import BankChange
 from patchbank.vision.decoded_image import ImageSource
 from patchbank.vision.extraction import Refusal
 from patchbank.vision.extractor import Extractor
+from patchbank.vision.regions import spread
 
 _REMEDY = "calibrate again with --exclude NAME"
 
@@ -302,11 +303,11 @@ def _score(
     )
     for number, result in enumerate(stream):
         if references.admit(number, result) and not isinstance(result, Refusal):
-            patches = result.patches
-            rows, columns, dimensions = patches.shape
-            nearest = collector.index.nearest(patches.reshape(-1, dimensions))
-            distances = nearest.distances[:, 0].reshape(rows, columns)
-            indices = nearest.indices[:, 0].reshape(rows, columns)
+            patches, inspected = result.patches, result.inspected
+            grid = patches.shape[0], patches.shape[1]
+            nearest = collector.index.nearest(result.inspected_patches)
+            distances = spread(nearest.distances[:, 0], inspected, grid)
+            indices = spread(nearest.indices[:, 0], inspected, grid)
             size = result.image.width, result.image.height
             collector.add(len(embeddings), size, patches, distances, indices)
             embeddings.append(result.embedding)

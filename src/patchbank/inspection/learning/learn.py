@@ -21,6 +21,7 @@ from patchbank.inspection.learning.quantise import quantised_graph
 from patchbank.inspection.learning.remarks import remarks_of
 from patchbank.inspection.learning.resolution import settled_resolution
 from patchbank.inspection.learning.score_collector import ScoreCollector
+from patchbank.inspection.learning.settled_regions import check_regions, settled_regions
 from patchbank.inspection.learning.stream import StreamedFit, Streaming, learn_streamed
 from patchbank.inspection.learning.suspicious import Suspicious, find_suspicious
 from patchbank.inspection.settings import THUMBNAIL_SIDE, FitSettings
@@ -37,7 +38,9 @@ from patchbank.store.bank_content import BankContent, CalibrationScores, Referen
 from patchbank.vision.decoded_image import ImageSource
 from patchbank.vision.extraction import Refusal
 from patchbank.vision.extractor import Extractor
+from patchbank.vision.extractor_settings import ExtractorSettings
 from patchbank.vision.quantised import QuantisedGraph
+from patchbank.vision.regions import spread
 
 _log = logging.getLogger(__name__)
 
@@ -183,8 +186,10 @@ def learn(
     names = checked_names(sources, names)
     with watch.stage("features"):
         settings, remarks = settled_bit_depth(workspace, [(sources, names)], settings, progress)
+    settings = settled_regions(workspace, sources, settings)
     with watch.stage("resolution"):
         settings, chosen = settled_resolution(workspace, sources, names, settings, progress)
+        chosen = (*chosen, *check_regions(workspace, sources, settings))
         most = most_patches(settings.extractor, sources, workspace.limits)
     on_settled(settings, most)
     quantised = None
@@ -233,7 +238,8 @@ def _bank_of(
     mean = fitted.embeddings.mean(axis=0)
     images = fitted.references.images
     grids = np.array([extractor.grid_of(image.width, image.height) for image in images])
-    row, column = np.divmod(fitted.position, grids[fitted.patch_image, 1])
+    position = _positions(extractor.settings, fitted)
+    row, column = np.divmod(position, grids[fitted.patch_image, 1])
     quantised = extractor.quantised
     content = BankContent(
         extractor_fingerprint=extractor.fingerprint,
@@ -254,12 +260,26 @@ def _bank_of(
     return LearnedBank(
         content=content,
         settings=settings,
-        patches=int(grids.prod(axis=1).sum()),
+        patches=sum(extractor.settings.patches_of(image.width, image.height) for image in images),
         quantised=quantised,
         streaming=fitted.streaming,
         refused=fitted.references.refused,
         timings_s=watch.seconds,
     )
+
+
+def _positions(settings: ExtractorSettings, fitted: _Fitted | StreamedFit) -> NDArray[np.int64]:
+    """Return each entry's position in its image's feature map, counted row by row."""
+    position = fitted.position
+    if settings.regions is None:
+        return position
+    position = position.copy()
+    for number, image in enumerate(fitted.references.images):
+        inspected = settings.inspected_of(image.width, image.height)
+        if inspected is not None:
+            own = fitted.patch_image == number
+            position[own] = np.flatnonzero(inspected)[position[own]]
+    return position
 
 
 def _learn_whole(
@@ -312,13 +332,15 @@ def _calibrate(
     end = 0
     for number, image in enumerate(gathered.references.images):
         grid = settings.extractor.grid_of(image.width, image.height)
-        own = slice(end, end := end + grid[0] * grid[1])
+        size = image.width, image.height
+        inspected = settings.extractor.inspected_of(*size)
+        own = slice(end, end := end + settings.extractor.patches_of(*size))
         collector.add(
             number,
-            (image.width, image.height),
-            patches[own].reshape(*grid, -1),
-            left_out.distances[own].reshape(grid),
-            left_out.nearest[own].reshape(grid),
+            size,
+            spread(patches[own], inspected, grid),
+            spread(left_out.distances[own], inspected, grid),
+            spread(left_out.nearest[own], inspected, grid),
         )
     return collector.scores()
 
@@ -353,7 +375,7 @@ def _gather(
     )
     for number, result in enumerate(stream):
         if references.admit(number, result) and not isinstance(result, Refusal):
-            patches.add(result.patches)
+            patches.add(result.inspected_patches)
             embeddings[len(references) - 1] = result.embedding
     references.check(demands)
     return _Gathered(references, patches.rows, patches.images(), embeddings[: len(references)])

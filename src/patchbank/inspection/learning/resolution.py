@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from patchbank.errors import ImageError
+from patchbank.errors import ImageError, ParameterError
+from patchbank.inspection.learning.settled_regions import largest_inspected
 from patchbank.inspection.learning.sizes import (
     SMALLEST_TILE,
     Sizes,
@@ -191,9 +192,9 @@ class Cost:
 
     def milliseconds(self, settings: FitSettings, sizes: Sizes) -> float:
         """Return about how long an image takes with a bank of images of these sizes."""
-        rows, columns = settings.extractor.grid_of(*typical(sizes))
-        bank = settings.coreset_ratio * sizes.total() * rows * columns
-        search: float = self.per_search * rows * columns * bank**_SEARCH_EXPONENT
+        patches = settings.extractor.patches_of(*typical(sizes))
+        bank = settings.coreset_ratio * sizes.total() * patches
+        search: float = self.per_search * patches * bank**_SEARCH_EXPONENT
         return self.per_pixel * work_of(settings.extractor, sizes) + search
 
 
@@ -230,8 +231,8 @@ def with_fitting_ratio(settings: FitSettings, sizes: Sizes) -> FitSettings:
     """Return settings with the share of patches kept of images of these sizes, unless given."""
     if "coreset_ratio" not in settings.to_choose:
         return settings
-    rows, columns = settings.extractor.grid_of(*typical(sizes))
-    ratio = min(settings.coreset_ratio, _MOST_ROWS / (sizes.total() * rows * columns))
+    patches = max(1, settings.extractor.patches_of(*typical(sizes)))
+    ratio = min(settings.coreset_ratio, _MOST_ROWS / (sizes.total() * patches))
     return replace(settings, coreset_ratio=ratio)
 
 
@@ -265,7 +266,8 @@ def _try(
 def cost_of(workspace: Workspace, extractor: ExtractorSettings, pictures: Sequence[Pixels]) -> Cost:
     """Measure what an inspection costs, with pieces of images and a `trial_extractor`."""
     picture, *others = pictures[: _COST_IMAGES + 1]
-    with workspace.temporary_extractor(extractor) as network:
+    # Pieces have no regions to ignore: they are drawn from what is inspected.
+    with workspace.temporary_extractor(replace(extractor, regions=None)) as network:
 
         def rows_of(picture: Pixels) -> NDArray[np.float32]:
             found = network.extract([picture]).patches
@@ -316,7 +318,10 @@ def _trial(
     tile = max(picture.shape[0] for picture in pictures) * (extractor.scale or 1.0)
     coarse = extractor.tiling.coarse
     one_tile = replace(
-        extractor, image_size=coarse * math.ceil(max(SMALLEST_TILE, tile) / coarse), overlap=None
+        extractor,
+        image_size=coarse * math.ceil(max(SMALLEST_TILE, tile) / coarse),
+        overlap=None,
+        regions=None,
     )
     with workspace.temporary_extractor(one_tile) as network:
 
@@ -358,7 +363,7 @@ def crops_of(
     settings: FitSettings,
     limits: ImageLimits,
 ) -> list[Pixels]:
-    """Return pieces of some references, drawn with the seed; at least one."""
+    """Return pieces of some references, of what is inspected, drawn with the seed; at least one."""
     random = np.random.default_rng([settings.seed, 2])
     pictures: list[Pixels] = []
     for number in random.permutation(len(sources)).tolist():
@@ -373,6 +378,12 @@ def crops_of(
             ).pixels
         except ImageError:
             continue  # it is refused when it is to be learned
+        regions = settings.extractor.regions
+        if regions is not None:
+            try:
+                pixels = pixels[largest_inspected(regions, pixels.shape[1], pixels.shape[0])]
+            except ParameterError:
+                continue  # likewise
         top, left = (random.integers(max(1, side - _TRIAL_SIDE + 1)) for side in pixels.shape[:2])
         piece = pixels[top : top + _TRIAL_SIDE, left : left + _TRIAL_SIDE]
         pictures.append(np.ascontiguousarray(piece))

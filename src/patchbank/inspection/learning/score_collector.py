@@ -9,8 +9,9 @@ from patchbank.errors import NoImagesError
 from patchbank.inspection.judging.judge import map_of
 from patchbank.inspection.settings import FitSettings
 from patchbank.memory.neighbours import NeighbourIndex
-from patchbank.memory.scoring import image_scores, reweighted_score
+from patchbank.memory.scoring import image_score, reweighted_score
 from patchbank.store.bank_content import CalibrationScores
+from patchbank.vision.regions import taken
 
 
 class ScoreCollector:
@@ -39,14 +40,22 @@ class ScoreCollector:
         """Return the score of one image's distances (h, w) and count it in.
 
         `image` is its number: where the bank holds patches of it, they are left out; `size` is its
-        width and height.
+        width and height. Patches that are not inspected do not count.
         """
         settings = self._settings
+        inspected = settings.extractor.inspected_of(*size)
+        counting = taken(distances, inspected)[np.newaxis]
         if settings.image_score == "reweighted":
             group = None if self.index.groups is None else image
-            score = reweighted_score(patches, distances, nearest, self.index, exclude_group=group)
+            score = reweighted_score(
+                taken(patches, inspected)[np.newaxis],
+                counting,
+                taken(nearest, inspected)[np.newaxis],
+                self.index,
+                exclude_group=group,
+            )
         else:
-            score = float(image_scores(distances[None], settings.image_score)[0])
+            score = image_score(counting, settings.image_score)
         self._images.append(image)
         self._scores.append(score)
         self._maxima.append(float(map_of(distances, settings, *size).max()))

@@ -43,14 +43,31 @@ class FeatureShape:
         channels = sum(layer.channels for layer in self.embedding_layers)
         return min(channels * self.embedding_cells**2, LARGEST_EMBEDDING)
 
-    def embedding_of(self, patches: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def embedding_of(
+        self,
+        patches: npt.NDArray[np.float32],
+        inspected: npt.NDArray[np.bool_] | None = None,
+    ) -> npt.NDArray[np.float32]:
         """Return an embedding made of an image's patch features, (rows, columns, dimension).
 
-        For images that the network sees in tiles: means over the same parts of the image.
+        For images that the network sees in tiles: means over the same parts of the image. Of the
+        patches that are `inspected`, (rows, columns), where not all are; a part without any has
+        the mean of all.
         """
         channels = sum(layer.channels for layer in self.embedding_layers)
         # The shallowest layers, which come first, may be left out.
         kept = patches[..., -channels:]
+        if inspected is not None:
+            everywhere = kept[inspected].mean(axis=0, dtype=np.float64)
+            parts = [
+                kept[rows, columns][inspected[rows, columns]]
+                for rows in _parts(len(kept), self.embedding_cells)
+                for columns in _parts(kept.shape[1], self.embedding_cells)
+            ]
+            means = [
+                part.mean(axis=0, dtype=np.float64) if len(part) else everywhere for part in parts
+            ]
+            return np.stack(means, axis=-1).astype(np.float32).ravel()[:LARGEST_EMBEDDING]
         means = [
             half.mean(axis=(0, 1), dtype=np.float64)
             for rows in _parts(len(kept), self.embedding_cells)
