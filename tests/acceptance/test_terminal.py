@@ -66,11 +66,25 @@ def test_results_at_a_terminal_are_not_drawn_over(
     learned: Outcome, surfaces: Surfaces, graphs_home: Path, database_url: str
 ) -> None:
     code, seen = at_a_terminal(
-        "inspect", "brushed", surfaces.scratched, "--top", "1", home=graphs_home, url=database_url
+        "inspect", "brushed", surfaces.scratched, "--json", home=graphs_home, url=database_url
     )
     assert code == 1
-    assert seen.count("FAIL") == 8
+    assert seen.count('"verdict": "fail"') == 8
     assert "8/8" not in seen
+
+
+def test_a_list_at_a_terminal_follows_the_progress(
+    learned: Outcome, surfaces: Surfaces, graphs_home: Path, database_url: str
+) -> None:
+    code, seen = at_a_terminal(
+        "inspect", "brushed", surfaces.scratched, home=graphs_home, url=database_url
+    )
+    assert code == 1
+    bars, shown = seen[: seen.index("FAIL")], seen[seen.index("FAIL") :]
+    assert "8/8" in bars
+    assert "8/8" not in shown
+    assert shown.count("FAIL") == 8
+    assert shown.index("8 of 8 failed") > shown.rindex("FAIL")
 
 
 def test_a_fit_at_a_terminal_shows_its_stages(
@@ -116,7 +130,7 @@ def test_a_reader_that_leaves_is_no_error(
     surfaces: Surfaces, graphs_home: Path, database_url: str, learned: Outcome
 ) -> None:
     paths = [surfaces.good, surfaces.scratched, surfaces.train]
-    process = start("inspect", "brushed", *paths, home=graphs_home, url=database_url)
+    process = start("inspect", "brushed", *paths, "--json", home=graphs_home, url=database_url)
     assert process.stdout is not None
     process.stdout.readline()
     process.stdout.close()
