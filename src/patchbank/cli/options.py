@@ -94,7 +94,7 @@ Precision = Annotated[
     Literal["f32", "bf16", "int8"] | None,
     typer.Option(
         help="Precision of the network. bf16 needs a processor that supports it; fitting in int8 "
-        "needs `pip install 'patchbank\\[int8]'`.  \\[default: f32]"
+        "needs the extra int8.  \\[default: f32]"
     ),
 ]
 BitDepth = Annotated[

@@ -19,6 +19,7 @@ import numpy as np
 
 from patchbank.datasets.new_folder import writing_set
 from patchbank.datasets.samples import GOOD, CategorySamples, Sample
+from patchbank.environment import install_command
 from patchbank.errors import DatasetError, MissingExtraError, ParameterError
 from patchbank.files import LARGEST_TEXT, read_regular
 from patchbank.progress import Progress, silent
@@ -204,7 +205,7 @@ def _cells() -> list[_Cell]:
     spec = importlib.util.find_spec("elpv_dataset")
     if spec is None or spec.origin is None:
         raise MissingExtraError(
-            "the demo images are not installed; run: pip install 'patchbank[demo]'"
+            f"the demo images are not installed; run: {install_command('patchbank[demo]')}"
         )
     data = Path(spec.origin).parent / "data"
     try:
@@ -217,5 +218,5 @@ def _cells() -> list[_Cell]:
     except (OSError, ValueError) as exc:
         raise DatasetError(
             f"the demo images in {data} are damaged ({exc}); run: "
-            "pip install --force-reinstall elpv-dataset"
+            f"{install_command('--force-reinstall', 'elpv-dataset')}"
         ) from exc

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from patchbank.caches import cache_folder, has_own_settings
+from patchbank.environment import install_command
 from patchbank.errors import MissingExtraError
 from patchbank.memory.calibration import Thresholds
 from patchbank.metrics import Curve
@@ -314,7 +315,7 @@ def _rendered(
         from matplotlib.figure import Figure
     except ImportError:
         raise MissingExtraError(
-            "charts need matplotlib; run: pip install 'patchbank[report]'"
+            f"charts need matplotlib; run: {install_command('patchbank[report]')}"
         ) from None
     # Letters drawn as paths look the same everywhere; a fixed salt makes the files reproducible.
     style: Any = {

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from patchbank.environment import install_command
 from patchbank.errors import MissingExtraError
 from patchbank.files import LARGEST_TEXT, read_regular
 from patchbank.printable import printable
@@ -220,7 +221,7 @@ def template(name: str) -> Template:
         import jinja2
     except ImportError:
         raise MissingExtraError(
-            "the report needs jinja2; run: pip install 'patchbank[report]'"
+            f"the report needs jinja2; run: {install_command('patchbank[report]')}"
         ) from None
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("patchbank.reports"),

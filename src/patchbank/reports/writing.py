@@ -6,6 +6,7 @@ import contextlib
 import tempfile
 from pathlib import Path
 
+from patchbank.environment import install_command
 from patchbank.errors import MissingExtraError, ReportError
 from patchbank.files import new_file, writing
 
@@ -19,7 +20,7 @@ def check_report_packages(extra: str = "report") -> None:
     if any(importlib.util.find_spec(name) is None for name in _REPORT_PACKAGES):
         raise MissingExtraError(
             "the report needs packages that are not installed; "
-            f"run: pip install 'patchbank[{extra}]'"
+            f"run: {install_command(f'patchbank[{extra}]')}"
         )
 
 

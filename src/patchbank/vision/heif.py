@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from PIL import features
 
+from patchbank.environment import install_command
 from patchbank.errors import ImageError
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ _AVIF_SUFFIXES: Final = frozenset({".avif"})
 # Brands in the file header of still images.
 _HEIC_BRANDS: Final = frozenset({b"heic", b"heix", b"heim", b"heis", b"mif1", b"hevc", b"hevx"})
 _AVIF_BRANDS: Final = frozenset({b"avif", b"avis"})
-_INSTALL: Final = "pip install 'patchbank[heic]'"
 
 
 @cache
@@ -46,9 +46,9 @@ def remedy_for(suffixes: Iterable[str]) -> str | None:
     """Return the command that makes these suffixes readable; None if there is none."""
     present = set(suffixes)
     if present & _HEIC_SUFFIXES and not can_read_heic():
-        return _INSTALL
+        return install_command("patchbank[heic]")
     if present & _AVIF_SUFFIXES and not can_read_avif():
-        return "pip install --upgrade pillow"
+        return install_command("--upgrade", "pillow")
     return None
 
 
@@ -79,7 +79,8 @@ def open_heif(kind: str, content: bytes, name: str) -> ImageFile:
 
         return AvifImageFile(io.BytesIO(content))
     if not can_read_heic():
-        raise ImageError(f"{name}: HEIC needs another package; run: {_INSTALL}")
+        remedy = install_command("patchbank[heic]")
+        raise ImageError(f"{name}: HEIC needs another package; run: {remedy}")
     image: ImageFile = importlib.import_module("pillow_heif").HeifImageFile(io.BytesIO(content))
     # The decoder has applied the file's own rotation, which overrides EXIF's.
     image.info.pop("exif", None)

@@ -16,6 +16,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from patchbank.environment import install_command
 from patchbank.errors import MissingExtraError, QuantisationError
 from patchbank.progress import Progress, silent
 from patchbank.vision._workers import last_line, worker
@@ -38,7 +39,7 @@ def check_can_quantise() -> None:
     if importlib.util.find_spec("nncf") is None:
         raise MissingExtraError(
             "fitting with precision int8 needs NNCF, which is not installed; "
-            "run: pip install 'patchbank[int8]', or fit with precision f32"
+            f"run: {install_command('patchbank[int8]')}, or fit with precision f32"
         )
 
 

@@ -9,6 +9,7 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+from patchbank.environment import install_command
 from tests.fixtures.commands import Outcome
 
 
@@ -50,7 +51,7 @@ def test_a_missing_package_is_a_finding(tmp_path: Path, database_url: str) -> No
     outcome = diagnosed(home=tmp_path, url=database_url, without=("onnx",))
     found = findings(outcome)
     assert outcome.code == 2
-    assert found["packages"] == (False, "missing: onnx; run: pip install onnx")
+    assert found["packages"] == (False, f"missing: onnx; run: {install_command('onnx')}")
     assert not found["network"][0]
     assert found["database"][0]
 

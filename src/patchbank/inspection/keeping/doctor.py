@@ -12,6 +12,7 @@ from typing import Any
 
 from patchbank.caches import cache_folder, refusal_of
 from patchbank.compiler import reason_not_compiled
+from patchbank.environment import install_command
 from patchbank.errors import PatchbankError
 from patchbank.inspection.workspace import Workspace
 from patchbank.printable import counted
@@ -65,7 +66,7 @@ def _packages() -> Finding:
         return Finding(
             "packages",
             False,
-            f"missing: {', '.join(missing)}; run: pip install {' '.join(missing)}",
+            f"missing: {', '.join(missing)}; run: {install_command(*missing)}",
         )
     return Finding("packages", True, ", ".join(f"{n} {version}" for n, version in versions.items()))
 
@@ -73,7 +74,9 @@ def _packages() -> Finding:
 def _extras() -> Iterator[Finding]:
     for extra, packages in _OPTIONAL.items():
         missing = any(_version(name) is None for name in packages)
-        text = f"not installed: pip install 'patchbank[{extra}]'" if missing else "installed"
+        text = (
+            f"not installed: {install_command(f'patchbank[{extra}]')}" if missing else "installed"
+        )
         yield Finding(f"extra {extra}", True, text)
 
 
@@ -114,7 +117,9 @@ def _checked(name: str, check: Callable[[], str]) -> Finding:
         return Finding(name, False, str(error))
     except ImportError as error:
         # The very thing to find out here: a package that is not there, or damaged.
-        return Finding(name, False, f"{error}; install it with: pip install {error.name}")
+        return Finding(
+            name, False, f"{error}; install it with: {install_command(error.name or 'patchbank')}"
+        )
     except (OSError, RuntimeError) as error:
         # So the libraries say that they cannot work on this machine, or for this account.
         reason = " ".join(str(error).split())
@@ -165,7 +170,7 @@ def _kernels() -> Finding:
         "kernels",
         False,
         f"not compiled ({reason}): NumPy is used, with the same results but many times slower; "
-        f"reinstall them: pip install --force-reinstall numba llvmlite",
+        f"reinstall them: {install_command('--force-reinstall', 'numba', 'llvmlite')}",
     )
 
 

