@@ -7,20 +7,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Unpack
 
+from patchbank.bank_records import BankRecords
 from patchbank.errors import NotFittedError, UnknownCategoryError
 from patchbank.inspection.judging.inspect import DEFAULT_TOP, Inspector
 from patchbank.inspection.judging.live_bank import LiveBank
 from patchbank.inspection.judging.search import search
 from patchbank.inspection.judging.search_results import SearchResult
 from patchbank.inspection.judging.similarity_rule import SimilarityThreshold
-from patchbank.inspection.keeping.inspections import (
-    RecordedInspection,
-    make_selection,
-    recorded_inspections,
-)
-from patchbank.inspection.keeping.manage import activate_version
-from patchbank.inspection.keeping.moments import Moment
-from patchbank.inspection.keeping.transfer import TransferReport, export_bank, import_bank_file
+from patchbank.inspection.keeping.transfer import import_bank_file
 from patchbank.inspection.learning.calibrate import CalibrationReport, calibrate
 from patchbank.inspection.learning.change_rate import change_rate
 from patchbank.inspection.learning.demands import DEFAULT_MAX_REFUSED
@@ -37,7 +31,7 @@ if TYPE_CHECKING:
     from patchbank.inspection.measuring.tune_report import TuneReport
 
 
-class Bank:
+class Bank(BankRecords):
     """The memory bank of a category, as returned by `patchbank.open`; also a context manager.
 
     An image is a path, bytes, a PIL image, or an array: uint8, uint16 or float in [0, 1] of shape
@@ -218,37 +212,6 @@ class Bank:
             progress=progress,
         )
 
-    def export(
-        self,
-        file: str | Path,
-        *,
-        with_images: bool = False,
-        force: bool = False,
-        progress: Progress = silent,
-    ) -> TransferReport:
-        """Write the active bank to one file, for `patchbank.import_bank`.
-
-        Parameters
-        ----------
-        with_images
-            Whether to include the files of the reference images; thumbnails are always included.
-        force
-            Whether to overwrite an existing file.
-
-        Raises
-        ------
-        PatchbankError
-            If there is no bank, the file exists, or it cannot be written.
-        """
-        return export_bank(
-            self._workspace,
-            self.category,
-            Path(file),
-            with_images=with_images,
-            force=force,
-            progress=progress,
-        )
-
     @property
     def fitted(self) -> bool:
         """Whether the category has a bank."""
@@ -350,51 +313,6 @@ class Bank:
             exact=exact,
             raw=raw,
         )
-
-    def activate(self, version: int) -> int:
-        """Make an earlier version of the bank the active one; return the number it gets.
-
-        It becomes the next version, so `activate` with the version that was active until now goes
-        back. Running inspectors, of other processes too, use it from their next image on.
-
-        Raises
-        ------
-        PatchbankError
-            If there is no such version, it is no longer kept, or it is the active one.
-        """
-        return activate_version(self._workspace, self.category, version).bank_version
-
-    def inspections(
-        self,
-        *,
-        since: Moment | None = None,
-        until: Moment | None = None,
-        verdict: str | Sequence[str] = (),
-        limit: int | None = None,
-    ) -> list[RecordedInspection]:
-        """Return recorded inspections, oldest first.
-
-        Parameters
-        ----------
-        since, until
-            From this time on, and before that one: text such as ``"yesterday"``, ``"3h"`` (ago),
-            ``"2026-11-01"`` or ``"2026-11-01T14:30+01:00"``, or an object of `datetime`. A day as
-            `until` is included. Without a zone, times are local.
-        verdict
-            ``"pass"``, ``"review"`` or ``"fail"``, or several; by default all.
-        limit
-            Only the last ones, so many at most.
-
-        Raises
-        ------
-        ParameterError
-            If a value is out of range.
-        UnknownCategoryError
-            If the category does not exist.
-        """
-        verdicts = (verdict,) if isinstance(verdict, str) else tuple(verdict)
-        selection = make_selection(since=since, until=until, verdicts=verdicts, limit=limit)
-        return recorded_inspections(self._workspace, self.category, selection)
 
     def close(self) -> None:
         """Close the database connections; using the bank again opens them again."""

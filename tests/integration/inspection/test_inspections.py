@@ -17,7 +17,8 @@ from patchbank.errors import ParameterError, UnknownCategoryError
 from patchbank.store.database import Database
 from patchbank.store.inspections import InspectionRecord
 from tests.fixtures.banks import make_bank
-from tests.fixtures.commands import Run
+from tests.fixtures.commands import Outcome, Run
+from tests.fixtures.surfaces import Surfaces
 
 HOURS = 60
 
@@ -42,8 +43,7 @@ def recorded(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[da
                     pass_below=2.0,
                     fail_above=2.0,
                     p_value=None if number == 1 else 0.25,
-                    # As earlier versions named it, and as it is named now.
-                    regions=[{"box" if number < 15 else "box_xyxy": [1, 2, 3, 4]}] * (number % 3),
+                    regions=[{"box_xyxy": [1, 2, 3, 4]}] * (number % 3),
                     similar=[{"image": "good/1.png", "similarity": 0.75, "itself": False}],
                 )
                 for number in range(1, HOURS + 1)
@@ -110,7 +110,6 @@ def test_csv_json_and_python_agree(
         for column in ("inspection_id", "score", "pass_below", "fail_above", "p_value"):
             assert float(row[column]) == document[column]
         assert int(row["regions"]) == len(document["regions"])
-        assert all(region == {"box_xyxy": [1, 2, 3, 4]} for region in document["regions"])
         assert (row["most_similar"], row["similarity"]) == ("good/1.png", "0.75")
 
 
@@ -175,3 +174,19 @@ def test_the_view_shows_all_of_them(database_url: str, recorded: datetime) -> No
         ("other", "fail", 6, 1, 6), ("other", "pass", 54, 1, 53),
         ("tile", "fail", 6, 1, 6), ("tile", "pass", 54, 1, 53),
     ]  # fmt: skip
+
+
+def test_a_record_says_what_the_inspection_said(
+    patchbank: Run, learned: Outcome, surfaces: Surfaces
+) -> None:
+    inspected = patchbank("inspect", "brushed", surfaces.scratched, "--json").documents
+    recorded = patchbank("inspections", "brushed", "--json").documents
+    assert len(inspected) == len(recorded) > 1
+    by_id = {document["inspection_id"]: document for document in recorded}
+    for document in inspected:
+        record = by_id[document["inspection_id"]]
+        moments = [datetime.fromisoformat(one.pop("inspected_at")) for one in (document, record)]
+        assert moments[0] == moments[1]
+        timings = document.pop("timings_ms"), record.pop("timings_ms")
+        assert timings[0].items() >= timings[1].items()
+        assert {name: document[name] for name in record} == record

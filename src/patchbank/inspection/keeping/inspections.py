@@ -61,7 +61,7 @@ class RecordedInspection:
     bank_version
         The version of the bank that judged.
     timings_ms
-        Milliseconds that each stage took.
+        Milliseconds that each stage took, until it was recorded.
     """
 
     inspection_id: int
@@ -95,7 +95,7 @@ class RecordedInspection:
             "similar": list(self.similar),
             "bank_version": self.bank_version,
             "sha256": self.sha256,
-            "timings_ms": self.timings_ms,
+            "timings_ms": {name: round(value, 3) for name, value in self.timings_ms.items()},
         }
 
 
@@ -243,11 +243,7 @@ def _recorded(category: str, record: InspectionRecord) -> RecordedInspection:
         pass_below=record.pass_below,
         fail_above=record.fail_above,
         p_value=record.p_value,
-        # Earlier versions recorded the box as `box`.
-        regions=tuple(
-            {"box_xyxy" if name == "box" else name: value for name, value in region.items()}
-            for region in record.regions
-        ),
+        regions=tuple(record.regions),
         similar=tuple(record.similar),
         bank_version=record.bank_version,
         timings_ms=record.timings_ms,

@@ -1,0 +1,100 @@
+"""What is kept of a bank, in Python: its versions, its inspections, its file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from patchbank.inspection.keeping.inspections import (
+    RecordedInspection,
+    make_selection,
+    recorded_inspections,
+)
+from patchbank.inspection.keeping.manage import activate_version
+from patchbank.inspection.keeping.moments import Moment
+from patchbank.inspection.keeping.transfer import TransferReport, export_bank
+from patchbank.inspection.workspace import Workspace
+from patchbank.progress import Progress, silent
+
+
+class BankRecords:
+    """The part of `patchbank.Bank` that lists, activates and exports what is stored."""
+
+    category: str
+    _workspace: Workspace
+
+    def export(
+        self,
+        file: str | Path,
+        *,
+        with_images: bool = False,
+        force: bool = False,
+        progress: Progress = silent,
+    ) -> TransferReport:
+        """Write the active bank to one file, for `patchbank.import_bank`.
+
+        Parameters
+        ----------
+        with_images
+            Whether to include the files of the reference images; thumbnails are always included.
+        force
+            Whether to overwrite an existing file.
+
+        Raises
+        ------
+        PatchbankError
+            If there is no bank, the file exists, or it cannot be written.
+        """
+        return export_bank(
+            self._workspace,
+            self.category,
+            Path(file),
+            with_images=with_images,
+            force=force,
+            progress=progress,
+        )
+
+    def activate(self, version: int) -> int:
+        """Make an earlier version of the bank the active one; return the number it gets.
+
+        It becomes the next version, so `activate` with the version that was active until now goes
+        back. Running inspectors, of other processes too, use it from their next image on.
+
+        Raises
+        ------
+        PatchbankError
+            If there is no such version, it is no longer kept, or it is the active one.
+        """
+        return activate_version(self._workspace, self.category, version).bank_version
+
+    def inspections(
+        self,
+        *,
+        since: Moment | None = None,
+        until: Moment | None = None,
+        verdict: str | Sequence[str] = (),
+        limit: int | None = None,
+    ) -> list[RecordedInspection]:
+        """Return recorded inspections, oldest first.
+
+        Parameters
+        ----------
+        since, until
+            From this time on, and before that one: text such as ``"yesterday"``, ``"3h"`` (ago),
+            ``"2026-11-01"`` or ``"2026-11-01T14:30+01:00"``, or an object of `datetime`. A day as
+            `until` is included. Without a zone, times are local.
+        verdict
+            ``"pass"``, ``"review"`` or ``"fail"``, or several; by default all.
+        limit
+            Only the last ones, so many at most.
+
+        Raises
+        ------
+        ParameterError
+            If a value is out of range.
+        UnknownCategoryError
+            If the category does not exist.
+        """
+        verdicts = (verdict,) if isinstance(verdict, str) else tuple(verdict)
+        selection = make_selection(since=since, until=until, verdicts=verdicts, limit=limit)
+        return recorded_inspections(self._workspace, self.category, selection)
