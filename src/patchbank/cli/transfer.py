@@ -129,6 +129,9 @@ def import_anomalib_command(
             help="Use Anomalib's defaults for settings that neither the file nor an option gives.",
         ),
     ] = False,
+    ignore_mask: options.IgnoreMask = None,
+    ignore_box: options.IgnoreBox = None,
+    only_box: options.OnlyBox = None,
     replace: Replace = False,
     json: options.Json = False,
 ) -> int:
@@ -150,6 +153,9 @@ def import_anomalib_command(
             center_crop=center_crop,
             image_score=score,
             assume_defaults=assume_defaults,
+            ignore_mask=ignore_mask,
+            ignore_box=ignore_box,
+            only_box=only_box,
             replace=replace,
         )
     print_remarks(report.remarks)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from patchbank.contrib._anomalib_files import AnomalibFile
 from patchbank.contrib._anomalib_settings import Setting, architecture, resolve_settings
-from patchbank.errors import BankFileError, ExtractorMismatchError
+from patchbank.errors import BankFileError, ExtractorMismatchError, ParameterError
 from patchbank.inspection.learning.indistinct import why_useless
 from patchbank.inspection.settings import DEFAULT_FALSE_ALARM_RATE, FitSettings, parse_layers
 from patchbank.inspection.workspace import Workspace
@@ -23,6 +23,7 @@ from patchbank.store.bank_content import BankContent, CalibrationScores
 from patchbank.vision.backbones import get_backbone
 from patchbank.vision.extractor import Extractor
 from patchbank.vision.extractor_settings import ExtractorSettings
+from patchbank.vision.regions import Regions
 
 # Neighbours in the re-weighted score, as in the paper.
 _NEIGHBOURS: Final = 9
@@ -112,6 +113,7 @@ def checked_model(
     center_crop: int | None = None,
     image_score: str | None = None,
     assume_defaults: bool = False,
+    regions: Regions | None = None,
 ) -> CheckedModel:
     """Check that this installation computes a model's features; see `import_anomalib_file`.
 
@@ -127,6 +129,8 @@ def checked_model(
     resolved = resolve_settings(found, options, assume_defaults=assume_defaults)
     settings = {setting.name: setting for setting in resolved}
     extractor_settings = _extractor_settings(found.file.path, settings, dimension)
+    if regions is not None:
+        extractor_settings = replace(extractor_settings, regions=_checked_regions(regions))
     remarks = _remarks(found, settings)
     score = checked_score_method(image_score or _score(settings["num_neighbors"].value, remarks))
     extractor = workspace.extractor(extractor_settings)
@@ -139,6 +143,15 @@ def checked_model(
         false_alarm_rate=DEFAULT_FALSE_ALARM_RATE,
     )
     return CheckedModel(found, settings, fit_settings, extractor, tuple(remarks))
+
+
+def _checked_regions(regions: Regions) -> Regions:
+    if not regions.boxes_in_pixels:
+        return regions
+    raise ParameterError(
+        f"box {regions.boxes_in_pixels[0]}: a bank of Anomalib does not say what size its images "
+        "have; give the box in per cent, such as 10%,20%,30%,5%"
+    )
 
 
 def memory_bank_of(found: AnomalibFile) -> NDArray[np.float32]:

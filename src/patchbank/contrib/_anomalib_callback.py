@@ -27,6 +27,8 @@ from patchbank.errors import (
 )
 from patchbank.inspection.workspace import Workspace
 from patchbank.store.categories import checked_category_name
+from patchbank.vision.decoded_image import ImageSource
+from patchbank.vision.regions import Boxes, make_regions
 
 _NO_SIZE: Final = (
     "SaveBank: Patchcore has no pre-processor with a transform, so nothing says to which size it "
@@ -48,6 +50,8 @@ class SaveBank(Callback):  # type: ignore[misc, unused-ignore] # Lightning may n
         The category that gets the bank.
     image_score
         ``"max"``, ``"top1percent"`` or ``"reweighted"``; by default Anomalib's own.
+    ignore_mask, ignore_box, only_box
+        What is not judged, as in `import_anomalib_file`.
     replace
         Whether to add the bank as the next version if the category already has one.
     home, database_url
@@ -69,6 +73,9 @@ class SaveBank(Callback):  # type: ignore[misc, unused-ignore] # Lightning may n
         category: str,
         *,
         image_score: str | None = None,
+        ignore_mask: ImageSource | None = None,
+        ignore_box: Boxes | None = None,
+        only_box: Boxes | None = None,
         replace: bool = False,
         home: str | Path | None = None,
         database_url: str | None = None,
@@ -76,6 +83,7 @@ class SaveBank(Callback):  # type: ignore[misc, unused-ignore] # Lightning may n
         self.category = checked_category_name(category)
         self.report: ImportReport | None = None
         self._image_score = image_score
+        self._regions = make_regions(ignore_mask, ignore_box, only_box)
         self._replace = replace
         self._home = None if home is None else Path(home)
         self._database_url = database_url
@@ -128,7 +136,9 @@ class SaveBank(Callback):  # type: ignore[misc, unused-ignore] # Lightning may n
     def _checked(
         self, workspace: Workspace, found: AnomalibFile, dimension: int | None
     ) -> CheckedModel:
-        return checked_model(workspace, found, dimension, image_score=self._image_score)
+        return checked_model(
+            workspace, found, dimension, image_score=self._image_score, regions=self._regions
+        )
 
     def _check_category(self, workspace: Workspace) -> None:
         with suppress(UnknownCategoryError, NotFittedError):

@@ -16,6 +16,8 @@ from patchbank.contrib._anomalib_banks import ImportReport, checked_model, memor
 from patchbank.contrib._anomalib_files import read_anomalib_file
 from patchbank.inspection.workspace import Workspace
 from patchbank.store.categories import checked_category_name
+from patchbank.vision.decoded_image import ImageSource
+from patchbank.vision.regions import Boxes, make_regions
 
 if TYPE_CHECKING:
     from patchbank.contrib._anomalib_callback import SaveBank
@@ -50,6 +52,9 @@ def import_anomalib_file(
     center_crop: int | None = None,
     image_score: str | None = None,
     assume_defaults: bool = False,
+    ignore_mask: ImageSource | None = None,
+    ignore_box: Boxes | None = None,
+    only_box: Boxes | None = None,
     replace: bool = False,
 ) -> ImportReport:
     """Import the memory bank in an Anomalib file as the bank of a category.
@@ -65,6 +70,9 @@ def import_anomalib_file(
         ``"max"``, ``"top1percent"`` or ``"reweighted"``; by default Anomalib's own.
     assume_defaults
         Whether to assume Anomalib's defaults for what neither the file nor an option says.
+    ignore_mask, ignore_box, only_box
+        What is not judged, as in `Bank.fit`; boxes in per cent, as the images' size is not known.
+        The bank holds patches of it all the same.
     replace
         Whether to add the bank as the next version if the category already has one.
 
@@ -92,6 +100,7 @@ def import_anomalib_file(
         center_crop=center_crop,
         image_score=image_score,
         assume_defaults=assume_defaults,
+        regions=make_regions(ignore_mask, ignore_box, only_box),
     )
     return model.save(workspace, category, features, replace=replace)
 
@@ -106,6 +115,9 @@ def import_anomalib(
     center_crop: int | None = None,
     image_score: str | None = None,
     assume_defaults: bool = False,
+    ignore_mask: ImageSource | None = None,
+    ignore_box: Boxes | None = None,
+    only_box: Boxes | None = None,
     replace: bool = False,
     home: str | Path | None = None,
     database_url: str | None = None,
@@ -132,5 +144,8 @@ def import_anomalib(
             center_crop=center_crop,
             image_score=image_score,
             assume_defaults=assume_defaults,
+            ignore_mask=ignore_mask,
+            ignore_box=ignore_box,
+            only_box=only_box,
             replace=replace,
         )

@@ -192,6 +192,16 @@ class Regions:
         meant = "" if self.size is None else f" (pixels of {self.size[0]} x {self.size[1]})"
         return f"{', '.join(parts)}{meant}"
 
+    def options(self) -> dict[str, Any]:
+        """Return the options of a fit that ask for these regions."""
+        found: dict[str, Any] = {}
+        if self.mask is not None:
+            found["ignore_mask"] = self.mask.name or "MASK"
+        for name, boxes in (("ignore_box", self.ignore), ("only_box", self.only)):
+            if boxes:
+                found[name] = [str(box) for box in boxes]
+        return found
+
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-compatible dictionary, without what is not set."""
         found: dict[str, Any] = {}

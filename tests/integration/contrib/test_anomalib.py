@@ -14,7 +14,10 @@ import pytest
 
 import patchbank as patchbank_api
 from patchbank.contrib.anomalib import import_anomalib_file
-from patchbank.errors import PatchbankError
+from patchbank.errors import ParameterError, PatchbankError
+from patchbank.inspection.judging.inspect import Inspector
+from patchbank.inspection.keeping.transfer import export_bank, import_bank_file
+from patchbank.inspection.learning.calibrate import calibrate
 from patchbank.inspection.workspace import Workspace
 from patchbank.vision.extractor import Extractor
 from patchbank.vision.extractor_settings import ExtractorSettings
@@ -122,6 +125,26 @@ def test_from_python(
         calibrated = opened.calibrate(surfaces.good, false_alarm_rate=0.1)
         assert calibrated.threshold.sample_size == 8
         assert opened.inspect(next(surfaces.scratched.iterdir())).verdict == "fail"
+
+
+def test_an_imported_bank_can_have_regions_and_keeps_them(
+    surfaces: Surfaces, bank: Bank, tmp_path: Path, database_url: str, graphs_home: Path
+) -> None:
+    path = write(tmp_path, checkpoint_file(bank, says={"transform": TRANSFORM}, layers=LAYERS))
+    with Workspace(home=graphs_home, database_url=database_url) as workspace:
+        made_with = {"backbone": "efficientnet-lite0"}
+        with pytest.raises(ParameterError, match=r"does not say what size .* in per cent"):
+            import_anomalib_file(workspace, path, "brushed", ignore_box="0,0,9,9", **made_with)  # type: ignore[arg-type]
+        import_anomalib_file(workspace, path, "brushed", only_box="0%,0%,50%,100%", **made_with)  # type: ignore[arg-type]
+        good = sorted(surfaces.good.iterdir())
+        calibrate(workspace, "brushed", good)
+        export_bank(workspace, "brushed", tmp_path / "brushed.bank")
+        import_bank_file(workspace, tmp_path / "brushed.bank", category="again")
+        for category in ("brushed", "again"):
+            found = Inspector(workspace, category, record=False).inspect(good[0]).full_map()
+            half = found.shape[1] // 2
+            assert np.isnan(found[:, half + 8 :]).all()
+            assert np.isfinite(found[half, 20 : half - 8]).all()
 
 
 def test_a_bank_without_calibration_goes_along_in_a_file(

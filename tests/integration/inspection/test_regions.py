@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +18,16 @@ from patchbank.inspection.learning import learn as learning
 from patchbank.inspection.learning.calibrate import calibrate
 from patchbank.inspection.learning.fit import fit
 from patchbank.inspection.learning.learn import LearnedBank, learn
+from patchbank.inspection.learning.settled_regions import largest_inspected
+from patchbank.inspection.measuring.candidates import options_given
+from patchbank.inspection.measuring.held_out import DefectTrial, Images, Judged
+from patchbank.inspection.measuring.tune_report import fit_command
 from patchbank.inspection.settings import make_fit_settings
 from patchbank.inspection.verdicts import Refused
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.budget import Parts
+from patchbank.vision.decoded_image import DEFAULT_LIMITS
+from patchbank.vision.regions import make_regions
 
 WIDTH, HEIGHT = 320, 240
 # Around the label, which is at 200 to 300 and 20 to 60; its neighbourhood is seen by patches too.
@@ -202,3 +209,35 @@ def test_a_trial_of_resolutions_sees_only_what_is_inspected(workspace: Workspace
     bank = learned(workspace, ignore_box=BOX, budget_ms=1e6)
     assert bank.settings.extractor.regions is not None
     assert bank.settings.extractor.scale is not None
+
+
+def test_synthetic_defects_are_where_images_are_inspected() -> None:
+    settings = make_fit_settings(ignore_box="0%,0%,80%,100%")
+    trial = DefectTrial(
+        Images(GOOD, NAMES), (6, 12), 0, None, DEFAULT_LIMITS, settings.extractor.regions
+    )
+    drawn: deque[Judged] = deque()
+    for _ in trial.draw(drawn):
+        judged = drawn.popleft()
+        if judged.size >= 0:
+            assert judged.box[0] + judged.box[2] >= 2 * 0.8 * WIDTH
+
+
+def test_the_command_that_tune_recommends_has_the_regions(tmp_path: Path) -> None:
+    Image.fromarray(np.full((9, 9), 255, np.uint8)).save(tmp_path / "mask.png")
+    settings = make_fit_settings(
+        ignore_mask=tmp_path / "mask.png", ignore_box=["1,2,3,4", "5%,5%,5%,5%"]
+    )
+    line = fit_command("plate", ["good"], options_given(settings, None))
+    assert line == (
+        f"patchbank fit plate good --ignore-mask {tmp_path / 'mask.png'} --ignore-box 1,2,3,4 "
+        "--ignore-box 5%,5%,5%,5%"
+    )
+
+
+def test_pieces_for_a_trial_are_inspected_all_over() -> None:
+    regions = make_regions(ignore_box=BOX)
+    assert regions is not None
+    rows, columns = largest_inspected(regions, WIDTH, HEIGHT)
+    # Below the label: larger than beside it.
+    assert (rows.start, rows.stop, columns.start, columns.stop) == (86, HEIGHT, 0, WIDTH)

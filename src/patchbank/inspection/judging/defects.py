@@ -29,6 +29,8 @@ from patchbank.vision.synthetic import cut_paste
 SYNTHETIC_LABEL = "synthetic cut-paste"
 
 _STAGE = "defects"
+# Of a synthetic defect, until it is where an image is inspected.
+_MOST_DRAWS = 100
 _SYNTHETIC_NAME = re.compile(r"synthetic/(\d+)")
 
 
@@ -224,9 +226,18 @@ def _synthetic(
     random: np.random.Generator,
 ) -> NewDefect:
     good = decode(origin, limits=workspace.limits, bit_depth=extractor.settings.bit_depth)
-    extraction = extractor.extract_one(
-        cut_paste(good.pixels, random), name=name, thumbnail_side=THUMBNAIL_SIDE
-    )
+    picture = cut_paste(good.pixels, random)
+    for _ in range(_MOST_DRAWS):
+        rows, columns = np.nonzero((picture != good.pixels).any(axis=2))
+        regions = extractor.settings.regions
+        # What is not inspected is no defect.
+        if regions is None or (
+            len(rows)
+            and regions.inspects(columns.mean() + 0.5, rows.mean() + 0.5, good.width, good.height)
+        ):
+            break
+        picture = cut_paste(good.pixels, random)
+    extraction = extractor.extract_one(picture, name=name, thumbnail_side=THUMBNAIL_SIDE)
     return _defect(name, SYNTHETIC_LABEL, extraction, origin=readable(str(origin)), synthetic=True)
 
 

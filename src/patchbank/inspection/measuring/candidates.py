@@ -161,6 +161,8 @@ def options_given(settings: FitSettings, bit_depth: int | None) -> dict[str, Any
         options["bit_depth"] = bit_depth
     if "coreset_ratio" not in settings.to_choose:
         options["coreset_ratio"] = settings.coreset_ratio
+    if extractor.regions is not None:
+        options |= extractor.regions.options()
     for name in ("image_score", "seed", "false_alarm_rate"):
         if getattr(settings, name) != getattr(usual, name):
             options[name] = getattr(settings, name)

@@ -16,7 +16,8 @@ from patchbank.progress import Progress
 from patchbank.vision.content import check_content
 from patchbank.vision.decoded_image import ImageLimits, ImageSource, Pixels
 from patchbank.vision.images import decode
-from patchbank.vision.synthetic import small_defect
+from patchbank.vision.regions import Regions
+from patchbank.vision.synthetic import SmallDefect, small_defect
 
 # Names of the contrasts that are tried, and shares of an image's own contrast.
 CONTRASTS: Final = (("faint", 0.25), ("clear", 0.6))
@@ -32,6 +33,8 @@ FEWEST_IMAGES: Final = 8
 MOST_LEARNED: Final = 120
 _MOST_HELD_OUT = 30
 HELD_OUT_OF: Final = 3
+# Of a defect, until it is where an image is inspected.
+_MOST_DRAWS = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,6 +174,7 @@ class DefectTrial:
     seed: int
     bit_depth: int | None
     limits: ImageLimits
+    regions: Regions | None = None
 
     @property
     def defects(self) -> int:
@@ -196,7 +200,19 @@ class DefectTrial:
         random = np.random.default_rng([self.seed, 3, judged.image, judged.size, judged.contrast])
         share = CONTRASTS[judged.contrast][1]
         defect = small_defect(pixels, random, self.sizes[judged.size], share)
+        for _ in range(_MOST_DRAWS):
+            if self._is_inspected(defect, pixels):
+                break
+            defect = small_defect(pixels, random, self.sizes[judged.size], share)
         return defect.pixels, Judged(judged.image, judged.size, judged.contrast, defect.box)
+
+    def _is_inspected(self, defect: SmallDefect, pixels: Pixels) -> bool:
+        """Return whether a defect's middle is inspected; else it need not be found."""
+        x0, y0, x1, y1 = defect.box
+        height, width = pixels.shape[:2]
+        return self.regions is None or self.regions.inspects(
+            (x0 + x1) / 2, (y0 + y1) / 2, width, height
+        )
 
     def draw(self, into: deque[Judged]) -> Iterator[Pixels]:
         """Yield the pictures of all images, one image after the other; what each is goes `into`."""

@@ -25,6 +25,7 @@ from patchbank.inspection.learning.bit_depth import settled_bit_depth
 from patchbank.inspection.learning.demands import refused_remark
 from patchbank.inspection.learning.memory_limit import checked_limit
 from patchbank.inspection.learning.resolution import trial_extractor, with_fitting_budget
+from patchbank.inspection.learning.settled_regions import settled_regions
 from patchbank.inspection.learning.sizes import sizes_of, typical
 from patchbank.inspection.measuring.candidates import candidates_of, options_given
 from patchbank.inspection.measuring.evaluate import check_extractor
@@ -168,6 +169,7 @@ def tune(
         progress=progress,
     )
     learned_sizes = sizes_of(workspace, parts.learned.sources)
+    settings = settled_regions(workspace, parts.learned.sources, settings)
     usual = typical(learned_sizes)
     if sizes and sizes[-1] > min(usual):
         raise ParameterError(
@@ -182,6 +184,7 @@ def tune(
         settings.seed,
         settings.extractor.bit_depth,
         workspace.limits,
+        settings.extractor.regions,
     )
     plan = make_plan(candidates.tried, len(parts.learned), trial)
     runner = TrialRunner(workspace, parts.learned, plan, usual, memory_limit, progress)

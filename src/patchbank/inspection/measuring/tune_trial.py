@@ -197,12 +197,11 @@ class TrialRunner:
                     shown[self.shown.index(which)] = _shown(
                         judgement, judged, trial.sizes[judged.size], strongest, failing
                     )
-        rows, columns = bank.settings.extractor.grid_of(*self._usual)
         # `tune` says it of the whole trial.
         few = too_few_images(bank.threshold)
         return Tried(
             candidate=candidate,
-            patches=rows * columns,
+            patches=bank.settings.extractor.patches_of(*self._usual),
             bank_size=len(bank.features),
             milliseconds=taken.total - taken.reading,
             reading_ms=taken.reading,
