@@ -47,26 +47,49 @@ def published() -> tuple[Published, ...]:
 
 
 def published_means(
-    dataset: str, categories: Sequence[str]
+    dataset: str, categories: Sequence[str], *, aupro: bool = True
 ) -> list[tuple[Published, Mapping[str, float]]]:
     """Return the sources that have all these categories, with their means over just these.
 
-    A figure that a source does not give for each of them is left out.
+    A figure that a source does not give for each of them is left out; `aupro` as for
+    `published_for`.
     """
+    of_each = [
+        {
+            source.title: (source, figures)
+            for source, figures in published_for(dataset, name, aupro=aupro)
+        }
+        for name in categories
+    ]
     means: list[tuple[Published, Mapping[str, float]]] = []
-    for source in published():
-        if source.dataset != dataset or not all(name in source.figures for name in categories):
+    for title, (source, first) in of_each[0].items() if of_each else ():
+        if not all(title in found for found in of_each):
             continue
-        given = [source.figures[name] for name in categories]
-        keys = [key for key in given[0] if all(key in figures for figures in given)]
+        given = [found[title][1] for found in of_each]
+        keys = [key for key in first if all(key in figures for figures in given)]
         means.append((source, {key: fmean(figures[key] for figures in given) for key in keys}))
     return means
 
 
-def published_for(dataset: str, category: str) -> list[tuple[Published, Mapping[str, float]]]:
-    """Return the sources with figures for a category."""
+def published_for(
+    dataset: str, category: str, *, aupro: bool = True
+) -> list[tuple[Published, Mapping[str, float]]]:
+    """Return the sources with figures for a category.
+
+    Parameters
+    ----------
+    aupro
+        Whether AUPRO is wanted too: that up to another limit cannot be compared with it.
+    """
     return [
-        (source, source.figures[category])
+        (
+            source,
+            {
+                key: value
+                for key, value in source.figures[category].items()
+                if aupro or key != "aupro"
+            },
+        )
         for source in published()
         if source.dataset == dataset and category in source.figures
     ]

@@ -138,6 +138,8 @@ def test_a_changed_setting_has_it_done_again(
     assert isinstance(result, CategoryResult)
     assert not result.kept
     assert result.again == (f"changed since the earlier run: {reason}" if reason else "")
+    # Published figures for AUPRO are up to the usual limit, 0.3.
+    assert ("aupro" in dict(result.published[0][1])) == ("aupro_limit" not in change)
     (kept,) = make(workspace, root, copied, "tile", **{**change, "restart": False}).run()
     assert isinstance(kept, CategoryResult)
     assert kept.kept

@@ -59,3 +59,13 @@ def test_means_are_over_the_same_categories() -> None:
     # A category that a source does not have is in our mean and not in its.
     assert published_means("mvtec", [*names, "my own part"]) == []
     assert published_means("visa", names) == []
+
+
+def test_aupro_up_to_another_limit_is_not_compared() -> None:
+    for found in (
+        published_means("mvtec", ["tile", "grid"], aupro=False),
+        published_for("mvtec", "tile", aupro=False),
+    ):
+        assert len(found) == 3
+        assert not any("aupro" in figures for _, figures in found)
+        assert all("image_auroc" in figures for _, figures in found)

@@ -164,7 +164,11 @@ class Benchmark:
         return CategoryResult(
             seed=settings.seed,
             evaluation=Evaluation(**document["evaluation"]),
-            published=() if synthetic else published_for(self.report.dataset.name, category),
+            published=()
+            if synthetic
+            else published_for(
+                self.report.dataset.name, category, aupro=self.report.has_usual_limit
+            ),
             kept=kept,
             again=again,
             score_maps=document["score_maps"],

@@ -122,6 +122,11 @@ class BenchmarkReport:
         return self.folder / PAGE_NAME
 
     @property
+    def has_usual_limit(self) -> bool:
+        """Whether AUPRO is integrated up to the data set's own limit, as in published figures."""
+        return self.aupro_limit == self.dataset.aupro_limit
+
+    @property
     def synthetic(self) -> bool:
         """Whether images of a category that is done were made by code."""
         return any(result.evaluation.synthetic for result in self.results)
@@ -152,7 +157,7 @@ class BenchmarkReport:
         names = [summary.evaluation.category for summary in self.summaries()]
         if len(names) < 2 or self.synthetic:
             return []
-        return published_means(self.dataset.name, names)
+        return published_means(self.dataset.name, names, aupro=self.has_usual_limit)
 
     def average_json(self) -> dict[str, Any]:
         """Return the JSON object of the average, with published means over the same categories."""
