@@ -24,6 +24,7 @@ from patchbank.inspection.workspace import Workspace
 from patchbank.printable import printable
 
 _LINES = 50
+_STYLES = {"fail": "red", "review": "yellow"}
 
 
 def register(app: typer.Typer) -> None:
@@ -110,16 +111,11 @@ def _print_list(found: InspectionList) -> None:
         return
     rows.insert(0, ("inspected", "verdict", "score", "fails above", "p-value", "version", "image"))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = Text()
+    for row in rows:
+        for number, (cell, width) in enumerate(zip(row[:-1], widths, strict=False)):
+            text = f"{cell:<{width}}" if number < 2 else f"{cell:>{width}}"
+            lines.append(f"{text}  ", style=_STYLES.get(cell, ""))
+        lines.append(row[-1] if row is rows[-1] else f"{row[-1]}\n")
     # All at once: a table of a thousand rows would take half a second.
-    answer().print(
-        Text(
-            "\n".join(
-                "  ".join(
-                    f"{cell:<{width}}" if number < 2 else f"{cell:>{width}}"
-                    for number, (cell, width) in enumerate(zip(row[:-1], widths, strict=False))
-                )
-                + f"  {row[-1]}"
-                for row in rows
-            )
-        )
-    )
+    answer().print(lines)

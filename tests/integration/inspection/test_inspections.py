@@ -71,11 +71,11 @@ def test_the_list_ends_with_the_newest(patchbank: Run, recorded: datetime) -> No
     assert lines[-1].startswith(f"{moment:%Y-%m-%d %H:%M:%S}  pass ")
     assert lines[-1].endswith("0.3333            2        -        1  01, «ß».png")
     assert outcome.err.strip() == (
-        "the last 50 of 60 inspections: 54 pass, 6 fail; times are in UTC; --limit shows more"
+        "the last 50 of 60 inspections: 6 failed, 54 passed; times are in UTC; --limit shows more"
     )
     outcome = patchbank("inspections", "tile", "--verdict", "fail", "--since", "35h")
     assert [line.split()[2] for line in outcome.out.splitlines()[1:]] == ["fail"] * 3
-    assert outcome.err.strip() == "3 inspections: 3 fail; times are in UTC"
+    assert outcome.err.strip() == "3 inspections: 3 failed; times are in UTC"
     outcome = patchbank("inspections", "tile", "--verdict", "review")
     assert (outcome.code, outcome.out) == (0, "")
     assert outcome.err.startswith("no inspections match;")

@@ -24,6 +24,7 @@ from patchbank.store.inspections import (
     Selection,
 )
 
+_SAID = {"fail": "failed", "review": "to review", "pass": "passed"}
 _COLUMNS = (
     "inspection_id",
     "inspected_at",
@@ -181,7 +182,7 @@ class InspectionList:
         count = sum(counts.values())
         if not count:
             return "no inspections match; leave --since, --until and --verdict out to list all"
-        verdicts = ", ".join(f"{counts[name]:,} {name}" for name in VERDICTS if name in counts)
+        verdicts = ", ".join(f"{counts[name]:,} {_SAID[name]}" for name in _SAID if name in counts)
         text = f"{counted(count, 'inspection')}: {verdicts}; times are in {self.zone}"
         if limit is not None and limit < count:
             text = f"the last {limit:,} of {text}; --limit shows more"
