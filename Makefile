@@ -70,7 +70,7 @@ install: ## put the command patchbank on your path (EXTRAS=report,hub,heic,int8;
 	@$(STOP)
 	@$(PYTHON) -m venv --clear "$(INSTALLED)" || \
 	  { echo "make: cannot make the environment; on Debian and Ubuntu, install python3-venv" >&2; exit 1; }
-	"$(INSTALLED)/bin/python" $(PIP) install '.[$(EXTRAS)]'
+	"$(INSTALLED)/bin/python" $(PIP) install '.$(if $(EXTRAS),[$(EXTRAS)])'
 	@mkdir -p "$(PREFIX)/bin" && ln -sfn "$(INSTALLED)/bin/patchbank" "$(COMMAND)"
 	@"$(COMMAND)" --version
 	@case ":$$PATH:" in *":$(PREFIX)/bin:"*) ;; \
