@@ -78,6 +78,7 @@ def import_command(
 
 
 def _print_transfer(report: TransferReport, *, json: bool) -> None:
+    print_remarks(report.remarks)
     if json:
         print_json(report.to_json())
         return

@@ -19,6 +19,8 @@ import pytest
 import patchbank
 from patchbank.api import Bank
 from patchbank.errors import BankFileError, CategoryExistsError
+from patchbank.inspection.judging.index import build_index, indexes_of
+from patchbank.inspection.workspace import Workspace
 from patchbank.vision.extractor_settings import ExtractorSettings
 from patchbank.vision.quantised import QuantisedGraph
 from tests.fixtures.bank_files import (
@@ -68,7 +70,7 @@ def test_an_imported_bank_judges_as_the_exported_one_to_the_bit(
     for mine, theirs in zip(bank.inspect_many(images), other.inspect_many(images), strict=True):
         one, two = mine.to_json(), theirs.to_json()
         assert {one["verdict"], two["verdict"]} <= {"pass", "fail"}
-        for name in ("category", "timings_ms"):
+        for name in ("category", "inspection_id", "inspected_at", "timings_ms"):
             del one[name], two[name]
         assert one == two
         assert np.array_equal(mine.anomaly_map, theirs.anomaly_map)  # type: ignore[union-attr]
@@ -131,13 +133,22 @@ def test_a_file_that_is_there_is_left_alone(bank: Bank, tmp_path: Path) -> None:
 
 
 def test_a_category_that_is_there_is_left_alone(
-    bank: Bank, take_in: Callable[..., Bank], tmp_path: Path
+    bank: Bank,
+    take_in: Callable[..., Bank],
+    tmp_path: Path,
+    database_url: str,
+    graphs_home: Path,
 ) -> None:
     file = tmp_path / "brushed.bank"
     bank.export(file)
     with pytest.raises(CategoryExistsError, match="'brushed' already has a bank"):
         take_in(file, None)
-    replaced = take_in(file, None, replace=True)
+    # An index is built again for the bank that takes the place of the one before.
+    with Workspace(home=graphs_home, database_url=database_url) as workspace:
+        build_index(workspace, "brushed", metric="l2")
+        replaced = take_in(file, None, replace=True)
+        (index,) = indexes_of(workspace, "brushed")
+    assert (index.generation, index.metric) == (2, "l2")
     assert replaced.category == "brushed"
     assert replaced.inspect(tmp_path / "images" / "000.png").bank_version == 2
 

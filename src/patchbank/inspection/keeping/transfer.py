@@ -19,6 +19,7 @@ from patchbank.errors import (
     UnknownLayerError,
 )
 from patchbank.files import new_folder, read_regular, writing
+from patchbank.inspection.judging.index import indexes_of, restore_indexes
 from patchbank.inspection.judging.judge import calibration_of
 from patchbank.inspection.judging.matching import matching_settings
 from patchbank.inspection.keeping.bank_checks import check_positions
@@ -43,7 +44,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TransferReport:
-    """What was exported or imported."""
+    """What was exported or imported; `remarks` is what you should know of an import."""
 
     category: str
     bank_version: int
@@ -52,10 +53,12 @@ class TransferReport:
     images: int
     image_files: int
     bank_size: int
+    remarks: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object the command prints."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        document = {field.name: getattr(self, field.name) for field in fields(self)}
+        return document | {"remarks": list(self.remarks)}
 
 
 def export_bank(
@@ -157,11 +160,13 @@ def import_bank_file(
     reason = why_useless(bank, threshold)
     if reason is not None:
         raise BankFileError(f"{path}: its bank cannot judge: {reason}; fit the category again")
+    indexes = indexes_of(workspace, category)
     with _unpacked(bank, content.image_files, images) as unpacked:
         version = workspace.database.banks.save(
             category, unpacked, cause="import", only_new=not replace_bank
         )
-    return _report(category, version, path, path.stat().st_size, content)
+    report = _report(category, version, path, path.stat().st_size, content)
+    return replace(report, remarks=tuple(restore_indexes(workspace, category, indexes)))
 
 
 def _report(
