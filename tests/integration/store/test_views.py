@@ -145,6 +145,24 @@ def test_a_reference_becomes_a_defect_by_sql(
     assert row[0] < 1e-5
 
 
+def test_the_views_have_the_columns_that_are_documented(filled: psycopg.Connection) -> None:
+    """They stay the same from version to version: add to them, at the end, and change none."""
+    text = DOCUMENT.read_text(encoding="utf-8")
+    tables = re.findall(r"^`(\w+)`, one row for each .*?\n\n((?:\|.*\n)+)", text, re.MULTILINE)
+    assert [view for view, _ in tables] == [
+        "banks", "images", "patches", "defects", "calibration_scores", "inspections",
+    ]  # fmt: skip
+    with filled:
+        for view, table in tables:
+            documented = {
+                name
+                for line in table.splitlines()
+                for name in re.findall(r"`(\w+)`", line.split("|")[1])
+            }
+            cursor = filled.execute(f"select * from {view} limit 0".encode())
+            assert {column.name for column in cursor.description or ()} == documented, view
+
+
 def test_the_ten_most_similar_are_those_of_numpy(filled: psycopg.Connection) -> None:
     bank = leather()
     with filled:
