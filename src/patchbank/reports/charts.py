@@ -6,6 +6,7 @@ import io
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
@@ -16,6 +17,7 @@ from patchbank.environment import install_command
 from patchbank.errors import MissingExtraError
 from patchbank.memory.calibration import Thresholds
 from patchbank.metrics import Curve
+from patchbank.reports.fonts import package_fonts
 from patchbank.vision.own_pictures import MAKER
 
 if TYPE_CHECKING:
@@ -301,6 +303,16 @@ def _set_matplotlib_cache() -> None:
         os.environ["MPLCONFIGDIR"] = str(folder)
 
 
+@cache
+def _more_fonts() -> tuple[str, ...]:
+    """Make the fonts that come with the extra `report` known to Matplotlib; return their names."""
+    from matplotlib.font_manager import FontProperties, fontManager
+
+    for path in package_fonts():
+        fontManager.addfont(path)
+    return tuple(FontProperties(fname=path).get_name() for path in package_fonts())
+
+
 def _rendered(
     draw: Callable[[Axes], None],
     size: tuple[float, float],
@@ -321,7 +333,7 @@ def _rendered(
     style: Any = {
         "svg.fonttype": "path",
         "svg.hashsalt": "patchbank",
-        "font.family": "DejaVu Sans",
+        "font.family": ["DejaVu Sans", *_more_fonts()],
         "font.size": 10,
         "text.color": theme.ink,
         "axes.labelcolor": theme.ink,

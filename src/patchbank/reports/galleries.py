@@ -19,7 +19,10 @@ from patchbank.vision.own_pictures import own_mark
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ShownCase:
-    """A judged image in a gallery: (h, w, 3) pixels with their (h, w) map and mask."""
+    """A judged image in a gallery: (h, w, 3) pixels with their (h, w) map and mask.
+
+    `label` is "good", "anomalous" or "unknown".
+    """
 
     name: str
     kind: str
@@ -30,6 +33,13 @@ class ShownCase:
     anomaly_map: npt.NDArray[np.float32]
     mask: npt.NDArray[np.bool_] | None
     region_peaks: Sequence[float] = ()
+    label: str = "unknown"
+
+    @property
+    def outcome(self) -> str:
+        """The verdict, or what is wrong with it where the truth is known."""
+        wrong = {("anomalous", "pass"): "missed", ("good", "fail"): "false alarm"}
+        return wrong.get((self.label, self.verdict), self.verdict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,6 +87,7 @@ def _write_case(folder: Path, stem: str, case: ShownCase, map_threshold: float) 
         "name": case.name,
         "kind": case.kind,
         "verdict": case.verdict,
+        "outcome": case.outcome,
         "score": case.score,
         "p_value": case.p_value,
         "region_peaks": list(case.region_peaks),

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from patchbank.memory.calibration import Thresholds
 from patchbank.memory.scoring import Region
 from patchbank.reports.colours import OTHER_VERDICT, RGB, VERDICT_COLOURS, ColourScale, colour_table
+from patchbank.reports.fonts import Writer
 
 Pixels = npt.NDArray[np.uint8]
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 _BACKGROUND: Final[RGB] = (255, 255, 255)
 _INK: Final[RGB] = (28, 32, 38)
@@ -30,6 +28,8 @@ _LEGEND = 92
 _LEAST_PANEL = 48
 # Smaller images are scaled up to this size to make room for labels.
 _MIN_SIDE = 384
+# Text grows with the picture, so that it stays legible where two are shown beside each other.
+_USUAL_WIDTH, _MOST_UNIT = 2 * _MIN_SIDE + 16, 1.7
 # More labels than this would cover the image.
 _MAX_LABELS = 8
 # Above this aspect ratio, the two panels are stacked.
@@ -98,45 +98,46 @@ def heatmap_picture(
     factor = min(max(_MIN_SIDE, max(width, height)), max_side) / max(width, height)
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
 
-    original = Image.fromarray(pixels).resize(size, _filter(factor), reducing_gap=2.0)
-    overlay = overlay_picture(original, anomaly_map, scale, map_threshold)
-    _draw_regions(overlay, regions, (size[0] / width, size[1] / height))
-
     stacked = size[0] > _MAX_ASPECT_RATIO * size[1]
     columns, rows = (1, 2) if stacked else (2, 1)
     # At least as wide as its title.
     panel_wide = max(size[0], _LEAST_PANEL)
     panels_wide = max(columns * panel_wide + (columns - 1) * _MARGIN, _MIN_SIDE)
-    panels_high = rows * (size[1] + _TITLE) + (rows - 1) * _MARGIN
-    bar_high = max(panels_high - _TITLE, 120)
+    unit = min(max(panels_wide / _USUAL_WIDTH, 1.0), _MOST_UNIT)
+    header, title, legend = (round(unit * length) for length in (_HEADER, _TITLE, _LEGEND))
+
+    original = Image.fromarray(pixels).resize(size, _filter(factor), reducing_gap=2.0)
+    overlay = overlay_picture(original, anomaly_map, scale, map_threshold)
+    _draw_regions(overlay, regions, (size[0] / width, size[1] / height), unit)
+
+    panels_high = rows * (size[1] + title) + (rows - 1) * _MARGIN
+    bar_high = max(panels_high - title, round(160 * unit))
     hatched = bool(np.isnan(anomaly_map).any())
     canvas_size = (
-        2 * _MARGIN + panels_wide + _LEGEND,
-        _MARGIN + _HEADER + _TITLE + bar_high + _MARGIN + (_TITLE if hatched else 0),
+        2 * _MARGIN + panels_wide + legend,
+        _MARGIN + header + title + bar_high + _MARGIN + (title if hatched else 0),
     )
     canvas = Image.new("RGB", canvas_size, _BACKGROUND)
-    draw = ImageDraw.Draw(canvas)
-    _draw_header(draw, canvas_size[0], verdict, score, thresholds, p_value, name)
-    top = _MARGIN + _HEADER
+    writer = Writer(ImageDraw.Draw(canvas), unit)
+    _draw_header(writer, canvas_size[0], verdict, score, thresholds, p_value, name)
+    top = _MARGIN + header
     second = (
-        (_MARGIN, top + size[1] + _TITLE + _MARGIN)
+        (_MARGIN, top + size[1] + title + _MARGIN)
         if stacked
         else (_MARGIN + panel_wide + _MARGIN, top)
     )
-    for (left, upper), title, panel in (
+    for (left, upper), heading, panel in (
         ((_MARGIN, top), "image", original),
         (second, "anomaly map, with peak scores" if regions else "anomaly map", overlay),
     ):
-        draw.text((left, upper + 2), title, fill=_FAINT, font=_font(13))
-        canvas.paste(panel, (left, upper + _TITLE))
-    _draw_legend(canvas, (2 * _MARGIN + panels_wide, top + _TITLE, bar_high), scale, map_threshold)
+        writer.write((left, upper + title / 2), heading, 13, _FAINT, down="middle")
+        canvas.paste(panel, (left, upper + title))
+    _draw_legend(
+        canvas, writer, (2 * _MARGIN + panels_wide, top + title, bar_high), scale, map_threshold
+    )
     if hatched:
-        draw.text(
-            (_MARGIN, top + _TITLE + bar_high + 8),
-            "grey, hatched: not inspected",
-            fill=_FAINT,
-            font=_font(13),
-        )
+        position = _MARGIN, top + title + bar_high + title / 2 + _MARGIN / 2
+        writer.write(position, "grey, hatched: not inspected", 13, _FAINT, down="middle")
     return canvas
 
 
@@ -154,13 +155,14 @@ def overlay_picture(
     )
     scores = np.asarray(resized, dtype=np.float32)
     grey = np.asarray(original.convert("L"), dtype=np.float32)[..., None]
-    # The image shows through more where scores are low.
-    strength = 0.25 + 0.5 * scale.positions(scores)[..., None]
+    # The image shows through everywhere, more so where scores are low.
+    strength = 0.25 + 0.3 * scale.positions(scores)[..., None]
     blended = grey * (1 - strength) + scale.colours(scores) * strength
     picture = blended.astype(np.uint8)
-    edge, halo = _outline(scores > map_threshold)
+    # Around what is above the threshold, so that the line does not cover a small defect.
+    line, halo = _outline(scores > map_threshold)
     picture[halo] = (20, 20, 24)
-    picture[edge] = (255, 255, 255)
+    picture[line] = (255, 255, 255)
     if missing.any():
         small = Image.fromarray(missing).resize(original.size, Image.Resampling.NEAREST)
         _hatch(picture, grey, np.asarray(small, dtype=np.bool_))
@@ -170,10 +172,9 @@ def overlay_picture(
 def _outline(
     inside: npt.NDArray[np.bool_],
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Return the pixels just inside and just outside the border of a mask."""
-    edge = inside & ~_eroded(inside)
+    """Return the pixels just outside a mask, and those just outside them."""
     grown = ~_eroded(~inside)
-    return edge, grown & ~inside
+    return grown & ~inside, ~_eroded(~grown) & ~grown
 
 
 def _eroded(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
@@ -194,38 +195,86 @@ def _hatch(picture: Pixels, grey: npt.NDArray[np.float32], missing: npt.NDArray[
     picture[rows, columns] = np.where(lines[:, None], 110, faded).astype(np.uint8)
 
 
+Box = tuple[int, int, int, int]
+
+
 def _draw_regions(
-    overlay: Image.Image, regions: Sequence[Region], zoom: tuple[float, float]
+    overlay: Image.Image, regions: Sequence[Region], zoom: tuple[float, float], unit: float
 ) -> None:
     """Draw the boxes of regions, and the peak scores of the strongest."""
     draw = ImageDraw.Draw(overlay)
+    writer = Writer(draw, unit)
     strongest = sorted(regions, key=lambda region: -region.peak_score)
-    boxes = []
+    boxes: list[Box] = []
     for region in strongest:
         x0, y0, x1, y1 = region.box_xyxy
         box = (
-            max(0, round(x0 * zoom[0]) - 3),
-            max(0, round(y0 * zoom[1]) - 3),
-            min(overlay.width - 1, round(x1 * zoom[0]) + 2),
-            min(overlay.height - 1, round(y1 * zoom[1]) + 2),
+            max(0, round(x0 * zoom[0]) - 4),
+            max(0, round(y0 * zoom[1]) - 4),
+            min(overlay.width - 1, round(x1 * zoom[0]) + 3),
+            min(overlay.height - 1, round(y1 * zoom[1]) + 3),
         )
         boxes.append(box)
         draw.rectangle(box, outline=(20, 20, 24), width=3)
         if min(box[2] - box[0], box[3] - box[1]) >= 2:
             inner = (box[0] + 1, box[1] + 1, box[2] - 1, box[3] - 1)
             draw.rectangle(inner, outline=(255, 255, 255))
-    for region, box in list(zip(strongest, boxes, strict=True))[:_MAX_LABELS]:
+    labels: list[Box] = []
+    for region, box in zip(strongest, boxes, strict=True):
+        if len(labels) == _MAX_LABELS:
+            break
         text = _number(region.peak_score)
-        font = _font(13)
-        wide = round(draw.textlength(text, font=font)) + 8
-        left = min(box[0], overlay.width - wide)
-        upper = box[1] - 18 if box[1] >= 18 else min(box[3] + 1, overlay.height - 18)
-        draw.rectangle((left, upper, left + wide, upper + 17), fill=(20, 20, 24))
-        draw.text((left + 4, upper + 2), text, fill=(255, 255, 255), font=font)
+        size = writer.scaled(8) + round(writer.length(text, 13)), writer.scaled(18)
+        label = label_position(box, size, overlay.size, [*labels, *boxes[:_MAX_LABELS]])
+        if label is None:
+            continue
+        labels.append(label)
+        draw.rectangle(label, fill=(20, 20, 24))
+        middle = (label[0] + label[2]) / 2, (label[1] + label[3]) / 2
+        writer.write(middle, text, 13, (255, 255, 255), across="middle", down="middle")
+
+
+def label_position(
+    box: Box, size: tuple[int, int], picture: tuple[int, int], taken: Sequence[Box]
+) -> Box | None:
+    """Return where a label fits beside a box, within the picture and beside all that is taken."""
+    wide, high = size
+    left, right = min(box[0], picture[0] - wide), max(0, box[2] + 1 - wide)
+    upper, lower = box[1] - high, box[3] + 1
+    beside = min(box[1], picture[1] - high)
+    for x, y in (
+        (left, upper),
+        (left, lower),
+        (right, upper),
+        (right, lower),
+        (box[2] + 1, beside),
+        (box[0] - wide, beside),
+        # A box as large as the picture has its label inside.
+        (box[0] + 3, box[1] + 3),
+    ):
+        label = x, y, x + wide - 1, y + high - 1
+        others = [other for other in taken if other != box]
+        if (
+            min(x, y) >= 0
+            and label[2] < picture[0]
+            and label[3] < picture[1]
+            and not any(_overlap(label, other) for other in others)
+        ):
+            return label
+    return None
+
+
+def _overlap(first: Box, second: Box) -> bool:
+    return (
+        first[0] <= second[2]
+        and second[0] <= first[2]
+        and first[1] <= second[3]
+        and second[1] <= first[3]
+    )
 
 
 def _draw_header(
-    draw: ImageDraw.ImageDraw,
+    writer: Writer,
     width: int,
     verdict: str,
     score: float,
@@ -234,47 +283,56 @@ def _draw_header(
     name: str,
 ) -> None:
     label = verdict.upper()
-    font = _font(18)
-    wide = round(draw.textlength(label, font=font)) + 24
+    wide, high = round(writer.length(label, 18)) + writer.scaled(24), writer.scaled(28)
     colour = VERDICT_COLOURS.get(verdict, OTHER_VERDICT)
-    draw.rounded_rectangle((_MARGIN, _MARGIN, _MARGIN + wide, _MARGIN + 28), 6, fill=colour)
-    draw.text((_MARGIN + wide / 2, _MARGIN + 14), label, (255, 255, 255), font, anchor="mm")
+    box = _MARGIN, _MARGIN, _MARGIN + wide, _MARGIN + high
+    writer.draw.rounded_rectangle(box, writer.scaled(6), fill=colour)
+    middle = _MARGIN + high / 2
+    writer.write(
+        (_MARGIN + wide / 2, middle), label, 18, (255, 255, 255), across="middle", down="middle"
+    )
     facts = f"score {_number(score)}   {thresholds.describe()}"
     if p_value is not None:
         facts += f"   p {p_value:.3f}"
-    left = _MARGIN + wide + 14
-    room = width - left - _MARGIN
-    facts = _shortened(facts, room, _font(17))
-    draw.text((left, _MARGIN + 14), facts, _INK, _font(17), anchor="lm")
-    shown = _shortened(name, width - 2 * _MARGIN, _font(13))
-    draw.text((_MARGIN, _MARGIN + 36), shown, fill=_FAINT, font=_font(13))
+    left = _MARGIN + wide + writer.scaled(14)
+    facts = writer.shortened(facts, width - left - _MARGIN, 17)
+    writer.write((left, middle), facts, 17, _INK, down="middle")
+    shown = writer.shortened(name, width - 2 * _MARGIN, 13)
+    writer.write((_MARGIN, _MARGIN + writer.scaled(44)), shown, 13, _FAINT, down="middle")
 
 
 def _draw_legend(
-    canvas: Image.Image, position: tuple[int, int, int], scale: ColourScale, map_threshold: float
+    canvas: Image.Image,
+    writer: Writer,
+    position: tuple[int, int, int],
+    scale: ColourScale,
+    map_threshold: float,
 ) -> None:
-    """Draw the colour bar, its ends and the threshold labelled with their values."""
+    """Draw the colour bar, with its ends and the threshold labelled with their values."""
     left, top, high = position
-    bar = Image.fromarray(np.repeat(colour_table()[::-1, None], 18, axis=1))
-    canvas.paste(bar.resize((18, high), Image.Resampling.BILINEAR), (left, top))
-    draw = ImageDraw.Draw(canvas)
-    draw.rectangle((left, top, left + 17, top + high - 1), outline=_LINE)
-    font = _font(13)
-    share = (map_threshold - scale.low) / (scale.high - scale.low)
-    marked = 0 <= share <= 1
-    threshold_at = top + round((1 - share) * (high - 1))
-    for value, anchor, at in (
-        (scale.high, "lt", top),
-        (scale.low, "lb", top + high - 1),
-    ):
-        if not marked or abs(at - threshold_at) > 52:
-            draw.text((left + 26, at), _number(value), fill=_FAINT, font=font, anchor=anchor)
-    if marked:
-        draw.line((left - 4, threshold_at, left + 22, threshold_at), fill=_INK, width=2)
-        draw.text((left + 26, threshold_at), _number(map_threshold), _INK, font, anchor="lm")
-        below = threshold_at + 15
-        for row, word in enumerate(("map", "threshold")):
-            draw.text((left + 26, below + 13 * row), word, _FAINT, _font(11), anchor="lm")
+    wide = writer.scaled(18)
+    bar = Image.fromarray(np.repeat(colour_table()[::-1, None], wide, axis=1))
+    canvas.paste(bar.resize((wide, high), Image.Resampling.BILINEAR), (left, top))
+    writer.draw.rectangle((left, top, left + wide - 1, top + high - 1), outline=_LINE)
+    beside, line = left + wide + writer.scaled(8), writer.scaled(13)
+    _write_lines(writer, (beside, top + line / 2), (_number(scale.high), "and above"), _FAINT)
+    lowest = top + high - 1 - line * 1.5
+    _write_lines(writer, (beside, lowest), (_number(scale.low), "and below"), _FAINT)
+    at = top + round((map_threshold - scale.low) / (scale.low - scale.high) * (high - 1)) + high - 1
+    if top + 3 * line < at < lowest - 3 * line:
+        writer.draw.line((left - 4, at, left + wide + 4, at), fill=_INK, width=writer.scaled(2))
+        lines = (_number(map_threshold), "outlined", "above")
+        _write_lines(writer, (beside, at), lines, _INK)
+
+
+def _write_lines(
+    writer: Writer, position: tuple[float, float], lines: Sequence[str], first_colour: RGB
+) -> None:
+    """Write a number, and what it is below it."""
+    left, at = position
+    for row, text in enumerate(lines):
+        colour, size = (first_colour, 13) if row == 0 else (_FAINT, 11)
+        writer.write((left, at + row * writer.scaled(13)), text, size, colour, down="middle")
 
 
 def _number(value: float) -> str:
@@ -282,26 +340,5 @@ def _number(value: float) -> str:
     return f"{value:.4g}"
 
 
-def _shortened(text: str, room: float, font: Font) -> str:
-    """Return the text, with its middle cut out if it is wider than `room` pixels."""
-    # Pillow's built-in font covers ASCII only; a box would look like an error.
-    plain = unicodedata.normalize("NFKD", text)
-    plain = "".join(letter for letter in plain if not unicodedata.combining(letter))
-    printable = "".join(letter if " " <= letter <= "~" else "?" for letter in plain)
-    if font.getlength(printable) <= room:
-        return printable
-    for kept in range(min(len(printable), 400) - 1, 1, -1):
-        head = kept // 3  # the end of a path says more than its beginning
-        short = f"{printable[:head]}...{printable[head - kept :]}"
-        if font.getlength(short) <= room:
-            return short
-    return ""
-
-
 def _filter(factor: float) -> Image.Resampling:
     return Image.Resampling.BICUBIC if factor > 1 else Image.Resampling.LANCZOS
-
-
-@cache
-def _font(size: int) -> Font:
-    return ImageFont.load_default(size)

@@ -81,7 +81,8 @@ def evaluation(images: ImageMetrics, rates: Rates, **values: float | None) -> Ev
 def cases(mask: bool) -> list[ShownCase]:
     """Return some real cells with their darkness as anomaly maps."""
     shown = []
-    for sample in demo_split("mono").test[:3]:
+    known = (("good", "fail"), ("anomalous", "pass"), ("anomalous", "fail"))
+    for sample, (label, verdict) in zip(demo_split("mono").test[:3], known, strict=True):
         with Image.open(sample.path) as image:
             pixels = np.asarray(image.convert("RGB"))
         dark = (255 - pixels[..., 0].astype(np.float32)) / np.float32(64)
@@ -89,9 +90,9 @@ def cases(mask: bool) -> list[ShownCase]:
         spot[100:150, 90:200] = True
         shown.append(
             ShownCase(
-                name=HOSTILE, kind="crack", verdict="fail", score=2.5, p_value=0.25, pixels=pixels,
+                name=HOSTILE, kind="crack", verdict=verdict, score=2.5, p_value=0.25, pixels=pixels,
                 anomaly_map=dark, mask=spot if mask else None,
-                region_peaks=(3.25, 2.5, 2.25, 2.125),
+                region_peaks=(3.25, 2.5, 2.25, 2.125), label=label,
             )
         )  # fmt: skip
     return shown
@@ -226,6 +227,9 @@ def test_maps_are_shown_with_their_colours_and_the_peaks_of_their_regions(
     for end in (0, -1):
         assert "rgb({}, {}, {})".format(*table[end]) in colours
     assert bar.locator("div").evaluate("bar => bar.offsetWidth") > 200
+    outcomes = tab.locator(".case .verdict").all_inner_texts()
+    assert outcomes == ["FALSE ALARM", "FALSE ALARM", "MISSED", "FAIL"]
+    assert "pass" not in (tab.locator(".case .verdict").nth(2).get_attribute("class") or "")
     caption = " ".join(tab.locator(".case .caption").last.inner_text().split())
     lines = tab.locator(".case .caption .unbroken").evaluate_all(
         "all => all.map(text => text.getClientRects().length)"

@@ -91,6 +91,7 @@ def shown_case(sample: Sample, judgement: Judgement, bit_depth: int | None) -> S
         anomaly_map=judgement.full_map(),
         mask=mask,
         region_peaks=[region.peak_score for region in judgement.regions],
+        label=sample.label,
     )
 
 
