@@ -44,7 +44,9 @@ def test_the_table_stands_beside_published_figures(
     measured, header, *rows, report = outcome.out.splitlines()
     note = rows.pop()
     assert "efficientnet-lite0, layers " in measured
-    assert measured.endswith(", 96 pixels, f32, coreset 10 %, score top8, seed 0")
+    assert measured.endswith(
+        ", 96 pixels, f32, coreset 10 %, score top8, requested false-alarm rate 1 %, seed 0"
+    )
     for title in (
         "image AUROC",
         "AP",

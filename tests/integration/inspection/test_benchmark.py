@@ -127,6 +127,7 @@ def test_what_is_done_is_not_done_again(
     ("change", "reason"),
     [
         ({"coreset_ratio": 0.2}, "settings"),
+        ({"ignore_box": ["0,0,20,20"]}, "settings, fingerprint"),
         ({"aupro_limit": 0.05}, "AUPRO limit"),
         ({"restart": True}, ""),
     ],
@@ -134,8 +135,10 @@ def test_what_is_done_is_not_done_again(
 def test_a_changed_setting_has_it_done_again(
     workspace: Workspace, root: Path, copied: Path, change: dict[str, Any], reason: str
 ) -> None:
-    (result,) = make(workspace, root, copied, "tile", **change).run()
+    made = make(workspace, root, copied, "tile", **change)
+    (result,) = made.run()
     assert isinstance(result, CategoryResult)
+    assert ("inspected: not " in made.report.measured()) == ("ignore_box" in change)
     assert not result.kept
     assert result.again == (f"changed since the earlier run: {reason}" if reason else "")
     # Published figures for AUPRO are up to the usual limit, 0.3.

@@ -119,7 +119,8 @@ def test_each_text_names_network_settings_and_sources(done: Benchmark) -> None:
     )
     for text in (page, markdown, latex):
         assert "efficientnet-lite0, layers " in text
-        assert "96 pixels, f32, coreset 1 %, score top8, seeds 0, 1, 2" in text
+        assert "96 pixels, f32, coreset 1 %, score top8, requested false-alarm" in text
+        assert "seeds 0, 1, 2; mean ± standard deviation over the seeds" in text
         assert "same 2 of 15 categories" in text
         assert "arXiv 2106.08265" in text
     assert f"| tile | patchbank, efficientnet-lite0 | {shown} |" in markdown

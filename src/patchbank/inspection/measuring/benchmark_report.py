@@ -166,22 +166,21 @@ class BenchmarkReport:
 
     def measured(self) -> str:
         """Return what measured the categories that are done: network and settings, in a line."""
-        settings = self.settings
+        settings, extractor = self.settings, self.settings.extractor
         facts = [result.evaluation.facts for result in self.results]
         inputs = {f"layers {', '.join(known['layers'])}, {known['input']}" for known in facts}
-        if len(inputs) > 1:
-            network = f"{settings.extractor.backbone}, layers and scale chosen for each category"
-        elif inputs:
-            network = f"{settings.extractor.backbone}, {inputs.pop()}"
-        else:
-            network = extractor_in_words(settings.extractor)
+        seen = inputs.pop() if len(inputs) == 1 else "layers and scale chosen for each category"
+        inspected = (
+            "" if extractor.regions is None else f"inspected: {extractor.regions_in_words()}, "
+        )
         ratios = sorted({known["coreset_ratio"] for known in facts} or {settings.coreset_ratio})
         coreset = " to ".join(
             f"{100 * ratio:.3g}" for ratio in dict.fromkeys(ratios[:1] + ratios[-1:])
         )
         return (
-            f"patchbank {versions()['patchbank']}: {network}, {settings.extractor.precision}, "
-            f"coreset {coreset} %, score {settings.image_score}, {self._seeds_in_words()}"
+            f"patchbank {versions()['patchbank']}: {extractor.backbone}, {seen}, {inspected}"
+            f"{extractor.precision}, coreset {coreset} %, score {settings.image_score}, requested "
+            f"false-alarm rate {100 * settings.false_alarm_rate:g} %, {self._seeds_in_words()}"
         )
 
     def _seeds_in_words(self) -> str:
