@@ -138,7 +138,14 @@ def new_file(target: Path, *, durable: bool = True) -> Iterator[Path]:
     ----------
     durable
         Whether the file survives a power failure; this waits for the disk.
+
+    Raises
+    ------
+    UnfitFileError
+        If `target` is a device, a pipe or a socket, which a rename would remove.
     """
+    if target.exists() and not (target.is_file() or target.is_dir()):
+        raise _unfit(target, errno.EINVAL, "is a device or a pipe")
     draft = _sibling(target, "draft")
     try:
         # Create it here so that nothing that already exists, such as a link, is written to.

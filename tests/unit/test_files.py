@@ -251,3 +251,12 @@ def test_only_drafts_are_removed(tmp_path: Path) -> None:
 def test_a_failed_writing_is_one_line(number: int, expected: type[Exception], line: str) -> None:
     with pytest.raises(expected, match=line), writing("the page", "out", ReportError, "give x"):
         raise OSError(number, os.strerror(number))
+
+
+def test_a_pipe_is_not_replaced_by_a_file(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(UnfitFileError, match="is a device or a pipe"), new_file(pipe):
+        pytest.fail("there is no draft")
+    assert pipe.is_fifo()
+    assert list(tmp_path.iterdir()) == [pipe]
