@@ -273,6 +273,7 @@ class Bank(BankRecords):
         *,
         top: int = DEFAULT_TOP,
         heatmaps: str | Path | None = None,
+        report: str | Path | None = None,
         in_database: bool = False,
         record: bool = True,
         on_database_loss: str = "raise",
@@ -281,12 +282,19 @@ class Bank(BankRecords):
     ) -> Iterator[Inspection | Refused]:
         """Judge images in order, several at once; yield `Refused` for one that cannot be used.
 
+        After the last one, a page with pictures is written to the folder `report`, if given.
         `remarks` says which files of a folder were left out.
         """
         sources, self.remarks = found_sources(images)
         folder = None if heatmaps is None else Path(heatmaps)
         inspector = self._ready(in_database, record, on_database_loss, bank_version)
-        return inspector.inspect_many(sources, top=top, heatmaps=folder, progress=progress)
+        return inspector.inspect_many(
+            sources,
+            top=top,
+            heatmaps=folder,
+            report=None if report is None else Path(report),
+            progress=progress,
+        )
 
     def search(
         self,

@@ -10,7 +10,7 @@ import typer
 
 from patchbank.cli import options
 from patchbank.cli.guard import complain, guarded
-from patchbank.cli.output import answer, print_json, show_progress, talk
+from patchbank.cli.output import answer, open_page, print_json, show_progress, talk
 from patchbank.cli.tables import print_figures, print_kinds
 from patchbank.errors import ParameterError
 from patchbank.inspection.measuring.figures import Failed
@@ -58,6 +58,7 @@ def benchmark_command(
     aupro_limit: options.AuproLimit = None,
     *,
     settings: FitSettings,
+    open_report: options.Open = False,
     json: options.Json = False,
 ) -> int:
     """Evaluate a data set category by category and write a report with published figures.
@@ -104,6 +105,8 @@ def benchmark_command(
             for summary in report.summaries():
                 print_json(summary.evaluation.to_json())
         print_json({**report.average_json(), "report": str(report.page)})
+    if open_report and report.results:
+        open_page(report.page)
     return code
 
 

@@ -9,7 +9,7 @@ import typer
 
 from patchbank.cli import options
 from patchbank.cli.guard import complain, guarded
-from patchbank.cli.output import answer, print_json, show_progress, talk
+from patchbank.cli.output import answer, open_page, print_json, show_progress, talk
 from patchbank.cli.tables import print_figures, print_kinds
 from patchbank.inspection.measuring.evaluate import evaluate
 from patchbank.inspection.measuring.figures import Evaluation, Failed
@@ -70,6 +70,7 @@ def evaluate_command(
 
 def demo_command(
     folder: Annotated[Path, typer.Option(help="Folder for the page.")] = Path("demo"),
+    open_report: options.Open = False,
     json: options.Json = False,
 ) -> int:
     """Fit on real photographs of good solar cells, judge others, and write a page to open."""
@@ -77,6 +78,8 @@ def demo_command(
 
     with Workspace() as workspace, show_progress() as progress:
         report = run_demo(workspace, folder, progress=progress)
+    if open_report:
+        open_page(report.page)
     if json:
         print_json(report.to_json())
         return 0

@@ -9,8 +9,9 @@ import typer
 
 from patchbank.cli import options
 from patchbank.cli.guard import EXIT_ERROR, EXIT_FAILED, guarded
-from patchbank.cli.output import print_json, print_remarks, show_progress, talk
+from patchbank.cli.output import answer, open_page, print_json, print_remarks, show_progress, talk
 from patchbank.cli.verdicts import VerdictList
+from patchbank.errors import ParameterError
 from patchbank.inspection.judging.inspect import DEFAULT_TOP, inspect_paths
 from patchbank.inspection.judging.recording import OnDatabaseLoss
 from patchbank.inspection.verdicts import PASSES_WITH_REGION, Refused
@@ -45,6 +46,14 @@ def inspect_command(
     heatmaps: Annotated[
         Path | None, typer.Option(help="Write a heatmap picture of each image to this folder.")
     ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write a page of the images, the highest scores first, with pictures, to this "
+            "folder."
+        ),
+    ] = None,
+    open_report: options.Open = False,
     in_database: Annotated[
         bool,
         typer.Option(
@@ -74,6 +83,8 @@ def inspect_command(
 
     Exits 0 when all pass, 1 when any does not, 2 when an image could not be judged.
     """
+    if open_report and report is None:
+        raise ParameterError("--open shows the page of --report; give --report FOLDER too")
     code = 0
     told: tuple[str, ...] = ()
     verdicts = VerdictList(details=details, similar=bool(top))
@@ -86,6 +97,7 @@ def inspect_command(
                 paths,
                 top=DEFAULT_TOP if top is None else top,
                 heatmaps=heatmaps,
+                report=report,
                 in_database=in_database,
                 record=not no_record,
                 on_database_loss=on_database_loss,
@@ -114,4 +126,11 @@ def inspect_command(
         # An interrupt or a lost database ends the rest; what was judged is shown.
         if not json:
             verdicts.print()
+    if report is not None:
+        from patchbank.reports.page import PAGE_NAME
+
+        page = report / PAGE_NAME
+        (talk() if json else answer()).print(f"report: {page}", markup=False)
+        if open_report:
+            open_page(page)
     return code

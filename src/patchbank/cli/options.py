@@ -31,6 +31,7 @@ Paths = Annotated[
     typer.Argument(metavar="PATH...", help="Folders, images or globs.", show_default=False),
 ]
 Top = Annotated[int, typer.Option(min=1, max=1000, help="How many similar images to show.")]
+Open = Annotated[bool, typer.Option("--open", help="Open the page in the browser.")]
 Backbone = Annotated[
     str | None,
     typer.Option(

@@ -14,6 +14,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -154,6 +155,14 @@ def print_remarks(remarks: Iterable[str]) -> None:
     """Write what a person should know though nothing failed, a line each, on standard error."""
     for remark in remarks:
         talk().print(f"remark   {remark}", markup=False, style="yellow")
+
+
+def open_page(page: Path) -> None:
+    """Open a page in the user's browser; a remark says so where there is none."""
+    import webbrowser  # it looks for browsers
+
+    if not webbrowser.open(page.resolve().as_uri()):
+        print_remarks([f"no browser was found to open {page} with"])
 
 
 def print_json(document: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from patchbank.cli import options
 from patchbank.cli.guard import guarded
 from patchbank.cli.output import (
     answer,
+    open_page,
     print_json,
     print_remarks,
     print_table,
@@ -50,6 +51,7 @@ def tune_command(
         Path | None,
         typer.Option(metavar="FOLDER", help="Write a page with pictures to this folder."),
     ] = None,
+    open_report: options.Open = False,
     json: options.Json = False,
 ) -> int:
     """Try settings of a fit on good images with synthetic defects, and recommend one.
@@ -61,6 +63,8 @@ def tune_command(
     """
     from patchbank.inspection.measuring.tune import tune_paths
 
+    if open_report and report is None:
+        raise ParameterError("--open shows the page of --report; give --report FOLDER too")
     with Workspace() as workspace, show_progress() as progress:
         found = tune_paths(
             workspace,
@@ -81,6 +85,8 @@ def tune_command(
         print_json(found.to_json())
     else:
         _print(found)
+    if open_report and found.page is not None:
+        open_page(found.page)
     return 0
 
 

@@ -68,9 +68,9 @@ class VerdictList:
                 (_ORDER[verdict], 0.0 if verdict == "pass" else inspection.score),
                 (f"{verdict.upper():<6}", f"{_STYLES[verdict]} bold"),
                 f"{inspection.score:#.4g}",
-                _share_of_limit(inspection.score, inspection.fail_above),
+                inspection.times_the_limit,
                 printable(inspection.image),
-                _where(inspection),
+                "" if inspection.passed else inspection.position,
                 below,
             )
         )
@@ -140,24 +140,6 @@ def _print_table(lines: list[_Line]) -> None:
     # All at once: a thousand calls would take half a second.
     if lines:
         answer().print(text)
-
-
-def _share_of_limit(score: float, limit: float) -> str:
-    if not limit > 0:
-        return ""
-    share = score / limit
-    text = f"{share:.2f}"
-    if text == "1.00" and share != 1:
-        text = f"{share:.4f}"
-    return f"{text} times the limit"
-
-
-def _where(inspection: Inspection) -> str:
-    if inspection.passed or not inspection.regions:
-        return ""
-    x0, y0, x1, y1 = inspection.regions[0].box_xyxy
-    more = len(inspection.regions) - 1
-    return f"x {x0}-{x1}, y {y0}-{y1}" + (f", and {more} more" if more else "")
 
 
 def _details(inspection: Inspection) -> tuple[str, ...]:

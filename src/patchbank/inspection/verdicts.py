@@ -117,6 +117,26 @@ class Judgement:
         return self.thresholds.fail_above
 
     @property
+    def times_the_limit(self) -> str:
+        """The score as a multiple of the limit, above which an image fails; empty without one."""
+        if not self.fail_above > 0:
+            return ""
+        share = self.score / self.fail_above
+        text = f"{share:.2f}"
+        if text == "1.00" and share != 1:
+            text = f"{share:.4f}"
+        return f"{text} times the limit"
+
+    @property
+    def position(self) -> str:
+        """Where the strongest region is, in words; empty if there is none."""
+        if not self.regions:
+            return ""
+        x0, y0, x1, y1 = self.regions[0].box_xyxy
+        more = len(self.regions) - 1
+        return f"x {x0}-{x1}, y {y0}-{y1}" + (f", and {more} more" if more else "")
+
+    @property
     def passed(self) -> bool:
         """Whether the verdict is ``pass``: an image to review has not passed."""
         return self.verdict == "pass"

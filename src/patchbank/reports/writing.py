@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from patchbank.environment import install_command
@@ -27,6 +28,29 @@ def check_report_packages(extra: str = "report") -> None:
 def writing_report(folder: str | Path) -> contextlib.AbstractContextManager[None]:
     """Turn errors from writing below `folder` into our own."""
     return writing("the report", folder, ReportError, "give another folder")
+
+
+def check_own_folder(folder: Path, *own: str) -> None:
+    """Refuse a folder with other files than those of an earlier report.
+
+    Parameters
+    ----------
+    own
+        Patterns of the names in the folder of a report, as in globs.
+
+    Raises
+    ------
+    ReportError
+        If so; nothing is written to it.
+    """
+    with writing_report(folder):
+        names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    other = next((name for name in names if not any(fnmatchcase(name, kind) for kind in own)), None)
+    if other is not None:
+        raise ReportError(
+            f"{folder} has files that are not of a report, such as {other}; give a new or an empty "
+            "folder, or that of an earlier report"
+        )
 
 
 def make_writable(folder: Path, *inner: Path, page: Path) -> None:

@@ -144,15 +144,40 @@ class Inspector:
         names: Sequence[str] | None = None,
         top: int = DEFAULT_TOP,
         heatmaps: Path | None = None,
+        report: Path | None = None,
         progress: Progress = silent,
     ) -> Iterator[Inspection | Refused]:
         """Judge images in their order; one that cannot be used is `Refused`, the rest are done.
 
         Each image is worked on by one thread, several images at once. Inspections are recorded
-        some at a time, and given back only when they are recorded.
+        some at a time, and given back only when they are recorded. After the last one, a page of
+        them is written to the folder `report`, if there is one.
         """
         _check_top(top)
         names = checked_names(sources, names)
+        if report is None:
+            return self._inspect_many(sources, names, top, heatmaps, progress)
+        # Only reports load what draws.
+        from patchbank.inspection.judging.report import check_report, reported
+
+        check_report(report)
+        return reported(
+            self._inspect_many(sources, names, top, heatmaps, progress),
+            sources,
+            report,
+            self.workspace,
+            self.category,
+            lambda: self._bank.ready.extractor.settings,
+        )
+
+    def _inspect_many(
+        self,
+        sources: Sequence[ImageSource],
+        names: Sequence[str],
+        top: int,
+        heatmaps: Path | None,
+        progress: Progress,
+    ) -> Iterator[Inspection | Refused]:
         if len(sources) == 1:
             # All cores for the one, and only the graph for that need be loaded.
             yield self._inspect_or_refuse(sources[0], names[0], top, heatmaps)
@@ -349,6 +374,7 @@ def inspect_paths(
     *,
     top: int = DEFAULT_TOP,
     heatmaps: Path | None = None,
+    report: Path | None = None,
     in_database: bool = False,
     record: bool = True,
     on_database_loss: str = "raise",
@@ -370,4 +396,6 @@ def inspect_paths(
         on_database_loss=on_database_loss,
         bank_version=bank_version,
     )
-    yield from inspector.inspect_many(found.images, top=top, heatmaps=heatmaps, progress=progress)
+    yield from inspector.inspect_many(
+        found.images, top=top, heatmaps=heatmaps, report=report, progress=progress
+    )

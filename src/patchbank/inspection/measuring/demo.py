@@ -26,7 +26,7 @@ from patchbank.progress import Progress, silent
 from patchbank.reports.galleries import write_evidence
 from patchbank.reports.page import PAGE_NAME, EvaluationPage, Section, new_pictures, write_page
 from patchbank.reports.pictures import SimilarImage
-from patchbank.reports.writing import check_report_packages, make_writable
+from patchbank.reports.writing import check_own_folder, check_report_packages, make_writable
 from patchbank.vision.images import decode
 
 # Its own name, so that a category of the user's called cell-mono is not replaced.
@@ -74,6 +74,7 @@ def run_demo(workspace: Workspace, folder: Path, *, progress: Progress = silent)
     check_report_packages("demo")  # said before the work, not after it
 
     heatmaps = folder / "heatmaps"
+    check_own_folder(folder, PAGE_NAME, "heatmaps", "pictures-*")
     make_writable(folder, heatmaps, page=folder / PAGE_NAME)
     samples = demo_split("mono")
     watch = Stopwatch()

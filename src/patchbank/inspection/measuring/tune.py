@@ -47,7 +47,7 @@ from patchbank.memory.calibration import images_needed
 from patchbank.printable import counted
 from patchbank.progress import Progress, silent
 from patchbank.reports.page import PAGE_NAME
-from patchbank.reports.writing import check_report_packages, make_writable
+from patchbank.reports.writing import check_own_folder, check_report_packages, make_writable
 from patchbank.store.categories import checked_category_name
 from patchbank.vision.decoded_image import ImageSource
 from patchbank.vision.extractor_settings import ExtractorSettings
@@ -146,6 +146,7 @@ def tune(
     checked_limit(memory_limit)
     if report is not None:
         check_report_packages()
+        check_own_folder(report, PAGE_NAME, "pictures-*")
         make_writable(report, page=report / PAGE_NAME)
     images = Images(sources, checked_names(sources, names))
     if exclude:
