@@ -147,7 +147,8 @@ def checked_model(
 
 def _checked_regions(regions: Regions) -> Regions:
     if not regions.boxes_in_pixels:
-        return regions
+        # Its patches were learned without: painted over, those beside the region would stand out.
+        return replace(regions, filled=False)
     raise ParameterError(
         f"box {regions.boxes_in_pixels[0]}: a bank of Anomalib does not say what size its images "
         "have; give the box in per cent, such as 10%,20%,30%,5%"

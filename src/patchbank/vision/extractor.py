@@ -34,7 +34,7 @@ from patchbank.vision.decoded_image import DEFAULT_LIMITS, ImageLimits, ImageSou
 from patchbank.vision.extraction import Extraction, Features, Refusal
 from patchbank.vision.extractor_settings import ExtractorSettings
 from patchbank.vision.images import decode, thumbnail
-from patchbank.vision.preprocess import Square
+from patchbank.vision.preprocess import Square, painted_over
 from patchbank.vision.quantised import QuantisedGraph
 from patchbank.vision.runtime import (
     CompiledGraph,
@@ -162,7 +162,9 @@ class Extractor:
         def fill(index: int, graph: CompiledGraph) -> None:
             height, width = batch[index].shape[:2]
             inspected = self.settings.inspected_of(width, height)
-            resized = self.preprocessing.apply(batch[index])
+            resized = painted_over(
+                self.preprocessing.apply(batch[index]), self.settings.hidden_of(width, height)
+            )
             features.patches[index], features.embeddings[index] = self._features(
                 resized, graph, inspected
             )
@@ -306,7 +308,10 @@ class Extractor:
         check_scaled_size(image, self.settings, name, limits)
         inspected = inspected_patches(image, self.settings, name)
         decoded = time.perf_counter()
-        resized = self.preprocessing.apply(image.pixels, grey=image.grey)
+        resized = painted_over(
+            self.preprocessing.apply(image.pixels, grey=image.grey),
+            self.settings.hidden_of(image.width, image.height),
+        )
         check_content(image, resized, name)
         prepared = time.perf_counter()
         patches, embedding = self._features(resized, graph, inspected)

@@ -183,6 +183,17 @@ class ExtractorSettings:
             "pixels: no patch has its centre outside of them; ignore less"
         )
 
+    def hidden_of(self, width: int, height: int) -> npt.NDArray[np.bool_] | None:
+        """Return which pixels of the network's input are painted over, (height, width).
+
+        None where none are, or what is ignored is not painted over.
+        """
+        if self.regions is None or not self.regions.filled:
+            return None
+        if self.inspected_of(width, height) is None:
+            return None
+        return _hidden(self, width, height)
+
     @property
     def is_quantised(self) -> bool:
         """Whether the graph is quantised; equal settings then do not mean equal graphs."""
@@ -279,3 +290,20 @@ def _inspected(
     assert settings.regions is not None
     inspected = settings.regions.inspected(down, across, width, height)
     return None if inspected.all() else inspected
+
+
+# Of a large image it is as large as that: few sizes are kept.
+@lru_cache(maxsize=4)
+def _hidden(settings: ExtractorSettings, width: int, height: int) -> npt.NDArray[np.bool_] | None:
+    assert settings.regions is not None
+    preprocessing = settings.preprocessing
+    if preprocessing.is_tiled:
+        wide, high = preprocessing.size(width, height)
+    else:
+        wide = high = preprocessing.side
+    x0, y0, x1, y1 = preprocessing.inspected_box(width, height)
+    down = (y0 + (np.arange(high) + 0.5) * (y1 - y0) / high) / height
+    across = (x0 + (np.arange(wide) + 0.5) * (x1 - x0) / wide) / width
+    hidden = ~settings.regions.inspected(down, across, width, height)
+    hidden.setflags(write=False)
+    return hidden if hidden.any() and not hidden.all() else None

@@ -20,6 +20,9 @@ LARGEST_SIDE: Final = 2048
 SMALLEST_SCALE: Final = 0.01
 LARGEST_SCALE: Final = 8.0
 
+# Every fourth pixel tells the mean colour of a part.
+_STEP: Final = 4
+
 RESIZE_PRECISIONS: Final = ("uint8", "float32")
 
 
@@ -147,6 +150,27 @@ class Preprocessing:
         first = self.offset / self.image_size
         last = (self.offset + self.side) / self.image_size
         return (width * first, height * first, width * last, height * last)
+
+
+def painted_over(pixels: Square, hidden: npt.NDArray[np.bool_] | None) -> Square:
+    """Return the network's input with what is hidden in the mean colour of the rest.
+
+    Parameters
+    ----------
+    hidden : ndarray of bool (height, width)
+        Some pixels, not all; None for none.
+    """
+    if hidden is None:
+        return pixels
+    visible, seen = ~hidden[::_STEP, ::_STEP], pixels[::_STEP, ::_STEP]
+    if not visible.any():
+        visible, seen = ~hidden, pixels
+    colour = seen[visible].mean(axis=0, dtype=np.float64)
+    if pixels.dtype == np.uint8:
+        colour = np.rint(colour)
+    painted = pixels.copy()
+    np.copyto(painted, colour.astype(pixels.dtype), where=hidden[..., np.newaxis])
+    return painted
 
 
 def _checked_scale(scale: object) -> float:

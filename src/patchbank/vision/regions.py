@@ -100,12 +100,16 @@ class Regions:
     size
         Width and height of the images that boxes in pixels are meant for; None where there are no
         such boxes, or until a fit knows its images.
+    filled
+        Whether what is ignored is painted over before the network sees it, so that it does not
+        change the features of patches beside it; not in banks that were learned otherwise.
     """
 
     ignore: tuple[Box, ...] = ()
     only: tuple[Box, ...] = ()
     mask: Mask | None = None
     size: Size | None = None
+    filled: bool = True
 
     @property
     def boxes_in_pixels(self) -> tuple[Box, ...]:
@@ -212,12 +216,14 @@ class Regions:
             found["size"] = list(self.size)
         if self.mask is not None:
             found["mask"] = self.mask.to_json()
+        if not self.filled:
+            found["filled"] = False
         return found
 
     @classmethod
     def from_json(cls, document: Any) -> Self:
         """Return the regions that `to_json` returned; raises `ParameterError` for others."""
-        known = {"ignore", "only", "size", "mask"}
+        known = {"ignore", "only", "size", "mask", "filled"}
         if not isinstance(document, Mapping) or not document.keys() <= known:
             raise ParameterError("unknown regions to ignore; upgrade patchbank")
         boxes = {}
@@ -231,8 +237,15 @@ class Regions:
             checked = None if size is None else checked_size(size)
         except (TypeError, ValueError) as error:
             raise ParameterError(f"the regions of the bank are damaged: {error}") from error
+        filled = document.get("filled", True)
+        if type(filled) is not bool:
+            raise ParameterError("the regions of the bank are damaged: filled is neither of two")
         return cls(
-            boxes["ignore"], boxes["only"], None if mask is None else Mask.from_json(mask), checked
+            boxes["ignore"],
+            boxes["only"],
+            None if mask is None else Mask.from_json(mask),
+            checked,
+            filled,
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from PIL import Image
 from patchbank.errors import ParameterError
 from patchbank.inspection.settings import make_fit_settings
 from patchbank.vision.extractor_settings import ExtractorSettings
+from patchbank.vision.preprocess import painted_over
 from patchbank.vision.regions import Box, Regions, make_regions, spread, taken
 
 
@@ -135,6 +137,28 @@ def test_a_mask_that_is_none_is_refused(tmp_path: Path) -> None:
         make_fit_settings(ignore_mask=tmp_path / "mask.png")
     with pytest.raises(ParameterError, match=r"the mask cannot be used: .*missing\.png"):
         make_fit_settings(ignore_mask=tmp_path / "missing.png")
+
+
+@pytest.mark.parametrize("scale", [None, 0.5])
+def test_what_is_ignored_is_painted_over_in_the_colour_of_the_rest(scale: float | None) -> None:
+    extractor = settings(scale, ignore_box="0%,0%,50%,100%")
+    pixels = np.full((240, 320, 3), (10, 20, 30), np.uint8)
+    pixels[:, :160] = 255
+    resized = extractor.preprocessing.apply(pixels)
+    hidden = extractor.hidden_of(320, 240)
+    assert hidden is not None
+    assert hidden.shape == resized.shape[:2]
+    assert hidden.mean() == 0.5
+    painted = painted_over(resized, hidden)
+    # Of the edge, the resize mixed a little into the rest.
+    np.testing.assert_allclose(painted[hidden].mean(axis=0), (10, 20, 30), atol=6)
+    np.testing.assert_array_equal(painted[~hidden], resized[~hidden])
+    assert painted_over(resized, None) is resized
+    unpainted = replace(extractor, regions=replace(extractor.regions, filled=False))
+    assert unpainted.hidden_of(320, 240) is None
+    again = ExtractorSettings.from_json(json.loads(json.dumps(unpainted.to_json())))
+    assert again == unpainted
+    assert settings(scale, ignore_box="0,0,1,1").hidden_of(320, 240) is None
 
 
 def test_regions_that_leave_nothing_are_refused() -> None:
