@@ -47,6 +47,7 @@ class VerdictList:
         self._first: tuple[str, ...] = ()
         self._verdicts: Counter[str] = Counter()
         self._limits: set[str] = set()
+        self._heatmaps: set[str] = set()
         self._refused = self._outlined = 0
 
     def add(self, inspection: Inspection) -> None:
@@ -59,6 +60,8 @@ class VerdictList:
             self._first = details
         self._verdicts[verdict] += 1
         self._limits.add(inspection.thresholds.describe())
+        if inspection.heatmap is not None:
+            self._heatmaps.add(str(inspection.heatmap.parent))
         self._outlined += PASSES_WITH_REGION in inspection.remarks
         below = details if self._details else ()
         if self._similar and not self._details:
@@ -92,6 +95,9 @@ class VerdictList:
             _print_table(lines)
         if lines:
             answer().print(Text(self._summary(), style="bold"))
+        if not self._details:
+            for folder in self._heatmaps:
+                answer().print(f"heatmaps: {folder}", markup=False)
         if self._outlined and not self._details:
             print_remarks(
                 [

@@ -126,6 +126,16 @@ def test_images_that_cannot_be_judged_make_no_page(
     assert list((tmp_path / "report").iterdir()) == []
 
 
+def test_the_page_says_what_hatching_means(
+    patchbank: Run, surfaces: Surfaces, tmp_path: Path
+) -> None:
+    text = "Hatched parts were not inspected."
+    for options, hatched in (((), False), (("--ignore-box", "0%,0%,50%,50%"), True)):
+        assert patchbank("fit", "part", surfaces.train, "--image-size", "64", *options).code == 0
+        patchbank("inspect", "part", min(surfaces.good.iterdir()), "--report", tmp_path)
+        assert (text in (tmp_path / "index.html").read_text()) == hatched
+
+
 def test_open_shows_the_page(
     patchbank: Run,
     learned: Outcome,

@@ -110,11 +110,14 @@ def test_a_limit_of_zero_is_no_divisor(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_similar_images_are_shown_if_asked_for(
-    patchbank: Run, learned: Outcome, surfaces: Surfaces
+    patchbank: Run, learned: Outcome, surfaces: Surfaces, tmp_path: Path
 ) -> None:
-    listed = patchbank("inspect", "brushed", surfaces.scratched).out.splitlines()
-    assert len(listed) == 9
-    assert listed[-1].startswith("8 of 8 failed (threshold ")
+    listed = patchbank(
+        "inspect", "brushed", surfaces.scratched, "--heatmaps", tmp_path
+    ).out.splitlines()
+    assert len(listed) == 10
+    assert listed[-2].startswith("8 of 8 failed (threshold ")
+    assert listed[-1] == f"heatmaps: {tmp_path}"
     similar = patchbank("inspect", "brushed", surfaces.scratched, "--top", "2").out.splitlines()
     assert len(similar) == 8 * 3 + 1
     detailed = patchbank("inspect", "brushed", surfaces.scratched, "--details", "--top", "0").out

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 from PIL import Image
 
 from patchbank.errors import ImageError, ReportError
@@ -86,6 +87,7 @@ class InspectionReport:
     _remarks: Counter[str] = field(default_factory=Counter)
     _begin: datetime = field(default_factory=lambda: datetime.now(UTC))
     _last: Inspection | None = None
+    _hatched: bool = False
     _count: int = 0
 
     def add(self, source: ImageSource, result: Inspection | Refused) -> None:
@@ -113,6 +115,8 @@ class InspectionReport:
             return
         # A file that was removed since it was judged has no pictures.
         with contextlib.suppress(ImageError):
+            anomaly_map = result.full_map()
+            self._hatched |= bool(np.isnan(anomaly_map).any())
             pixels = decode(
                 source,
                 limits=self.workspace.limits,
@@ -121,7 +125,7 @@ class InspectionReport:
             ).pixels
             with writing_report(self.pictures.parent):
                 panels = write_panels(
-                    self.pictures, str(self._count), pixels, result.full_map(), None,
+                    self.pictures, str(self._count), pixels, anomaly_map, None,
                     result.map_threshold,
                 )  # fmt: skip
             shown = _Shown(
@@ -169,7 +173,8 @@ class InspectionReport:
             ),
             folder=self.pictures.name,
             cases=cases,
-            cases_text=_how_many(len(cases), total),
+            cases_text=_how_many(len(cases), total)
+            + (" Hatched parts were not inspected." if self._hatched else ""),
             rows=rows,
             rows_text=_how_many(len(rows), total),
             map_threshold=last.map_threshold,
