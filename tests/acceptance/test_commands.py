@@ -15,8 +15,8 @@ from tests.fixtures.surfaces import Surfaces, brushed
 SMALL = ("--image-size", "96")
 INSPECTION_KEYS = {
     "inspection_id", "inspected_at", "image", "category", "verdict", "score", "pass_below",
-    "fail_above", "p_value", "regions", "similar", "bank_version", "sha256", "width", "height",
-    "heatmap", "timings_ms", "recorded", "remarks",
+    "fail_above", "p_value", "calibration_images", "regions", "similar", "bank_version",
+    "sha256", "width", "height", "heatmap", "timings_ms", "recorded", "remarks",
 }  # fmt: skip
 FIGURES = (
     "image_auroc", "average_precision", "f1_max", "false_alarm_rate", "recall", "pixel_auroc",
@@ -32,7 +32,7 @@ def test_fit_says_what_it_did(patchbank: Run, surfaces: Surfaces) -> None:
     assert "3,456 of 152 dimensions" in lines["patches"]  # 24 images of 12 x 12
     assert "346 patches" in lines["bank"]
     assert all(stage in lines["seconds"] for stage in ("features", "coreset", "database"))
-    assert "from 24 calibration images" in lines["calibration"]
+    assert "from 24 good parts" in lines["calibration"]
     assert "need" not in lines["calibration"].split(";")[0]
 
 
@@ -40,7 +40,7 @@ def test_fit_tells_how_many_images_the_rate_needs(learned: Outcome) -> None:
     calibration = learned.document["calibration"]
     assert calibration["sufficient"] is False
     assert calibration["guaranteed_false_alarm_rate"] == pytest.approx(1 / 25)
-    assert "needs 99 images" in calibration["text"]
+    assert "needs 99 good parts" in calibration["text"]
     (remark,) = [remark for remark in learned.document["remarks"] if "false-alarm rate" in remark]
     assert remark.startswith("24 reference images are too few for a false-alarm rate of 1 %")
     assert remark.endswith("add 75 more good images")

@@ -24,8 +24,9 @@ def judged(scores: list[tuple[str, float]], count: int) -> Extremes:
         )
         anomaly_map = np.zeros((2, 2), np.float32)
         judgement = Judgement(
-            score, Thresholds(2.0, 2.0), 0.5, anomaly_map, 2.0, (0, 0, 2, 2), 2, 2, ()
-        )
+            score, Thresholds(2.0, 2.0), 0.5, anomaly_map, 2.0, (0, 0, 2, 2), 2, 2, (),
+            calibration_images=3,
+        )  # fmt: skip
         extremes.add(sample, judgement)
     return extremes
 

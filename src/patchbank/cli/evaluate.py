@@ -88,8 +88,7 @@ def demo_command(
     for inspection in (report.passed, report.failed):
         best = inspection.similar[0]
         console.print(
-            f"{inspection.verdict:<6} {inspection.image}: score {inspection.score:.3f} "
-            f"({inspection.thresholds.describe('.3f')}), p = {inspection.p_value:.3g}, "
+            f"{inspection.verdict:<6} {inspection.image}: {inspection.summary}; "
             f"most like {best.image} ({best.similarity:.3f})",
             markup=False,
         )

@@ -151,7 +151,7 @@ def _print_table(lines: list[_Line]) -> None:
 def _details(inspection: Inspection) -> tuple[str, ...]:
     lines = [
         f"score {inspection.score:.4f}, {inspection.thresholds.describe('.4f')}; "
-        f"p-value for a good part {inspection.p_value:.3g}"
+        f"{inspection.rarity} (p-value {inspection.p_value:.3g})"
     ]
     for region in inspection.regions:
         x0, y0, x1, y1 = region.box_xyxy

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchbank.errors import ParameterError
-from patchbank.memory.calibration import Thresholds, Verdict
+from patchbank.memory.calibration import Thresholds, Verdict, rarity
 from patchbank.memory.scoring import Region, place_map
 
 # Why the verdict may be pass although a region is outlined.
@@ -80,6 +80,8 @@ class Judgement:
         Where the anomaly map exceeds the map's own threshold, strongest first.
     inspected_map
         bool (rows, columns): where the map, which is 0 elsewhere, was inspected; None for all.
+    calibration_images
+        How many images of good parts the p-value compares with.
     """
 
     score: float
@@ -92,6 +94,7 @@ class Judgement:
     height: int
     regions: tuple[Region, ...]
     inspected_map: NDArray[np.bool_] | None = field(default=None, kw_only=True)
+    calibration_images: int = field(kw_only=True)
 
     def __post_init__(self) -> None:
         if not 0.0 < self.p_value <= 1.0:
@@ -126,6 +129,17 @@ class Judgement:
         if text == "1.00" and share != 1:
             text = f"{share:.4f}"
         return f"{text} times the limit"
+
+    @property
+    def rarity(self) -> str:
+        """The p-value in words: how many good parts scored as high."""
+        return rarity(self.p_value, self.calibration_images)
+
+    @property
+    def summary(self) -> str:
+        """The score in words: against the limit and against good parts."""
+        limit = self.times_the_limit or self.thresholds.describe()
+        return f"score {self.score:.4g}, {limit}; {self.rarity}"
 
     @property
     def position(self) -> str:
@@ -205,6 +219,7 @@ class Inspection(Judgement):
             "score": self.score,
             **self.thresholds.to_json(),
             "p_value": self.p_value,
+            "calibration_images": self.calibration_images,
             "regions": [region_to_json(region) for region in self.regions],
             "similar": [match.to_json() for match in self.similar],
             "bank_version": self.bank_version,

@@ -33,6 +33,15 @@ def p_value(calibration_scores: npt.ArrayLike, score: float) -> float:
     return (1 + at_least) / (len(scores) + 1)
 
 
+def rarity(p_value: float, images: int) -> str:
+    """Return a p-value in words, for scores of so many good parts."""
+    as_high = round(p_value * (images + 1)) - 1
+    parts = counted(images, "good part")
+    if as_high == 0:
+        return f"of {parts} none scored this high"
+    return f"of {parts} {as_high:,} scored this high or higher"
+
+
 @dataclass(frozen=True)
 class Thresholds:
     """The two thresholds of an image's score; in between, a person decides.
@@ -132,17 +141,19 @@ class ConformalThreshold:
         return self.guaranteed_rate <= self.requested_rate + 1e-9
 
     def describe(self) -> str:
-        """Return the threshold and its guarantee in a sentence."""
+        """Return the threshold and its guarantee in words that can be repeated to a customer."""
         low, high = self.realised
-        promise = (
-            f"threshold {self.value:.4g} from {counted(self.sample_size, 'calibration image')}: at "
-            f"most {_percent(self.guaranteed_rate)} false alarms on average by the split-conformal "
-            f"rule, {_percent(low)} to {_percent(high)} for nine calibrations in ten"
+        # Rounded down: the promise holds for fewer.
+        parts = math.floor(1 / self.guaranteed_rate + 1e-9)
+        text = (
+            f"threshold {self.value:.4g} from {counted(self.sample_size, 'good part')}: on "
+            f"average, at most 1 in {counted(parts, 'good part')} fails; of ten such thresholds, "
+            f"nine fail {_percent(low)} to {_percent(high)} of good parts"
         )
         if self.sufficient:
-            return f"{promise} ({_percent(self.requested_rate)} requested)"
-        needed = counted(images_needed(self.requested_rate), "image")
-        return f"{promise}; the requested {_percent(self.requested_rate)} needs {needed}"
+            return f"{text} ({_percent(self.requested_rate)} requested)"
+        needed = counted(images_needed(self.requested_rate), "good part")
+        return f"{text}; {_percent(self.requested_rate)}, as requested, needs {needed}"
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object that the commands print."""

@@ -21,14 +21,14 @@ from patchbank.vision.own_pictures import own_mark
 class ShownCase:
     """A judged image in a gallery: (h, w, 3) pixels with their (h, w) map and mask.
 
-    `label` is "good", "anomalous" or "unknown".
+    `rarity` is the score against good parts, in words; `label` is "good", "anomalous" or "unknown".
     """
 
     name: str
     kind: str
     verdict: str
     score: float
-    p_value: float
+    rarity: str
     pixels: Pixels
     anomaly_map: npt.NDArray[np.float32]
     mask: npt.NDArray[np.bool_] | None
@@ -89,7 +89,7 @@ def _write_case(folder: Path, stem: str, case: ShownCase, map_threshold: float) 
         "verdict": case.verdict,
         "outcome": case.outcome,
         "score": case.score,
-        "p_value": case.p_value,
+        "rarity": case.rarity,
         "region_peaks": list(case.region_peaks),
         "panels": asdict(panels),
     }

@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from patchbank.memory.calibration import Thresholds
 from patchbank.memory.scoring import Region
 from patchbank.reports.colours import OTHER_VERDICT, RGB, VERDICT_COLOURS, ColourScale, colour_table
 from patchbank.reports.fonts import Writer
@@ -53,11 +52,9 @@ def heatmap_picture(
     anomaly_map: npt.NDArray[np.float32],
     *,
     verdict: str,
-    score: float,
-    thresholds: Thresholds,
+    facts: str,
     map_threshold: float,
     regions: Sequence[Region] = (),
-    p_value: float | None = None,
     name: str = "",
     scale: ColourScale | None = None,
     max_side: int = 768,
@@ -70,8 +67,8 @@ def heatmap_picture(
         (h, w, 3) uint8, the original image.
     anomaly_map
         (h, w) float32, NaN where the image was not inspected; those parts are grey and hatched.
-    verdict, score, thresholds, p_value
-        Shown in the heading.
+    verdict, facts
+        The heading.
     map_threshold
         The score above which a pixel belongs to a region; outlined in the map and marked in the
         legend.
@@ -119,7 +116,7 @@ def heatmap_picture(
     )
     canvas = Image.new("RGB", canvas_size, _BACKGROUND)
     writer = Writer(ImageDraw.Draw(canvas), unit)
-    _draw_header(writer, canvas_size[0], verdict, score, thresholds, p_value, name)
+    _draw_header(writer, canvas_size[0], verdict, facts, name)
     top = _MARGIN + header
     second = (
         (_MARGIN, top + size[1] + title + _MARGIN)
@@ -277,9 +274,7 @@ def _draw_header(
     writer: Writer,
     width: int,
     verdict: str,
-    score: float,
-    thresholds: Thresholds,
-    p_value: float | None,
+    facts: str,
     name: str,
 ) -> None:
     label = verdict.upper()
@@ -291,9 +286,6 @@ def _draw_header(
     writer.write(
         (_MARGIN + wide / 2, middle), label, 18, (255, 255, 255), across="middle", down="middle"
     )
-    facts = f"score {_number(score)}   {thresholds.describe()}"
-    if p_value is not None:
-        facts += f"   p {p_value:.3f}"
     left = _MARGIN + wide + writer.scaled(14)
     facts = writer.shortened(facts, width - left - _MARGIN, 17)
     writer.write((left, middle), facts, 17, _INK, down="middle")

@@ -22,6 +22,7 @@ def inspection(
         score=score,
         thresholds=thresholds or Thresholds(2.0, 2.0),
         p_value=0.25,
+        calibration_images=3,
         anomaly_map=np.zeros((4, 4), np.float32),
         map_threshold=1.0,
         inspected_box=(0, 0, 40, 40),

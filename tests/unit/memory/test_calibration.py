@@ -12,6 +12,7 @@ from patchbank.memory.calibration import (
     conformal_threshold,
     images_needed,
     p_value,
+    rarity,
 )
 
 
@@ -80,14 +81,31 @@ def test_rate_is_kept_on_new_images(rate: float) -> None:
     assert abs(inside - 1800) < 4 * (2000 * 0.9 * 0.1) ** 0.5
 
 
-def test_description_says_when_there_are_too_few_images() -> None:
+def test_the_promise_can_be_repeated() -> None:
     enough = conformal_threshold(np.arange(200.0), 0.01).describe()
-    assert "200 calibration images" in enough
-    assert "0.995 % false alarms" in enough
+    assert enough.startswith(
+        "threshold 198 from 200 good parts: on average, at most 1 in 100 good parts fails; of ten "
+        "such thresholds, nine fail "
+    )
+    assert enough.endswith("% of good parts (1 % requested)")
     few = conformal_threshold(np.arange(50.0), 0.01).describe()
-    assert "1.96 % false alarms" in few
-    assert "requested 1 % needs 99 images" in few
+    assert "at most 1 in 51 good parts fails" in few
+    assert few.endswith("; 1 %, as requested, needs 99 good parts")
     assert "\n" not in enough + few
+    # Never more than is promised: 3 of 8 are fewer than 1 in 2.
+    assert "at most 1 in 2 good parts fails" in conformal_threshold(np.arange(7.0), 0.4).describe()
+
+
+@pytest.mark.parametrize(
+    ("score", "words"),
+    [
+        (60.5, "of 60 good parts none scored this high"),
+        (59.0, "of 60 good parts 1 scored this high or higher"),
+        (-1.0, "of 60 good parts 60 scored this high or higher"),
+    ],
+)
+def test_a_p_value_in_words(score: float, words: str) -> None:
+    assert rarity(p_value(np.arange(60.0), score), 60) == words
 
 
 @pytest.mark.parametrize(("rate", "needed"), [(0.01, 99), (0.05, 19), (0.001, 999), (0.5, 1)])

@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 
 from patchbank.datasets.demo import demo_split
-from patchbank.memory.calibration import Thresholds
 from patchbank.memory.scoring import Region
 from patchbank.reports.colours import VERDICT_COLOURS, ColourScale, colour_table
 from patchbank.reports.pictures import heatmap_picture, label_position, overlay_picture
@@ -37,8 +36,7 @@ def bump(height: int, width: int, peak: float = 3.0) -> npt.NDArray[np.float32]:
 def draw(pixels: Pixels, anomaly_map: npt.NDArray[np.float32], **changes: Any) -> Pixels:
     values: dict[str, Any] = {
         "verdict": "fail",
-        "score": 3.2,
-        "thresholds": Thresholds(1.0, 1.0),
+        "facts": "score 3.2, 3.20 times the limit",
         "map_threshold": 1.0,
         **changes,
     }

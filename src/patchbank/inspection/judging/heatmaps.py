@@ -62,10 +62,8 @@ def heatmap_of(pixels: NDArray[np.uint8], judgement: Judgement, name: str) -> Im
         pixels,
         judgement.full_map(),
         verdict=judgement.verdict,
-        score=judgement.score,
-        thresholds=judgement.thresholds,
+        facts=judgement.summary,
         map_threshold=judgement.map_threshold,
         regions=judgement.regions,
-        p_value=judgement.p_value,
         name=name,
     )

@@ -122,6 +122,7 @@ class Judge:
             score=score,
             thresholds=self.thresholds,
             p_value=self.calibration.p_value(score),
+            calibration_images=len(self.calibration),
             anomaly_map=anomaly,
             map_threshold=self.map_threshold,
             inspected_box=box,

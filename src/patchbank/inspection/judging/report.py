@@ -234,8 +234,7 @@ def _push(
 
 
 def _facts(inspection: Inspection) -> str:
-    parts = [f"score {inspection.score:.4g}", inspection.times_the_limit]
-    parts.append(f"p-value {inspection.p_value:.3g}")
+    parts = [f"score {inspection.score:.4g}", inspection.times_the_limit, inspection.rarity]
     if inspection.regions:
         parts.append(f"at {inspection.position}")
     return " · ".join(part for part in parts if part)

@@ -86,7 +86,7 @@ def shown_case(sample: Sample, judgement: Judgement, bit_depth: int | None) -> S
         kind=sample.kind,
         verdict=judgement.verdict,
         score=judgement.score,
-        p_value=judgement.p_value,
+        rarity=judgement.rarity,
         pixels=pixels,
         anomaly_map=judgement.full_map(),
         mask=mask,
