@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from patchbank.errors import NotFittedError, UnknownCategoryError
 from patchbank.inspection.keeping.inspections import (
     RecordedInspection,
     make_selection,
     recorded_inspections,
 )
-from patchbank.inspection.keeping.manage import activate_version
+from patchbank.inspection.keeping.manage import activate_version, bank_facts
 from patchbank.inspection.keeping.moments import Moment
 from patchbank.inspection.keeping.transfer import TransferReport, export_bank
 from patchbank.inspection.workspace import Workspace
@@ -22,6 +23,19 @@ class BankRecords:
 
     category: str
     _workspace: Workspace
+
+    def __repr__(self) -> str:
+        return f"<Bank {self.category!r}>"
+
+    def _repr_html_(self) -> str:
+        """Return what Jupyter shows: the active bank in a few lines."""
+        from patchbank.reports.notebook import bank_html
+
+        try:
+            facts = bank_facts(self._workspace, self.category)
+        except (UnknownCategoryError, NotFittedError):
+            facts = [("Memory bank", "none yet: call fit with images of good parts")]
+        return bank_html(self.category, facts)
 
     def export(
         self,

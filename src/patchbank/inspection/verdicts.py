@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from patchbank.errors import ParameterError
+from patchbank.errors import ImageError, ParameterError
 from patchbank.memory.calibration import Thresholds, Verdict, rarity
 from patchbank.memory.scoring import Region, place_map
+from patchbank.vision.decoded_image import ImageSource
 
 # Why the verdict may be pass although a region is outlined.
 PASSES_WITH_REGION = (
@@ -162,7 +163,7 @@ class Judgement:
         )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Inspection(Judgement):
     """One image judged once; what the bank says of it is a `Judgement`.
 
@@ -184,6 +185,8 @@ class Inspection(Judgement):
         When it was recorded, or else judged, in UTC.
     remarks
         What one should know of it, as why it was not recorded though it should have been.
+    source
+        The image itself, for a notebook to show; of many images, only a path is kept.
     """
 
     image: str
@@ -198,6 +201,44 @@ class Inspection(Judgement):
     remarks: tuple[str, ...] = ()
     inspection_id: int | None = None
     inspected_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    source: ImageSource | None = None
+
+    def __repr__(self) -> str:
+        return (
+            f"<Inspection of {self.image!r}: {self.verdict}, score {self.score:.4g}, "
+            f"{self.thresholds.describe()}>"
+        )
+
+    def _repr_html_(self) -> str:
+        """Return what Jupyter shows: the verdict, and the image beside its anomaly map."""
+        from patchbank.reports.notebook import inspection_html
+
+        where = f"; at {self.position}" if self.regions else ""
+        similar = ", ".join(f"{match.image} ({match.similarity:.3f})" for match in self.similar[:3])
+        return inspection_html(
+            name=self.image,
+            verdict=self.verdict,
+            facts=[
+                self.summary + where,
+                *([f"most similar references: {similar}"] if similar else []),
+                *self.remarks,
+            ],
+            pixels=self._pixels(),
+            anomaly_map=self.full_map(),
+            map_threshold=self.map_threshold,
+        )
+
+    def _pixels(self) -> NDArray[np.uint8] | None:
+        """Return the pixels of the image if it is still what was judged."""
+        if self.source is None:
+            return None
+        from patchbank.vision.images import decode
+
+        try:
+            image = decode(self.source)
+        except ImageError:
+            return None
+        return image.pixels if image.sha256 == self.sha256 else None
 
     def explained(self) -> Inspection:
         """Return the inspection with a remark if it passes though it outlines a region."""

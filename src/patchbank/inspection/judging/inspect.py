@@ -235,7 +235,7 @@ class Inspector:
         extraction = bank.extractor.extract_one(source, name=name, limits=self.workspace.limits)
         judged = self._judge(bank, top, heatmaps, name, extraction, watch)
         (inspection,) = self._recorded([judged])
-        return inspection
+        return replace(inspection, source=source)
 
     def _inspect_or_refuse(
         self, source: ImageSource, name: str, top: int, heatmaps: Path | None
@@ -275,8 +275,12 @@ class Inspector:
             for source, name in retry:
                 yield self._inspect_or_refuse(source, name, top, heatmaps)
         else:
-            for result in results:
-                yield next(answers) if isinstance(result, Inspection) else result
+            for result, (source, _) in zip(results, retry, strict=True):
+                if isinstance(result, Refused):
+                    yield result
+                else:
+                    kept = source if isinstance(source, str | Path) else None
+                    yield replace(next(answers), source=kept)
 
     def _judge(
         self,

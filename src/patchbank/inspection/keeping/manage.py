@@ -81,6 +81,29 @@ def show_category(workspace: Workspace, category: str) -> dict[str, Any]:
     return document
 
 
+def bank_facts(workspace: Workspace, category: str) -> list[tuple[str, str]]:
+    """Return names and values of what a person asks first of a category's bank.
+
+    Raises
+    ------
+    UnknownCategoryError, NotFittedError
+        If there is no such category, or it has no bank.
+    """
+    stored = workspace.database.banks.active(category, patches=False)
+    found = workspace.database.categories.get(category)
+    bank, calibration = stored.content, calibration_of(stored.content)
+    text = str(not_calibrated(category))
+    if calibration is not None:
+        text = calibration.threshold(bank.settings["false_alarm_rate"]).describe()
+    return [
+        ("Version", str(stored.version)),
+        ("Images", f"{found.image_count or 0:,}"),
+        ("Patches", f"{found.patch_count or 0:,}"),
+        ("Backbone", str(bank.extractor["backbone"])),
+        ("Calibration", text),
+    ]
+
+
 @dataclass(frozen=True)
 class Activation:
     """What an activation did: `bank_version` is active now and equals `same_as`."""

@@ -38,6 +38,7 @@ from patchbank.inspection.verdicts import Refused
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.calibration import ConformalThreshold, Thresholds
 from patchbank.memory.neighbours import NeighbourIndex
+from patchbank.printable import counted
 from patchbank.progress import Progress, silent
 from patchbank.store.bank_content import BankContent
 from patchbank.store.stored_bank import BankChange
@@ -49,7 +50,7 @@ from patchbank.vision.regions import spread
 _REMEDY = "calibrate again with --exclude NAME"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CalibrationReport:
     """What a calibration did.
 
@@ -72,6 +73,12 @@ class CalibrationReport:
     seconds: float
     suspicious: Suspicious | None
     remarks: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return (
+            f"<CalibrationReport of {self.category!r}, version {self.bank_version}: "
+            f"{counted(self.images, 'image')}, {self.thresholds.describe()}>"
+        )
 
     @property
     def warning(self) -> str | None:

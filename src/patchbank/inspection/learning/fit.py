@@ -23,6 +23,7 @@ from patchbank.inspection.sources import checked_names, without
 from patchbank.inspection.timing import Stopwatch
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.coreset import coreset_size
+from patchbank.printable import counted
 from patchbank.progress import Progress, silent
 from patchbank.store.bank_size import stored_bytes
 from patchbank.store.categories import checked_category_name
@@ -36,7 +37,7 @@ _REMEDY = "fit again with --exclude NAME"
 _THUMBNAIL_BYTES = 6000
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class FitReport:
     """What a fit did."""
 
@@ -45,6 +46,13 @@ class FitReport:
     bank: LearnedBank
     timings_s: dict[str, float]
     pictures: tuple[Path, ...] = ()
+
+    def __repr__(self) -> str:
+        return (
+            f"<FitReport of {self.category!r}, version {self.bank_version}: "
+            f"{counted(len(self.bank.images), 'image')}, "
+            f"{counted(len(self.bank.features), 'patch', 'patches')}>"
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object the command prints."""
