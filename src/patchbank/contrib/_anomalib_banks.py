@@ -67,7 +67,6 @@ class CheckedModel:
     found: AnomalibFile
     settings: Mapping[str, Setting]
     fit_settings: FitSettings
-    extractor: Extractor
     remarks: tuple[str, ...]
 
     def save(
@@ -80,7 +79,9 @@ class CheckedModel:
     ) -> ImportReport:
         """Save its memory bank as the bank of a category."""
         path = self.found.file.path
-        bank = _bank(features, self.extractor, self.fit_settings)
+        # Not before a training in this process: the coreset of Anomalib then took more memory.
+        extractor = workspace.extractor(self.fit_settings.extractor)
+        bank = _bank(features, extractor, self.fit_settings)
         if (reason := why_useless(bank, None)) is not None:
             raise BankFileError(f"{path}: its bank cannot judge images: {reason}; train it again")
         version = workspace.database.banks.save(
@@ -133,7 +134,6 @@ def checked_model(
         extractor_settings = replace(extractor_settings, regions=_checked_regions(regions))
     remarks = _remarks(found, settings)
     score = checked_score_method(image_score or _score(settings["num_neighbors"].value, remarks))
-    extractor = workspace.extractor(extractor_settings)
     if found.network:
         remarks += _check_network(found, extractor_settings.backbone)
     fit_settings = FitSettings(
@@ -142,7 +142,7 @@ def checked_model(
         image_score=score,
         false_alarm_rate=DEFAULT_FALSE_ALARM_RATE,
     )
-    return CheckedModel(found, settings, fit_settings, extractor, tuple(remarks))
+    return CheckedModel(found, settings, fit_settings, tuple(remarks))
 
 
 def _checked_regions(regions: Regions) -> Regions:
