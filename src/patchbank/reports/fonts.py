@@ -84,18 +84,29 @@ class Writer:
 
 def _runs(text: str) -> Iterator[tuple[str, str | None]]:
     """Split a text into parts that one font can show, each with the font's file."""
-    part, current = "", None
+    part, current, lacking = "", None, False
     for letter in unicodedata.normalize("NFC", text):
         font = _font_of(letter)
-        if font == "":
+        if unicodedata.category(letter)[0] == "M":
+            # A mark belongs to the letter before; without its letter, it would be a box.
+            if lacking:
+                continue
+            if part and _has(current, letter):
+                part += letter
+            elif part and font and _has(font, part[-1]):
+                if part[:-1]:
+                    yield part[:-1], current
+                part, current = part[-1] + letter, font
+            continue
+        lacking = font == ""
+        if lacking:
             # A box would look like an error.
             letter, font = "?", None
-        # A mark belongs to the letter before, and a space to either part.
-        joins = letter == " " or unicodedata.combining(letter)
-        if part and font != current and not joins:
+        if part and font != current and letter != " ":
             yield part, current
             part = ""
-        current = current if part and joins else font
+        # A space belongs to either part.
+        current = current if part and letter == " " else font
         part += letter
     if part:
         yield part, current
@@ -134,12 +145,12 @@ def _is_installed(font: str) -> bool:
     return True
 
 
-def _has(font: str, letter: str) -> bool:
+def _has(font: str | None, letter: str) -> bool:
     """Return whether a font has a letter: without it, it draws what it draws for no letter."""
     return _drawn(font, letter) != _drawn(font, _NO_LETTER)
 
 
-def _drawn(font: str, letter: str) -> bytes:
+def _drawn(font: str | None, letter: str) -> bytes:
     return bytes(_face(font, _PROBE_SIZE).getmask(letter))
 
 

@@ -57,3 +57,12 @@ def test_a_long_name_keeps_its_end() -> None:
     assert write.length(short, 13) <= 200
     assert write.shortened("x.png", 200, 13) == "x.png"
     assert write.shortened("x.png", 1, 13) == ""
+
+
+def test_a_mark_that_its_font_lacks_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Devanagari without a font for it: question marks, but no boxes and dotted circles."""
+    fonts._font_of.cache_clear()
+    monkeypatch.setattr(fonts, "_OF_SYSTEMS", ())
+    runs = list(fonts._runs("a/हिन्दी.png"))
+    fonts._font_of.cache_clear()
+    assert runs == [("a/???.png", None)]
