@@ -64,6 +64,12 @@ def test_what_finds_most_within_the_budget_is_recommended() -> None:
     assert report(cheap, best, dear, budget_ms=20).recommended is cheap
 
 
+def test_the_repr_is_what_is_recommended() -> None:
+    found = report(tried(50, 15), tried(20, 10))
+    assert repr(found) == f"<TuneReport of 'board': 2 settings tried; {found.recommendation()}>"
+    assert len(repr(found)) < 300
+
+
 def test_of_settings_as_good_the_quickest_is_recommended() -> None:
     quick, slow = tried(10, 10), tried(90, 10)
     assert report(slow, quick).recommended is quick

@@ -17,6 +17,7 @@ from patchbank.inspection.measuring.held_out import CONTRASTS, DefectTrial, Imag
 from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.verdicts import Refused
 from patchbank.metrics import Proportion
+from patchbank.printable import counted
 
 #: Always said with the figures.
 SYNTHETIC = (
@@ -116,7 +117,7 @@ class Tried:
         return self.false_alarms.low <= self.guaranteed_rate
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class TuneReport:
     """What a trial of settings found.
 
@@ -144,6 +145,10 @@ class TuneReport:
     seconds: float
     page: Path | None = None
     shown: tuple[Judged, ...] = field(default=())
+
+    def __repr__(self) -> str:
+        tried = counted(len(self.tried), "setting")
+        return f"<TuneReport of {self.category!r}: {tried} tried; {self.recommendation()}>"
 
     @property
     def reading_ms(self) -> float:
