@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from patchbank.errors import NotFittedError, UnknownCategoryError
+from patchbank.errors import DatabaseError, NotFittedError, UnknownCategoryError
 from patchbank.inspection.keeping.inspections import (
     RecordedInspection,
     make_selection,
@@ -35,6 +35,9 @@ class BankRecords:
             facts = bank_facts(self._workspace, self.category)
         except (UnknownCategoryError, NotFittedError):
             facts = [("Memory bank", "none yet: call fit with images of good parts")]
+        except DatabaseError as error:
+            # A notebook would show a traceback where the bank is the value of a cell.
+            facts = [("Memory bank", f"not known: {error}")]
         return bank_html(self.category, facts)
 
     def export(

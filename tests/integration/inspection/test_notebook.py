@@ -83,3 +83,6 @@ def test_a_bank_says_what_it_is(bank: Bank, database_url: str, graphs_home: Path
     assert "Calibration" in html
     with patchbank.open("nothing", home=graphs_home, database_url=database_url) as empty:
         assert "none yet" in empty._repr_html_()
+    nowhere = "postgresql://127.0.0.1:1/nowhere?connect_timeout=1"
+    with patchbank.open("brushed", database_url=nowhere) as lost:
+        assert "not known: " in lost._repr_html_()
