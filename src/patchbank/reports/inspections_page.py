@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from patchbank.reports.colours import ColourScale
-from patchbank.reports.page import PAGE_NAME, template
 from patchbank.reports.panels import PanelFiles
-from patchbank.reports.writing import replace_text, writing_report
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,19 +73,3 @@ class InspectionsPage:
     def colour_scale(self) -> ColourScale:
         """The colours of the maps."""
         return ColourScale.around(self.map_threshold)
-
-
-def write_inspections_page(folder: Path, page: InspectionsPage) -> Path:
-    """Write ``index.html`` beside the folder of its pictures and return its path.
-
-    Raises
-    ------
-    MissingExtraError
-        If the extra `report` is not installed.
-    DiskFullError, ReportError
-        If it cannot be written; an existing page is kept.
-    """
-    text = template("inspections.html.j2").render(page=page)
-    with writing_report(folder):
-        replace_text(folder / PAGE_NAME, text)
-    return folder / PAGE_NAME

@@ -16,7 +16,13 @@ from patchbank.errors import MissingExtraError
 from patchbank.files import LARGEST_TEXT, read_regular
 from patchbank.printable import printable
 from patchbank.reports.colours import ColourScale
-from patchbank.reports.writing import replace_text, writing_report
+from patchbank.reports.writing import (
+    check_own_folder,
+    check_report_packages,
+    make_writable,
+    replace_text,
+    writing_report,
+)
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -160,8 +166,28 @@ class EvaluationPage:
     texts: Sequence[str] = ()
 
 
-def write_page(folder: Path, page: EvaluationPage) -> Path:
-    """Write ``index.html`` beside the folders of its sections and return its path.
+def check_page_folder(
+    folder: Path, *folders: str, files: Sequence[str] = (), extra: str = "report"
+) -> None:
+    """Raise where a page cannot be written to a folder, before any work; make the folders.
+
+    Parameters
+    ----------
+    folders, files
+        Names of folders and files beside the page that are of such a report, too.
+
+    Raises
+    ------
+    MissingExtraError, ReportError, DiskFullError
+        If the extra is not installed, or the folder has other files or takes none.
+    """
+    check_report_packages(extra)
+    check_own_folder(folder, PAGE_NAME, "pictures-*", *folders, *files)
+    make_writable(folder, *(folder / name for name in folders), page=folder / PAGE_NAME)
+
+
+def write_page(folder: Path, page: object, template_name: str = "page.html.j2") -> Path:
+    """Write ``index.html`` beside the folders of its pictures and return its path.
 
     Raises
     ------
@@ -171,7 +197,7 @@ def write_page(folder: Path, page: EvaluationPage) -> Path:
         If it cannot be written; an existing page is kept.
     """
     index = folder / PAGE_NAME
-    text = template("page.html.j2").render(page=page)
+    text = template(template_name).render(page=page)
     with writing_report(folder):
         replace_text(index, text)
     return index

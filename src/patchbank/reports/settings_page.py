@@ -12,9 +12,7 @@ from PIL import Image
 
 from patchbank.reports.colours import ColourScale
 from patchbank.reports.evaluation_charts import ChartFiles
-from patchbank.reports.page import PAGE_NAME, template
 from patchbank.reports.pictures import Pixels, overlay_picture
-from patchbank.reports.writing import replace_text, writing_report
 from patchbank.vision.own_pictures import own_mark
 
 # Sides of the pictures: small crops are enlarged.
@@ -112,23 +110,6 @@ class SettingsPage:
     left_out: Sequence[str]
     remarks: Sequence[str]
     facts: Sequence[tuple[str, str]]
-
-
-def write_settings_page(folder: Path, page: SettingsPage) -> Path:
-    """Write ``index.html`` beside the folder of its pictures and return its path.
-
-    Raises
-    ------
-    MissingExtraError
-        If the extra `report` is not installed.
-    DiskFullError, ReportError
-        If it cannot be written; an existing page is kept.
-    """
-    index = folder / PAGE_NAME
-    text = template("settings.html.j2").render(page=page)
-    with writing_report(folder):
-        replace_text(index, text)
-    return index
 
 
 def write_crop(

@@ -157,6 +157,20 @@ def test_the_page_shows_it(browser: Browser, page: Path) -> None:
             assert tab.locator("table.settings").count() == 3
 
 
+def test_another_report_takes_the_folder_of_the_first(
+    patchbank: Run, surfaces: Surfaces, tmp_path: Path
+) -> None:
+    images = sorted(surfaces.train.iterdir())[:9]
+    options = ("--defect-sizes", "20", "--layers", "blocks.4", "--report", tmp_path)
+    for rate in ("0.1", "0.2"):
+        outcome = patchbank("tune", "other", *images, *options, "--false-alarm-rate", rate)
+        assert outcome.code == 0, outcome.err
+    names = sorted(path.name.split("-")[0] for path in tmp_path.iterdir())
+    assert names == ["index.html", "pictures", "results.json"]
+    document = json.loads((tmp_path / "results.json").read_text())
+    assert "--false-alarm-rate 0.2" in document["command"]
+
+
 def test_an_interrupted_trial_leaves_the_folder_as_it_was(
     surfaces: Surfaces, database_url: str, graphs_home: Path, tmp_path: Path
 ) -> None:

@@ -158,9 +158,10 @@ class Inspector:
         if report is None:
             return self._inspect_many(sources, names, top, heatmaps, progress)
         # Only reports load what draws.
-        from patchbank.inspection.judging.report import check_report, reported
+        from patchbank.inspection.judging.report import reported
+        from patchbank.reports.page import check_page_folder
 
-        check_report(report)
+        check_page_folder(report)
         return reported(
             self._inspect_many(sources, names, top, heatmaps, progress),
             sources,

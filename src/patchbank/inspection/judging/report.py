@@ -23,16 +23,10 @@ from patchbank.reports.inspections_page import (
     InspectedRow,
     InspectionsPage,
     SimilarPicture,
-    write_inspections_page,
 )
-from patchbank.reports.page import PAGE_NAME, new_pictures
+from patchbank.reports.page import new_pictures, write_page
 from patchbank.reports.panels import PanelFiles, write_panels
-from patchbank.reports.writing import (
-    check_own_folder,
-    check_report_packages,
-    make_writable,
-    writing_report,
-)
+from patchbank.reports.writing import writing_report
 from patchbank.vision.decoded_image import ImageSource
 from patchbank.vision.extractor_settings import ExtractorSettings
 from patchbank.vision.images import decode
@@ -46,19 +40,6 @@ _MOST_REFUSED = 100
 _SIMILAR = 5
 
 _Item = TypeVar("_Item")
-
-
-def check_report(folder: Path) -> None:
-    """Raise where a report cannot be written to a folder, before anything is judged.
-
-    Raises
-    ------
-    MissingExtraError, ReportError, DiskFullError
-        If the extra `report` is not installed, or the folder has other files or takes none.
-    """
-    check_report_packages()
-    check_own_folder(folder, PAGE_NAME, "pictures-*")
-    make_writable(folder, page=folder / PAGE_NAME)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -184,7 +165,7 @@ class InspectionReport:
             ][:_MOST_REFUSED],
             facts=self._facts(last),
         )
-        write_inspections_page(folder, page)
+        write_page(folder, page, "inspections.html.j2")
 
     def _facts(self, last: Inspection) -> list[tuple[str, str]]:
         settings = self.extractor()
@@ -254,7 +235,7 @@ def reported(
     category: str,
     extractor: Callable[[], ExtractorSettings],
 ) -> Iterator[Inspection | Refused]:
-    """Yield results as they come, and write a page of them at the end; see `check_report`.
+    """Yield results as they come, and write a page of them at the end; see `check_page_folder`.
 
     An interrupt or an error leaves the page that there was.
 

@@ -24,9 +24,14 @@ from patchbank.inspection.verdicts import Inspection
 from patchbank.inspection.workspace import Workspace
 from patchbank.progress import Progress, silent
 from patchbank.reports.galleries import write_evidence
-from patchbank.reports.page import PAGE_NAME, EvaluationPage, Section, new_pictures, write_page
+from patchbank.reports.page import (
+    EvaluationPage,
+    Section,
+    check_page_folder,
+    new_pictures,
+    write_page,
+)
 from patchbank.reports.pictures import SimilarImage
-from patchbank.reports.writing import check_own_folder, check_report_packages, make_writable
 from patchbank.vision.images import decode
 
 # Its own name, so that a category of the user's called cell-mono is not replaced.
@@ -71,11 +76,8 @@ def run_demo(workspace: Workspace, folder: Path, *, progress: Progress = silent)
         If the page or the bank cannot be written. That the folder cannot be written is found out
         before any work, and nothing is stored then.
     """
-    check_report_packages("demo")  # said before the work, not after it
-
     heatmaps = folder / "heatmaps"
-    check_own_folder(folder, PAGE_NAME, "heatmaps", "pictures-*")
-    make_writable(folder, heatmaps, page=folder / PAGE_NAME)
+    check_page_folder(folder, heatmaps.name, extra="demo")
     samples = demo_split("mono")
     watch = Stopwatch()
     with watch.stage("learning and judging"):

@@ -37,7 +37,7 @@ from patchbank.inspection.measuring.held_out import (
     default_defect_sizes,
     split,
 )
-from patchbank.inspection.measuring.tune_page import write_tune_report
+from patchbank.inspection.measuring.tune_page import RESULTS_NAME, write_tune_report
 from patchbank.inspection.measuring.tune_report import TuneReport
 from patchbank.inspection.measuring.tune_trial import TrialRunner, make_plan
 from patchbank.inspection.settings import FitSettings
@@ -46,8 +46,7 @@ from patchbank.inspection.workspace import Workspace
 from patchbank.memory.calibration import images_needed
 from patchbank.printable import counted
 from patchbank.progress import Progress, silent
-from patchbank.reports.page import PAGE_NAME
-from patchbank.reports.writing import check_own_folder, check_report_packages, make_writable
+from patchbank.reports.page import check_page_folder
 from patchbank.store.categories import checked_category_name
 from patchbank.vision.decoded_image import ImageSource
 from patchbank.vision.extractor_settings import ExtractorSettings
@@ -145,9 +144,7 @@ def tune(
     sizes = checked_defect_sizes(defect_sizes)
     checked_limit(memory_limit)
     if report is not None:
-        check_report_packages()
-        check_own_folder(report, PAGE_NAME, "pictures-*")
-        make_writable(report, page=report / PAGE_NAME)
+        check_page_folder(report, files=[RESULTS_NAME])
     images = Images(sources, checked_names(sources, names))
     if exclude:
         images = Images(*without(images.sources, images.names, exclude))

@@ -17,7 +17,7 @@ from patchbank.inspection.measuring.tune_report import AS_GOOD, SYNTHETIC, Tried
 from patchbank.printable import counted
 from patchbank.reports.charts import SettingPoint, Theme, found_chart
 from patchbank.reports.evaluation_charts import write_chart
-from patchbank.reports.page import PAGE_NAME, new_pictures
+from patchbank.reports.page import PAGE_NAME, new_pictures, write_page
 from patchbank.reports.settings_page import (
     DefectCase,
     MapPicture,
@@ -25,7 +25,6 @@ from patchbank.reports.settings_page import (
     SettingsPage,
     ShareGrid,
     write_crop,
-    write_settings_page,
 )
 from patchbank.reports.writing import replace_text
 from patchbank.settings import usable_cores
@@ -42,6 +41,7 @@ _COLUMNS = (
 )
 # Settings whose maps are shown.
 _SHOWN = 3
+RESULTS_NAME = "results.json"
 
 
 def write_tune_report(folder: Path, report: TuneReport) -> TuneReport:
@@ -56,8 +56,8 @@ def write_tune_report(folder: Path, report: TuneReport) -> TuneReport:
     text = json.dumps(report.to_json(), ensure_ascii=False, allow_nan=False, indent=1) + "\n"
     with new_pictures(folder) as pictures:
         page = _page(pictures, report)
-        replace_text(folder / "results.json", text)
-        write_settings_page(folder, page)
+        replace_text(folder / RESULTS_NAME, text)
+        write_page(folder, page, "settings.html.j2")
     return report
 
 
