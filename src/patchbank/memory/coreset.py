@@ -135,9 +135,9 @@ class Cover:
         self._search: _Search | None = None
 
     @staticmethod
-    def is_large(rows: npt.NDArray[np.int64]) -> bool:
+    def is_large(count: int) -> bool:
         """Return whether rows are so many that all threads work on them together."""
-        return len(rows) >= _MANY_ROWS and compiles()
+        return count >= _MANY_ROWS and compiles()
 
     def __call__(
         self,
@@ -157,7 +157,7 @@ class Cover:
         progress
             Called as many rows are added; may raise `KeyboardInterrupt`.
         """
-        if not self.is_large(rows):
+        if not self.is_large(len(rows)):
             added = np.empty(len(rows), np.int64)
             count = cover_kernels().cover(self._features, rows, minima, squared_radius, added)
             return added[:count]

@@ -154,14 +154,14 @@ def _put_back(
         own = slice(*starts[image : image + 2])
         lower_by(patches[own], patches[added], squared[own])
 
-    large = [image for image in range(n) if cover.is_large(orphaned[ends[image] : ends[image + 1]])]
-    small = [image for image in range(n) if image not in set(large)]
+    is_large = np.array([cover.is_large(count) for count in np.diff(ends).tolist()])
+    small = np.flatnonzero(~is_large).tolist()
 
     def make_worker() -> TileWorker:
         return lambda start, stop: put_back_for(small[start], silent)
 
     # An image with few has a thread to itself; all threads work on one with many.
     for_tiles(len(small), 1, make_worker)
-    for image in large:
+    for image in np.flatnonzero(is_large).tolist():
         put_back_for(image, progress)
     return counts

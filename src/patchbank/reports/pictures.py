@@ -310,7 +310,8 @@ def _draw_legend(
     _write_lines(writer, (beside, top + line / 2), (_number(scale.high), "and above"), _FAINT)
     lowest = top + high - 1 - line * 1.5
     _write_lines(writer, (beside, lowest), (_number(scale.low), "and below"), _FAINT)
-    at = top + round((map_threshold - scale.low) / (scale.low - scale.high) * (high - 1)) + high - 1
+    share = (map_threshold - scale.low) / (scale.high - scale.low)
+    at = top + round((1 - share) * (high - 1))
     if top + 3 * line < at < lowest - 3 * line:
         writer.draw.line((left - 4, at, left + wide + 4, at), fill=_INK, width=writer.scaled(2))
         lines = (_number(map_threshold), "outlined", "above")
