@@ -8,7 +8,7 @@ import typer
 
 from patchbank.cli import options
 from patchbank.cli.guard import guarded
-from patchbank.cli.output import answer, print_json, print_remarks, show_progress, talk
+from patchbank.cli.output import answer, print_json, print_refused, print_remarks, show_progress
 from patchbank.inspection.learning.calibrate import calibrate_paths
 from patchbank.inspection.learning.change_rate import change_rate
 from patchbank.inspection.learning.demands import DEFAULT_MAX_REFUSED
@@ -70,8 +70,7 @@ def calibrate_command(
                 strict=strict,
                 progress=progress,
             )
-    for refused in report.refused:
-        talk().print(f"refused  {refused.error}", markup=False, style="yellow")
+    print_refused(report.refused)
     print_remarks(report.remarks)
     if json:
         print_json(report.to_json())

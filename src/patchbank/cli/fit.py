@@ -9,7 +9,7 @@ import typer
 
 from patchbank.cli import options
 from patchbank.cli.guard import guarded
-from patchbank.cli.output import answer, print_json, print_remarks, show_progress, talk
+from patchbank.cli.output import answer, print_json, print_refused, print_remarks, show_progress
 from patchbank.inspection.learning.demands import DEFAULT_MAX_REFUSED
 from patchbank.inspection.learning.fit import fit_paths
 from patchbank.inspection.settings import FitSettings
@@ -62,8 +62,7 @@ def fit_command(
             progress=progress,
         )
     document = fitted.to_json()
-    for refused in fitted.bank.refused:
-        talk().print(f"refused  {refused.error}", markup=False, style="yellow")
+    print_refused(fitted.bank.refused)
     print_remarks(fitted.bank.remarks)
     if json:
         print_json(document)

@@ -9,9 +9,16 @@ import typer
 
 from patchbank.cli import options
 from patchbank.cli.guard import EXIT_ERROR, EXIT_FAILED, guarded
-from patchbank.cli.output import answer, open_page, print_json, print_remarks, show_progress, talk
+from patchbank.cli.output import (
+    answer,
+    check_open,
+    open_page,
+    print_json,
+    print_remarks,
+    show_progress,
+    talk,
+)
 from patchbank.cli.verdicts import VerdictList
-from patchbank.errors import ParameterError
 from patchbank.inspection.judging.inspect import DEFAULT_TOP, inspect_paths
 from patchbank.inspection.judging.recording import OnDatabaseLoss
 from patchbank.inspection.verdicts import PASSES_WITH_REGION, Refused
@@ -83,8 +90,7 @@ def inspect_command(
 
     Exits 0 when all pass, 1 when any does not, 2 when an image could not be judged.
     """
-    if open_report and report is None:
-        raise ParameterError("--open shows the page of --report; give --report FOLDER too")
+    check_open(open_report, report)
     code = 0
     told: tuple[str, ...] = ()
     verdicts = VerdictList(details=details, similar=bool(top))

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import (
@@ -33,10 +33,13 @@ from rich.table import Table
 from rich.text import Text
 
 from patchbank.cli.logs import OWN, OwnRecords, Style, formatter
-from patchbank.errors import OutputError
+from patchbank.errors import OutputError, ParameterError
 from patchbank.printable import printable
 from patchbank.progress import Progress as ProgressCallback
 from patchbank.progress import silent
+
+if TYPE_CHECKING:
+    from patchbank.inspection.verdicts import Refused
 
 # How a service wants standard error, if one does.
 _styles: list[Style] = []
@@ -157,8 +160,20 @@ def print_remarks(remarks: Iterable[str]) -> None:
         talk().print(f"remark   {remark}", markup=False, style="yellow")
 
 
+def print_refused(refused: Iterable[Refused]) -> None:
+    """Write which images could not be used, a line each, on standard error."""
+    for image in refused:
+        talk().print(f"refused  {image.error}", markup=False, style="yellow")
+
+
+def check_open(open_report: bool, report: Path | None) -> None:
+    """Raise `ParameterError` if a page is to be opened that is not asked for."""
+    if open_report and report is None:
+        raise ParameterError("--open shows the page of --report; give --report FOLDER too")
+
+
 def open_page(page: Path) -> None:
-    """Open a page in the user's browser; a remark says so where there is none."""
+    """Open a page in the default browser, or print a remark if no browser is found."""
     import webbrowser  # it looks for browsers
 
     if not webbrowser.open(page.resolve().as_uri()):

@@ -11,12 +11,13 @@ from patchbank.cli import options
 from patchbank.cli.guard import guarded
 from patchbank.cli.output import (
     answer,
+    check_open,
     open_page,
     print_json,
+    print_refused,
     print_remarks,
     print_table,
     show_progress,
-    talk,
 )
 from patchbank.errors import ParameterError
 from patchbank.inspection.measuring.held_out import CONTRASTS
@@ -63,8 +64,7 @@ def tune_command(
     """
     from patchbank.inspection.measuring.tune import tune_paths
 
-    if open_report and report is None:
-        raise ParameterError("--open shows the page of --report; give --report FOLDER too")
+    check_open(open_report, report)
     with Workspace() as workspace, show_progress() as progress:
         found = tune_paths(
             workspace,
@@ -77,8 +77,7 @@ def tune_command(
             report=report,
             progress=progress,
         )
-    for refused in found.refused:
-        talk().print(f"refused  {refused.error}", markup=False, style="yellow")
+    print_refused(found.refused)
     print_remarks(found.remarks)
     print_remarks(f"not tried: {line}" for line in found.left_out)
     if json:
