@@ -121,15 +121,18 @@ class Judgement:
         return self.thresholds.fail_above
 
     @property
-    def times_the_limit(self) -> str:
-        """The score as a multiple of the limit, above which an image fails; empty without one."""
+    def share_of_limit(self) -> str:
+        """The score divided by the limit, above which an image fails; empty without a limit."""
         if not self.fail_above > 0:
             return ""
         share = self.score / self.fail_above
         text = f"{share:.2f}"
-        if text == "1.00" and share != 1:
-            text = f"{share:.4f}"
-        return f"{text} times the limit"
+        return f"{share:.4f}" if text == "1.00" and share != 1 else text
+
+    @property
+    def times_the_limit(self) -> str:
+        """The score as a multiple of the limit in words; empty without a limit."""
+        return f"{self.share_of_limit} times the limit" if self.share_of_limit else ""
 
     @property
     def rarity(self) -> str:

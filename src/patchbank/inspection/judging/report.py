@@ -88,7 +88,7 @@ class InspectionReport:
             result.image,
             result.verdict,
             f"{result.score:#.4g}",
-            result.times_the_limit.removesuffix(" times the limit"),
+            result.share_of_limit,
             "" if result.passed else result.position,
         )
         _push(self._rows, (*rank, row), _MOST_ROWS)

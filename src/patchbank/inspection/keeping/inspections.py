@@ -148,8 +148,8 @@ def recorded_inspections(
     UnknownCategoryError
         If there is no category of that name.
     """
-    with workspace.database.inspections.selected(category, selection) as found:
-        return [_recorded(category, record) for record in found.whole()]
+    with open_inspections(workspace, category, selection) as found:
+        return list(found.whole())
 
 
 class InspectionList:
@@ -163,9 +163,13 @@ class InspectionList:
         for row in self._found.brief():
             yield row._replace(inspected_at=row.inspected_at.astimezone())
 
+    def whole(self) -> Iterator[RecordedInspection]:
+        """Yield all that is recorded of each, oldest first."""
+        return (_recorded(self._category, record) for record in self._found.whole())
+
     def documents(self) -> Iterator[dict[str, Any]]:
         """Yield each as a JSON object, oldest first."""
-        return (_recorded(self._category, row).to_json() for row in self._found.whole())
+        return (inspection.to_json() for inspection in self.whole())
 
     def write_csv(self, file: TextIO) -> None:
         """Write a heading and a line for each, oldest first."""
