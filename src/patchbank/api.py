@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Unpack
 
 from patchbank.bank_records import BankRecords
-from patchbank.errors import NotFittedError, UnknownCategoryError
 from patchbank.inspection.judging.inspect import DEFAULT_TOP, Inspector
 from patchbank.inspection.judging.live_bank import LiveBank
 from patchbank.inspection.judging.search import search
@@ -212,15 +210,6 @@ class Bank(BankRecords):
             progress=progress,
         )
 
-    @property
-    def fitted(self) -> bool:
-        """Whether the category has a bank."""
-        try:
-            self._workspace.database.banks.active_version(self.category)
-        except (UnknownCategoryError, NotFittedError):
-            return False
-        return True
-
     def inspect(
         self,
         image: ImageSource,
@@ -321,21 +310,6 @@ class Bank(BankRecords):
             exact=exact,
             raw=raw,
         )
-
-    def close(self) -> None:
-        """Close the database connections; using the bank again opens them again."""
-        self._workspace.close()
-
-    def __enter__(self) -> Bank:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _ready(
         self, in_database: bool, record: bool, on_database_loss: str, bank_version: int | None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from patchbank.errors import DatabaseError, NotFittedError, UnknownCategoryError
 from patchbank.inspection.keeping.inspections import (
@@ -19,7 +21,7 @@ from patchbank.progress import Progress, silent
 
 
 class BankRecords:
-    """The part of `patchbank.Bank` that lists, activates and exports what is stored."""
+    """The part of `patchbank.Bank` that shows, lists, activates and exports what is stored."""
 
     category: str
     _workspace: Workspace
@@ -39,6 +41,15 @@ class BankRecords:
             # A notebook would show a traceback where the bank is the value of a cell.
             facts = [("Memory bank", f"not known: {error}")]
         return bank_html(self.category, facts)
+
+    @property
+    def fitted(self) -> bool:
+        """Whether the category has a bank."""
+        try:
+            self._workspace.database.banks.active_version(self.category)
+        except (UnknownCategoryError, NotFittedError):
+            return False
+        return True
 
     def export(
         self,
@@ -115,3 +126,18 @@ class BankRecords:
         verdicts = (verdict,) if isinstance(verdict, str) else tuple(verdict)
         selection = make_selection(since=since, until=until, verdicts=verdicts, limit=limit)
         return recorded_inspections(self._workspace, self.category, selection)
+
+    def close(self) -> None:
+        """Close the database connections; using the bank again opens them again."""
+        self._workspace.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
