@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from patchbank.inspection.measuring.figures import Evaluation
     from patchbank.inspection.verdicts import Inspection, Refused, Similar
     from patchbank.memory.calibration import Thresholds
-    from patchbank.memory.scoring import Region
+    from patchbank.memory.maps import Region
 
     __version__: str
 
@@ -68,7 +68,7 @@ _MODULES = {
     "Inspection": "patchbank.inspection.verdicts",
     "RecordedInspection": "patchbank.inspection.keeping.inspections",
     "Refused": "patchbank.inspection.verdicts",
-    "Region": "patchbank.memory.scoring",
+    "Region": "patchbank.memory.maps",
     "SearchResult": "patchbank.inspection.judging.search_results",
     "Similar": "patchbank.inspection.verdicts",
     "Thresholds": "patchbank.memory.calibration",

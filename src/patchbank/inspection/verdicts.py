@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from patchbank.errors import ImageError, ParameterError
 from patchbank.memory.calibration import Thresholds, Verdict, rarity
-from patchbank.memory.scoring import Region, place_map
+from patchbank.memory.maps import Region, place_map
 from patchbank.vision.decoded_image import ImageSource
 
 # Why the verdict may be pass although a region is outlined.

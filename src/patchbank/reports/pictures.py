@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from patchbank.memory.scoring import Region
+from patchbank.memory.maps import Region
 from patchbank.reports.colours import OTHER_VERDICT, RGB, VERDICT_COLOURS, ColourScale, colour_table
 from patchbank.reports.fonts import Writer
 

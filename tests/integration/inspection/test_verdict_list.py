@@ -10,7 +10,7 @@ import pytest
 from patchbank.cli.verdicts import VerdictList
 from patchbank.inspection.verdicts import Inspection, Similar
 from patchbank.memory.calibration import Thresholds
-from patchbank.memory.scoring import Region
+from patchbank.memory.maps import Region
 from tests.fixtures.commands import Outcome, Run
 from tests.fixtures.surfaces import Surfaces
 

@@ -9,17 +9,14 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from patchbank.errors import ParameterError
-from patchbank.memory import scoring
+from patchbank.memory import maps
+from patchbank.memory.maps import Region, anomaly_map, find_regions, place_map
 from patchbank.memory.neighbours import NeighbourIndex
 from patchbank.memory.scoring import (
     SCORE_METHODS,
-    Region,
-    anomaly_map,
     checked_score_method,
-    find_regions,
     image_score,
     image_scores,
-    place_map,
     reweighted_score,
 )
 
@@ -264,7 +261,7 @@ def test_a_map_leaves_no_thread_waiting_for_work() -> None:
 @pytest.mark.parametrize("side", [1, 30, 225, 600])
 def test_a_map_in_pieces_is_the_whole_product(shape: tuple[int, ...], side: int) -> None:
     distances = np.random.default_rng(1).random(shape).astype(np.float32)
-    rows, columns = (scoring._upsampling_and_smoothing(n, side, 2.0, n) for n in shape[-2:])
+    rows, columns = (maps._upsampling_and_smoothing(n, side, 2.0, n) for n in shape[-2:])
     expected = rows.astype(np.float64) @ distances.astype(np.float64) @ columns.T
     assert np.allclose(anomaly_map(distances, (side, side), 2.0), expected, rtol=1e-5, atol=1e-6)
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from patchbank.datasets.demo import demo_split
-from patchbank.memory.scoring import Region
+from patchbank.memory.maps import Region
 from patchbank.reports.colours import VERDICT_COLOURS, ColourScale, colour_table
 from patchbank.reports.pictures import heatmap_picture, label_position, overlay_picture
 

@@ -12,15 +12,9 @@ from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.timing import Stopwatch
 from patchbank.inspection.verdicts import Judgement
 from patchbank.memory.calibration import Calibration, Thresholds
+from patchbank.memory.maps import Region, anomaly_map, cells_inspected, find_regions
 from patchbank.memory.neighbours import NeighbourIndex, NeighbourSource
-from patchbank.memory.scoring import (
-    Region,
-    anomaly_map,
-    cells_inspected,
-    find_regions,
-    image_score,
-    reweighted_score,
-)
+from patchbank.memory.scoring import image_score, reweighted_score
 from patchbank.store.bank_content import BankContent
 from patchbank.vision.regions import spread, taken
 
