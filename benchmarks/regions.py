@@ -29,8 +29,11 @@ WIDTH, HEIGHT, IMAGES = 480, 360, 100
 # The label, and the region that leaves it out, with a margin: x, y, width, height.
 LABEL = (300, 24, 150, 90)
 REGION = "284,8,182,122"
-SEEN = {"224 pixels": {"image_size": 224}, "tiles": {"scale": 0.75, "tile": 224}}
-BANKS = {"whole image": {}, f"without {REGION}": {"ignore_box": REGION}}
+SEEN: dict[str, dict[str, Any]] = {
+    "224 pixels": {"image_size": 224},
+    "tiles": {"scale": 0.75, "tile": 224},
+}
+BANKS: dict[str, dict[str, Any]] = {"whole image": {}, f"without {REGION}": {"ignore_box": REGION}}
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -80,7 +83,7 @@ def main() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as home, Workspace(home=Path(home)) as workspace:
         for seen, closely in SEEN.items():
             for title, regions in BANKS.items():
-                settings = make_fit_settings(**closely, **regions)  # type: ignore[arg-type]
+                settings = make_fit_settings(**closely, **regions)
                 bank = learn(workspace, references, settings, names=names)
                 sets = {"good": good, "same lot": same_lot, "half": halves}
                 judged = {name: _judged(workspace, bank, images) for name, images in sets.items()}

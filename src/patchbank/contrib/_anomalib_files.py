@@ -95,7 +95,7 @@ def interpreted(file: TorchFile) -> AnomalibFile:
     Raises
     ------
     BankFileError
-        If there is none, or one that cannot be reproduced here.
+        If the file has no memory bank, or its bank cannot be reproduced here.
     """
     try:
         return _interpreted(file)

@@ -147,7 +147,7 @@ class Judgement:
 
     @property
     def position(self) -> str:
-        """Where the strongest region is, in words; empty if there is none."""
+        """Where the strongest region is, in words; empty without regions."""
         if not self.regions:
             return ""
         x0, y0, x1, y1 = self.regions[0].box_xyxy

@@ -186,7 +186,7 @@ class ExtractorSettings:
     def hidden_of(self, width: int, height: int) -> npt.NDArray[np.bool_] | None:
         """Return which pixels of the network's input are painted over, (height, width).
 
-        None where none are, or what is ignored is not painted over.
+        None if no pixel is, or if ignored parts are not painted over.
         """
         if self.regions is None or not self.regions.filled:
             return None

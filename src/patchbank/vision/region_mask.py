@@ -62,13 +62,13 @@ class Mask:
         grey = image.pixels.mean(axis=2)
         if np.mean((grey > _GREY[0]) & (grey < _GREY[1])) > _MOST_GREY:
             raise ParameterError(
-                f"{title}: is not black and white; paint what is to be ignored white and the "
+                f"{title}: is not black and white; paint the parts to ignore white and the "
                 "rest black"
             )
         white = grey >= _WHITE
         if not white.any():
             raise ParameterError(
-                f"{title}: has no white, so it would ignore nothing; paint what is to be ignored "
+                f"{title}: has no white, so it would ignore nothing; paint the parts to ignore "
                 "white"
             )
         height, width = white.shape

@@ -48,7 +48,7 @@ class Box:
         Raises
         ------
         ParameterError
-            If it is none, has no area, or does not begin in an image.
+            If the text is not a box, or the box has no area or does not begin in an image.
         """
         parts = [part.strip() for part in text.split(",")]
         shares = [part.endswith("%") for part in parts]
@@ -164,8 +164,8 @@ class Regions:
             if meant is not None and not _alike(meant, (width, height)):
                 raise ParameterError(
                     f"{width} x {height} pixels, but {what_for} of {meant[0]} x {meant[1]}, other "
-                    "proportions: what is to be ignored is not known; use such images, or fit "
-                    "with boxes in per cent"
+                    "proportions: the regions to ignore do not fit; use images of those "
+                    "proportions, or fit with boxes in per cent"
                 )
         size = self.size or (width, height)
         inspected = np.full((len(down), len(across)), not self.only)
@@ -239,7 +239,9 @@ class Regions:
             raise ParameterError(f"the regions of the bank are damaged: {error}") from error
         filled = document.get("filled", True)
         if type(filled) is not bool:
-            raise ParameterError("the regions of the bank are damaged: filled is neither of two")
+            raise ParameterError(
+                "the regions of the bank are damaged: filled must be true or false"
+            )
         return cls(
             boxes["ignore"],
             boxes["only"],
@@ -254,12 +256,12 @@ def make_regions(
     ignore_box: Boxes | None = None,
     only_box: Boxes | None = None,
 ) -> Regions | None:
-    """Return the regions that a user asked for; None where none.
+    """Return the regions that a user asked for, or None without any.
 
     Raises
     ------
     ParameterError
-        If a box or the mask is none.
+        If a text is not a box, or the image is not a mask.
     """
     ignore, only = _boxes(ignore_box), _boxes(only_box)
     mask = None
@@ -284,6 +286,7 @@ def _boxes(given: Boxes | None) -> tuple[Box, ...]:
         return (Box.parse(given),)
     if given and all(isinstance(value, int | float) for value in given):
         return (Box.parse(",".join(str(value) for value in given)),)
+    # Texts or sequences: mypy does not see that these are no numbers.
     return tuple(box for inner in given for box in _boxes(inner))  # type: ignore[arg-type]
 
 

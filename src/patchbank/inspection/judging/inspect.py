@@ -326,7 +326,7 @@ class Inspector:
         ]
 
     def _record(self, judged: Sequence[Inspection]) -> tuple[list[Receipt], str | None]:
-        """Record what is to be; return receipts, and why the database is away, where it is."""
+        """Record if asked to; return receipts, and why the database cannot be reached, if so."""
         if not self._wanted:
             return [], None if self._absence is None else self._absence.reason
         records = [record_of(inspection) for inspection in judged]

@@ -126,7 +126,7 @@ def write_bank_file(path: Path, content: BankFile, *, force: bool = False) -> in
     Raises
     ------
     BankFileError
-        If it is there already and `force` was not asked for, or cannot be written.
+        If the file exists and `force` is false, or the file cannot be written.
     """
     check_target(path, force=force)
     remedy = "give another name or folder"
@@ -142,7 +142,7 @@ def read_bank_file(path: Path, limit: int, *, with_images: bool = False) -> Bank
     Raises
     ------
     BankFileError
-        If it is none, damaged, or of a newer patchbank.
+        If the file is not a bank's file, is damaged, or was written by a newer patchbank.
     """
     try:
         with open_regular(path, limit) as file, _damage(path), zipfile.ZipFile(file) as archive:

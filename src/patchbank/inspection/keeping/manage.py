@@ -30,7 +30,7 @@ def show_category(workspace: Workspace, category: str) -> dict[str, Any]:
     Raises
     ------
     UnknownCategoryError
-        If there is none of that name.
+        If there is no category of that name.
     """
     found = workspace.database.categories.get(category)
     document = _brief(found)
@@ -147,7 +147,7 @@ def remove_category(workspace: Workspace, category: str) -> dict[str, int]:
     Raises
     ------
     UnknownCategoryError
-        If there is none of that name.
+        If there is no category of that name.
     """
     return asdict(workspace.database.categories.remove(category))
 
@@ -158,7 +158,7 @@ def database_status(workspace: Workspace) -> dict[str, Any]:
     Raises
     ------
     ParameterError
-        If a server of one's own is in use.
+        If the database is on your own server.
     """
     status = _embedded(workspace).status()
     return {
@@ -177,7 +177,7 @@ def stop_database(workspace: Workspace) -> bool:
     Raises
     ------
     ParameterError
-        If a server of one's own is in use.
+        If the database is on your own server.
     """
     return _embedded(workspace).stop()
 

@@ -122,7 +122,7 @@ def import_bank_file(
     Raises
     ------
     BankFileError
-        If the file is none, damaged or of a newer patchbank.
+        If the file is not a bank's file, is damaged, or was written by a newer patchbank.
     WeightsError
         If it holds an int8 graph that cannot be run in the limits of a trial.
     ExtractorMismatchError

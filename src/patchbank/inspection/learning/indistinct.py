@@ -15,7 +15,7 @@ _ROUNDING: Final = 1e-6
 def why_useless(bank: BankContent, threshold: float | None) -> str | None:
     """Return why a bank cannot judge, in a phrase; None where it can.
 
-    `threshold` is that of the image score; None where there is none yet.
+    `threshold` is the threshold of the image score, or None before the calibration.
     """
     features, embeddings = bank.features, bank.embeddings
     least, most = features.min(axis=0).astype(np.float64), features.max(axis=0).astype(np.float64)

@@ -176,7 +176,7 @@ def learn(
     IndistinctImagesError
         If they all look the same to the network.
     ParameterError
-        If the memory limit is none, or too little for the bank.
+        If the memory limit is not an amount of memory, or is too small for the bank.
     MissingExtraError, QuantisationError
         If the precision is int8 and the network cannot be quantised.
     """

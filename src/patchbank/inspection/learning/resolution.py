@@ -383,7 +383,7 @@ def crops_of(
             try:
                 pixels = pixels[largest_inspected(regions, pixels.shape[1], pixels.shape[0])]
             except ParameterError:
-                continue  # likewise
+                continue  # it is refused then, too
         top, left = (random.integers(max(1, side - _TRIAL_SIDE + 1)) for side in pixels.shape[:2])
         piece = pixels[top : top + _TRIAL_SIDE, left : left + _TRIAL_SIDE]
         pictures.append(np.ascontiguousarray(piece))

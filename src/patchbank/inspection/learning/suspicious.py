@@ -99,7 +99,8 @@ def find_suspicious(
     Parameters
     ----------
     names, scores
-        The images and their scores with their own patches left out; NaN where there is none.
+        The images, and their scores with their own patches left out; NaN for an image without
+        a score.
     false_alarm_rate
         What the threshold is to keep.
     embeddings

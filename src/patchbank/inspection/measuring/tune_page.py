@@ -123,9 +123,10 @@ def _page(pictures: Path, report: TuneReport) -> SettingsPage:
             ("Requested false-alarm rate", rate),
             (
                 "Recommended",
-                "what finds most within the budget without more false alarms than promised; of "
-                f"settings within {100 * AS_GOOD:g} percentage points what locates most; of those "
-                "likewise what fit chooses, if it is about as quick, or the quickest",
+                "the setting that finds most within the budget without more false alarms than "
+                f"promised; of settings within {100 * AS_GOOD:g} percentage points, the one that "
+                "locates most; of those, what fit chooses if it is about as quick, or else the "
+                "quickest",
             ),
             (
                 "Reading a file",

@@ -165,7 +165,7 @@ class TuneReport:
         """The setting that finds most within the budget and keeps the rate.
 
         Of those as good, the one that locates most; of those as good, what fit chooses if it is
-        about as quick, else the quickest. The quickest setting where none is within the budget.
+        about as quick, else the quickest. The quickest setting if all are over the budget.
         """
         budget = self.settings.budget_ms
         within = [item for item in self.tried if item.milliseconds <= budget]
