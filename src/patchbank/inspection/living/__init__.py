@@ -1,0 +1,1 @@
+"""A bank that changes: images added and withdrawn, changes undone, reviews, drift."""
