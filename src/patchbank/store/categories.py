@@ -34,6 +34,7 @@ _REMOVED_TABLES = (
     "graphs",
     "defects",
     "inspections",
+    "inspection_images",
     "events",
     "images",
     "banks",

@@ -14,6 +14,7 @@ from psycopg.types.json import Jsonb
 from patchbank.errors import BankGoneError
 from patchbank.store import queries
 from patchbank.store.categories import find_category
+from patchbank.store.months import Months
 
 if TYPE_CHECKING:
     from patchbank.store.migrate import Connection
@@ -44,6 +45,13 @@ class InspectionRecord:
         As JSON values.
     inspection_id, inspected_at
         Set by the database; None until recorded.
+    part, station
+        The inspected part and where it was inspected, as the user named them, if so.
+    brightness, sharpness
+        Of the image; None where not measured.
+    grid_rows, grid_columns, outside
+        Of each patch of the grid, row by row, a bit (the first is the highest of a byte): whether
+        it is farther from the bank than the covering radius; None where not measured.
     """
 
     category_id: int
@@ -60,6 +68,13 @@ class InspectionRecord:
     timings_ms: dict[str, float] = field(default_factory=dict)
     inspection_id: int | None = None
     inspected_at: datetime | None = None
+    part: str | None = None
+    station: str | None = None
+    brightness: float | None = None
+    sharpness: float | None = None
+    grid_rows: int | None = None
+    grid_columns: int | None = None
+    outside: bytes | None = None
 
     def __post_init__(self) -> None:
         if self.verdict not in VERDICTS:
@@ -155,6 +170,7 @@ class Inspections:
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
         self._queries = queries.load("inspections")
+        self._months = Months(sessions)
 
     def record_many(self, inspections: Sequence[InspectionRecord]) -> list[Receipt]:
         """Record inspections in one statement, all or none; return a receipt for each.
@@ -179,17 +195,34 @@ class Inspections:
             "regions": [Jsonb(list(i.regions)) for i in inspections],
             "similar": [Jsonb(list(i.similar)) for i in inspections],
             "timings": [Jsonb(i.timings_ms) for i in inspections],
+            "parts": [i.part for i in inspections],
+            "stations": [i.station for i in inspections],
+            "brightnesses": [i.brightness for i in inspections],
+            "sharpnesses": [i.sharpness for i in inspections],
+            "grid_rows": [i.grid_rows for i in inspections],
+            "grid_columns": [i.grid_columns for i in inspections],
+            "outsides": [i.outside for i in inspections],
         }
         with self._sessions.statement() as connection:
             try:
-                rows = connection.execute(self._queries["record"], parameters).fetchall()
+                rows = self._insert(connection, parameters)
             except errors.ForeignKeyViolation as error:
                 # It was being removed just then.
                 raise BankGoneError from error
             if len(rows) != len(inspections):
                 raise BankGoneError
+        self._months.make_ahead()
         # Numbered in the order in which they were inserted.
         return [Receipt(*row) for row in sorted(rows)]
+
+    def _insert(
+        self, connection: Connection, parameters: dict[str, Any]
+    ) -> list[tuple[int, datetime]]:
+        try:
+            return connection.execute(self._queries["record"], parameters).fetchall()
+        except errors.CheckViolation:
+            # Bound for the default partition while another session made that of the month.
+            return connection.execute(self._queries["record"], parameters).fetchall()
 
     def recent(self, category: str, limit: int = 100) -> list[InspectionRecord]:
         """Return a category's last inspections, newest first.

@@ -156,6 +156,9 @@ create table hnsw_index (
     primary key (category_id, generation, indexed, metric)
 );
 
+-- By month in UTC, so that an old month is removed by dropping its partition. What comes when the
+-- partition of its month is missing goes to the default one. An inspection_id is unique, because the
+-- database counts; it cannot be a key alone, because a key of a partitioned table has its column.
 create table inspection (
     category_id bigint not null,
     inspection_id bigint generated always as identity,
@@ -166,20 +169,108 @@ create table inspection (
     score double precision not null,
     -- An image passes up to pass_below, fails above fail_above, and needs review in between. A null
     -- pass_below equals fail_above: it was recorded when there was one threshold.
+    pass_below double precision,
     fail_above double precision not null,
     p_value double precision,
     regions jsonb not null,
     similar_images jsonb not null,
     timings_ms jsonb not null,
     inspected_at timestamptz not null default now(),
-    pass_below double precision,
-    primary key (category_id, inspection_id),
+    part text,
+    station text,
+    -- Mean and sharpness of the image's grey values.
+    brightness real,
+    sharpness real,
+    -- One bit per patch of the grid, row by row, the first in the highest bit: whether it is farther
+    -- from the bank than the covering radius.
+    grid_rows smallint,
+    grid_columns smallint,
+    outside bytea,
+    primary key (category_id, inspection_id, inspected_at),
     foreign key (category_id, version) references bank
-);
+) partition by range (inspected_at);
+
+create table inspection_default partition of inspection default;
 
 create index inspection_recent on inspection (category_id, inspected_at desc, inspection_id desc);
 create index inspection_verdict
     on inspection (category_id, verdict, inspected_at desc, inspection_id desc);
+create index inspection_part on inspection (category_id, part, inspected_at desc, inspection_id desc)
+    where part is not null;
+create index inspection_station
+    on inspection (category_id, station, inspected_at desc, inspection_id desc)
+    where station is not null;
+
+-- Images of inspections, as the setting keep_images says; partitions as those of inspection.
+create table inspection_image (
+    category_id bigint not null,
+    inspection_id bigint not null,
+    inspected_at timestamptz not null,
+    -- The bytes of the file as they were, or the decoded pixels as PNG.
+    encoding text not null check (encoding in ('file', 'pixels')),
+    content bytea not null,
+    primary key (category_id, inspection_id, inspected_at)
+) partition by range (inspected_at);
+
+-- Images are already compressed.
+alter table inspection_image alter column content set storage external;
+
+create table inspection_image_default partition of inspection_image default;
+
+-- Makes the partitions of a month, given by its first day, where they are missing.
+create function make_inspection_month(month timestamp) returns void
+language plpgsql as $$
+declare
+    parent text;
+    partition text;
+    first timestamptz := month at time zone 'utc';
+    next timestamptz := (month + interval '1 month') at time zone 'utc';
+begin
+    foreach parent in array array['inspection', 'inspection_image'] loop
+        partition := format('%s_%s', parent, to_char(month, 'YYYY_MM'));
+        continue when to_regclass('patchbank.' || partition) is not null;
+        execute format(
+            'create table %I (like %I including defaults including constraints '
+            'including indexes including storage)',
+            partition, parent
+        );
+        -- Attaching locks it anyway: nothing may come in between.
+        execute format('lock table %I_default in access exclusive mode', parent);
+        execute format(
+            'with moved as (delete from %1$I_default '
+            'where inspected_at >= %2$L and inspected_at < %3$L returning *) '
+            'insert into %4$I select * from moved',
+            parent, first, next, partition
+        );
+        execute format(
+            'alter table %I attach partition %I for values from (%L) to (%L)',
+            parent, partition, first, next
+        );
+    end loop;
+end
+$$;
+
+-- Makes the partitions of this month and the next two: whoever records calls it now and then, also a
+-- role that may not create tables. It waits for nobody: if it fails, the default partition takes what
+-- comes, and the next call moves it.
+create function make_inspection_months() returns void
+language plpgsql security definer
+set search_path = patchbank, pg_temp
+set lock_timeout = '100ms'
+as $$
+declare
+    month timestamp := date_trunc('month', now() at time zone 'utc');
+begin
+    -- Whoever comes second has nothing to do.
+    if pg_try_advisory_xact_lock(7205759403792794) then
+        for ahead in 0..2 loop
+            perform make_inspection_month(month + ahead * interval '1 month');
+        end loop;
+    end if;
+end
+$$;
+
+select make_inspection_months();
 
 -- Who changed what.
 create table event (
@@ -352,5 +443,6 @@ select
     inspection.image_name as image, inspection.verdict, inspection.score,
     coalesce(inspection.pass_below, inspection.fail_above) as pass_below, inspection.fail_above,
     inspection.p_value, inspection.regions, inspection.similar_images, inspection.timings_ms,
-    encode(inspection.sha256, 'hex') as sha256, category_id, inspection.version
+    encode(inspection.sha256, 'hex') as sha256, category_id, inspection.version,
+    inspection.part, inspection.station
 from inspection join category using (category_id);

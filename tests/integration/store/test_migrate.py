@@ -114,7 +114,7 @@ def test_category_id_leads_every_primary_key(database_url: str) -> None:
         """).fetchall()
         tables = connection.execute(
             "select relname from pg_class "
-            "where relkind = 'r' and relnamespace = 'patchbank'::regnamespace"
+            "where relkind in ('r', 'p') and relnamespace = 'patchbank'::regnamespace"
         ).fetchall()
     leading: dict[str, str] = dict(rows)
     assert leading.keys() == {name for (name,) in tables}

@@ -54,6 +54,9 @@ delete from defect where category_id = %(category_id)s
 -- remove_inspections --
 delete from inspection where category_id = %(category_id)s
 
+-- remove_inspection_images --
+delete from inspection_image where category_id = %(category_id)s
+
 -- remove_events --
 delete from event where category_id = %(category_id)s
 

@@ -6,26 +6,32 @@ Recorded inspections.
 with known as materialized (
     select bank.category_id, bank.version, row.image_name, row.sha256, row.verdict, row.score,
         row.pass_below, row.fail_above, row.p_value, row.regions, row.similar_images,
-        row.timings_ms, row.position
+        row.timings_ms, row.part, row.station, row.brightness, row.sharpness, row.grid_rows,
+        row.grid_columns, row.outside, row.position
     from unnest(
         %(category_ids)s::bigint[], %(versions)s::integer[], %(image_names)s::text[],
         %(sha256s)s::bytea[], %(verdicts)s::text[], %(scores)s::double precision[],
         %(pass_below)s::double precision[], %(fail_above)s::double precision[],
         %(p_values)s::double precision[], %(regions)s::jsonb[], %(similar)s::jsonb[],
-        %(timings)s::jsonb[]
+        %(timings)s::jsonb[], %(parts)s::text[], %(stations)s::text[], %(brightnesses)s::real[],
+        %(sharpnesses)s::real[], %(grid_rows)s::smallint[], %(grid_columns)s::smallint[],
+        %(outsides)s::bytea[]
     ) with ordinality as row (
         category_id, version, image_name, sha256, verdict, score, pass_below, fail_above, p_value,
-        regions, similar_images, timings_ms, position
+        regions, similar_images, timings_ms, part, station, brightness, sharpness, grid_rows,
+        grid_columns, outside, position
     )
     join patchbank.bank using (category_id, version)
 )
 insert into patchbank.inspection (
     category_id, version, image_name, sha256, verdict, score, pass_below, fail_above, p_value,
-    regions, similar_images, timings_ms
+    regions, similar_images, timings_ms, part, station, brightness, sharpness, grid_rows,
+    grid_columns, outside
 )
 select
     category_id, version, image_name, sha256, verdict, score, pass_below, fail_above, p_value,
-    regions, similar_images, timings_ms
+    regions, similar_images, timings_ms, part, station, brightness, sharpness, grid_rows,
+    grid_columns, outside
 from known
 where (select count(*) from known) = cardinality(%(category_ids)s::bigint[])
 order by position
@@ -35,7 +41,8 @@ returning inspection_id, inspected_at
 select
     category_id, version, image_name, encode(sha256, 'hex'), verdict, score,
     coalesce(pass_below, fail_above), fail_above, p_value, regions, similar_images, timings_ms,
-    inspection_id, inspected_at
+    inspection_id, inspected_at, part, station, brightness, sharpness, grid_rows, grid_columns,
+    outside
 from inspection
 where category_id = %(category_id)s
 order by inspected_at desc, inspection_id desc
@@ -62,7 +69,8 @@ offset %(limit)s::bigint - 1 limit 1
 select
     category_id, version, image_name, encode(sha256, 'hex'), verdict, score,
     coalesce(pass_below, fail_above), fail_above, p_value, regions, similar_images, timings_ms,
-    inspection_id, inspected_at
+    inspection_id, inspected_at, part, station, brightness, sharpness, grid_rows, grid_columns,
+    outside
 from inspection
 where <selected>
 order by inspected_at, inspection_id
@@ -84,3 +92,6 @@ select
 from inspection
 where <selected>
 order by inspected_at, inspection_id
+
+-- make_months --
+select patchbank.make_inspection_months()
