@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from patchbank.api import Bank, import_bank
     from patchbank.api import open_bank as open  # noqa: A004 - read as patchbank.open
     from patchbank.contrib.anomalib import ImportReport, import_anomalib
+    from patchbank.datasets.study import StudyImage
     from patchbank.inspection.judging.search_results import SearchResult
     from patchbank.inspection.keeping.inspections import RecordedInspection
     from patchbank.inspection.keeping.transfer import TransferReport
     from patchbank.inspection.learning.calibrate import CalibrationReport
     from patchbank.inspection.learning.fit import FitReport
+    from patchbank.inspection.measuring.check_report import CheckReport
     from patchbank.inspection.measuring.evaluation_report import EvaluationReport
     from patchbank.inspection.measuring.evaluation_report import evaluate_data_set as evaluate
     from patchbank.inspection.measuring.figures import Evaluation
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Bank",
     "CalibrationReport",
+    "CheckReport",
     "Evaluation",
     "EvaluationReport",
     "FitReport",
@@ -47,6 +50,7 @@ __all__ = [
     "Region",
     "SearchResult",
     "Similar",
+    "StudyImage",
     "Thresholds",
     "TransferReport",
     "evaluate",
@@ -61,6 +65,7 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())
 _MODULES = {
     "Bank": "patchbank.api",
     "CalibrationReport": "patchbank.inspection.learning.calibrate",
+    "CheckReport": "patchbank.inspection.measuring.check_report",
     "Evaluation": "patchbank.inspection.measuring.figures",
     "EvaluationReport": "patchbank.inspection.measuring.evaluation_report",
     "FitReport": "patchbank.inspection.learning.fit",
@@ -71,6 +76,7 @@ _MODULES = {
     "Region": "patchbank.memory.maps",
     "SearchResult": "patchbank.inspection.judging.search_results",
     "Similar": "patchbank.inspection.verdicts",
+    "StudyImage": "patchbank.datasets.study",
     "Thresholds": "patchbank.memory.calibration",
     "TransferReport": "patchbank.inspection.keeping.transfer",
     "import_anomalib": "patchbank.contrib.anomalib",

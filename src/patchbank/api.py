@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
+from patchbank.bank_evidence import BankEvidence
 from patchbank.bank_living import BankLiving
 from patchbank.bank_records import BankRecords
 from patchbank.inspection.judging.inspect import DEFAULT_TOP, Inspector
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from patchbank.inspection.measuring.tune_report import TuneReport
 
 
-class Bank(BankRecords, BankLiving):
+class Bank(BankRecords, BankLiving, BankEvidence):
     """The memory bank of a category, as returned by `patchbank.open`; also a context manager.
 
     An image is a path, bytes, a PIL image, or an array: uint8, uint16 or float in [0, 1] of shape

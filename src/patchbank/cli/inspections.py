@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from io import TextIOWrapper
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,13 +9,12 @@ from rich.text import Text
 
 from patchbank.cli import options
 from patchbank.cli.guard import guarded
-from patchbank.cli.output import answer, print_json, talk, writing_output
+from patchbank.cli.output import answer, print_json, talk, write_csv
 from patchbank.errors import ParameterError
 from patchbank.inspection.keeping.inspections import (
     InspectionList,
     make_selection,
     open_inspections,
-    write_csv_file,
 )
 from patchbank.inspection.workspace import Workspace
 from patchbank.printable import printable
@@ -71,10 +67,8 @@ def inspections_command(
         limit = _LINES
     selection = make_selection(since=since, until=until, verdicts=verdict or (), limit=limit)
     with Workspace() as workspace, open_inspections(workspace, category, selection) as found:
-        if csv == "-":
-            _print_csv(found)
-        elif csv is not None:
-            write_csv_file(found, Path(csv))
+        if csv is not None:
+            write_csv(csv, found.write_csv)
         elif json:
             for document in found.documents():
                 print_json(document)
@@ -82,16 +76,6 @@ def inspections_command(
             _print_list(found)
         talk().print(found.summary(), markup=False)
     return 0
-
-
-def _print_csv(found: InspectionList) -> None:
-    with writing_output():
-        # In UTF-8, as in a file, whatever the terminal has.
-        text = TextIOWrapper(sys.stdout.buffer, encoding="utf-8", newline="", write_through=True)
-        try:
-            found.write_csv(text)
-        finally:
-            text.detach()
 
 
 def _print_list(found: InspectionList) -> None:

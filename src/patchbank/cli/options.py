@@ -24,6 +24,10 @@ from patchbank.spelling import composed
 Json = Annotated[
     bool, typer.Option("--json", help="One JSON document per line on standard output.")
 ]
+Csv = Annotated[
+    str | None,
+    typer.Option("--csv", metavar="FILE", help="Write a CSV file; - is standard output."),
+]
 # As it is stored, and so as it is shown again.
 Category = Annotated[str, typer.Argument(help="Category, for example leather.", callback=composed)]
 Paths = Annotated[

@@ -12,10 +12,11 @@ import math
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console
 from rich.progress import (
@@ -37,6 +38,7 @@ from patchbank.errors import OutputError, ParameterError
 from patchbank.printable import printable
 from patchbank.progress import Progress as ProgressCallback
 from patchbank.progress import silent
+from patchbank.reports.writing import checked_file, new_text
 
 if TYPE_CHECKING:
     from patchbank.inspection.verdicts import Refused
@@ -193,6 +195,29 @@ def print_json(document: dict[str, Any]) -> None:
     with writing_output():
         sys.stdout.write(printable(text, _as_in_json) + "\n")
         sys.stdout.flush()
+
+
+def check_csv(target: str | None, *, json: bool) -> None:
+    """Raise before the work where CSV cannot be written to a file, or not beside JSON."""
+    if target == "-" and json:
+        raise ParameterError("--csv - and --json: both write to standard output; give one of them")
+    if target not in (None, "-"):
+        checked_file(Path(target))
+
+
+def write_csv(target: str, write: Callable[[TextIO], None]) -> None:
+    """Have CSV written to a file, or to standard output where that is ``-``."""
+    if target != "-":
+        with new_text(Path(target)) as file:
+            write(file)
+        return
+    with writing_output():
+        # In UTF-8, as in a file, whatever the terminal has.
+        text = TextIOWrapper(sys.stdout.buffer, encoding="utf-8", newline="", write_through=True)
+        try:
+            write(text)
+        finally:
+            text.detach()
 
 
 def _as_in_json(character: str) -> str:

@@ -58,6 +58,16 @@ class Similar:
         }
 
 
+def share_of_limit(score: float, limit: float) -> str:
+    """Return a score divided by the limit; empty without a limit."""
+    if not limit > 0:
+        return ""
+    share = score / limit
+    text = f"{share:.2f}"
+    # So that nobody wonders on which side of the limit it is.
+    return f"{share:.4f}" if text == "1.00" and share != 1 else text
+
+
 @dataclass(frozen=True, eq=False)
 class Judgement:
     """What a bank says of an image.
@@ -123,11 +133,7 @@ class Judgement:
     @property
     def share_of_limit(self) -> str:
         """The score divided by the limit, above which an image fails; empty without a limit."""
-        if not self.fail_above > 0:
-            return ""
-        share = self.score / self.fail_above
-        text = f"{share:.2f}"
-        return f"{share:.4f}" if text == "1.00" and share != 1 else text
+        return share_of_limit(self.score, self.fail_above)
 
     @property
     def times_the_limit(self) -> str:

@@ -97,7 +97,7 @@ def score_histogram(
         axes.set_ylabel("images")
         axes.locator_params(axis="y", integer=True)
 
-    return _rendered(draw, (4.4, 4.1), theme, file_format, legend="best")
+    return rendered(draw, (4.4, 4.1), theme, file_format, legend="best")
 
 
 def roc_chart(
@@ -124,7 +124,7 @@ def roc_chart(
             axes, "false-alarm rate (good images that fail)", "recall (anomalous images that fail)"
         )
 
-    return _rendered(draw, (4.4, 4.1), theme, file_format, legend="lower right")
+    return rendered(draw, (4.4, 4.1), theme, file_format, legend="lower right")
 
 
 def precision_recall_chart(
@@ -157,7 +157,7 @@ def precision_recall_chart(
             axes, "recall (anomalous images that fail)", "precision (fails that are anomalous)"
         )
 
-    return _rendered(draw, (4.4, 4.1), theme, file_format, legend="lower left")
+    return rendered(draw, (4.4, 4.1), theme, file_format, legend="lower left")
 
 
 def pro_chart(
@@ -184,7 +184,7 @@ def pro_chart(
         axes.axvline(fpr_limit, color=theme.faint, linestyle=":", linewidth=1)
         _unit_square(axes, "false-positive rate of pixels", "overlap per region")
 
-    return _rendered(draw, (4.4, 4.1), theme, file_format, legend="lower right")
+    return rendered(draw, (4.4, 4.1), theme, file_format, legend="lower right")
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +265,7 @@ def found_chart(
         axes.set_xlabel("milliseconds an image")
         axes.set_ylabel("synthetic defects, %")
 
-    return _rendered(draw, (5.4, 4.1), theme, file_format, legend="best")
+    return rendered(draw, (5.4, 4.1), theme, file_format, legend="best")
 
 
 def _operating_point(axes: Axes, point: tuple[float, float] | None, theme: Theme) -> None:
@@ -313,13 +313,20 @@ def _more_fonts() -> tuple[str, ...]:
     return tuple(FontProperties(fname=path).get_name() for path in package_fonts())
 
 
-def _rendered(
+def rendered(
     draw: Callable[[Axes], None],
     size: tuple[float, float],
     theme: Theme,
     file_format: ChartFormat,
     legend: LegendPosition,
 ) -> bytes:
+    """Return a chart that `draw` draws, in a theme; `size` is in inches.
+
+    Raises
+    ------
+    MissingExtraError
+        If matplotlib is not installed.
+    """
     _set_matplotlib_cache()
     try:
         import matplotlib as mpl

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import tempfile
+from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import TextIO
 
 from patchbank.environment import install_command
 from patchbank.errors import MissingExtraError, ReportError
@@ -83,3 +86,38 @@ def replace_text(path: Path, text: str) -> None:
     with new_file(path) as draft:
         # File names that are not valid UTF-8 hold characters that cannot be encoded.
         draft.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
+
+
+def checked_file(file: Path) -> Path:
+    """Return where a file is written: a link stays, and what it leads to is written.
+
+    Raises
+    ------
+    ReportError
+        If it is something else than a file, or in no folder; before the work instead of after.
+    """
+    target = Path(os.path.realpath(file))
+    if target.exists() and not target.is_file():
+        kind = "a folder" if target.is_dir() else "a device or a pipe"
+        raise ReportError(f"{target} is {kind}; give a file, or - for standard output")
+    if not target.parent.is_dir():
+        raise ReportError(f"{file}: there is no folder {target.parent}; make it, or give another")
+    return target
+
+
+@contextlib.contextmanager
+def new_text(file: Path) -> Iterator[TextIO]:
+    """Yield a text file that is written whole or not at all; an earlier file is replaced.
+
+    Raises
+    ------
+    ReportError, DiskFullError
+        If it cannot be written.
+    """
+    target = checked_file(file)
+    with (
+        writing(f"the file {target.name}", target.parent, ReportError, "give another file"),
+        new_file(target) as draft,
+        draft.open("w", encoding="utf-8", errors="backslashreplace", newline="") as text,
+    ):
+        yield text

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any, TextIO
 
-from patchbank.errors import ParameterError, ReportError
-from patchbank.files import new_file, writing
+from patchbank.errors import ParameterError
 from patchbank.inspection.keeping.moments import Moment, moment, zone_text
 from patchbank.inspection.workspace import Workspace
 from patchbank.printable import counted
@@ -211,27 +208,6 @@ def open_inspections(
     """
     with workspace.database.inspections.selected(category, selection) as found:
         yield InspectionList(category, selection, found)
-
-
-def write_csv_file(inspections: InspectionList, file: Path) -> None:
-    """Write the inspections to a CSV file, whole or not at all; an earlier file is replaced.
-
-    Raises
-    ------
-    ReportError, DiskFullError
-        If it cannot be written.
-    """
-    # A link stays, and what it leads to is written.
-    file = Path(os.path.realpath(file))
-    if file.exists() and not file.is_file():
-        kind = "a folder" if file.is_dir() else "a device or a pipe"
-        raise ReportError(f"{file} is {kind}; give a file, or - for standard output")
-    with (
-        writing(f"the file {file.name}", file.parent, ReportError, "give another file"),
-        new_file(file) as draft,
-        draft.open("w", encoding="utf-8", newline="") as text,
-    ):
-        inspections.write_csv(text)
 
 
 def _recorded(category: str, record: InspectionRecord) -> RecordedInspection:
