@@ -101,7 +101,7 @@ def checked_file(file: Path) -> Path:
         kind = "a folder" if target.is_dir() else "a device or a pipe"
         raise ReportError(f"{target} is {kind}; give a file, or - for standard output")
     if not target.parent.is_dir():
-        raise ReportError(f"{file}: there is no folder {target.parent}; make it, or give another")
+        raise ReportError(f"{target.parent}: no such file or directory; give another file")
     return target
 
 

@@ -108,7 +108,7 @@ def test_the_verdicts_are_written_as_csv(
     assert printed == file.read_text(encoding="utf-8")
     for target, expected in (
         (tmp_path, "is a folder; give a file"),
-        (tmp_path / "no" / "x.csv", "there is no folder"),
+        (tmp_path / "no" / "x.csv", "no such file or directory"),
     ):
         assert expected in patchbank("check", "brushed", study, "--csv", target).complaint
     both = patchbank("check", "brushed", study, "--csv", "-", "--json")
