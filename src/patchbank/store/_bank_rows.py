@@ -54,6 +54,8 @@ def upsert_images(
             "labels": [image.label for image in images],
             "origins": [image.origin for image in images],
             "thumbnails": [image.thumbnail for image in images],
+            "brightnesses": [image.brightness for image in images],
+            "sharpnesses": [image.sharpness for image in images],
         },
     ).fetchall()
     ids: dict[str, int] = dict(rows)

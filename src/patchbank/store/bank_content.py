@@ -40,6 +40,8 @@ class ReferenceImage:
         Absolute path of the file, if any.
     pixels_sha256
         Of the decoded pixels, in hexadecimal; None in older banks.
+    brightness, sharpness
+        Of the inspected part; None in older banks.
     """
 
     name: str
@@ -50,6 +52,8 @@ class ReferenceImage:
     label: str = "good"
     origin: str | None = None
     pixels_sha256: str | None = None
+    brightness: float | None = None
+    sharpness: float | None = None
 
     def __post_init__(self) -> None:
         if not self.name or "\0" in self.name:

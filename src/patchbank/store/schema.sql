@@ -57,6 +57,9 @@ create table image (
     -- Of the decoded pixels: it does not depend on how the file was encoded. Null for images
     -- stored before this column existed.
     pixels_sha256 bytea,
+    -- Of the inspected part, as at the last fit. Null for images stored before.
+    brightness real,
+    sharpness real,
     primary key (category_id, image_id),
     unique (category_id, name)
 );

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from patchbank.errors import ImageError
+from patchbank.vision.appearance import Appearance
 from patchbank.vision.decoded_image import DecodedImage, ImageSource
 from patchbank.vision.regions import taken
 
@@ -55,6 +56,8 @@ class Extraction:
         A small JPEG; empty if none was requested.
     timings_ms : dict of str to float
         Milliseconds of ``decode``, ``preprocess`` and ``network``.
+    appearance : Appearance
+        Brightness and sharpness of what is inspected.
     inspected : ndarray of bool (rows, columns), optional
         Which patches are learned and judged; None for all.
     """
@@ -65,6 +68,7 @@ class Extraction:
     embedding: npt.NDArray[np.float32] = field(repr=False)
     thumbnail: bytes = field(repr=False)
     timings_ms: dict[str, float]
+    appearance: Appearance
     inspected: npt.NDArray[np.bool_] | None = field(default=None, repr=False)
 
     @property

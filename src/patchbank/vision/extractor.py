@@ -22,6 +22,7 @@ from patchbank.errors import ImageError, ParameterError
 from patchbank.forks import Opener
 from patchbank.progress import Progress, silent
 from patchbank.settings import usable_cores
+from patchbank.vision.appearance import appearance_of
 from patchbank.vision.backbones import get_backbone
 from patchbank.vision.backbones.features import FeatureShape, feature_shape, write_feature_graph
 from patchbank.vision.content import (
@@ -308,11 +309,10 @@ class Extractor:
         check_scaled_size(image, self.settings, name, limits)
         inspected = inspected_patches(image, self.settings, name)
         decoded = time.perf_counter()
-        resized = painted_over(
-            self.preprocessing.apply(image.pixels, grey=image.grey),
-            self.settings.hidden_of(image.width, image.height),
-        )
+        hidden = self.settings.hidden_of(image.width, image.height)
+        resized = painted_over(self.preprocessing.apply(image.pixels, grey=image.grey), hidden)
         check_content(image, resized, name)
+        appearance = appearance_of(resized, hidden)
         prepared = time.perf_counter()
         patches, embedding = self._features(resized, graph, inspected)
         finished = time.perf_counter()
@@ -322,7 +322,7 @@ class Extractor:
             "preprocess": 1e3 * (prepared - decoded),
             "network": 1e3 * (finished - prepared),
         }
-        return Extraction(source, image, patches, embedding, small, timings, inspected)
+        return Extraction(source, image, patches, embedding, small, timings, appearance, inspected)
 
     def _features(
         self,

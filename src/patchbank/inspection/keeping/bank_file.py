@@ -73,6 +73,8 @@ class _Image(BaseModel):
     origin: str | None
     thumbnail: str
     file: str | None = None
+    brightness: Annotated[float, Field(ge=0)] | None = None
+    sharpness: Annotated[float, Field(ge=0)] | None = None
 
 
 class _Document(BaseModel):
@@ -177,6 +179,8 @@ def _write(archive: zipfile.ZipFile, content: BankFile) -> None:
                 origin=image.origin,
                 thumbnail=add(f"thumbnails/{index:06}.jpg", image.thumbnail),
                 file=None if file is None else add(f"images/{index:06}", file),
+                brightness=image.brightness,
+                sharpness=image.sharpness,
             )
         )
     document = _Document(
@@ -268,6 +272,8 @@ def _read(archive: zipfile.ZipFile, path: Path, *, with_images: bool) -> BankFil
                 thumbnail=checked_thumbnail(part(image.thumbnail)),
                 label=checked_label(image.label),
                 origin=image.origin,
+                brightness=image.brightness,
+                sharpness=image.sharpness,
             )
             for image in document.images
         ],

@@ -101,6 +101,8 @@ class References:
                 width=image.width,
                 height=image.height,
                 thumbnail=result.thumbnail,
+                brightness=result.appearance.brightness,
+                sharpness=result.appearance.sharpness,
             )
         )
         return True

@@ -305,7 +305,8 @@ order by version desc
 -- reference_images --
 select
     position, image_id, name, encode(sha256, 'hex'), width, height,
-    case when %(thumbnails)s then thumbnail else '' end, label, origin, encode(pixels_sha256, 'hex')
+    case when %(thumbnails)s then thumbnail else '' end, label, origin,
+    encode(pixels_sha256, 'hex'), brightness, sharpness
 from reference join image using (category_id, image_id)
 where category_id = %(category_id)s and generation = %(generation)s
     and <present>

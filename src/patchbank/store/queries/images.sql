@@ -9,17 +9,22 @@ position not in (
 -- upsert --
 -- An image with a known name replaces the earlier one.
 insert into image (
-    category_id, name, sha256, width, height, label, origin, thumbnail, pixels_sha256
+    category_id, name, sha256, width, height, label, origin, thumbnail, pixels_sha256,
+    brightness, sharpness
 )
 select %(category_id)s, row.*
 from unnest(
     %(names)s::text[], %(sha256s)s::bytea[], %(widths)s::integer[], %(heights)s::integer[],
-    %(labels)s::text[], %(origins)s::text[], %(thumbnails)s::bytea[], %(pixels_sha256s)s::bytea[]
-) as row (name, sha256, width, height, label, origin, thumbnail, pixels_sha256)
+    %(labels)s::text[], %(origins)s::text[], %(thumbnails)s::bytea[], %(pixels_sha256s)s::bytea[],
+    %(brightnesses)s::real[], %(sharpnesses)s::real[]
+) as row (
+    name, sha256, width, height, label, origin, thumbnail, pixels_sha256, brightness, sharpness
+)
 on conflict (category_id, name) do update set
     sha256 = excluded.sha256, width = excluded.width, height = excluded.height,
     label = excluded.label, origin = excluded.origin, thumbnail = excluded.thumbnail,
-    pixels_sha256 = excluded.pixels_sha256
+    pixels_sha256 = excluded.pixels_sha256, brightness = excluded.brightness,
+    sharpness = excluded.sharpness
 returning name, image_id
 
 -- get --
