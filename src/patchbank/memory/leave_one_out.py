@@ -84,14 +84,41 @@ def leave_one_out_distances(
         raise ParameterError(
             f"{n} reference: leaving one out needs at least two; give more images of good parts"
         )
-    patches = np.ascontiguousarray(patches)
-    starts = np.searchsorted(images, np.arange(n + 1))
     groups = images[coreset.indices]
     if index is None:
         index = NeighbourIndex(patches[coreset.indices], groups)
     elif index.groups is None or not np.array_equal(index.groups, groups):
         raise ParameterError("leave one out: the index does not belong to this coreset")
+    return left_out_of(index, coreset.covering_radius, patches, images, progress=progress)
 
+
+def left_out_of(
+    index: NeighbourIndex,
+    radius: float,
+    patches: npt.NDArray[np.float32],
+    images: npt.NDArray[np.int64],
+    *,
+    slack: npt.NDArray[np.float32] | None = None,
+    progress: Progress = silent,
+) -> LeftOut:
+    """Return what `leave_one_out_distances` does, of a bank that may have rows of other images too.
+
+    Parameters
+    ----------
+    index
+        The bank's index, with the images of its rows as groups.
+    radius
+        Within which the bank covers the patches.
+    patches, images
+        As there; images without patches are allowed.
+    slack
+        float32 (N,): how inexact each patch's distances may be. One is put back only where it is
+        beyond the radius for certain.
+    """
+    assert index.groups is not None
+    patches = np.ascontiguousarray(patches)
+    n = int(images[-1]) + 1
+    starts = np.searchsorted(images, np.arange(n + 1))
     first_distance = np.empty(len(patches), np.float32)
     second_distance = np.empty(len(patches), np.float32)
     rows = np.empty((len(patches), 2), np.int64)
@@ -101,15 +128,16 @@ def leave_one_out_distances(
         found = index.nearest_of_two_groups(patches[part])
         first_distance[part], second_distance[part] = found.distances.T
         rows[part] = found.indices
-    owner = groups[rows[:, 0]]
+    owner = index.groups[rows[:, 0]]
     is_own = owner == images
     squared = np.where(is_own, second_distance, first_distance).astype(np.float64) ** 2
     nearest = np.where(is_own, rows[:, 1], rows[:, 0])
 
-    orphaned = np.flatnonzero(~is_own & (second_distance > coreset.covering_radius))
+    certain = second_distance if slack is None else second_distance - slack
+    orphaned = np.flatnonzero(~is_own & (certain > radius))
     orphaned = orphaned[np.argsort(owner[orphaned], kind="stable")]
     put_back = _put_back(
-        patches, starts, orphaned, owner[orphaned], second_distance, coreset, squared, progress
+        patches, starts, orphaned, owner[orphaned], second_distance, radius, squared, progress
     )
     progress("calibrate", n, n)
     return LeftOut(np.sqrt(squared).astype(np.float32), nearest, put_back)
@@ -134,7 +162,7 @@ def _put_back(
     orphaned: npt.NDArray[np.int64],
     lost: npt.NDArray[np.int64],
     distances: npt.NDArray[np.float32],
-    coreset: Coreset,
+    radius: float,
     squared: npt.NDArray[np.float64],
     progress: Progress,
 ) -> npt.NDArray[np.int64]:
@@ -149,7 +177,7 @@ def _put_back(
         if len(rows) == 0:
             return
         minima = distances[rows].astype(np.float64) ** 2
-        added = cover(rows, minima, coreset.covering_radius**2, progress)
+        added = cover(rows, minima, radius**2, progress)
         counts[image] = len(added)
         own = slice(*starts[image : image + 2])
         lower_by(patches[own], patches[added], squared[own])

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import logging
-import time
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from patchbank.errors import (
     BankGoneError,
     CategoryExistsError,
-    DatabaseUnreachableError,
     ParameterError,
 )
-from patchbank.store import queries
 from patchbank.store._bank_rows import (
     copy_patches_in,
     copy_references_in,
@@ -24,16 +23,15 @@ from patchbank.store._bank_rows import (
 from patchbank.store.bank_content import BankContent
 from patchbank.store.bank_key import BankKey
 from patchbank.store.bank_size import bytes_of
-from patchbank.store.categories import checked_category_name, find_category, lock_category
+from patchbank.store.categories import checked_category_name, lock_category
 from patchbank.store.indexes import Indexes
+from patchbank.store.reference_features import kept_bytes, write_features
 from patchbank.store.stored_bank import (
     BankChange,
-    BankVersion,
-    StoredBank,
     active_bank,
     only_row,
-    read_bank,
 )
+from patchbank.store.stored_banks import StoredBanks
 from patchbank.store.versions import (
     DEFAULT_RETENTION,
     Retention,
@@ -44,23 +42,18 @@ from patchbank.store.versions import (
 )
 
 if TYPE_CHECKING:
-    from patchbank.store.migrate import Connection
     from patchbank.store.sessions import Sessions
 
 _log = logging.getLogger(__name__)
 
-# A connection lost sooner was cut; lost later, the server was silent.
-_CUT_SECONDS = 1.0
 
-
-class Banks:
+class Banks(StoredBanks):
     """The banks of a database."""
 
     def __init__(self, sessions: Sessions, retention: Retention = DEFAULT_RETENTION) -> None:
-        self._sessions = sessions
+        super().__init__(sessions)
         self._indexes = Indexes(sessions)
         self._retention = retention
-        self._queries = queries.load("banks")
 
     def save(
         self,
@@ -69,6 +62,7 @@ class Banks:
         *,
         cause: str = "fit",
         only_new: bool = False,
+        features: Sequence[npt.NDArray[np.float32]] = (),
     ) -> int:
         """Save `bank` as the active bank of the category; return its version.
 
@@ -82,6 +76,8 @@ class Banks:
             Name of the recorded event.
         only_new
             Refuse a category that already has a bank.
+        features
+            The patch features of each reference, float32 (n, d), to be kept; none by default.
 
         Raises
         ------
@@ -94,7 +90,8 @@ class Banks:
         """
         category = checked_category_name(category)
         bank.check()
-        self._sessions.check_room(bytes_of(bank))
+        kept = sum(kept_bytes(*rows.shape) for rows in features)
+        self._sessions.check_room(bytes_of(bank) + kept)
         with self._sessions.connection(long=True) as connection:
             category_id = lock_category(connection, category)
             active = active_of(connection, category_id)
@@ -114,6 +111,8 @@ class Banks:
             positions = np.arange(len(images))
             copy_references_in(connection, key, positions, image_ids, bank.embeddings)
             copy_patches_in(connection, key, np.arange(len(bank.features)), image_ids, bank)
+            if features:
+                write_features(connection, key, positions, features)
             write_scores(connection, key, positions, bank.scores)
             counts = {"images": len(images), "patches": len(bank.features)}
             finish_version(connection, category, key, cause, counts, self._retention)
@@ -121,7 +120,16 @@ class Banks:
         self._indexes.drop_retired(category_id, key.generation)
         return version
 
-    def change(self, category: str, key: BankKey, change: BankChange, *, cause: str) -> int:
+    def change(
+        self,
+        category: str,
+        key: BankKey,
+        change: BankChange,
+        *,
+        cause: str,
+        detail: Mapping[str, Any] | None = None,
+        features: Sequence[npt.NDArray[np.float32]] = (),
+    ) -> int:
         """Save a version that differs from the active one in a few rows; return its number.
 
         Only these rows are written, in one transaction as in `save`; HNSW indexes are kept.
@@ -132,6 +140,10 @@ class Banks:
             The bank to change, which must still be the active one.
         cause
             Name of the recorded event.
+        detail
+            What else the event records, as JSON values.
+        features
+            The patch features of each added reference, as in `save`.
 
         Raises
         ------
@@ -168,6 +180,8 @@ class Banks:
             )
             if len(images):
                 copy_references_in(connection, new, positions, new_ids, bank.embeddings)
+            if features:
+                write_features(connection, new, positions, features)
             if len(ordinals):
                 copy_patches_in(connection, new, ordinals, image_ids, bank)
             for name, numbers in (("open_patches", ordinals), ("open_references", positions)):
@@ -177,16 +191,25 @@ class Banks:
             patches += len(ordinals) - len(change.removed_patches)
             references += len(images) - len(change.removed_references)
             insert_version(connection, new, bank, patches, references)
-            counts = {"images": references, "patches": patches}
+            counts = {"images": references, "patches": patches, **(detail or {})}
             finish_version(connection, category, new, cause, counts, self._retention)
         _log_saved(category, version, cause, references, patches)
         return version
 
-    def activate(self, category: str, version: int) -> int:
+    def activate(
+        self, category: str, version: int, *, cause: str = "activate", key: BankKey | None = None
+    ) -> int:
         """Save a version equal to an earlier one; return its number.
 
         The new version consists of the rows of the earlier one, none of which is copied. HNSW
         indexes are kept if the active bank is of the same generation.
+
+        Parameters
+        ----------
+        cause
+            Name of the recorded event.
+        key
+            The bank that must still be the active one; any by default.
 
         Raises
         ------
@@ -195,7 +218,8 @@ class Banks:
         ParameterError
             If that version is the active one.
         BankGoneError
-            If there is no such version, or it was pruned; then nothing is changed.
+            If there is no such version, or it was pruned, or the bank `key` was replaced in the
+            meantime; then nothing is changed.
         DiskFullError, DatabaseError
             If it cannot be saved; then nothing is changed.
         """
@@ -204,13 +228,15 @@ class Banks:
             # Saves wait for each other: another version may be active by now.
             lock_category(connection, category)
             active = active_bank(connection, category)
+            if key not in (None, active):
+                raise _replaced_meanwhile(category)
             if version == active.version:
                 raise ParameterError(
                     f"version {version} of category {category!r} is already the active one"
                 )
-            key = self._kept(connection, category, active, version)
-            patches, images = only_row(connection, "counts", key)
-            new = key._replace(version=begin_version(connection, key.category_id))
+            like = self._kept(connection, category, active, version)
+            patches, images = only_row(connection, "counts", like)
+            new = like._replace(version=begin_version(connection, like.category_id))
             parameters = {**new.parameters(), "like": version}
             # What came later goes, before what went comes again.
             for name in (
@@ -224,147 +250,10 @@ class Banks:
             ):
                 connection.execute(self._queries[name], parameters)
             detail = {"images": images, "patches": patches, "activated": version}
-            finish_version(connection, category, new, "activate", detail, self._retention)
-        _log_saved(category, new.version, "activate", images, patches)
+            finish_version(connection, category, new, cause, detail, self._retention)
+        _log_saved(category, new.version, cause, images, patches)
         self._indexes.drop_retired(new.category_id, new.generation)
         return new.version
-
-    def active(
-        self, category: str, *, patches: bool = True, thumbnails: bool = False
-    ) -> StoredBank:
-        """Read the category's active bank.
-
-        Parameters
-        ----------
-        patches
-            Whether to read its patches.
-        thumbnails
-            Whether to read the thumbnails of its references.
-
-        Raises
-        ------
-        UnknownCategoryError, NotFittedError
-            If there is no such category, or it has no bank.
-        """
-        with self._sessions.connection(long=True, snapshot=True) as connection:
-            key = active_bank(connection, category)
-            return read_bank(connection, category, key, patches=patches, thumbnails=thumbnails)
-
-    def version(self, category: str, version: int, *, patches: bool = True) -> StoredBank:
-        """Read any version of the category's bank.
-
-        Raises
-        ------
-        UnknownCategoryError, NotFittedError
-            If there is no such category, or it has no bank.
-        BankGoneError
-            If there is no such version, or it was pruned.
-        """
-        with self._sessions.connection(long=True, snapshot=True) as connection:
-            active = active_bank(connection, category)
-            key = self._kept(connection, category, active, version)
-            return read_bank(connection, category, key, patches=patches)
-
-    def changes_since(
-        self, category: str, before: BankKey, *, patches: bool = True
-    ) -> tuple[StoredBank, BankChange] | None:
-        """Read what was added and removed since a version, to update it to the active one.
-
-        Returns
-        -------
-        The active bank with only the added patches and images, and the change; None if it must be
-        read whole: it shares no rows with that version, or rows came back with an earlier version.
-
-        Raises
-        ------
-        UnknownCategoryError, NotFittedError
-            If there is no such category, or it has no bank.
-        """
-        with self._sessions.connection(snapshot=True) as connection:
-            key = active_bank(connection, category)
-            if (
-                key[:2] != before[:2]
-                or only_row(connection, "reopened", key, since=before.version)[0]
-            ):
-                return None
-            now = read_bank(connection, category, key, patches=patches, since=before.version)
-            removed = only_row(connection, "gone", key, since=before.version)
-        return now, BankChange(now.content, *(np.array(numbers, np.int64) for numbers in removed))
-
-    def active_version(self, category: str) -> int:
-        """Return the version of the active bank.
-
-        Raises
-        ------
-        UnknownCategoryError, NotFittedError
-            If there is no such category, or it has no bank.
-        """
-        return self.active_key(category).version
-
-    def active_key(self, category: str) -> BankKey:
-        """Return the key of the active bank: a cheap way to check whether it changed.
-
-        A category that was removed and learned again counts its versions from 1 under a new id, so
-        callers that cache a bank compare the whole key.
-
-        Raises
-        ------
-        UnknownCategoryError, NotFittedError
-            If there is no such category, or it has no bank.
-        """
-        begun = time.monotonic()
-        try:
-            with self._sessions.statement() as connection:
-                return active_bank(connection, category)
-        except DatabaseUnreachableError:
-            if time.monotonic() - begun > _CUT_SECONDS:
-                raise
-        # The server was just stopping: a read may be repeated on the next one.
-        with self._sessions.statement() as connection:
-            return active_bank(connection, category)
-
-    def history(self, category: str) -> list[BankVersion]:
-        """Return all versions of the category's bank, newest first.
-
-        Raises
-        ------
-        UnknownCategoryError
-            When there is no such category.
-        """
-        with self._sessions.connection() as connection:
-            rows = connection.execute(
-                self._queries["history"], {"category_id": find_category(connection, category)}
-            ).fetchall()
-        return [_brief(row) for row in rows]
-
-    def _kept(
-        self, connection: Connection, category: str, active: BankKey, version: int
-    ) -> BankKey:
-        """Return the key of a version that can still judge, or raise BankGoneError."""
-        row = connection.execute(
-            self._queries["version"], {"category_id": active.category_id, "version": version}
-        ).fetchone()
-        if row is None:
-            raise BankGoneError(
-                f"category {category!r} has no bank version {version}; its latest version is "
-                f"{active.version}"
-            )
-        generation, state = row
-        if state == "pruned":
-            rows = connection.execute(
-                self._queries["history"], {"category_id": active.category_id}
-            ).fetchall()
-            kept = sorted(bank.version for bank in map(_brief, rows) if bank.state != "pruned")
-            raise BankGoneError(
-                f"bank version {version} of category {category!r} was pruned and can no longer "
-                f"judge; kept are {', '.join(map(str, kept))} (see PATCHBANK_KEEP_VERSIONS, "
-                "PATCHBANK_KEEP_DAYS)"
-            )
-        return BankKey(active.category_id, generation, version)
-
-
-def _brief(row: tuple[Any, ...]) -> BankVersion:
-    return BankVersion(*row)
 
 
 def _replaced_meanwhile(category: str) -> BankGoneError:

@@ -31,6 +31,7 @@ _REMOVED_TABLES = (
     "references",
     "changes_of_references",
     "scores",
+    "features",
     "graphs",
     "defects",
     "inspections",

@@ -143,6 +143,19 @@ create table calibration_score (
     primary key (category_id, generation, position, since_version)
 );
 
+-- The features of a reference's inspected patches, row by row, as IEEE half-precision numbers, little
+-- endian. Missing where they would be too large: the image's file is read again then.
+create table reference_features (
+    category_id bigint not null,
+    generation integer not null,
+    position integer not null,
+    features bytea not null,
+    primary key (category_id, generation, position)
+);
+
+-- Such numbers hardly compress.
+alter table reference_features alter column features set storage external;
+
 -- HNSW indexes with their minimum ef_search and their measured recall of the ten nearest. A row is
 -- inserted before its index is built and deleted after it is removed, so that unfinished indexes are
 -- known; it may outlive its category while the index is in use.

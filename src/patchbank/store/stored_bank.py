@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -77,8 +78,9 @@ class BankChange:
 class BankVersion:
     """A summary of a bank version.
 
-    `cause` is the event that made it, None if not recorded; `same_as` the earlier version that was
-    activated as this one, None for all others.
+    `cause` is the event that made it and `actor` who did, None if not recorded; `same_as` the
+    earlier version that was activated as this one, None for all others. `came` and `went` are the
+    names of references, compared with the version before, unless all were exchanged.
     """
 
     version: int
@@ -92,6 +94,9 @@ class BankVersion:
     retired_at: datetime | None
     cause: str | None
     same_as: int | None
+    actor: str | None = None
+    came: Sequence[str] = ()
+    went: Sequence[str] = ()
 
 
 def active_bank(connection: Connection, category: str) -> BankKey:

@@ -75,12 +75,17 @@ def finish_version(
     detail: Mapping[str, int],
     retention: Retention,
 ) -> None:
-    """Prune old rows, record the event and notify listeners."""
+    """Prune old rows, record the event and notify listeners.
+
+    The event names the references that came and went, except for a fit, which exchanges them all.
+    """
+    came, went = _exchanged(connection, key)
     kept = {"keep_versions": retention.versions, "keep_days": retention.days}
     for name in (
         "prune_banks",
         "prune_patches",
         "prune_references",
+        "prune_features",
         "prune_scores",
         "prune_changes_of_patches",
         "prune_changes_of_references",
@@ -88,5 +93,13 @@ def finish_version(
         "prune_images",
     ):
         connection.execute(queries.load("banks")[name], key.parameters() | kept)
-    add_event(connection, key.category_id, cause, {"version": key.version, **detail})
+    changed = {name: names for name, names in (("came", came), ("went", went)) if names}
+    add_event(connection, key.category_id, cause, {"version": key.version, **detail, **changed})
     announce(connection, category, key.version)
+
+
+def _exchanged(connection: Connection, key: BankKey) -> tuple[list[str], list[str]]:
+    """Return the names of the references that came and went with a version."""
+    row = connection.execute(queries.load("banks")["exchanged"], key.parameters()).fetchone()
+    assert row is not None
+    return row[0], row[1]

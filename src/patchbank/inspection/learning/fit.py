@@ -27,6 +27,7 @@ from patchbank.printable import counted
 from patchbank.progress import Progress, silent
 from patchbank.store.bank_size import stored_bytes
 from patchbank.store.categories import checked_category_name
+from patchbank.store.reference_features import kept_bytes
 from patchbank.vision.backbones import get_backbone
 from patchbank.vision.backbones.features import feature_shape
 from patchbank.vision.decoded_image import ImageSource
@@ -202,6 +203,8 @@ def fit(
         indexes = indexes_of(workspace, category)
         bank = replace(bank, remarks=(*found, *apart, *bank.remarks, *fewer, *earlier))
         version = save(workspace, category, bank)
+        # Of all patches, only the bank's stay in memory.
+        bank = replace(bank, patch_features=())
     if indexes:
         with watch.stage("index"):
             restored = restore_indexes(workspace, category, indexes, progress)
@@ -225,7 +228,7 @@ def _expected_bytes(settings: FitSettings, images: int, most: int) -> int:
     shape = feature_shape(
         get_backbone(extractor.backbone), extractor.layers, extractor.preprocessing.side
     )
-    return stored_bytes(
+    return images * kept_bytes(most, shape.dimension) + stored_bytes(
         patches=coreset_size(max(1, images * most), settings.coreset_ratio),
         dimensions=shape.dimension,
         images=images,
@@ -236,4 +239,4 @@ def _expected_bytes(settings: FitSettings, images: int, most: int) -> int:
 
 def save(workspace: Workspace, category: str, bank: LearnedBank) -> int:
     """Store a learned bank and make it the category's active one; return its version."""
-    return workspace.database.banks.save(category, bank.content)
+    return workspace.database.banks.save(category, bank.content, features=bank.patch_features)

@@ -65,6 +65,9 @@ class LearnedBank:
         How the fit was streamed; None where all patches fitted into memory, and it is exact.
     remarks
         What a person should know although nothing failed, each one line; `suspicious` aside.
+    patch_features
+        The features of all inspected patches of each image, float32 (k, d); empty where the fit was
+        streamed.
     """
 
     content: BankContent
@@ -75,6 +78,7 @@ class LearnedBank:
     refused: tuple[Refused, ...] = ()
     remarks: tuple[str, ...] = ()
     timings_s: dict[str, float] = field(default_factory=dict)
+    patch_features: Sequence[NDArray[np.float32]] = field(default=(), repr=False)
 
     @property
     def images(self) -> Sequence[ReferenceImage]:
@@ -136,6 +140,7 @@ class _Fitted:
     embeddings: NDArray[np.float32]
     scores: CalibrationScores
     covering_radius: float
+    patch_features: Sequence[NDArray[np.float32]]
     streaming: Streaming | None = None
 
 
@@ -265,6 +270,7 @@ def _bank_of(
         streaming=fitted.streaming,
         refused=fitted.references.refused,
         timings_s=watch.seconds,
+        patch_features=fitted.patch_features,
     )
 
 
@@ -315,6 +321,7 @@ def _learn_whole(
         embeddings=gathered.embeddings,
         scores=scores,
         covering_radius=coreset.covering_radius,
+        patch_features=np.split(patches, np.flatnonzero(np.diff(images)) + 1),
     )
 
 

@@ -90,6 +90,8 @@ class StreamedFit:
     scores: CalibrationScores
     covering_radius: float
     streaming: Streaming
+    # The patches of all images do not fit into memory.
+    patch_features: tuple[()] = ()
 
 
 def learn_streamed(

@@ -55,6 +55,15 @@ where category_id = %(category_id)s and (
     )
 )
 
+-- prune_features --
+delete from reference_features
+where category_id = %(category_id)s and not exists (
+    select from reference
+    where reference.category_id = reference_features.category_id
+        and reference.generation = reference_features.generation
+        and reference.position = reference_features.position
+)
+
 -- prune_scores --
 with kept as (
     select generation, min(version) as oldest from bank
@@ -288,19 +297,87 @@ left join quantised_graph using (category_id, generation)
 where category_id = %(category_id)s and version = %(version)s
 
 -- history --
-select version, state, extractor_fingerprint, coreset_ratio, patch_count, dimensions,
-    image_count, created_at, retired_at, (
-        select min(kind) from event
-        where event.category_id = bank.category_id
-            and detail @> jsonb_build_object('version', version)
-    ), (
-        select min((detail ->> 'activated')::integer) from event
-        where event.category_id = bank.category_id
-            and detail @> jsonb_build_object('version', version)
-    )
+select
+    bank.version, bank.state, extractor_fingerprint, coreset_ratio, patch_count, dimensions,
+    image_count, created_at, retired_at, event.kind, (event.detail ->> 'activated')::integer,
+    event.actor, coalesce(event.detail -> 'came', '[]'), coalesce(event.detail -> 'went', '[]')
 from bank
+left join lateral (
+    select kind, actor, detail from event
+    where event.category_id = bank.category_id
+        and detail @> jsonb_build_object('version', bank.version)
+    order by event_id
+    limit 1
+) as event on true
 where category_id = %(category_id)s
-order by version desc
+order by bank.version desc
+
+-- exchanged --
+-- Names of the references that came and went with a version, compared with the one before.
+select
+    coalesce(array_agg(name order by position) filter (where since_version = %(version)s), '{}'),
+    coalesce(array_agg(name order by position) filter (where until_version = %(version)s), '{}')
+from reference_change
+join reference using (category_id, generation, position)
+join image using (category_id, image_id)
+where category_id = %(category_id)s and generation = %(generation)s
+    and %(version)s in (since_version, until_version)
+
+-- same_rows --
+-- The latest version that consists of the active one's rows but for some.
+with wanted as (
+    select bank.version from bank
+    where category_id = %(category_id)s and generation = %(generation)s and state <> 'pruned'
+        and version < %(version)s
+        and patch_count = %(patch_count)s and image_count = %(image_count)s
+        -- A row of the fit that goes for the first time is in all of them.
+        and not exists (
+            select from unnest(%(patches)s::integer[]) as gone (number) where number not in (
+                select ordinal from patch_change
+                where category_id = %(category_id)s and generation = %(generation)s
+            )
+        )
+        and not exists (
+            select from unnest(%(references)s::integer[]) as gone (number) where number not in (
+                select position from reference_change
+                where category_id = %(category_id)s and generation = %(generation)s
+            )
+        )
+),
+-- Which rows that ever changed each of them has, and the active one without those that go.
+rows_of as (
+    select wanted.version, 'patch' as kind, ordinal as number
+    from wanted join patch_change on category_id = %(category_id)s
+        and generation = %(generation)s and since_version <= wanted.version
+        and (until_version is null or wanted.version < until_version)
+    union all
+    select wanted.version, 'reference', position
+    from wanted join reference_change on category_id = %(category_id)s
+        and generation = %(generation)s and since_version <= wanted.version
+        and (until_version is null or wanted.version < until_version)
+),
+remaining as (
+    select 'patch' as kind, ordinal as number from patch_change
+    where category_id = %(category_id)s and generation = %(generation)s
+        and since_version <= %(version)s
+        and (until_version is null or %(version)s < until_version)
+        and ordinal <> all(%(patches)s::integer[])
+    union all
+    select 'reference', position from reference_change
+    where category_id = %(category_id)s and generation = %(generation)s
+        and since_version <= %(version)s
+        and (until_version is null or %(version)s < until_version)
+        and position <> all(%(references)s::integer[])
+)
+select max(version) from wanted
+where not exists (
+    select from remaining
+    where (wanted.version, kind, number) not in (select version, kind, number from rows_of)
+) and not exists (
+    select from rows_of
+    where rows_of.version = wanted.version
+        and (kind, number) not in (select kind, number from remaining)
+)
 
 -- reference_images --
 select

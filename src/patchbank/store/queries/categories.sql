@@ -42,6 +42,9 @@ delete from patch_change where category_id = %(category_id)s
 -- remove_changes_of_references --
 delete from reference_change where category_id = %(category_id)s
 
+-- remove_features --
+delete from reference_features where category_id = %(category_id)s
+
 -- remove_scores --
 delete from calibration_score where category_id = %(category_id)s
 
