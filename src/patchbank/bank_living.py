@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from patchbank.inspection.living.add import AddReport, add
+from patchbank.inspection.living.history import history
+from patchbank.inspection.living.undo import UndoReport, undo
+from patchbank.inspection.living.withdraw import WithdrawReport, withdraw
+from patchbank.inspection.sources import found_sources
 from patchbank.inspection.workspace import Workspace
+from patchbank.progress import Progress, silent
+from patchbank.vision.decoded_image import ImageSource
 
 
 class BankLiving:
@@ -10,3 +21,85 @@ class BankLiving:
 
     category: str
     _workspace: Workspace
+
+    def add(
+        self,
+        images: str | Path | Iterable[ImageSource],
+        *,
+        names: Sequence[str] | None = None,
+        force: bool = False,
+        progress: Progress = silent,
+    ) -> AddReport:
+        """Add images of good parts to the bank, without fitting it again.
+
+        Only patches are added that the bank does not represent yet. Running inspectors, of other
+        processes too, use the new version from their next image on.
+
+        Parameters
+        ----------
+        images
+            A folder, a glob, or a list of paths, bytes, PIL images or arrays.
+        names
+            Their names, one for each.
+        force
+            Whether images are added too that fail by the bank; otherwise they are held.
+
+        Raises
+        ------
+        PatchbankError
+            If there is no bank, or none of the images can be used.
+        """
+        sources, found = found_sources(images, good_only=not force)
+        return add(
+            self._workspace,
+            self.category,
+            sources,
+            names=names,
+            found=found,
+            force=force,
+            progress=progress,
+        )
+
+    def withdraw(
+        self,
+        images: str | Sequence[str],
+        *,
+        force: bool = False,
+        progress: Progress = silent,
+    ) -> WithdrawReport:
+        """Withdraw references from the bank, and restore what others lose with them.
+
+        Parameters
+        ----------
+        images
+            References, each by its name, its path or its file's name.
+        force
+            Whether fewer than five references may remain; two are needed in any case.
+
+        Raises
+        ------
+        PatchbankError
+            If there is no bank, an image is not a reference, or too few would remain.
+        """
+        names = [images] if isinstance(images, str) else list(images)
+        return withdraw(self._workspace, self.category, names, force=force, progress=progress)
+
+    def undo(self, version: int | None = None) -> UndoReport:
+        """Undo the last change of the bank, or go back to a version; undoing again goes further.
+
+        Raises
+        ------
+        PatchbankError
+            If there is nothing to undo, or the version is no longer kept.
+        """
+        return undo(self._workspace, self.category, version)
+
+    def history(self) -> list[dict[str, Any]]:
+        """Return the versions of the bank, newest first: cause, actor, what came and went.
+
+        Raises
+        ------
+        UnknownCategoryError
+            If the category does not exist.
+        """
+        return history(self._workspace, self.category)

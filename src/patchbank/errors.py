@@ -124,6 +124,10 @@ class BankGoneError(DatabaseError):
     """The bank was removed or replaced while it was in use; try again."""
 
 
+class BankReplacedError(BankGoneError):
+    """Another process changed the bank first; nothing was changed, try again."""
+
+
 class UnsafePathError(PatchbankError):
     """A path goes through a link that another account may have made."""
 

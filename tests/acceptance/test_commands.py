@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -270,7 +271,7 @@ def test_show_is_for_people(patchbank: Run, learned: Outcome) -> None:
     assert "True" not in out
     (index,) = [line for line in out.splitlines() if line.startswith("index ")]
     assert "images, cosine, ef_search 100" in index
-    assert out.splitlines()[-1].endswith("  by fit: 24 images, 346 patches")
+    assert re.search(r"  fit by \S+: 24 images, 346 patches$", out.splitlines()[-1])
     document = patchbank("show", "brushed", "--json").document
     assert document["provenance_known"] is True
     assert document["history"][0]["cause"] == "fit"

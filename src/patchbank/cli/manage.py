@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from patchbank.cli import options
 from patchbank.cli.guard import EXIT_ERROR, guarded
+from patchbank.cli.living import version_line
 from patchbank.cli.output import answer, print_json, print_remarks, print_table, talk
 from patchbank.errors import ParameterError
 from patchbank.inspection.keeping.manage import (
@@ -97,18 +98,8 @@ def show_command(category: options.Category, json: options.Json = False) -> int:
             markup=False,
         )
     for entry in history:
-        console.print(
-            f"version {entry['bank_version']:<4} {entry['state']:<8} {entry['created_at']}  by "
-            f"{_cause(entry)}: {counted(entry['images'], 'image')}, "
-            f"{counted(entry['bank_size'], 'patch', 'patches')}",
-            markup=False,
-        )
+        answer().print(version_line(entry), markup=False)
     return 0
-
-
-def _cause(entry: dict[str, Any]) -> str:
-    same_as = "" if entry["same_as"] is None else f" of version {entry['same_as']}"
-    return (entry["cause"] or "unknown") + same_as
 
 
 def activate_command(

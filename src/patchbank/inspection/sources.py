@@ -90,8 +90,23 @@ def without(
     ParameterError
         If an image is not among them.
     """
-    excluded: set[str] = set()
-    for wanted in exclude:
+    excluded = named(sources, names, exclude, "exclude")
+    kept = [slot for slot, name in enumerate(names) if name not in excluded]
+    return [sources[slot] for slot in kept], [names[slot] for slot in kept]
+
+
+def named(
+    sources: Sequence[ImageSource | None], names: Sequence[str], asked: Sequence[str], to: str
+) -> set[str]:
+    """Return the names of those images that were asked for, as by `without`.
+
+    Raises
+    ------
+    ParameterError
+        If an image is not among them; `to` says what it was asked for.
+    """
+    found: set[str] = set()
+    for wanted in asked:
         same = [name for name in names if name == wanted]
         same = same or [name for name in names if composed(name) == composed(wanted)]
         same = same or [
@@ -103,15 +118,14 @@ def without(
         if not same:
             close = difflib.get_close_matches(wanted, names, n=1)
             meant = f"; did you mean {close[0]!r}?" if close else "; use a name as printed by fit"
-            raise ParameterError(f"exclude {wanted!r}: no image has this name{meant}")
+            raise ParameterError(f"{to} {wanted!r}: no image has this name{meant}")
         if len(same) > 1:
             raise ParameterError(
-                f"exclude {wanted!r}: {len(same)} images have this name; give the whole path, such "
+                f"{to} {wanted!r}: {len(same)} images have this name; give the whole path, such "
                 f"as {same[0]!r}"
             )
-        excluded.add(same[0])
-    kept = [slot for slot, name in enumerate(names) if name not in excluded]
-    return [sources[slot] for slot in kept], [names[slot] for slot in kept]
+        found.add(same[0])
+    return found
 
 
 def _leads_to(wanted: str, source: str | Path) -> bool:

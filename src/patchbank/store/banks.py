@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from patchbank.errors import (
-    BankGoneError,
+    BankReplacedError,
     CategoryExistsError,
     ParameterError,
 )
@@ -147,7 +147,7 @@ class Banks(StoredBanks):
 
         Raises
         ------
-        BankGoneError
+        BankReplacedError
             If the bank was replaced or removed in the meantime.
         DiskFullError, DatabaseError
             If it cannot be saved; then nothing is changed.
@@ -218,8 +218,9 @@ class Banks(StoredBanks):
         ParameterError
             If that version is the active one.
         BankGoneError
-            If there is no such version, or it was pruned, or the bank `key` was replaced in the
-            meantime; then nothing is changed.
+            If there is no such version, or it was pruned; then nothing is changed.
+        BankReplacedError
+            If the bank `key` was replaced in the meantime.
         DiskFullError, DatabaseError
             If it cannot be saved; then nothing is changed.
         """
@@ -256,8 +257,8 @@ class Banks(StoredBanks):
         return new.version
 
 
-def _replaced_meanwhile(category: str) -> BankGoneError:
-    return BankGoneError(
+def _replaced_meanwhile(category: str) -> BankReplacedError:
+    return BankReplacedError(
         f"the bank of category {category!r} was replaced or removed in the meantime; "
         "nothing was changed, try again"
     )

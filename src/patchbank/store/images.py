@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -135,6 +135,22 @@ class Images:
                 {**key.parameters(), "sha256": sha256,
                  "pixels_sha256": pixels_sha256},
             ).fetchall()  # fmt: skip
+        return [name for (name,) in rows]
+
+    def names_of_other_content(self, key: BankKey, pixels: Mapping[str, str]) -> list[str]:
+        """Return which of these names the category has for other pictures, also former references.
+
+        `pixels` has the SHA-256 of the decoded pixels by name.
+        """
+        with self._sessions.statement() as connection:
+            rows = connection.execute(
+                self._queries["names_of_other_content"],
+                {
+                    **key.parameters(),
+                    "names": list(pixels),
+                    "pixels_sha256s": list(pixels.values()),
+                },
+            ).fetchall()
         return [name for (name,) in rows]
 
     def names_like(self, key: BankKey, ending: str) -> list[str]:

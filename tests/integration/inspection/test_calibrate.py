@@ -95,7 +95,7 @@ def test_images_of_the_bank_are_left_out(workspace: Workspace, surfaces: Surface
         report = calibrate(workspace, "brushed", [learned[3], *good[:3]], force=True)
         assert report.images == 3
         assert [one.error for one in report.refused] == [
-            f"{learned[3]}: the bank was fitted on this image; left out"
+            f"{learned[3]}: already a reference of this bank; left out"
         ]
         with pytest.raises(NoImagesError, match="0 usable images of 16 given"):
             calibrate(workspace, "brushed", learned, force=True)

@@ -230,7 +230,7 @@ def test_running_inspectors_take_over_an_earlier_version_that_is_activated(
         assert judge() == 5
         assert scores[5][0] == scores[2][0]
         history = patchbank("show", "brushed").out
-        assert "by activate of version 2: " in history
+        assert "  activate of version 2 by " in history
         refused = patchbank("activate", "brushed", "--version", "5")
         assert (refused.code, refused.out) == (2, "")
         assert "version 5 of category 'brushed' is already the active one" in refused.complaint

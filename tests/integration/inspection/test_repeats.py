@@ -118,7 +118,7 @@ def test_a_calibration_by_pictures_the_bank_was_made_of(bank: Bank, surfaces: Su
     report = bank.calibrate([*copies, *good], force=True, max_refused="100%")
     assert report.images == len(good)
     assert len(report.refused) == len(copies)
-    assert all("the bank was fitted on this image" in one.error for one in report.refused)
+    assert all("already a reference of this bank" in one.error for one in report.refused)
     # Those of a calibration are kept as well, and let go by the next.
     assert bank.calibrate(good, force=True).images == len(good)
 

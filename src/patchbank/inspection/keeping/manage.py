@@ -11,6 +11,7 @@ from patchbank.errors import ParameterError
 from patchbank.inspection.judging.index import indexes_of, restore_indexes
 from patchbank.inspection.judging.judge import calibration_of
 from patchbank.inspection.judging.matching import not_calibrated
+from patchbank.inspection.living.history import history
 from patchbank.inspection.workspace import Workspace
 from patchbank.store.categories import Category
 from patchbank.store.database import upgrade_database
@@ -66,18 +67,7 @@ def show_category(workspace: Workspace, category: str) -> dict[str, Any]:
                 if item.valid and item.index.generation == stored.key.generation
             ],
         }
-    document["history"] = [
-        {
-            "bank_version": item.version,
-            "state": item.state,
-            "cause": item.cause,
-            "same_as": item.same_as,
-            "images": item.image_count,
-            "bank_size": item.patch_count,
-            "created_at": item.created_at.isoformat(timespec="seconds"),
-        }
-        for item in workspace.database.banks.history(category)
-    ]
+    document["history"] = history(workspace, category)
     return document
 
 

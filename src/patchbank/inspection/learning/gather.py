@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,8 +27,10 @@ class References:
     sources, names
         The images asked for.
     known
-        Images that the bank was made of: what has the content of one is refused, and what has only
-        its name gets another, such as ``1.png (2)``.
+        References of the bank: what has the content of one is refused, and what has only its name
+        gets another, such as ``1.png (2)``.
+    taken
+        More names that are not free.
 
     Attributes
     ----------
@@ -43,9 +45,10 @@ class References:
         sources: Sequence[ImageSource],
         names: Sequence[str],
         known: Sequence[ReferenceImage] = (),
+        taken: Collection[str] = (),
     ) -> None:
         self._sources, self._names = sources, names
-        self._known_names = {image.name for image in known}
+        self._known_names = {*taken, *(image.name for image in known)}
         self._given_names = set(names)
         # Images learned before the digest of pixels was kept are known by their files.
         self._known_contents: set[str | None] = {
@@ -73,7 +76,7 @@ class References:
             return False
         image, name = result.image, self._names[number]
         if not self._known_contents.isdisjoint((image.sha256, image.pixels_sha256)):
-            self._refused[number] = f"{name}: the bank was fitted on this image; left out"
+            self._refused[number] = f"{name}: already a reference of this bank; left out"
             return False
         slot = self._seen.setdefault(image.pixels_sha256, len(self.images))
         if slot < len(self.images):

@@ -66,6 +66,12 @@ select name from patchbank.reference join patchbank.image using (category_id, im
 where category_id = %(category_id)s and generation = %(generation)s and <present>
     and (sha256 = decode(%(sha256)s, 'hex') or pixels_sha256 = decode(%(pixels_sha256)s, 'hex'))
 
+-- names_of_other_content --
+select image.name
+from patchbank.image join unnest(%(names)s::text[], %(pixels_sha256s)s::text[]) as asked (name, digest)
+    on asked.name = image.name
+where category_id = %(category_id)s and pixels_sha256 is distinct from decode(digest, 'hex')
+
 -- similar --
 -- A zero embedding has no direction and is similar to nothing (pgvector returns NaN, which would
 -- sort first when descending). A null offset adds nothing. The query is converted once

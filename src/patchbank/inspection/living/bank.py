@@ -1,0 +1,117 @@
+"""A category's active bank, read whole, to be changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchbank.errors import BankReplacedError
+from patchbank.inspection.judging.judge import Judge, calibration_of
+from patchbank.inspection.judging.matching import matching_extractor, not_calibrated
+from patchbank.inspection.settings import FitSettings
+from patchbank.inspection.workspace import Workspace
+from patchbank.memory.neighbours import NeighbourIndex
+from patchbank.store.bank_content import BankContent
+from patchbank.store.stored_bank import StoredBank
+from patchbank.vision.extractor import Extractor
+
+T = TypeVar("T")
+
+# Another process that changes the bank first succeeds each time, so all of them end.
+_MOST_TRIES = 100
+# Rows whose distance to the nearest other row is measured.
+_SAMPLED_ROWS = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class LivingBank:
+    """A bank to be changed.
+
+    Attributes
+    ----------
+    stored
+        Its content, with patches and without thumbnails.
+    extractor, settings
+        What it was made with.
+    index
+        Its rows, with the indices of their images as groups.
+    judge
+        What judges by it.
+    """
+
+    stored: StoredBank
+    extractor: Extractor
+    settings: FitSettings
+    index: NeighbourIndex
+    judge: Judge
+
+    @property
+    def content(self) -> BankContent:
+        """Its content."""
+        return self.stored.content
+
+    @property
+    def held_out(self) -> NDArray[np.bool_]:
+        """Which of its images it was not fitted on but calibrated by, bool (n,)."""
+        scores = self.content.scores
+        found = np.zeros(len(self.content.images), np.bool_)
+        found[scores.image[scores.held_out & (scores.image >= 0)]] = True
+        return found
+
+    def radius(self) -> float:
+        """Return within which distance the bank represents what it was fitted on.
+
+        That is its covering radius; of a streamed fit only a bound of it is known, and of an
+        imported bank nothing. The rows of a coreset are at least the covering radius apart, so that
+        the least of these distances stands for it then.
+        """
+        rows = self.content.features
+        chosen = np.unique(np.linspace(0, len(rows) - 1, _SAMPLED_ROWS).astype(np.int64))
+        if len(rows) < 2:
+            return float(np.nan_to_num(self.content.covering_radius))
+        apart = self.index.nearest(rows[chosen], 2).distances[:, 1]
+        # An imported bank may have a few rows nearer to one another.
+        return float(np.nanmin([self.content.covering_radius, np.quantile(apart, 0.01)]))
+
+
+def read_bank(workspace: Workspace, category: str) -> LivingBank:
+    """Read the active bank of a category.
+
+    Raises
+    ------
+    UnknownCategoryError, NotFittedError
+        If there is no such category or it has no bank.
+    NotCalibratedError
+        If its bank has no calibration.
+    ExtractorMismatchError
+        If this installation computes other features than those in the bank.
+    """
+    stored = workspace.database.banks.active(category)
+    extractor = matching_extractor(workspace, stored)
+    content = stored.content
+    calibration = calibration_of(content)
+    if calibration is None:
+        raise not_calibrated(category)
+    settings = FitSettings.from_json(content.settings, extractor.settings)
+    index = NeighbourIndex(content.features, content.patch_image)
+    return LivingBank(stored, extractor, settings, index, Judge(index, settings, calibration))
+
+
+def until_saved(change: Callable[[], T]) -> T:
+    """Return what `change` returns, tried again where another process changed the bank meanwhile.
+
+    Raises
+    ------
+    BankReplacedError
+        If others were faster each time.
+    """
+    for _ in range(_MOST_TRIES - 1):
+        try:
+            return change()
+        except BankReplacedError:
+            continue
+    return change()

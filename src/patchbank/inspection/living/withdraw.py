@@ -1,0 +1,335 @@
+"""Withdraw references from a bank, and restore the cover that others lost with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchbank.errors import NoImagesError
+from patchbank.inspection.judging.judge import Judge, calibration_of
+from patchbank.inspection.learning.demands import FEWEST_IMAGES, FEWEST_UNFORCED
+from patchbank.inspection.living.bank import LivingBank, read_bank, until_saved
+from patchbank.inspection.living.recalibrate import Recalibration, recalibrated, unchecked_remark
+from patchbank.inspection.living.reference_patches import (
+    features_of,
+    features_of_files,
+    inexactness,
+)
+from patchbank.inspection.sources import named
+from patchbank.inspection.timing import Stopwatch
+from patchbank.inspection.workspace import Workspace
+from patchbank.memory.calibration import Thresholds
+from patchbank.memory.coreset import Cover
+from patchbank.memory.neighbours import NeighbourIndex
+from patchbank.printable import counted
+from patchbank.progress import Progress, silent
+from patchbank.store.bank_content import BankContent
+from patchbank.store.stored_bank import BankChange
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, repr=False)
+class WithdrawReport:
+    """What a withdrawal did.
+
+    Attributes
+    ----------
+    withdrawn
+        Names of the references that are none any more.
+    removed_patches
+        How many rows they had in the bank.
+    restored_patches
+        How many patches of other references came into the bank, because nothing represented them
+        any more.
+    same_as
+        The earlier version that the bank now equals, if any.
+    renewed_scores, unchecked_scores
+        How many references got other calibration scores, and how many could not be checked.
+    """
+
+    category: str
+    version_before: int
+    bank_version: int
+    withdrawn: tuple[str, ...]
+    removed_patches: int
+    restored_patches: int
+    same_as: int | None
+    images: int
+    bank_size: int
+    thresholds_before: Thresholds
+    thresholds: Thresholds
+    renewed_scores: int
+    unchecked_scores: int
+    seconds: float
+    remarks: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return (
+            f"<WithdrawReport of {self.category!r}, version {self.bank_version}: "
+            f"{counted(len(self.withdrawn), 'image')} withdrawn>"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON object that the command prints."""
+        return {
+            **vars(self),
+            "withdrawn": list(self.withdrawn),
+            "thresholds_before": self.thresholds_before.to_json(),
+            "thresholds": self.thresholds.to_json(),
+            "seconds": round(self.seconds, 3),
+            "remarks": list(self.remarks),
+        }
+
+
+def withdraw(
+    workspace: Workspace,
+    category: str,
+    images: Sequence[str],
+    *,
+    force: bool = False,
+    progress: Progress = silent,
+) -> WithdrawReport:
+    """Withdraw references from the active bank of a category, as its next version.
+
+    Their patches and calibration scores go. Patches of other references that nothing represents any
+    more come into the bank, the farthest first, and calibration scores are renewed where the change
+    reaches. Where the bank then consists of the same rows as an earlier version, it has the scores
+    of that version: withdrawing what was just added gives the former verdicts to the bit.
+
+    Parameters
+    ----------
+    images
+        References, each by its name, its path or its file's name.
+    force
+        Whether fewer than five references may remain; two are needed in any case.
+
+    Raises
+    ------
+    UnknownCategoryError, NotFittedError, NotCalibratedError
+        If there is no such category, or it has no bank, or that has no calibration.
+    ParameterError
+        If an image is not a reference of the bank.
+    NoImagesError
+        If too few references would remain.
+    ExtractorMismatchError
+        If this installation computes other features than those in the bank.
+    """
+    watch = Stopwatch()
+    workspace.database.check_can_learn()
+
+    def change() -> WithdrawReport:
+        return _withdraw(workspace, read_bank(workspace, category), images, force, progress)
+
+    return replace(until_saved(change), seconds=watch.total())
+
+
+def _withdraw(
+    workspace: Workspace, bank: LivingBank, images: Sequence[str], force: bool, progress: Progress
+) -> WithdrawReport:
+    before, stored = bank.content, bank.stored
+    origins = [image.origin for image in before.images]
+    names = [image.name for image in before.images]
+    wanted = named(origins, names, images, f"withdraw from {stored.category}:")
+    goes = np.array([name in wanted for name in names])
+    _check_remaining(bank, goes, force)
+    own = np.isin(before.patch_image, np.flatnonzero(goes))
+    gone = before.features[own]
+    kept = _without(before, goes, own)
+    restored, unknown = _restored(workspace, bank, goes, kept, gone, progress)
+    ordinals, positions = stored.ordinals[own], stored.positions[goes]
+    same_as = None
+    if not len(restored.features):
+        same_as = workspace.database.banks.version_without(stored.key, ordinals, positions)
+    if same_as is not None:
+        earlier = workspace.database.banks.version(stored.category, same_as, patches=False)
+        scores = earlier.content.scores
+        renewed = int(np.count_nonzero(scores.score != kept.scores.score))
+        recalibration = Recalibration(scores, renewed, 0)
+    else:
+        recalibration = _recalibrate(workspace, bank, goes, kept, restored, gone, progress)
+    after = replace(restored, scores=recalibration.scores)
+    calibration = calibration_of(after)
+    assert calibration is not None
+    version = workspace.database.banks.change(
+        stored.category,
+        stored.key,
+        BankChange(after, ordinals, positions),
+        cause="withdraw",
+    )
+    return WithdrawReport(
+        category=stored.category,
+        version_before=stored.version,
+        bank_version=version,
+        withdrawn=tuple(name for name in names if name in wanted),
+        removed_patches=len(gone),
+        restored_patches=len(restored.features),
+        same_as=same_as,
+        images=len(kept.images),
+        bank_size=len(kept.features) + len(restored.features),
+        thresholds_before=bank.judge.thresholds,
+        thresholds=Judge(bank.index, bank.settings, calibration).thresholds,
+        renewed_scores=recalibration.renewed,
+        unchecked_scores=recalibration.unknown,
+        seconds=0.0,
+        remarks=(*_uncovered_remark(unknown), *unchecked_remark(recalibration)),
+    )
+
+
+def _check_remaining(bank: LivingBank, goes: NDArray[np.bool_], force: bool) -> None:
+    """Raise NoImagesError if too few references would remain, learned or of the calibration."""
+    scores = bank.content.scores
+    counting = scores.image[scores.counts & (scores.image >= 0)]
+    remaining = min(
+        int(np.count_nonzero(~goes & ~bank.held_out)), int(np.count_nonzero(~goes[counting]))
+    )
+    fewest = FEWEST_IMAGES if force else FEWEST_UNFORCED
+    if bool((bank.content.patch_image < 0).all()):
+        # An imported bank has no references but those of its calibration.
+        remaining = int(np.count_nonzero(~goes[counting]))
+    if remaining < fewest:
+        remedy = "" if force else ", or --force to keep as few as two"
+        raise NoImagesError(
+            f"category {bank.stored.category!r}: {counted(remaining, 'reference')} would remain, "
+            f"and at least {fewest} are needed; add others first{remedy}"
+        )
+
+
+def _without(before: BankContent, goes: NDArray[np.bool_], own: NDArray[np.bool_]) -> BankContent:
+    """Return a bank without some images and rows; its scores are those of the others."""
+    place = np.where(goes, -1, np.cumsum(~goes) - 1)
+    owners = before.patch_image[~own]
+    scores = before.scores
+    stay = (scores.image < 0) | ~goes[scores.image]
+    scores = scores.rows(stay)
+    return replace(
+        before,
+        features=before.features[~own],
+        patch_image=np.where(owners < 0, -1, place[owners]),
+        patch_row=before.patch_row[~own],
+        patch_column=before.patch_column[~own],
+        images=[image for image, out in zip(before.images, goes, strict=True) if not out],
+        embeddings=before.embeddings[~goes],
+        scores=replace(scores, image=np.where(scores.image < 0, -1, place[scores.image])),
+    )
+
+
+def _restored(
+    workspace: Workspace,
+    bank: LivingBank,
+    goes: NDArray[np.bool_],
+    kept: BankContent,
+    gone: Floats,
+    progress: Progress,
+) -> tuple[BankContent, int]:
+    """Return the patches that restore the cover of other references, and how many are unknown."""
+    nothing = replace(
+        kept,
+        features=kept.features[:0],
+        patch_image=kept.patch_image[:0],
+        patch_row=kept.patch_row[:0],
+        patch_column=kept.patch_column[:0],
+        images=[],
+        embeddings=kept.embeddings[:0],
+    )
+    if not len(gone):
+        return nothing, 0
+    radius = bank.radius()
+    index, gone_index = NeighbourIndex(kept.features), NeighbourIndex(gone)
+    learned = np.flatnonzero(~goes & ~bank.held_out)
+    found, places, squared = [], [], []
+    known = 0
+    for slot, rows in _every(workspace, bank, learned, progress):
+        known += 1
+        # Only what the rows represented can have lost its cover.
+        lost = np.flatnonzero(gone_index.nearest(rows).distances[:, 0] <= radius)
+        if not len(lost):
+            continue
+        distances = index.nearest(rows[lost]).distances[:, 0]
+        far = distances - inexactness(rows[lost]) > radius
+        found.append(rows[lost[far]])
+        places += [(slot, position) for position in lost[far].tolist()]
+        squared.append(distances[far].astype(np.float64) ** 2)
+    unknown = len(learned) - known
+    if not places:
+        return nothing, unknown
+    candidates = np.concatenate(found)
+    chosen = Cover(candidates)(
+        np.arange(len(candidates)), np.concatenate(squared), radius**2, progress
+    )
+    slots, positions = np.array(places)[chosen].T
+    columns = np.empty(len(chosen), np.int64)
+    extractor = bank.settings.extractor
+    for number, slot in enumerate(slots.tolist()):
+        size = bank.content.images[slot].width, bank.content.images[slot].height
+        inspected = extractor.inspected_of(*size)
+        columns[number] = extractor.grid_of(*size)[1]
+        if inspected is not None:
+            positions[number] = np.flatnonzero(inspected)[positions[number]]
+    row, column = np.divmod(positions, columns)
+    place = np.cumsum(~goes) - 1
+    return replace(
+        nothing,
+        features=np.ascontiguousarray(candidates[chosen]),
+        patch_image=place[slots].astype(np.int64),
+        patch_row=row.astype(np.int16),
+        patch_column=column.astype(np.int16),
+    ), unknown
+
+
+def _every(
+    workspace: Workspace, bank: LivingBank, slots: NDArray[np.int64], progress: Progress
+) -> Iterator[tuple[int, Floats]]:
+    """Yield the patch features of references, those that are not kept from the images' files."""
+    kept: Mapping[int, Floats] = features_of(
+        workspace, bank.stored, bank.extractor, slots, progress=progress
+    )
+    yield from kept.items()
+    others = [slot for slot in slots.tolist() if slot not in kept]
+    yield from features_of_files(bank.extractor, workspace, bank.stored, others, progress)
+
+
+def _recalibrate(
+    workspace: Workspace,
+    bank: LivingBank,
+    goes: NDArray[np.bool_],
+    kept: BankContent,
+    restored: BankContent,
+    gone: Floats,
+    progress: Progress,
+) -> Recalibration:
+    after = replace(
+        kept,
+        features=np.concatenate([kept.features, restored.features]),
+        patch_image=np.concatenate([kept.patch_image, restored.patch_image]),
+    )
+    scored = bank.content.scores.image
+    slots = np.sort(scored[scored >= 0])
+    place = np.cumsum(~goes) - 1
+    features = features_of(
+        workspace, bank.stored, bank.extractor, slots[~goes[slots]], progress=progress
+    )
+    return recalibrated(
+        after,
+        bank.settings,
+        NeighbourIndex(after.features, after.patch_image),
+        {int(place[slot]): rows for slot, rows in features.items()},
+        bank.radius(),
+        came=len(restored.features),
+        gone=gone,
+        progress=progress,
+    )
+
+
+def _uncovered_remark(unknown: int) -> tuple[str, ...]:
+    if not unknown:
+        return ()
+    return (
+        f"{counted(unknown, 'reference')} could not be checked for patches that are no longer "
+        f"represented: their patch features are not kept, and their files are gone or changed; "
+        f"images like them may score higher than before",
+    )
