@@ -93,6 +93,9 @@ class Judgement:
         bool (rows, columns): where the map, which is 0 elsewhere, was inspected; None for all.
     calibration_images
         How many images of good parts the p-value compares with.
+    outside
+        bool (rows, columns): which patches are farther from the bank than its covering radius;
+        None where that is unknown.
     """
 
     score: float
@@ -106,6 +109,7 @@ class Judgement:
     regions: tuple[Region, ...]
     inspected_map: NDArray[np.bool_] | None = field(default=None, kw_only=True)
     calibration_images: int = field(kw_only=True)
+    outside: NDArray[np.bool_] | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         if not 0.0 < self.p_value <= 1.0:
@@ -165,6 +169,11 @@ class Judgement:
         """Whether the verdict is ``pass``: an image to review has not passed."""
         return self.verdict == "pass"
 
+    @property
+    def share_outside(self) -> float | None:
+        """The share of patches farther from the bank than its covering radius."""
+        return None if self.outside is None else float(self.outside.mean())
+
     def full_map(self) -> NDArray[np.float32]:
         """Return the map on the whole original image, (height, width), NaN where uninspected."""
         return place_map(
@@ -196,6 +205,9 @@ class Inspection(Judgement):
         What one should know of it, as why it was not recorded though it should have been.
     source
         The image itself, for a notebook to show; of many images, only a path is kept.
+    brightness, sharpness
+        Of the inspected part: the mean grey value, 0 to 255, and how much pixels differ from their
+        neighbours, relative to it.
     """
 
     image: str
@@ -211,6 +223,8 @@ class Inspection(Judgement):
     inspection_id: int | None = None
     inspected_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     source: ImageSource | None = None
+    brightness: float | None = None
+    sharpness: float | None = None
 
     def __repr__(self) -> str:
         return (
@@ -276,6 +290,9 @@ class Inspection(Judgement):
             "sha256": self.sha256,
             "width": self.width,
             "height": self.height,
+            "brightness": self.brightness,
+            "sharpness": self.sharpness,
+            "share_outside": self.share_outside,
             "heatmap": None if self.heatmap is None else str(self.heatmap),
             "timings_ms": {name: round(value, 3) for name, value in self.timings_ms.items()},
             "recorded": self.recorded,

@@ -43,7 +43,11 @@ def appearance_of(pixels: Square, hidden: npt.NDArray[np.bool_] | None) -> Appea
         bool (height, width): which do not count; None if all do.
     """
     height, width = pixels.shape[:2]
-    step = max(1, round(height * width / _MOST_PIXELS))
+    return _appearance(pixels, hidden, max(1, round(height * width / _MOST_PIXELS)))
+
+
+def _appearance(pixels: Square, hidden: npt.NDArray[np.bool_] | None, step: int) -> Appearance:
+    height = len(pixels)
     # Away from the border, so that each has neighbours.
     rows = np.arange(1 + min(step, height - 2) // 2, height - 1, step)
     above, middle, below = (_grey(pixels[rows + shift]) for shift in (-1, 0, 1))
@@ -55,9 +59,12 @@ def appearance_of(pixels: Square, hidden: npt.NDArray[np.bool_] | None) -> Appea
         values = middle[~hidden[rows]]
         covered = hidden[rows - 1] | hidden[rows] | hidden[rows + 1]
         differences = differences[~(covered[:, :-2] | covered[:, 1:-1] | covered[:, 2:])]
-    # Little may be inspected: a line between the rows that are read.
-    brightness = values.mean(dtype=np.float64) if values.size else np.nan
-    roughness = np.sqrt(differences.mean(dtype=np.float64)) if differences.size else np.nan
+    if not differences.size and step > 1:
+        # Little is inspected: it is between the rows that are read.
+        return _appearance(pixels, hidden, 1)
+    brightness = values.mean(dtype=np.float64) if values.size else 0.0
+    # A line of single pixels has no neighbours.
+    roughness = np.sqrt(differences.mean(dtype=np.float64)) if differences.size else 0.0
     # As exactly as the database keeps them.
     return Appearance(
         float(np.float32(brightness)), float(np.float32(roughness / max(brightness, 1.0)))

@@ -7,8 +7,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psycopg
 import pytest
+from PIL import Image
 
 from benchmarks import kills
 from patchbank.api import open_bank
@@ -44,6 +46,32 @@ def test_what_is_not_to_be_recorded_is_not(workspace: Workspace, surfaces: Surfa
     many = list(inspector.inspect_many(sorted(surfaces.good.iterdir())))
     assert all(isinstance(one, Inspection) and not one.recorded for one in many)
     assert _recorded(workspace) == ["kept"]
+
+
+def test_the_light_the_lens_and_the_uncovered_patches_are_recorded(
+    workspace: Workspace, surfaces: Surfaces
+) -> None:
+    inspector = Inspector(workspace, "brushed")
+    good = inspector.inspect(surfaces.good / "000.png")
+    bad = inspector.inspect(next(iter(sorted(surfaces.scratched.iterdir()))))
+    assert good.outside is not None
+    assert bad.outside is not None
+    assert 0 <= good.outside.mean() < bad.outside.mean() < 1
+    records = {r.inspection_id: r for r in workspace.database.inspections.recent("brushed")}
+    for inspection in (good, bad):
+        record = records[inspection.inspection_id]
+        assert inspection.outside is not None
+        assert (record.brightness, record.sharpness) == (
+            inspection.brightness,
+            inspection.sharpness,
+        )
+        assert (record.grid_rows, record.grid_columns) == inspection.outside.shape
+        bits = np.unpackbits(np.frombuffer(record.outside or b"", np.uint8))
+        assert np.array_equal(bits[: inspection.outside.size], inspection.outside.ravel())
+    brightness = np.asarray(Image.open(surfaces.good / "000.png").convert("RGB")).mean()
+    assert good.brightness == pytest.approx(brightness, rel=0.01)
+    references = workspace.database.banks.active("brushed").content.images
+    assert all(image.brightness and image.sharpness for image in references)
 
 
 def test_a_command_keeps_no_record(

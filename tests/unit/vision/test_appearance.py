@@ -65,6 +65,15 @@ def test_hidden_pixels_do_not_count() -> None:
     assert appearance_of(changed, None).brightness > 1.2 * expected.brightness
 
 
+def test_little_that_is_visible_is_read() -> None:
+    pixels = texture(1200, 1600)
+    hidden = np.ones((1200, 1600), np.bool_)
+    hidden[5:9, 700:760] = False
+    found = appearance_of(pixels, hidden)
+    assert found.brightness == pytest.approx(pixels[5:9, 700:760].mean(), rel=1e-6)
+    assert 0 < found.sharpness < 1
+
+
 @pytest.mark.parametrize("scale", [None, 1.0])
 def test_of_an_extraction_is_what_is_inspected(tmp_path: Path, scale: float | None) -> None:
     pixels = texture(160, 160)

@@ -311,6 +311,8 @@ class Inspector:
             bank_version=bank.stored.version,
             similar=similar,
             heatmap=path,
+            brightness=extraction.appearance.brightness,
+            sharpness=extraction.appearance.sharpness,
             timings_ms={stage: 1e3 * seconds for stage, seconds in watch.seconds.items()},
             remarks=bank.remarks_on(image.width, image.height),
         ).explained()

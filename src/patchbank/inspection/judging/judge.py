@@ -42,6 +42,8 @@ class Judge:
         What its reference images score.
     thresholds
         Of the image score; by default those that follow from the calibration.
+    covering_radius
+        Patches farther from the bank are marked; NaN if unknown.
 
     Attributes
     ----------
@@ -57,8 +59,11 @@ class Judge:
         settings: FitSettings,
         calibration: Calibration,
         thresholds: Thresholds | None = None,
+        *,
+        covering_radius: float = math.nan,
     ) -> None:
         self.settings = settings
+        self.covering_radius = covering_radius
         self.calibration = calibration
         self.thresholds = thresholds or calibration.thresholds(settings.false_alarm_rate)
         self.map_threshold = calibration.map_threshold(settings.false_alarm_rate).value
@@ -123,6 +128,7 @@ class Judge:
             width=width,
             height=height,
             regions=regions,
+            outside=None if math.isnan(self.covering_radius) else spread_out > self.covering_radius,
             inspected_map=(
                 None
                 if inspected is None

@@ -57,7 +57,7 @@ class ReadyBank:
         if calibration is None:
             raise not_calibrated(self.stored.category)
         settings = FitSettings.from_json(content.settings, self.extractor.settings)
-        return Judge(self.index, settings, calibration)
+        return Judge(self.index, settings, calibration, covering_radius=content.covering_radius)
 
     @property
     def remarks(self) -> tuple[str, ...]:

@@ -6,7 +6,9 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
+
+import numpy as np
 
 from patchbank.errors import (
     DatabaseError,
@@ -99,4 +101,19 @@ def record_of(inspection: Inspection) -> InspectionRecord:
         regions=[region_to_json(region) for region in inspection.regions],
         similar=[similar.to_json() for similar in inspection.similar],
         timings_ms=inspection.timings_ms,
+        brightness=inspection.brightness,
+        sharpness=inspection.sharpness,
+        **_outside_of(inspection),
     )
+
+
+def _outside_of(inspection: Inspection) -> dict[str, Any]:
+    outside = inspection.outside
+    if outside is None:
+        return {}
+    rows, columns = outside.shape
+    return {
+        "grid_rows": rows,
+        "grid_columns": columns,
+        "outside": np.packbits(outside).tobytes(),
+    }
