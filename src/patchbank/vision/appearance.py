@@ -65,10 +65,7 @@ def _appearance(pixels: Square, hidden: npt.NDArray[np.bool_] | None, step: int)
     brightness = values.mean(dtype=np.float64) if values.size else 0.0
     # A line of single pixels has no neighbours.
     roughness = np.sqrt(differences.mean(dtype=np.float64)) if differences.size else 0.0
-    # As exactly as the database keeps them.
-    return Appearance(
-        float(np.float32(brightness)), float(np.float32(roughness / max(brightness, 1.0)))
-    )
+    return Appearance(float(brightness), float(roughness / max(brightness, 1.0)))
 
 
 def _grey(pixels: Square) -> npt.NDArray[np.float32]:

@@ -61,10 +61,8 @@ def test_the_light_the_lens_and_the_uncovered_patches_are_recorded(
     for inspection in (good, bad):
         record = records[inspection.inspection_id]
         assert inspection.outside is not None
-        assert (record.brightness, record.sharpness) == (
-            inspection.brightness,
-            inspection.sharpness,
-        )
+        assert record.brightness == pytest.approx(inspection.brightness, rel=1e-6)
+        assert record.sharpness == pytest.approx(inspection.sharpness, rel=1e-6)
         assert (record.grid_rows, record.grid_columns) == inspection.outside.shape
         bits = np.unpackbits(np.frombuffer(record.outside or b"", np.uint8))
         assert np.array_equal(bits[: inspection.outside.size], inspection.outside.ravel())
