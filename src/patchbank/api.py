@@ -217,6 +217,8 @@ class Bank(BankRecords, BankLiving, BankEvidence):
         image: ImageSource,
         *,
         name: str | None = None,
+        part: str | None = None,
+        station: str | None = None,
         top: int = DEFAULT_TOP,
         heatmaps: str | Path | None = None,
         in_database: bool = False,
@@ -230,6 +232,9 @@ class Bank(BankRecords, BankLiving, BankEvidence):
         ----------
         name
             Name of the image in the record; by default its path.
+        part, station
+            The part it shows and where it was taken, to be recorded; by default the station of
+            the settings.
         top
             How many similar references to return.
         heatmaps
@@ -256,12 +261,16 @@ class Bank(BankRecords, BankLiving, BankEvidence):
         """
         folder = None if heatmaps is None else Path(heatmaps)
         inspector = self._ready(in_database, record, on_database_loss, bank_version)
-        return inspector.inspect(image, name=name, top=top, heatmaps=folder)
+        return inspector.inspect(
+            image, name=name, part=part, station=station, top=top, heatmaps=folder
+        )
 
     def inspect_many(
         self,
         images: str | Path | Iterable[ImageSource],
         *,
+        parts: Sequence[str | None] | None = None,
+        station: str | None = None,
         top: int = DEFAULT_TOP,
         heatmaps: str | Path | None = None,
         report: str | Path | None = None,
@@ -274,13 +283,15 @@ class Bank(BankRecords, BankLiving, BankEvidence):
         """Judge images in order, several at once; yield `Refused` for one that cannot be used.
 
         After the last one, a page with pictures is written to the folder `report`, if given.
-        `remarks` says which files of a folder were left out.
+        `remarks` says which files of a folder were left out. `parts` has the part of each image.
         """
         sources, self.remarks = found_sources(images)
         folder = None if heatmaps is None else Path(heatmaps)
         inspector = self._ready(in_database, record, on_database_loss, bank_version)
         return inspector.inspect_many(
             sources,
+            parts=parts,
+            station=station,
             top=top,
             heatmaps=folder,
             report=None if report is None else Path(report),

@@ -111,6 +111,20 @@ class Settings(BaseSettings):
         ge=0,
         description="Minimum number of days for which bank versions are kept.",
     )
+    keep_images: Literal["all", "not-pass", "none"] = Field(
+        default="not-pass",
+        description="Which images of recorded inspections are kept in the database: `all`, "
+        "`not-pass` (those that failed or need review) or `none`.",
+    )
+    max_kept_image_megabytes: float = Field(
+        default=20.0,
+        gt=0,
+        description="Largest image that is kept with its inspection, in millions of bytes.",
+    )
+    station: str | None = Field(
+        default=None,
+        description="Where images are inspected, such as `line-2`: recorded with each inspection.",
+    )
     max_image_megapixels: float = Field(
         default=100.0, gt=0, description="Largest image that is decoded, in millions of pixels."
     )

@@ -19,7 +19,8 @@ from patchbank.cli.output import (
     talk,
 )
 from patchbank.cli.verdicts import VerdictList
-from patchbank.inspection.judging.inspect import DEFAULT_TOP, inspect_paths
+from patchbank.inspection.judging.inspect import DEFAULT_TOP
+from patchbank.inspection.judging.inspect_paths import inspect_paths
 from patchbank.inspection.judging.recording import OnDatabaseLoss
 from patchbank.inspection.verdicts import PASSES_WITH_REGION, Refused
 from patchbank.inspection.workspace import Workspace
@@ -50,6 +51,25 @@ def inspect_command(
             "single one.",
         ),
     ] = False,
+    part: Annotated[
+        str | None,
+        typer.Option(help="Id of the part that the images show, to be recorded with them."),
+    ] = None,
+    part_from: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATTERN",
+            help="Take each part's id from the image's name: a regular expression with one group, "
+            "such as '(\\d+)_cam'.",
+        ),
+    ] = None,
+    station: Annotated[
+        str | None,
+        typer.Option(
+            help="Where the images were taken, to be recorded with them.  "
+            "\\[default: PATCHBANK_STATION]"
+        ),
+    ] = None,
     heatmaps: Annotated[
         Path | None, typer.Option(help="Write a heatmap picture of each image to this folder.")
     ] = None,
@@ -101,6 +121,9 @@ def inspect_command(
                 workspace,
                 category,
                 paths,
+                part=part,
+                part_from=part_from,
+                station=station,
                 top=DEFAULT_TOP if top is None else top,
                 heatmaps=heatmaps,
                 report=report,

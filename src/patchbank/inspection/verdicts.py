@@ -208,6 +208,12 @@ class Inspection(Judgement):
     brightness, sharpness
         Of the inspected part: the mean grey value, 0 to 255, and how much pixels differ from their
         neighbours, relative to it.
+    part, station
+        The inspected part and where it was inspected, if named.
+    image_kept
+        Whether the database has the image too.
+    encoded
+        An image in memory as a file, until it is recorded.
     """
 
     image: str
@@ -225,6 +231,10 @@ class Inspection(Judgement):
     source: ImageSource | None = None
     brightness: float | None = None
     sharpness: float | None = None
+    part: str | None = None
+    station: str | None = None
+    image_kept: bool = False
+    encoded: bytes | None = None
 
     def __repr__(self) -> str:
         return (
@@ -296,6 +306,9 @@ class Inspection(Judgement):
             "heatmap": None if self.heatmap is None else str(self.heatmap),
             "timings_ms": {name: round(value, 3) for name, value in self.timings_ms.items()},
             "recorded": self.recorded,
+            "part": self.part,
+            "station": self.station,
+            "image_kept": self.image_kept,
             "remarks": list(self.remarks),
         }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,6 +14,7 @@ from psycopg.types.json import Jsonb
 from patchbank.errors import BankGoneError
 from patchbank.store import queries
 from patchbank.store.categories import find_category
+from patchbank.store.inspection_images import ImageContent, InspectionImages, insert_images
 from patchbank.store.months import Months
 
 if TYPE_CHECKING:
@@ -81,6 +82,10 @@ class InspectionRecord:
             raise ValueError(f"verdict is {self.verdict!r}, expected one of {VERDICTS}")
         if len(bytes.fromhex(self.sha256)) != 32:
             raise ValueError(f"sha256 is {self.sha256!r}, expected 64 hexadecimal digits")
+
+
+class _MonthMadeError(Exception):
+    """A row was bound for the default partition when another session made that of its month."""
 
 
 class Receipt(NamedTuple):
@@ -164,7 +169,7 @@ class Selected:
             yield from cursor
 
 
-class Inspections:
+class Inspections(InspectionImages):
     """The inspections of a database."""
 
     def __init__(self, sessions: Sessions) -> None:
@@ -172,8 +177,17 @@ class Inspections:
         self._queries = queries.load("inspections")
         self._months = Months(sessions)
 
-    def record_many(self, inspections: Sequence[InspectionRecord]) -> list[Receipt]:
-        """Record inspections in one statement, all or none; return a receipt for each.
+    def record_many(
+        self,
+        inspections: Sequence[InspectionRecord],
+        images: Callable[[], Iterable[tuple[int, ImageContent]]] | None = None,
+    ) -> list[Receipt]:
+        """Record inspections in one transaction, all or none; return a receipt for each.
+
+        Parameters
+        ----------
+        images
+            Yields the images to keep, each with the position of its inspection; None for none.
 
         Raises
         ------
@@ -203,26 +217,36 @@ class Inspections:
             "grid_columns": [i.grid_columns for i in inspections],
             "outsides": [i.outside for i in inspections],
         }
-        with self._sessions.statement() as connection:
+        try:
+            receipts = self._insert(inspections, parameters, images)
+        except _MonthMadeError:
+            receipts = self._insert(inspections, parameters, images)
+        self._months.make_ahead()
+        return receipts
+
+    def _insert(
+        self,
+        inspections: Sequence[InspectionRecord],
+        parameters: dict[str, Any],
+        images: Callable[[], Iterable[tuple[int, ImageContent]]] | None,
+    ) -> list[Receipt]:
+        # A single statement takes one round trip, a transaction three.
+        lent = self._sessions.statement() if images is None else self._sessions.connection()
+        with lent as connection:
             try:
-                rows = self._insert(connection, parameters)
+                rows = connection.execute(self._queries["record"], parameters).fetchall()
+                if len(rows) != len(inspections):
+                    raise BankGoneError
+                # Numbered in the order in which they were inserted.
+                receipts = [Receipt(*row) for row in sorted(rows)]
+                if images is not None:
+                    insert_images(connection, inspections, receipts, images())
             except errors.ForeignKeyViolation as error:
                 # It was being removed just then.
                 raise BankGoneError from error
-            if len(rows) != len(inspections):
-                raise BankGoneError
-        self._months.make_ahead()
-        # Numbered in the order in which they were inserted.
-        return [Receipt(*row) for row in sorted(rows)]
-
-    def _insert(
-        self, connection: Connection, parameters: dict[str, Any]
-    ) -> list[tuple[int, datetime]]:
-        try:
-            return connection.execute(self._queries["record"], parameters).fetchall()
-        except errors.CheckViolation:
-            # Bound for the default partition while another session made that of the month.
-            return connection.execute(self._queries["record"], parameters).fetchall()
+            except errors.CheckViolation as error:
+                raise _MonthMadeError from error
+        return receipts
 
     def recent(self, category: str, limit: int = 100) -> list[InspectionRecord]:
         """Return a category's last inspections, newest first.

@@ -74,7 +74,7 @@ class DecodedImage:
     def pixels_sha256(self) -> str:
         """Hex digest of the visible pixels, the same however the picture is stored."""
         pixels = self.pixels
-        if self.grey or (_equal_channels(pixels[::16, ::16]) and _equal_channels(pixels)):
+        if self.grey or (equal_channels(pixels[::16, ::16]) and equal_channels(pixels)):
             pixels = pixels[:, :, :1]
         return digest_of(pixels)
 
@@ -94,7 +94,8 @@ class DecodedImage:
         return int(self.pixels.shape[0])
 
 
-def _equal_channels(pixels: Pixels) -> bool:
+def equal_channels(pixels: Pixels) -> bool:
+    """Return whether an RGB image is grey."""
     first = pixels[:, :, 0]
     return np.array_equal(first, pixels[:, :, 1]) and np.array_equal(first, pixels[:, :, 2])
 

@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC
 from functools import partial
-from itertools import islice, zip_longest
+from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
-from patchbank.datasets.collect import collect
 from patchbank.errors import BankGoneError, ImageError, ParameterError
 from patchbank.inspection.judging.heatmaps import heatmap_path, write_heatmap
 from patchbank.inspection.judging.live_bank import LiveBank, ReadyBank
 from patchbank.inspection.judging.recording import (
     LOSSES,
     Absence,
+    Recorder,
     check_on_database_loss,
-    record_of,
 )
+from patchbank.inspection.parts import checked_label
 from patchbank.inspection.sources import checked_name, checked_names, source_name
 from patchbank.inspection.timing import Stopwatch
 from patchbank.inspection.verdicts import Inspection, Refused
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.threads import in_this_thread
+from patchbank.printable import counted
 from patchbank.progress import Progress, silent
-from patchbank.store.inspections import Receipt
 from patchbank.vision.decoded_image import ImageSource
 from patchbank.vision.extraction import Extraction, Refusal
 
@@ -38,6 +38,34 @@ DEFAULT_TOP = 10
 _STAGE = "inspected"
 # Every commit waits for the disk: some images share one. What is given back is recorded.
 _RECORDED_AT_ONCE = 16
+
+
+class _Image(NamedTuple):
+    """An image to judge, by its name, and the part it shows."""
+
+    source: ImageSource
+    name: str
+    part: str | None
+
+
+class _Images(NamedTuple):
+    """The images to judge; the sources may be made when they are asked for."""
+
+    sources: Sequence[ImageSource]
+    names: Sequence[str]
+    parts: Sequence[str | None]
+
+    def some(self, part: slice) -> list[_Image]:
+        """Return a part of them."""
+        return [_Image(*one) for one in zip(*(each[part] for each in self), strict=True)]
+
+
+class _Wanted(NamedTuple):
+    """What is wanted of each image."""
+
+    top: int
+    heatmaps: Path | None
+    station: str | None
 
 
 class Inspector:
@@ -90,12 +118,12 @@ class Inspector:
         check_on_database_loss(on_database_loss, in_database=in_database)
         self.workspace = workspace
         self.category = category
-        self._wanted = record
         self._bank = live or LiveBank(
             workspace, category, in_database=in_database, version=bank_version
         )
         goes_on = not in_database and (on_database_loss == "judge" or not record)
         self._absence = Absence(self._ask) if goes_on else None
+        self._recorder = Recorder(workspace, wanted=record, absence=self._absence)
 
     @property
     def bank_version(self) -> int:
@@ -107,6 +135,8 @@ class Inspector:
         source: ImageSource,
         *,
         name: str | None = None,
+        part: str | None = None,
+        station: str | None = None,
         top: int = DEFAULT_TOP,
         heatmaps: Path | None = None,
     ) -> Inspection:
@@ -118,6 +148,9 @@ class Inspector:
             The image as a path, bytes, a PIL image or an array.
         name
             What it is called in the record; its path by default.
+        part, station
+            The part it shows and where it was taken, to be recorded; the station is that of the
+            settings by default.
         top
             How many similar references to return; may be 0.
         heatmaps
@@ -128,20 +161,17 @@ class Inspector:
         ImageError
             If the image cannot be used.
         """
-        _check_top(top)
         name = source_name(source) if name is None else checked_name(name)
-        try:
-            return self._inspect(source, name, top, heatmaps)
-        except BankGoneError:
-            # Replaced or removed between two steps: what is there now judges.
-            self._bank.read_again()
-            return self._inspect(source, name, top, heatmaps)
+        part = None if part is None else checked_label(part, "part")
+        return self._inspect(_Image(source, name, part), self._wanted(top, heatmaps, station))
 
     def inspect_many(
         self,
         sources: Sequence[ImageSource],
         *,
         names: Sequence[str] | None = None,
+        parts: Sequence[str | None] | None = None,
+        station: str | None = None,
         top: int = DEFAULT_TOP,
         heatmaps: Path | None = None,
         report: Path | None = None,
@@ -152,18 +182,27 @@ class Inspector:
         Each image is worked on by one thread, several images at once. Inspections are recorded
         some at a time, and given back only when they are recorded. After the last one, a page of
         them is written to the folder `report`, if there is one.
+
+        Parameters
+        ----------
+        parts
+            The part that each image shows, as far as known.
+        station
+            Where they were taken; that of the settings by default.
         """
-        _check_top(top)
+        wanted = self._wanted(top, heatmaps, station)
         names = checked_names(sources, names)
+        parts = _checked_parts(sources, parts)
+        images = _Images(sources, names, parts)
         if report is None:
-            return self._inspect_many(sources, names, top, heatmaps, progress)
+            return self._inspect_many(images, wanted, progress)
         # Only reports load what draws.
         from patchbank.inspection.judging.report import reported
         from patchbank.reports.page import check_page_folder
 
         check_page_folder(report)
         return reported(
-            self._inspect_many(sources, names, top, heatmaps, progress),
+            self._inspect_many(images, wanted, progress),
             sources,
             report,
             self.workspace,
@@ -172,35 +211,31 @@ class Inspector:
         )
 
     def _inspect_many(
-        self,
-        sources: Sequence[ImageSource],
-        names: Sequence[str],
-        top: int,
-        heatmaps: Path | None,
-        progress: Progress,
+        self, images: _Images, wanted: _Wanted, progress: Progress
     ) -> Iterator[Inspection | Refused]:
-        if len(sources) == 1:
+        count = len(images.sources)
+        if count == 1:
             # All cores for the one, and only the graph for that need be loaded.
-            yield self._inspect_or_refuse(sources[0], names[0], top, heatmaps)
+            (image,) = images.some(slice(1))
+            yield self._inspect_or_refuse(image, wanted)
             progress(_STAGE, 1, 1)
             return
         done = 0
-        while done < len(sources):
+        while done < count:
             bank = self._current()
             _ = bank.judge
             stream = bank.extractor.map_many(
-                partial(self._judge_alone, bank, top, heatmaps),
-                sources[done:],
-                names=names[done:],
+                partial(self._judge_alone, bank, wanted),
+                images.sources[done:],
+                names=images.names[done:],
                 limits=self.workspace.limits,
             )
             with contextlib.closing(stream):
                 while some := list(islice(stream, _RECORDED_AT_ONCE)):
-                    part = slice(done, done + len(some))
-                    retry = zip(sources[part], names[part], strict=True)
-                    for result in self._recorded_or_redone(some, retry, top, heatmaps):
+                    part = images.some(slice(done, done + len(some)))
+                    for result in self._recorded_or_redone(some, part, wanted):
                         done += 1
-                        progress(_STAGE, done, len(sources))
+                        progress(_STAGE, done, count)
                         yield result
                     if self._current() is not bank:
                         # A fit came between: on with the bank it made.
@@ -226,57 +261,69 @@ class Inspector:
                 self._absence.begin(error)
         return self._bank.ready
 
-    def _inspect(
-        self, source: ImageSource, name: str, top: int, heatmaps: Path | None
-    ) -> Inspection:
+    def _wanted(self, top: int, heatmaps: Path | None, station: str | None) -> _Wanted:
+        _check_top(top)
+        station = self.workspace.settings.station if station is None else station
+        return _Wanted(
+            top, heatmaps, None if station is None else checked_label(station, "station")
+        )
+
+    def _inspect(self, image: _Image, wanted: _Wanted) -> Inspection:
+        try:
+            return self._inspect_once(image, wanted)
+        except BankGoneError:
+            # Replaced or removed between two steps: what is there now judges.
+            self._bank.read_again()
+            return self._inspect_once(image, wanted)
+
+    def _inspect_once(self, image: _Image, wanted: _Wanted) -> Inspection:
         watch = Stopwatch()
         with watch.stage("bank"):
             bank = self._current()
             _ = bank.judge
-        extraction = bank.extractor.extract_one(source, name=name, limits=self.workspace.limits)
-        judged = self._judge(bank, top, heatmaps, name, extraction, watch)
-        (inspection,) = self._recorded([judged])
-        return replace(inspection, source=source)
+        extraction = bank.extractor.extract_one(
+            image.source, name=image.name, limits=self.workspace.limits
+        )
+        judged = self._judge(bank, wanted, image.name, extraction, watch)
+        (inspection,) = self._recorder.recorded([replace(judged, part=image.part)], [image.source])
+        return replace(inspection, source=image.source)
 
-    def _inspect_or_refuse(
-        self, source: ImageSource, name: str, top: int, heatmaps: Path | None
-    ) -> Inspection | Refused:
+    def _inspect_or_refuse(self, image: _Image, wanted: _Wanted) -> Inspection | Refused:
         try:
-            return self.inspect(source, name=name, top=top, heatmaps=heatmaps)
+            return self._inspect(image, wanted)
         except ImageError as error:
-            return Refused(name, str(error))
+            return Refused(image.name, str(error))
 
     def _judge_alone(
-        self,
-        bank: ReadyBank,
-        top: int,
-        heatmaps: Path | None,
-        name: str,
-        extraction: Extraction | Refusal,
+        self, bank: ReadyBank, wanted: _Wanted, name: str, extraction: Extraction | Refusal
     ) -> Inspection | Refused:
         """Judge one image of many, in the calling thread alone."""
         if isinstance(extraction, Refusal):
             return Refused(name, str(extraction.error))
         with in_this_thread():
-            return self._judge(bank, top, heatmaps, name, extraction, Stopwatch())
+            return self._judge(bank, wanted, name, extraction, Stopwatch())
 
     def _recorded_or_redone(
-        self,
-        results: Sequence[Inspection | Refused],
-        retry: Iterable[tuple[ImageSource, str]],
-        top: int,
-        heatmaps: Path | None,
+        self, results: Sequence[Inspection | Refused], images: Sequence[_Image], wanted: _Wanted
     ) -> Iterator[Inspection | Refused]:
-        """Record results, then give them back; `retry` are their sources and names."""
+        """Record the results for these images, then give them back."""
+        judged = [
+            (replace(result, part=image.part), image.source)
+            for result, image in zip(results, images, strict=True)
+            if isinstance(result, Inspection)
+        ]
         try:
-            judged = [result for result in results if isinstance(result, Inspection)]
-            answers = iter(self._recorded(judged))
+            answers = iter(
+                self._recorder.recorded(
+                    [one for one, _ in judged], [source for _, source in judged]
+                )
+            )
         except BankGoneError:
             # Rare: the bank that judged them is no more. They are judged anew, singly.
-            for source, name in retry:
-                yield self._inspect_or_refuse(source, name, top, heatmaps)
+            for image in images:
+                yield self._inspect_or_refuse(image, wanted)
         else:
-            for result, (source, _) in zip(results, retry, strict=True):
+            for result, (source, _, _) in zip(results, images, strict=True):
                 if isinstance(result, Refused):
                     yield result
                 else:
@@ -286,8 +333,7 @@ class Inspector:
     def _judge(
         self,
         bank: ReadyBank,
-        top: int,
-        heatmaps: Path | None,
+        wanted: _Wanted,
         name: str,
         extraction: Extraction,
         watch: Stopwatch,
@@ -297,8 +343,9 @@ class Inspector:
             watch.add(stage, milliseconds / 1e3)
         judgement = bank.judge(extraction.patches, image.width, image.height, watch=watch)
         with watch.stage("similar"):
-            similar = bank.similar(extraction, top)
-        path = None if heatmaps is None else heatmap_path(heatmaps, name, image.sha256)
+            similar = bank.similar(extraction, wanted.top)
+        folder = wanted.heatmaps
+        path = None if folder is None else heatmap_path(folder, name, image.sha256)
         if path is not None:
             with watch.stage("heatmap"):
                 write_heatmap(path, image.pixels, judgement, name)
@@ -315,94 +362,23 @@ class Inspector:
             sharpness=extraction.appearance.sharpness,
             timings_ms={stage: 1e3 * seconds for stage, seconds in watch.seconds.items()},
             remarks=bank.remarks_on(image.width, image.height),
+            station=wanted.station,
+            encoded=self._recorder.encoded(extraction.source, image, judgement.verdict),
         ).explained()
 
-    def _recorded(self, judged: Sequence[Inspection]) -> list[Inspection]:
-        """Record what is to be; return the inspections with what that took each."""
-        watch = Stopwatch()
-        receipts, missed = self._record(judged)
-        each = 1e3 * watch.total() / max(1, len(judged))
-        return [
-            self._answer(judgement, each, receipt, missed)
-            for judgement, receipt in zip_longest(judged, receipts)
-        ]
 
-    def _record(self, judged: Sequence[Inspection]) -> tuple[list[Receipt], str | None]:
-        """Record if asked to; return receipts, and why the database cannot be reached, if so."""
-        if not self._wanted:
-            return [], None if self._absence is None else self._absence.reason
-        records = [record_of(inspection) for inspection in judged]
-        if self._absence is None:
-            return self.workspace.database.inspections.record_many(records), None
-        if self._absence.reason is not None:
-            return [], self._absence.reason
-        try:
-            with self.workspace.database.at_once():
-                return self.workspace.database.inspections.record_many(records), None
-        except BankGoneError:
-            raise
-        except LOSSES as error:
-            return [], self._absence.begin(error)
-
-    def _answer(
-        self, judged: Inspection, record_ms: float, receipt: Receipt | None, missed: str | None
-    ) -> Inspection:
-        """Return an inspection with its final timings, and whether it was recorded."""
-        stages = {**judged.timings_ms, "record": record_ms}
-        timings_ms = {**stages, "total": sum(stages.values())}
-        _log.debug(
-            "category %r: %s is %s, score %.4f, %.0f ms",
-            self.category, judged.image, judged.verdict, judged.score, timings_ms["total"],
-        )  # fmt: skip
-        remarks = judged.remarks
-        if missed is not None:
-            lacking = "not recorded" if self._wanted else "a newer bank cannot be seen"
-            remarks = (*remarks, f"{lacking}: {missed}")
-        answer = replace(judged, timings_ms=timings_ms, remarks=remarks)
-        if receipt is None:
-            return answer
-        return replace(
-            answer,
-            recorded=True,
-            inspection_id=receipt.inspection_id,
-            inspected_at=receipt.inspected_at.astimezone(UTC),
+def _checked_parts(
+    sources: Sequence[ImageSource], parts: Sequence[str | None] | None
+) -> list[str | None]:
+    if parts is None:
+        return [None] * len(sources)
+    if len(parts) != len(sources):
+        raise ParameterError(
+            f"parts: {len(parts)} given for {counted(len(sources), 'image')}; give one per image"
         )
+    return [None if part is None else checked_label(part, "part") for part in parts]
 
 
 def _check_top(top: int) -> None:
     if top < 0:
         raise ParameterError(f"top is {top}; must be at least 0")
-
-
-def inspect_paths(
-    workspace: Workspace,
-    category: str,
-    paths: Sequence[str | Path],
-    *,
-    top: int = DEFAULT_TOP,
-    heatmaps: Path | None = None,
-    report: Path | None = None,
-    in_database: bool = False,
-    record: bool = True,
-    on_database_loss: str = "raise",
-    bank_version: int | None = None,
-    on_remarks: Callable[[Sequence[str]], None] = lambda _: None,
-    progress: Progress = silent,
-) -> Iterator[Inspection | Refused]:
-    """Judge the images found at paths, each a folder, an image or a glob; see `Inspector`.
-
-    `on_remarks` is called first, with remarks on how the images were found.
-    """
-    found = collect(paths)
-    on_remarks(found.remarks)
-    inspector = Inspector(
-        workspace,
-        category,
-        in_database=in_database,
-        record=record,
-        on_database_loss=on_database_loss,
-        bank_version=bank_version,
-    )
-    yield from inspector.inspect_many(
-        found.images, top=top, heatmaps=heatmaps, report=report, progress=progress
-    )

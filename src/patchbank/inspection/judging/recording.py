@@ -5,19 +5,28 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC
+from functools import partial
+from itertools import zip_longest
 from typing import Any, Literal
 
 import numpy as np
 
 from patchbank.errors import (
+    BankGoneError,
     DatabaseError,
     DiskFullError,
     ParameterError,
     PatchbankError,
 )
+from patchbank.inspection.judging.kept_images import ImageKeeper
+from patchbank.inspection.timing import Stopwatch
 from patchbank.inspection.verdicts import Inspection, region_to_json
-from patchbank.store.inspections import InspectionRecord
+from patchbank.inspection.workspace import Workspace
+from patchbank.store.inspections import InspectionRecord, Receipt
+from patchbank.vision.decoded_image import DecodedImage, ImageSource
 
 _log = logging.getLogger(__name__)
 
@@ -101,6 +110,8 @@ def record_of(inspection: Inspection) -> InspectionRecord:
         regions=[region_to_json(region) for region in inspection.regions],
         similar=[similar.to_json() for similar in inspection.similar],
         timings_ms=inspection.timings_ms,
+        part=inspection.part,
+        station=inspection.station,
         brightness=inspection.brightness,
         sharpness=inspection.sharpness,
         **_outside_of(inspection),
@@ -117,3 +128,102 @@ def _outside_of(inspection: Inspection) -> dict[str, Any]:
         "grid_columns": columns,
         "outside": np.packbits(outside).tobytes(),
     }
+
+
+class Recorder:
+    """Records inspections with the images to keep, or says why not.
+
+    Parameters
+    ----------
+    wanted
+        Whether inspections are to be recorded.
+    absence
+        Whether the database is away, where inspections go on without it.
+    """
+
+    def __init__(self, workspace: Workspace, *, wanted: bool, absence: Absence | None) -> None:
+        self._workspace = workspace
+        self._wanted = wanted
+        self._absence = absence
+        self._keeper = ImageKeeper(workspace.settings, workspace.limits)
+
+    def encoded(self, source: ImageSource, image: DecodedImage, verdict: str) -> bytes | None:
+        """Return what to keep of an image in memory; None for nothing."""
+        return self._keeper.encoded(source, image, verdict) if self._wanted else None
+
+    def recorded(
+        self, judged: Sequence[Inspection], sources: Sequence[ImageSource]
+    ) -> list[Inspection]:
+        """Record what is to be; return the inspections with what that took each.
+
+        Raises
+        ------
+        BankGoneError
+            If the bank that judged is no more; then none is recorded.
+        """
+        watch = Stopwatch()
+        lost: dict[int, str] = {}
+        receipts, missed = self._record(judged, sources, lost)
+        each = 1e3 * watch.total() / max(1, len(judged))
+        return [
+            self._answer(judgement, each, receipt, missed, lost.get(position))
+            for position, (judgement, receipt) in enumerate(zip_longest(judged, receipts))
+        ]
+
+    def _record(
+        self,
+        judged: Sequence[Inspection],
+        sources: Sequence[ImageSource],
+        lost: dict[int, str],
+    ) -> tuple[list[Receipt], str | None]:
+        """Record if asked to; return receipts, and why the database cannot be reached, if so."""
+        if not self._wanted:
+            return [], None if self._absence is None else self._absence.reason
+        records = [record_of(inspection) for inspection in judged]
+        images = None
+        if any(self._keeper.wants(inspection.verdict) for inspection in judged):
+            images = partial(self._keeper.images, judged, sources, lost)
+        inspections = self._workspace.database.inspections
+        if self._absence is None:
+            return inspections.record_many(records, images), None
+        if self._absence.reason is not None:
+            return [], self._absence.reason
+        try:
+            with self._workspace.database.at_once():
+                return inspections.record_many(records, images), None
+        except BankGoneError:
+            raise
+        except LOSSES as error:
+            return [], self._absence.begin(error)
+
+    def _answer(
+        self,
+        judged: Inspection,
+        record_ms: float,
+        receipt: Receipt | None,
+        missed: str | None,
+        image_lost: str | None,
+    ) -> Inspection:
+        """Return an inspection with its final timings, and whether it was recorded."""
+        stages = {**judged.timings_ms, "record": record_ms}
+        timings_ms = {**stages, "total": sum(stages.values())}
+        _log.debug(
+            "category %r: %s is %s, score %.4f, %.0f ms",
+            judged.category, judged.image, judged.verdict, judged.score, timings_ms["total"],
+        )  # fmt: skip
+        remarks = judged.remarks
+        if missed is not None:
+            lacking = "not recorded" if self._wanted else "a newer bank cannot be seen"
+            remarks = (*remarks, f"{lacking}: {missed}")
+        elif image_lost is not None:
+            remarks = (*remarks, image_lost)
+        answer = replace(judged, timings_ms=timings_ms, remarks=remarks, encoded=None)
+        if receipt is None:
+            return answer
+        return replace(
+            answer,
+            recorded=True,
+            inspection_id=receipt.inspection_id,
+            inspected_at=receipt.inspected_at.astimezone(UTC),
+            image_kept=image_lost is None and self._keeper.wants(judged.verdict),
+        )

@@ -93,5 +93,16 @@ from inspection
 where <selected>
 order by inspected_at, inspection_id
 
+-- keep_image --
+insert into patchbank.inspection_image (
+    category_id, inspection_id, inspected_at, encoding, content
+) values (
+    %(category_id)s, %(inspection_id)s, %(inspected_at)s, %(encoding)s, %(content)s
+)
+
+-- image --
+select encoding, content from patchbank.inspection_image
+where category_id = %(category_id)s and inspection_id = %(inspection_id)s
+
 -- make_months --
 select patchbank.make_inspection_months()
