@@ -220,7 +220,7 @@ class Inspections(InspectionImages):
         try:
             receipts = self._insert(inspections, parameters, images)
         except _MonthMadeError:
-            receipts = self._insert(inspections, parameters, images)
+            receipts = self._insert(inspections, parameters, images, again=True)
         self._months.make_ahead()
         return receipts
 
@@ -229,6 +229,8 @@ class Inspections(InspectionImages):
         inspections: Sequence[InspectionRecord],
         parameters: dict[str, Any],
         images: Callable[[], Iterable[tuple[int, ImageContent]]] | None,
+        *,
+        again: bool = False,
     ) -> list[Receipt]:
         # A single statement takes one round trip, a transaction three.
         lent = self._sessions.statement() if images is None else self._sessions.connection()
@@ -245,6 +247,9 @@ class Inspections(InspectionImages):
                 # It was being removed just then.
                 raise BankGoneError from error
             except errors.CheckViolation as error:
+                # The bounds of a partition are a constraint without a name.
+                if again or error.diag.constraint_name is not None:
+                    raise
                 raise _MonthMadeError from error
         return receipts
 
