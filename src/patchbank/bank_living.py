@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from patchbank.inspection.living.add import AddReport, add
+from patchbank.inspection.living.effect import DEFAULT_EFFECT
 from patchbank.inspection.living.history import history
+from patchbank.inspection.living.quarantine import dismiss, quarantined
 from patchbank.inspection.living.undo import UndoReport, undo
 from patchbank.inspection.living.withdraw import WithdrawReport, withdraw
 from patchbank.inspection.sources import found_sources
@@ -28,6 +30,9 @@ class BankLiving:
         *,
         names: Sequence[str] | None = None,
         force: bool = False,
+        dry_run: bool = False,
+        effect: int = DEFAULT_EFFECT,
+        report: str | Path | None = None,
         progress: Progress = silent,
     ) -> AddReport:
         """Add images of good parts to the bank, without fitting it again.
@@ -42,7 +47,14 @@ class BankLiving:
         names
             Their names, one for each.
         force
-            Whether images are added too that fail by the bank; otherwise they are held.
+            Whether images are added too that fail by the bank; otherwise they are held in
+            quarantine.
+        dry_run
+            Whether nothing is changed: the report says what would be.
+        effect
+            Of how many of the last recorded inspections the verdicts before and after are compared.
+        report
+            Folder for heatmaps of the images held and of inspections whose verdict changes.
 
         Raises
         ------
@@ -57,8 +69,32 @@ class BankLiving:
             names=names,
             found=found,
             force=force,
+            dry_run=dry_run,
+            effect=effect,
+            report=None if report is None else Path(report),
             progress=progress,
         )
+
+    def quarantine(self) -> list[dict[str, Any]]:
+        """Return the images that `add` held because they fail, the oldest first.
+
+        Raises
+        ------
+        UnknownCategoryError
+            If the category does not exist.
+        """
+        return quarantined(self._workspace, self.category)
+
+    def dismiss(self, images: str | Sequence[str]) -> list[str]:
+        """Take images out of the quarantine without adding them; return their names.
+
+        Raises
+        ------
+        PatchbankError
+            If an image is not held.
+        """
+        names = [images] if isinstance(images, str) else list(images)
+        return dismiss(self._workspace, self.category, names)
 
     def withdraw(
         self,

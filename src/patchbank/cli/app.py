@@ -43,7 +43,7 @@ _GROUPS = {
         "activate",
         "remove",
     ),
-    "Changing a bank": ("add", "withdraw", "history", "undo"),
+    "Changing a bank": ("add", "quarantine", "withdraw", "history", "undo"),
     "Evidence": ("check", "tune", "evaluate", "benchmark", "demo"),
     "Data": ("defects", "export", "import", "import-anomalib", "make-surfaces", "export-demo"),
     "Database": ("index", "database", "doctor"),

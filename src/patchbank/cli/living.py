@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from patchbank.cli import options
-from patchbank.cli.guard import guarded
+from patchbank.cli.guard import EXIT_FAILED, guarded
 from patchbank.cli.output import (
     answer,
     print_json,
@@ -17,55 +19,143 @@ from patchbank.cli.output import (
     talk,
 )
 from patchbank.inspection.living.add import AddReport, add_paths
+from patchbank.inspection.living.effect import DEFAULT_EFFECT
 from patchbank.inspection.living.history import history
+from patchbank.inspection.living.quarantine import dismiss, quarantined
 from patchbank.inspection.living.undo import undo
 from patchbank.inspection.living.withdraw import WithdrawReport, withdraw
 from patchbank.inspection.workspace import Workspace
-from patchbank.printable import counted
+from patchbank.printable import counted, printable
 
-# References named in a line of the history.
+# References named in a line of the history, and inspections listed that change.
 _NAMED = 3
+_CHANGES = 10
 
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
     app.command("add")(guarded(add_command))
     app.command("withdraw")(guarded(withdraw_command))
+    app.command("quarantine")(guarded(quarantine_command))
     app.command("history")(guarded(history_command))
     app.command("undo")(guarded(undo_command))
 
 
 def add_command(
     category: options.Category,
-    paths: options.Paths,
-    force: Annotated[
-        bool, typer.Option("--force", help="Also add images that fail; they are good.")
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="PATH...", help="Folders, images or globs of good parts.", show_default=False
+        ),
+    ] = None,
+    held: Annotated[
+        bool,
+        typer.Option("--held", help="Add the images in quarantine instead; needs --force."),
     ] = False,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Confirm that the images are good, also those that fail."),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what would change.")
+    ] = False,
+    effect: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=100_000,
+            help="Of how many recorded inspections, the last ones, the verdicts before and after "
+            "are compared.",
+        ),
+    ] = DEFAULT_EFFECT,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for heatmaps of held images, and of inspections whose verdict changes."
+        ),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     json: options.Json = False,
 ) -> int:
     """Add images of good parts to a bank, without fitting it again.
 
     Only patches are added that the bank does not represent yet. Running inspectors use the new
-    version from their next image on. Images that fail are held; --force adds them.
+    version from their next image on. Images that fail are held in quarantine until you confirm them
+    with --force. On a terminal, the effect on recorded inspections is shown first.
     """
-    with Workspace() as workspace, show_progress() as progress:
-        report = add_paths(workspace, category, paths, force=force, progress=progress)
-    print_refused(report.refused)
+    bars = ExitStack()
+
+    def confirm(planned: AddReport) -> bool:
+        if yes or json or not talk().is_terminal:
+            return True
+        bars.close()
+        _print_held(planned)
+        _print_effect(planned)
+        return typer.confirm(
+            f"Add {counted(len(planned.added), 'image')} to {printable(category)}?",
+            abort=True,
+            err=True,
+        )
+
+    with Workspace() as workspace, bars:
+        done = add_paths(
+            workspace,
+            category,
+            paths or (),
+            held=held,
+            force=force,
+            dry_run=dry_run,
+            effect=effect,
+            report=report,
+            confirm=confirm,
+            progress=bars.enter_context(show_progress()),
+        )
+    print_refused(done.refused)
+    _print_held(done)
+    print_remarks(done.remarks)
+    if json:
+        print_json(done.to_json())
+    elif done.bank_version is None:
+        if dry_run and done.added:
+            _print_added(done)
+        answer().print(f"{category}: version {done.version_before}, unchanged", markup=False)
+    else:
+        _print_added(done)
+    return EXIT_FAILED if done.held else 0
+
+
+def _print_held(report: AddReport) -> None:
     for image in report.held:
         talk().print(f"held     {image.name}: {image.reason}", markup=False, style="yellow")
     if report.held:
-        print_remarks(["held images are not added; if they show good parts, use --force"])
-    print_remarks(report.remarks)
-    if json:
-        print_json(report.to_json())
-    elif report.bank_version is None:
-        answer().print(f"{category}: version {report.version_before}, unchanged", markup=False)
-    else:
-        _print_added(report)
-    return 0
+        print_remarks(
+            [
+                f"held images are not added; patchbank quarantine {report.category} lists them; if "
+                "they show good parts, confirm with --force"
+            ]
+        )
+
+
+def _print_effect(report: AddReport) -> None:
+    if report.effect is None:
+        return
+    answer().print(f"{'effect':<12} {report.effect.describe()}", markup=False)
+    for change in report.effect.changes[:_CHANGES]:
+        after = "" if change.score_after is None else f" to {change.score_after:.4g}"
+        answer().print(
+            f"{'':<12} {change.before} to {change.after}: {change.image}, score "
+            f"{change.score:.4g}{after}",
+            markup=False,
+        )
+    if len(report.effect.changes) > _CHANGES:
+        answer().print(f"{'':<12} and {len(report.effect.changes) - _CHANGES} more", markup=False)
 
 
 def _print_added(report: AddReport) -> None:
+    _print_effect(report)
+    if report.bank_version is None:
+        return
     patches = sum(image.patches for image in report.added)
     _print_change(
         report,
@@ -123,6 +213,41 @@ def withdraw_command(
     if report.same_as is not None:
         lines.append(("same as", f"version {report.same_as}"))
     _print_change(report, *lines)
+    return 0
+
+
+def quarantine_command(
+    category: options.Category,
+    dismiss_images: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--dismiss",
+            metavar="IMAGE",
+            help="Take an image out without adding it: its name or path. May be repeated.",
+        ),
+    ] = None,
+    json: options.Json = False,
+) -> int:
+    """List the images that `add` held because they fail.
+
+    They are added with `patchbank add CATEGORY --held --force`, or taken out with --dismiss.
+    """
+    with Workspace() as workspace:
+        if dismiss_images:
+            names = dismiss(workspace, category, dismiss_images)
+            talk().print(f"{category}: dismissed {', '.join(names)}", markup=False)
+        documents = quarantined(workspace, category)
+    for document in documents:
+        if json:
+            print_json(document)
+        else:
+            answer().print(
+                f"{document['held_at']}  {document['name']}: {document['reason']}, held by "
+                f"{document['held_by']}",
+                markup=False,
+            )
+    if not documents:
+        talk().print(f"{category}: no images in quarantine", markup=False)
     return 0
 
 

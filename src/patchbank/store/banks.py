@@ -25,6 +25,7 @@ from patchbank.store.bank_key import BankKey
 from patchbank.store.bank_size import bytes_of
 from patchbank.store.categories import checked_category_name, lock_category
 from patchbank.store.indexes import Indexes
+from patchbank.store.quarantine import release
 from patchbank.store.reference_features import kept_bytes, write_features
 from patchbank.store.stored_bank import (
     BankChange,
@@ -129,6 +130,7 @@ class Banks(StoredBanks):
         cause: str,
         detail: Mapping[str, Any] | None = None,
         features: Sequence[npt.NDArray[np.float32]] = (),
+        released: Sequence[str] = (),
     ) -> int:
         """Save a version that differs from the active one in a few rows; return its number.
 
@@ -144,6 +146,8 @@ class Banks(StoredBanks):
             What else the event records, as JSON values.
         features
             The patch features of each added reference, as in `save`.
+        released
+            SHA-256 of the pixels of images that thereby leave the quarantine.
 
         Raises
         ------
@@ -191,6 +195,7 @@ class Banks(StoredBanks):
             patches += len(ordinals) - len(change.removed_patches)
             references += len(images) - len(change.removed_references)
             insert_version(connection, new, bank, patches, references)
+            release(connection, category_id, released)
             counts = {"images": references, "patches": patches, **(detail or {})}
             finish_version(connection, category, new, cause, counts, self._retention)
         _log_saved(category, version, cause, references, patches)

@@ -33,6 +33,7 @@ _REMOVED_TABLES = (
     "scores",
     "features",
     "graphs",
+    "quarantine",
     "defects",
     "inspections",
     "inspection_images",
@@ -175,15 +176,24 @@ def find_category(connection: Connection, name: str) -> int:
 
 def add_event(connection: Connection, category_id: int, kind: str, detail: dict[str, Any]) -> None:
     """Record who changed what."""
-    try:
-        actor = getpass.getuser()
-    except (KeyError, OSError):
-        # A container's user may have no name.
-        actor = "unknown"
     connection.execute(
         queries.load("categories")["add_event"],
-        {"category_id": category_id, "kind": kind, "actor": actor, "detail": Jsonb(detail)},
+        {
+            "category_id": category_id,
+            "kind": kind,
+            "actor": current_user(),
+            "detail": Jsonb(detail),
+        },
     )
+
+
+def current_user() -> str:
+    """Return the name of the user who runs this process."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        # A container's user may have no name.
+        return "unknown"
 
 
 def unknown_category(connection: Connection, name: str) -> UnknownCategoryError:

@@ -19,6 +19,7 @@ from patchbank.store.indexes import Indexes
 from patchbank.store.inspections import Inspections
 from patchbank.store.migrate import UpgradePlan, plan_upgrade, prepare
 from patchbank.store.patches import Patches
+from patchbank.store.quarantine import Quarantine
 from patchbank.store.reference_features import ReferenceFeatures
 from patchbank.store.sessions import Sessions
 from patchbank.store.versions import DEFAULT_RETENTION, Retention
@@ -56,6 +57,11 @@ class Database(Sessions):
     def features(self) -> ReferenceFeatures:
         """The patch features of the references."""
         return ReferenceFeatures(self)
+
+    @cached_property
+    def quarantine(self) -> Quarantine:
+        """The images held back from the banks."""
+        return Quarantine(self)
 
     @cached_property
     def defects(self) -> Defects:

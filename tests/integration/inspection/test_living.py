@@ -311,8 +311,8 @@ def test_the_commands_say_what_they_did(
     assert named.code == 2
     assert "of a data set (scratch); give its good images" in named.complaint
     held = patchbank("add", "brushed", shutil.copy(scratched[0], tmp_path / "0.png"))
-    assert held.code == 0
-    assert "fails with a score of" in held.err
+    assert held.code == 1
+    assert "0.png: fails, score" in held.err
     assert "version 1, unchanged" in held.out
     added = patchbank("add", "brushed", good[0], good[1], "--json").document
     assert (added["bank_version"], len(added["added"])) == (2, 2)

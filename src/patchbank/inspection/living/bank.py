@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
@@ -62,8 +63,9 @@ class LivingBank:
         found[scores.image[scores.held_out & (scores.image >= 0)]] = True
         return found
 
+    @cached_property
     def radius(self) -> float:
-        """Return within which distance the bank represents what it was fitted on.
+        """Within which distance the bank represents what it was fitted on.
 
         That is its covering radius; of a streamed fit only a bound of it is known, and of an
         imported bank nothing. The rows of a coreset are at least the covering radius apart, so that

@@ -238,7 +238,7 @@ def _restored(
     )
     if not len(gone):
         return nothing, 0
-    radius = bank.radius()
+    radius = bank.radius
     index, gone_index = NeighbourIndex(kept.features), NeighbourIndex(gone)
     learned = np.flatnonzero(~goes & ~bank.held_out)
     found, places, squared = [], [], []
@@ -318,7 +318,7 @@ def _recalibrate(
         bank.settings,
         NeighbourIndex(after.features, after.patch_image),
         {int(place[slot]): rows for slot, rows in features.items()},
-        bank.radius(),
+        bank.radius,
         came=len(restored.features),
         gone=gone,
         progress=progress,

@@ -51,6 +51,9 @@ delete from calibration_score where category_id = %(category_id)s
 -- remove_graphs --
 delete from quantised_graph where category_id = %(category_id)s
 
+-- remove_quarantine --
+delete from quarantine where category_id = %(category_id)s
+
 -- remove_defects --
 delete from defect where category_id = %(category_id)s
 

@@ -1,0 +1,147 @@
+"""Images that look defective are held back from a bank, and the effect is shown first."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from patchbank.errors import NoImagesError, ParameterError
+from patchbank.inspection.judging.inspect import Inspector
+from patchbank.inspection.learning.fit import fit
+from patchbank.inspection.living.add import AddReport, add, add_paths
+from patchbank.inspection.living.quarantine import dismiss, quarantined
+from patchbank.inspection.settings import make_fit_settings
+from patchbank.inspection.workspace import Workspace
+from tests.fixtures.commands import Run
+from tests.fixtures.surfaces import Surfaces
+
+SETTINGS = make_fit_settings(image_size=64)
+
+
+@pytest.fixture
+def bank(workspace: Workspace, surfaces: Surfaces) -> Workspace:
+    fit(workspace, "brushed", sorted(surfaces.train.iterdir()), SETTINGS)
+    return workspace
+
+
+def test_an_image_that_fails_is_held_until_it_is_confirmed(
+    bank: Workspace, surfaces: Surfaces
+) -> None:
+    scratched, good = sorted(surfaces.scratched.iterdir()), sorted(surfaces.good.iterdir())
+    content = scratched[1].read_bytes()
+    pixels = np.asarray(Image.open(scratched[2]).convert("RGB"))
+    report = add(
+        bank, "brushed", [scratched[0], content, pixels, good[0]], names=["a", "b", "c", "d"]
+    )
+    assert [image.name for image in report.added] == ["d"]
+    assert [image.name for image in report.held] == ["a", "b", "c"]
+    assert "fails, score" in report.held[0].reason
+    held = quarantined(bank, "brushed")
+    assert [image["name"] for image in held] == ["a", "b", "c"]
+    assert [image["origin"] for image in held] == [str(scratched[0]), None, None]
+    assert held[0]["held_by"]
+
+    with pytest.raises(ParameterError, match="and --force to confirm"):
+        add_paths(bank, "brushed", [], held=True)
+    confirmed = add_paths(bank, "brushed", [], held=True, force=True)
+    assert [(image.name, image.verdict) for image in confirmed.added] == [
+        ("a", "fail"), ("b", "fail"), ("c", "fail"),
+    ]  # fmt: skip
+    assert quarantined(bank, "brushed") == []
+    with bank.database.connection() as connection:
+        rows = connection.execute("select kind, detail from event order by event_id").fetchall()
+    kinds = [kind for kind, _ in rows]
+    assert kinds == ["fit", "add", "hold", "add"]
+    assert rows[3][1]["forced"] == ["a", "b", "c"]
+    with pytest.raises(NoImagesError, match="no images in quarantine"):
+        add_paths(bank, "brushed", [], held=True, force=True)
+
+
+def test_a_held_image_can_be_dismissed(bank: Workspace, surfaces: Surfaces) -> None:
+    scratched = sorted(surfaces.scratched.iterdir())
+    add(bank, "brushed", scratched[:2])
+    with pytest.raises(ParameterError, match="no image has this name"):
+        dismiss(bank, "brushed", ["nobody.png"])
+    assert dismiss(bank, "brushed", [str(scratched[0])]) == [scratched[0].as_posix()]
+    assert [image["name"] for image in quarantined(bank, "brushed")] == [scratched[1].as_posix()]
+    assert bank.database.banks.active_version("brushed") == 1
+
+
+def test_the_effect_on_recorded_inspections_is_known_before(
+    bank: Workspace, surfaces: Surfaces, tmp_path: Path
+) -> None:
+    scratched = [
+        Path(shutil.copy(path, tmp_path / f"{number}.png"))
+        for number, path in enumerate(sorted(surfaces.scratched.iterdir())[:4])
+    ]
+    inspector = Inspector(bank, "brushed")
+    failed = [inspector.inspect(path) for path in scratched]
+    assert {inspection.verdict for inspection in failed} == {"fail"}
+    inspector.inspect(scratched[0])
+    # Of this one, only the recorded score is known.
+    scratched[3].write_bytes(scratched[2].read_bytes())
+
+    pictures = tmp_path / "pictures"
+    planned = add(
+        bank, "brushed", [scratched[0]], force=True, dry_run=True, effect=10, report=pictures
+    )
+    assert bank.database.banks.active_version("brushed") == 1
+    assert planned.bank_version is None
+    assert planned.effect is not None
+    assert (planned.effect.judged_again, planned.effect.by_score) == (3, 1)
+    changes = {change.image: change for change in planned.effect.changes}
+    change = changes[scratched[0].as_posix()]
+    assert (change.before, change.after) == ("fail", "pass")
+    assert change.score == failed[0].score
+    assert change.picture is not None
+    assert change.picture.is_file()
+    # One scratch taught as good lets others pass: that is what the effect is shown for.
+    assert len(changes) > 1
+    assert f"{len(changes)} from fail to pass" in planned.effect.describe()
+
+    # What was foreseen is what happens.
+    asked: list[AddReport] = []
+
+    def agree(report: AddReport) -> bool:
+        asked.append(report)
+        return True
+
+    done = add(bank, "brushed", [scratched[0]], force=True, effect=10, confirm=agree)
+    assert len(asked) == 1
+    assert done.bank_version == 2
+    for path in scratched[:3]:
+        now = inspector.inspect(path)
+        expected = changes.get(path.as_posix())
+        assert now.verdict == ("fail" if expected is None else expected.after)
+        if expected is not None:
+            assert now.score == expected.score_after
+    refused = add(bank, "brushed", sorted(surfaces.good.iterdir())[:1], confirm=lambda _: False)
+    assert refused.bank_version is None
+    assert bank.database.banks.active_version("brushed") == 2
+
+
+def test_the_commands_show_what_is_held_and_what_would_change(
+    bank: Workspace, surfaces: Surfaces, patchbank: Run, tmp_path: Path
+) -> None:
+    path = tmp_path / "0.png"
+    shutil.copy(sorted(surfaces.scratched.iterdir())[0], path)
+    patchbank("inspect", "brushed", path)
+    held = patchbank("add", "brushed", path, "--report", tmp_path / "held")
+    assert held.code == 1
+    assert len(list((tmp_path / "held").glob("*.png"))) == 1
+    assert "patchbank quarantine brushed lists them" in held.err
+    (listed,) = patchbank("quarantine", "brushed", "--json").documents
+    assert listed["name"] == path.as_posix()
+    shown = patchbank("add", "brushed", path, "--force", "--dry-run")
+    assert "1 from fail to pass" in shown.out
+    assert "version 1, unchanged" in shown.out
+    done = patchbank("add", "brushed", "--held", "--force")
+    assert done.code == 0
+    assert "brushed, version 2" in done.out
+    assert patchbank("quarantine", "brushed").out == ""
+    again = patchbank("add", "brushed")
+    assert again.code == 2
