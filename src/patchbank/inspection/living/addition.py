@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from patchbank.errors import NoImagesError
 from patchbank.inspection.judging.judge import Judge, calibration_of
@@ -31,6 +29,7 @@ from patchbank.store.quarantine import ImageToHold
 from patchbank.store.stored_bank import BankChange
 from patchbank.vision.decoded_image import ImageSource
 from patchbank.vision.extraction import Extraction, Refusal
+from patchbank.vision.lossless import png_of
 
 # Patches are added that are farther from the bank than this share of its covering radius. With 1,
 # 50 images and 150 more one by one are as accurate as a fit of all, with fewer rows
@@ -167,7 +166,7 @@ class Addition:
                 name=name,
                 pixels_sha256=extraction.image.pixels_sha256,
                 origin=None if origin is None else readable(str(Path(origin).absolute())),
-                content=_content_of(extraction) if origin is None else None,
+                content=_content_of(extraction),
                 score=judgement.score,
                 reason=reason,
             )
@@ -276,13 +275,12 @@ class Addition:
         )
 
 
-def _content_of(extraction: Extraction) -> bytes:
-    """Return the content of an image without a file, as a picture without loss."""
-    if isinstance(extraction.source, bytes):
-        return extraction.source
-    content = io.BytesIO()
-    Image.fromarray(extraction.image.pixels).save(content, format="PNG")
-    return content.getvalue()
+def _content_of(extraction: Extraction) -> bytes | None:
+    """Return the content of an image, or a picture of it without loss; None if it has a file."""
+    source = extraction.source
+    if isinstance(source, str | Path):
+        return None
+    return source if isinstance(source, bytes) else png_of(source, extraction.image.pixels)
 
 
 def _joined(before: BankContent, came: BankContent) -> BankContent:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
@@ -60,7 +61,8 @@ class Effect:
     Attributes
     ----------
     judged_again
-        Inspections whose image was still there, unchanged, and was judged by both banks.
+        Inspections whose image was kept, or whose file was still there, unchanged: they were judged
+        by both banks.
     by_score
         Others, for which only the recorded score is known. More patches can only lower a score, so
         that these images score at most that much after an addition; other limits may make them
@@ -117,7 +119,7 @@ def effect_of(
     there = [
         (number, source)
         for number, record in enumerate(records)
-        if (source := _image_of(record)) is not None
+        if (source := _image_of(workspace, record)) is not None
     ]
     if there:
         stream = extractor.extract_many(
@@ -129,7 +131,7 @@ def effect_of(
         with closing(stream):
             for (number, _), result in zip(there, stream, strict=True):
                 record = records[number]
-                if isinstance(result, Refusal) or result.image.sha256 != record.sha256:
+                if isinstance(result, Refusal):
                     continue
                 size = result.image.width, result.image.height
                 was, will_be = before(result.patches, *size), after(result.patches, *size)
@@ -156,10 +158,19 @@ def _latest(records: Sequence[InspectionRecord]) -> list[InspectionRecord]:
     return list(found.values())
 
 
-def _image_of(record: InspectionRecord) -> ImageSource | None:
-    """Return where an inspected image may still be."""
+def _image_of(workspace: Workspace, record: InspectionRecord) -> ImageSource | None:
+    """Return an inspected image: its file, if that is unchanged, or what was kept of it."""
     path = file_at(record.image_name)
-    return path if path.is_file() else None
+    try:
+        with path.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() == record.sha256:
+                return path
+    except (OSError, ValueError):
+        # It is gone, or what was inspected had another name than its path.
+        pass
+    assert record.inspection_id is not None
+    kept = workspace.database.inspections.image(record.category_id, record.inspection_id)
+    return None if kept is None else kept.content
 
 
 def _changed(
