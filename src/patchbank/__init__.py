@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from patchbank.inspection.measuring.evaluation_report import EvaluationReport
     from patchbank.inspection.measuring.evaluation_report import evaluate_data_set as evaluate
     from patchbank.inspection.measuring.figures import Evaluation
+    from patchbank.inspection.measuring.sensitivity_report import SensitivityReport
     from patchbank.inspection.verdicts import Inspection, Refused, Similar
     from patchbank.memory.calibration import Thresholds
     from patchbank.memory.maps import Region
@@ -49,6 +50,7 @@ __all__ = [
     "Refused",
     "Region",
     "SearchResult",
+    "SensitivityReport",
     "Similar",
     "StudyImage",
     "Thresholds",
@@ -75,6 +77,7 @@ _MODULES = {
     "Refused": "patchbank.inspection.verdicts",
     "Region": "patchbank.memory.maps",
     "SearchResult": "patchbank.inspection.judging.search_results",
+    "SensitivityReport": "patchbank.inspection.measuring.sensitivity_report",
     "Similar": "patchbank.inspection.verdicts",
     "StudyImage": "patchbank.datasets.study",
     "Thresholds": "patchbank.memory.calibration",

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from patchbank.inspection.sources import found_sources
 from patchbank.inspection.workspace import Workspace
 from patchbank.progress import Progress, silent
+from patchbank.vision.decoded_image import ImageSource
 
 if TYPE_CHECKING:
     from patchbank.datasets.study import StudyImage
     from patchbank.inspection.measuring.check_report import CheckReport
+    from patchbank.inspection.measuring.sensitivity_report import SensitivityReport
 
 
 class BankEvidence:
@@ -69,6 +72,68 @@ class BankEvidence:
             study,
             bank_version=bank_version,
             record=record,
+            report=None if report is None else Path(report),
+            progress=progress,
+        )
+
+    def sensitivity(
+        self,
+        images: str | Path | Iterable[ImageSource] | None = None,
+        *,
+        names: Sequence[str] | None = None,
+        kinds: Sequence[str] = (),
+        sizes: Sequence[int] = (),
+        contrasts: Sequence[float] = (),
+        count: int | None = None,
+        mm_per_pixel: float | None = None,
+        seed: int = 0,
+        report: str | Path | None = None,
+        progress: Progress = silent,
+    ) -> SensitivityReport:
+        """Judge images of good parts with synthetic defects of growing size and contrast.
+
+        The figures are no recall: real defects are not synthetic.
+
+        Parameters
+        ----------
+        images
+            A folder, an image or a glob; or any number of images; of good parts that the bank has
+            not learned. By default its references, each judged without its own patches.
+        names
+            Unique names of the images; by default their paths.
+        kinds
+            Some of ``"scratch"``, ``"spot"``, ``"stain"`` and ``"cut"``; all by default.
+        sizes
+            Of a defect's longest side, in pixels of the images.
+        contrasts
+            As shares of an image's own contrast, above 0 and at most 1.
+        count
+            How many images are used; by default 20, or fewer where it would take over four minutes.
+        mm_per_pixel
+            Millimetres per pixel of the images, to state sizes in millimetres too.
+        report
+            Folder for a page with pictures.
+
+        Raises
+        ------
+        PatchbankError
+            If a setting is wrong, no image can be used, or the page cannot be written.
+        """
+        from patchbank.inspection.measuring.sensitivity import sensitivity
+
+        sources, found = (None, ()) if images is None else found_sources(images, good_only=True)
+        return sensitivity(
+            self._workspace,
+            self.category,
+            sources,
+            names=names,
+            found=found,
+            kinds=kinds,
+            sizes=sizes,
+            contrasts=contrasts,
+            images=count,
+            mm_per_pixel=mm_per_pixel,
+            seed=seed,
             report=None if report is None else Path(report),
             progress=progress,
         )

@@ -318,7 +318,7 @@ def rendered(
     size: tuple[float, float],
     theme: Theme,
     file_format: ChartFormat,
-    legend: LegendPosition,
+    legend: LegendPosition | None,
 ) -> bytes:
     """Return a chart that `draw` draws, in a theme; `size` is in inches.
 
@@ -364,7 +364,8 @@ def rendered(
         FigureCanvasAgg(figure)  # no pyplot: it keeps global state
         axes = figure.add_subplot()
         draw(axes)
-        axes.legend(loc=legend)
+        if legend is not None:
+            axes.legend(loc=legend)
         target = io.BytesIO()
         metadata = {"Date": None} if file_format == "svg" else {"Software": MAKER}
         figure.savefig(target, format=file_format, metadata=metadata, dpi=120)

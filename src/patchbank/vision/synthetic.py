@@ -108,15 +108,13 @@ def small_defect(
     cover = np.clip(0.5 - outside, 0, 1)
     changed = pixels.copy()
     around = changed[rows, columns].astype(np.float64)
-    dark, light = np.percentile(pixels[::4, ::4], (5, 95))
     if contrast is None:
         behind = float(around.mean())
         share = random.uniform(*_SMALL_CONTRAST)
     else:
         behind = float((around.mean(axis=2) * cover).sum() / max(float(cover.sum()), 1e-6))
         share = contrast
-    sign = -1 if behind > (dark + light) / 2 else 1
-    shift = sign * share * max(light - dark, _LEAST_CONTRAST)
+    shift = contrast_shift(contrast_range(pixels), behind, share)
     changed[rows, columns] = np.clip(np.rint(around + shift * cover[..., np.newaxis]), 0, 255)
     inside_y, inside_x = (np.flatnonzero(cover.any(axis=axis)) for axis in (1, 0))
     box = (
@@ -126,3 +124,26 @@ def small_defect(
         rows.start + int(inside_y[-1]) + 1,
     )
     return SmallDefect(changed, box)
+
+
+def contrast_range(pixels: Pixels) -> tuple[float, float]:
+    """Return the grey values of an image's dark and light pixels."""
+    dark, light = np.percentile(pixels[::4, ::4], (5, 95))
+    return float(dark), float(light)
+
+
+def contrast_shift(levels: tuple[float, float], behind: float, share: float) -> float:
+    """Return the grey values by which a defect is darker or lighter than what is behind it.
+
+    It is lighter on what is dark, and darker on what is light.
+
+    Parameters
+    ----------
+    levels
+        The image's `contrast_range`.
+    share
+        Of the range between them, which counts as at least 40.
+    """
+    dark, light = levels
+    sign = -1 if behind > (dark + light) / 2 else 1
+    return sign * share * max(light - dark, _LEAST_CONTRAST)

@@ -15,9 +15,9 @@ from patchbank.inspection.learning.learn import LearnedBank, learn
 from patchbank.inspection.learning.remarks import too_few_images
 from patchbank.inspection.measuring.candidates import Candidate
 from patchbank.inspection.measuring.held_out import CONTRASTS, DefectTrial, Images, Judged
+from patchbank.inspection.measuring.located import crop_around, strongest_at
 from patchbank.inspection.measuring.timed import TIMED, InspectionTime, inspection_time
 from patchbank.inspection.measuring.tune_report import ShownDefect, Tried
-from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.verdicts import Judgement
 from patchbank.inspection.workspace import Workspace
 from patchbank.metrics import proportion
@@ -31,10 +31,6 @@ _LONG_SHARE = 1 / 8
 _FEWEST_HELD_OUT = 8
 # Learning takes about as long as judging each image twice.
 _LEARNING = 2
-
-# A defect is located where the map is strongest within so many patches from it: a patch's features
-# are those of its neighbourhood.
-_PATCHES_BESIDE = 2
 
 # Pixels of a crop around a defect, at least, and as a multiple of the defect's size.
 _LEAST_CROP, _CROP_SIZES = 96, 6
@@ -187,7 +183,7 @@ class TrialRunner:
                 if judged.size < 0:
                     alarms += failing
                     continue
-                strongest = _strongest_at(judgement, judged.box, candidate.settings)
+                strongest = strongest_at(judgement, judged.box, candidate.settings.extractor)
                 cell = judged.size, judged.contrast
                 fails[cell] += failing
                 located[cell] += strongest
@@ -222,31 +218,11 @@ def _promised(bank: LearnedBank) -> float:
     return max(bank.threshold.guaranteed_rate, bank.settings.false_alarm_rate)
 
 
-def _strongest_at(
-    judgement: Judgement, box: tuple[int, int, int, int], settings: FitSettings
-) -> bool:
-    """Return whether the map is strongest at a box, or within two patches of it."""
-    x0, y0, x1, y1 = judgement.inspected_box
-    rows, columns = settings.extractor.grid_of(judgement.width, judgement.height)
-    high, wide = judgement.anomaly_map.shape
-    row, column = np.unravel_index(int(judgement.anomaly_map.argmax()), (high, wide))
-    x = x0 + (column + 0.5) * (x1 - x0) / wide
-    y = y0 + (row + 0.5) * (y1 - y0) / high
-    beside_x = _PATCHES_BESIDE * (x1 - x0) / columns
-    beside_y = _PATCHES_BESIDE * (y1 - y0) / rows
-    return bool(
-        box[0] - beside_x <= x <= box[2] + beside_x and box[1] - beside_y <= y <= box[3] + beside_y
-    )
-
-
 def _shown(
     judgement: Judgement, judged: Judged, size: int, located: bool, fails: bool
 ) -> ShownDefect:
     """Return the part of a map around a defect."""
     side = max(_LEAST_CROP, _CROP_SIZES * size)
-    wide, high = min(side, judgement.width), min(side, judgement.height)
-    x0, y0, x1, y1 = judged.box
-    left = min(max(0, (x0 + x1 - wide) // 2), judgement.width - wide)
-    top = min(max(0, (y0 + y1 - high) // 2), judgement.height - high)
-    crop = judgement.full_map()[top : top + high, left : left + wide].copy()
-    return ShownDefect(judged, (left, top, left + wide, top + high), crop, located, fails)
+    left, top, right, bottom = crop_around(judged.box, side, judgement.width, judgement.height)
+    crop = judgement.full_map()[top:bottom, left:right].copy()
+    return ShownDefect(judged, (left, top, right, bottom), crop, located, fails)
