@@ -98,7 +98,6 @@ def left_out_of(
     patches: npt.NDArray[np.float32],
     images: npt.NDArray[np.int64],
     *,
-    slack: npt.NDArray[np.float32] | None = None,
     progress: Progress = silent,
 ) -> LeftOut:
     """Return what `leave_one_out_distances` does, of a bank that may have rows of other images too.
@@ -111,30 +110,62 @@ def left_out_of(
         Within which the bank covers the patches.
     patches, images
         As there; images without patches are allowed.
-    slack
-        float32 (N,): how inexact each patch's distances may be. One is put back only where it is
-        beyond the radius for certain.
     """
     assert index.groups is not None
     patches = np.ascontiguousarray(patches)
     n = int(images[-1]) + 1
     starts = np.searchsorted(images, np.arange(n + 1))
-    first_distance = np.empty(len(patches), np.float32)
-    second_distance = np.empty(len(patches), np.float32)
+    distances = np.empty((len(patches), 2), np.float32)
     rows = np.empty((len(patches), 2), np.int64)
     for first in range(0, n, _IMAGES_AT_ONCE):
         progress("calibrate", first, n)
         part = slice(starts[first], starts[min(first + _IMAGES_AT_ONCE, n)])
         found = index.nearest_of_two_groups(patches[part])
-        first_distance[part], second_distance[part] = found.distances.T
-        rows[part] = found.indices
-    owner = index.groups[rows[:, 0]]
+        distances[part], rows[part] = found.distances, found.indices
+    return left_out_from(distances, rows, index.groups, radius, patches, images, progress=progress)
+
+
+def left_out_from(
+    distances: npt.NDArray[np.float32],
+    rows: npt.NDArray[np.int64],
+    groups: npt.NDArray[np.int64],
+    radius: float,
+    patches: npt.NDArray[np.float32],
+    images: npt.NDArray[np.int64],
+    *,
+    slack: npt.NDArray[np.float32] | None = None,
+    only: npt.NDArray[np.bool_] | None = None,
+    progress: Progress = silent,
+) -> LeftOut:
+    """Return what `left_out_of` does, from the patches' nearest rows of two groups each.
+
+    Parameters
+    ----------
+    distances, rows
+        float32 and int64 (N, 2): as `NeighbourIndex.nearest_of_two_groups` gives them.
+    groups
+        int64 (m,): the images of the bank's rows.
+    slack
+        float32 (N,): how inexact each patch's distances may be. One is put back only where it is
+        beyond the radius for certain.
+    only
+        bool (n,): the images for which patches are put back; the distances of the others are too
+        large.
+    """
+    n = int(images[-1]) + 1
+    starts = np.searchsorted(images, np.arange(n + 1))
+    first_distance, second_distance = distances.T
+    owner = groups[rows[:, 0]]
     is_own = owner == images
     squared = np.where(is_own, second_distance, first_distance).astype(np.float64) ** 2
     nearest = np.where(is_own, rows[:, 1], rows[:, 0])
 
     certain = second_distance if slack is None else second_distance - slack
-    orphaned = np.flatnonzero(~is_own & (certain > radius))
+    is_orphaned = ~is_own & (certain > radius)
+    if only is not None:
+        is_orphaned &= (owner >= 0) & (owner < n)
+        is_orphaned[is_orphaned] = only[owner[is_orphaned]]
+    orphaned = np.flatnonzero(is_orphaned)
     orphaned = orphaned[np.argsort(owner[orphaned], kind="stable")]
     put_back = _put_back(
         patches, starts, orphaned, owner[orphaned], second_distance, radius, squared, progress

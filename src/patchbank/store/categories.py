@@ -32,6 +32,7 @@ _REMOVED_TABLES = (
     "changes_of_references",
     "scores",
     "features",
+    "neighbours",
     "graphs",
     "quarantine",
     "defects",

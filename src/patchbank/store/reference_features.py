@@ -57,6 +57,26 @@ class ReferenceFeatures:
             missing = [position for (position,) in rows]
             write_features(connection, key, missing, [kept[position] for position in missing])
 
+    def neighbours(self, key: BankKey) -> bytes | None:
+        """Return what was remembered of the patches' nearest rows, in any version, if anything."""
+        with self._sessions.statement() as connection:
+            row = connection.execute(
+                self._queries["read_neighbours"], key.parameters(), binary=True
+            ).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def remember_neighbours(self, key: BankKey, content: bytes) -> None:
+        """Remember the patches' nearest rows instead of what was remembered."""
+        with self._sessions.connection() as connection:
+            connection.execute(
+                self._queries["write_neighbours"], key.parameters() | {"content": content}
+            )
+
+
+def half_precision(features: Floats) -> Floats:
+    """Return features as they are read again after they were kept, float32 (n, d)."""
+    return features.astype(_STORED).astype(np.float32) if can_be_kept(features) else features
+
 
 def write_features(
     connection: Connection, key: BankKey, positions: Iterable[int], features: Sequence[Floats]

@@ -156,6 +156,17 @@ create table reference_features (
 -- Such numbers hardly compress.
 alter table reference_features alter column features set storage external;
 
+-- A cache of what recalibration searched last: the rows of the bank then, and the two nearest rows of
+-- every patch of the references, in the format safetensors. It may be deleted at any time.
+create table reference_neighbours (
+    category_id bigint not null,
+    generation integer not null,
+    content bytea not null,
+    primary key (category_id, generation)
+);
+
+alter table reference_neighbours alter column content set storage external;
+
 -- HNSW indexes with their minimum ef_search and their measured recall of the ten nearest. A row is
 -- inserted before its index is built and deleted after it is removed, so that unfinished indexes are
 -- known; it may outlive its category while the index is in use.

@@ -98,6 +98,12 @@ class StoredBanks:
             removed = only_row(connection, "gone", key, since=before.version)
         return now, BankChange(now.content, *(np.array(numbers, np.int64) for numbers in removed))
 
+    def next_numbers(self, key: BankKey) -> tuple[int, int]:
+        """Return the ordinal and the position that the next patch and reference will get."""
+        with self._sessions.connection(snapshot=True) as connection:
+            ordinal, position = only_row(connection, "last_numbers", key)
+        return ordinal + 1, position + 1
+
     def version_without(
         self,
         key: BankKey,

@@ -86,6 +86,7 @@ def finish_version(
         "prune_patches",
         "prune_references",
         "prune_features",
+        "prune_neighbours",
         "prune_scores",
         "prune_changes_of_patches",
         "prune_changes_of_references",

@@ -194,6 +194,39 @@ def _left_out(bank: BankContent, patches: Sequence[NDArray[np.float32]], slot: i
     return float(nearest[-max(1, min(8, round(len(nearest) / 100))) :].mean())
 
 
+def test_what_is_remembered_between_changes_changes_no_score(
+    learned_bank: Workspace, surfaces: Surfaces
+) -> None:
+    train, good = sorted(surfaces.train.iterdir()), sorted(surfaces.good.iterdir())
+    scratched = sorted(surfaces.scratched.iterdir())
+    fit(learned_bank, "anew", train, SETTINGS)
+
+    def change(category: str, step: int) -> None:
+        if step == 2:
+            undo(learned_bank, category)
+        elif step % 2:
+            withdraw(learned_bank, category, [str(train[step]), str(train[step + 7])])
+        else:
+            add(learned_bank, category, [good[step], scratched[step]], force=True)
+
+    banks = learned_bank.database.banks
+    for step in range(6):
+        change("brushed", step)
+        with learned_bank.database.connection() as connection:
+            connection.execute(
+                "delete from reference_neighbours where category_id = %s",
+                [banks.active_key("anew").category_id],
+            )
+        change("anew", step)
+        ours, anew = banks.active("brushed").content, banks.active("anew").content
+        assert (ours.features == anew.features).all()
+        assert (ours.scores.score == anew.scores.score).all()
+        assert (ours.scores.map_maximum == anew.scores.map_maximum).all()
+    with learned_bank.database.connection() as connection:
+        row = connection.execute("select count(*) from reference_neighbours").fetchone()
+    assert row == (2,)
+
+
 def test_a_reference_without_its_file_is_known_by_its_kept_features(
     workspace: Workspace, surfaces: Surfaces, tmp_path: Path
 ) -> None:

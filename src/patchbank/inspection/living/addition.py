@@ -14,7 +14,12 @@ from patchbank.errors import NoImagesError
 from patchbank.inspection.judging.judge import Judge, calibration_of
 from patchbank.inspection.learning.gather import References
 from patchbank.inspection.living.bank import LivingBank
-from patchbank.inspection.living.recalibrate import Recalibration, recalibrated
+from patchbank.inspection.living.recalibrate import (
+    ChangedBank,
+    Recalibration,
+    recalibrated,
+    remember,
+)
 from patchbank.inspection.living.reference_patches import features_of
 from patchbank.inspection.sources import readable
 from patchbank.inspection.verdicts import Judgement
@@ -26,6 +31,7 @@ from patchbank.printable import counted
 from patchbank.progress import Progress
 from patchbank.store.bank_content import BankContent
 from patchbank.store.quarantine import ImageToHold
+from patchbank.store.reference_features import half_precision
 from patchbank.store.stored_bank import BankChange
 from patchbank.vision.decoded_image import ImageSource
 from patchbank.vision.extraction import Extraction, Refusal
@@ -214,7 +220,7 @@ class Addition:
     def save(self, prepared: PreparedAddition) -> int:
         """Save the bank's next version; return its number."""
         forced = [image.name for image in self.added if image.verdict == "fail"]
-        return self._workspace.database.banks.change(
+        version = self._workspace.database.banks.change(
             self._bank.stored.category,
             self._bank.stored.key,
             BankChange(prepared.came),
@@ -223,6 +229,8 @@ class Addition:
             features=prepared.features,
             released=[str(image.pixels_sha256) for image in prepared.came.images],
         )
+        remember(self._workspace, self._bank, prepared.recalibration)
+        return version
 
     def hold(self) -> None:
         """Put the held images into quarantine."""
@@ -251,28 +259,27 @@ class Addition:
     def _recalibrate(
         self, after: BankContent, index: NeighbourIndex, came: int, progress: Progress
     ) -> Recalibration:
-        bank = self._bank
+        bank, stored = self._bank, self._bank.stored
         first = len(bank.content.images)
+        ordinal, position = self._workspace.database.banks.next_numbers(stored.key)
+        changed = ChangedBank(
+            after,
+            index,
+            np.concatenate([stored.ordinals, ordinal + np.arange(came)]),
+            np.concatenate([stored.positions, position + np.arange(len(self._extractions))]),
+            np.ones(first, np.bool_),
+        )
         scored = bank.content.scores.image
         features = features_of(
             self._workspace,
-            bank.stored,
+            stored,
             bank.extractor,
             np.sort(scored[scored >= 0]),
             progress=progress,
         )
         for number, extraction in enumerate(self._extractions):
-            features[first + number] = extraction.inspected_patches
-        return recalibrated(
-            after,
-            bank.settings,
-            index,
-            features,
-            bank.radius,
-            came=came,
-            new=len(self._extractions),
-            progress=progress,
-        )
+            features[first + number] = half_precision(extraction.inspected_patches)
+        return recalibrated(self._workspace, bank, changed, features, progress=progress)
 
 
 def _content_of(extraction: Extraction) -> bytes | None:

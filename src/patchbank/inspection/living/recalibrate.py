@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from patchbank.inspection.learning.score_collector import ScoreCollector
+from patchbank.inspection.living.bank import LivingBank
 from patchbank.inspection.living.reference_patches import inexactness
+from patchbank.inspection.living.remembered import Remembered
 from patchbank.inspection.settings import FitSettings
-from patchbank.memory.leave_one_out import left_out_of
+from patchbank.inspection.workspace import Workspace
+from patchbank.memory.leave_one_out import left_out_from
 from patchbank.memory.neighbours import NeighbourIndex
+from patchbank.memory.two_nearest import TwoNearest
 from patchbank.printable import counted
 from patchbank.progress import Progress, silent
 from patchbank.store.bank_content import BankContent, CalibrationScores
 from patchbank.vision.regions import spread
 
 Floats = NDArray[np.float32]
+Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,23 +38,51 @@ class Recalibration:
         How many images have other scores than before, new ones included.
     unknown
         Images whose scores could not be checked, because their patch features are not known.
+    remembered
+        For the next change.
     """
 
     scores: CalibrationScores
     renewed: int
     unknown: int
+    remembered: Remembered | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class ChangedBank:
+    """A bank after a change that is not saved yet.
+
+    Attributes
+    ----------
+    content
+        All of it; its `scores` are those of before.
+    index
+        Its rows, with the images of its rows as groups.
+    ordinals, positions
+        Of its rows and of its images, int64; those that came are the last ones.
+    stays
+        bool (n,): which images of the bank before stay.
+    """
+
+    content: BankContent
+    index: NeighbourIndex
+    ordinals: Integers
+    positions: Integers
+    stays: NDArray[np.bool_]
+
+    @property
+    def new_images(self) -> NDArray[np.bool_]:
+        """Which of its images came with the change, bool (n,)."""
+        count = len(self.content.images)
+        return np.arange(count) >= np.count_nonzero(self.stays)
 
 
 def recalibrated(
-    bank: BankContent,
-    settings: FitSettings,
-    index: NeighbourIndex,
+    workspace: Workspace,
+    bank: LivingBank,
+    after: ChangedBank,
     features: Mapping[int, Floats],
-    radius: float,
     *,
-    came: int = 0,
-    gone: Floats | None = None,
-    new: int = 0,
     progress: Progress = silent,
 ) -> Recalibration:
     """Return the scores of a changed bank.
@@ -60,71 +93,167 @@ def recalibrated(
     Parameters
     ----------
     bank
-        The whole bank after the change; its `scores` are those of before.
-    index
-        Its index, with the images of its rows as groups.
+        The bank before.
     features
-        The patch features of its images, as far as known, by index.
-    radius
-        Within which it represents the patches.
-    came
-        How many of its rows, the last ones, came with the change.
-    gone
-        float32 (g, d): the rows that went.
-    new
-        How many of its images, the last ones, came with the change.
+        The patch features of the images after the change, as far as known, by index.
     """
-    scores, count = bank.scores, len(bank.images)
+    content = after.content
+    scores, count, is_new = content.scores, len(content.images), after.new_images
     held_out = np.zeros(count, np.bool_)
     held_out[scores.image[scores.held_out & (scores.image >= 0)]] = True
-    is_new = np.arange(count) >= count - new
     scored = is_new.copy()
     scored[scores.image[scores.image >= 0]] = True
-    collector = ScoreCollector(settings, index)
-    renewed: list[int] = []
-    first_new_row = len(bank.features) - came
-    gone_index = NeighbourIndex(gone) if gone is not None and len(gone) else None
-
-    def renew(slot: int, own: Floats, distances: Floats, nearest: NDArray[np.int64]) -> None:
-        if not (scored[slot] and np.isfinite(distances).all()):
-            return
-        reached = bool((nearest >= first_new_row).any())
-        if not reached and gone_index is not None:
-            reached = bool((gone_index.nearest(own).distances[:, 0] < distances).any())
-        if not (reached or is_new[slot]):
-            return
-        image = bank.images[slot]
-        size = image.width, image.height
-        inspected, grid = settings.extractor.inspected_of(*size), settings.extractor.grid_of(*size)
-        collector.add(
-            slot, size, *(spread(values, inspected, grid) for values in (own, distances, nearest))
-        )
-        renewed.append(slot)
-
+    collector = _Collector(bank.settings, after)
     learned = [slot for slot in sorted(features) if not held_out[slot]]
+    remembered = None
     if learned:
-        counts = [len(features[slot]) for slot in learned]
-        patches = np.concatenate([features[slot] for slot in learned])
-        left_out = left_out_of(
-            index,
-            radius,
-            patches,
-            np.array(learned).repeat(counts),
-            slack=inexactness(patches),
-            progress=progress,
+        remembered = _renew_learned(
+            workspace, bank, after, learned, features, scored, collector, progress
         )
-        end = 0
-        for slot, length in zip(learned, counts, strict=True):
-            own = slice(end, end := end + length)
-            renew(slot, patches[own], left_out.distances[own], left_out.nearest[own])
-    for slot in (slot for slot in sorted(features) if held_out[slot]):
-        found = index.nearest(features[slot])
-        renew(slot, features[slot], found.distances[:, 0], found.indices[:, 0])
+    came = ~np.isin(after.ordinals, bank.stored.ordinals)
+    went = ~np.isin(bank.stored.ordinals, after.ordinals)
+    changed = np.concatenate([content.features[came], bank.content.features[went]])
+    for slot in (slot for slot in sorted(features) if held_out[slot] and len(changed)):
+        found = after.index.nearest(features[slot])
+        to_changed = NeighbourIndex(changed).nearest(features[slot]).distances
+        if (to_changed <= found.distances).any():
+            collector.add(slot, features[slot], found.distances[:, 0], found.indices[:, 0])
     known = np.isin(np.arange(count), list(features))
     unknown = int(np.count_nonzero(scored & ~known))
-    if not renewed:
-        return Recalibration(scores, 0, unknown)
-    return Recalibration(_with(scores, collector.scores()), len(renewed), unknown)
+    if not len(collector):
+        return Recalibration(scores, 0, unknown, remembered)
+    found_scores = collector.scores()
+    return Recalibration(_with(scores, found_scores), len(found_scores), unknown, remembered)
+
+
+class _Collector:
+    """Collects scores from the distances of images' inspected patches."""
+
+    def __init__(self, settings: FitSettings, after: ChangedBank) -> None:
+        self._settings, self._images = settings, after.content.images
+        self._collector = ScoreCollector(settings, after.index)
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, slot: int, own: Floats, distances: Floats, nearest: Integers) -> None:
+        image, extractor = self._images[slot], self._settings.extractor
+        size = image.width, image.height
+        inspected, grid = extractor.inspected_of(*size), extractor.grid_of(*size)
+        self._collector.add(
+            slot, size, *(spread(values, inspected, grid) for values in (own, distances, nearest))
+        )
+        self._count += 1
+
+    def scores(self) -> CalibrationScores:
+        return self._collector.scores()
+
+
+def _renew_learned(
+    workspace: Workspace,
+    bank: LivingBank,
+    after: ChangedBank,
+    learned: Sequence[int],
+    features: Mapping[int, Floats],
+    scored: NDArray[np.bool_],
+    collector: _Collector,
+    progress: Progress,
+) -> Remembered:
+    """Collect new scores of images that the bank was fitted on; return what to remember."""
+    counts = np.array([len(features[slot]) for slot in learned])
+    patches = np.concatenate([features[slot] for slot in learned])
+    images = np.array(learned).repeat(counts)
+    slack = inexactness(patches)
+    is_old = ~after.new_images[images]
+    positions = after.positions[learned]
+    before = _before(
+        workspace,
+        bank,
+        positions[~after.new_images[learned]],
+        counts[~after.new_images[learned]],
+        patches[is_old],
+        progress,
+    )
+    old = before.updated(after.index, after.ordinals, patches[is_old], progress)
+    fresh = TwoNearest.searched(after.index, after.ordinals, patches[~is_old], progress)
+    # New images come last.
+    now = TwoNearest(
+        after.ordinals,
+        np.concatenate([old.distances, fresh.distances]),
+        np.concatenate([old.ordinals, fresh.ordinals]),
+    )
+    reached = after.new_images.copy()
+    reached[_reached(bank, after, before, old, images[is_old], slack[is_old])] = True
+    left_out = left_out_from(
+        now.distances,
+        now.rows(),
+        after.content.patch_image,
+        bank.radius,
+        patches,
+        images,
+        slack=slack,
+        only=reached,
+        progress=progress,
+    )
+    end = 0
+    for slot, length in zip(learned, counts.tolist(), strict=True):
+        own = slice(end, end := end + length)
+        if reached[slot] and scored[slot] and np.isfinite(left_out.distances[own]).all():
+            collector.add(slot, patches[own], left_out.distances[own], left_out.nearest[own])
+    return Remembered(now, positions, counts)
+
+
+def _before(
+    workspace: Workspace,
+    bank: LivingBank,
+    positions: Integers,
+    counts: Integers,
+    patches: Floats,
+    progress: Progress,
+) -> TwoNearest:
+    """Return the nearest rows by the bank before, as remembered or else searched."""
+    ordinals = bank.stored.ordinals
+    content = workspace.database.features.neighbours(bank.stored.key)
+    remembered = None if content is None else Remembered.from_bytes(content)
+    if remembered is None:
+        return TwoNearest.searched(bank.index, ordinals, patches, progress)
+    found, known = remembered.of(positions, counts)
+    if known.all():
+        return found.updated(bank.index, ordinals, patches, progress)
+    kept = found.of(known).updated(bank.index, ordinals, patches[known], progress)
+    others = TwoNearest.searched(bank.index, ordinals, patches[~known], progress)
+    distances, rows = found.distances.copy(), found.ordinals.copy()
+    for part, state in ((known, kept), (~known, others)):
+        distances[part], rows[part] = state.distances, state.ordinals
+    return TwoNearest(ordinals, distances, rows)
+
+
+def _reached(
+    bank: LivingBank,
+    after: ChangedBank,
+    before: TwoNearest,
+    now: TwoNearest,
+    images: Integers,
+    slack: Floats,
+) -> Integers:
+    """Return the images whose left-out distances may be others, by their indices afterwards.
+
+    These are images with a patch that has other nearest rows, and images without which such a
+    patch was or is beyond the radius: other patches are put back for these.
+    """
+    changed = ((before.distances != now.distances) | (before.ordinals != now.ordinals)).any(axis=1)
+    found = [images[changed]]
+    # Rows of unknown images stay unknown.
+    place = np.append(np.where(after.stays, np.cumsum(after.stays) - 1, -1), -1)
+    for state, ordinals, owners in (
+        (before, bank.stored.ordinals, place[bank.content.patch_image]),
+        (now, after.ordinals, after.content.patch_image),
+    ):
+        beyond = changed & (state.distances[:, 1] - slack > bank.radius)
+        found.append(owners[state.rows(ordinals)[beyond, 0]])
+    reached = np.unique(np.concatenate(found))
+    return reached[reached >= 0]
 
 
 def _with(scores: CalibrationScores, found: CalibrationScores) -> CalibrationScores:
@@ -140,6 +269,14 @@ def _with(scores: CalibrationScores, found: CalibrationScores) -> CalibrationSco
         # Held-out images alone set the thresholds.
         more = replace(more, counts=np.zeros(len(more), np.bool_))
     return replace(scores, score=score, map_maximum=maximum).with_more(more)
+
+
+def remember(workspace: Workspace, bank: LivingBank, recalibration: Recalibration) -> None:
+    """Remember the nearest rows for the next change of the bank."""
+    if recalibration.remembered is not None:
+        workspace.database.features.remember_neighbours(
+            bank.stored.key, recalibration.remembered.to_bytes()
+        )
 
 
 def unchecked_remark(recalibration: Recalibration) -> tuple[str, ...]:

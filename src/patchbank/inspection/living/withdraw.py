@@ -13,7 +13,13 @@ from patchbank.errors import NoImagesError
 from patchbank.inspection.judging.judge import Judge, calibration_of
 from patchbank.inspection.learning.demands import FEWEST_IMAGES, FEWEST_UNFORCED
 from patchbank.inspection.living.bank import LivingBank, read_bank, until_saved
-from patchbank.inspection.living.recalibrate import Recalibration, recalibrated, unchecked_remark
+from patchbank.inspection.living.recalibrate import (
+    ChangedBank,
+    Recalibration,
+    recalibrated,
+    remember,
+    unchecked_remark,
+)
 from patchbank.inspection.living.reference_patches import (
     features_of,
     features_of_files,
@@ -151,7 +157,7 @@ def _withdraw(
         renewed = int(np.count_nonzero(scores.score != kept.scores.score))
         recalibration = Recalibration(scores, renewed, 0)
     else:
-        recalibration = _recalibrate(workspace, bank, goes, kept, restored, gone, progress)
+        recalibration = _recalibrate(workspace, bank, goes, kept, restored, progress)
     after = replace(restored, scores=recalibration.scores)
     calibration = calibration_of(after)
     assert calibration is not None
@@ -161,6 +167,7 @@ def _withdraw(
         BankChange(after, ordinals, positions),
         cause="withdraw",
     )
+    remember(workspace, bank, recalibration)
     return WithdrawReport(
         category=stored.category,
         version_before=stored.version,
@@ -299,7 +306,6 @@ def _recalibrate(
     goes: NDArray[np.bool_],
     kept: BankContent,
     restored: BankContent,
-    gone: Floats,
     progress: Progress,
 ) -> Recalibration:
     after = replace(
@@ -307,22 +313,24 @@ def _recalibrate(
         features=np.concatenate([kept.features, restored.features]),
         patch_image=np.concatenate([kept.patch_image, restored.patch_image]),
     )
+    stored = bank.stored
+    ordinal, _ = workspace.database.banks.next_numbers(stored.key)
+    own = np.isin(bank.content.patch_image, np.flatnonzero(goes))
+    changed = ChangedBank(
+        after,
+        NeighbourIndex(after.features, after.patch_image),
+        np.concatenate([stored.ordinals[~own], ordinal + np.arange(len(restored.features))]),
+        stored.positions[~goes],
+        ~goes,
+    )
     scored = bank.content.scores.image
     slots = np.sort(scored[scored >= 0])
     place = np.cumsum(~goes) - 1
     features = features_of(
-        workspace, bank.stored, bank.extractor, slots[~goes[slots]], progress=progress
+        workspace, stored, bank.extractor, slots[~goes[slots]], progress=progress
     )
-    return recalibrated(
-        after,
-        bank.settings,
-        NeighbourIndex(after.features, after.patch_image),
-        {int(place[slot]): rows for slot, rows in features.items()},
-        bank.radius,
-        came=len(restored.features),
-        gone=gone,
-        progress=progress,
-    )
+    by_place = {int(place[slot]): rows for slot, rows in features.items()}
+    return recalibrated(workspace, bank, changed, by_place, progress=progress)
 
 
 def _uncovered_remark(unknown: int) -> tuple[str, ...]:

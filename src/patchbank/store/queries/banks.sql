@@ -64,6 +64,12 @@ where category_id = %(category_id)s and not exists (
         and reference.position = reference_features.position
 )
 
+-- prune_neighbours --
+delete from reference_neighbours
+where category_id = %(category_id)s and generation not in (
+    select generation from bank where category_id = %(category_id)s and state <> 'pruned'
+)
+
 -- prune_scores --
 with kept as (
     select generation, min(version) as oldest from bank

@@ -45,6 +45,9 @@ delete from reference_change where category_id = %(category_id)s
 -- remove_features --
 delete from reference_features where category_id = %(category_id)s
 
+-- remove_neighbours --
+delete from reference_neighbours where category_id = %(category_id)s
+
 -- remove_scores --
 delete from calibration_score where category_id = %(category_id)s
 

@@ -18,3 +18,16 @@ where not exists (
         and reference_features.position = asked.position
 )
 order by position
+
+-- read_neighbours --
+select content from patchbank.reference_neighbours
+where category_id = %(category_id)s and generation = %(generation)s
+
+-- write_neighbours --
+insert into reference_neighbours (category_id, generation, content)
+select %(category_id)s, %(generation)s, %(content)s
+-- The category may have been removed meanwhile.
+where exists (
+    select from bank where category_id = %(category_id)s and version = %(generation)s
+)
+on conflict (category_id, generation) do update set content = excluded.content

@@ -1,0 +1,124 @@
+"""The two nearest rows of reference patches, from two images, kept up to date as rows change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from patchbank.memory.neighbours import NeighbourIndex
+from patchbank.progress import Progress, silent
+
+# Patches searched between progress reports.
+_AT_ONCE = 8192
+# Where more than this share of the rows are new, all patches are searched again.
+_MANY_NEW = 0.25
+
+Floats = npt.NDArray[np.float32]
+Integers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class TwoNearest:
+    """For each patch the nearest row of a bank, and the nearest of any other image.
+
+    Attributes
+    ----------
+    bank
+        int64 (m,), ascending: the ordinals of the bank's rows.
+    distances
+        float32 (N, 2).
+    ordinals
+        int64 (N, 2): those of the rows; -1 where there is none, at an infinite distance.
+    """
+
+    bank: Integers
+    distances: Floats
+    ordinals: Integers
+
+    @classmethod
+    def searched(
+        cls, index: NeighbourIndex, bank: Integers, patches: Floats, progress: Progress = silent
+    ) -> TwoNearest:
+        """Search a bank whose rows have the ordinals `bank`, and their images as groups."""
+        distances = np.empty((len(patches), 2), np.float32)
+        ordinals = np.empty((len(patches), 2), np.int64)
+        for start in range(0, len(patches), _AT_ONCE):
+            progress("calibrate", start, len(patches))
+            part = slice(start, start + _AT_ONCE)
+            found = index.nearest_of_two_groups(patches[part])
+            distances[part] = found.distances
+            ordinals[part] = np.where(found.indices >= 0, bank[found.indices], -1)
+        return cls(bank, distances, ordinals)
+
+    def of(self, chosen: npt.NDArray[np.bool_]) -> TwoNearest:
+        """Return the rows of some of the patches."""
+        return TwoNearest(self.bank, self.distances[chosen], self.ordinals[chosen])
+
+    def updated(
+        self, index: NeighbourIndex, bank: Integers, patches: Floats, progress: Progress = silent
+    ) -> TwoNearest:
+        """Return the state for other rows, the same as `searched` gives.
+
+        Only patches that had a row that is gone are searched again; the others are compared with
+        the new rows.
+        """
+        assert index.groups is not None
+        is_new = ~np.isin(bank, self.bank)
+        if np.count_nonzero(is_new) > _MANY_NEW * len(bank):
+            return TwoNearest.searched(index, bank, patches, progress)
+        gone = self.bank[~np.isin(self.bank, bank)]
+        distances, ordinals = self.distances.copy(), self.ordinals.copy()
+        lost = np.isin(ordinals, gone).any(axis=1)
+        if is_new.any():
+            came = NeighbourIndex(index.bank[is_new], index.groups[is_new])
+            found = TwoNearest.searched(came, bank[is_new], patches, progress)
+            # Rows that are not reached stay as they are.
+            reached = ~lost & (found.distances[:, 0] <= distances[:, 1])
+            distances[reached], ordinals[reached] = _merged(
+                np.hstack([distances[reached], found.distances[reached]]),
+                np.hstack([ordinals[reached], found.ordinals[reached]]),
+                bank,
+                index.groups,
+            )
+        if lost.any():
+            found = TwoNearest.searched(index, bank, np.ascontiguousarray(patches[lost]), progress)
+            distances[lost], ordinals[lost] = found.distances, found.ordinals
+        return TwoNearest(bank, distances, ordinals)
+
+    def rows(self, bank: Integers | None = None) -> Integers:
+        """Return the rows as their places in the bank, int64 (N, 2); -1 where there is none."""
+        bank = self.bank if bank is None else bank
+        places = np.minimum(np.searchsorted(bank, self.ordinals), len(bank) - 1)
+        return np.where(bank[places] == self.ordinals, places, -1)
+
+
+def _merged(
+    distances: Floats, ordinals: Integers, bank: Integers, groups: Integers
+) -> tuple[Floats, Integers]:
+    """Return the two nearest of four, from two groups; of equal distances, the first row's."""
+    by_ordinal = np.argsort(ordinals, axis=1, kind="stable")
+    distances = np.take_along_axis(distances, by_ordinal, axis=1)
+    ordinals = np.take_along_axis(ordinals, by_ordinal, axis=1)
+    order = np.argsort(distances, axis=1, kind="stable")
+    distances = np.take_along_axis(distances, order, axis=1)
+    ordinals = np.take_along_axis(ordinals, order, axis=1)
+    owners = groups[np.searchsorted(bank, np.maximum(ordinals, bank[0]))]
+    # A group of its own where there is no row.
+    owners = np.where(ordinals < 0, np.iinfo(np.int64).min, owners)
+    is_other = owners != owners[:, :1]
+    second = np.where(is_other.any(axis=1), is_other.argmax(axis=1), -1)[:, np.newaxis]
+    none = second < 0
+    chosen = np.maximum(second, 0)
+    return (
+        np.hstack(
+            [
+                distances[:, :1],
+                np.where(none, np.float32(np.inf), np.take_along_axis(distances, chosen, axis=1)),
+            ]
+        ),
+        np.hstack(
+            [ordinals[:, :1], np.where(none, -1, np.take_along_axis(ordinals, chosen, axis=1))]
+        ),
+    )
