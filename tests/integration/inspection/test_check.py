@@ -16,6 +16,7 @@ from patchbank.api import open_bank
 from patchbank.errors import NoImagesError
 from patchbank.inspection.measuring import check_report
 from patchbank.inspection.measuring.check_report import StudyVerdict, agreement_of_parts, parts_of
+from patchbank.inspection.workspace import Workspace
 from patchbank.memory.calibration import Thresholds
 from tests.fixtures.browser import opened_page
 from tests.fixtures.commands import Outcome, Run
@@ -47,7 +48,9 @@ def study(tmp_path: Path) -> Path:
     return root
 
 
-def test_the_agreement_is_measured(patchbank: Run, learned: Outcome, study: Path) -> None:
+def test_the_agreement_is_measured(
+    patchbank: Run, learned: Outcome, study: Path, workspace: Workspace
+) -> None:
     before = patchbank("inspections", "brushed", "--json").documents
     outcome = patchbank("check", "brushed", study, "--json")
     assert outcome.code == 0, outcome.err
@@ -76,9 +79,9 @@ def test_the_agreement_is_measured(patchbank: Run, learned: Outcome, study: Path
     assert patchbank("inspections", "brushed", "--json").documents == before
     recorded = patchbank("check", "brushed", study, "--record", "--json")
     assert recorded.document["recorded"] is True
-    names = [item["image"] for item in patchbank("inspections", "brushed", "--json").documents]
-    assert len(names) == len(before) + 30
-    assert names[-1] == "scratch/p9/2.png"
+    (last, *others) = workspace.database.inspections.recent("brushed")
+    assert len(others) == len(before) + 29
+    assert (last.image_name, last.part) == ("scratch/p9/2.png", "scratch/p9")
 
 
 def test_the_answer_is_a_table(patchbank: Run, learned: Outcome, study: Path) -> None:

@@ -15,6 +15,8 @@ from patchbank.errors import MissingExtraError
 from patchbank.memory.calibration import Thresholds
 from patchbank.metrics import PixelScores, image_metrics
 from patchbank.reports import charts
+from patchbank.reports.sensitivity_chart import sensitivity_chart
+from patchbank.reports.study_chart import PartScores, study_chart
 
 RANDOM = np.random.default_rng(0)
 GOOD = RANDOM.normal(1.0, 0.2, 200)
@@ -48,6 +50,23 @@ def every_chart(theme: charts.Theme, file_format: charts.ChartFormat) -> list[by
                 charts.SettingPoint("2", 80.0, 0.5, 0.9, True),
             ],
             100.0,
+            **options,
+        ),
+        study_chart(
+            [
+                PartScores([1.0, 1.1, 1.05], False, False),
+                PartScores([1.4, 1.7], True, True),
+                PartScores([2.0], True, False),
+            ],
+            Thresholds(1.5, 1.6),
+            **options,
+        ),
+        sensitivity_chart(
+            np.linspace(0, 1, 12).reshape(2, 3, 2),
+            ["scratch", "spot"],
+            ["4 px", "8 px", "16 px"],
+            ["10", "40"],
+            [[None, 2], [0, 1]],
             **options,
         ),
     ]

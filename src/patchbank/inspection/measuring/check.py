@@ -55,7 +55,7 @@ def check(
     bank_version
         The version that judges; by default the active one.
     record
-        Whether to record the inspections. They are not those of a production.
+        Whether to record the inspections, with their parts. They then count as production.
     report
         Folder for a page with pictures.
 
@@ -94,6 +94,7 @@ def check(
     results = inspector.inspect_many(
         [image.source for image in usable.images],
         names=[image.name for image in usable.images],
+        parts=[image.part for image in usable.images] if record else None,
         top=0,
         progress=progress,
     )

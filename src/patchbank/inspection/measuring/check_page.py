@@ -21,7 +21,7 @@ from patchbank.printable import counted
 from patchbank.reports.evaluation_charts import write_chart
 from patchbank.reports.page import PAGE_NAME, new_pictures, write_page
 from patchbank.reports.panels import write_panels
-from patchbank.reports.study_charts import PartScores, study_chart
+from patchbank.reports.study_chart import PartScores, study_chart
 from patchbank.reports.study_page import (
     PartCase,
     PartRow,
