@@ -119,6 +119,7 @@ class Bank(BankRecords, BankLiving, BankEvidence):
         *,
         names: Sequence[str] | None = None,
         false_alarm_rate: float | None = None,
+        review_rate: float | None = None,
         force: bool = False,
         max_refused: int | str = DEFAULT_MAX_REFUSED,
         exclude: Sequence[str] = (),
@@ -130,10 +131,12 @@ class Bank(BankRecords, BankLiving, BankEvidence):
         Parameters
         ----------
         images, names
-            As in `fit`. Without images, the thresholds for `false_alarm_rate` are computed from
-            the scores of the present calibration.
+            As in `fit`. Without images, the thresholds for the rates are computed from the scores
+            of the present calibration.
         false_alarm_rate
             Share of good images that may fail, in (0, 1); by default that of the bank.
+        review_rate
+            Share of good images that may go to review besides; by default that of the bank.
         force
             Whether to accept fewer images than the present calibration is based on, or than five.
         max_refused, exclude, strict
@@ -146,7 +149,7 @@ class Bank(BankRecords, BankLiving, BankEvidence):
             cannot be stored; the previous bank then stays active.
         """
         if images is None:
-            return change_rate(self._workspace, self.category, false_alarm_rate)
+            return change_rate(self._workspace, self.category, false_alarm_rate, review_rate)
         sources, found = found_sources(images, good_only=True, exclude=exclude)
         return calibrate(
             self._workspace,
@@ -155,6 +158,7 @@ class Bank(BankRecords, BankLiving, BankEvidence):
             names=names,
             found=found,
             false_alarm_rate=false_alarm_rate,
+            review_rate=review_rate,
             force=force,
             max_refused=max_refused,
             exclude=exclude,

@@ -11,7 +11,7 @@ import typer
 from patchbank.cli import options
 from patchbank.cli.guard import complain, guarded
 from patchbank.cli.output import answer, open_page, print_json, show_progress, talk
-from patchbank.cli.tables import print_figures, print_kinds
+from patchbank.cli.tables import print_figures, print_kinds, print_reviews
 from patchbank.errors import ParameterError
 from patchbank.inspection.measuring.figures import Failed
 from patchbank.inspection.settings import FitSettings
@@ -141,6 +141,7 @@ def _print(report: BenchmarkReport) -> None:
     )
     for note in dict.fromkeys(row.note for row in rows if row.note and not row.own):
         console.print(f"published averages over: {note}", markup=False)
+    print_reviews([summary.evaluation for summary in report.summaries()])
     print_kinds([summary.evaluation for summary in report.summaries()])
     maps = sum(result.score_maps for result in report.results)
     if maps:

@@ -27,7 +27,7 @@ def calibrate_command(
         typer.Argument(
             metavar="[PATH...]",
             help="Folders, images or globs. Without any, the thresholds for --false-alarm-rate "
-            "are computed from the stored scores.",
+            "and --review-rate are computed from the stored scores.",
             show_default=False,
         ),
     ] = None,
@@ -35,6 +35,13 @@ def calibrate_command(
         float | None,
         typer.Option(
             help="Fraction of good images that may fail, in (0, 1).  \\[default: as the bank "
+            "has it]"
+        ),
+    ] = None,
+    review_rate: Annotated[
+        float | None,
+        typer.Option(
+            help="Fraction of good images that may go to review besides.  \\[default: as the bank "
             "has it]"
         ),
     ] = None,
@@ -53,17 +60,19 @@ def calibrate_command(
     """Set a bank's thresholds from good images that were not used to fit it.
 
     An imported bank needs it before it can judge. These images are then also shown as similar
-    references. Without images, --false-alarm-rate alone sets the thresholds for another rate.
+    references. Without images, --false-alarm-rate and --review-rate set the thresholds for other
+    rates.
     """
     with Workspace() as workspace, show_progress() as progress:
         if not paths:
-            report = change_rate(workspace, category, false_alarm_rate)
+            report = change_rate(workspace, category, false_alarm_rate, review_rate)
         else:
             report = calibrate_paths(
                 workspace,
                 category,
                 paths,
                 false_alarm_rate=false_alarm_rate,
+                review_rate=review_rate,
                 force=force,
                 max_refused=max_refused,
                 exclude=exclude or (),
@@ -79,6 +88,7 @@ def calibrate_command(
             ("category", f"{category}, version {report.bank_version}"),
             ("images", f"{report.images} used, {len(report.refused)} refused"),
             ("calibration", report.threshold.describe()),
+            ("review", report.review["text"]),
             ("seconds", f"{report.seconds:.1f}"),
         ):
             answer().print(f"{name:<12} {text}", markup=False)

@@ -10,7 +10,7 @@ import typer
 from patchbank.cli import options
 from patchbank.cli.guard import complain, guarded
 from patchbank.cli.output import answer, open_page, print_json, show_progress, talk
-from patchbank.cli.tables import print_figures, print_kinds
+from patchbank.cli.tables import print_figures, print_kinds, print_reviews
 from patchbank.inspection.measuring.evaluate import evaluate
 from patchbank.inspection.measuring.figures import Evaluation, Failed
 from patchbank.inspection.settings import FitSettings
@@ -111,4 +111,5 @@ def export_demo_command(folder: options.Folder, json: options.Json = False) -> i
 
 def _print(results: list[Evaluation]) -> None:
     print_figures([(result.label, result.values, result.spread) for result in results])
+    print_reviews(results)
     print_kinds(results)

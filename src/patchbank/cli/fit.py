@@ -102,6 +102,7 @@ def _print(document: dict[str, Any]) -> None:
         ("memory", memory),
         ("seconds", stages),
         ("calibration", document["calibration"]["text"]),
+        ("review", document["review"]["text"]),
         *(("picture", path) for path in document["pictures"]),
     ):
         console.print(f"{name:<12} {text}", markup=False)

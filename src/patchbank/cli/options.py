@@ -14,6 +14,7 @@ from patchbank.errors import ParameterError
 from patchbank.inspection.settings import (
     DEFAULT_CORESET_RATIO,
     DEFAULT_FALSE_ALARM_RATE,
+    DEFAULT_REVIEW_RATE,
     DEFAULT_SCORE,
     FitSettings,
     make_fit_settings,
@@ -123,6 +124,12 @@ Seed = Annotated[int, typer.Option(min=0, help="Random seed for the first patch 
 FalseAlarmRate = Annotated[
     float, typer.Option(help="Fraction of good images that may fail, in (0, 1).")
 ]
+ReviewRate = Annotated[
+    float,
+    typer.Option(
+        help="Fraction of good images that may go to review besides those that fail; 0 for none."
+    ),
+]
 MemoryLimit = Annotated[
     str | None,
     typer.Option(
@@ -220,6 +227,7 @@ def _fit_options(
     score: Score = DEFAULT_SCORE,
     seed: Seed = 0,
     false_alarm_rate: FalseAlarmRate = DEFAULT_FALSE_ALARM_RATE,
+    review_rate: ReviewRate = DEFAULT_REVIEW_RATE,
     ignore_mask: IgnoreMask = None,
     ignore_box: IgnoreBox = None,
     only_box: OnlyBox = None,
@@ -239,6 +247,7 @@ def _fit_options(
         image_score=score,
         seed=seed,
         false_alarm_rate=false_alarm_rate,
+        review_rate=review_rate,
         ignore_mask=ignore_mask,
         ignore_box=ignore_box,
         only_box=only_box,

@@ -9,7 +9,7 @@ from rich.cells import cell_len
 
 from patchbank.cli.output import answer, print_table
 from patchbank.inspection.measuring.figures import FIGURES, Evaluation
-from patchbank.printable import printable
+from patchbank.printable import counted, printable
 
 Values = Mapping[str, float | None]
 
@@ -64,6 +64,19 @@ def _fitting(
 def _width(columns: Sequence[Sequence[str]]) -> int:
     """Return how wide a table of these columns is."""
     return sum(2 + max(cell_len(printable(text)) for text in column) for column in columns)
+
+
+def print_reviews(evaluations: Sequence[Evaluation]) -> None:
+    """Print how many images of each category go to review, where any does."""
+    for found in evaluations:
+        # An average over categories or seeds has no counts.
+        good, anomalous = found.facts.get("review_good"), found.facts.get("review_anomalous")
+        if good is not None and anomalous is not None and good + anomalous:
+            answer().print(
+                f"{found.label}: {good} of {counted(found.facts['test_good'], 'good image')} and "
+                f"{anomalous} of {found.facts['test_anomalous']:,} anomalous go to review",
+                markup=False,
+            )
 
 
 def print_kinds(evaluations: Sequence[Evaluation]) -> None:

@@ -8,15 +8,17 @@ from dataclasses import dataclass, field, fields
 from typing import Any, TypedDict, Unpack
 
 from patchbank.errors import ParameterError
-from patchbank.memory.calibration import check_false_alarm_rate
 from patchbank.memory.coreset import coreset_size
 from patchbank.memory.scoring import ScoreMethod, checked_score_method
+from patchbank.memory.threshold_rule import ThresholdRule
 from patchbank.vision.decoded_image import ImageSource
 from patchbank.vision.extractor_settings import ExtractorSettings
 from patchbank.vision.regions import Boxes, make_regions
 
 DEFAULT_CORESET_RATIO = 0.1
 DEFAULT_FALSE_ALARM_RATE = 0.01
+# As many good parts again: with 99 references, the first two limits that differ.
+DEFAULT_REVIEW_RATE = 0.01
 DEFAULT_SCORE: ScoreMethod = "top8"
 DEFAULT_BUDGET_MS = 100.0
 # Of large images: on two cores, it is enough to see each of their pixels.
@@ -46,6 +48,8 @@ class FitSettings:
         How the patch distances of an image become its score.
     false_alarm_rate
         Share of good images that may fail, in (0, 1).
+    review_rate
+        Share of good images that may go to review besides; 0 for none.
     to_choose
         What a fit chooses by its images: ``"resolution"`` (the scale), ``"layers"``,
         ``"coreset_ratio"``, ``"tile"`` and ``"budget_ms"``; empty in a bank.
@@ -65,18 +69,21 @@ class FitSettings:
     seed: int = 0
     image_score: ScoreMethod = DEFAULT_SCORE
     false_alarm_rate: float = DEFAULT_FALSE_ALARM_RATE
+    review_rate: float = DEFAULT_REVIEW_RATE
     smoothing_sigma: float = SMOOTHING_SIGMA
     to_choose: frozenset[str] = frozenset()
     budget_ms: float = DEFAULT_BUDGET_MS
     resolution: str = ""
 
     def __post_init__(self) -> None:
-        for name in ("coreset_ratio", "false_alarm_rate", "smoothing_sigma", "budget_ms"):
+        for name in (
+            "coreset_ratio", "false_alarm_rate", "review_rate", "smoothing_sigma", "budget_ms",
+        ):  # fmt: skip
             if not isinstance(getattr(self, name), int | float):
                 raise ParameterError(f"{name} {getattr(self, name)!r}: must be a number")
         coreset_size(1, self.coreset_ratio)
         checked_score_method(self.image_score)
-        check_false_alarm_rate(self.false_alarm_rate)
+        ThresholdRule(self.false_alarm_rate, self.review_rate)
         if type(self.seed) is not int or self.seed < 0:
             raise ParameterError(f"seed {self.seed!r}: must be a whole number, 0 or more")
         if type(self.resolution) is not str or len(self.resolution) > _LONGEST_LINE:
@@ -87,6 +94,11 @@ class FitSettings:
         if not 0 <= self.smoothing_sigma <= _LARGEST_SIGMA:
             raise ParameterError(f"smoothing_sigma must be a number from 0 to {_LARGEST_SIGMA}")
 
+    @property
+    def threshold_rule(self) -> ThresholdRule:
+        """How thresholds follow from a calibration."""
+        return ThresholdRule(self.false_alarm_rate, self.review_rate)
+
     def to_json(self) -> dict[str, Any]:
         """Return everything but the extractor, which a bank stores on its own."""
         return {
@@ -94,6 +106,7 @@ class FitSettings:
             "seed": self.seed,
             "image_score": self.image_score,
             "false_alarm_rate": self.false_alarm_rate,
+            "review_rate": self.review_rate,
             "smoothing_sigma": self.smoothing_sigma,
             **({"resolution": self.resolution} if self.resolution else {}),
         }
@@ -102,7 +115,8 @@ class FitSettings:
     def from_json(cls, document: Mapping[str, Any], extractor: ExtractorSettings) -> FitSettings:
         """Return the settings a bank was stored with; raises `ParameterError` for others."""
         try:
-            return cls(extractor=extractor, **document)
+            # Banks were stored without a review rate when there was one threshold.
+            return cls(extractor=extractor, **{"review_rate": 0.0, **document})
         except TypeError as error:
             raise ParameterError(
                 f"the bank was made by a newer patchbank ({error}); upgrade patchbank, or fit "
@@ -139,6 +153,8 @@ class FitOptions(TypedDict, total=False):
         Seed of the coreset's first choice.
     false_alarm_rate
         Share of good images that may fail, in (0, 1).
+    review_rate
+        Share of good images that may go to review besides; 0 for none.
     ignore_mask
         An image in which white marks what is neither learned nor judged; one of bool will do.
     ignore_box, only_box
@@ -160,6 +176,7 @@ class FitOptions(TypedDict, total=False):
     image_score: str | None
     seed: int | None
     false_alarm_rate: float | None
+    review_rate: float | None
     ignore_mask: ImageSource | None
     ignore_box: Boxes | None
     only_box: Boxes | None

@@ -145,6 +145,14 @@ class Judgement:
         return f"{self.share_of_limit} times the limit" if self.share_of_limit else ""
 
     @property
+    def against_the_limits(self) -> str:
+        """The score in words against the limit, and for a review against the lower one too."""
+        text = self.times_the_limit or self.thresholds.describe()
+        if self.verdict != "review":
+            return text
+        return f"{text}, to review above {self.pass_below:.4g}"
+
+    @property
     def rarity(self) -> str:
         """The p-value in words: how many good parts scored as high."""
         return rarity(self.p_value, self.calibration_images)
@@ -152,8 +160,7 @@ class Judgement:
     @property
     def summary(self) -> str:
         """The score in words: against the limit and against good parts."""
-        limit = self.times_the_limit or self.thresholds.describe()
-        return f"score {self.score:.4g}, {limit}; {self.rarity}"
+        return f"score {self.score:.4g}, {self.against_the_limits}; {self.rarity}"
 
     @property
     def position(self) -> str:

@@ -200,6 +200,22 @@ def check_false_alarm_rate(rate: float) -> None:
         raise ParameterError(f"false-alarm rate {rate}: must be between 0 and 1, such as 0.01")
 
 
+def check_review_rate(rate: float, false_alarm_rate: float) -> None:
+    """Raise `ParameterError` unless good parts are left to pass beside those that may not."""
+    if not (rate >= 0.0 and false_alarm_rate + rate < 1.0):
+        raise ParameterError(
+            f"review rate {rate}: must be 0 or more, and below 1 with the false-alarm rate "
+            f"{false_alarm_rate} added, such as 0.01"
+        )
+
+
+def images_needed_to_review(false_alarm_rate: float, review_rate: float) -> int:
+    """Return how many calibration images always tell the two thresholds of these rates apart."""
+    check_false_alarm_rate(false_alarm_rate)
+    # One of n + 1 good parts must fall between, and two above the lower threshold.
+    return math.ceil(max(1 / review_rate, 2 / (false_alarm_rate + review_rate)) - 1e-9) - 1
+
+
 def _checked_scores(scores: npt.ArrayLike, name: str) -> npt.NDArray[np.float64]:
     """Return `scores` sorted, or raise."""
     array = np.sort(np.asarray(scores, dtype=np.float64))
@@ -247,10 +263,17 @@ class Calibration:
         """Return the threshold on the image score."""
         return conformal_threshold(self.scores, false_alarm_rate)
 
-    def thresholds(self, false_alarm_rate: float = 0.01) -> Thresholds:
-        """Return the scores at which an image passes and fails, for now the same."""
-        value = self.threshold(false_alarm_rate).value
-        return Thresholds(value, value)
+    def thresholds(self, false_alarm_rate: float = 0.01, review_rate: float = 0.0) -> Thresholds:
+        """Return the scores at which an image passes and fails.
+
+        Of good parts, at most `false_alarm_rate` fail and at most both rates together do not pass.
+        With too few images, no score lies between that of the one and of the other: the two
+        thresholds are then equal, and nothing goes to review.
+        """
+        check_review_rate(review_rate, false_alarm_rate)
+        fail_above = self.threshold(false_alarm_rate).value
+        not_passed = self.threshold(false_alarm_rate + review_rate).value
+        return Thresholds(min(not_passed, fail_above), fail_above)
 
     def map_threshold(self, false_alarm_rate: float = 0.01) -> ConformalThreshold:
         """Return the threshold on anomaly maps; above it, that share of good parts has a region."""

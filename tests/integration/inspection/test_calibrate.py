@@ -296,7 +296,9 @@ def test_another_rate_needs_no_image(
         assert document["fail_above"] == expected.value < before.thresholds.fail_above
         assert document["calibration"]["sufficient"] is True
         assert document["remarks"] == [
-            "no image was read: the threshold comes from the stored scores of 16 good images"
+            "no image was read: the threshold comes from the stored scores of 16 good images",
+            "review: none: with 16 good parts, the limits for 25 % and for 26 % are the same; "
+            "99 tell them apart",
         ]
         after = inspector.inspect(image)
         assert (after.score, after.bank_version) == (before.score, 2)

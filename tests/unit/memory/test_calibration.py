@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from scipy.stats import beta
@@ -11,9 +13,11 @@ from patchbank.memory.calibration import (
     Thresholds,
     conformal_threshold,
     images_needed,
+    images_needed_to_review,
     p_value,
     rarity,
 )
+from patchbank.memory.threshold_rule import ThresholdRule
 
 
 def test_p_value_counts_scores_at_least_as_large() -> None:
@@ -185,3 +189,42 @@ def test_two_equal_thresholds_are_one() -> None:
 def test_an_image_cannot_both_pass_and_fail(limits: tuple[float, float]) -> None:
     with pytest.raises(ValueError, match="expected pass_below <= fail_above"):
         Thresholds(*limits)
+
+
+def test_the_review_rate_moves_only_the_lower_threshold() -> None:
+    scores = np.arange(1.0, 200.0)  # n + 1 = 200
+    calibration = Calibration(tuple(scores), tuple(scores), "max")
+    for rate, review in ((0.01, 0.0), (0.01, 0.01), (0.05, 0.1), (0.01, 0.98)):
+        limits = calibration.thresholds(rate, review)
+        assert limits.fail_above == calibration.threshold(rate).value
+        assert (scores > limits.fail_above).sum() == round(200 * rate) - 1
+        assert (scores > limits.pass_below).sum() == round(200 * (rate + review)) - 1
+    assert calibration.thresholds(0.01, 0.0).equal
+    for review in (-0.01, 0.99, math.nan, math.inf):
+        with pytest.raises(ParameterError, match=r"review rate .*: must be 0 or more, and below 1"):
+            calibration.thresholds(0.01, review)
+
+
+@pytest.mark.parametrize("rates", [(0.01, 0.01), (0.05, 0.01), (0.001, 0.01), (0.01, 0.1)])
+def test_so_many_images_as_needed_to_review_part_the_thresholds(
+    rates: tuple[float, float],
+) -> None:
+    needed = images_needed_to_review(*rates)
+    for count in (needed, needed + 1, needed + 7, 3 * needed):
+        scores = tuple(np.arange(1.0, count + 1))
+        assert not Calibration(scores, scores, "max").thresholds(*rates).equal
+
+
+def test_what_goes_to_review_is_said() -> None:
+    def rule_by(count: int) -> str:
+        scores = tuple(np.arange(1.0, count + 1))
+        return ThresholdRule(0.01, 0.01).describe_review(Calibration(scores, scores, "max"))
+
+    assert rule_by(99) == ("above 98, up to 99: on average, at most 2 % of good parts do not pass")
+    assert rule_by(98) == (
+        "none: with 98 good parts, the limits for 1 % and for 2 % are the same; 99 tell them apart"
+    )
+    tied = Calibration((1.0,) * 200, (1.0,) * 200, "max")
+    assert ThresholdRule(0.01, 0.01).describe_review(tied) == (
+        "none: with 200 good parts, the limits for 1 % and for 2 % are the same"
+    )

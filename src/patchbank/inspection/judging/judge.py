@@ -65,7 +65,7 @@ class Judge:
         self.settings = settings
         self.covering_radius = covering_radius
         self.calibration = calibration
-        self.thresholds = thresholds or calibration.thresholds(settings.false_alarm_rate)
+        self.thresholds = thresholds or settings.threshold_rule.thresholds(calibration)
         self.map_threshold = calibration.map_threshold(settings.false_alarm_rate).value
         self._index: NeighbourSource = (
             NeighbourIndex(bank) if isinstance(bank, np.ndarray) else bank

@@ -215,7 +215,7 @@ def _push(
 
 
 def _facts(inspection: Inspection) -> str:
-    parts = [f"score {inspection.score:.4g}", inspection.times_the_limit, inspection.rarity]
+    parts = [f"score {inspection.score:.4g}", inspection.against_the_limits, inspection.rarity]
     if inspection.regions:
         parts.append(f"at {inspection.position}")
     return " · ".join(part for part in parts if part)

@@ -13,6 +13,7 @@ from patchbank.inspection.judging.judge import calibration_of
 from patchbank.inspection.judging.matching import not_calibrated
 from patchbank.inspection.living.history import history
 from patchbank.inspection.workspace import Workspace
+from patchbank.memory.threshold_rule import ThresholdRule
 from patchbank.store.categories import Category
 from patchbank.store.database import upgrade_database
 from patchbank.store.embedded.server import EmbeddedServer
@@ -39,12 +40,13 @@ def show_category(workspace: Workspace, category: str) -> dict[str, Any]:
         stored = workspace.database.banks.active(category)
         bank = stored.content
         limits: dict[str, float | None] = {"pass_below": None, "fail_above": None}
-        text = str(not_calibrated(category))
+        text, review = str(not_calibrated(category)), None
         calibration = calibration_of(bank)
         if calibration is not None:
-            rate = bank.settings["false_alarm_rate"]
-            limits |= calibration.thresholds(rate).to_json()
-            text = calibration.threshold(rate).describe()
+            rule = ThresholdRule.of_bank(bank.settings)
+            limits |= rule.thresholds(calibration).to_json()
+            text = rule.describe(calibration)
+            review = rule.describe_review(calibration)
         radius = bank.covering_radius
         document |= {
             "extractor": bank.extractor,
@@ -54,6 +56,7 @@ def show_category(workspace: Workspace, category: str) -> dict[str, Any]:
             "provenance_known": bool((bank.patch_image >= 0).all()),
             **limits,
             "calibration": text,
+            "review": review,
             "indexes": [
                 {
                     "name": item.index.name,
@@ -82,15 +85,19 @@ def bank_facts(workspace: Workspace, category: str) -> list[tuple[str, str]]:
     stored = workspace.database.banks.active(category, patches=False)
     found = workspace.database.categories.get(category)
     bank, calibration = stored.content, calibration_of(stored.content)
-    text = str(not_calibrated(category))
+    limits = [("Calibration", str(not_calibrated(category)))]
     if calibration is not None:
-        text = calibration.threshold(bank.settings["false_alarm_rate"]).describe()
+        rule = ThresholdRule.of_bank(bank.settings)
+        limits = [
+            ("Calibration", rule.describe(calibration)),
+            ("Review", rule.describe_review(calibration)),
+        ]
     return [
         ("Version", str(stored.version)),
         ("Images", f"{found.image_count or 0:,}"),
         ("Patches", f"{found.patch_count or 0:,}"),
         ("Backbone", str(bank.extractor["backbone"])),
-        ("Calibration", text),
+        *limits,
     ]
 
 

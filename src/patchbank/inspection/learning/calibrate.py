@@ -27,6 +27,7 @@ from patchbank.inspection.learning.reduction import reduction_remarks
 from patchbank.inspection.learning.remarks import (
     moved_threshold,
     near_copies_remark,
+    no_review,
     too_few_images,
 )
 from patchbank.inspection.learning.score_collector import ScoreCollector
@@ -56,6 +57,8 @@ class CalibrationReport:
 
     Attributes
     ----------
+    review
+        What goes to review, as JSON: see `ThresholdRule`.
     provenance_known
         Whether the bank knows the images it was made of. Where it does not, nobody can tell whether
         the calibration's images are among them.
@@ -69,6 +72,7 @@ class CalibrationReport:
     refused: tuple[Refused, ...]
     threshold: ConformalThreshold
     thresholds: Thresholds
+    review: dict[str, Any]
     provenance_known: bool
     seconds: float
     suspicious: Suspicious | None
@@ -99,6 +103,7 @@ class CalibrationReport:
             "refused": [refusal.to_json() for refusal in self.refused],
             **self.thresholds.to_json(),
             "calibration": self.threshold.to_json(),
+            "review": self.review,
             "provenance_known": self.provenance_known,
             "warning": self.warning,
             "suspicious": None if self.suspicious is None else self.suspicious.to_json(),
@@ -113,6 +118,7 @@ def calibrate_paths(
     paths: Sequence[str | Path],
     *,
     false_alarm_rate: float | None = None,
+    review_rate: float | None = None,
     force: bool = False,
     max_refused: int | str = DEFAULT_MAX_REFUSED,
     exclude: Sequence[str] = (),
@@ -127,6 +133,7 @@ def calibrate_paths(
         found.images,
         found=found.remarks,
         false_alarm_rate=false_alarm_rate,
+        review_rate=review_rate,
         force=force,
         max_refused=max_refused,
         exclude=exclude,
@@ -143,6 +150,7 @@ def calibrate(
     names: Sequence[str] | None = None,
     found: Sequence[str] = (),
     false_alarm_rate: float | None = None,
+    review_rate: float | None = None,
     force: bool = False,
     max_refused: int | str = DEFAULT_MAX_REFUSED,
     exclude: Sequence[str] = (),
@@ -162,6 +170,8 @@ def calibrate(
         Remarks on how the images were found, for the report.
     false_alarm_rate
         Share of good images that may fail, in (0, 1); by default what the bank has.
+    review_rate
+        Share of good images that may go to review besides; by default what the bank has.
     force
         Whether fewer images will do than the present calibration rests on, those excluded
         counted, or than five; two are needed in any case.
@@ -195,8 +205,8 @@ def calibrate(
     before = stored.content
     extractor = matching_extractor(workspace, stored)
     settings = FitSettings.from_json(before.settings, extractor.settings)
-    if false_alarm_rate is not None:
-        settings = replace(settings, false_alarm_rate=false_alarm_rate)
+    rule = settings.threshold_rule.changed(false_alarm_rate, review_rate)
+    settings = replace(settings, **rule.to_settings())
     # Those of an earlier calibration are let go.
     scores = before.scores
     held_out = np.zeros(len(before.images), np.bool_)
@@ -260,7 +270,8 @@ def calibrate(
         images=len(references),
         refused=refused,
         threshold=threshold,
-        thresholds=calibration.thresholds(settings.false_alarm_rate),
+        thresholds=rule.thresholds(calibration),
+        review=rule.to_json(calibration),
         provenance_known=bool((before.patch_image >= 0).all()),
         seconds=watch.total(),
         suspicious=suspicious,
@@ -268,6 +279,7 @@ def calibrate(
     remarks = [*found] if report.warning is None else [*found, report.warning]
     remarks += [] if suspicious is None else [suspicious.describe(_REMEDY)]
     remarks += too_few_images(threshold)
+    remarks += no_review(rule, calibration)
     remarks += moved_threshold(calibration_of(before), threshold)
     remarks += refused_remark(len(refused), len(sources))
     remarks += near_copies_remark(embeddings)

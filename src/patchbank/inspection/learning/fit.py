@@ -76,6 +76,7 @@ class FitReport:
             "settings": bank.settings.to_json(),
             **bank.thresholds.to_json(),
             "calibration": bank.threshold.to_json(),
+            "review": bank.settings.threshold_rule.to_json(bank.calibration),
             "timings_s": {name: round(value, 3) for name, value in self.timings_s.items()},
         }
 

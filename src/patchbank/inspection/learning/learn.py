@@ -120,7 +120,7 @@ class LearnedBank:
     @property
     def thresholds(self) -> Thresholds:
         """Where an image passes and where it fails."""
-        return self.calibration.thresholds(self.settings.false_alarm_rate)
+        return self.settings.threshold_rule.thresholds(self.calibration)
 
     @cached_property
     def suspicious(self) -> Suspicious | None:

@@ -11,6 +11,7 @@ from patchbank.inspection.learning.demands import refused_remark
 from patchbank.inspection.learning.reduction import reduction_remarks
 from patchbank.memory.calibration import Calibration, ConformalThreshold, images_needed
 from patchbank.memory.similarity import near_copies
+from patchbank.memory.threshold_rule import ThresholdRule
 from patchbank.printable import counted
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def remarks_of(bank: LearnedBank) -> tuple[str, ...]:
     given = len(bank.images) + len(bank.refused)
     return (
         *too_few_images(bank.threshold),
+        *no_review(bank.settings.threshold_rule, bank.calibration),
         *refused_remark(len(bank.refused), given),
         *near_copies_remark(bank.embeddings),
         *reduction_remarks(bank.images, bank.settings.extractor.preprocessing),
@@ -50,6 +52,15 @@ def too_few_images(threshold: ConformalThreshold) -> list[str]:
         f"{100 * threshold.requested_rate:.3g} %: expect up to "
         f"{100 * threshold.guaranteed_rate:.3g} %; add {counted(missing, 'more good image')}"
     ]
+
+
+def no_review(rule: ThresholdRule, calibration: Calibration) -> list[str]:
+    """Return a remark where a review rate is asked for and no image can go to review."""
+    few = not calibration.threshold(rule.false_alarm_rate).sufficient
+    # Too few images for the false-alarm rate are said already.
+    if few or not rule.review_rate or not rule.thresholds(calibration).equal:
+        return []
+    return [f"review: {rule.describe_review(calibration)}"]
 
 
 def near_copies_remark(embeddings: npt.NDArray[np.float32]) -> list[str]:

@@ -163,7 +163,7 @@ def options_given(settings: FitSettings, bit_depth: int | None) -> dict[str, Any
         options["coreset_ratio"] = settings.coreset_ratio
     if extractor.regions is not None:
         options |= extractor.regions.options()
-    for name in ("image_score", "seed", "false_alarm_rate"):
+    for name in ("image_score", "seed", "false_alarm_rate", "review_rate"):
         if getattr(settings, name) != getattr(usual, name):
             options[name] = getattr(settings, name)
     return options
@@ -233,7 +233,12 @@ def _with_fitting_share(in_use: FitSettings, asked: FitSettings, sizes: Sizes) -
 
     Of a bank with a small share of many patches, the share is of more images than are learned here.
     """
-    in_use = replace(in_use, false_alarm_rate=asked.false_alarm_rate, seed=asked.seed)
+    in_use = replace(
+        in_use,
+        false_alarm_rate=asked.false_alarm_rate,
+        review_rate=asked.review_rate,
+        seed=asked.seed,
+    )
     if in_use.extractor.scale is None or in_use.coreset_ratio > DEFAULT_CORESET_RATIO:
         return in_use
     free = replace(

@@ -81,6 +81,10 @@ class CategoryEvaluation:
             [judgement.score for judgement in self.judged if judgement.sample.label == label]
         )
 
+    def reviewed(self, label: str) -> int:
+        """Return how many images of a label go to review."""
+        return sum(item.sample.label == label and item.verdict == "review" for item in self.judged)
+
     def summary(self) -> Evaluation:
         """Return the figures."""
         false_alarms, recall = self.rates.false_alarm_rate, self.rates.recall
@@ -111,8 +115,11 @@ class CategoryEvaluation:
                 "aupro_limit": None if self.pixels is None else self.pixels.fpr_limit,
                 **self.bank.thresholds.to_json(),
                 "requested_false_alarm_rate": self.bank.settings.false_alarm_rate,
+                "requested_review_rate": self.bank.settings.review_rate,
                 "false_alarm_interval": _interval(false_alarms),
                 "recall_interval": _interval(recall),
+                "review_good": self.reviewed("good"),
+                "review_anomalous": self.reviewed("anomalous"),
                 "train_images": len(self.bank.images),
                 "test_good": self.image.good,
                 "test_anomalous": self.image.anomalous,

@@ -155,6 +155,7 @@ def _page(evaluation: CategoryEvaluation, section: Section, watch: Stopwatch) ->
             ),
             ("Image score", bank.settings.image_score),
             ("Calibration", bank.threshold.describe()),
+            ("Review", bank.settings.threshold_rule.describe_review(bank.calibration)),
             ("Time", stages),
         ),
         credits=(f"Images: ELPV data set, {LICENCE} ({LICENCE_URL}).", CITATION),

@@ -22,6 +22,8 @@ from patchbank.reports.page import FigureRow, KindRow, Section
 from patchbank.vision.extractor_settings import ExtractorSettings
 from patchbank.vision.images import decode
 
+_REVIEWED = {"false_alarm_rate": "review_good", "recall": "review_anomalous"}
+
 
 def write_pictures(folder: Path, found: CategoryEvaluation) -> dict[str, Any]:
     """Write a category's charts and galleries; return what the page shows of them, as JSON."""
@@ -46,11 +48,14 @@ def _galleries(found: CategoryEvaluation) -> Iterator[Gallery]:
     bit_depth = found.bank.settings.extractor.bit_depth
     missed = [item.verdict != "fail" for item in found.judged if item.sample.label == "anomalous"]
     failed = [item.verdict == "fail" for item in found.judged if item.sample.label == "good"]
+    to_review = found.reviewed("anomalous")
+    besides = f"; {to_review} of them {'goes' if to_review == 1 else 'go'} to review"
     yield Gallery(
         "worst",
         "Worst misses" if any(missed) else "Hardest to find",
         f"{sum(missed) or 'None'} of {counted(len(missed), 'anomalous image')} "
-        f"{'does' if sum(missed) == 1 else 'do'} not fail. These have the lowest scores.",
+        f"{'does' if sum(missed) == 1 else 'do'} not fail{besides if to_review else ''}. These "
+        "have the lowest scores.",
         _shown(extremes.lowest_anomalous, bit_depth),
     )
     yield Gallery(
@@ -142,6 +147,9 @@ def figure_rows(evaluation: Evaluation) -> list[FigureRow]:
                 requested = evaluation.facts["requested_false_alarm_rate"]
                 agrees = "includes" if low <= requested <= high else "excludes"
                 meaning += f" Requested: {100 * requested:g} %; the interval {agrees} it."
+            # An earlier version's result that was kept has no review.
+            if review := evaluation.facts.get(_REVIEWED[figure.key], 0):
+                meaning += f" Besides, {review} of {total} go to review."
             text = f"{100 * value:.1f} % ({round(value * total)} of {total})"
             rows.append(
                 FigureRow(figure.title, text, f"{100 * low:.1f} to {100 * high:.1f} %", meaning)
