@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from patchbank.errors import DatabaseError, NotFittedError, UnknownCategoryError
+from patchbank.inspection.keeping.inspected_images import inspected_image
 from patchbank.inspection.keeping.inspections import (
     RecordedInspection,
     make_selection,
@@ -102,6 +103,9 @@ class BankRecords:
         until: Moment | None = None,
         verdict: str | Sequence[str] = (),
         limit: int | None = None,
+        part: str | None = None,
+        station: str | None = None,
+        before: RecordedInspection | None = None,
     ) -> list[RecordedInspection]:
         """Return recorded inspections, oldest first.
 
@@ -115,6 +119,10 @@ class BankRecords:
             ``"pass"``, ``"review"`` or ``"fail"``, or several; by default all.
         limit
             Only the last ones, so many at most.
+        part, station
+            Of this part, and at this station.
+        before
+            Recorded before this inspection: with a limit, the page before the one it begins.
 
         Raises
         ------
@@ -124,8 +132,28 @@ class BankRecords:
             If the category does not exist.
         """
         verdicts = (verdict,) if isinstance(verdict, str) else tuple(verdict)
-        selection = make_selection(since=since, until=until, verdicts=verdicts, limit=limit)
+        selection = make_selection(
+            since=since,
+            until=until,
+            verdicts=verdicts,
+            limit=limit,
+            part=part,
+            station=station,
+            before=before,
+        )
         return recorded_inspections(self._workspace, self.category, selection)
+
+    def inspected_image(self, inspection_id: int) -> bytes:
+        """Return the image kept with an inspection: its file, or a PNG of its pixels.
+
+        Raises
+        ------
+        ParameterError
+            If there is no such inspection, or its image was not kept.
+        UnknownCategoryError
+            If the category does not exist.
+        """
+        return inspected_image(self._workspace, self.category, inspection_id)
 
     def close(self) -> None:
         """Close the database connections; using the bank again opens them again."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,6 +12,7 @@ from patchbank.cli import options
 from patchbank.cli.guard import guarded
 from patchbank.cli.output import answer, print_json, talk, write_csv
 from patchbank.errors import ParameterError
+from patchbank.inspection.keeping.inspected_images import write_inspected_image
 from patchbank.inspection.keeping.inspections import (
     InspectionList,
     make_selection,
@@ -54,6 +56,19 @@ def inspections_command(
             "CSV and JSON]",
         ),
     ] = None,
+    part: Annotated[str | None, typer.Option(help="Only inspections of this part.")] = None,
+    station: Annotated[str | None, typer.Option(help="Only inspections at this station.")] = None,
+    inspection_id: Annotated[
+        int | None,
+        typer.Option("--id", metavar="N", help="Only the inspection with this number."),
+    ] = None,
+    image: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write the image kept with the inspection --id N to a new file.",
+        ),
+    ] = None,
     csv: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="Write them to a CSV file; - is standard output."),
@@ -63,10 +78,22 @@ def inspections_command(
     """List the recorded inspections of a category, newest last."""
     if csv is not None and json:
         raise ParameterError("--csv and --json: give one of them")
+    if image is not None and inspection_id is None:
+        raise ParameterError("--image: give the number of the inspection too, --id N")
     if limit is None and csv is None and not json:
         limit = _LINES
-    selection = make_selection(since=since, until=until, verdicts=verdict or (), limit=limit)
+    selection = make_selection(
+        since=since,
+        until=until,
+        verdicts=verdict or (),
+        limit=limit,
+        part=part,
+        station=station,
+        inspection_id=inspection_id,
+    )
     with Workspace() as workspace, open_inspections(workspace, category, selection) as found:
+        if image is not None and inspection_id is not None:
+            write_inspected_image(workspace, category, inspection_id, image)
         if csv is not None:
             write_csv(csv, found.write_csv)
         elif json:
@@ -79,7 +106,7 @@ def inspections_command(
 
 
 def _print_list(found: InspectionList) -> None:
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             row.inspected_at.strftime("%Y-%m-%d %H:%M:%S"),
             row.verdict,
@@ -87,13 +114,24 @@ def _print_list(found: InspectionList) -> None:
             f"{row.fail_above:.4g}",
             "-" if row.p_value is None else f"{row.p_value:.3g}",
             str(row.bank_version),
+            str(row.inspection_id),
+            printable(row.part or "-"),
+            printable(row.station or "-"),
             printable(row.image),
         )
         for row in found.brief()
     ]
     if not rows:
         return
-    rows.insert(0, ("inspected", "verdict", "score", "fails above", "p-value", "version", "image"))
+    heading = ("inspected", "verdict", "score", "fails above", "p-value", "version", "id")
+    rows.insert(0, (*heading, "part", "station", "image"))
+    # Where there are none, their columns say nothing.
+    shown = [
+        number
+        for number, column in enumerate(zip(*rows, strict=True))
+        if number not in (7, 8) or set(column[1:]) != {"-"}
+    ]
+    rows = [tuple(row[number] for number in shown) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = Text()
     for row in rows:

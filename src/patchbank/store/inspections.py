@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from patchbank.store.sessions import Sessions
 
 VERDICTS = ("pass", "review", "fail")
+# A list of the last ones counts no more of a verdict.
+MOST_COUNTED = 100_000
 # Rows that a cursor fetches at a time.
 _ROWS = 5_000
 
@@ -105,6 +107,9 @@ class BriefInspection(NamedTuple):
     fail_above: float
     p_value: float | None
     bank_version: int
+    inspection_id: int
+    part: str | None
+    station: str | None
 
 
 @dataclass(frozen=True)
@@ -119,12 +124,38 @@ class Selection:
         With these verdicts.
     limit
         Only the last ones, so many at most.
+    part, station
+        Of this part, and at this station.
+    inspection_id
+        Only this one.
+    before
+        Recorded before this one: a page ends where the page before it begins.
     """
 
     since: datetime | None = None
     until: datetime | None = None
     verdicts: Sequence[str] = VERDICTS
     limit: int | None = None
+    part: str | None = None
+    station: str | None = None
+    inspection_id: int | None = None
+    before: Receipt | None = None
+
+    def parameters(self, category_id: int) -> dict[str, Any]:
+        """Return the parameters of the queries."""
+        return {
+            "category_id": category_id,
+            "since": self.since,
+            "first_id": 0,
+            "until": self.until,
+            "verdicts": list(self.verdicts),
+            "limit": self.limit,
+            "part": self.part,
+            "station": self.station,
+            "inspection_id": self.inspection_id,
+            "before": None if self.before is None else self.before.inspected_at,
+            "before_id": None if self.before is None else self.before.inspection_id,
+        }
 
 
 class Selected:
@@ -133,22 +164,16 @@ class Selected:
     def __init__(self, connection: Connection, category_id: int, selection: Selection) -> None:
         self._connection = connection
         self._queries = queries.load("inspections")
-        self._parameters: dict[str, Any] = {
-            "category_id": category_id,
-            "since": selection.since,
-            "first_id": 0,
-            "until": selection.until,
-            "verdicts": list(selection.verdicts),
-        }
-        counts = connection.execute(self._queries["counts"], self._parameters).fetchall()
-        #: How many there are of each verdict, whatever the limit.
-        self.counts: dict[str, int] = dict(counts)
-        if selection.limit is not None and selection.limit < sum(self.counts.values()):
-            oldest = connection.execute(
-                self._queries["oldest"], {**self._parameters, "limit": selection.limit}
-            ).fetchone()
-            assert oldest is not None
-            self._parameters["since"], self._parameters["first_id"] = oldest
+        self._parameters = selection.parameters(category_id)
+        # All are read anyway where there is no limit.
+        most = None if selection.limit is None else MOST_COUNTED
+        counts = connection.execute(self._queries["counts"], {**self._parameters, "most": most})
+        #: How many there are of each verdict, whatever the limit; at most `MOST_COUNTED` with one.
+        self.counts: dict[str, int] = dict(counts.fetchall())
+        if selection.limit is not None:
+            oldest = connection.execute(self._queries["oldest"], self._parameters).fetchone()
+            if oldest is not None:
+                self._parameters["since"], self._parameters["first_id"] = oldest
 
     def whole(self) -> Iterator[InspectionRecord]:
         """Yield all that is recorded of each."""
@@ -261,10 +286,22 @@ class Inspections(InspectionImages):
         UnknownCategoryError
             When the category does not exist.
         """
+        return self.page(category, Selection(limit=limit))
+
+    def page(self, category: str, selection: Selection) -> list[InspectionRecord]:
+        """Return the last of the selected inspections, newest first.
+
+        For the next page, select those before the last one of this page.
+
+        Raises
+        ------
+        UnknownCategoryError
+            When the category does not exist.
+        """
         with self._sessions.connection() as connection:
             rows = connection.execute(
-                self._queries["recent"],
-                {"category_id": find_category(connection, category), "limit": limit},
+                self._queries["page"],
+                selection.parameters(find_category(connection, category)),
             ).fetchall()
         return [InspectionRecord(*row) for row in rows]
 

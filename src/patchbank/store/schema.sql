@@ -225,7 +225,7 @@ create index inspection_verdict
 create index inspection_part on inspection (category_id, part, inspected_at desc, inspection_id desc)
     where part is not null;
 create index inspection_station
-    on inspection (category_id, station, inspected_at desc, inspection_id desc)
+    on inspection (category_id, station, verdict, inspected_at desc, inspection_id desc)
     where station is not null;
 
 -- Images of inspections, as the setting keep_images says; partitions as those of inspection.

@@ -69,7 +69,8 @@ def test_the_list_ends_with_the_newest(patchbank: Run, recorded: datetime) -> No
     assert len(lines) == 50
     moment = recorded - timedelta(hours=1)
     assert lines[-1].startswith(f"{moment:%Y-%m-%d %H:%M:%S}  pass ")
-    assert lines[-1].endswith("0.3333            2        -        1  01, «ß».png")
+    assert lines[-1].split()[3:8] == ["0.3333", "2", "-", "1", "1"]
+    assert lines[-1].endswith("  01, «ß».png")
     assert outcome.err.strip() == (
         "the last 50 of 60 inspections: 6 failed, 54 passed; times are in UTC; --limit shows more"
     )
@@ -120,6 +121,10 @@ def test_csv_json_and_python_agree(
         (("--since", "1h", "--until", "2h"), "since 1h is not before until 2h"),
         (("--verdict", "bad"), "verdict 'bad': must be one of pass, review, fail"),
         (("--limit", "0"), "--limit 0: give 1 or more"),
+        (("--image", "a.png"), "--image: give the number of the inspection too, --id N"),
+        (("--id", "9999", "--image", "a.png"), "category 'tile' has no inspection 9999"),
+        (("--id", "1", "--image", "a.png"), "the image of inspection 1 (01, «ß».png) is not in"),
+        (("--part", " "), "part is empty"),
         (("--csv", "-", "--json"), "--csv and --json: give one of them"),
         (("--csv", "{folder}"), "is a folder; give a file"),
         (("--csv", "{folder}/none/a.csv"), "no such file or directory; give another file"),
@@ -190,3 +195,77 @@ def test_a_record_says_what_the_inspection_said(
         timings = document.pop("timings_ms"), record.pop("timings_ms")
         assert timings[0].items() >= timings[1].items()
         assert {name: document[name] for name in record} == record
+
+
+def test_pages_follow_one_another_without_gap_or_repeat(
+    recorded: datetime, tmp_path: Path, database_url: str
+) -> None:
+    with psycopg.connect(database_url) as connection:
+        # Many at the same moment, as in one transaction: the number decides.
+        connection.execute("update patchbank.inspection set inspected_at = %s", [recorded])
+    with package.open("tile", home=tmp_path, database_url=database_url) as bank:
+        everything = bank.inspections()
+        for verdict, total in ((("pass", "fail"), HOURS), (("fail",), 6), (("review",), 0)):
+            pages: list[package.RecordedInspection] = []
+            before = None
+            while page := bank.inspections(verdict=verdict, limit=7, before=before):
+                assert len(page) <= 7
+                pages[:0] = page
+                before = page[0]
+            assert pages == [one for one in everything if one.verdict in verdict]
+            assert len(pages) == total
+
+
+def test_parts_and_stations_select(
+    patchbank: Run, recorded: datetime, tmp_path: Path, database_url: str
+) -> None:
+    with psycopg.connect(database_url) as connection:
+        connection.execute(
+            "update patchbank.inspection set part = 'SN ' || inspection_id % 20,"
+            " station = case when inspection_id <= 40 then 'line-1' else 'line-2' end"
+        )
+    found = patchbank("inspections", "tile", "--part", "SN 3", "--station", "line-1", "--json")
+    assert [document["inspection_id"] for document in found.documents] == [23, 3]
+    assert {document["part"] for document in found.documents} == {"SN 3"}
+    listed = patchbank("inspections", "tile", "--part", "SN 3")
+    heading, *lines = listed.out.splitlines()
+    assert heading.split()[-4:] == ["id", "part", "station", "image"]
+    assert [line.split("  ")[-2] for line in lines] == ["line-2", "line-1", "line-1"]
+    assert listed.err.startswith("3 inspections: 3 passed")
+    rows = patchbank("inspections", "tile", "--station", "line-2", "--csv", "-").out
+    assert [row["station"] for row in csv.DictReader(io.StringIO(rows))] == ["line-2"] * 20
+    assert patchbank("inspections", "tile", "--id", "7", "--json").document["inspection_id"] == 7
+    assert patchbank("inspections", "other", "--id", "7").err.startswith("no inspections match;")
+    with package.open("tile", home=tmp_path, database_url=database_url) as bank:
+        last = bank.inspections(station="line-1", limit=1)
+        assert [one.station for one in last] == ["line-1"]
+
+
+def test_a_kept_image_comes_out_as_it_was(
+    patchbank: Run, learned: Outcome, surfaces: Surfaces, tmp_path: Path, database_url: str
+) -> None:
+    image = sorted(surfaces.scratched.iterdir())[0]
+    inspection = patchbank("inspect", "brushed", image, "--json").document
+    assert inspection["image_kept"]
+    number, file = str(inspection["inspection_id"]), tmp_path / "out.png"
+    outcome = patchbank("inspections", "brushed", "--id", number, "--image", file)
+    assert outcome.code == 0
+    assert file.read_bytes() == image.read_bytes()
+    again = patchbank("inspect", "brushed", file, "--no-record", "--json").document
+    assert again["score"] == inspection["score"]
+    refused = patchbank("inspections", "brushed", "--id", number, "--image", file)
+    assert (refused.code, refused.complaint.endswith("exists; give another file")) == (2, True)
+    with package.open("brushed", home=tmp_path, database_url=database_url) as bank:
+        assert bank.inspected_image(int(number)) == image.read_bytes()
+
+
+def test_a_list_of_the_last_ones_does_not_count_all(
+    patchbank: Run, recorded: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("patchbank.store.inspections.MOST_COUNTED", 20)
+    monkeypatch.setattr("patchbank.inspection.keeping.inspections.MOST_COUNTED", 20)
+    outcome = patchbank("inspections", "tile", "--limit", "30")
+    assert len(outcome.out.splitlines()) == 31
+    assert outcome.err.startswith("the last 30 of more than 20 inspections;")
+    outcome = patchbank("inspections", "tile", "--csv", "-")
+    assert outcome.err.startswith("60 inspections: 6 failed, 54 passed;")

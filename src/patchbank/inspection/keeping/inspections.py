@@ -11,12 +11,15 @@ from typing import Any, TextIO
 
 from patchbank.errors import ParameterError
 from patchbank.inspection.keeping.moments import Moment, moment, zone_text
+from patchbank.inspection.parts import checked_label
 from patchbank.inspection.workspace import Workspace
 from patchbank.printable import counted
 from patchbank.store.inspections import (
+    MOST_COUNTED,
     VERDICTS,
     BriefInspection,
     InspectionRecord,
+    Receipt,
     Selected,
     Selection,
 )
@@ -37,6 +40,8 @@ _COLUMNS = (
     "regions",
     "most_similar",
     "similarity",
+    "part",
+    "station",
 )
 
 
@@ -60,6 +65,8 @@ class RecordedInspection:
         The version of the bank that judged.
     timings_ms
         Milliseconds that each stage took, until it was recorded.
+    part, station
+        The inspected part and where it was inspected; None if not given.
     """
 
     inspection_id: int
@@ -76,6 +83,8 @@ class RecordedInspection:
     similar: tuple[dict[str, Any], ...]
     bank_version: int
     timings_ms: dict[str, float]
+    part: str | None = None
+    station: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object that the command prints."""
@@ -93,6 +102,8 @@ class RecordedInspection:
             "similar": list(self.similar),
             "bank_version": self.bank_version,
             "sha256": self.sha256,
+            "part": self.part,
+            "station": self.station,
             "timings_ms": {name: round(value, 3) for name, value in self.timings_ms.items()},
         }
 
@@ -103,6 +114,10 @@ def make_selection(
     until: Moment | None = None,
     verdicts: Sequence[str] = (),
     limit: int | None = None,
+    part: str | None = None,
+    station: str | None = None,
+    inspection_id: int | None = None,
+    before: RecordedInspection | None = None,
 ) -> Selection:
     """Return which inspections are meant.
 
@@ -114,6 +129,12 @@ def make_selection(
         By default all.
     limit
         Only the last ones, so many at most.
+    part, station
+        Of this part, and at this station.
+    inspection_id
+        Only this one.
+    before
+        Recorded before this inspection, for page after page.
 
     Raises
     ------
@@ -132,7 +153,16 @@ def make_selection(
         raise ParameterError(
             f"since {since} is not before until {until}; no inspection can be in between"
         )
-    return Selection(begin, end, tuple(verdicts) or VERDICTS, limit)
+    return Selection(
+        begin,
+        end,
+        tuple(verdicts) or VERDICTS,
+        limit,
+        None if part is None else checked_label(part, "part"),
+        None if station is None else checked_label(station, "station"),
+        inspection_id,
+        None if before is None else Receipt(before.inspection_id, before.inspected_at),
+    )
 
 
 def recorded_inspections(
@@ -182,7 +212,14 @@ class InspectionList:
         counts, limit = self._found.counts, self._selection.limit
         count = sum(counts.values())
         if not count:
-            return "no inspections match; leave --since, --until and --verdict out to list all"
+            return (
+                "no inspections match; leave options such as --since and --verdict out to list all"
+            )
+        if limit is not None and max(self._found.counts.values()) >= MOST_COUNTED:
+            return (
+                f"the last {limit:,} of more than {MOST_COUNTED:,} inspections; times are in "
+                f"{self.zone}; --limit shows more"
+            )
         verdicts = ", ".join(f"{counts[name]:,} {_SAID[name]}" for name in _SAID if name in counts)
         text = f"{counted(count, 'inspection')}: {verdicts}; times are in {self.zone}"
         if limit is not None and limit < count:
@@ -228,4 +265,6 @@ def _recorded(category: str, record: InspectionRecord) -> RecordedInspection:
         similar=tuple(record.similar),
         bank_version=record.bank_version,
         timings_ms=record.timings_ms,
+        part=record.part,
+        station=record.station,
     )

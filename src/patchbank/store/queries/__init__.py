@@ -26,8 +26,12 @@ def load(subject: str) -> dict[str, bytes]:
     parts = {
         name: body for kind, name, body in zip(sections[::3], names, bodies, strict=True) if kind
     }
+
+    def whole(body: str) -> str:
+        return _USE_OF_PART.sub(lambda use: whole(parts[use[1]]), body)
+
     return {
-        name: _USE_OF_PART.sub(lambda use: parts[use[1]], body).encode()
+        name: whole(body).encode()
         for name, body in zip(names, bodies, strict=True)
         if name not in parts
     }

@@ -37,47 +37,74 @@ where (select count(*) from known) = cardinality(%(category_ids)s::bigint[])
 order by position
 returning inspection_id, inspected_at
 
--- recent --
-select
-    category_id, version, image_name, encode(sha256, 'hex'), verdict, score,
+-- part columns --
+category_id, version, image_name, encode(sha256, 'hex'), verdict, score,
     coalesce(pass_below, fail_above), fail_above, p_value, regions, similar_images, timings_ms,
     inspection_id, inspected_at, part, station, brightness, sharpness, grid_rows, grid_columns,
     outside
-from inspection
-where category_id = %(category_id)s
-order by inspected_at desc, inspection_id desc
-limit %(limit)s
+
+-- part bounds --
+category_id = %(category_id)s
+    and (%(part)s::text is null or part = %(part)s)
+    and (%(station)s::text is null or station = %(station)s)
+    and (%(inspection_id)s::bigint is null or inspection_id = %(inspection_id)s)
+    and inspected_at >= coalesce(%(since)s::timestamptz, '-infinity')
+    and inspected_at < coalesce(%(until)s::timestamptz, 'infinity')
+    and inspected_at <= coalesce(%(before)s::timestamptz, 'infinity')
+    and (inspected_at, inspection_id) < (
+        coalesce(%(before)s::timestamptz, 'infinity'), coalesce(%(before_id)s::bigint, 0)
+    )
 
 -- part selected --
-category_id = %(category_id)s and verdict = any(%(verdicts)s)
+<bounds> and verdict = any(%(verdicts)s)
     and (inspected_at, inspection_id) >= (
         coalesce(%(since)s::timestamptz, '-infinity'), %(first_id)s::bigint
     )
-    and inspected_at < coalesce(%(until)s::timestamptz, 'infinity')
+
+-- part newest --
+-- Of each verdict by its own index, which is in this order.
+unnest(%(verdicts)s::text[]) as wanted (verdict),
+lateral (
+    select * from inspection
+    where <bounds> and verdict = wanted.verdict
+    order by inspected_at desc, inspection_id desc
+    limit %(limit)s
+) as inspection
 
 -- counts --
-select verdict, count(*) from inspection where <selected> group by verdict
+-- Of each verdict up to a limit, so that a million take no longer.
+select wanted.verdict, found.count
+from unnest(%(verdicts)s::text[]) as wanted (verdict),
+lateral (
+    select count(*) from (
+        select from inspection where <bounds> and verdict = wanted.verdict limit %(most)s
+    ) as inspection
+) as found (count)
+where found.count > 0
 
 -- oldest --
 -- The first of the last few.
-select inspected_at, inspection_id from inspection
-where <selected>
+select inspected_at, inspection_id from (
+    select inspection.inspected_at, inspection.inspection_id from <newest>
+) as inspection
 order by inspected_at desc, inspection_id desc
 offset %(limit)s::bigint - 1 limit 1
 
+-- page --
+select <columns> from (select inspection.* from <newest>) as inspection
+order by inspected_at desc, inspection_id desc
+limit %(limit)s
+
 -- whole --
-select
-    category_id, version, image_name, encode(sha256, 'hex'), verdict, score,
-    coalesce(pass_below, fail_above), fail_above, p_value, regions, similar_images, timings_ms,
-    inspection_id, inspected_at, part, station, brightness, sharpness, grid_rows, grid_columns,
-    outside
+select <columns>
 from inspection
 where <selected>
 order by inspected_at, inspection_id
 
 -- brief --
 select
-    inspected_at, image_name, verdict, score, fail_above, p_value, version
+    inspected_at, image_name, verdict, score, fail_above, p_value, version, inspection_id, part,
+    station
 from inspection
 where <selected>
 order by inspected_at, inspection_id
@@ -88,7 +115,7 @@ select
     inspection_id::text, inspected_at, image_name, verdict, score::text,
     coalesce(pass_below, fail_above)::text, fail_above::text, p_value::text, version::text,
     encode(sha256, 'hex'), jsonb_array_length(regions)::text, similar_images -> 0 ->> 'image',
-    similar_images -> 0 ->> 'similarity'
+    similar_images -> 0 ->> 'similarity', part, station
 from inspection
 where <selected>
 order by inspected_at, inspection_id
