@@ -11,6 +11,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.models import CommandInfo, TyperInfo
 
 from patchbank.cli import (
+    audit,
     backbones,
     benchmark,
     calibrate,
@@ -47,7 +48,7 @@ _GROUPS = {
     "Changing a bank": ("add", "quarantine", "withdraw", "history", "undo"),
     "Evidence": ("check", "sensitivity", "tune", "evaluate", "benchmark", "demo"),
     "Data": ("defects", "export", "import", "import-anomalib", "make-surfaces", "export-demo"),
-    "Database": ("index", "database", "doctor"),
+    "Database": ("index", "database", "audit", "doctor"),
     "Network": ("backbone",),
 }
 
@@ -152,6 +153,7 @@ for _module in (
     transfer,
     backbones,
     database,
+    audit,
 ):
     _module.register(app)
 

@@ -38,11 +38,14 @@ _REMOVED_TABLES = (
     "defects",
     "inspections",
     "inspection_images",
-    "events",
     "images",
     "banks",
     "category",
 )
+
+
+# What is told of a removal.
+_COUNTED_TABLES = ("banks", "images", "patches", "inspections", "defects")
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,7 @@ class Categories:
         return _category(row)
 
     def remove(self, name: str) -> RemovedRows:
-        """Remove a category and all its data for good, in one transaction.
+        """Remove a category and all its data for good, in one transaction; its events stay.
 
         Raises
         ------
@@ -122,15 +125,11 @@ class Categories:
                 ).rowcount
                 for table in _REMOVED_TABLES
             }
+            detail = {"category": name, **{table: removed[table] for table in _COUNTED_TABLES}}
+            add_event(connection, found[0], "remove", detail)
             announce(connection, name, None)
         _log.info("category %r: removed with all its data", name)
-        return found[0], RemovedRows(
-            banks=removed["banks"],
-            images=removed["images"],
-            patches=removed["patches"],
-            inspections=removed["inspections"],
-            defects=removed["defects"],
-        )
+        return found[0], RemovedRows(**{table: removed[table] for table in _COUNTED_TABLES})
 
 
 def checked_category_name(name: str) -> str:

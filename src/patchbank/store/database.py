@@ -13,6 +13,7 @@ from patchbank.store.categories import Categories
 from patchbank.store.connecting import DEFAULT_LIMITS, Limits, connect, lives
 from patchbank.store.defects import Defects
 from patchbank.store.embedded.server import EmbeddedServer
+from patchbank.store.events import Events
 from patchbank.store.failures import Place, explained
 from patchbank.store.images import Images
 from patchbank.store.indexes import Indexes
@@ -72,6 +73,11 @@ class Database(Sessions):
     def indexes(self) -> Indexes:
         """The HNSW indexes."""
         return Indexes(self)
+
+    @cached_property
+    def events(self) -> Events:
+        """The event log."""
+        return Events(self)
 
     @cached_property
     def inspections(self) -> Inspections:

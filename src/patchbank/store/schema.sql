@@ -299,16 +299,69 @@ $$;
 
 select make_inspection_months();
 
--- Who changed what.
+-- What an event's hash is computed of, after the hash before it.
+create function event_content(
+    category_id bigint, number integer, kind text, actor text, happened_at timestamptz, detail jsonb
+) returns text
+language sql stable parallel safe
+return jsonb_build_array(
+    category_id, number, kind, actor,
+    to_char(happened_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), detail
+)::text;
+
+-- Who changed what: a chain of events for each category. A category's events stay when it is removed,
+-- so nothing refers to it. Each hash is the SHA-256 of the hash before it (of the first, 32 zero
+-- bytes) and the event's content.
 create table event (
-    category_id bigint not null references category,
+    category_id bigint not null,
     event_id bigint generated always as identity,
     kind text not null,
     actor text not null,
     detail jsonb not null,
     happened_at timestamptz not null default now(),
-    primary key (category_id, event_id)
+    position integer not null,
+    previous_hash bytea not null,
+    hash bytea not null,
+    primary key (category_id, event_id),
+    unique (category_id, position)
 );
+
+create function chain_event() returns trigger
+language plpgsql
+set search_path = patchbank, pg_temp
+as $$
+begin
+    -- Writers of one category wait for one another, else two would follow the same event.
+    perform from category where category_id = new.category_id for no key update;
+    select position + 1, hash into new.position, new.previous_hash
+    from event where category_id = new.category_id
+    order by position desc limit 1;
+    if new.position is null then
+        new.position := 1;
+        new.previous_hash := decode(repeat('00', 32), 'hex');
+    end if;
+    new.hash := sha256(new.previous_hash || convert_to(
+        event_content(
+            new.category_id, new.position, new.kind, new.actor, new.happened_at, new.detail
+        ), 'UTF8'
+    ));
+    return new;
+end
+$$;
+
+create function keep_events() returns trigger
+language plpgsql as $$
+begin
+    raise exception 'events are only added to: they are never changed or deleted';
+end
+$$;
+
+create trigger event_chained before insert on event
+    for each row execute function chain_event();
+create trigger event_kept before update or delete on event
+    for each row execute function keep_events();
+create trigger events_kept before truncate on event
+    for each statement execute function keep_events();
 
 -- Defects, recorded or flagged as synthetic. The embedding is not centred, because each bank subtracts
 -- its own mean; it is comparable only with those of the same extractor.

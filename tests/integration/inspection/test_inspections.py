@@ -230,7 +230,7 @@ def test_parts_and_stations_select(
     listed = patchbank("inspections", "tile", "--part", "SN 3")
     heading, *lines = listed.out.splitlines()
     assert heading.split()[-4:] == ["id", "part", "station", "image"]
-    assert [line.split("  ")[-2] for line in lines] == ["line-2", "line-1", "line-1"]
+    assert [line.split()[-3] for line in lines] == ["line-2", "line-1", "line-1"]
     assert listed.err.startswith("3 inspections: 3 passed")
     rows = patchbank("inspections", "tile", "--station", "line-2", "--csv", "-").out
     assert [row["station"] for row in csv.DictReader(io.StringIO(rows))] == ["line-2"] * 20

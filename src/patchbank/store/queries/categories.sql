@@ -66,9 +66,6 @@ delete from inspection where category_id = %(category_id)s
 -- remove_inspection_images --
 delete from inspection_image where category_id = %(category_id)s
 
--- remove_events --
-delete from event where category_id = %(category_id)s
-
 -- remove_images --
 delete from image where category_id = %(category_id)s
 
