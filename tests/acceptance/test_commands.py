@@ -17,7 +17,8 @@ SMALL = ("--image-size", "96")
 INSPECTION_KEYS = {
     "inspection_id", "inspected_at", "image", "category", "verdict", "score", "pass_below",
     "fail_above", "p_value", "calibration_images", "regions", "similar", "bank_version",
-    "sha256", "width", "height", "heatmap", "timings_ms", "recorded", "remarks",
+    "sha256", "width", "height", "brightness", "sharpness", "share_outside", "heatmap",
+    "timings_ms", "recorded", "part", "station", "image_kept", "remarks",
 }  # fmt: skip
 FIGURES = (
     "image_auroc", "average_precision", "f1_max", "false_alarm_rate", "recall", "pixel_auroc",
