@@ -27,6 +27,8 @@ MEASUREMENTS = {
     "coreset": Measurement("the coreset against textbook loops in NumPy and PyTorch"),
     "neighbours": Measurement("exact nearest neighbours against NumPy and faiss"),
     "living": Measurement("neighbours in a bank whose rows come and go", False),
+    "living_bank": Measurement("banks that grow and shrink against fits; half an hour", False),
+    "writers": Measurement("a minute of two writers beside four readers; confirmations", False),
     "extractor": Measurement("an image's features against the network alone"),
     "stages": Measurement("a fit and its memory; each stage of one inspection, warm"),
     "wide": Measurement("wide_resnet50_2: a whole inspection beside the network alone", False),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,10 @@ from patchbank.progress import Progress, silent
 _AT_ONCE = 8192
 # Where more than this share of the rows are new, all patches are searched again.
 _MANY_NEW = 0.25
+
+# Of the sum of two squared lengths, by which an expanded squared distance may be wrong, generously:
+# sums of a few thousand float32 products are wrong by 1e-4 of it at worst.
+_ROUNDING = 5e-4
 
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
@@ -57,33 +62,48 @@ class TwoNearest:
         return TwoNearest(self.bank, self.distances[chosen], self.ordinals[chosen])
 
     def updated(
-        self, index: NeighbourIndex, bank: Integers, patches: Floats, progress: Progress = silent
+        self,
+        index: Callable[[], NeighbourIndex],
+        bank: Integers,
+        features: Floats,
+        groups: Integers,
+        patches: Floats,
+        progress: Progress = silent,
     ) -> TwoNearest:
         """Return the state for other rows, the same as `searched` gives.
 
         Only patches that had a row that is gone are searched again; the others are compared with
         the new rows.
+
+        Parameters
+        ----------
+        index
+            Gives the index of the new bank; only called where patches are searched again.
+        bank, features, groups
+            The ordinals, features and images of its rows.
         """
-        assert index.groups is not None
         is_new = ~np.isin(bank, self.bank)
         if np.count_nonzero(is_new) > _MANY_NEW * len(bank):
-            return TwoNearest.searched(index, bank, patches, progress)
+            return TwoNearest.searched(index(), bank, patches, progress)
         gone = self.bank[~np.isin(self.bank, bank)]
         distances, ordinals = self.distances.copy(), self.ordinals.copy()
         lost = np.isin(ordinals, gone).any(axis=1)
         if is_new.any():
-            came = NeighbourIndex(index.bank[is_new], index.groups[is_new])
-            found = TwoNearest.searched(came, bank[is_new], patches, progress)
-            # Rows that are not reached stay as they are.
-            reached = ~lost & (found.distances[:, 0] <= distances[:, 1])
+            rows = np.ascontiguousarray(features[is_new])
+            # Patches that no new row is near keep their rows.
+            reached = np.flatnonzero(~lost & _may_be_within(patches, rows, distances[:, 1]))
+            came = NeighbourIndex(rows, groups[is_new])
+            near = np.ascontiguousarray(patches[reached])
+            found = TwoNearest.searched(came, bank[is_new], near, progress)
             distances[reached], ordinals[reached] = _merged(
-                np.hstack([distances[reached], found.distances[reached]]),
-                np.hstack([ordinals[reached], found.ordinals[reached]]),
+                np.hstack([distances[reached], found.distances]),
+                np.hstack([ordinals[reached], found.ordinals]),
                 bank,
-                index.groups,
+                groups,
             )
         if lost.any():
-            found = TwoNearest.searched(index, bank, np.ascontiguousarray(patches[lost]), progress)
+            again = np.ascontiguousarray(patches[lost])
+            found = TwoNearest.searched(index(), bank, again, progress)
             distances[lost], ordinals[lost] = found.distances, found.ordinals
         return TwoNearest(bank, distances, ordinals)
 
@@ -92,6 +112,20 @@ class TwoNearest:
         bank = self.bank if bank is None else bank
         places = np.minimum(np.searchsorted(bank, self.ordinals), len(bank) - 1)
         return np.where(bank[places] == self.ordinals, places, -1)
+
+
+def _may_be_within(patches: Floats, rows: Floats, limits: Floats) -> npt.NDArray[np.bool_]:
+    """Return which patches may have a row within their limit: all that have, and few others."""
+    found = np.empty(len(patches), np.bool_)
+    lengths = np.einsum("md,md->m", rows, rows)
+    for start in range(0, len(patches), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        own = np.einsum("nd,nd->n", patches[part], patches[part])
+        squares = own[:, np.newaxis] + lengths
+        # |x|^2 + |r|^2 - 2xr cancels; far more than its rounding is allowed for.
+        least = (squares * np.float32(1 - _ROUNDING) - 2 * (patches[part] @ rows.T)).min(axis=1)
+        found[part] = least <= np.square(limits[part])
+    return found
 
 
 def _merged(

@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 
 from patchbank.memory.neighbours import NeighbourIndex
 from patchbank.memory.two_nearest import TwoNearest
+
+
+def _same(index: NeighbourIndex) -> NeighbourIndex:
+    return index
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -22,7 +28,8 @@ def test_what_is_updated_equals_what_is_searched(seed: int) -> None:
         came = random.choice(len(everything), random.integers(0, 20), replace=False)
         ordinals = np.union1d(stay, came)
         index = NeighbourIndex(everything[ordinals], owners[ordinals])
-        state = state.updated(index, ordinals, patches)
+        rows = everything[ordinals], owners[ordinals]
+        state = state.updated(partial(_same, index), ordinals, *rows, patches)
         expected = TwoNearest.searched(index, ordinals, patches)
         assert (state.bank == ordinals).all()
         assert (state.distances == expected.distances).all()
@@ -39,7 +46,7 @@ def test_rows_of_a_single_image_have_no_second() -> None:
     assert (alone.ordinals[:, 1] == -1).all()
     assert (alone.rows()[:, 1] == -1).all()
     both = NeighbourIndex(rows[:3], np.array([7, 7, 2]))
-    updated = alone.updated(both, ordinals[:3], patches)
+    updated = alone.updated(lambda: both, ordinals[:3], rows[:3], np.array([7, 7, 2]), patches)
     expected = TwoNearest.searched(both, ordinals[:3], patches)
     assert (updated.ordinals == expected.ordinals).all()
     assert np.isfinite(updated.distances).all()

@@ -21,12 +21,13 @@ from patchbank.inspection.living.recalibrate import (
     remember,
 )
 from patchbank.inspection.living.reference_patches import features_of
+from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.sources import readable
 from patchbank.inspection.verdicts import Judgement
 from patchbank.inspection.workspace import Workspace
+from patchbank.memory.calibration import Thresholds
 from patchbank.memory.coreset import Cover
 from patchbank.memory.leave_one_out import lower_by
-from patchbank.memory.neighbours import NeighbourIndex
 from patchbank.printable import counted
 from patchbank.progress import Progress
 from patchbank.store.bank_content import BankContent
@@ -90,8 +91,10 @@ class PreparedAddition:
     ----------
     came
         What comes, with the scores of all images.
-    judge
-        What judges by that version.
+    changed
+        The whole bank.
+    thresholds
+        Its thresholds.
     features
         The patch features of each image that comes.
     images, bank_size
@@ -99,11 +102,18 @@ class PreparedAddition:
     """
 
     came: BankContent
+    changed: ChangedBank
     recalibration: Recalibration
-    judge: Judge
+    thresholds: Thresholds
     features: list[Floats]
     images: int
     bank_size: int
+
+    def judge(self, settings: FitSettings) -> Judge:
+        """Return what judges by that version."""
+        calibration = calibration_of(self.came)
+        assert calibration is not None
+        return Judge(self.changed.index, settings, calibration)
 
 
 class Addition:
@@ -203,15 +213,16 @@ class Addition:
         """Compute the bank's next version, where images were admitted."""
         came = self._content()
         after = _joined(self._bank.content, came)
-        index = NeighbourIndex(after.features, after.patch_image)
-        recalibration = self._recalibrate(after, index, len(came.features), progress)
+        changed = self._changed(after, len(came.features))
+        recalibration = self._recalibrate(changed, progress)
         came = replace(came, scores=recalibration.scores)
         calibration = calibration_of(came)
         assert calibration is not None
         return PreparedAddition(
             came,
+            changed,
             recalibration,
-            Judge(index, self._bank.settings, calibration),
+            Judge(self._bank.index, self._bank.settings, calibration).thresholds,
             [extraction.inspected_patches for extraction in self._extractions],
             len(after.images),
             len(after.features),
@@ -256,19 +267,20 @@ class Addition:
             embeddings=embeddings - before.embedding_mean,
         )
 
-    def _recalibrate(
-        self, after: BankContent, index: NeighbourIndex, came: int, progress: Progress
-    ) -> Recalibration:
-        bank, stored = self._bank, self._bank.stored
-        first = len(bank.content.images)
+    def _changed(self, after: BankContent, came: int) -> ChangedBank:
+        """Return the bank after the change, with the numbers that what comes will get."""
+        stored = self._bank.stored
         ordinal, position = self._workspace.database.banks.next_numbers(stored.key)
-        changed = ChangedBank(
+        return ChangedBank(
             after,
-            index,
             np.concatenate([stored.ordinals, ordinal + np.arange(came)]),
             np.concatenate([stored.positions, position + np.arange(len(self._extractions))]),
-            np.ones(first, np.bool_),
+            np.ones(len(stored.positions), np.bool_),
         )
+
+    def _recalibrate(self, changed: ChangedBank, progress: Progress) -> Recalibration:
+        bank, stored = self._bank, self._bank.stored
+        first = len(bank.content.images)
         scored = bank.content.scores.image
         features = features_of(
             self._workspace,

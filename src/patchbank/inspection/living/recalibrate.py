@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,8 +57,6 @@ class ChangedBank:
     ----------
     content
         All of it; its `scores` are those of before.
-    index
-        Its rows, with the images of its rows as groups.
     ordinals, positions
         Of its rows and of its images, int64; those that came are the last ones.
     stays
@@ -65,10 +64,14 @@ class ChangedBank:
     """
 
     content: BankContent
-    index: NeighbourIndex
     ordinals: Integers
     positions: Integers
     stays: NDArray[np.bool_]
+
+    @cached_property
+    def index(self) -> NeighbourIndex:
+        """Its rows, with their images as groups; built when it is needed."""
+        return NeighbourIndex(self.content.features, self.content.patch_image)
 
     @property
     def new_images(self) -> NDArray[np.bool_]:
@@ -103,7 +106,9 @@ def recalibrated(
     held_out[scores.image[scores.held_out & (scores.image >= 0)]] = True
     scored = is_new.copy()
     scored[scores.image[scores.image >= 0]] = True
-    collector = _Collector(bank.settings, after)
+    # Only this score needs a bank's index.
+    index = after.index if bank.settings.image_score == "reweighted" else bank.index
+    collector = _Collector(bank.settings, after, index)
     learned = [slot for slot in sorted(features) if not held_out[slot]]
     remembered = None
     if learned:
@@ -129,9 +134,9 @@ def recalibrated(
 class _Collector:
     """Collects scores from the distances of images' inspected patches."""
 
-    def __init__(self, settings: FitSettings, after: ChangedBank) -> None:
+    def __init__(self, settings: FitSettings, after: ChangedBank, index: NeighbourIndex) -> None:
         self._settings, self._images = settings, after.content.images
-        self._collector = ScoreCollector(settings, after.index)
+        self._collector = ScoreCollector(settings, index)
         self._count = 0
 
     def __len__(self) -> int:
@@ -165,30 +170,23 @@ def _renew_learned(
     patches = np.concatenate([features[slot] for slot in learned])
     images = np.array(learned).repeat(counts)
     slack = inexactness(patches)
-    is_old = ~after.new_images[images]
     positions = after.positions[learned]
-    before = _before(
-        workspace,
-        bank,
-        positions[~after.new_images[learned]],
-        counts[~after.new_images[learned]],
-        patches[is_old],
+    before = _before(workspace, bank, positions, counts, patches, progress)
+    content = after.content
+    now = before.updated(
+        lambda: after.index,
+        after.ordinals,
+        content.features,
+        content.patch_image,
+        patches,
         progress,
     )
-    old = before.updated(after.index, after.ordinals, patches[is_old], progress)
-    fresh = TwoNearest.searched(after.index, after.ordinals, patches[~is_old], progress)
-    # New images come last.
-    now = TwoNearest(
-        after.ordinals,
-        np.concatenate([old.distances, fresh.distances]),
-        np.concatenate([old.ordinals, fresh.ordinals]),
-    )
     reached = after.new_images.copy()
-    reached[_reached(bank, after, before, old, images[is_old], slack[is_old])] = True
+    reached[_reached(bank, after, before, now, images, slack)] = True
     left_out = left_out_from(
         now.distances,
         now.rows(),
-        after.content.patch_image,
+        content.patch_image,
         bank.radius,
         patches,
         images,
@@ -214,17 +212,25 @@ def _before(
 ) -> TwoNearest:
     """Return the nearest rows by the bank before, as remembered or else searched."""
     ordinals = bank.stored.ordinals
-    content = workspace.database.features.neighbours(bank.stored.key)
-    remembered = None if content is None else Remembered.from_bytes(content)
+    stored = workspace.database.features.neighbours(bank.stored.key)
+    remembered = None if stored is None else Remembered.from_bytes(stored)
     if remembered is None:
         return TwoNearest.searched(bank.index, ordinals, patches, progress)
     found, known = remembered.of(positions, counts)
-    if known.all():
-        return found.updated(bank.index, ordinals, patches, progress)
-    kept = found.of(known).updated(bank.index, ordinals, patches[known], progress)
-    others = TwoNearest.searched(bank.index, ordinals, patches[~known], progress)
-    distances, rows = found.distances.copy(), found.ordinals.copy()
-    for part, state in ((known, kept), (~known, others)):
+    content = bank.content
+    distances, rows = found.distances, found.ordinals
+    kept = found.of(known).updated(
+        lambda: bank.index,
+        ordinals,
+        content.features,
+        content.patch_image,
+        patches[known],
+        progress,
+    )
+    # Those of new images, and of images that came back.
+    others = np.ascontiguousarray(patches[~known])
+    fresh = TwoNearest.searched(bank.index, ordinals, others, progress)
+    for part, state in ((known, kept), (~known, fresh)):
         distances[part], rows[part] = state.distances, state.ordinals
     return TwoNearest(ordinals, distances, rows)
 

@@ -318,7 +318,6 @@ def _recalibrate(
     own = np.isin(bank.content.patch_image, np.flatnonzero(goes))
     changed = ChangedBank(
         after,
-        NeighbourIndex(after.features, after.patch_image),
         np.concatenate([stored.ordinals[~own], ordinal + np.arange(len(restored.features))]),
         stored.positions[~goes],
         ~goes,
