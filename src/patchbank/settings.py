@@ -111,6 +111,17 @@ class Settings(BaseSettings):
         ge=0,
         description="Minimum number of days for which bank versions are kept.",
     )
+    keep_inspections_days: float | None = Field(
+        default=None,
+        gt=0,
+        description="Number of days for which inspections are kept, to a day; without it, forever.",
+    )
+    keep_inspections_bytes: Annotated[int | None, BeforeValidator(_bytes_or_none)] = Field(
+        default=None,
+        gt=0,
+        description="Disk space that inspections and their images may take, such as 50GB; the "
+        "oldest are removed. Without it, no limit.",
+    )
     keep_images: Literal["all", "not-pass", "none"] = Field(
         default="not-pass",
         description="Which images of recorded inspections are kept in the database: `all`, "

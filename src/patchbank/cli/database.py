@@ -1,4 +1,4 @@
-"""`patchbank database status`, `upgrade`, `stop`, `url` and `psql`."""
+"""`patchbank database status`, `upgrade`, `stop`, `prune`, `url` and `psql`."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from patchbank.inspection.keeping.manage import (
     upgrade,
     url_for_clients,
 )
+from patchbank.inspection.keeping.prune import prune
 from patchbank.inspection.workspace import Workspace
 from patchbank.printable import counted
 from patchbank.store.migrate import UpgradePlan
@@ -32,6 +33,7 @@ def register(app: typer.Typer) -> None:
     group.command("status")(guarded(status_command))
     group.command("upgrade")(guarded(upgrade_command))
     group.command("stop")(guarded(stop_command))
+    group.command("prune")(guarded(prune_command))
     group.command("url")(guarded(url_command))
     group.command(
         "psql",
@@ -121,6 +123,27 @@ def stop_command(json: options.Json = False) -> int:
         print_json({"stopped": stopped})
     else:
         answer().print("stopped" if stopped else "was not running")
+    return 0
+
+
+def prune_command(
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be removed.")
+    ] = False,
+    json: options.Json = False,
+) -> int:
+    """Remove inspections that are no longer to be kept, with their images.
+
+    PATCHBANK_KEEP_INSPECTIONS_DAYS and PATCHBANK_KEEP_INSPECTIONS_BYTES say which; a process that
+    records also removes them, at most once an hour.
+    """
+    with Workspace() as workspace:
+        report = prune(workspace, dry_run=dry_run)
+    if json:
+        print_json(report.to_json())
+    else:
+        for line in report.lines:
+            answer().print(line, markup=False)
     return 0
 
 

@@ -75,6 +75,7 @@ class Workspace:
     def database(self) -> Database:
         """The open database; opened, and its server started, at the first use."""
         from patchbank.store.database import open_database
+        from patchbank.store.retention import InspectionRetention
         from patchbank.store.versions import Retention
 
         self._opener.check()
@@ -86,6 +87,9 @@ class Workspace:
                     idle_minutes=self.settings.database_idle_minutes,
                     limits=self.database_limits,
                     retention=Retention(self.settings.keep_versions, self.settings.keep_days),
+                    inspection_retention=InspectionRetention(
+                        self.settings.keep_inspections_days, self.settings.keep_inspections_bytes
+                    ),
                 )
             return self._database
 

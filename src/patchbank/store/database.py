@@ -22,6 +22,7 @@ from patchbank.store.migrate import UpgradePlan, plan_upgrade, prepare
 from patchbank.store.patches import Patches
 from patchbank.store.quarantine import Quarantine
 from patchbank.store.reference_features import ReferenceFeatures
+from patchbank.store.retention import KEEP_ALL, InspectionRetention
 from patchbank.store.sessions import Sessions
 from patchbank.store.versions import DEFAULT_RETENTION, Retention
 
@@ -33,6 +34,8 @@ class Database(Sessions):
 
     #: Which retired versions of banks are kept.
     retention = DEFAULT_RETENTION
+    #: How long inspections are kept.
+    inspection_retention = KEEP_ALL
 
     @cached_property
     def categories(self) -> Categories:
@@ -82,7 +85,14 @@ class Database(Sessions):
     @cached_property
     def inspections(self) -> Inspections:
         """The recorded inspections."""
-        return Inspections(self)
+        return Inspections(self, self.inspection_retention)
+
+    def close(self) -> None:
+        """Close all connections; the embedded server stays up for a while."""
+        opened = self.__dict__.get("inspections")
+        if opened is not None:
+            opened.retained.close()
+        super().close()
 
 
 def open_database(
@@ -93,6 +103,7 @@ def open_database(
     max_connections: int = 8,
     limits: Limits = DEFAULT_LIMITS,
     retention: Retention = DEFAULT_RETENTION,
+    inspection_retention: InspectionRetention = KEEP_ALL,
 ) -> Database:
     """Open the database; start its server and upgrade its schema if necessary.
 
@@ -110,6 +121,8 @@ def open_database(
         How long the server may take to accept a connection, and to answer.
     retention
         Which retired versions of banks are kept.
+    inspection_retention
+        How long inspections are kept.
 
     Raises
     ------
@@ -137,6 +150,7 @@ def open_database(
         raise
     database = Database(place, connection, prepared, limits, max_connections=max_connections)
     database.retention = retention
+    database.inspection_retention = inspection_retention
     return database
 
 

@@ -16,6 +16,7 @@ from patchbank.store import queries
 from patchbank.store.categories import find_category
 from patchbank.store.inspection_images import ImageContent, InspectionImages, insert_images
 from patchbank.store.months import Months
+from patchbank.store.retention import InspectionRetention, RetainedInspections
 
 if TYPE_CHECKING:
     from patchbank.store.migrate import Connection
@@ -197,10 +198,12 @@ class Selected:
 class Inspections(InspectionImages):
     """The inspections of a database."""
 
-    def __init__(self, sessions: Sessions) -> None:
+    def __init__(self, sessions: Sessions, retention: InspectionRetention) -> None:
         self._sessions = sessions
         self._queries = queries.load("inspections")
         self._months = Months(sessions)
+        #: Removes those that are not kept any longer.
+        self.retained = RetainedInspections(sessions, retention)
 
     def record_many(
         self,
@@ -247,6 +250,7 @@ class Inspections(InspectionImages):
         except _MonthMadeError:
             receipts = self._insert(inspections, parameters, images, again=True)
         self._months.make_ahead()
+        self.retained.enforce()
         return receipts
 
     def _insert(
