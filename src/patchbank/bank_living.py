@@ -32,6 +32,7 @@ class BankLiving:
         force: bool = False,
         dry_run: bool = False,
         effect: int = DEFAULT_EFFECT,
+        budget: int | None = None,
         report: str | Path | None = None,
         progress: Progress = silent,
     ) -> AddReport:
@@ -53,6 +54,9 @@ class BankLiving:
             Whether nothing is changed: the report says what would be.
         effect
             Of how many of the last recorded inspections the verdicts before and after are compared.
+        budget
+            How many patches the bank may have before they are chosen anew; by default that of the
+            settings.
         report
             Folder for heatmaps of the images held and of inspections whose verdict changes.
 
@@ -71,6 +75,7 @@ class BankLiving:
             force=force,
             dry_run=dry_run,
             effect=effect,
+            budget=budget,
             report=None if report is None else Path(report),
             progress=progress,
         )

@@ -122,6 +122,12 @@ class Settings(BaseSettings):
         description="Disk space that inspections and their images may take, such as 50GB; the "
         "oldest are removed. Without it, no limit.",
     )
+    bank_budget: int = Field(
+        default=0,
+        ge=0,
+        description="Number of patches that a bank may grow to by additions before they are chosen "
+        "anew; 0 means twice what a fit of all its references would keep.",
+    )
     keep_images: Literal["all", "not-pass", "none"] = Field(
         default="not-pass",
         description="Which images of recorded inspections are kept in the database: `all`, "

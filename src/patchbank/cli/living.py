@@ -69,6 +69,15 @@ def add_command(
             "are compared.",
         ),
     ] = DEFAULT_EFFECT,
+    budget: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Patches that the bank may have before they are chosen anew.  "
+            "\\[default: PATCHBANK_BANK_BUDGET]",
+            show_default=False,
+        ),
+    ] = None,
     report: Annotated[
         Path | None,
         typer.Option(
@@ -107,6 +116,7 @@ def add_command(
             force=force,
             dry_run=dry_run,
             effect=effect,
+            budget=budget,
             report=report,
             confirm=confirm,
             progress=bars.enter_context(show_progress()),

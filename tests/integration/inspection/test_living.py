@@ -335,6 +335,40 @@ def test_regions_and_tiles_are_kept_to(workspace: Workspace, surfaces: Surfaces)
     assert live.inspect(scratched[0]).score == before.score
 
 
+def test_a_bank_that_outgrows_its_budget_gets_its_patches_chosen_anew(
+    learned_bank: Workspace, surfaces: Surfaces
+) -> None:
+    good, scratched = sorted(surfaces.good.iterdir()), sorted(surfaces.scratched.iterdir())
+    banks = learned_bank.database.banks
+    live = Inspector(learned_bank, "brushed")
+    before = seen(live.inspect(good[5]))
+    fitted = len(banks.active("brushed").content.features)
+    report = add(learned_bank, "brushed", [good[0], *scratched[:3]], force=True, budget=fitted)
+    assert report.bank_version == 3
+    assert report.bank_size <= fitted
+    assert "more than its budget" in report.remarks[-1]
+    content = banks.active("brushed").content
+    assert len(content.features) == report.bank_size
+    # Every patch of every reference is represented.
+    extractor, index = learned_bank.extractor(SETTINGS.extractor), NeighbourIndex(content.features)
+    patches = [
+        extractor.extract_one(Path(str(image.origin))).inspected_patches for image in content.images
+    ]
+    for slot, rows in enumerate(patches):
+        assert index.nearest(rows).distances.max() <= content.covering_radius * 1.001
+        own = content.patch_image == slot
+        places = content.patch_row[own].astype(int) * 8 + content.patch_column[own]
+        assert content.features[own] == pytest.approx(rows[places], rel=1e-3, abs=1e-3)
+    # A running inspector takes it over, and the scores are those of images left out.
+    assert live.inspect(good[0]).bank_version == 3
+    for slot in (0, 5):
+        expected = _left_out(content, patches, slot)
+        assert content.scores.score[slot] == pytest.approx(expected, rel=5e-3)
+    assert [entry["cause"] for entry in history(learned_bank, "brushed")][:2] == ["reduce", "add"]
+    undo(learned_bank, "brushed", 1)
+    assert seen(live.inspect(good[5])) == before
+
+
 def test_the_commands_say_what_they_did(
     workspace: Workspace, surfaces: Surfaces, patchbank: Run, tmp_path: Path
 ) -> None:

@@ -16,6 +16,7 @@ from patchbank.inspection.living.bank import LivingBank, read_bank, until_saved
 from patchbank.inspection.living.effect import DEFAULT_EFFECT, Effect, effect_of
 from patchbank.inspection.living.quarantine import held_sources
 from patchbank.inspection.living.recalibrate import unchecked_remark
+from patchbank.inspection.living.reduce import reduce
 from patchbank.inspection.settings import THUMBNAIL_SIDE
 from patchbank.inspection.sources import checked_names
 from patchbank.inspection.timing import Stopwatch
@@ -101,6 +102,7 @@ def add_paths(
     force: bool = False,
     dry_run: bool = False,
     effect: int = DEFAULT_EFFECT,
+    budget: int | None = None,
     report: Path | None = None,
     confirm: Confirm = _always,
     progress: Progress = silent,
@@ -134,6 +136,7 @@ def add_paths(
         force=force,
         dry_run=dry_run,
         effect=effect,
+        budget=budget,
         report=report,
         confirm=confirm,
         progress=progress,
@@ -150,6 +153,7 @@ def add(
     force: bool = False,
     dry_run: bool = False,
     effect: int = 0,
+    budget: int | None = None,
     report: Path | None = None,
     confirm: Confirm = _always,
     progress: Progress = silent,
@@ -171,6 +175,9 @@ def add(
         Whether nothing is changed, and only the report made.
     effect
         Of how many of the last recorded inspections the verdicts before and after are compared.
+    budget
+        How many patches the bank may have before they are chosen anew, as another version; by
+        default that of the settings (`PATCHBANK_BANK_BUDGET`).
     report
         Folder for heatmaps of the images held and of inspections whose verdict changes.
     confirm
@@ -193,6 +200,8 @@ def add(
         raise ParameterError(f"effect {effect}: must be 0 or more recorded inspections")
     if report is not None:
         check_folder(report)
+    if budget is not None and budget < 1:
+        raise ParameterError(f"budget {budget}: must be at least 1 patch")
     workspace.database.check_can_learn()
     results: dict[str, list[Extraction | Refusal]] = {}
     confirmed = False
@@ -250,6 +259,17 @@ def add(
         return replace(outcome, bank_version=version)
 
     done = until_saved(change)
+    reduction = None
+    if done.bank_version is not None:
+        reduction = reduce(workspace, category, budget, progress=progress)
+    if reduction is not None:
+        done = replace(
+            done,
+            bank_version=reduction.bank_version,
+            bank_size=reduction.patches,
+            thresholds=reduction.thresholds,
+            remarks=(*done.remarks, reduction.describe()),
+        )
     return replace(done, seconds=watch.total(), remarks=(*found, *done.remarks))
 
 

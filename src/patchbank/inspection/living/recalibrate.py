@@ -61,12 +61,15 @@ class ChangedBank:
         Of its rows and of its images, int64; those that came are the last ones.
     stays
         bool (n,): which images of the bank before stay.
+    radius
+        Within which it represents the patches; by default as the bank before.
     """
 
     content: BankContent
     ordinals: Integers
     positions: Integers
     stays: NDArray[np.bool_]
+    radius: float | None = None
 
     @cached_property
     def index(self) -> NeighbourIndex:
@@ -182,12 +185,15 @@ def _renew_learned(
         progress,
     )
     reached = after.new_images.copy()
+    if after.radius is not None:
+        # Patches are put back within another radius, for all images.
+        reached[:] = True
     reached[_reached(bank, after, before, now, images, slack)] = True
     left_out = left_out_from(
         now.distances,
         now.rows(),
         content.patch_image,
-        bank.radius,
+        bank.radius if after.radius is None else after.radius,
         patches,
         images,
         slack=slack,
