@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from patchbank.inspection.living.add import AddReport, add
+from patchbank.inspection.living.drift import Base, DriftReport, find_drift
 from patchbank.inspection.living.effect import DEFAULT_EFFECT
 from patchbank.inspection.living.history import history
 from patchbank.inspection.living.quarantine import dismiss, quarantined
@@ -14,6 +15,7 @@ from patchbank.inspection.living.undo import UndoReport, undo
 from patchbank.inspection.living.withdraw import WithdrawReport, withdraw
 from patchbank.inspection.sources import found_sources
 from patchbank.inspection.workspace import Workspace
+from patchbank.memory.drift import DEFAULT_IMAGES_PER_FALSE_ALARM
 from patchbank.progress import Progress, silent
 from patchbank.vision.decoded_image import ImageSource
 
@@ -144,3 +146,45 @@ class BankLiving:
             If the category does not exist.
         """
         return history(self._workspace, self.category)
+
+    def drift(
+        self,
+        *,
+        days: float | None = None,
+        station: str | None = None,
+        base: Base = "references",
+        images_per_false_alarm: float = DEFAULT_IMAGES_PER_FALSE_ALARM,
+        report: str | Path | None = None,
+        progress: Progress = silent,
+    ) -> DriftReport:
+        """Tell whether the inspected images have changed, and which would best be added.
+
+        Parameters
+        ----------
+        days
+            Report changes of the last days only; None for all since the fit.
+        station
+            Only inspections of this station.
+        base
+            ``"inspections"`` to compare with the first inspections of the period alone, instead of
+            with the references and all inspections before: after a change that is meant to stay.
+        images_per_false_alarm
+            While nothing changes, at most one false alarm in so many inspections, on average.
+        report
+            Folder for a page with pictures.
+
+        Raises
+        ------
+        PatchbankError
+            If there is no bank, a value is out of range, or the page cannot be written.
+        """
+        return find_drift(
+            self._workspace,
+            self.category,
+            days=days,
+            station=station,
+            base=base,
+            images_per_false_alarm=images_per_false_alarm,
+            report=None if report is None else Path(report),
+            progress=progress,
+        )

@@ -17,6 +17,7 @@ from patchbank.cli import (
     calibrate,
     check,
     database,
+    drift,
     evaluate,
     fit,
     inspect,
@@ -46,7 +47,7 @@ _GROUPS = {
         "remove",
     ),
     "Changing a bank": ("add", "quarantine", "withdraw", "history", "undo"),
-    "Evidence": ("check", "sensitivity", "tune", "evaluate", "benchmark", "demo"),
+    "Evidence": ("check", "drift", "sensitivity", "tune", "evaluate", "benchmark", "demo"),
     "Data": ("defects", "export", "import", "import-anomalib", "make-surfaces", "export-demo"),
     "Database": ("index", "database", "audit", "doctor"),
     "Network": ("backbone",),
@@ -131,7 +132,7 @@ def _root(
 ) -> None:
     """Visual inspection that learns from images of good parts only.
 
-    Exit codes: 0 success, 1 an inspected image did not pass, 2 error, 70 bug in
+    Exit codes: 0 success, 1 an inspected image did not pass or drift was found, 2 error, 70 bug in
     patchbank, 130 interrupted.
     """
 
@@ -144,6 +145,7 @@ for _module in (
     search,
     check,
     sensitivity,
+    drift,
     tune,
     evaluate,
     benchmark,

@@ -131,6 +131,7 @@ def detect_changes(
     product = np.ones_like(evidence)
     begins = np.zeros(evidence.shape, np.int64)
     totals = np.empty(len(values))
+    all_ranks = np.full(values.shape, np.nan)
     changes = []
     counted = 0
     for image, (row, is_known) in enumerate(zip(values, known, strict=True)):
@@ -142,6 +143,7 @@ def detect_changes(
                 )
             ]
         )
+        all_ranks[image, is_known] = ranks[is_known]
         odds = _odds(ranks)
         np.copyto(evidence, (1 + evidence) * odds, where=is_known[:, np.newaxis])
         begins = np.where(product <= 1, image, begins)
@@ -149,8 +151,10 @@ def detect_changes(
         total = float(evidence.sum())
         totals[image] = total
         if total >= limit:
-            strongest = np.unravel_index(int(evidence.argmax()), evidence.shape)
-            begin = max(counted, int(begins[strongest]))
+            series_number, bet = divmod(int(evidence.argmax()), bets)
+            begin = max(counted, int(begins[series_number, bet]))
+            if bet < len(_SHIFTS):
+                begin = counted + _shift_began(all_ranks[counted : image + 1, series_number])
             shares = evidence.sum(axis=1) / total
             changes.append(Change(begin, image, dict(zip(names, shares.tolist(), strict=True))))
             for part, column, there in zip(ranking, values.T, known.T, strict=True):
@@ -160,6 +164,20 @@ def detect_changes(
     with np.errstate(divide="ignore"):
         log_evidence = np.log(totals / (len(names) * bets))
     return Detection(tuple(changes), log_evidence, math.log(images_per_false_alarm))
+
+
+def _shift_began(ranks: npt.NDArray[np.float64]) -> int:
+    """Return from which rank on a shift of the mean is most likely; before, it is as expected.
+
+    The generalised likelihood ratio of normal scores, whose mean is 0 without a change.
+    """
+    from scipy.special import ndtri
+
+    # Equal ranks at the very ends have no normal score.
+    scores = np.nan_to_num(ndtri(np.clip(ranks, 1e-4, 1 - 1e-4)))
+    counts = np.arange(len(scores), 0, -1)
+    sums = np.cumsum(scores[::-1])[::-1]
+    return int((sums**2 / counts).argmax())
 
 
 class _Ranking:

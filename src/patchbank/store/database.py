@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from patchbank.store.banks import Banks
 from patchbank.store.categories import Categories
+from patchbank.store.conditions import Conditions
 from patchbank.store.connecting import DEFAULT_LIMITS, Limits, connect, lives
 from patchbank.store.defects import Defects
 from patchbank.store.embedded.server import EmbeddedServer
@@ -81,6 +82,11 @@ class Database(Sessions):
     def events(self) -> Events:
         """The event log."""
         return Events(self)
+
+    @cached_property
+    def conditions(self) -> Conditions:
+        """In what state images were inspected."""
+        return Conditions(self)
 
     @cached_property
     def inspections(self) -> Inspections:

@@ -91,9 +91,10 @@ def test_a_defect_now_and_then_is_no_change() -> None:
 def test_three_odd_images_in_a_row_are_no_change() -> None:
     random = np.random.default_rng(8)
     for seed in range(10):
-        values = random.normal(size=100)
-        values[50:53] = 1000
-        assert not alarms(values, random.normal(size=200), seed=seed)
+        series = {name: random.normal(size=100) for name in ("score", "brightness", "sharpness")}
+        series["score"][50:53] = 1000
+        references = {name: random.normal(size=200) for name in series}
+        assert not detect_changes(series, references, seed=seed).changes
 
 
 def test_a_change_that_lasts_is_found_again_and_one_that_ends_is_not() -> None:

@@ -133,3 +133,30 @@ where category_id = %(category_id)s and inspection_id = %(inspection_id)s
 
 -- make_months --
 select patchbank.make_inspection_months()
+
+-- conditions --
+-- The last images judged by versions that share the rows of the active one.
+select * from (
+    select
+        inspection_id, inspected_at, image_name, encode(sha256, 'hex') as sha256, verdict, score,
+        coalesce(inspection.pass_below, fail_above) as pass_below, fail_above, version, brightness,
+        sharpness, grid_rows, grid_columns, outside
+    from inspection join bank using (category_id, version)
+    where category_id = %(category_id)s and generation = %(generation)s
+        and (%(station)s::text is null or station = %(station)s)
+        and inspected_at >= coalesce(%(since)s::timestamptz, '-infinity')
+    order by inspected_at desc, inspection_id desc
+    limit %(limit)s
+) as found
+order by inspected_at, inspection_id
+
+-- calibration_spreads --
+-- Of each version that shares rows with the active one: the quartiles of its calibration scores.
+select
+    bank.version,
+    percentile_cont(array[0.25, 0.5, 0.75]) within group (order by calibration_score.score)
+from bank join calibration_score using (category_id, generation)
+where category_id = %(category_id)s and generation = %(generation)s
+    and bank.version = any(%(versions)s::integer[]) and counts and since_version <= bank.version
+    and (until_version is null or bank.version < until_version)
+group by bank.version
