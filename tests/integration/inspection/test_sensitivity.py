@@ -16,7 +16,9 @@ from patchbank.api import open_bank
 from patchbank.errors import NoImagesError, ParameterError
 from patchbank.inspection.measuring import sensitivity as module
 from patchbank.inspection.measuring.sensitivity_report import SensitivityReport, Trial
+from patchbank.inspection.workspace import Workspace
 from patchbank.memory.calibration import Thresholds
+from tests.fixtures.banks import make_bank
 from tests.fixtures.browser import opened_page
 from tests.fixtures.commands import Outcome, Run
 from tests.fixtures.surfaces import Surfaces, brushed
@@ -139,6 +141,24 @@ def test_files_that_are_gone_are_left_out(
     assert line.startswith("21 references are left out: the file is not there any more, or is")
     shutil.rmtree(folder)
     assert "no image can be used" in patchbank("sensitivity", "plate", *QUICK).complaint
+
+
+def test_a_bank_of_unknown_provenance_asks_for_images(
+    patchbank: Run, workspace: Workspace, again: Path
+) -> None:
+    """Without knowing whose its patches are, none can be left out."""
+    nowhere = np.full(60, -1)
+    bank = make_bank(
+        patch_image=nowhere,
+        patch_row=nowhere.astype(np.int16),
+        patch_column=nowhere.astype(np.int16),
+    )
+    workspace.database.banks.save("tile", bank)
+    complaint = patchbank("sensitivity", "tile").complaint
+    assert complaint == (
+        "category 'tile': its bank does not know which images its patches are of; give a folder "
+        "of good images that it was not fitted to"
+    )
 
 
 def test_defects_are_only_where_the_bank_looks(
