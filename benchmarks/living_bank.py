@@ -11,18 +11,23 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from benchmarks.place import temporary_place
+from benchmarks.real_features import Floats, patch_features
 from benchmarks.timing import load, spread
 from patchbank.datasets.demo import CellKind, demo_split
 from patchbank.inspection.judging.inspect import Inspector
 from patchbank.inspection.learning.fit import fit
 from patchbank.inspection.living.add import add
 from patchbank.inspection.living.withdraw import withdraw
-from patchbank.inspection.settings import FitSettings
+from patchbank.inspection.settings import DEFAULT_CORESET_RATIO, FitSettings
 from patchbank.inspection.verdicts import Inspection
 from patchbank.inspection.workspace import Workspace
+from patchbank.memory.coreset import Cover, coreset_size, greedy_k_center
+from patchbank.memory.neighbours import NeighbourIndex
+from patchbank.memory.scoring import image_scores
 
 KINDS: tuple[CellKind, ...] = ("mono", "poly")
-FIRST, ALL, JUDGED = 50, 200, 200
+FIRST, ALL, JUDGED = 50, 200, 250
+FRACTIONS = (1.0, 0.9)
 WITHDRAWN, AT_ONCE = 40, 10
 MANY, CHANGES = (200, 1000), 5
 
@@ -31,6 +36,7 @@ def main() -> dict[str, Any]:
     """Measure growth and withdrawal on both kinds of cells, and single changes of large banks."""
     print(load())
     return {
+        "fractions": {kind: fractions(kind) for kind in KINDS},
         "growth": {kind: growth(kind) for kind in KINDS},
         "withdrawal": {kind: withdrawal(kind) for kind in KINDS},
         "single changes": {str(count): single_changes(count) for count in MANY},
@@ -64,6 +70,47 @@ def growth(kind: CellKind) -> dict[str, Any]:
         "patches of an added image": spread(patches, 0),
         "seconds of an addition": spread(seconds),
     }
+
+
+def fractions(kind: CellKind, seeds: int = 2) -> dict[str, Any]:
+    """Grow banks in memory with other shares of the covering radius, from other first images.
+
+    What `add` does with the patches, without the rest.
+    """
+    references, good, bad = _images(kind)
+    learned, judged = patch_features(references), patch_features([*good, *bad])
+    labels = [0] * len(good) + [1] * len(bad)
+
+    def accuracy(bank: Floats) -> float:
+        queries = judged.reshape(-1, judged.shape[-1])
+        distances = NeighbourIndex(bank).nearest(queries).distances.reshape(len(labels), 28, 28)
+        return round(float(roc_auc_score(labels, image_scores(distances, "top8"))), 4)
+
+    def coreset(patches: Floats) -> tuple[Floats, float]:
+        chosen = greedy_k_center(patches, coreset_size(len(patches), DEFAULT_CORESET_RATIO))
+        return patches[chosen.indices], chosen.covering_radius
+
+    found: dict[str, Any] = {}
+    for seed in range(seeds):
+        order = np.random.default_rng(seed).permutation(len(references))
+        first, radius = coreset(learned[order[:FIRST]].reshape(-1, learned.shape[-1]))
+        fresh, _ = coreset(learned.reshape(-1, learned.shape[-1]))
+        figures = {
+            "start": [accuracy(first), len(first)],
+            "fresh": [accuracy(fresh), len(fresh)],
+        }
+        for fraction in FRACTIONS:
+            bank = first
+            for number in order[FIRST:]:
+                patches = np.ascontiguousarray(learned[number])
+                squared = NeighbourIndex(bank).nearest(patches).distances[:, 0].astype(float) ** 2
+                far = np.flatnonzero(squared > (fraction * radius) ** 2)
+                chosen = Cover(patches)(far, squared[far], (fraction * radius) ** 2)
+                bank = np.concatenate([bank, patches[chosen]])
+            figures[str(fraction)] = [accuracy(bank), len(bank)]
+            print(f"  {kind}, {seed}: {fraction}: {figures[str(fraction)]}", flush=True)
+        found[str(seed)] = figures
+    return found
 
 
 def withdrawal(kind: CellKind) -> dict[str, Any]:
