@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from patchbank.inspection.measuring.evaluation_report import EvaluationReport
     from patchbank.inspection.measuring.evaluation_report import evaluate_data_set as evaluate
     from patchbank.inspection.measuring.figures import Evaluation
+    from patchbank.inspection.measuring.judged_defects import Costs
     from patchbank.inspection.measuring.sensitivity_report import SensitivityReport
+    from patchbank.inspection.measuring.threshold_curve import ThresholdReport
     from patchbank.inspection.verdicts import Inspection, Refused, Similar
     from patchbank.memory.calibration import Thresholds
     from patchbank.memory.maps import Region
@@ -40,6 +42,7 @@ __all__ = [
     "Bank",
     "CalibrationReport",
     "CheckReport",
+    "Costs",
     "Evaluation",
     "EvaluationReport",
     "FitReport",
@@ -53,6 +56,7 @@ __all__ = [
     "SensitivityReport",
     "Similar",
     "StudyImage",
+    "ThresholdReport",
     "Thresholds",
     "TransferReport",
     "evaluate",
@@ -68,6 +72,7 @@ _MODULES = {
     "Bank": "patchbank.api",
     "CalibrationReport": "patchbank.inspection.learning.calibrate",
     "CheckReport": "patchbank.inspection.measuring.check_report",
+    "Costs": "patchbank.inspection.measuring.judged_defects",
     "Evaluation": "patchbank.inspection.measuring.figures",
     "EvaluationReport": "patchbank.inspection.measuring.evaluation_report",
     "FitReport": "patchbank.inspection.learning.fit",
@@ -80,6 +85,7 @@ _MODULES = {
     "SensitivityReport": "patchbank.inspection.measuring.sensitivity_report",
     "Similar": "patchbank.inspection.verdicts",
     "StudyImage": "patchbank.datasets.study",
+    "ThresholdReport": "patchbank.inspection.measuring.threshold_curve",
     "Thresholds": "patchbank.memory.calibration",
     "TransferReport": "patchbank.inspection.keeping.transfer",
     "import_anomalib": "patchbank.contrib.anomalib",

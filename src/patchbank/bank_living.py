@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from patchbank.errors import ParameterError
 from patchbank.inspection.living.add import AddReport, add
 from patchbank.inspection.living.drift import Base, DriftReport, find_drift
 from patchbank.inspection.living.effect import DEFAULT_EFFECT
@@ -18,6 +19,10 @@ from patchbank.inspection.workspace import Workspace
 from patchbank.memory.drift import DEFAULT_IMAGES_PER_FALSE_ALARM
 from patchbank.progress import Progress, silent
 from patchbank.vision.decoded_image import ImageSource
+
+if TYPE_CHECKING:
+    from patchbank.inspection.measuring.judged_defects import Costs
+    from patchbank.inspection.measuring.threshold_curve import ThresholdReport
 
 
 class BankLiving:
@@ -188,3 +193,76 @@ class BankLiving:
             report=None if report is None else Path(report),
             progress=progress,
         )
+
+    def thresholds(
+        self,
+        *,
+        defects: Sequence[str | Path] = (),
+        recorded_defects: bool = False,
+        costs: Costs | None = None,
+        report: str | Path | None = None,
+        progress: Progress = silent,
+    ) -> ThresholdReport:
+        """Return what the thresholds in use promise, and what others would change.
+
+        Parameters
+        ----------
+        defects
+            Folders, images or globs of parts with a defect, to say how many fail.
+        recorded_defects
+            Whether to judge the recorded defects too.
+        costs
+            What mistakes cost, for a proposal; needs defects.
+        report
+            Folder for a page with the histogram of scores.
+
+        Raises
+        ------
+        PatchbankError
+            If there is no bank, no defect can be judged, or the page cannot be written.
+        """
+        from patchbank.inspection.measuring.threshold_curve import threshold_report
+
+        return threshold_report(
+            self._workspace,
+            self.category,
+            defects=defects,
+            recorded_defects=recorded_defects,
+            costs=costs,
+            report=None if report is None else Path(report),
+            progress=progress,
+        )
+
+    def set_thresholds(
+        self,
+        *,
+        false_alarm_rate: float | None = None,
+        review_rate: float | None = None,
+        estimate: bool = False,
+        fail_above: float | None = None,
+        pass_below: float | None = None,
+    ) -> ThresholdReport:
+        """Set the thresholds by rates or as scores, without a fit; return what they promise.
+
+        Running inspectors, of other processes too, use them from their next image on.
+
+        Parameters
+        ----------
+        false_alarm_rate, review_rate
+            Shares of good images that may fail, and go to review besides; what is None stays.
+        estimate
+            Whether to estimate the threshold where there are too few images to promise the rate.
+        fail_above, pass_below
+            The thresholds as scores. `fail_above` alone is one threshold, without a review.
+
+        Raises
+        ------
+        PatchbankError
+            If nothing is given, or a value is out of range; nothing is changed then.
+        """
+        from patchbank.inspection.measuring.threshold_curve import NewLimits, threshold_report
+
+        new = NewLimits(false_alarm_rate, review_rate, estimate, fail_above, pass_below)
+        if not new.any_given:
+            raise ParameterError("set_thresholds: give a rate or a score")
+        return threshold_report(self._workspace, self.category, new=new)

@@ -27,6 +27,7 @@ from patchbank.cli import (
     search,
     sensitivity,
     surfaces,
+    threshold,
     transfer,
     tune,
 )
@@ -43,6 +44,7 @@ _GROUPS = {
         "categories",
         "show",
         "calibrate",
+        "threshold",
         "activate",
         "remove",
     ),
@@ -140,6 +142,7 @@ def _root(
 for _module in (
     fit,
     calibrate,
+    threshold,
     inspect,
     inspections,
     search,

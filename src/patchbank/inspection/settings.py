@@ -50,6 +50,8 @@ class FitSettings:
         Share of good images that may fail, in (0, 1).
     review_rate
         Share of good images that may go to review besides; 0 for none.
+    estimate, pass_below, fail_above
+        Of thresholds that were set otherwise than by these rates: see `ThresholdRule`.
     to_choose
         What a fit chooses by its images: ``"resolution"`` (the scale), ``"layers"``,
         ``"coreset_ratio"``, ``"tile"`` and ``"budget_ms"``; empty in a bank.
@@ -74,6 +76,9 @@ class FitSettings:
     to_choose: frozenset[str] = frozenset()
     budget_ms: float = DEFAULT_BUDGET_MS
     resolution: str = ""
+    estimate: bool = False
+    pass_below: float | None = None
+    fail_above: float | None = None
 
     def __post_init__(self) -> None:
         for name in (
@@ -83,7 +88,7 @@ class FitSettings:
                 raise ParameterError(f"{name} {getattr(self, name)!r}: must be a number")
         coreset_size(1, self.coreset_ratio)
         checked_score_method(self.image_score)
-        ThresholdRule(self.false_alarm_rate, self.review_rate)
+        _ = self.threshold_rule  # checked when it is made
         if type(self.seed) is not int or self.seed < 0:
             raise ParameterError(f"seed {self.seed!r}: must be a whole number, 0 or more")
         if type(self.resolution) is not str or len(self.resolution) > _LONGEST_LINE:
@@ -97,7 +102,13 @@ class FitSettings:
     @property
     def threshold_rule(self) -> ThresholdRule:
         """How thresholds follow from a calibration."""
-        return ThresholdRule(self.false_alarm_rate, self.review_rate)
+        return ThresholdRule(
+            self.false_alarm_rate,
+            self.review_rate,
+            self.estimate,
+            self.pass_below,
+            self.fail_above,
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return everything but the extractor, which a bank stores on its own."""
@@ -105,8 +116,7 @@ class FitSettings:
             "coreset_ratio": self.coreset_ratio,
             "seed": self.seed,
             "image_score": self.image_score,
-            "false_alarm_rate": self.false_alarm_rate,
-            "review_rate": self.review_rate,
+            **self.threshold_rule.to_settings(),
             "smoothing_sigma": self.smoothing_sigma,
             **({"resolution": self.resolution} if self.resolution else {}),
         }

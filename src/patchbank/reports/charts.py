@@ -6,7 +6,7 @@ import io
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
@@ -68,22 +68,64 @@ def score_histogram(
     MissingExtraError
         If matplotlib is not installed.
     """
-    good_scores = np.asarray(good, dtype=np.float64)
-    anomalous_scores = np.asarray(anomalous, dtype=np.float64)
+    groups = (("good", good, theme.good), ("anomalous", anomalous, theme.anomalous))
+    return _histogram(groups, thresholds, theme, file_format)
+
+
+def limits_histogram(
+    calibration: npt.ArrayLike,
+    inspections: npt.ArrayLike,
+    defects: npt.ArrayLike,
+    thresholds: Thresholds,
+    *,
+    theme: Theme = LIGHT,
+    file_format: ChartFormat = "svg",
+) -> bytes:
+    """Return a histogram of the scores that thresholds come from, and those that they judge.
+
+    Each group is drawn in shares of its own images, since there may be many more of one.
+
+    Parameters
+    ----------
+    calibration, inspections, defects
+        (n,) each, of float: of good parts, recorded, of parts with a defect; all but the first may
+        be empty.
+
+    Raises
+    ------
+    MissingExtraError
+        If matplotlib is not installed.
+    """
+    groups = (
+        ("recorded inspections", inspections, theme.faint),
+        ("good parts", calibration, theme.good),
+        ("defects", defects, theme.anomalous),
+    )
+    return _histogram(groups, thresholds, theme, file_format, in_shares=True)
+
+
+def _histogram(
+    groups: Sequence[tuple[str, npt.ArrayLike, str]],
+    thresholds: Thresholds,
+    theme: Theme,
+    file_format: ChartFormat,
+    *,
+    in_shares: bool = False,
+) -> bytes:
+    found = [(name, np.asarray(given, np.float64), colour) for name, given, colour in groups]
     limits = list(thresholds.to_json().values())
-    both = np.concatenate([good_scores, anomalous_scores, limits])
-    low, high = float(both.min()), float(both.max())
+    all_scores = np.concatenate([*(scores for _, scores, _ in found), limits])
+    low, high = float(all_scores.min()), float(all_scores.max())
     edges = np.linspace(low, high if high > low else low + 1, _BINS + 1).tolist()
 
     def draw(axes: Axes) -> None:
-        for scores, colour, name in (
-            (good_scores, theme.good, "good"),
-            (anomalous_scores, theme.anomalous, "anomalous"),
-        ):
-            if len(scores):
-                label = f"{name} ({len(scores)})"
-                axes.hist(scores, edges, color=colour, alpha=0.35, histtype="stepfilled")
-                axes.hist(scores, edges, color=colour, histtype="step", linewidth=1.5, label=label)
+        for name, scores, colour in found:
+            if not len(scores):
+                continue
+            weights = np.full(len(scores), 100 / len(scores)) if in_shares else None
+            draw_bars = partial(axes.hist, scores, edges, weights=weights, color=colour)
+            draw_bars(alpha=0.35, histtype="stepfilled")
+            draw_bars(histtype="step", linewidth=1.5, label=f"{name} ({len(scores):,})")
         # The first line carries the label of both: the legend has no room for two.
         for number, limit in enumerate(sorted(set(limits))):
             axes.axvline(
@@ -94,10 +136,11 @@ def score_histogram(
                 label=None if number else thresholds.describe().replace(", ", "\n"),
             )
         axes.set_xlabel("anomaly score")
-        axes.set_ylabel("images")
-        axes.locator_params(axis="y", integer=True)
+        axes.set_ylabel("% of the images" if in_shares else "images")
+        axes.locator_params(axis="y", integer=not in_shares)
 
-    return rendered(draw, (4.4, 4.1), theme, file_format, legend="best")
+    size = (5.4, 4.1) if in_shares else (4.4, 4.1)
+    return rendered(draw, size, theme, file_format, legend="best")
 
 
 def roc_chart(

@@ -39,6 +39,7 @@ def every_chart(theme: charts.Theme, file_format: charts.ChartFormat) -> list[by
     options: dict[str, Any] = {"theme": theme, "file_format": file_format}
     return [
         charts.score_histogram(GOOD, ANOMALOUS, Thresholds(1.5, 1.5), **options),
+        charts.limits_histogram(GOOD, [], ANOMALOUS, Thresholds(1.4, 1.5), **options),
         charts.roc_chart(found.roc, found.image_auroc, operating_point=(0.01, 0.8), **options),
         charts.precision_recall_chart(
             found.precision_recall, found.average_precision, operating_point=(0.8, 0.9), **options

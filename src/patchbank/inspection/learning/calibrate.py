@@ -206,7 +206,7 @@ def calibrate(
     extractor = matching_extractor(workspace, stored)
     settings = FitSettings.from_json(before.settings, extractor.settings)
     rule = settings.threshold_rule.changed(false_alarm_rate, review_rate)
-    settings = replace(settings, **rule.to_settings())
+    settings = FitSettings.from_json(rule.in_settings(settings.to_json()), extractor.settings)
     # Those of an earlier calibration are let go.
     scores = before.scores
     held_out = np.zeros(len(before.images), np.bool_)

@@ -1,8 +1,9 @@
-"""Give a category's bank the thresholds of another false-alarm rate, without any image."""
+"""Give a category's bank other thresholds, without any image."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from patchbank.errors import IndistinctImagesError, ParameterError
 from patchbank.inspection.judging.judge import calibration_of
@@ -12,10 +13,10 @@ from patchbank.inspection.learning.indistinct import why_useless
 from patchbank.inspection.learning.remarks import no_review, too_few_images
 from patchbank.inspection.timing import Stopwatch
 from patchbank.inspection.workspace import Workspace
-from patchbank.memory.calibration import check_false_alarm_rate
+from patchbank.memory.calibration import Calibration, check_false_alarm_rate
 from patchbank.memory.threshold_rule import ThresholdRule
 from patchbank.printable import counted
-from patchbank.store.stored_bank import BankChange
+from patchbank.store.stored_bank import BankChange, StoredBank
 
 
 def change_rate(
@@ -48,40 +49,22 @@ def change_rate(
         )
     if false_alarm_rate is not None:
         check_false_alarm_rate(false_alarm_rate)
-    workspace.database.check_can_learn()
-    stored = workspace.database.banks.active(category)
-    bank = stored.content
-    calibration = calibration_of(bank)
-    if calibration is None:
-        raise not_calibrated(category)
-    rule = ThresholdRule.of_bank(bank.settings).changed(false_alarm_rate, review_rate)
-    threshold = calibration.threshold(rule.false_alarm_rate)
-    reason = why_useless(bank, threshold.value)
-    if reason is not None:
-        raise IndistinctImagesError(
-            f"category {category!r}: the bank would be useless ({reason}); nothing was changed"
-        )
-    changed = replace(
-        bank,
-        settings=bank.settings | rule.to_settings(),
-        features=bank.features[:0],
-        patch_image=bank.patch_image[:0],
-        patch_row=bank.patch_row[:0],
-        patch_column=bank.patch_column[:0],
-        images=[],
-        embeddings=bank.embeddings[:0],
+    made = change_rule(
+        workspace,
+        category,
+        lambda rule, _: rule.changed(false_alarm_rate, review_rate),
+        cause="calibrate",
     )
-    version = workspace.database.banks.change(
-        category, stored.key, BankChange(changed), cause="calibrate"
-    )
+    calibration, bank = made.calibration, made.before.content
+    threshold = calibration.threshold(made.rule.false_alarm_rate)
     return CalibrationReport(
         category=category,
-        bank_version=version,
+        bank_version=made.version,
         images=threshold.sample_size,
         refused=(),
         threshold=threshold,
-        thresholds=rule.thresholds(calibration),
-        review=rule.to_json(calibration),
+        thresholds=made.rule.thresholds(calibration),
+        review=made.rule.to_json(calibration),
         provenance_known=bool((bank.patch_image >= 0).all()),
         seconds=watch.total(),
         suspicious=None,
@@ -89,6 +72,75 @@ def change_rate(
             f"no image was read: the threshold comes from the stored scores of "
             f"{counted(threshold.sample_size, 'good image')}",
             *too_few_images(threshold),
-            *no_review(rule, calibration),
+            *no_review(made.rule, calibration),
         ),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class ChangedRule:
+    """Thresholds that were set: by the `rule`, in `version`, which follows the bank `before`."""
+
+    before: StoredBank
+    calibration: Calibration
+    rule: ThresholdRule
+    version: int
+
+
+def change_rule(
+    workspace: Workspace,
+    category: str,
+    rule_of: Callable[[ThresholdRule, Calibration], ThresholdRule],
+    *,
+    cause: str,
+) -> ChangedRule:
+    """Make a version of the active bank with other thresholds, in one transaction.
+
+    Parameters
+    ----------
+    rule_of
+        Returns the new rule, of the present one and the calibration.
+    cause
+        Name of the recorded event.
+
+    Raises
+    ------
+    UnknownCategoryError, NotFittedError, NotCalibratedError
+        If there is no such category, or it has no bank, or that has no calibration.
+    IndistinctImagesError
+        If the threshold would be 0.
+    BankReplacedError
+        If the bank was replaced meanwhile; nothing is changed then.
+    """
+    workspace.database.check_can_learn()
+    stored = workspace.database.banks.active(category)
+    bank = stored.content
+    calibration = calibration_of(bank)
+    if calibration is None:
+        raise not_calibrated(category)
+    before = ThresholdRule.of_bank(bank.settings)
+    rule = rule_of(before, calibration)
+    thresholds = rule.thresholds(calibration)
+    reason = why_useless(bank, thresholds.fail_above)
+    if reason is not None:
+        raise IndistinctImagesError(
+            f"category {category!r}: the bank would be useless ({reason}); nothing was changed"
+        )
+    changed = replace(
+        bank,
+        settings=rule.in_settings(bank.settings),
+        features=bank.features[:0],
+        patch_image=bank.patch_image[:0],
+        patch_row=bank.patch_row[:0],
+        patch_column=bank.patch_column[:0],
+        images=[],
+        embeddings=bank.embeddings[:0],
+    )
+    detail = {
+        "thresholds_before": before.thresholds(calibration).to_json(),
+        "thresholds": thresholds.to_json(),
+    }
+    version = workspace.database.banks.change(
+        category, stored.key, BankChange(changed), cause=cause, detail=detail
+    )
+    return ChangedRule(stored, calibration, rule, version)

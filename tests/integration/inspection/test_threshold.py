@@ -1,0 +1,167 @@
+"""`patchbank threshold`: what limits promise, what others change, and setting them."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import patchbank as package
+from patchbank.inspection.workspace import Workspace
+from patchbank.memory.calibration import conformal_threshold
+from tests.fixtures.commands import Outcome, Run
+from tests.fixtures.surfaces import Surfaces
+
+
+def point(document: dict[str, Any], rate: float) -> dict[str, Any]:
+    only: dict[str, Any]
+    (only,) = (item for item in document["curve"] if item["false_alarm_rate"] == rate)
+    return only
+
+
+def test_the_curve_says_what_is_promised_and_what_would_change(
+    learned: Outcome, patchbank: Run, surfaces: Surfaces, workspace: Workspace, tmp_path: Path
+) -> None:
+    judged = patchbank("inspect", "brushed", surfaces.good, surfaces.scratched, "--json").documents
+    with workspace:
+        stored = workspace.database.banks.active("brushed").content
+    scores = stored.scores.rows(stored.scores.counts).score
+    before = patchbank("show", "brushed", "--json").document
+    document = patchbank("threshold", "brushed", "--json", "--report", tmp_path / "page").document
+    assert (document["bank_version"], document["version_before"]) == (1, None)
+    assert document["inspections"] == 16
+    assert (tmp_path / "page" / "index.html").read_text().count("in use</span>") == 1
+    for rate in (0.01, 0.1):
+        found, promised = point(document, rate), conformal_threshold(scores, rate)
+        assert found["fail_above"] == promised.value
+        assert found["realised_interval"] == list(promised.realised)
+        pairs = [
+            (item["verdict"], "fail" if item["score"] > promised.value else "pass")
+            for item in judged
+            if not found["pass_below"] < item["score"] <= promised.value
+        ]
+        changed = sum(old != new for old, new in pairs)
+        assert sum(item["inspections"] for item in found["changes"]) == changed
+    assert point(document, 0.01)["missing_images"] == 99 - len(scores)
+    assert point(document, 0.001)["estimate"] is None
+    assert point(document, 0.01)["in_use"]
+    text = patchbank("threshold", "brushed").out
+    assert "needs 975 more" in text
+    assert "in use 1 %" in text
+    # Nothing was changed.
+    assert patchbank("show", "brushed", "--json").document == before
+
+
+def test_limits_are_set_by_rates_and_by_scores_without_a_fit(
+    learned: Outcome, patchbank: Run, surfaces: Surfaces
+) -> None:
+    image = min(surfaces.good.iterdir())
+    score = patchbank("inspect", "brushed", image, "--json").document["score"]
+    by_rate = patchbank("threshold", "brushed", "--false-alarm-rate", "0.2", "--json").document
+    assert (by_rate["bank_version"], by_rate["version_before"]) == (2, 1)
+    assert by_rate["set_by"] == "rate"
+    low, high = f"{0.5 * score}", f"{0.9 * score}"
+    by_score = patchbank(
+        "threshold", "brushed", "--pass-below", low, "--fail-above", high, "--json"
+    ).document
+    assert (by_score["set_by"], by_score["false_alarm_rate"]) == ("score", None)
+    assert (by_score["pass_below"], by_score["fail_above"]) == (0.5 * score, 0.9 * score)
+    # The recorded inspection passed by version 1.
+    assert point(by_score, 0.01)["changes"] == []
+    failed = patchbank("inspect", "brushed", image, "--json")
+    assert (failed.code, failed.document["verdict"]) == (1, "fail")
+    assert failed.document["score"] == score
+    shown = patchbank("show", "brushed", "--json").document
+    assert (shown["pass_below"], shown["fail_above"]) == (0.5 * score, 0.9 * score)
+    assert ", given as a score: of 24 good parts " in shown["calibration"]
+    events = [entry["cause"] for entry in shown["history"]]
+    assert events.count("threshold") == 2
+    again = patchbank("threshold", "brushed", "--review-rate", "0.1", "--json").document
+    assert again["set_by"] == "rate"
+    assert patchbank("undo", "brushed").code == 0
+    undone = patchbank("show", "brushed", "--json").document
+    assert (undone["pass_below"], undone["fail_above"]) == (0.5 * score, 0.9 * score)
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--fail-above", "20", "--review-rate", "0.1"], "not by both"),
+        (["--false-alarm-rate", "2"], "false-alarm rate 2.0: must be between 0 and 1"),
+        (["--fail-above", "-1"], "must be two scores above 0"),
+        (["--estimate"], "24 calibration images are too few to fit the tail"),
+        (["--false-alarm-rate", "0.2", "--estimate"], "leave --estimate out"),
+        (["--cost-miss", "3"], "needs all of --cost-miss, --cost-false-alarm and --defect-rate"),
+        (
+            ["--cost-miss", "3", "--cost-false-alarm", "1", "--defect-rate", "0.1"],
+            "give --defects FOLDER",
+        ),
+        (["--open"], "--open shows the page of --report"),
+    ],
+)
+def test_wrong_limits_are_refused_and_nothing_changes(
+    learned: Outcome, patchbank: Run, options: list[str], complaint: str
+) -> None:
+    refused = patchbank("threshold", "brushed", *options)
+    assert refused.code == 2
+    assert complaint in refused.complaint
+    assert patchbank("show", "brushed", "--json").document["bank_version"] == 1
+
+
+def test_defects_are_judged_unless_the_bank_was_made_of_them(
+    learned: Outcome, patchbank: Run, surfaces: Surfaces, tmp_path: Path
+) -> None:
+    defects = tmp_path / "defects"
+    shutil.copytree(surfaces.scratched, defects)
+    shutil.copy(min(surfaces.train.iterdir()), defects / "learned.png")
+    shutil.copy(min(surfaces.scratched.iterdir()), defects / "twice.png")
+    costs = ("--cost-miss", "500", "--cost-false-alarm", "2", "--defect-rate", "0.01")
+    outcome = patchbank("threshold", "brushed", "--defects", defects, *costs, "--json")
+    document = outcome.document
+    assert document["defects"] == 8
+    assert any("learned.png; withdraw what shows a defect" in line for line in document["remarks"])
+    assert any("same picture as" in line for line in document["remarks"])
+    found = point(document, 0.01)
+    assert (found["recall"]["count"], found["recall"]["total"]) == (8, 8)
+    assert found["recall"]["interval_95"] == pytest.approx([0.6306, 1.0], abs=1e-4)
+    assert found["miss_rate"]["interval_95"] == pytest.approx([0.0, 0.3694], abs=1e-4)
+    # All are found at the highest score of a good part, so that a lower limit costs more.
+    proposal = document["proposal"]
+    assert proposal["fail_above"] == document["fail_above"]
+    assert proposal["cost_per_1000_parts"] == pytest.approx(1000 * 0.99 * 2 / 25)
+
+
+def test_recorded_defects_are_judged_where_their_files_are(
+    learned: Outcome, patchbank: Run, surfaces: Surfaces, tmp_path: Path
+) -> None:
+    folder = tmp_path / "found"
+    shutil.copytree(surfaces.scratched, folder)
+    assert patchbank("defects", "add", "brushed", folder, "--label", "scratch").code == 0
+    first, second, *_ = sorted(folder.iterdir())
+    first.unlink()
+    shutil.copy(min(surfaces.good.iterdir()), second)
+    document = patchbank("threshold", "brushed", "--recorded-defects", "--json").document
+    assert document["defects"] == 6
+    assert any("1 recorded defect cannot be judged" in line for line in document["remarks"])
+    assert any(
+        "is another picture than the recorded defect" in line for line in document["remarks"]
+    )
+
+
+def test_thresholds_in_python(
+    learned: Outcome, database_url: str, patchbank: Run, surfaces: Surfaces
+) -> None:
+    with package.open("brushed") as bank:
+        report = bank.thresholds(
+            defects=[surfaces.scratched], costs=package.Costs(500, 2, defect_rate=0.01)
+        )
+        assert report.proposal is not None
+        assert report.defects is not None
+        assert repr(report).startswith("<ThresholdReport of 'brushed', version 1: threshold ")
+        changed = bank.set_thresholds(review_rate=0.2)
+        assert changed.thresholds.pass_below < changed.thresholds.fail_above
+        assert bank.inspect(min(surfaces.good.iterdir())).thresholds == changed.thresholds
+        with pytest.raises(package.PatchbankError, match="give a rate or a score"):
+            bank.set_thresholds()
