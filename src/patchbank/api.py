@@ -56,6 +56,8 @@ class Bank(BankRecords, BankLiving, BankEvidence):
         force: bool = False,
         max_refused: int | str = DEFAULT_MAX_REFUSED,
         exclude: Sequence[str] = (),
+        groups: Sequence[object] | None = None,
+        group_by: str | None = None,
         strict: bool = False,
         report: str | Path | None = None,
         progress: Progress = silent,
@@ -80,6 +82,10 @@ class Bank(BankRecords, BankLiving, BankEvidence):
             ``"50%"``.
         exclude
             Names of images to leave out.
+        groups, group_by
+            Images that depend on one another, such as pictures of one part, and count as one in the
+            calibration: a group for each image (None: its own), or a rule, such as ``"folder"`` or
+            a regular expression with one group (see ``fit --group-by``).
         strict
             Whether outliers among the images are an error; then nothing is stored.
         report
@@ -107,6 +113,8 @@ class Bank(BankRecords, BankLiving, BankEvidence):
             force=force,
             max_refused=max_refused,
             exclude=exclude,
+            groups=groups,
+            group_by=group_by,
             strict=strict,
             report=None if report is None else Path(report),
             progress=progress,
@@ -123,6 +131,8 @@ class Bank(BankRecords, BankLiving, BankEvidence):
         force: bool = False,
         max_refused: int | str = DEFAULT_MAX_REFUSED,
         exclude: Sequence[str] = (),
+        groups: Sequence[object] | None = None,
+        group_by: str | None = None,
         strict: bool = False,
         progress: Progress = silent,
     ) -> CalibrationReport:
@@ -139,7 +149,7 @@ class Bank(BankRecords, BankLiving, BankEvidence):
             Share of good images that may go to review besides; by default that of the bank.
         force
             Whether to accept fewer images than the present calibration is based on, or than five.
-        max_refused, exclude, strict
+        max_refused, exclude, groups, group_by, strict
             As in `fit`.
 
         Raises
@@ -162,6 +172,8 @@ class Bank(BankRecords, BankLiving, BankEvidence):
             force=force,
             max_refused=max_refused,
             exclude=exclude,
+            groups=groups,
+            group_by=group_by,
             strict=strict,
             progress=progress,
         )

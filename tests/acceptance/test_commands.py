@@ -16,9 +16,9 @@ from tests.fixtures.surfaces import Surfaces, brushed
 SMALL = ("--image-size", "96")
 INSPECTION_KEYS = {
     "inspection_id", "inspected_at", "image", "category", "verdict", "score", "pass_below",
-    "fail_above", "p_value", "calibration_images", "regions", "similar", "bank_version",
-    "sha256", "width", "height", "brightness", "sharpness", "share_outside", "heatmap",
-    "timings_ms", "recorded", "part", "station", "image_kept", "remarks",
+    "fail_above", "p_value", "calibration_images", "independent_references", "regions", "similar",
+    "bank_version", "sha256", "width", "height", "brightness", "sharpness", "share_outside",
+    "heatmap", "timings_ms", "recorded", "part", "station", "image_kept", "remarks",
 }  # fmt: skip
 FIGURES = (
     "image_auroc", "average_precision", "f1_max", "false_alarm_rate", "recall", "pixel_auroc",

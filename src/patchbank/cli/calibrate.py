@@ -54,6 +54,7 @@ def calibrate_command(
         ),
     ] = False,
     exclude: options.Exclude = None,
+    group_by: options.GroupBy = None,
     strict: options.Strict = False,
     json: options.Json = False,
 ) -> int:
@@ -76,6 +77,7 @@ def calibrate_command(
                 force=force,
                 max_refused=max_refused,
                 exclude=exclude or (),
+                group_by=group_by,
                 strict=strict,
                 progress=progress,
             )

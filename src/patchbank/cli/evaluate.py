@@ -32,6 +32,7 @@ def evaluate_command(
     aupro_limit: options.AuproLimit = None,
     *,
     settings: FitSettings,
+    group_by: options.GroupBy = None,
     json: options.Json = False,
 ) -> int:
     """Fit on a data set's training images, judge its test images, and print the metrics.
@@ -50,6 +51,7 @@ def evaluate_command(
                 options.split_categories(category),
                 settings,
                 dataset=dataset,
+                group_by=group_by,
                 aupro_limit=aupro_limit,
                 progress=progress,
             ):

@@ -34,6 +34,7 @@ def fit_command(
         bool, typer.Option("--force", help="Accept fewer than five images (at least two).")
     ] = False,
     exclude: options.Exclude = None,
+    group_by: options.GroupBy = None,
     strict: options.Strict = False,
     report: Annotated[
         Path | None,
@@ -57,6 +58,7 @@ def fit_command(
             force=force,
             max_refused=max_refused,
             exclude=exclude or (),
+            group_by=group_by,
             strict=strict,
             report=report,
             progress=progress,

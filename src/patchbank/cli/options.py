@@ -149,6 +149,18 @@ Exclude = Annotated[
     list[str] | None,
     typer.Option("--exclude", metavar="NAME", help="Leave this image out. May be repeated."),
 ]
+GroupBy = Annotated[
+    str | None,
+    typer.Option(
+        "--group-by",
+        metavar="RULE",
+        help="Which images depend on one another, such as pictures of one part, and count as one "
+        "in the calibration: a regular expression on the name whose group in parentheses tells "
+        "them apart, such as 'part(\\d+)'; folder, or folder:2 for the folder above that; or a "
+        "column of a table that has a column path, such as parts.csv:part.  \\[default: each "
+        "image for itself]",
+    ),
+]
 Strict = Annotated[
     bool,
     typer.Option("--strict", help="Store nothing if some images stand apart from the others."),

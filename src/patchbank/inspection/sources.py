@@ -6,13 +6,14 @@ import difflib
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from patchbank.datasets.collect import collect, remarks_on_named
+from patchbank.datasets.grouping import groups_by
 from patchbank.errors import ParameterError
 from patchbank.printable import counted
 from patchbank.spelling import composed
@@ -76,6 +77,38 @@ def checked_names(sources: Sequence[ImageSource], names: Sequence[str] | None) -
     if twice is not None:
         raise ParameterError(f"names: {twice!r} is used twice; give each image a unique name")
     return names
+
+
+def checked_groups(
+    names: Sequence[str], groups: Sequence[object] | None, rule: str | None
+) -> tuple[Mapping[str, object] | None, tuple[str, ...]]:
+    """Return the group of each image that has one, by its name, and remarks on the others.
+
+    Parameters
+    ----------
+    groups
+        A group for each name, or None for an image that is a group of its own.
+    rule
+        See `groups_by`.
+
+    Raises
+    ------
+    ParameterError
+        If both are given, there is not one group for each image, or the rule is none.
+    DatasetError
+        If the table of the rule cannot be read.
+    """
+    if groups is None:
+        return (None, ()) if rule is None else groups_by(rule, names)
+    if rule is not None:
+        raise ParameterError("groups: give either groups or group_by, not both")
+    labels = list(groups)
+    if len(labels) != len(names):
+        raise ParameterError(
+            f"groups: {len(labels)} given for {counted(len(names), 'image')}; give one per image, "
+            f"None for an image without others of its kind"
+        )
+    return {name: label for name, label in zip(names, labels, strict=True) if label is not None}, ()
 
 
 def without(

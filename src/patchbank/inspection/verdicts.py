@@ -93,6 +93,8 @@ class Judgement:
         bool (rows, columns): where the map, which is 0 elsewhere, was inspected; None for all.
     calibration_images
         How many images of good parts the p-value compares with.
+    independent_references
+        How many of them are independent of one another; None for all.
     outside
         bool (rows, columns): which patches are farther from the bank than its covering radius;
         None where that is unknown.
@@ -109,6 +111,7 @@ class Judgement:
     regions: tuple[Region, ...]
     inspected_map: NDArray[np.bool_] | None = field(default=None, kw_only=True)
     calibration_images: int = field(kw_only=True)
+    independent_references: int | None = field(default=None, kw_only=True)
     outside: NDArray[np.bool_] | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -155,7 +158,7 @@ class Judgement:
     @property
     def rarity(self) -> str:
         """The p-value in words: how many good parts scored as high."""
-        return rarity(self.p_value, self.calibration_images)
+        return rarity(self.p_value, self.calibration_images, self.independent_references)
 
     @property
     def summary(self) -> str:
@@ -301,6 +304,7 @@ class Inspection(Judgement):
             **self.thresholds.to_json(),
             "p_value": self.p_value,
             "calibration_images": self.calibration_images,
+            "independent_references": self.independent_references or self.calibration_images,
             "regions": [region_to_json(region) for region in self.regions],
             "similar": [match.to_json() for match in self.similar],
             "bank_version": self.bank_version,

@@ -17,24 +17,50 @@ from patchbank.printable import counted
 Verdict = Literal["pass", "review", "fail"]
 
 
-def p_value(calibration_scores: npt.ArrayLike, score: float) -> float:
+def p_value(
+    calibration_scores: npt.ArrayLike, score: float, groups: npt.ArrayLike | None = None
+) -> float:
     """Return how unlikely a score is for a good part: ``(1 + #{calibration >= s}) / (n + 1)``.
 
     An image of a good part, exchangeable with the calibration images, has a p-value of at most a
     with a probability of at most a.
 
+    Images of a group, such as those of one part, depend on one another, so that a group counts as
+    one: the share of its scores that are at least s, and n is the number of groups. The promise is
+    then one for an image of a new group.
+
+    Parameters
+    ----------
+    groups
+        int (n,): the group of each score; negative if it is a group of its own, as all are by
+        default.
+
     References
     ----------
     V. Vovk, A. Gammerman, G. Shafer, "Algorithmic Learning in a Random World", 2005, chapter 2;
-    H. Papadopoulos et al., "Inductive Confidence Machines for Regression", ECML 2002 (the split).
+    H. Papadopoulos et al., "Inductive Confidence Machines for Regression", ECML 2002 (the split);
+    R. Dunn, L. Wasserman, A. Ramdas, "Distribution-Free Prediction Sets for Two-Layer Hierarchical
+    Models", JASA 118, 2023; Y. Lee, R. Barber, R. Willett, "Distribution-Free Inference with
+    Hierarchical Data", 2023 (groups).
     """
-    scores = _checked_scores(calibration_scores, "calibration scores")
-    at_least = len(scores) - int(np.searchsorted(scores, score, side="left"))
-    return (1 + at_least) / (len(scores) + 1)
+    scores, weights, independent = _ranked(calibration_scores, groups)
+    at_least = weights[np.searchsorted(scores, score, side="left") :].sum()
+    # Shares of a group may sum to a little more than 1.
+    return (1 + min(float(at_least), independent)) / (independent + 1)
 
 
-def rarity(p_value: float, images: int) -> str:
-    """Return a p-value in words, for scores of so many good parts."""
+def rarity(p_value: float, images: int, independent: int | None = None) -> str:
+    """Return a p-value in words, for scores of so many good parts, of which some are independent.
+
+    `independent` is the number of groups; by default every image is one.
+    """
+    if independent is not None and independent < images:
+        share = max(0.0, p_value * (independent + 1) - 1) / independent
+        parts = f"{counted(images, 'good part')}, about {independent:,} of them independent,"
+        # No single image of the largest possible group has so small a share.
+        if share < 0.5 / independent / images:
+            return f"of {parts} none scored this high"
+        return f"of {parts} {_percent(share)} scored this high or higher"
     as_high = round(p_value * (images + 1)) - 1
     parts = counted(images, "good part")
     if as_high == 0:
@@ -99,41 +125,51 @@ class ConformalThreshold:
     requested_rate
         The requested false-alarm rate, as a share.
     sample_size
-        The number n of calibration images.
+        The number of calibration images.
     value
         The threshold: the k-th largest calibration score.
     rank
-        k, ``floor(requested_rate (n + 1))``, at least 1.
+        k, ``floor(requested_rate (n + 1))``, at least 1. Where images depend on one another, k is 1
+        and the weight of the images that score higher, and need not be a whole number.
     guaranteed_rate
         ``k / (n + 1)``: an upper bound of the false-alarm rate, on average over random draws of the
         calibration images.
+    independent
+        The number n of groups of calibration images: `sample_size` where each is its own.
     """
 
     requested_rate: float
     sample_size: int
     value: float
-    rank: int
+    rank: float
     guaranteed_rate: float
+    independent: int
 
     def __post_init__(self) -> None:
-        if not 1 <= self.rank <= self.sample_size:
+        if not 1 <= self.rank <= self.independent:
             raise ParameterError(
-                f"threshold: expected a rank of 1 to {self.sample_size}, got {self.rank}"
+                f"threshold: expected a rank of 1 to {self.independent}, got {self.rank}"
             )
 
     @cached_property
     def realised(self) -> tuple[float, float]:
         """The 5 % and 95 % points of the actual false-alarm rate.
 
-        For a given set of calibration images it follows Beta(k, n + 1 - k).
+        For a given set of calibration images it follows Beta(k, n + 1 - k). Where images depend on
+        one another, it does so in the worst case: all images of a group score the same.
         """
         # Imported here because it takes a quarter of a second and no verdict needs it.
         from scipy.special import betaincinv
 
         low, high = (
-            float(betaincinv(self.rank, self.sample_size + 1 - self.rank, q)) for q in (0.05, 0.95)
+            float(betaincinv(self.rank, self.independent + 1 - self.rank, q)) for q in (0.05, 0.95)
         )
         return low, high
+
+    @property
+    def are_independent(self) -> bool:
+        """Whether every calibration image is a group of its own."""
+        return self.independent == self.sample_size
 
     @property
     def sufficient(self) -> bool:
@@ -146,14 +182,27 @@ class ConformalThreshold:
         # Rounded down: the promise holds for fewer.
         parts = math.floor(1 / self.guaranteed_rate + 1e-9)
         text = (
-            f"threshold {self.value:.4g} from {counted(self.sample_size, 'good part')}: on "
+            f"threshold {self.value:.4g} from {self._images()}: on "
             f"average, at most 1 in {counted(parts, 'good part')} fails; of ten such thresholds, "
             f"nine fail {_percent(low)} to {_percent(high)} of good parts"
         )
         if self.sufficient:
             return f"{text} ({_percent(self.requested_rate)} requested)"
-        needed = counted(images_needed(self.requested_rate), "good part")
+        kind = "good part" if self.are_independent else "independent good part"
+        needed = counted(images_needed(self.requested_rate), kind)
         return f"{text}; {_percent(self.requested_rate)}, as requested, needs {needed}"
+
+    def _images(self) -> str:
+        if self.are_independent:
+            return counted(self.sample_size, "good part")
+        return f"{counted(self.sample_size, 'image')}, about {self.independent:,} independent"
+
+    def stated(self) -> dict[str, float]:
+        """Return how many independent images there are and what they promise, for JSON objects."""
+        return {
+            "independent_references": self.independent,
+            "stated_false_alarm_rate": self.guaranteed_rate,
+        }
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object that the commands print."""
@@ -177,7 +226,9 @@ def images_needed(false_alarm_rate: float) -> int:
 
 
 def conformal_threshold(
-    calibration_scores: npt.ArrayLike, false_alarm_rate: float = 0.01
+    calibration_scores: npt.ArrayLike,
+    false_alarm_rate: float = 0.01,
+    groups: npt.ArrayLike | None = None,
 ) -> ConformalThreshold:
     """Return the split-conformal threshold for a false-alarm rate.
 
@@ -185,13 +236,26 @@ def conformal_threshold(
     scores, ``k = floor(rate (n + 1))``; this happens to an image of a good part with a probability
     of at most ``k / (n + 1)``. If n is too small (k = 0), the largest score is the threshold, and
     the guaranteed rate ``1 / (n + 1)`` is above the requested one.
+
+    With `groups`, each counts as one: see `p_value`.
     """
-    scores = _checked_scores(calibration_scores, "calibration scores")
+    scores, weights, independent = _ranked(calibration_scores, groups)
     check_false_alarm_rate(false_alarm_rate)
-    n = len(scores)
+    # The weight of the scores before each, from the highest on.
+    higher = np.concatenate([[0.0], np.cumsum(weights[::-1])[:-1]])
     # 1e-9 undoes binary rounding: 0.29 x 100 is 28.999999999999996.
-    rank = min(n, max(1, math.floor(false_alarm_rate * (n + 1) + 1e-9)))
-    return ConformalThreshold(false_alarm_rate, n, float(scores[n - rank]), rank, rank / (n + 1))
+    allowed = false_alarm_rate * (independent + 1) - 1 + 1e-9
+    chosen = max(0, int(np.searchsorted(higher, allowed, side="right")) - 1)
+    # A cumulative sum of shares such as 1/3 is not exactly a whole number.
+    rank = round(1 + float(higher[chosen]), 9)
+    return ConformalThreshold(
+        false_alarm_rate,
+        len(scores),
+        float(scores[-1 - chosen]),
+        rank,
+        rank / (independent + 1),
+        independent,
+    )
 
 
 def check_false_alarm_rate(rate: float) -> None:
@@ -216,9 +280,29 @@ def images_needed_to_review(false_alarm_rate: float, review_rate: float) -> int:
     return math.ceil(max(1 / review_rate, 2 / (false_alarm_rate + review_rate)) - 1e-9) - 1
 
 
+def _ranked(
+    scores: npt.ArrayLike, groups: npt.ArrayLike | None
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], int]:
+    """Return the scores sorted, what each weighs, and the number of groups, or raise."""
+    values = _checked_scores(scores, "calibration scores")
+    order = np.argsort(values, kind="stable")
+    if groups is None:
+        return values[order], np.ones(len(values)), len(values)
+    numbers = np.asarray(groups, np.int64)
+    if numbers.shape != values.shape:
+        raise ParameterError(
+            f"calibration groups: expected one per score, got {numbers.shape} for {values.shape}"
+        )
+    _, member, sizes = np.unique(numbers, return_inverse=True, return_counts=True)
+    alone = numbers < 0
+    weights = np.where(alone, 1.0, 1.0 / sizes[member])
+    independent = np.count_nonzero(alone) + len(np.unique(numbers[~alone]))
+    return values[order], weights[order], int(independent)
+
+
 def _checked_scores(scores: npt.ArrayLike, name: str) -> npt.NDArray[np.float64]:
-    """Return `scores` sorted, or raise."""
-    array = np.sort(np.asarray(scores, dtype=np.float64))
+    """Return `scores` as an array, or raise."""
+    array = np.asarray(scores, dtype=np.float64)
     if array.ndim != 1 or len(array) == 0 or not np.isfinite(array).all():
         raise ParameterError(f"{name}: expected a nonempty list of finite numbers")
     return array
@@ -233,35 +317,60 @@ class Calibration:
     scores
         Image scores, sorted.
     map_maxima
-        The largest value of each image's anomaly map, sorted, for the threshold of regions.
+        The largest value of each image's anomaly map, for the threshold of regions.
     score_method
         The method of the image scores.
+    groups
+        The group of each image, which depends on the others of its group: see `p_value`; empty if
+        every image is a group of its own.
     """
 
     scores: tuple[float, ...]
     map_maxima: tuple[float, ...]
     score_method: str
+    groups: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("scores", "map_maxima"):
-            values = _checked_scores(getattr(self, name), f"calibration {name}")
-            object.__setattr__(self, name, tuple(values.tolist()))
-        if len(self.scores) != len(self.map_maxima):
+        scores = _checked_scores(self.scores, "calibration scores")
+        maxima = _checked_scores(self.map_maxima, "calibration map_maxima")
+        if len(scores) != len(maxima):
             raise ParameterError(
                 f"calibration: expected as many scores as map maxima, "
-                f"got {len(self.scores)} and {len(self.map_maxima)}"
+                f"got {len(scores)} and {len(maxima)}"
             )
+        if self.groups and len(self.groups) != len(scores):
+            raise ParameterError(
+                f"calibration: expected a group for each of {len(scores)} scores, "
+                f"got {len(self.groups)}"
+            )
+        # Rows stay together, since both columns need the groups.
+        order = np.lexsort((maxima, scores))
+        object.__setattr__(self, "scores", tuple(scores[order].tolist()))
+        object.__setattr__(self, "map_maxima", tuple(maxima[order].tolist()))
+        if self.groups:
+            groups = np.asarray(self.groups, np.int64)[order]
+            together = bool((groups >= 0).any())
+            object.__setattr__(self, "groups", tuple(groups.tolist()) if together else ())
 
     def __len__(self) -> int:
         return len(self.scores)
 
+    @property
+    def independent(self) -> int:
+        """The number of groups: of images, where each is its own."""
+        return _ranked(self.scores, self._groups)[2]
+
+    @property
+    def _groups(self) -> tuple[int, ...] | None:
+        return self.groups or None
+
     def p_value(self, score: float) -> float:
         """Return how unlikely a score is for an image of a good part; see `p_value`."""
-        return p_value(self.scores, score)
+        return p_value(self.scores, score, self._groups)
 
     def threshold(self, false_alarm_rate: float = 0.01) -> ConformalThreshold:
         """Return the threshold on the image score."""
-        return conformal_threshold(self.scores, false_alarm_rate)
+        return conformal_threshold(self.scores, false_alarm_rate, self._groups)
 
     def thresholds(self, false_alarm_rate: float = 0.01, review_rate: float = 0.0) -> Thresholds:
         """Return the scores at which an image passes and fails.
@@ -277,7 +386,7 @@ class Calibration:
 
     def map_threshold(self, false_alarm_rate: float = 0.01) -> ConformalThreshold:
         """Return the threshold on anomaly maps; above it, that share of good parts has a region."""
-        return conformal_threshold(self.map_maxima, false_alarm_rate)
+        return conformal_threshold(self.map_maxima, false_alarm_rate, self._groups)
 
     def to_json(self) -> str:
         """Return the calibration as JSON, with exact numbers."""
@@ -286,6 +395,7 @@ class Calibration:
                 "score_method": self.score_method,
                 "scores": self.scores,
                 "map_maxima": self.map_maxima,
+                **({"groups": self.groups} if self.groups else {}),
             }
         )
 
@@ -298,6 +408,7 @@ class Calibration:
                 tuple(document["scores"]),
                 tuple(document["map_maxima"]),
                 str(document["score_method"]),
+                tuple(document.get("groups", ())),
             )
         except (KeyError, OverflowError, TypeError, ValueError) as error:
             raise ParameterError(

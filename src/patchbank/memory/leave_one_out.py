@@ -10,6 +10,7 @@ import numpy.typing as npt
 from patchbank.errors import ParameterError
 from patchbank.memory._parallel import TileWorker, for_tiles
 from patchbank.memory.coreset import Coreset, Cover, cover_kernels
+from patchbank.memory.groups import Groups
 from patchbank.memory.neighbours import NeighbourIndex
 from patchbank.progress import Progress, silent
 
@@ -46,6 +47,7 @@ def leave_one_out_distances(
     coreset: Coreset,
     *,
     index: NeighbourIndex | None = None,
+    groups: Groups | None = None,
     progress: Progress = silent,
 ) -> LeftOut:
     """Return each reference image's patch distances to a bank without that image.
@@ -66,6 +68,9 @@ def leave_one_out_distances(
         The bank: rows of `patches`.
     index
         The bank's index, with image numbers as groups; built if not given.
+    groups
+        Images that depend on one another, and are left out together; by default every image is
+        left out alone.
     progress
         Called as images are scored; may raise `KeyboardInterrupt`.
 
@@ -84,12 +89,18 @@ def leave_one_out_distances(
         raise ParameterError(
             f"{n} reference: leaving one out needs at least two; give more images of good parts"
         )
-    groups = images[coreset.indices]
+    owners = images[coreset.indices]
     if index is None:
-        index = NeighbourIndex(patches[coreset.indices], groups)
-    elif index.groups is None or not np.array_equal(index.groups, groups):
+        index = NeighbourIndex(patches[coreset.indices], owners)
+    elif index.groups is None or not np.array_equal(index.groups, owners):
         raise ParameterError("leave one out: the index does not belong to this coreset")
-    return left_out_of(index, coreset.covering_radius, patches, images, progress=progress)
+    if groups is not None and len(groups.number) != n:
+        raise ParameterError(
+            f"leave one out: groups of {len(groups.number)} images, and there are {n}"
+        )
+    return left_out_of(
+        index, coreset.covering_radius, patches, images, groups=groups, progress=progress
+    )
 
 
 def left_out_of(
@@ -98,6 +109,8 @@ def left_out_of(
     patches: npt.NDArray[np.float32],
     images: npt.NDArray[np.int64],
     *,
+    groups: Groups | None = None,
+    slack: npt.NDArray[np.float32] | None = None,
     progress: Progress = silent,
 ) -> LeftOut:
     """Return what `leave_one_out_distances` does, of a bank that may have rows of other images too.
@@ -108,11 +121,15 @@ def left_out_of(
         The bank's index, with the images of its rows as groups.
     radius
         Within which the bank covers the patches.
-    patches, images
+    patches, images, groups
         As there; images without patches are allowed.
+    slack
+        As in `left_out_from`; only with groups.
     """
     assert index.groups is not None
     patches = np.ascontiguousarray(patches)
+    if groups is not None and not groups.are_single:
+        return _leave_groups_out(index, radius, patches, images, groups, slack, progress)
     n = int(images[-1]) + 1
     starts = np.searchsorted(images, np.arange(n + 1))
     distances = np.empty((len(patches), 2), np.float32)
@@ -172,6 +189,86 @@ def left_out_from(
     )
     progress("calibrate", n, n)
     return LeftOut(np.sqrt(squared).astype(np.float32), nearest, put_back)
+
+
+def _leave_groups_out(
+    index: NeighbourIndex,
+    radius: float,
+    patches: npt.NDArray[np.float32],
+    images: npt.NDArray[np.int64],
+    groups: Groups,
+    slack: npt.NDArray[np.float32] | None,
+    progress: Progress,
+) -> LeftOut:
+    """Return each image's patch distances to a bank without all that its group depends on."""
+    owners = index.groups
+    assert owners is not None
+    starts = np.searchsorted(images, np.arange(len(groups.number) + 1))
+    owner = np.empty(len(patches), np.int64)
+    for first in range(0, len(groups.number), _IMAGES_AT_ONCE):
+        part = slice(starts[first], starts[min(first + _IMAGES_AT_ONCE, len(starts) - 1)])
+        owner[part] = owners[index.nearest(patches[part]).indices[:, 0]]
+    cover = Cover(patches)
+    squared = np.empty(len(patches))
+    nearest = np.empty(len(patches), np.int64)
+    put_back = np.zeros(len(groups.number), np.int64)
+    for group in range(len(groups)):
+        progress("calibrate", group, len(groups))
+        members = groups.members(group)
+        away = groups.left_out_with(int(members[0]))
+        own = np.flatnonzero(np.isin(images, members))
+        if not len(own):
+            continue
+        rest = WithoutImages(index, owners, away)
+        distances, nearest[own] = rest.nearest(patches[own])
+        # Other images' patches that lose the row that represented them.
+        orphaned = np.flatnonzero(away[owner] & ~away[images])
+        without = rest.nearest(patches[orphaned])[0] if len(orphaned) else np.empty(0, np.float32)
+        certain = without if slack is None else without - slack[orphaned]
+        is_far = certain > radius
+        squares = without[is_far].astype(np.float64) ** 2
+        added = cover(orphaned[is_far], squares, radius**2, silent)
+        lowered = distances.astype(np.float64) ** 2
+        if len(added):
+            lower_by(patches[own], patches[added], lowered)
+        squared[own] = lowered
+        put_back[members] = len(added)
+    progress("calibrate", len(groups), len(groups))
+    return LeftOut(np.sqrt(squared).astype(np.float32), nearest, put_back)
+
+
+class WithoutImages:
+    """A bank without the rows of some images.
+
+    Parameters
+    ----------
+    index
+        The whole bank.
+    owners
+        int64 (m,): the image of each row.
+    away
+        bool (n,): the images left out.
+    """
+
+    def __init__(
+        self,
+        index: NeighbourIndex,
+        owners: npt.NDArray[np.int64],
+        away: npt.NDArray[np.bool_],
+    ) -> None:
+        self.index = index.with_groups(away[owners].astype(np.int64))
+
+    def nearest(
+        self, queries: npt.NDArray[np.float32]
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+        """Return distances to the nearest rows, and these; infinite and -1 if none is left."""
+        assert self.index.groups is not None
+        found = self.index.nearest_of_two_groups(queries)
+        first_is_away = self.index.groups[found.indices[:, 0]] == 1
+        return (
+            np.where(first_is_away, found.distances[:, 1], found.distances[:, 0]),
+            np.where(first_is_away, found.indices[:, 1], found.indices[:, 0]),
+        )
 
 
 def lower_by(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -106,6 +107,13 @@ class NeighbourIndex:
 
     def __len__(self) -> int:
         return len(self.bank)
+
+    def with_groups(self, groups: npt.NDArray[np.int64]) -> NeighbourIndex:
+        """Return an index of the same bank with other groups, int64 (m,); nothing is copied."""
+        index = copy.copy(self)
+        index.groups = np.ascontiguousarray(groups, dtype=np.int64)
+        index._packed = self._packed._replace(groups=index.groups)
+        return index
 
     def rows(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """Return bank rows, float32 (n, d)."""

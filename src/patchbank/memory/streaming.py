@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from patchbank.errors import ParameterError
 from patchbank.memory.coreset import Coreset, Cover, greedy_k_center
-from patchbank.memory.leave_one_out import lower_by
+from patchbank.memory.groups import Groups
+from patchbank.memory.leave_one_out import WithoutImages, lower_by
 from patchbank.memory.neighbours import NeighbourIndex
 from patchbank.progress import Progress, silent
 
@@ -164,16 +165,25 @@ class StreamedLeaveOneOut:
     ----------
     merged
         The candidates and the bank. Not retained: only the rows put back are copied.
+    groups
+        Images that depend on one another, and are left out together; by default every image is
+        left out alone.
     progress
         Called as candidates are searched; may raise `KeyboardInterrupt`.
     """
 
-    def __init__(self, merged: MergedCoreset, *, progress: Progress = silent) -> None:
+    def __init__(
+        self, merged: MergedCoreset, groups: Groups | None = None, *, progress: Progress = silent
+    ) -> None:
         chosen = merged.coreset.indices
         self.index = NeighbourIndex(
             np.ascontiguousarray(merged.candidates[chosen]), merged.images[chosen]
         )
-        self._put_back = self._find_replacements(merged, progress)
+        self._groups = None if groups is None or groups.are_single else groups
+        if self._groups is None:
+            self._put_back = self._find_replacements(merged, progress)
+        else:
+            self._put_back = self._find_replacements_of_groups(merged, self._groups, progress)
 
     def _find_replacements(
         self, merged: MergedCoreset, progress: Progress
@@ -207,22 +217,54 @@ class StreamedLeaveOneOut:
             put_back[int(image)] = merged.candidates[added]
         return put_back
 
+    def _find_replacements_of_groups(
+        self, merged: MergedCoreset, groups: Groups, progress: Progress
+    ) -> dict[int, npt.NDArray[np.float32]]:
+        """Return for each group the candidates that replace the rows left out with it."""
+        cover = Cover(merged.candidates)
+        owners = merged.images[merged.coreset.indices]
+        radius = merged.coreset.covering_radius
+        owner = owners[self.index.nearest(merged.candidates).indices[:, 0]]
+        put_back = {}
+        for group in range(len(groups)):
+            progress("put back", group, len(groups))
+            away = np.isin(np.arange(len(groups.number)), groups.apart[group])
+            orphaned = np.flatnonzero(away[owner] & ~away[merged.images])
+            if not len(orphaned):
+                continue
+            rest = WithoutImages(self.index, owners, away)
+            distances, _ = rest.nearest(merged.candidates[orphaned])
+            is_far = distances > radius
+            squared = distances[is_far].astype(np.float64) ** 2
+            added = cover(orphaned[is_far], squared, radius**2, progress)
+            put_back[group] = merged.candidates[added]
+        progress("put back", len(groups), len(groups))
+        return put_back
+
     def put_back(self, image: int) -> int:
         """Return how many candidates replace an image's rows."""
-        return len(self._put_back.get(image, ()))
+        return len(self._put_back.get(self._group(image), ()))
+
+    def _group(self, image: int) -> int:
+        return image if self._groups is None else int(self._groups.number[image])
 
     def __call__(self, image: int, patches: npt.NDArray[np.float32]) -> ImageLeftOut:
         """Return the distances of an image's patches, which are float32 (h, w, d)."""
         assert self.index.groups is not None
         height, width, dimension = patches.shape
         rows = patches.reshape(-1, dimension)
-        found = self.index.nearest_of_two_groups(rows)
-        own = self.index.groups[found.indices[:, 0]] == image
+        index, label = self.index, image
+        if self._groups is not None:
+            away = self._groups.left_out_with(image)
+            index, label = self.index.with_groups(away[self.index.groups].astype(np.int64)), 1
+        assert index.groups is not None
+        found = index.nearest_of_two_groups(rows)
+        own = index.groups[found.indices[:, 0]] == label
         nearest = np.where(own, found.indices[:, 1], found.indices[:, 0])
         squared = np.where(own, found.distances[:, 1], found.distances[:, 0]).astype(np.float64)
         squared **= 2
-        added = self._put_back.get(image)
-        if added is not None:
+        added = self._put_back.get(self._group(image))
+        if added is not None and len(added):
             lower_by(rows, added, squared)
         shape = (height, width)
         return ImageLeftOut(

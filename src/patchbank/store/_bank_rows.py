@@ -169,7 +169,9 @@ def read_scores(
     rows = connection.execute(
         queries.load("banks")["scores"], key.parameters(), binary=True
     ).fetchall()
-    position, score, maximum, held_out, counts = zip(*rows, strict=True) if rows else ((),) * 5
+    position, score, maximum, held_out, counts, group = (
+        zip(*rows, strict=True) if rows else ((),) * 6
+    )
     image = np.array(position, np.int64)
     known = image >= 0
     image[known] = np.searchsorted(positions, image[known])
@@ -180,6 +182,7 @@ def read_scores(
         np.array([np.nan if value is None else value for value in maximum], np.float64),
         np.array(held_out, np.bool_),
         np.array(counts, np.bool_),
+        np.array([-1 if number is None else number for number in group], np.int64),
     )
 
 
@@ -206,6 +209,7 @@ def write_scores(
             None if np.isnan(scores.map_maximum[slot]) else float(scores.map_maximum[slot]),
             bool(scores.held_out[slot]),
             bool(scores.counts[slot]),
+            None if scores.group[slot] < 0 else int(scores.group[slot]),
         )
         for slot, key_position in enumerate(position)
     }
@@ -215,7 +219,7 @@ def write_scores(
     outdated = [number for number, values in present.items() if wanted.get(number) != values]
     new = [number for number, values in wanted.items() if present.get(number) != values]
     connection.execute(statements["close_scores"], {**key.parameters(), "positions": outdated})
-    columns = list(zip(*(wanted[number] for number in new), strict=True)) if new else [()] * 4
+    columns = list(zip(*(wanted[number] for number in new), strict=True)) if new else [()] * 5
     connection.execute(
         statements["insert_scores"],
         {
@@ -225,6 +229,7 @@ def write_scores(
             "map_maxima": list(columns[1]),
             "held_out": list(columns[2]),
             "counts": list(columns[3]),
+            "groups": list(columns[4]),
         },
     )
 

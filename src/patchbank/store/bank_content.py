@@ -16,6 +16,8 @@ LABELS = ("good", "anomalous", "unknown")
 
 # Below this, squared differences summed over all dimensions stay within float32.
 _LARGEST_VALUE = 1e15
+# That of a PostgreSQL integer.
+_LARGEST_GROUP = 2**31 - 1
 # pgvector's limit for `vector`.
 MAX_DIMENSIONS = 16_000
 
@@ -83,6 +85,9 @@ class CalibrationScores:
         Whether the image was used only for calibration, not for learning, bool (k,).
     counts
         Whether the row is part of the bank's calibration, bool (k,).
+    group
+        The number of the image's group, int64 (k,): its images depend on one another and count as
+        one. -1 for an image that is a group of its own.
     """
 
     image: npt.NDArray[np.int64]
@@ -90,11 +95,14 @@ class CalibrationScores:
     map_maximum: npt.NDArray[np.float64]
     held_out: npt.NDArray[np.bool_]
     counts: npt.NDArray[np.bool_]
+    group: npt.NDArray[np.int64]
 
     def __post_init__(self) -> None:
         rows = len(self.image)
         for field, kind in zip(
-            fields(self), (np.int64, np.float64, np.float64, np.bool_, np.bool_), strict=True
+            fields(self),
+            (np.int64, np.float64, np.float64, np.bool_, np.bool_, np.int64),
+            strict=True,
         ):
             array = getattr(self, field.name)
             if array.shape != (rows,) or array.dtype != kind:
@@ -105,6 +113,8 @@ class CalibrationScores:
         known = self.image[self.image >= 0]
         if len(np.unique(known)) != len(known):
             raise ValueError("an image has two scores")
+        if rows and not -1 <= self.group.min() <= self.group.max() <= _LARGEST_GROUP:
+            raise ValueError(f"group numbers must be from -1 to {_LARGEST_GROUP}")
         if not (np.isfinite(self.score).all() and np.isfinite(self.map_maximum[self.counts]).all()):
             raise ValueError("calibration scores must be finite")
 
@@ -124,8 +134,9 @@ class CalibrationScores:
         map_maximum: npt.ArrayLike,
         *,
         held_out: bool = False,
+        group: npt.ArrayLike | None = None,
     ) -> CalibrationScores:
-        """Return scores that are all part of the calibration."""
+        """Return scores that are all part of the calibration; by default of independent images."""
         number = np.asarray(image, np.int64)
         return cls(
             number,
@@ -133,6 +144,7 @@ class CalibrationScores:
             np.asarray(map_maximum, np.float64),
             np.full(len(number), held_out),
             np.ones(len(number), np.bool_),
+            np.full(len(number), -1) if group is None else np.asarray(group, np.int64),
         )
 
     def rows(self, chosen: npt.NDArray[Any]) -> CalibrationScores:
@@ -140,7 +152,9 @@ class CalibrationScores:
         return CalibrationScores(*(getattr(self, field.name)[chosen] for field in fields(self)))
 
     def with_more(self, more: CalibrationScores) -> CalibrationScores:
-        """Return these rows followed by `more`."""
+        """Return these rows followed by `more`, whose groups are others than theirs."""
+        first = int(self.group.max(initial=-1)) + 1
+        more = replace(more, group=np.where(more.group < 0, -1, more.group + first))
         return CalibrationScores(
             *(
                 np.concatenate([getattr(self, field.name), getattr(more, field.name)])

@@ -140,6 +140,8 @@ create table calibration_score (
     counts boolean not null,
     score double precision not null,
     map_maximum double precision,
+    -- Images of a group depend on one another and count as one. Null: the image is its own group.
+    group_number integer,
     primary key (category_id, generation, position, since_version)
 );
 
@@ -508,7 +510,7 @@ create view calibration_scores as
 select
     category.name as category, image.name as image, calibration_score.score,
     calibration_score.map_maximum, calibration_score.held_out, calibration_score.counts,
-    bank.version, bank.state = 'active' as active
+    bank.version, bank.state = 'active' as active, calibration_score.group_number
 from category
 join bank using (category_id)
 join calibration_score

@@ -46,7 +46,17 @@ def in_parts(
     rows, columns = extractor.grid_of(1, 1)
     most = rows * columns
     return learn_streamed(
-        workspace, extractor, paths, names, most, SETTINGS, parts, Demands(), Stopwatch(), progress
+        workspace,
+        extractor,
+        paths,
+        names,
+        None,
+        most,
+        SETTINGS,
+        parts,
+        Demands(),
+        Stopwatch(),
+        progress,
     )
 
 

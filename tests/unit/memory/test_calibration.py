@@ -136,7 +136,7 @@ def test_unfit_scores_are_refused(scores: list[float]) -> None:
 
 def test_a_threshold_checks_itself() -> None:
     with pytest.raises(ParameterError, match="rank of 1 to 9"):
-        ConformalThreshold(0.1, 9, 1.0, 0, 0.1)
+        ConformalThreshold(0.1, 20, 1.0, 0, 0.1, 9)
 
 
 def test_calibration_survives_json() -> None:
@@ -228,3 +228,88 @@ def test_what_goes_to_review_is_said() -> None:
     assert ThresholdRule(0.01, 0.01).describe_review(tied) == (
         "none: with 200 good parts, the limits for 1 % and for 2 % are the same"
     )
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.1, 0.29])
+def test_groups_of_one_change_nothing(rate: float) -> None:
+    scores = np.random.default_rng(3).integers(0, 60, 137).astype(float)
+    for groups in (np.arange(137), np.full(137, -1)):
+        assert conformal_threshold(scores, rate, groups) == conformal_threshold(scores, rate)
+        assert [p_value(scores, s, groups) for s in range(62)] == [
+            p_value(scores, s) for s in range(62)
+        ]
+
+
+def test_a_group_counts_as_one() -> None:
+    # Two pictures of one part and two parts with one picture each.
+    scores, groups = [4.0, 1.0, 2.0, 3.0], [7, 7, -1, -1]
+    assert [p_value(scores, s, groups) for s in (0.0, 1.5, 2.5, 3.5, 4.5)] == [
+        1.0,
+        3.5 / 4,
+        2.5 / 4,
+        1.5 / 4,
+        1 / 4,
+    ]
+    threshold = conformal_threshold(scores, 0.25, groups)
+    assert (threshold.value, threshold.independent, threshold.sample_size) == (4.0, 3, 4)
+    assert threshold.guaranteed_rate == 1 / 4
+    # Above 3, one of the pictures of the one part may fail: half a part.
+    assert conformal_threshold(scores, 0.4, groups).value == 3.0
+    assert conformal_threshold(scores, 0.4, groups).guaranteed_rate == 1.5 / 4
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.1])
+def test_grouped_thresholds_fail_exactly_what_the_p_value_fails(rate: float) -> None:
+    random = np.random.default_rng(5)
+    groups = random.integers(0, 40, 150)
+    scores = random.integers(0, 300, 150).astype(float)
+    threshold = conformal_threshold(scores, rate, groups)
+    for score in np.arange(-1, 302, 0.5):
+        assert (score > threshold.value) == (p_value(scores, score, groups) <= rate + 1e-9)
+
+
+def test_the_rate_is_kept_for_new_parts_however_alike_the_pictures_of_a_part_are() -> None:
+    random = np.random.default_rng(11)
+    rates = []
+    for _ in range(1000):
+        parts = random.standard_exponential(30)
+        # Ten pictures of most parts, and few of some.
+        groups = np.repeat(np.arange(30), random.choice([2, 10], 30))
+        scores = parts[groups] + 0.01 * random.random(len(groups))
+        threshold = conformal_threshold(scores, 0.1, groups)
+        rates.append(float(np.exp(-threshold.value)))
+    assert np.mean(rates) <= 0.1 + 4 * np.std(rates) / 1000**0.5
+    assert np.mean(rates) > 0.08
+
+
+def test_what_few_independent_parts_promise_is_said() -> None:
+    groups = np.repeat(np.arange(20), 10)
+    threshold = conformal_threshold(np.arange(200.0), 0.01, groups)
+    assert threshold.describe().startswith(
+        "threshold 199 from 200 images, about 20 independent: on average, at most 1 in 21 good "
+        "parts fails"
+    )
+    assert threshold.describe().endswith("1 %, as requested, needs 99 independent good parts")
+    assert threshold.stated() == {
+        "independent_references": 20,
+        "stated_false_alarm_rate": pytest.approx(1 / 21),
+    }
+    words = "of 200 good parts, about 20 of them independent, "
+    assert (
+        rarity(p_value(np.arange(200.0), 300, groups), 200, 20) == f"{words}none scored this high"
+    )
+    assert (
+        rarity(p_value(np.arange(200.0), 198, groups), 200, 20)
+        == f"{words}1 % scored this high or higher"
+    )
+
+
+def test_groups_stay_with_their_scores() -> None:
+    calibration = Calibration((3.0, 1.0, 2.0), (30.0, 10.0, 20.0), "max", (5, -1, 5))
+    assert (calibration.scores, calibration.groups) == ((1.0, 2.0, 3.0), (-1, 5, 5))
+    assert calibration.map_maxima == (10.0, 20.0, 30.0)
+    assert calibration.independent == 2
+    assert Calibration.from_json(calibration.to_json()) == calibration
+    assert Calibration((1.0, 2.0), (1.0, 2.0), "max", (-1, -1)).groups == ()
+    with pytest.raises(ParameterError, match="a group for each of 2 scores"):
+        Calibration((1.0, 2.0), (1.0, 2.0), "max", (1,))

@@ -7,9 +7,9 @@
     images/7.png,anomalous,crack,test,masks/7.png,bracket
 
 `path` and `label` (good, anomalous or unknown) are required; the default category is the file's
-name. Paths are relative to the manifest. A JSON-lines file has one object per line with the same
-keys; its `mask` may be a list. The manifests of Amazon Lookout for Vision are JSON lines with other
-keys, see `lookout`.
+name. Paths are relative to the manifest. `group` is read by ``--group-by FILE:group`` alone. A
+JSON-lines file has one object per line with the same keys; its `mask` may be a list. The manifests
+of Amazon Lookout for Vision are JSON lines with other keys, see `lookout`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from patchbank.spelling import composed
 
 LAYOUT = "a CSV or JSON-lines file with the path and label of each image"
 SUFFIXES = (".csv", ".jsonl", ".ndjson", ".json", ".manifest")
-_KEYS = ("path", "label", "kind", "split", "mask", "category")
+_KEYS = ("path", "label", "kind", "split", "mask", "category", "group")
 _REQUIRED = ("path", "label")
 
 Line = tuple[str, dict[str, Any]]

@@ -122,6 +122,7 @@ class Judge:
             thresholds=self.thresholds,
             p_value=self.calibration.p_value(score),
             calibration_images=len(self.calibration),
+            independent_references=self.calibration.independent,
             anomaly_map=anomaly,
             map_threshold=self.map_threshold,
             inspected_box=box,
@@ -201,6 +202,7 @@ def calibration_of(bank: BankContent) -> Calibration | None:
         tuple(counted.score.tolist()),
         tuple(counted.map_maximum.tolist()),
         str(bank.settings["image_score"]),
+        tuple(counted.group.tolist()),
     )
 
 

@@ -39,7 +39,9 @@ from patchbank.store.bank_content import BankContent, CalibrationScores, Referen
 from patchbank.store.categories import checked_category_name
 
 FORMAT: Final = "patchbank bank"
-FORMAT_VERSION: Final = 2
+FORMAT_VERSION: Final = 3
+# Without groups of images, the same as the third.
+_WITHOUT_GROUPS: Final = 2
 
 _DOCUMENT: Final = "bank.json"
 _NUMBERS: Final = "bank.safetensors"
@@ -56,6 +58,7 @@ _SCORES: Final[Mapping[str, str]] = {
     "map_maximum": "map_maximum",
     "held_out": "held_out",
     "counts": "counts",
+    "group": "group",
 }
 
 _Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -81,7 +84,7 @@ class _Document(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
 
     format: Literal["patchbank bank"]
-    format_version: Literal[1, 2]
+    format_version: Literal[1, 2, 3]
     category: str
     bank_version: Annotated[int, Field(ge=1)]
     extractor_fingerprint: _Digest
@@ -185,7 +188,7 @@ def _write(archive: zipfile.ZipFile, content: BankFile) -> None:
         )
     document = _Document(
         format=FORMAT,
-        format_version=FORMAT_VERSION,
+        format_version=FORMAT_VERSION if (bank.scores.group >= 0).any() else _WITHOUT_GROUPS,
         category=content.category,
         bank_version=content.bank_version,
         extractor_fingerprint=bank.extractor_fingerprint,
@@ -207,7 +210,11 @@ def _numbers(bank: BankContent) -> dict[str, NDArray[Any]]:
         "embeddings": bank.embeddings,
         "embedding_mean": bank.embedding_mean,
         # Both may be NaN, for which JSON has no word.
-        **{name: getattr(bank.scores, field) for name, field in _SCORES.items()},
+        **{
+            name: getattr(bank.scores, field)
+            for name, field in _SCORES.items()
+            if field != "group" or (bank.scores.group >= 0).any()
+        },
         "covering_radius": np.array([bank.covering_radius]),
     }
 
@@ -246,6 +253,8 @@ def _read(archive: zipfile.ZipFile, path: Path, *, with_images: bool) -> BankFil
     _check(document)
     numbers = load(part(_NUMBERS))
     radius = numbers.pop("covering_radius")
+    if document.format_version == _WITHOUT_GROUPS:
+        numbers["group"] = np.full(len(numbers["score"]), -1)
     scores = checked_scores(
         _scores_of_format_1(numbers.pop("scores"), document)
         if document.format_version == 1
@@ -314,6 +323,7 @@ def _scores_of_format_1(scores: NDArray[Any], document: _Document) -> Calibratio
         nowhere,
         known >= learned,
         np.zeros(len(known), np.bool_),
+        np.full(len(known), -1),
     ).with_more(
         CalibrationScores.of_images(
             np.full(counted, -1), calibration["scores"], calibration["map_maxima"]

@@ -39,12 +39,18 @@ def show_category(workspace: Workspace, category: str) -> dict[str, Any]:
     if found.bank_version is not None:
         stored = workspace.database.banks.active(category)
         bank = stored.content
-        limits: dict[str, float | None] = {"pass_below": None, "fail_above": None}
+        limits: dict[str, float | None] = {
+            "pass_below": None,
+            "fail_above": None,
+            "independent_references": None,
+            "stated_false_alarm_rate": None,
+        }
         text, review = str(not_calibrated(category)), None
         calibration = calibration_of(bank)
         if calibration is not None:
             rule = ThresholdRule.of_bank(bank.settings)
             limits |= rule.thresholds(calibration).to_json()
+            limits |= calibration.threshold(rule.false_alarm_rate).stated()
             text = rule.describe(calibration)
             review = rule.describe_review(calibration)
         radius = bank.covering_radius

@@ -33,7 +33,7 @@ from patchbank.inspection.learning.remarks import (
 from patchbank.inspection.learning.score_collector import ScoreCollector
 from patchbank.inspection.learning.suspicious import Suspicious, find_suspicious
 from patchbank.inspection.settings import THUMBNAIL_SIDE, FitSettings
-from patchbank.inspection.sources import checked_names, without
+from patchbank.inspection.sources import checked_groups, checked_names, without
 from patchbank.inspection.timing import Stopwatch
 from patchbank.inspection.verdicts import Refused
 from patchbank.inspection.workspace import Workspace
@@ -102,6 +102,7 @@ class CalibrationReport:
             "images": self.images,
             "refused": [refusal.to_json() for refusal in self.refused],
             **self.thresholds.to_json(),
+            **self.threshold.stated(),
             "calibration": self.threshold.to_json(),
             "review": self.review,
             "provenance_known": self.provenance_known,
@@ -122,6 +123,7 @@ def calibrate_paths(
     force: bool = False,
     max_refused: int | str = DEFAULT_MAX_REFUSED,
     exclude: Sequence[str] = (),
+    group_by: str | None = None,
     strict: bool = False,
     progress: Progress = silent,
 ) -> CalibrationReport:
@@ -137,6 +139,7 @@ def calibrate_paths(
         force=force,
         max_refused=max_refused,
         exclude=exclude,
+        group_by=group_by,
         strict=strict,
         progress=progress,
     )
@@ -154,6 +157,8 @@ def calibrate(
     force: bool = False,
     max_refused: int | str = DEFAULT_MAX_REFUSED,
     exclude: Sequence[str] = (),
+    groups: Sequence[object] | None = None,
+    group_by: str | None = None,
     strict: bool = False,
     progress: Progress = silent,
 ) -> CalibrationReport:
@@ -179,6 +184,9 @@ def calibrate(
         How many images may be refused, as in `fit`.
     exclude
         Images to leave out, each by its name or its file's name.
+    groups, group_by
+        Images that depend on one another, such as pictures of one part: a group for each source, or
+        a rule that finds it (`groups_by`). Each group counts as one in the calibration.
     strict
         Whether images that stand apart from the others are an error.
 
@@ -199,6 +207,7 @@ def calibrate(
     """
     watch = Stopwatch()
     names = checked_names(sources, names)
+    labels, ungrouped = checked_groups(names, groups, group_by)
     workspace.database.check_can_learn()
     demands = demands_of(force=force, max_refused=max_refused)
     stored = workspace.database.banks.active(category)
@@ -226,7 +235,7 @@ def calibrate(
     # The images that stay come before the new ones.
     place = np.cumsum(~held_out) - 1
     kept = scores.rows(~scores.held_out).uncounted()
-    found_scores = collector.scores(held_out=True)
+    found_scores = collector.scores(held_out=True, groups=references.groups(labels))
     changed = replace(
         before,
         settings=settings.to_json(),
@@ -276,7 +285,8 @@ def calibrate(
         seconds=watch.total(),
         suspicious=suspicious,
     )
-    remarks = [*found] if report.warning is None else [*found, report.warning]
+    remarks = [*found, *ungrouped]
+    remarks += [] if report.warning is None else [report.warning]
     remarks += [] if suspicious is None else [suspicious.describe(_REMEDY)]
     remarks += too_few_images(threshold)
     remarks += no_review(rule, calibration)

@@ -19,7 +19,7 @@ from patchbank.inspection.learning.memory_limit import checked_limit
 from patchbank.inspection.learning.remarks import fewer_images
 from patchbank.inspection.learning.suspicious_pictures import earlier_pictures, write_suspicious
 from patchbank.inspection.settings import FitSettings
-from patchbank.inspection.sources import checked_names, without
+from patchbank.inspection.sources import checked_groups, checked_names, without
 from patchbank.inspection.timing import Stopwatch
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.coreset import coreset_size
@@ -75,6 +75,7 @@ class FitReport:
             "extractor": bank.settings.extractor.to_json(),
             "settings": bank.settings.to_json(),
             **bank.thresholds.to_json(),
+            **bank.threshold.stated(),
             "calibration": bank.threshold.to_json(),
             "review": bank.settings.threshold_rule.to_json(bank.calibration),
             "timings_s": {name: round(value, 3) for name, value in self.timings_s.items()},
@@ -91,6 +92,7 @@ def fit_paths(
     force: bool = False,
     max_refused: int | str = DEFAULT_MAX_REFUSED,
     exclude: Sequence[str] = (),
+    group_by: str | None = None,
     strict: bool = False,
     report: Path | None = None,
     progress: Progress = silent,
@@ -108,6 +110,7 @@ def fit_paths(
         force=force,
         max_refused=max_refused,
         exclude=exclude,
+        group_by=group_by,
         strict=strict,
         report=report,
         progress=progress,
@@ -126,6 +129,8 @@ def fit(
     force: bool = False,
     max_refused: int | str = DEFAULT_MAX_REFUSED,
     exclude: Sequence[str] = (),
+    groups: Sequence[object] | None = None,
+    group_by: str | None = None,
     strict: bool = False,
     report: Path | None = None,
     progress: Progress = silent,
@@ -147,6 +152,9 @@ def fit(
         How many images may be refused, repeats among them: a number, or a share such as ``"50%"``.
     exclude
         Names of images that are not to be learned.
+    groups, group_by
+        Images that depend on one another, such as pictures of one part: a group for each source, or
+        a rule that finds it (`groups_by`). Each group counts as one in the calibration.
     strict
         Whether images that stand apart from the others are an error; then nothing is stored.
     report
@@ -173,6 +181,7 @@ def fit(
         if report is not None:
             check_folder(report)
         checked = checked_names(sources, names)
+        labels, ungrouped = checked_groups(checked, groups, group_by)
         if exclude:
             sources, names = without(sources, checked, exclude)
         workspace.database.check_can_learn()
@@ -185,6 +194,7 @@ def fit(
         sources,
         settings,
         names=names,
+        groups=labels,
         memory_limit=memory_limit,
         demands=demands,
         on_settled=check_room,
@@ -202,7 +212,7 @@ def fit(
     with watch.stage("database"):
         fewer = fewer_images(_present_calibration(workspace, category), bank.threshold)
         indexes = indexes_of(workspace, category)
-        bank = replace(bank, remarks=(*found, *apart, *bank.remarks, *fewer, *earlier))
+        bank = replace(bank, remarks=(*found, *ungrouped, *apart, *bank.remarks, *fewer, *earlier))
         version = save(workspace, category, bank)
         # Of all patches, only the bank's stay in memory.
         bank = replace(bank, patch_features=())

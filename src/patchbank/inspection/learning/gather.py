@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from patchbank.inspection.learning.demands import Demands
 from patchbank.inspection.sources import readable
 from patchbank.inspection.verdicts import Refused
+from patchbank.memory.groups import Groups
 from patchbank.store.bank_content import ReferenceImage
 from patchbank.vision.decoded_image import ImageSource
 from patchbank.vision.extraction import Extraction, Refusal
@@ -109,6 +110,18 @@ class References:
             )
         )
         return True
+
+    def groups(self, labels: Mapping[str, object] | None) -> Groups | None:
+        """Return the groups of the images by the labels of their given names; None without any.
+
+        Raises
+        ------
+        ParameterError
+            If all images are of one group.
+        """
+        if labels is None:
+            return None
+        return Groups.of_labels([labels.get(self._names[number]) for number in self.numbers])
 
     def check(self, demands: Demands) -> None:
         """Raise `NoImagesError` if too few were admitted, `TooManyRefusedError` accordingly."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -31,6 +31,7 @@ from patchbank.inspection.verdicts import Refused
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.calibration import Calibration, ConformalThreshold, Thresholds
 from patchbank.memory.coreset import Coreset, coreset_size, greedy_k_center
+from patchbank.memory.groups import Groups
 from patchbank.memory.leave_one_out import leave_one_out_distances
 from patchbank.memory.neighbours import NeighbourIndex
 from patchbank.progress import Progress, silent
@@ -150,6 +151,7 @@ def learn(
     settings: FitSettings,
     *,
     names: Sequence[str] | None = None,
+    groups: Mapping[str, object] | None = None,
     memory_limit: int | str | None = None,
     demands: Demands | None = None,
     on_settled: Callable[[FitSettings, int], None] = lambda settings, most: None,
@@ -166,6 +168,9 @@ def learn(
         Images as paths, bytes, PIL images or arrays.
     names
         Their names, unique; the paths themselves by default.
+    groups
+        The group of images that depend on one another, such as pictures of one part, by name; an
+        image without one is a group of its own.
     memory_limit
         What this process may take, in bytes or as ``"4GB"``; by default the setting's, else what it
         takes and half of what is free. Images whose patches do not fit are learned in parts.
@@ -210,11 +215,21 @@ def learn(
         parts = plan_fit(extractor, sources, most, settings.coreset_ratio, limit, workspace.limits)
     if parts is None:
         fitted: _Fitted | StreamedFit = _learn_whole(
-            workspace, extractor, sources, names, most, settings, demands, watch, progress
+            workspace, extractor, sources, names, groups, most, settings, demands, watch, progress
         )
     else:
         fitted = learn_streamed(
-            workspace, extractor, sources, names, most, settings, parts, demands, watch, progress
+            workspace,
+            extractor,
+            sources,
+            names,
+            groups,
+            most,
+            settings,
+            parts,
+            demands,
+            watch,
+            progress,
         )
     bank = _bank_of(fitted, extractor, settings, watch)
     _check_distinct(bank)
@@ -293,6 +308,7 @@ def _learn_whole(
     extractor: Extractor,
     sources: Sequence[ImageSource],
     names: Sequence[str],
+    labels: Mapping[str, object] | None,
     most: int,
     settings: FitSettings,
     demands: Demands,
@@ -302,6 +318,7 @@ def _learn_whole(
     """Learn with all patches in memory: the exact coreset."""
     with watch.stage("features"):
         gathered = _gather(workspace, extractor, sources, names, most, demands, progress)
+    groups = gathered.references.groups(labels)
     patches, images = gathered.patches, gathered.patch_image
     with watch.stage("coreset"):
         coreset = greedy_k_center(
@@ -311,7 +328,7 @@ def _learn_whole(
             progress=progress,
         )
     with watch.stage("calibration"):
-        scores = _calibrate(gathered, coreset, settings, progress)
+        scores = _calibrate(gathered, coreset, groups, settings, progress)
     chosen = images[coreset.indices]
     return _Fitted(
         references=gathered.references,
@@ -328,14 +345,17 @@ def _learn_whole(
 def _calibrate(
     gathered: _Gathered,
     coreset: Coreset,
+    groups: Groups | None,
     settings: FitSettings,
     progress: Progress,
 ) -> CalibrationScores:
     """Score every reference image as if it were new."""
     patches, images = gathered.patches, gathered.patch_image
     index = NeighbourIndex(patches[coreset.indices], images[coreset.indices])
-    left_out = leave_one_out_distances(patches, images, coreset, index=index, progress=progress)
-    collector = ScoreCollector(settings, index)
+    left_out = leave_one_out_distances(
+        patches, images, coreset, index=index, groups=groups, progress=progress
+    )
+    collector = ScoreCollector(settings, index, groups)
     end = 0
     for number, image in enumerate(gathered.references.images):
         grid = settings.extractor.grid_of(image.width, image.height)

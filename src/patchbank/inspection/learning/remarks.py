@@ -45,12 +45,18 @@ def too_few_images(threshold: ConformalThreshold) -> list[str]:
     """Return a remark where a threshold cannot keep the rate asked for."""
     if threshold.sufficient:
         return []
-    count = threshold.sample_size
-    missing = images_needed(threshold.requested_rate) - count
+    count, independent = threshold.sample_size, threshold.independent
+    missing = images_needed(threshold.requested_rate) - independent
+    few = f"{counted(count, 'reference image')} are too few"
+    more = counted(missing, "more good image")
+    if not threshold.are_independent:
+        few = f"{counted(count, 'image')}, about {independent:,} independent, are too few"
+        more = counted(missing, "more independent image")
+        more += ", such as of other parts"
     return [
-        f"{counted(count, 'reference image')} are too few for a false-alarm rate of "
+        f"{few} for a false-alarm rate of "
         f"{100 * threshold.requested_rate:.3g} %: expect up to "
-        f"{100 * threshold.guaranteed_rate:.3g} %; add {counted(missing, 'more good image')}"
+        f"{100 * threshold.guaranteed_rate:.3g} %; add {more}"
     ]
 
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from patchbank.errors import NoImagesError
 from patchbank.inspection.judging.judge import map_of
 from patchbank.inspection.settings import FitSettings
+from patchbank.memory.groups import Groups
 from patchbank.memory.neighbours import NeighbourIndex
 from patchbank.memory.scoring import image_score, reweighted_score
 from patchbank.store.bank_content import CalibrationScores
@@ -21,10 +22,15 @@ class ScoreCollector:
     ----------
     index
         The bank's index. Its groups are the numbers of the images where these are in the bank.
+    groups
+        Images that depend on one another; by default none do.
     """
 
-    def __init__(self, settings: FitSettings, index: NeighbourIndex) -> None:
+    def __init__(
+        self, settings: FitSettings, index: NeighbourIndex, groups: Groups | None = None
+    ) -> None:
         self._settings, self.index = settings, index
+        self._groups = None if groups is None or groups.are_single else groups
         self._images: list[int] = []
         self._scores: list[float] = []
         self._maxima: list[float] = []
@@ -46,12 +52,12 @@ class ScoreCollector:
         inspected = settings.extractor.inspected_of(*size)
         counting = taken(distances, inspected)[np.newaxis]
         if settings.image_score == "reweighted":
-            group = None if self.index.groups is None else image
+            index, group = self._without(image)
             score = reweighted_score(
                 taken(patches, inspected)[np.newaxis],
                 counting,
                 taken(nearest, inspected)[np.newaxis],
-                self.index,
+                index,
                 exclude_group=group,
             )
         else:
@@ -61,8 +67,19 @@ class ScoreCollector:
         self._maxima.append(float(map_of(distances, settings, *size).max()))
         return score
 
-    def scores(self, *, held_out: bool = False) -> CalibrationScores:
+    def _without(self, image: int) -> tuple[NeighbourIndex, int | None]:
+        """Return the index and which group of its rows an image must not be compared with."""
+        if self.index.groups is None:
+            return self.index, None
+        if self._groups is None:
+            return self.index, image
+        away = self._groups.left_out_with(image)
+        return self.index.with_groups(away[self.index.groups].astype(np.int64)), 1
+
+    def scores(self, *, held_out: bool = False, groups: Groups | None = None) -> CalibrationScores:
         """Return the scores of all images counted; `held_out` where the bank did not learn them.
+
+        `groups` are those of images that the bank does not hold, and that so need not be left out.
 
         Raises
         ------
@@ -74,6 +91,11 @@ class ScoreCollector:
                 "none of the images could be read again for the calibration; do not change "
                 "them while fit is running, and fit again"
             )
+        groups = groups or self._groups
         return CalibrationScores.of_images(
-            self._images, self._scores, self._maxima, held_out=held_out
+            self._images,
+            self._scores,
+            self._maxima,
+            held_out=held_out,
+            group=None if groups is None else groups.shared[self._images],
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,6 +18,7 @@ from patchbank.inspection.timing import Stopwatch
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.budget import Parts
 from patchbank.memory.coreset import coreset_size
+from patchbank.memory.groups import Groups
 from patchbank.memory.streaming import MergedCoreset, PartCoresets, StreamedLeaveOneOut
 from patchbank.progress import Progress
 from patchbank.store.bank_content import CalibrationScores
@@ -99,6 +100,7 @@ def learn_streamed(
     extractor: Extractor,
     sources: Sequence[ImageSource],
     names: Sequence[str],
+    labels: Mapping[str, object] | None,
     most: int,
     settings: FitSettings,
     parts: Parts,
@@ -119,8 +121,9 @@ def learn_streamed(
         reader, references, embeddings, settings, parts, most, demands, watch, progress
     )
     with watch.stage("calibration"):
-        in_turn = StreamedLeaveOneOut(merged, progress=progress)
-        scores, radius_seen = _calibrate(reader, references, in_turn, settings, progress)
+        groups = references.groups(labels)
+        in_turn = StreamedLeaveOneOut(merged, groups, progress=progress)
+        scores, radius_seen = _calibrate(reader, references, in_turn, groups, settings, progress)
     chosen = merged.coreset.indices
     # Images get the order of the sources back.
     order = np.argsort(references.numbers)
@@ -237,6 +240,7 @@ def _calibrate(
     reader: _Reader,
     references: References,
     in_turn: StreamedLeaveOneOut,
+    groups: Groups | None,
     settings: FitSettings,
     progress: Progress,
 ) -> tuple[CalibrationScores, float]:
@@ -246,7 +250,7 @@ def _calibrate(
     """
     slots = np.random.default_rng([settings.seed, 1]).permutation(len(references))
     slots = np.sort(slots[:CALIBRATION_IMAGES])
-    collector = ScoreCollector(settings, in_turn.index)
+    collector = ScoreCollector(settings, in_turn.index, groups)
     radius_seen = 0.0
     numbers = [references.numbers[slot] for slot in slots]
     with closing(reader.read(numbers, stage="calibrate", thumbnails=False)) as stream:

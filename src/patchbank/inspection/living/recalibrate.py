@@ -15,7 +15,8 @@ from patchbank.inspection.living.reference_patches import inexactness
 from patchbank.inspection.living.remembered import Remembered
 from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.workspace import Workspace
-from patchbank.memory.leave_one_out import left_out_from
+from patchbank.memory.groups import Groups
+from patchbank.memory.leave_one_out import left_out_from, left_out_of
 from patchbank.memory.neighbours import NeighbourIndex
 from patchbank.memory.two_nearest import TwoNearest
 from patchbank.printable import counted
@@ -111,12 +112,16 @@ def recalibrated(
     scored[scores.image[scores.image >= 0]] = True
     # Only this score needs a bank's index.
     index = after.index if bank.settings.image_score == "reweighted" else bank.index
-    collector = _Collector(bank.settings, after, index)
+    number = np.full(count, -1)
+    number[scores.image[scores.image >= 0]] = scores.group[scores.image >= 0]
+    number[held_out] = -1
+    groups = Groups.of_numbers(number)
+    collector = _Collector(bank.settings, after, index, groups)
     learned = [slot for slot in sorted(features) if not held_out[slot]]
     remembered = None
     if learned:
         remembered = _renew_learned(
-            workspace, bank, after, learned, features, scored, collector, progress
+            workspace, bank, after, learned, features, scored, groups, collector, progress
         )
     came = ~np.isin(after.ordinals, bank.stored.ordinals)
     went = ~np.isin(bank.stored.ordinals, after.ordinals)
@@ -137,9 +142,15 @@ def recalibrated(
 class _Collector:
     """Collects scores from the distances of images' inspected patches."""
 
-    def __init__(self, settings: FitSettings, after: ChangedBank, index: NeighbourIndex) -> None:
+    def __init__(
+        self,
+        settings: FitSettings,
+        after: ChangedBank,
+        index: NeighbourIndex,
+        groups: Groups | None,
+    ) -> None:
         self._settings, self._images = settings, after.content.images
-        self._collector = ScoreCollector(settings, index)
+        self._collector = ScoreCollector(settings, index, groups)
         self._count = 0
 
     def __len__(self) -> int:
@@ -165,6 +176,7 @@ def _renew_learned(
     learned: Sequence[int],
     features: Mapping[int, Floats],
     scored: NDArray[np.bool_],
+    groups: Groups | None,
     collector: _Collector,
     progress: Progress,
 ) -> Remembered:
@@ -189,17 +201,25 @@ def _renew_learned(
         # Patches are put back within another radius, for all images.
         reached[:] = True
     reached[_reached(bank, after, before, now, images, slack)] = True
-    left_out = left_out_from(
-        now.distances,
-        now.rows(),
-        content.patch_image,
-        bank.radius if after.radius is None else after.radius,
-        patches,
-        images,
-        slack=slack,
-        only=reached,
-        progress=progress,
-    )
+    radius = bank.radius if after.radius is None else after.radius
+    if groups is None:
+        left_out = left_out_from(
+            now.distances,
+            now.rows(),
+            content.patch_image,
+            radius,
+            patches,
+            images,
+            slack=slack,
+            only=reached,
+            progress=progress,
+        )
+    else:
+        # The two nearest rows do not tell which groups a change reaches.
+        reached[:] = True
+        left_out = left_out_of(
+            after.index, radius, patches, images, groups=groups, slack=slack, progress=progress
+        )
     end = 0
     for slot, length in zip(learned, counts.tolist(), strict=True):
         own = slice(end, end := end + length)

@@ -114,6 +114,7 @@ class CategoryEvaluation:
             facts={
                 "aupro_limit": None if self.pixels is None else self.pixels.fpr_limit,
                 **self.bank.thresholds.to_json(),
+                **self.bank.threshold.stated(),
                 "requested_false_alarm_rate": self.bank.settings.false_alarm_rate,
                 "requested_review_rate": self.bank.settings.review_rate,
                 "false_alarm_interval": _interval(false_alarms),

@@ -30,6 +30,7 @@ from patchbank.inspection.measuring.extremes import Extremes
 from patchbank.inspection.measuring.figures import Evaluation, Failed, average
 from patchbank.inspection.measuring.timed import inspection_time
 from patchbank.inspection.settings import FitSettings
+from patchbank.inspection.sources import checked_groups, source_name
 from patchbank.inspection.verdicts import Refused
 from patchbank.inspection.workspace import Workspace
 from patchbank.metrics import (
@@ -56,6 +57,7 @@ def evaluate(
     settings: FitSettings,
     *,
     dataset: str = "mvtec",
+    group_by: str | None = None,
     aupro_limit: float | None = None,
     progress: Progress = silent,
 ) -> Iterator[Evaluation | Failed]:
@@ -83,6 +85,7 @@ def evaluate(
                 workspace,
                 samples,
                 settings,
+                group_by=group_by,
                 aupro_limit=limit,
                 synthetic=found.is_synthetic(root, samples),
                 progress=progress,
@@ -153,6 +156,7 @@ def evaluate_category(
     samples: CategorySamples,
     settings: FitSettings,
     *,
+    group_by: str | None = None,
     aupro_limit: float = 0.3,
     synthetic: bool = False,
     cases: int = 0,
@@ -168,6 +172,8 @@ def evaluate_category(
 
     Parameters
     ----------
+    group_by
+        Which train images depend on one another; see `groups_by`.
     aupro_limit
         False-positive rate up to which the per-region overlap is integrated.
     synthetic
@@ -198,15 +204,26 @@ def evaluate_category(
         settings,
         in_category,
     )
+    paths = [source_name(sample.path) for sample in samples.train]
+    by_path, ungrouped = checked_groups(paths, None, group_by)
+    labels = (
+        None
+        if by_path is None
+        else {
+            sample.name: by_path.get(path)
+            for sample, path in zip(samples.train, paths, strict=True)
+        }
+    )
     began = time.perf_counter()
     bank = learn(
         workspace,
         [sample.path for sample in samples.train],
         settings,
         names=[sample.name for sample in samples.train],
+        groups=labels,
         progress=in_category,
     )
-    bank = replace(bank, remarks=(*depth_remarks, *bank.remarks))
+    bank = replace(bank, remarks=(*depth_remarks, *ungrouped, *bank.remarks))
     fit_seconds = time.perf_counter() - began
     judge = Judge(bank.features, bank.settings, bank.calibration)
     extractor = workspace.extractor(bank.settings.extractor, bank.quantised)

@@ -227,10 +227,12 @@ where category_id = %(category_id)s and generation = %(generation)s
 
 -- reopen_scores --
 insert into calibration_score (
-    category_id, generation, position, since_version, held_out, counts, score, map_maximum
+    category_id, generation, position, since_version, held_out, counts, score, map_maximum,
+    group_number
 )
 select
-    category_id, generation, position, %(version)s, held_out, counts, score, map_maximum
+    category_id, generation, position, %(version)s, held_out, counts, score, map_maximum,
+    group_number
 from calibration_score
 where category_id = %(category_id)s and generation = %(generation)s
     and since_version <= %(like)s and %(like)s < until_version
@@ -261,7 +263,7 @@ select exists (
 )
 
 -- scores --
-select position, score, map_maximum, held_out, counts
+select position, score, map_maximum, held_out, counts, group_number
 from calibration_score
 where category_id = %(category_id)s and generation = %(generation)s
     and since_version <= %(version)s and (until_version is null or %(version)s < until_version)
@@ -274,13 +276,16 @@ where category_id = %(category_id)s and generation = %(generation)s
 
 -- insert_scores --
 insert into calibration_score (
-    category_id, generation, position, since_version, score, map_maximum, held_out, counts
+    category_id, generation, position, since_version, score, map_maximum, held_out, counts,
+    group_number
 )
-select %(category_id)s, %(generation)s, row.position, %(version)s, score, map_maximum, held_out, counts
+select
+    %(category_id)s, %(generation)s, row.position, %(version)s, score, map_maximum, held_out, counts,
+    group_number
 from unnest(
     %(positions)s::integer[], %(scores)s::double precision[], %(map_maxima)s::double precision[],
-    %(held_out)s::boolean[], %(counts)s::boolean[]
-) as row (position, score, map_maximum, held_out, counts)
+    %(held_out)s::boolean[], %(counts)s::boolean[], %(groups)s::integer[]
+) as row (position, score, map_maximum, held_out, counts, group_number)
 
 -- active_version --
 select category.category_id, bank.generation, bank.version

@@ -1,0 +1,85 @@
+"""Several images of one part: groups given by the user, from the fit to the verdict."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import patchbank
+from patchbank.errors import ParameterError
+from tests.fixtures.commands import Run
+from tests.fixtures.surfaces import brushed
+
+PARTS, PICTURES = 8, 3
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight parts with three pictures each, in a folder for each part."""
+    root = tmp_path_factory.mktemp("parts")
+    random = np.random.default_rng(0)
+    for part in range(PARTS):
+        folder = root / f"part{part}"
+        folder.mkdir()
+        for picture in range(PICTURES):
+            noisy = brushed(part) + random.integers(-2, 3, (96, 96, 1))
+            Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8)).save(
+                folder / f"part{part}_{picture}.png"
+            )
+    return root
+
+
+def test_pictures_of_a_part_count_as_one(tmp_path: Path, parts: Path) -> None:
+    images = sorted(parts.rglob("*.png"))
+    with patchbank.open("brushed", home=tmp_path / "home") as bank:
+        bank.fit(parts, image_size=64, group_by="folder", false_alarm_rate=0.05)
+        assert bank.last_fit is not None
+        fitted = bank.last_fit.bank
+        assert fitted.threshold.independent == PARTS
+        assert fitted.threshold.guaranteed_rate == 1 / (PARTS + 1)
+        assert "24 images, about 8 independent" in fitted.threshold.describe()
+        assert any("add 11 more independent images" in remark for remark in fitted.remarks)
+        inspection = bank.inspect(images[0])
+        assert inspection.independent_references == PARTS
+        assert "about 8 of them independent" in inspection.rarity
+        grouped = fitted.scores
+        # The same in another way; pictures that find their twins in the bank score lower.
+        bank.fit(images, image_size=64, groups=[path.parent.name for path in images])
+        assert bank.last_fit is not None
+        np.testing.assert_array_equal(bank.last_fit.bank.scores, grouped)
+        file = tmp_path / "brushed.bank"
+        bank.export(file)
+        again = patchbank.import_bank(file, "again", home=tmp_path / "home")
+        assert again.inspect(images[0]).p_value == bank.inspect(images[0]).p_value
+        assert again.inspect(images[0]).independent_references == PARTS
+        again.close()
+        with pytest.raises(ParameterError, match="23 given for 24 images"):
+            bank.fit(images, image_size=64, groups=["a"] * 23)
+        with pytest.raises(ParameterError, match="all 24 images are of one group"):
+            bank.fit(images, image_size=64, groups=["a"] * 24)
+        with pytest.raises(ParameterError, match="either groups or group_by"):
+            bank.fit(images, image_size=64, groups=["a"] * 24, group_by="folder")
+
+
+def test_commands_say_how_many_are_independent(patchbank: Run, parts: Path) -> None:
+    rule = ("--group-by", r"part(\d)_", "--image-size", "64", "--json")
+    fitted = json.loads(patchbank("fit", "brushed", parts, *rule).out)
+    assert fitted["independent_references"] == PARTS
+    assert fitted["stated_false_alarm_rate"] == 1 / (PARTS + 1)
+    shown = json.loads(patchbank("show", "brushed", "--json").out)
+    assert shown["independent_references"] == PARTS
+    assert shown["stated_false_alarm_rate"] == 1 / (PARTS + 1)
+    held_out = sorted(parts.rglob("*_0.png"))
+    outcome = patchbank("fit", "brushed", *held_out, *rule)
+    assert json.loads(outcome.out)["independent_references"] == PARTS
+    others = [path for path in sorted(parts.rglob("*.png")) if path not in held_out]
+    outcome = patchbank("calibrate", "brushed", *others, "--group-by", "folder", "--json")
+    assert json.loads(outcome.out)["independent_references"] == PARTS
+    assert json.loads(outcome.out)["images"] == PARTS * (PICTURES - 1)
+    outcome = patchbank("fit", "brushed", parts, "--group-by", "part")
+    assert outcome.code == 2
+    assert "a pattern with one group in parentheses" in outcome.err

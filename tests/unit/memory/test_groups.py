@@ -1,0 +1,120 @@
+"""References left out of the bank together."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from patchbank.errors import ParameterError
+from patchbank.memory.coreset import Coreset, greedy_k_center
+from patchbank.memory.groups import Groups
+from patchbank.memory.leave_one_out import leave_one_out_distances
+from patchbank.memory.streaming import PartCoresets, StreamedLeaveOneOut
+
+Floats = npt.NDArray[np.float32]
+IMAGES, PATCHES = 9, 100
+
+
+@pytest.fixture(scope="module")
+def rows(patches: Floats) -> Floats:
+    return patches[: IMAGES * PATCHES]
+
+
+@pytest.fixture(scope="module")
+def coreset(rows: Floats) -> Coreset:
+    return greedy_k_center(rows, 150)
+
+
+OWNER = np.arange(IMAGES).repeat(PATCHES)
+
+
+def table(a: Floats, b: Floats) -> npt.NDArray[np.float64]:
+    wide = b.astype(np.float64)
+    return np.stack([np.linalg.norm(wide - row, axis=1) for row in a.astype(np.float64)])
+
+
+def slow(
+    rows: Floats, coreset: Coreset, members: list[int], away: list[int]
+) -> npt.NDArray[np.float64]:
+    """Return the members' distances by the definition: refill what leaving `away` out uncovers."""
+    bank = [row for row in coreset.indices if OWNER[row] not in away]
+    others = np.flatnonzero(~np.isin(OWNER, away))
+    nearest = table(rows[others], rows[bank]).min(axis=1)
+    while nearest.max() > coreset.covering_radius * (1 + 1e-6):
+        added = int(others[nearest.argmax()])
+        bank.append(added)
+        np.minimum(nearest, table(rows[others], rows[added : added + 1])[:, 0], out=nearest)
+    found: npt.NDArray[np.float64] = table(rows[np.isin(OWNER, members)], rows[bank]).min(axis=1)
+    return found
+
+
+def test_a_group_is_left_out_whole(rows: Floats, coreset: Coreset) -> None:
+    groups = Groups.of_labels(["a", "b", "a", None, None, "b", "a", None, "c"])
+    assert len(groups) == 6
+    assert not groups.are_single
+    np.testing.assert_array_equal(groups.shared, [0, 1, 0, -1, -1, 1, 0, -1, -1])
+    found = leave_one_out_distances(rows, OWNER, coreset, groups=groups)
+    for group in range(len(groups)):
+        members = groups.members(group).tolist()
+        np.testing.assert_allclose(
+            found.distances[np.isin(OWNER, members)],
+            slow(rows, coreset, members, members),
+            rtol=1e-5,
+        )
+    assert found.put_back[[0, 2, 6]].min() == found.put_back[[0, 2, 6]].max() > 0
+    owners = OWNER[coreset.indices[found.nearest]]
+    assert not (groups.number[owners] == groups.number[OWNER]).any()
+
+
+def test_more_than_the_group_may_be_left_out_with_it(rows: Floats, coreset: Coreset) -> None:
+    plain = Groups.of_labels([0, 0, 1, 1, 2, 2, 3, 3, 3])
+    apart = (np.array([0, 1, 2]), *plain.apart[1:])
+    found = leave_one_out_distances(rows, OWNER, coreset, groups=Groups(plain.number, apart))
+    np.testing.assert_allclose(
+        found.distances[OWNER < 2], slow(rows, coreset, [0, 1], [0, 1, 2]), rtol=1e-5
+    )
+
+
+def test_single_images_are_left_out_as_ever(rows: Floats, coreset: Coreset) -> None:
+    alone = Groups.of_labels([None] * IMAGES)
+    assert alone.are_single
+    expected = leave_one_out_distances(rows, OWNER, coreset)
+    found = leave_one_out_distances(rows, OWNER, coreset, groups=alone)
+    for name in ("distances", "nearest", "put_back"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+
+
+def test_a_streamed_fit_leaves_the_same_out(rows: Floats) -> None:
+    groups = Groups.of_labels([0, 0, 0, 1, 1, 1, 2, 2, 2])
+    coresets = PartCoresets(len(rows), rows.shape[1])
+    coresets.add(rows, OWNER, len(rows))
+    merged = coresets.merge(150)
+    in_turn = StreamedLeaveOneOut(merged, groups)
+    chosen = merged.coreset.indices
+    whole = replace(
+        merged.coreset, indices=merged.images[chosen] * PATCHES + merged.positions[chosen]
+    )
+    expected = leave_one_out_distances(rows, OWNER, whole, groups=groups)
+    for image in range(IMAGES):
+        own = image == OWNER
+        found = in_turn(image, rows[own][np.newaxis])
+        np.testing.assert_allclose(found.distances[0], expected.distances[own], rtol=1e-6)
+        assert in_turn.put_back(image) == expected.put_back[image]
+
+
+def test_groups_as_they_are_stored() -> None:
+    again = Groups.of_numbers(np.array([-1, 4, 4, -1]))
+    assert again is not None
+    np.testing.assert_array_equal(again.number, [0, 1, 1, 2])
+    assert Groups.of_numbers(np.array([-1, -1, -1])) is None
+    assert Groups.of_numbers(np.array([2, 2, 2])) is None
+
+
+def test_one_group_alone_leaves_nothing(rows: Floats, coreset: Coreset) -> None:
+    with pytest.raises(ParameterError, match="all 3 images are of one group"):
+        Groups.of_labels(["a", "a", "a"])
+    with pytest.raises(ParameterError, match="groups of 3 images, and there are 9"):
+        leave_one_out_distances(rows, OWNER, coreset, groups=Groups.of_labels([1, 1, 2]))
