@@ -101,9 +101,12 @@ class ThresholdRule:
     def tail(self, calibration: Calibration) -> TailFit | None:
         """Return the tail by which the threshold is estimated; None where it is not.
 
-        It is not where there are images enough for a promise, or too few for a tail.
+        It is not where there are images enough for a promise, or too few for a tail, or where
+        images depend on one another.
         """
         promised = calibration.threshold(self.false_alarm_rate)
+        if not promised.are_independent:
+            return None
         if not self.estimate or self.given is not None or promised.sufficient:
             return None
         with contextlib.suppress(ParameterError):
@@ -165,9 +168,14 @@ class ThresholdRule:
         if self.given is not None or not self.review_rate:
             return "none: no image goes to review"
         needed = images_needed_to_review(self.false_alarm_rate, self.review_rate)
-        fewer = f"; {needed:,} tell them apart" if needed > len(calibration) else ""
+        fewer = f"; {needed:,} tell them apart" if needed > calibration.independent else ""
+        parts = counted(len(calibration), "good part")
+        if calibration.groups:
+            parts = (
+                f"{counted(len(calibration), 'image')}, about {calibration.independent} independent"
+            )
         return (
-            f"none: with {counted(len(calibration), 'good part')}, the limits for "
+            f"none: with {parts}, the limits for "
             f"{100 * self.false_alarm_rate:.3g} % and for "
             f"{100 * (self.false_alarm_rate + self.review_rate):.3g} % are the same{fewer}"
         )

@@ -313,3 +313,13 @@ def test_groups_stay_with_their_scores() -> None:
     assert Calibration((1.0, 2.0), (1.0, 2.0), "max", (-1, -1)).groups == ()
     with pytest.raises(ParameterError, match="a group for each of 2 scores"):
         Calibration((1.0, 2.0), (1.0, 2.0), "max", (1,))
+
+
+def test_no_tail_is_estimated_from_images_that_depend_on_one_another() -> None:
+    scores = tuple(np.random.default_rng(1).standard_exponential(60).tolist())
+    rule = ThresholdRule(0.001, 0.01, estimate=True)
+    assert rule.tail(Calibration(scores, scores, "max")) is not None
+    together = Calibration(scores, scores, "max", tuple(np.arange(60) // 3))
+    assert rule.tail(together) is None
+    assert rule.thresholds(together).fail_above == max(scores)
+    assert "with 60 images, about 20 independent, the limits for" in rule.describe_review(together)

@@ -103,7 +103,7 @@ class CurvePoint:
     @property
     def missing_images(self) -> int:
         """How many more good images the rate needs."""
-        needed = images_needed(self.false_alarm_rate) - self.promised.sample_size
+        needed = images_needed(self.false_alarm_rate) - self.promised.independent
         return 0 if self.promised.sufficient else needed
 
     @property
@@ -317,6 +317,11 @@ class NewLimits:
                 f"estimate: {counted(len(calibration), 'good image')} are enough to promise a "
                 f"false-alarm rate of {100 * rule.false_alarm_rate:.3g} %; leave --estimate out"
             )
+        if calibration.groups:
+            raise ParameterError(
+                f"estimate: the tail needs independent images, and these {len(calibration)} are "
+                f"about {calibration.independent}; leave --estimate out"
+            )
         TailFit(calibration.scores)  # raises where it cannot be fitted
         return replace(rule, estimate=True)
 
@@ -450,6 +455,8 @@ def _curve(
 
 
 def _tail(calibration: Calibration) -> TailFit | None:
+    if calibration.groups:
+        return None
     try:
         return TailFit(calibration.scores)
     except ParameterError:
