@@ -41,6 +41,7 @@ MEASUREMENTS = {
     "large_fit": Measurement("3,000 images under a memory limit; three quarters of an hour", False),
     "large_images": Measurement("12 and 100 megapixels: found, time, memory, seams", False),
     "accuracy": Measurement("AUROC and false alarms on the demo set; some minutes", False),
+    "labelled": Measurement("what labelled defects bring; a quarter of an hour", False),
     "scores": Measurement("ways to score an image, on four sets; half an hour", False),
 }
 

@@ -226,10 +226,51 @@ def _over_splits(values: Sequence[float]) -> str:
     return f"{mean} ({least} to {most})"
 
 
+def _labelled_table(figures: Document) -> str:
+    cells, surfaces = figures["cells"], figures["surfaces (synthetic)"]
+    numbers = list(next(iter(cells.values())))
+    aurocs = table(
+        ("image AUROC without → with labelled defects", *(f"{number}" for number in numbers)),
+        [
+            (kind, *(_change(values[number]["auroc"]) for number in numbers))
+            for kind, values in cells.items()
+        ],
+    )
+    rates = [name.removeprefix("recall ") for name in cells["mono"]["20"] if "recall" in name]
+    kept = table(
+        ("with 20 of them", *(f"{float(rate):.0%} asked for" for rate in rates)),
+        [
+            (f"{kind}: {name}", *(_change(values["20"][f"{name} {rate}"]) for rate in rates))
+            for kind, values in cells.items()
+            for name in ("false alarms", "recall")
+        ],
+    )
+    left_out = table(
+        ("surfaces (synthetic)", "image AUROC", "recall at 1 %", "at 5 %", "false alarms at 5 %"),
+        [
+            (
+                name,
+                *(
+                    _change(values[key])
+                    for key in ("auroc", "recall 0.01", "recall 0.05", "false alarms 0.05")
+                ),
+            )
+            for name, values in surfaces.items()
+        ],
+    )
+    return f"{aurocs}\n\n{kept}\n\n{left_out}"
+
+
+def _change(values: Sequence[float]) -> str:
+    """Return a share without and with what a measurement is about."""
+    return " → ".join(f"{value:.3f}".removeprefix("0") for value in values)
+
+
 TABLES: dict[str, Callable[[Document], str]] = {
     "stages": _stages_table,
     "folder": _folder_table,
     "cold": _cold_table,
     "growth": _growth_table,
     "scores": _scores_table,
+    "labelled": _labelled_table,
 }

@@ -43,6 +43,30 @@ def test_a_broken_category_costs_no_other(patchbank: Run, root: Path) -> None:
     assert by_name["average"]["image_auroc"] == by_name["[b]x["]["image_auroc"] == 1.0
 
 
+def test_labelled_defects_count_in_no_figure(patchbank: Run, root: Path) -> None:
+    without = patchbank("evaluate", root, *SMALL, "--json").documents[0]
+    three = ("--labelled-defects", "3", "--seed", "1", "--json")
+    outcome = patchbank("evaluate", root, *SMALL, *three)
+    assert outcome.code == 0
+    found, again = outcome.documents[0], patchbank("evaluate", root, *SMALL, *three).documents[0]
+    assert found["test_anomalous"] == without["test_anomalous"] - 3
+    assert found["test_good"] == without["test_good"]
+    assert without["labelled_defects"] is None
+    labelled = found["labelled_defects"]
+    assert (labelled["images"], labelled["seed"]) == (3, 1)
+    assert labelled["image_auroc_without"] == 1.0
+    assert any(remark.startswith("3 labelled defects drawn") for remark in found["remarks"])
+    for name in ("image_auroc", "recall", "fail_above", "labelled_defects"):
+        assert again[name] == found[name]
+
+
+def test_labelled_defects_must_leave_some_to_judge(patchbank: Run, root: Path) -> None:
+    outcome = patchbank("evaluate", root, *SMALL, "--labelled-defects", "8", "--json")
+    assert outcome.code == 2
+    assert "8 labelled defects: there are 8 anomalous images to draw from" in outcome.err
+    assert "give at most 7" in outcome.err
+
+
 def test_what_is_done_is_shown_with_names_as_they_are(patchbank: Run, root: Path) -> None:
     add_broken(root)
     test = root / "[b]x[" / "test"

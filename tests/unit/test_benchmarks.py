@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks import labelled as labelled_benchmark
 from benchmarks import results, tables
 from benchmarks import scores as scores_benchmark
 from benchmarks.growth import exponent
@@ -174,6 +175,36 @@ def test_shares_of_the_splits_are_written_with_their_range() -> None:
     assert "| recall | boards | cells |" in written
     assert "| `max` | .500 (.250 to .750) | 1.000 (1.000 to 1.000) |" in written
     assert "| `max` | .005 (.000 to .015) | .000 (.000 to .000) |" in written
+
+
+def test_labelled_defects_change_figures_of_the_other_images_only() -> None:
+    random = np.random.default_rng(0)
+    summaries = random.normal(size=(300, 10)).astype(np.float32)
+    summaries[200:] += 1
+    images = labelled_benchmark.Judged(summaries, random.normal(10, 1, 300), 100, 100)
+    labelled, counted = np.split(images.anomalous, [20])
+    found = labelled_benchmark.figures(images, labelled, counted)
+    before, after = found["auroc"]
+    assert before == pytest.approx(0.5, abs=0.1)
+    assert after > 0.7
+    assert all(len(values) == 2 for values in found.values())
+
+
+def test_what_labelled_defects_bring_is_written_without_and_with_them() -> None:
+    values = {"auroc": [0.9, 0.93]} | {
+        f"{name} {rate}": [0.01, 0.02]
+        for name in ("recall", "false alarms")
+        for rate in labelled_benchmark.RATES
+    }
+    figures = {
+        "cells": {"mono": {"5": values, "20": values}},
+        "surfaces (synthetic)": {"this kind": values},
+    }
+    page = "<!-- bench:labelled -->\n<!-- /bench -->\n"
+    written = tables.with_tables(page, {"labelled": {**COLD, "figures": figures}})
+    assert "| mono | .900 → .930 | .900 → .930 |" in written
+    assert "| mono: false alarms | .010 → .020 |" in written
+    assert "| this kind | .900 → .930 | .010 → .020 |" in written
 
 
 def test_rows_of_a_table_are_as_wide_as_its_heading() -> None:

@@ -30,6 +30,7 @@ def evaluate_command(
     dataset: options.DataSetName = "mvtec",
     category: options.Categories = None,
     aupro_limit: options.AuproLimit = None,
+    labelled_defects: options.LabelledDefects = 0,
     *,
     settings: FitSettings,
     group_by: options.GroupBy = None,
@@ -53,6 +54,7 @@ def evaluate_command(
                 dataset=dataset,
                 group_by=group_by,
                 aupro_limit=aupro_limit,
+                labelled_defects=labelled_defects,
                 progress=progress,
             ):
                 if isinstance(result, Failed):

@@ -195,6 +195,16 @@ AuproLimit = Annotated[
 ]
 
 
+LabelledDefects = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        help="Label that many of each category's anomalous test images, drawn with --seed and left "
+        "out of the figures: scores rise with likeness to them.",
+    ),
+]
+
+
 IgnoreMask = Annotated[
     Path | None,
     typer.Option(

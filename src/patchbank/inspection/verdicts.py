@@ -98,6 +98,8 @@ class Judgement:
     outside
         bool (rows, columns): which patches are farther from the bank than its covering radius;
         None where that is unknown.
+    added
+        What likeness to labelled defects added to the score; it may be negative.
     """
 
     score: float
@@ -113,6 +115,7 @@ class Judgement:
     calibration_images: int = field(kw_only=True)
     independent_references: int | None = field(default=None, kw_only=True)
     outside: NDArray[np.bool_] | None = field(default=None, kw_only=True)
+    added: float = field(default=0.0, kw_only=True)
 
     def __post_init__(self) -> None:
         if not 0.0 < self.p_value <= 1.0:

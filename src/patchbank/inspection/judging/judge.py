@@ -12,6 +12,7 @@ from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.timing import Stopwatch
 from patchbank.inspection.verdicts import Judgement
 from patchbank.memory.calibration import Calibration, Thresholds
+from patchbank.memory.labelled import Likeness, summary
 from patchbank.memory.maps import Region, anomaly_map, cells_inspected, find_regions
 from patchbank.memory.neighbours import NeighbourIndex, NeighbourSource
 from patchbank.memory.scoring import image_score, reweighted_score
@@ -44,6 +45,8 @@ class Judge:
         Of the image score; by default those that follow from the calibration.
     covering_radius
         Patches farther from the bank are marked; NaN if unknown.
+    likeness
+        What labelled defects add to scores, where some do; the calibration then is by such scores.
 
     Attributes
     ----------
@@ -61,8 +64,10 @@ class Judge:
         thresholds: Thresholds | None = None,
         *,
         covering_radius: float = math.nan,
+        likeness: Likeness | None = None,
     ) -> None:
         self.settings = settings
+        self.likeness = likeness
         self.covering_radius = covering_radius
         self.calibration = calibration
         self.thresholds = thresholds or settings.threshold_rule.thresholds(calibration)
@@ -77,6 +82,7 @@ class Judge:
         width: int,
         height: int,
         *,
+        embedding: NDArray[np.float32] | None = None,
         watch: Stopwatch | None = None,
     ) -> Judgement:
         """Judge one image.
@@ -87,6 +93,9 @@ class Judge:
             float32 (rows, columns, dimensions): its patch features.
         width, height
             Size of the original image in pixels.
+        embedding
+            float32 (e,), not centred: of the whole image; needed where labelled defects add to
+            scores.
         watch
             Where the time of each stage is added up.
         """
@@ -111,6 +120,8 @@ class Judge:
                 raise ParameterError(
                     "the features in the bank are too large to compare; fit the category again"
                 )
+            added = self._added(features, distances, found.indices[:, 0], embedding)
+            score += added
             preprocessing = self.settings.extractor.preprocessing
             box = whole_pixels(preprocessing.inspected_box(width, height), width, height)
             spread_out = spread(distances, inspected, grid)
@@ -119,6 +130,7 @@ class Judge:
             regions = self._regions(anomaly, passes, box, width, height)
         return Judgement(
             score=score,
+            added=added,
             thresholds=self.thresholds,
             p_value=self.calibration.p_value(score),
             calibration_images=len(self.calibration),
@@ -138,6 +150,35 @@ class Judge:
                 )
             ),
         )
+
+    def summary(
+        self,
+        patches: NDArray[np.float32],
+        embedding: NDArray[np.float32],
+        width: int,
+        height: int,
+    ) -> NDArray[np.float32]:
+        """Return what labelled defects are compared by, float32 (s,); as of `__call__`."""
+        features = taken(patches, self.settings.extractor.inspected_of(width, height))
+        found = self._index.nearest(features)
+        return np.concatenate(
+            [summary(features, found.distances[:, 0], found.indices[:, 0], self._index), embedding]
+        )
+
+    def _added(
+        self,
+        features: NDArray[np.float32],
+        distances: NDArray[np.float32],
+        nearest: NDArray[np.int64],
+        embedding: NDArray[np.float32] | None,
+    ) -> float:
+        """Return what labelled defects add to the score of an image."""
+        if self.likeness is None:
+            return 0.0
+        if embedding is None:
+            raise ParameterError("labelled defects are compared by an image's embedding; give it")
+        worst = summary(features, distances, nearest, self._index)
+        return float(self.likeness.addition(np.concatenate([worst, embedding])[np.newaxis])[0])
 
     def _regions(
         self,

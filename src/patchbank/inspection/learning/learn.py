@@ -69,6 +69,8 @@ class LearnedBank:
     patch_features
         The features of all inspected patches of each image, float32 (k, d); empty where the fit was
         streamed.
+    summaries
+        What labelled defects are compared with, float32 (k, s): a row for each of the scores.
     """
 
     content: BankContent
@@ -80,6 +82,7 @@ class LearnedBank:
     remarks: tuple[str, ...] = ()
     timings_s: dict[str, float] = field(default_factory=dict)
     patch_features: Sequence[NDArray[np.float32]] = field(default=(), repr=False)
+    summaries: NDArray[np.float32] = field(kw_only=True, repr=False)
 
     @property
     def images(self) -> Sequence[ReferenceImage]:
@@ -140,6 +143,7 @@ class _Fitted:
     position: NDArray[np.int64]
     embeddings: NDArray[np.float32]
     scores: CalibrationScores
+    summaries: NDArray[np.float32]
     covering_radius: float
     patch_features: Sequence[NDArray[np.float32]]
     streaming: Streaming | None = None
@@ -286,6 +290,7 @@ def _bank_of(
         refused=fitted.references.refused,
         timings_s=watch.seconds,
         patch_features=fitted.patch_features,
+        summaries=fitted.summaries,
     )
 
 
@@ -328,7 +333,7 @@ def _learn_whole(
             progress=progress,
         )
     with watch.stage("calibration"):
-        scores = _calibrate(gathered, coreset, groups, settings, progress)
+        scores, summaries = _calibrate(gathered, coreset, groups, settings, progress)
     chosen = images[coreset.indices]
     return _Fitted(
         references=gathered.references,
@@ -337,6 +342,7 @@ def _learn_whole(
         position=coreset.indices - np.searchsorted(images, chosen),
         embeddings=gathered.embeddings,
         scores=scores,
+        summaries=summaries,
         covering_radius=coreset.covering_radius,
         patch_features=np.split(patches, np.flatnonzero(np.diff(images)) + 1),
     )
@@ -348,14 +354,14 @@ def _calibrate(
     groups: Groups | None,
     settings: FitSettings,
     progress: Progress,
-) -> CalibrationScores:
-    """Score every reference image as if it were new."""
+) -> tuple[CalibrationScores, NDArray[np.float32]]:
+    """Score and summarise every reference image as if it were new."""
     patches, images = gathered.patches, gathered.patch_image
     index = NeighbourIndex(patches[coreset.indices], images[coreset.indices])
     left_out = leave_one_out_distances(
         patches, images, coreset, index=index, groups=groups, progress=progress
     )
-    collector = ScoreCollector(settings, index, groups)
+    collector = ScoreCollector(settings, index, groups, summarise=True)
     end = 0
     for number, image in enumerate(gathered.references.images):
         grid = settings.extractor.grid_of(image.width, image.height)
@@ -369,7 +375,7 @@ def _calibrate(
             spread(left_out.distances[own], inspected, grid),
             spread(left_out.nearest[own], inspected, grid),
         )
-    return collector.scores()
+    return collector.scores(), collector.summaries()
 
 
 @dataclass

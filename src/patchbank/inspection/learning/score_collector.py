@@ -9,6 +9,7 @@ from patchbank.errors import NoImagesError
 from patchbank.inspection.judging.judge import map_of
 from patchbank.inspection.settings import FitSettings
 from patchbank.memory.groups import Groups
+from patchbank.memory.labelled import summary
 from patchbank.memory.neighbours import NeighbourIndex
 from patchbank.memory.scoring import image_score, reweighted_score
 from patchbank.store.bank_content import CalibrationScores
@@ -24,13 +25,21 @@ class ScoreCollector:
         The bank's index. Its groups are the numbers of the images where these are in the bank.
     groups
         Images that depend on one another; by default none do.
+    summarise
+        Whether to keep a summary of each image, for labelled defects to be compared with.
     """
 
     def __init__(
-        self, settings: FitSettings, index: NeighbourIndex, groups: Groups | None = None
+        self,
+        settings: FitSettings,
+        index: NeighbourIndex,
+        groups: Groups | None = None,
+        *,
+        summarise: bool = False,
     ) -> None:
-        self._settings, self.index = settings, index
+        self._settings, self.index, self._summarise = settings, index, summarise
         self._groups = None if groups is None or groups.are_single else groups
+        self._summaries: list[NDArray[np.float32]] = []
         self._images: list[int] = []
         self._scores: list[float] = []
         self._maxima: list[float] = []
@@ -62,6 +71,11 @@ class ScoreCollector:
             )
         else:
             score = image_score(counting, settings.image_score)
+        if self._summarise:
+            features, *found = (
+                taken(values, inspected) for values in (patches, distances, nearest)
+            )
+            self._summaries.append(summary(features, found[0], found[1], self.index))
         self._images.append(image)
         self._scores.append(score)
         self._maxima.append(float(map_of(distances, settings, *size).max()))
@@ -99,3 +113,7 @@ class ScoreCollector:
             held_out=held_out,
             group=None if groups is None else groups.shared[self._images],
         )
+
+    def summaries(self) -> NDArray[np.float32]:
+        """Return the summary of each image counted, float32 (k, s); see `summary`."""
+        return np.stack(self._summaries)

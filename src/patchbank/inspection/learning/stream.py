@@ -89,6 +89,7 @@ class StreamedFit:
     position: NDArray[np.int64]
     embeddings: NDArray[np.float32]
     scores: CalibrationScores
+    summaries: NDArray[np.float32]
     covering_radius: float
     streaming: Streaming
     # The patches of all images do not fit into memory.
@@ -123,7 +124,9 @@ def learn_streamed(
     with watch.stage("calibration"):
         groups = references.groups(labels)
         in_turn = StreamedLeaveOneOut(merged, groups, progress=progress)
-        scores, radius_seen = _calibrate(reader, references, in_turn, groups, settings, progress)
+        scores, summaries, radius_seen = _calibrate(
+            reader, references, in_turn, groups, settings, progress
+        )
     chosen = merged.coreset.indices
     # Images get the order of the sources back.
     order = np.argsort(references.numbers)
@@ -138,6 +141,7 @@ def learn_streamed(
         position=merged.positions[chosen],
         embeddings=embeddings[order],
         scores=replace(scores, image=place[scores.image]),
+        summaries=summaries,
         # Where every image was read again, the largest distance is known and no longer a bound.
         covering_radius=radius_seen if len(scores) == len(references) else merged.radius_bound,
         streaming=Streaming(
@@ -243,14 +247,14 @@ def _calibrate(
     groups: Groups | None,
     settings: FitSettings,
     progress: Progress,
-) -> tuple[CalibrationScores, float]:
-    """Read a sample of the images again; return their scores and the largest distance.
+) -> tuple[CalibrationScores, NDArray[np.float32], float]:
+    """Read a sample of the images again; return scores, summaries and the largest distance.
 
     An image that can no longer be read, or has another content by now, is left out.
     """
     slots = np.random.default_rng([settings.seed, 1]).permutation(len(references))
     slots = np.sort(slots[:CALIBRATION_IMAGES])
-    collector = ScoreCollector(settings, in_turn.index, groups)
+    collector = ScoreCollector(settings, in_turn.index, groups, summarise=True)
     radius_seen = 0.0
     numbers = [references.numbers[slot] for slot in slots]
     with closing(reader.read(numbers, stage="calibrate", thumbnails=False)) as stream:
@@ -267,4 +271,4 @@ def _calibrate(
                 for values in (left_out.distances, left_out.nearest)
             )
             collector.add(slot, size, result.patches, distances, nearest)
-    return collector.scores(), radius_seen
+    return collector.scores(), collector.summaries(), radius_seen

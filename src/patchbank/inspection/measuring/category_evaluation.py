@@ -14,8 +14,9 @@ from patchbank.inspection.learning.learn import LearnedBank
 from patchbank.inspection.learning.repeats import Repeats
 from patchbank.inspection.measuring.extremes import Extremes
 from patchbank.inspection.measuring.figures import Evaluation
+from patchbank.inspection.measuring.labelled import Labelled
 from patchbank.inspection.verdicts import Refused
-from patchbank.memory.calibration import Verdict
+from patchbank.memory.calibration import Thresholds, Verdict
 from patchbank.metrics import (
     ImageMetrics,
     PixelMetrics,
@@ -28,12 +29,16 @@ from patchbank.metrics import (
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A test image and what the bank says of it, without its map."""
+    """A test image and what the bank says of it, without its map.
+
+    `added` is what labelled defects added to the score.
+    """
 
     sample: Sample
     verdict: Verdict
     score: float
     p_value: float
+    added: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +56,10 @@ class CategoryEvaluation:
         what was done to some so that they could.
     fit_seconds
         From the first train image to the calibrated bank.
+    thresholds
+        Where an image passes and where it fails.
+    labelled
+        What labelled defects did, if some were asked for.
     milliseconds_per_image
         From file to verdict and map, one image at a time, all cores; the median of a few.
     """
@@ -67,6 +76,8 @@ class CategoryEvaluation:
     unread_masks: tuple[str, ...]
     fit_seconds: float
     milliseconds_per_image: float | None
+    thresholds: Thresholds
+    labelled: Labelled | None = None
     synthetic: bool = False
 
     @property
@@ -89,7 +100,9 @@ class CategoryEvaluation:
         """Return the figures."""
         false_alarms, recall = self.rates.false_alarm_rate, self.rates.recall
         remarks = [*self.samples.warnings]
-        remarks += [refusal.error for refusal in (*self.bank.refused, *self.refused)]
+        drawn = () if self.labelled is None else self.labelled.refused
+        remarks += [refusal.error for refusal in (*self.bank.refused, *drawn, *self.refused)]
+        remarks += [] if self.labelled is None else [self.labelled.remark]
         remarks += self.repeats.remarks()
         remarks += self.unread_masks
         if self.bank.suspicious is not None:
@@ -113,7 +126,7 @@ class CategoryEvaluation:
             },
             facts={
                 "aupro_limit": None if self.pixels is None else self.pixels.fpr_limit,
-                **self.bank.thresholds.to_json(),
+                **self.thresholds.to_json(),
                 **self.bank.threshold.stated(),
                 "requested_false_alarm_rate": self.bank.settings.false_alarm_rate,
                 "requested_review_rate": self.bank.settings.review_rate,
@@ -128,7 +141,8 @@ class CategoryEvaluation:
                     judgement.sample.label == "unknown" for judgement in self.judged
                 ),
                 "test_left_out": len(self.repeats),
-                "refused": len(self.bank.refused) + len(self.refused),
+                "refused": len(self.bank.refused) + len(drawn) + len(self.refused),
+                "labelled_defects": None if self.labelled is None else self.labelled.to_json(),
                 "kinds": figures_by_kind(self.judged),
                 "bank_size": len(self.bank.features),
                 "seed": self.bank.settings.seed,

@@ -28,6 +28,12 @@ from patchbank.inspection.learning.repeats import Repeats
 from patchbank.inspection.measuring.category_evaluation import CategoryEvaluation, Judged
 from patchbank.inspection.measuring.extremes import Extremes
 from patchbank.inspection.measuring.figures import Evaluation, Failed, average
+from patchbank.inspection.measuring.labelled import (
+    Labelled,
+    check_number,
+    with_labelled,
+    without_labelled,
+)
 from patchbank.inspection.measuring.timed import inspection_time
 from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.sources import checked_groups, source_name
@@ -59,13 +65,15 @@ def evaluate(
     dataset: str = "mvtec",
     group_by: str | None = None,
     aupro_limit: float | None = None,
+    labelled_defects: int = 0,
     progress: Progress = silent,
 ) -> Iterator[Evaluation | Failed]:
     """Yield the figures of each category of a data set, then their average.
 
     A category whose images cannot be used is yielded as failed and the others are done; the average
     is over those that were done, and is left out where none was. Nothing is stored: no bank in use
-    is replaced.
+    is replaced. Of each category, `labelled_defects` are labelled and left out of the figures; see
+    `evaluate_category`.
 
     Raises
     ------
@@ -75,6 +83,7 @@ def evaluate(
         If the settings cannot be used for any category, before any work is done.
     """
     found = find_dataset(dataset)
+    check_number(labelled_defects)
     limit = checked_aupro_limit(aupro_limit, found)
     all_samples = load_categories(found, root, categories, progress=progress)
     check_extractor(workspace, settings.extractor)
@@ -88,6 +97,7 @@ def evaluate(
                 group_by=group_by,
                 aupro_limit=limit,
                 synthetic=found.is_synthetic(root, samples),
+                labelled_defects=labelled_defects,
                 progress=progress,
             ).summary()
         except PatchbankError as error:
@@ -162,6 +172,7 @@ def evaluate_category(
     cases: int = 0,
     write_map: MapWriter | None = None,
     all_maps: bool = False,
+    labelled_defects: int = 0,
     progress: Progress = silent,
 ) -> CategoryEvaluation:
     """Learn from the train images of one category and judge its test images.
@@ -184,12 +195,19 @@ def evaluate_category(
         Called with the map of every image without a label.
     all_maps
         Whether `write_map` is called for all other test images too.
+    labelled_defects
+        How many anomalous test images to label: scores rise with likeness to them. They are drawn
+        with the settings' seed and count in no figure.
 
     Raises
     ------
     NoImagesError, DatasetError
-        If too few train images can be used, or no test image.
+        If too few train images can be used, or no test image, or all anomalous ones were labelled.
     """
+    check_number(labelled_defects)
+    drawn: tuple[Sample, ...] = ()
+    if labelled_defects:
+        drawn, samples = without_labelled(samples, labelled_defects, settings.seed)
 
     def in_category(stage: str, done: int, total: int) -> None:
         progress(f"{samples.category}: {stage}", done, total)
@@ -199,7 +217,7 @@ def evaluate_category(
         workspace,
         [
             ([sample.path for sample in some_samples], [sample.name for sample in some_samples])
-            for some_samples in (samples.train, samples.test)
+            for some_samples in (samples.train, (*drawn, *samples.test))
         ],
         settings,
         in_category,
@@ -227,6 +245,12 @@ def evaluate_category(
     fit_seconds = time.perf_counter() - began
     judge = Judge(bank.features, bank.settings, bank.calibration)
     extractor = workspace.extractor(bank.settings.extractor, bank.quantised)
+    repeats = Repeats(bank.images)
+    labelled: Labelled | None = None
+    if drawn:
+        judge, labelled = with_labelled(
+            bank, judge, extractor, drawn, settings.seed, repeats, workspace.limits, in_category
+        )
     taken = inspection_time(
         judge,
         extractor,
@@ -236,7 +260,6 @@ def evaluate_category(
     )
     pixels = PixelScores() if samples.has_masks else None
     extremes = Extremes(cases)
-    repeats = Repeats(bank.images)
     judged: list[Judged] = []
     refused: list[Refused] = []
     unread_masks: list[str] = []
@@ -255,8 +278,10 @@ def evaluate_category(
         if not repeats.counts(sample, result.image):
             continue
         width, height = result.image.width, result.image.height
-        judgement = judge(result.patches, width, height)
-        judged.append(Judged(sample, judgement.verdict, judgement.score, judgement.p_value))
+        judgement = judge(result.patches, width, height, embedding=result.embedding)
+        judged.append(
+            Judged(sample, judgement.verdict, judgement.score, judgement.p_value, judgement.added)
+        )
         extremes.add(sample, judgement)
         counts = pixels is not None and (sample.label == "good" or sample.mask is not None)
         writes = write_map is not None and (all_maps or sample.label == "unknown")
@@ -288,24 +313,27 @@ def evaluate_category(
             f"none of the {len(samples.test)} test images could be judged; "
             f"{reasons[0] if reasons else 'put images in its test folder'}"
         )
-    labelled = [
-        judgement_item for judgement_item in judged if judgement_item.sample.label != "unknown"
-    ]
-    anomalous = np.array([item.sample.label == "anomalous" for item in labelled])
-    scores = np.array([item.score for item in labelled])
+    known = [item for item in judged if item.sample.label != "unknown"]
+    anomalous = np.array([item.sample.label == "anomalous" for item in known])
+    scores = np.array([item.score for item in known])
     threshold = judge.thresholds.fail_above
+    if labelled is not None and known:
+        before = scores - np.array([item.added for item in known])
+        labelled = replace(labelled, image_auroc=image_metrics(anomalous, before).image_auroc)
     return CategoryEvaluation(
         samples=samples,
         bank=bank,
         judged=tuple(judged),
         refused=tuple(refused),
         repeats=repeats,
-        image=image_metrics(anomalous, scores) if labelled else NO_IMAGE_METRICS,
-        rates=rates_at(anomalous, scores, threshold) if labelled else Rates(threshold, None, None),
+        image=image_metrics(anomalous, scores) if known else NO_IMAGE_METRICS,
+        rates=rates_at(anomalous, scores, threshold) if known else Rates(threshold, None, None),
         pixels=None if pixels is None else pixels.metrics(aupro_limit),
         extremes=extremes,
         unread_masks=(*unread_masks, *_remarks_on_changed(changed_masks)),
         fit_seconds=fit_seconds,
+        thresholds=judge.thresholds,
+        labelled=labelled,
         milliseconds_per_image=None if taken is None else taken.total,
         synthetic=synthetic,
     )

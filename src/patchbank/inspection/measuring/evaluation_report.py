@@ -60,6 +60,7 @@ def evaluate_data_set(
     *,
     dataset: str = "mvtec",
     aupro_limit: float | None = None,
+    labelled_defects: int = 0,
     home: str | Path | None = None,
     progress: Progress = silent,
     **options: Unpack[FitOptions],
@@ -79,6 +80,9 @@ def evaluate_data_set(
         How the folder is laid out, such as ``"mvtec"``, ``"visa"`` or ``"folder"``.
     aupro_limit
         False-positive rate up to which AUPRO is integrated; by default that of the data set.
+    labelled_defects
+        How many anomalous test images of each category to label, drawn with the option `seed` and
+        left out of the figures: scores rise with likeness to them.
     home
         Folder of the compiled networks; by default ``PATCHBANK_HOME`` or the user's data folder.
     progress
@@ -104,6 +108,7 @@ def evaluate_data_set(
             settings,
             dataset=dataset,
             aupro_limit=aupro_limit,
+            labelled_defects=labelled_defects,
             progress=progress,
         ):
             if isinstance(result, Failed):

@@ -31,7 +31,7 @@ def write_pictures(folder: Path, found: CategoryEvaluation) -> dict[str, Any]:
         folder,
         found.image,
         found.rates,
-        found.bank.thresholds,
+        found.thresholds,
         found.pixels,
         found.scores("good"),
         found.scores("anomalous"),

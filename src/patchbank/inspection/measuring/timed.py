@@ -45,7 +45,8 @@ def inspection_time(
             extraction = extractor.extract_one(source, name=name, limits=limits)
         except ImageError:
             continue  # reported where all are judged
-        judge(extraction.patches, extraction.image.width, extraction.image.height)
+        image = extraction.image
+        judge(extraction.patches, image.width, image.height, embedding=extraction.embedding)
         times.append((1e3 * (time.perf_counter() - began), extraction.timings_ms["decode"]))
     if len(times) < 2:
         return None
