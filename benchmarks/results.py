@@ -37,6 +37,7 @@ MEASUREMENTS = {
     "growth": Measurement("fit and inspection with 50 to 800 reference images; draws a chart"),
     "similarity": Measurement("how similarities of good images spread; draws a chart"),
     "inspections": Measurement("200,000 recorded inspections: listed, filtered, as CSV", False),
+    "drift": Measurement("how soon changes of the images are found, and false alarms", False),
     "regions": Measurement("false alarms of a changing label, with and without a region", False),
     "large_fit": Measurement("3,000 images under a memory limit; three quarters of an hour", False),
     "large_images": Measurement("12 and 100 megapixels: found, time, memory, seams", False),

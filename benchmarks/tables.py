@@ -16,7 +16,7 @@ from benchmarks.glance import GLANCES, Document, Row
 from benchmarks.results import ROOT
 from benchmarks.timing import spread_text, three_digits
 
-DOCUMENTS = (ROOT / "docs" / "performance.md", ROOT / "docs" / "evaluation.md")
+DOCUMENTS = tuple(ROOT / "docs" / name for name in ("performance.md", "evaluation.md", "drift.md"))
 GLANCE = "glance"
 _HEADING = ("item", "figure", "reference", "ratio", "`python -m benchmarks`")
 _COMMAND = re.compile(r"\| `(\w+)` \|$")
@@ -266,6 +266,49 @@ def _change(values: Sequence[float]) -> str:
     return " → ".join(f"{value:.3f}".removeprefix("0") for value in values)
 
 
+def _drift_table(figures: Document) -> str:
+    sets = [name for name in figures if name != "ideal"]
+    changes = {change: None for name in sets for change in figures[name]["changes"]}
+    found = table(
+        ("change", *sets),
+        [
+            (change, *(_delay(figures[name]["changes"].get(change)) for name in sets))
+            for change in changes
+        ],
+    )
+    ideal = figures["ideal"]
+    rows: list[Row] = [
+        (f"{name}, {defects}", *_alarms(rate))
+        for name in sets
+        for defects, rate in figures[name]["unchanged"].items()
+    ]
+    unchanged = table(
+        ("2,000 images without a change", "streams with an alarm", "stated at most",
+         "images per alarm"),
+        [("independent numbers", *_alarms(ideal)), *rows],
+    )  # fmt: skip
+    return (
+        "Images after a change until it is found, in the median; in brackets, in how many streams "
+        f"within 50:\n\n{found}\n\nNo figure: the surfaces are random textures, in which "
+        f"a shift changes nothing.\n\n{unchanged}"
+    )
+
+
+def _delay(figures: Document | None) -> str:
+    if figures is None:
+        return ""
+    return f"{figures['median']:.0f} ({100 * figures['within 50']:.0f} %)"
+
+
+def _alarms(rate: Document) -> Row:
+    images = rate["images per alarm"]
+    return (
+        f"{100 * rate['streams with an alarm']:.0f} %",
+        f"{100 * rate['stated at most']:.0f} %",
+        "none" if images is None else f"{images:,}",
+    )
+
+
 TABLES: dict[str, Callable[[Document], str]] = {
     "stages": _stages_table,
     "folder": _folder_table,
@@ -273,4 +316,5 @@ TABLES: dict[str, Callable[[Document], str]] = {
     "growth": _growth_table,
     "scores": _scores_table,
     "labelled": _labelled_table,
+    "drift": _drift_table,
 }

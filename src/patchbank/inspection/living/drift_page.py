@@ -122,7 +122,7 @@ class _Writer:
             maps=maps,
             maps_text=maps_text,
             examples=examples,
-            examples_text="The last images before the change, then the first ones since.",
+            examples_text="The last images before the change, then some of all since.",
             suggested=self._suggested(),
             suggested_text=self._suggested_text(),
             command="" if report.suggestion is None else report.suggestion.command,
@@ -238,8 +238,15 @@ class _Writer:
         rows = self._trail.rows
         before = self._written(reversed(rows[max(0, change.begin - 2 * _BEFORE) : change.begin]),
                                _BEFORE, "before")  # fmt: skip
-        since = self._written(rows[change.begin : change.begin + 2 * _SINCE], _SINCE, "since")
+        since = self._written(self._spread(change), _SINCE, "since")
         return [*reversed(before), *since]
+
+    def _spread(self, change: DriftChange) -> list[Condition]:
+        """Return images from all of a change: about where it began is not known exactly."""
+        numbers = np.linspace(change.begin, change.end, 2 * _SINCE).round().astype(int)
+        # Every second one first, so that those that are shown reach to the end.
+        order = sorted(set(numbers[::2].tolist())) + sorted(set(numbers[1::2].tolist()))
+        return [self._trail.rows[number] for number in order]
 
     def _written(self, rows: Iterable[Condition], most: int, stem: str) -> list[DriftPicture]:
         shown: list[DriftPicture] = []
