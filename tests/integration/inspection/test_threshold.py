@@ -78,6 +78,9 @@ def test_limits_are_set_by_rates_and_by_scores_without_a_fit(
     assert ", given as a score: of 24 good parts " in shown["calibration"]
     events = [entry["cause"] for entry in shown["history"]]
     assert events.count("threshold") == 2
+    fitted = patchbank("calibrate", "brushed", surfaces.good, "--force", "--json").document
+    assert any("limits that were given as scores (passes" in line for line in fitted["remarks"])
+    assert patchbank("undo", "brushed").code == 0
     again = patchbank("threshold", "brushed", "--review-rate", "0.1", "--json").document
     assert again["set_by"] == "rate"
     assert patchbank("undo", "brushed").code == 0

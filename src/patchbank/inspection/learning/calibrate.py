@@ -28,6 +28,7 @@ from patchbank.inspection.learning.remarks import (
     moved_threshold,
     near_copies_remark,
     no_review,
+    replaced_limits,
     too_few_images,
 )
 from patchbank.inspection.learning.score_collector import ScoreCollector
@@ -291,6 +292,7 @@ def calibrate(
     remarks += too_few_images(threshold)
     remarks += no_review(rule, calibration)
     remarks += moved_threshold(calibration_of(before), threshold)
+    remarks += replaced_limits(before)
     remarks += refused_remark(len(refused), len(sources))
     remarks += near_copies_remark(embeddings)
     remarks += reduction_remarks(references.images, settings.extractor.preprocessing)

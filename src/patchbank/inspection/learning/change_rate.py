@@ -10,7 +10,7 @@ from patchbank.inspection.judging.judge import calibration_of
 from patchbank.inspection.judging.matching import not_calibrated
 from patchbank.inspection.learning.calibrate import CalibrationReport
 from patchbank.inspection.learning.indistinct import why_useless
-from patchbank.inspection.learning.remarks import no_review, too_few_images
+from patchbank.inspection.learning.remarks import no_review, replaced_limits, too_few_images
 from patchbank.inspection.timing import Stopwatch
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.calibration import Calibration, check_false_alarm_rate
@@ -73,6 +73,7 @@ def change_rate(
             f"{counted(threshold.sample_size, 'good image')}",
             *too_few_images(threshold),
             *no_review(made.rule, calibration),
+            *replaced_limits(bank),
         ),
     )
 

@@ -16,7 +16,7 @@ from patchbank.inspection.judging.index import indexes_of, restore_indexes
 from patchbank.inspection.learning.demands import DEFAULT_MAX_REFUSED, demands_of
 from patchbank.inspection.learning.learn import LearnedBank, learn
 from patchbank.inspection.learning.memory_limit import checked_limit
-from patchbank.inspection.learning.remarks import fewer_images
+from patchbank.inspection.learning.remarks import fewer_images, replaced_limits
 from patchbank.inspection.learning.suspicious_pictures import earlier_pictures, write_suspicious
 from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.sources import checked_groups, checked_names, without
@@ -25,6 +25,7 @@ from patchbank.inspection.workspace import Workspace
 from patchbank.memory.coreset import coreset_size
 from patchbank.printable import counted
 from patchbank.progress import Progress, silent
+from patchbank.store.bank_content import BankContent
 from patchbank.store.bank_size import stored_bytes
 from patchbank.store.categories import checked_category_name
 from patchbank.store.reference_features import kept_bytes
@@ -210,7 +211,8 @@ def fit(
         raise SuspiciousImagesError(f"nothing was stored; {apart[0]}")
     earlier = [] if report is None else earlier_pictures(report, pictures)
     with watch.stage("database"):
-        fewer = fewer_images(_present_calibration(workspace, category), bank.threshold)
+        before = _present_bank(workspace, category)
+        fewer = [] if before is None else _compared(before, bank)
         indexes = indexes_of(workspace, category)
         bank = replace(bank, remarks=(*found, *ungrouped, *apart, *bank.remarks, *fewer, *earlier))
         version = save(workspace, category, bank)
@@ -224,13 +226,18 @@ def fit(
     return FitReport(category, version, bank, timings, pictures)
 
 
-def _present_calibration(workspace: Workspace, category: str) -> int:
-    """Return how many images calibrate the category's active bank, if there is one."""
+def _present_bank(workspace: Workspace, category: str) -> BankContent | None:
+    """Return the category's active bank without its patches, if there is one."""
     try:
-        scores = workspace.database.banks.active(category, patches=False).content.scores
+        return workspace.database.banks.active(category, patches=False).content
     except (UnknownCategoryError, NotFittedError):
-        return 0
-    return int(np.count_nonzero(scores.counts))
+        return None
+
+
+def _compared(before: BankContent, bank: LearnedBank) -> list[str]:
+    """Return remarks on what a fit changes for the worse, or unasked."""
+    count = int(np.count_nonzero(before.scores.counts))
+    return [*fewer_images(count, bank.threshold), *replaced_limits(before)]
 
 
 def _expected_bytes(settings: FitSettings, images: int, most: int) -> int:

@@ -13,6 +13,7 @@ from patchbank.memory.calibration import Calibration, ConformalThreshold, images
 from patchbank.memory.similarity import near_copies
 from patchbank.memory.threshold_rule import ThresholdRule
 from patchbank.printable import counted
+from patchbank.store.bank_content import BankContent
 
 if TYPE_CHECKING:
     from patchbank.inspection.learning.learn import LearnedBank
@@ -67,6 +68,21 @@ def no_review(rule: ThresholdRule, calibration: Calibration) -> list[str]:
     if few or not rule.review_rate or not rule.thresholds(calibration).equal:
         return []
     return [f"review: {rule.describe_review(calibration)}"]
+
+
+def replaced_limits(before: BankContent) -> list[str]:
+    """Return a remark where limits that were not set by rates alone give way to those of rates."""
+    rule = ThresholdRule.of_bank(before.settings)
+    if rule.given is not None:
+        return [
+            f"the limits that were given as scores ({rule.given.describe()}) are replaced by those "
+            "of the rates; to set them again, run: patchbank threshold"
+        ]
+    if rule.estimate:
+        return [
+            "the limit is not an estimate any more; patchbank threshold --estimate makes it one"
+        ]
+    return []
 
 
 def near_copies_remark(embeddings: npt.NDArray[np.float32]) -> list[str]:
