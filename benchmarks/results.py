@@ -39,6 +39,7 @@ MEASUREMENTS = {
     "inspections": Measurement("200,000 recorded inspections: listed, filtered, as CSV", False),
     "drift": Measurement("how soon changes of the images are found, and false alarms", False),
     "regions": Measurement("false alarms of a changing label, with and without a region", False),
+    "defect_labels": Measurement("how often the label of a defect is right and said", False),
     "large_fit": Measurement("3,000 images under a memory limit; three quarters of an hour", False),
     "large_images": Measurement("12 and 100 megapixels: found, time, memory, seams", False),
     "accuracy": Measurement("AUROC and false alarms on the demo set; some minutes", False),

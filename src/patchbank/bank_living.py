@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from patchbank.errors import ParameterError
+from patchbank.inspection.keeping.moments import Moment, moment
 from patchbank.inspection.living.add import AddReport, add
 from patchbank.inspection.living.drift import Base, DriftReport, find_drift
 from patchbank.inspection.living.effect import DEFAULT_EFFECT
 from patchbank.inspection.living.history import history
 from patchbank.inspection.living.quarantine import dismiss, quarantined
+from patchbank.inspection.living.review import Reviewer, ReviewReport, review_queue
 from patchbank.inspection.living.undo import UndoReport, undo
 from patchbank.inspection.living.withdraw import WithdrawReport, withdraw
 from patchbank.inspection.sources import found_sources
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.drift import DEFAULT_IMAGES_PER_FALSE_ALARM
 from patchbank.progress import Progress, silent
+from patchbank.store.reviews import OpenInspection
 from patchbank.vision.decoded_image import ImageSource
 
 if TYPE_CHECKING:
@@ -266,3 +270,66 @@ class BankLiving:
         if not new.any_given:
             raise ParameterError("set_thresholds: give a rate or a score")
         return threshold_report(self._workspace, self.category, new=new)
+
+    def queue(
+        self, *, since: Moment | None = None, limit: int | None = None
+    ) -> list[OpenInspection]:
+        """Return recorded inspections that did not pass and have no answer yet, oldest first.
+
+        Parameters
+        ----------
+        since
+            From this time on, as in `inspections`.
+        limit
+            How many at most.
+
+        Raises
+        ------
+        ParameterError
+            If a value is out of range.
+        UnknownCategoryError
+            If the category does not exist.
+        """
+        begin = None if since is None else moment(since, "since", now=datetime.now().astimezone())
+        return review_queue(self._workspace, self.category, since=begin, limit=limit)
+
+    def review(
+        self,
+        inspection_id: int,
+        answer: str,
+        *,
+        label: str | None = None,
+        confirmed: bool = False,
+    ) -> ReviewReport:
+        """Answer to an inspection, in place of an earlier answer.
+
+        Parameters
+        ----------
+        answer
+            ``"good"`` adds its image to the bank, ``"defect"`` to the defect book, ``"skip"`` does
+            neither.
+        label
+            Of a defect, for example ``"crack"``.
+        confirmed
+            Whether the image is added as good although it fails or is like a recorded defect.
+
+        Raises
+        ------
+        PatchbankError
+            If there is no such inspection, the image is needed and gone, or the answer needs a
+            label or to be confirmed.
+        """
+        waiting = self._workspace.database.reviews.inspection(self.category, inspection_id)
+        return Reviewer(self._workspace, self.category).answer(
+            waiting, answer, label=label, confirmed=confirmed
+        )
+
+    def undo_review(self, inspection_id: int | None = None) -> int:
+        """Undo the last answer, to an inspection or to any; return the number of the inspection.
+
+        Raises
+        ------
+        PatchbankError
+            If there is no answer to undo, or the bank cannot be changed.
+        """
+        return Reviewer(self._workspace, self.category).undo(inspection_id).inspection_id

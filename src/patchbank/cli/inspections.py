@@ -117,6 +117,7 @@ def _print_list(found: InspectionList) -> None:
             str(row.inspection_id),
             printable(row.part or "-"),
             printable(row.station or "-"),
+            printable(row.review or "-"),
             printable(row.image),
         )
         for row in found.brief()
@@ -124,12 +125,12 @@ def _print_list(found: InspectionList) -> None:
     if not rows:
         return
     heading = ("inspected", "verdict", "score", "fails above", "p-value", "version", "id")
-    rows.insert(0, (*heading, "part", "station", "image"))
+    rows.insert(0, (*heading, "part", "station", "review", "image"))
     # Where there are none, their columns say nothing.
     shown = [
         number
         for number, column in enumerate(zip(*rows, strict=True))
-        if number not in (7, 8) or set(column[1:]) != {"-"}
+        if number not in (7, 8, 9) or set(column[1:]) != {"-"}
     ]
     rows = [tuple(row[number] for number in shown) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,6 +17,7 @@ from patchbank.inspection.judging.defects import (
     add_synthetic_defects,
     defect_to_json,
     list_defects,
+    refresh_defects,
     remove_defects,
 )
 from patchbank.inspection.judging.index import build_index, drop_indexes
@@ -36,6 +38,7 @@ def register(app: typer.Typer) -> None:
     app.command("index")(guarded(index_command))
     group = typer.Typer(no_args_is_help=True, help="Record, list and remove images of defects.")
     group.command("add")(guarded(add_command))
+    group.command("refresh")(guarded(refresh_command))
     group.command("list")(guarded(list_command))
     group.command("remove")(guarded(remove_command))
     app.add_typer(group, name="defects")
@@ -188,6 +191,13 @@ def add_command(
         typer.Argument(metavar="[PATH]...", help="Folders, images or globs.", show_default=False),
     ] = None,
     label: Annotated[str | None, typer.Option(help="Defect type, for example crack.")] = None,
+    mask: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where the defect is: the mask of a single image, or a folder of masks named like "
+            "the images.  \\[default: where the bank finds it]"
+        ),
+    ] = None,
     synthetic: Annotated[
         int | None,
         typer.Option(min=1, help="Create this many synthetic defects from the reference images."),
@@ -200,14 +210,27 @@ def add_command(
         raise ParameterError("defects add: give either images or --synthetic with a number")
     if synthetic is not None and label is not None:
         raise ParameterError("--label: synthetic defects have their own label; leave --label out")
+    if synthetic is not None and mask is not None:
+        raise ParameterError("--mask: synthetic defects have their own masks; leave --mask out")
     with Workspace() as workspace, show_progress() as progress:
         if synthetic is not None:
             added = add_synthetic_defects(
                 workspace, category, synthetic, seed=seed, progress=progress
             )
         else:
-            added = add_defects(workspace, category, paths or [], label=label, progress=progress)
+            added = add_defects(
+                workspace, category, paths or [], label=label, masks=mask, progress=progress
+            )
     return _print_added(category, added, json)
+
+
+def refresh_command(category: options.Category, json: options.Json = False) -> int:
+    """Bring defects that the bank cannot compare up to date, from their files."""
+    with Workspace() as workspace, show_progress() as progress:
+        refreshed = refresh_defects(workspace, category, progress=progress)
+    if not refreshed.names and not refreshed.refused:
+        talk().print("all defects are up to date", markup=False)
+    return _print_added(category, refreshed, json, key="refreshed")
 
 
 def list_command(category: options.Category, json: options.Json = False) -> int:
@@ -221,8 +244,16 @@ def list_command(category: options.Category, json: options.Json = False) -> int:
             continue
         remarks = [defect.label or "no label"]
         remarks += ["synthetic"] if defect.synthetic else []
-        remarks += [] if defect.comparable else ["made with another extractor, not compared"]
+        if not defect.comparable:
+            remarks.append("made with another extractor, not compared")
+        elif not defect.boxes:
+            remarks.append("without regions, not compared")
         console.print(f"{defect.name}  ({', '.join(remarks)})", markup=False)
+    if any(not (defect.comparable and defect.boxes) for defect in defects):
+        talk().print(
+            f"patchbank defects refresh {category} brings those not compared up to date",
+            markup=False,
+        )
     if not defects:
         talk().print("no defects yet; start with: patchbank defects add CATEGORY PATH...")
     return 0
@@ -272,7 +303,7 @@ def _print_result(result: SearchResult) -> None:
         talk().print(f"found by {result.method}", markup=False)
 
 
-def _print_added(category: str, added: DefectsAdded, json: bool) -> int:
+def _print_added(category: str, added: DefectsAdded, json: bool, key: str = "added") -> int:
     print_remarks(added.remarks)
     for refused in added.refused:
         talk().print(f"patchbank: {refused.error}", markup=False, style="red")
@@ -280,7 +311,7 @@ def _print_added(category: str, added: DefectsAdded, json: bool) -> int:
         print_json(
             {
                 "category": category,
-                "added": list(added.names),
+                key: list(added.names),
                 "synthetic": added.synthetic,
                 "refused": [refusal.to_json() for refusal in added.refused],
                 "remarks": list(added.remarks),

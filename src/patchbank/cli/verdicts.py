@@ -12,6 +12,8 @@ from patchbank.inspection.verdicts import PASSES_WITH_REGION, Inspection, Simila
 from patchbank.printable import counted, printable
 
 _STYLES = {"pass": "green", "review": "yellow", "fail": "red"}
+# Of the recorded defects that an image is like, with details.
+_MOST_DEFECTS = 3
 # Fails last, so that they stand at the end of the terminal.
 _ORDER = {"pass": 0, "review": 1, "fail": 2}
 
@@ -26,6 +28,7 @@ class _Line:
     share: str
     image: str
     where: str
+    probable: str
     below: tuple[str, ...]
 
 
@@ -74,6 +77,7 @@ class VerdictList:
                 inspection.times_the_limit,
                 printable(inspection.image),
                 "" if inspection.passed else inspection.position,
+                str(inspection.probable_defect or ""),
                 below,
             )
         )
@@ -141,6 +145,8 @@ def _print_table(lines: list[_Line]) -> None:
         text.append(*line.heading)
         text.append(f"  {line.score:>{score}}  {line.share:>{share}}  ")
         text.append(f"{line.where:<{where}}  {line.image}" if where else line.image)
+        if line.probable:
+            text.append(f"  {printable(line.probable)}")
         for below in line.below:
             text.append(f"\n    {below}")
     # All at once: a thousand calls would take half a second.
@@ -161,9 +167,15 @@ def _details(inspection: Inspection) -> tuple[str, ...]:
         )
     if PASSES_WITH_REGION in inspection.remarks:
         lines.append(PASSES_WITH_REGION)
+    if inspection.probable_defect is not None:
+        lines.append(printable(str(inspection.probable_defect)))
     if inspection.heatmap is not None:
         lines.append(f"heatmap {printable(str(inspection.heatmap))}")
-    return (*lines, *_similar_lines(inspection.similar))
+    defects = tuple(
+        f"{match.similarity:7.4f}  {printable(match.name)}  (defect: {printable(match.describe())})"
+        for match in inspection.similar_defects[:_MOST_DEFECTS]
+    )
+    return (*lines, *defects, *_similar_lines(inspection.similar))
 
 
 def _similar_lines(similar: tuple[Similar, ...]) -> tuple[str, ...]:

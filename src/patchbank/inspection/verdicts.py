@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from patchbank.errors import ImageError, ParameterError
 from patchbank.memory.calibration import Thresholds, Verdict, rarity
+from patchbank.memory.defect_book import Probable
 from patchbank.memory.maps import Region, place_map
 from patchbank.vision.decoded_image import ImageSource
 
@@ -68,6 +69,46 @@ def share_of_limit(score: float, limit: float) -> str:
     return f"{share:.4f}" if text == "1.00" and share != 1 else text
 
 
+@dataclass(frozen=True)
+class DefectMatch:
+    """A recorded defect that looks like the strongest region of the inspected image.
+
+    Attributes
+    ----------
+    name, label
+        As recorded; the label may be None.
+    similarity
+        1 - cosine distance, of the embeddings of regions.
+    synthetic
+        Whether it is a synthetic defect.
+    itself
+        Whether it is the inspected image, perhaps under another name.
+    """
+
+    name: str
+    label: str | None
+    similarity: float
+    synthetic: bool = False
+    itself: bool = False
+
+    def describe(self) -> str:
+        """Return the label and what else there is to know of it, for people."""
+        marks = [self.label or "no label"]
+        marks += ["synthetic"] if self.synthetic else []
+        marks += ["itself"] if self.itself else []
+        return ", ".join(marks)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON object the commands print."""
+        return {
+            "name": self.name,
+            "label": self.label,
+            "similarity": round(self.similarity, 6),
+            "synthetic": self.synthetic,
+            "itself": self.itself,
+        }
+
+
 @dataclass(frozen=True, eq=False)
 class Judgement:
     """What a bank says of an image.
@@ -100,6 +141,8 @@ class Judgement:
         None where that is unknown.
     added
         What likeness to labelled defects added to the score; it may be negative.
+    region_embedding
+        float32 (d,), of the strongest region; None if the image passes. See `region_embedding`.
     """
 
     score: float
@@ -116,6 +159,7 @@ class Judgement:
     independent_references: int | None = field(default=None, kw_only=True)
     outside: NDArray[np.bool_] | None = field(default=None, kw_only=True)
     added: float = field(default=0.0, kw_only=True)
+    region_embedding: NDArray[np.float32] | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         if not 0.0 < self.p_value <= 1.0:
@@ -206,6 +250,10 @@ class Inspection(Judgement):
         The bank that judged it: by its id, as a name may by now be that of a category learned anew.
     similar
         The most similar references, best first.
+    similar_defects
+        The recorded defects most similar to the strongest region, best first; none if it passes.
+    probable_defect
+        What the region therefore probably is, if enough of them agree.
     timings_ms
         Milliseconds each stage took, and their sum as ``total``.
     recorded
@@ -248,6 +296,8 @@ class Inspection(Judgement):
     station: str | None = None
     image_kept: bool = False
     encoded: bytes | None = None
+    similar_defects: tuple[DefectMatch, ...] = ()
+    probable_defect: Probable | None = None
 
     def __repr__(self) -> str:
         return (
@@ -266,6 +316,7 @@ class Inspection(Judgement):
             verdict=self.verdict,
             facts=[
                 self.summary + where,
+                *([str(self.probable_defect)] if self.probable_defect else []),
                 *([f"most similar references: {similar}"] if similar else []),
                 *self.remarks,
             ],
@@ -310,6 +361,8 @@ class Inspection(Judgement):
             "independent_references": self.independent_references or self.calibration_images,
             "regions": [region_to_json(region) for region in self.regions],
             "similar": [match.to_json() for match in self.similar],
+            "similar_defects": [match.to_json() for match in self.similar_defects],
+            "probable_defect": self.probable_defect and self.probable_defect.to_json(),
             "bank_version": self.bank_version,
             "sha256": self.sha256,
             "width": self.width,

@@ -43,6 +43,12 @@ class SimilarityIndex:
         top
             The number to return, at least 1; fewer if there are fewer.
         """
+        similarities = self.similarities(embedding)
+        best = np.argsort(-similarities, kind="stable")[:top]
+        return best, similarities[best]
+
+    def similarities(self, embedding: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+        """Return the cosine similarity of every embedding to this one, (n,)."""
         query = np.asarray(embedding, np.float32)
         # einsum stays in this thread; BLAS would start threads that then busy-wait for work.
         products = np.einsum("ne,e->n", self._embeddings, query)
@@ -50,8 +56,7 @@ class SimilarityIndex:
         similarities = np.zeros(len(products))
         np.divide(products, lengths, out=similarities, where=lengths > 0)
         np.clip(similarities, -1.0, 1.0, out=similarities)
-        best = np.argsort(-similarities, kind="stable")[:top]
-        return best, similarities[best]
+        return similarities
 
 
 def _lengths(embeddings: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:

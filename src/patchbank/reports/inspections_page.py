@@ -11,11 +11,12 @@ from patchbank.reports.panels import PanelFiles
 
 @dataclass(frozen=True, slots=True)
 class SimilarPicture:
-    """A reference beside an image: its name, and its picture in the page's folder."""
+    """A reference or a defect beside an image: its name, and its picture in the page's folder."""
 
     name: str
     similarity: float
     file: str
+    label: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class InspectedCase:
     facts: str
     panels: PanelFiles
     similar: Sequence[SimilarPicture]
+    defects: Sequence[SimilarPicture] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ _REMOVED_TABLES = (
     "graphs",
     "quarantine",
     "defects",
+    "reviews",
     "inspections",
     "inspection_images",
     "images",

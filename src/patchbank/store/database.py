@@ -24,6 +24,7 @@ from patchbank.store.patches import Patches
 from patchbank.store.quarantine import Quarantine
 from patchbank.store.reference_features import ReferenceFeatures
 from patchbank.store.retention import KEEP_ALL, InspectionRetention
+from patchbank.store.reviews import Reviews
 from patchbank.store.sessions import Sessions
 from patchbank.store.versions import DEFAULT_RETENTION, Retention
 
@@ -99,6 +100,11 @@ class Database(Sessions):
         if opened is not None:
             opened.retained.close()
         super().close()
+
+    @cached_property
+    def reviews(self) -> Reviews:
+        """The answers of people to inspections."""
+        return Reviews(self)
 
 
 def open_database(

@@ -18,7 +18,53 @@ from patchbank.store.hnsw_index import OPERATORS, Metric
 from patchbank.store.stored_bank import active_bank
 
 if TYPE_CHECKING:
+    from patchbank.store.migrate import Connection
     from patchbank.store.sessions import Sessions
+
+
+@dataclass(frozen=True, eq=False)
+class DefectRegion:
+    """Where a defect is in its image, and what is there.
+
+    Attributes
+    ----------
+    box_xyxy
+        x0, y0, x1, y1 in pixels, ends excluded.
+    area_pixels, peak_score
+        Its area in pixels, and the anomaly map's largest value in it.
+    embedding
+        float32 (d,).
+    """
+
+    box_xyxy: tuple[int, int, int, int]
+    area_pixels: int
+    peak_score: float
+    embedding: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class StoredBook:
+    """The defects that a bank can compare regions with, by name.
+
+    Attributes
+    ----------
+    changes
+        How often the category's defects had been changed; see `Banks.active_state`.
+    names, labels, synthetic, sha256s
+        Of each defect.
+    owners
+        int64 (regions,): the index of each region's defect, ascending.
+    embeddings
+        float32 (regions, d): of a defect's regions the strongest is first.
+    """
+
+    changes: int
+    names: list[str]
+    labels: list[str | None]
+    synthetic: list[bool]
+    sha256s: list[str]
+    owners: npt.NDArray[np.int64]
+    embeddings: npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +89,8 @@ class NewDefect:
         Absolute path of the file, if any.
     embedding
         float32 (e,), not centred.
+    regions
+        Where the defect is, the strongest first.
     """
 
     name: str
@@ -54,11 +102,15 @@ class NewDefect:
     thumbnail: bytes
     origin: str | None
     embedding: npt.NDArray[np.float32]
+    regions: Sequence[DefectRegion] = ()
 
 
 @dataclass(frozen=True)
 class StoredDefect:
-    """A recorded defect; `comparable` if it has the extractor of the active bank."""
+    """A recorded defect; `comparable` if it has the extractor of the active bank.
+
+    `boxes` are those of its regions, x0, y0, x1, y1 in pixels, the strongest first.
+    """
 
     name: str
     label: str | None
@@ -69,6 +121,7 @@ class StoredDefect:
     origin: str | None
     added_at: datetime
     comparable: bool
+    boxes: list[list[int]]
 
 
 @dataclass(frozen=True)
@@ -106,7 +159,7 @@ class Defects:
         with self._sessions.connection() as connection:
             category_id = active_bank(connection, category).category_id
             for defect in defects:
-                connection.execute(
+                row = connection.execute(
                     self._queries["upsert"],
                     {
                         "category_id": category_id,
@@ -121,7 +174,10 @@ class Defects:
                         "extractor_fingerprint": extractor_fingerprint,
                         "embedding": defect.embedding.tolist(),
                     },
-                )
+                ).fetchone()
+                assert row is not None
+                self._set_regions(connection, category_id, row[0], defect.regions)
+            connection.execute(self._queries["changed"], {"category_id": category_id})
             add_event(
                 connection,
                 category_id,
@@ -131,6 +187,56 @@ class Defects:
                     "synthetic": sum(defect.synthetic for defect in defects),
                 },
             )
+
+    def _set_regions(
+        self,
+        connection: Connection,
+        category_id: int,
+        defect_id: int,
+        regions: Sequence[DefectRegion],
+    ) -> None:
+        key = {"category_id": category_id, "defect_id": defect_id}
+        connection.execute(self._queries["clear_regions"], key)
+        for number, region in enumerate(regions, start=1):
+            connection.execute(
+                self._queries["add_region"],
+                {
+                    **key,
+                    "number": number,
+                    **dict(zip(("x0", "y0", "x1", "y1"), region.box_xyxy, strict=True)),
+                    "area_pixels": region.area_pixels,
+                    "peak_score": region.peak_score,
+                    "embedding": region.embedding.tolist(),
+                },
+            )
+
+    def book(self, key: BankKey) -> StoredBook:
+        """Return the defects with regions that were recorded with the bank's extractor."""
+        with self._sessions.connection(snapshot=True) as connection:
+            changes = connection.execute(self._queries["changes"], key.parameters()).fetchone()
+            rows = connection.execute(
+                self._queries["book"], key.parameters(), binary=True
+            ).fetchall()
+        names = [row[0] for row in rows]
+        first = [
+            number for number, name in enumerate(names) if name not in names[number - 1 : number]
+        ]
+        owners = np.zeros(len(rows), np.int64)
+        owners[first] = 1
+        # pgvector sends four bytes before the components.
+        vectors = [np.frombuffer(row[4], ">f4", offset=4) for row in rows]
+        return StoredBook(
+            # There is none of a category that was removed just now.
+            changes=0 if changes is None else int(changes[0]),
+            names=[rows[number][0] for number in first],
+            labels=[rows[number][1] for number in first],
+            synthetic=[rows[number][2] for number in first],
+            sha256s=[rows[number][3] for number in first],
+            owners=np.cumsum(owners) - 1,
+            embeddings=np.stack(vectors).astype(np.float32)
+            if rows
+            else np.zeros((0, 0), np.float32),
+        )
 
     def of_category(self, category: str) -> list[StoredDefect]:
         """Return a category's defects by name.
@@ -173,6 +279,7 @@ class Defects:
                     f"`patchbank defects list {category}` lists them all"
                 )
             if removed:
+                connection.execute(self._queries["changed"], {"category_id": category_id})
                 add_event(connection, category_id, "remove defects", {"names": removed})
         return removed
 

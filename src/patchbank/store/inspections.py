@@ -56,6 +56,8 @@ class InspectionRecord:
     grid_rows, grid_columns, outside
         Of each patch of the grid, row by row, a bit (the first is the highest of a byte): whether
         it is farther from the bank than the covering radius; None where not measured.
+    review
+        The last answer of a person, its label, who gave it and when; None without. Read only.
     """
 
     category_id: int
@@ -79,6 +81,7 @@ class InspectionRecord:
     grid_rows: int | None = None
     grid_columns: int | None = None
     outside: bytes | None = None
+    review: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if self.verdict not in VERDICTS:
@@ -111,6 +114,7 @@ class BriefInspection(NamedTuple):
     inspection_id: int
     part: str | None
     station: str | None
+    review: str | None
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,9 @@ create table migration (
 create table category (
     category_id bigint generated always as identity primary key,
     name text collate "C" not null unique,
-    created_at timestamptz not null default now()
+    created_at timestamptz not null default now(),
+    -- How often its defects were changed: who keeps them in memory sees when to read them again.
+    book_changes bigint not null default 0
 );
 
 -- A version of a bank. A fit starts a generation of rows that are never updated; a version is the set
@@ -405,6 +407,43 @@ create table quarantine (
 
 alter table quarantine alter column content set storage external;
 
+-- Where the defects are in their images, and what is there: the mean difference of the patches from
+-- the bank. Comparable only with those of the same extractor.
+create table defect_region (
+    category_id bigint not null,
+    defect_id bigint not null,
+    -- From 1, the strongest first.
+    number integer not null,
+    x0 integer not null,
+    y0 integer not null,
+    x1 integer not null,
+    y1 integer not null,
+    area_pixels integer not null,
+    peak_score double precision not null,
+    embedding vector not null,
+    primary key (category_id, defect_id, number),
+    foreign key (category_id, defect_id) references defect on delete cascade
+);
+
+-- The answers of people to inspections: the last one of each counts. Rows are only added.
+create table review (
+    category_id bigint not null references category,
+    review_id bigint generated always as identity,
+    inspection_id bigint not null,
+    answer text not null check (answer in ('good', 'defect', 'skip', 'undone')),
+    label text,
+    actor text not null,
+    reviewed_at timestamptz not null default now(),
+    -- Whether the change that follows from the answer is still to be made.
+    pending boolean not null,
+    -- What followed: the reference or the defect that was added, and the bank version it began with.
+    added text,
+    version integer,
+    primary key (category_id, review_id)
+);
+
+create index review_inspection on review (category_id, inspection_id, review_id desc);
+
 -- Views for users: they stay the same when the tables change. See docs/sql.md. Vectors of different
 -- categories may differ in length; security_barrier checks a view's own conditions first, so that a
 -- user's comparison only sees vectors of the selected category.
@@ -537,6 +576,18 @@ join bank using (category_id)
 join defect using (category_id, extractor_fingerprint)
 where bank.state = 'active';
 
+create view defect_regions with (security_barrier) as
+select
+    category.name as category, defect.name, defect_region.number, defect.label as defect_label,
+    defect.synthetic, defect_region.embedding, defect_region.x0, defect_region.y0,
+    defect_region.x1, defect_region.y1, defect_region.area_pixels, defect_region.peak_score,
+    category_id, bank.version
+from category
+join bank using (category_id)
+join defect using (category_id, extractor_fingerprint)
+join defect_region using (category_id, defect_id)
+where bank.state = 'active';
+
 create view inspections as
 select
     category.name as category, inspection.inspection_id, inspection.inspected_at,
@@ -546,3 +597,15 @@ select
     encode(inspection.sha256, 'hex') as sha256, category_id, inspection.version,
     inspection.part, inspection.station
 from inspection join category using (category_id);
+
+create view reviews as
+select
+    category, inspection_id, reviewed_at, answer, label as defect_label, actor, added, version,
+    category_id
+from (
+    select distinct on (review.category_id, review.inspection_id)
+        category.name as category, review.*
+    from review join category using (category_id)
+    order by review.category_id, review.inspection_id, review.review_id desc
+) as latest
+where answer <> 'undone';

@@ -100,7 +100,12 @@ class BankVersion:
 
 
 def active_bank(connection: Connection, category: str) -> BankKey:
-    """Return the key of the category's active bank.
+    """Return the key of the category's active bank; see `active_state`."""
+    return active_state(connection, category)[0]
+
+
+def active_state(connection: Connection, category: str) -> tuple[BankKey, int]:
+    """Return the key of the category's active bank, and how often its defects were changed.
 
     Raises
     ------
@@ -114,7 +119,8 @@ def active_bank(connection: Connection, category: str) -> BankKey:
         raise unknown_category(connection, category)
     if row[2] is None:
         raise NotFittedError(f"category {category!r} has no bank; run `patchbank fit` first")
-    return BankKey(*row)
+    *key, book_changes = row
+    return BankKey(*key), int(book_changes)
 
 
 def _owners(

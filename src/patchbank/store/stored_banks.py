@@ -17,6 +17,7 @@ from patchbank.store.stored_bank import (
     BankVersion,
     StoredBank,
     active_bank,
+    active_state,
     only_row,
     read_bank,
 )
@@ -142,10 +143,15 @@ class StoredBanks:
         return self.active_key(category).version
 
     def active_key(self, category: str) -> BankKey:
-        """Return the key of the active bank: a cheap way to check whether it changed.
+        """Return the key of the active bank; see `active_state`."""
+        return self.active_state(category)[0]
 
-        A category that was removed and learned again counts its versions from 1 under a new id, so
-        callers that cache a bank compare the whole key.
+    def active_state(self, category: str) -> tuple[BankKey, int]:
+        """Return the key of the active bank, and how often the category's defects were changed.
+
+        It is a cheap way to check whether anything changed. A category that was removed and learned
+        again counts its versions from 1 under a new id, so callers that cache a bank compare the
+        whole key.
 
         Raises
         ------
@@ -155,13 +161,13 @@ class StoredBanks:
         begun = time.monotonic()
         try:
             with self._sessions.statement() as connection:
-                return active_bank(connection, category)
+                return active_state(connection, category)
         except DatabaseUnreachableError:
             if time.monotonic() - begun > _CUT_SECONDS:
                 raise
         # The server was just stopping: a read may be repeated on the next one.
         with self._sessions.statement() as connection:
-            return active_bank(connection, category)
+            return active_state(connection, category)
 
     def history(self, category: str) -> list[BankVersion]:
         """Return all versions of the category's bank, newest first.

@@ -159,6 +159,31 @@ class ExtractorSettings:
         side = backbone.side_at(backbone.layer(self.layers[0]), preprocessing.side)
         return side, side
 
+    def patch_centres(
+        self, width: int, height: int
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Return where the patches of an image of this size have their centres.
+
+        Returns
+        -------
+        down, across : ndarray of float64 (rows,) and (columns,)
+            As shares of the image's height and width.
+        """
+        rows, columns = self.grid_of(width, height)
+        preprocessing = self.preprocessing
+        if preprocessing.is_tiled:
+            wide, high = preprocessing.size(width, height)
+            stride = self.tiling.stride
+            down, across = (
+                (np.arange(count) + 0.5) * stride / side
+                for count, side in ((rows, high), (columns, wide))
+            )
+            return down, across
+        x0, y0, x1, y1 = preprocessing.inspected_box(width, height)
+        down = (y0 + (np.arange(rows) + 0.5) * (y1 - y0) / rows) / height
+        across = (x0 + (np.arange(columns) + 0.5) * (x1 - x0) / columns) / width
+        return down, across
+
     def patches_of(self, width: int, height: int) -> int:
         """Return how many patches of an image of this size are inspected."""
         inspected = None if self.regions is None else _inspected(self, width, height)
@@ -274,19 +299,7 @@ class ExtractorSettings:
 def _inspected(
     settings: ExtractorSettings, width: int, height: int
 ) -> npt.NDArray[np.bool_] | None:
-    rows, columns = settings.grid_of(width, height)
-    preprocessing = settings.preprocessing
-    if preprocessing.is_tiled:
-        wide, high = preprocessing.size(width, height)
-        stride = settings.tiling.stride
-        down, across = (
-            (np.arange(count) + 0.5) * stride / side
-            for count, side in ((rows, high), (columns, wide))
-        )
-    else:
-        x0, y0, x1, y1 = preprocessing.inspected_box(width, height)
-        down = (y0 + (np.arange(rows) + 0.5) * (y1 - y0) / rows) / height
-        across = (x0 + (np.arange(columns) + 0.5) * (x1 - x0) / columns) / width
+    down, across = settings.patch_centres(width, height)
     assert settings.regions is not None
     inspected = settings.regions.inspected(down, across, width, height)
     return None if inspected.all() else inspected

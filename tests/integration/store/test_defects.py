@@ -6,7 +6,7 @@ import pytest
 from patchbank.errors import NotFittedError, ParameterError, UnknownCategoryError
 from patchbank.store.database import Database
 from tests.fixtures.banks import make_bank
-from tests.fixtures.defects import make_defect
+from tests.fixtures.defects import make_defect, make_regions
 
 
 def test_a_defect_is_kept_with_what_was_said_of_it(database: Database) -> None:
@@ -91,3 +91,34 @@ def test_defects_need_a_bank(database: Database) -> None:
         connection.execute("insert into category (name) values ('tile')")
     with pytest.raises(NotFittedError):
         database.defects.add("tile", "fingerprint", [make_defect("a")])
+
+
+def test_the_book_is_what_a_bank_can_compare_and_counts_its_changes(database: Database) -> None:
+    database.banks.save("tile", make_bank())
+    key, begin = database.banks.active_state("tile")
+    assert database.defects.book(key).names == []
+    regions = make_regions(3)
+    database.defects.add(
+        "tile",
+        "fingerprint",
+        [
+            make_defect("b.png", label="crack", regions=regions[:2]),
+            make_defect("a.png", synthetic=True, regions=regions[2:]),
+            make_defect("without.png"),
+        ],
+    )
+    database.defects.add("tile", "other", [make_defect("c.png", regions=make_regions(1))])
+    book = database.defects.book(key)
+    assert (book.names, book.labels, book.synthetic) == (
+        ["a.png", "b.png"], [None, "crack"], [True, False],
+    )  # fmt: skip
+    assert book.owners.tolist() == [0, 1, 1]
+    expected = [regions[2].embedding, regions[0].embedding, regions[1].embedding]
+    np.testing.assert_array_equal(book.embeddings, expected)
+    assert book.changes == database.banks.active_state("tile")[1] == begin + 2
+    # The same name again, with other regions; and none.
+    database.defects.add("tile", "fingerprint", [make_defect("b.png", regions=regions[2:])])
+    assert database.defects.book(key).owners.tolist() == [0, 1]
+    database.defects.remove("tile", ["a.png", "b.png"])
+    assert database.defects.book(key).names == []
+    assert database.banks.active_state("tile")[1] == begin + 4

@@ -19,7 +19,7 @@ from patchbank.store.embedded.programs import find_programs
 from patchbank.store.hnsw_index import HnswIndex
 from patchbank.store.inspections import InspectionRecord
 from tests.fixtures.banks import make_bank, make_image
-from tests.fixtures.defects import make_defect
+from tests.fixtures.defects import make_defect, make_regions
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "sql.md"
 QUERIES: list[str] = re.findall(
@@ -48,7 +48,10 @@ def filled(database: Database, database_url: str) -> psycopg.Connection:
     database.defects.add(
         "leather",
         "fingerprint",
-        [make_defect("synthetic/0001", synthetic=True), make_defect("crack.png", label="crack")],
+        [
+            make_defect("synthetic/0001", synthetic=True, regions=make_regions(2)),
+            make_defect("crack.png", label="crack", regions=make_regions(3, seed=1)),
+        ],
     )
     key = database.banks.active_key("leather")
     regions = [{"box_xyxy": [1, 2, 3, 4], "area_pixels": 4, "area_percent": 0.1, "peak_score": 3.0}]
@@ -150,7 +153,8 @@ def test_the_views_have_the_columns_that_are_documented(filled: psycopg.Connecti
     text = DOCUMENT.read_text(encoding="utf-8")
     tables = re.findall(r"^`(\w+)`, one row for each .*?\n\n((?:\|.*\n)+)", text, re.MULTILINE)
     assert [view for view, _ in tables] == [
-        "banks", "images", "patches", "defects", "calibration_scores", "inspections",
+        "banks", "images", "patches", "defects", "defect_regions", "calibration_scores",
+        "inspections", "reviews",
     ]  # fmt: skip
     with filled:
         for view, table in tables:
@@ -225,6 +229,22 @@ def test_defects_are_centred_as_the_images_are(filled: psycopg.Connection) -> No
     assert row is not None
     np.testing.assert_allclose(row[0], defect.embedding - leather().embedding_mean, rtol=1e-6)
     assert row[1:] == ("anomalous", "crack", False)
+
+
+def test_the_regions_of_defects_are_those_recorded(filled: psycopg.Connection) -> None:
+    region = make_regions(3, seed=1)[1]
+    with filled:
+        row = filled.execute(
+            "select embedding::real[], x0, y0, x1, y1, area_pixels, peak_score, defect_label "
+            "from defect_regions where name = 'crack.png' and number = 2"
+        ).fetchone()
+        counts = filled.execute(
+            "select name, count(*) from defect_regions group by name order by name"
+        ).fetchall()
+    assert row is not None
+    np.testing.assert_array_equal(np.array(row[0], np.float32), region.embedding)
+    assert row[1:] == (*region.box_xyxy, region.area_pixels, region.peak_score, "crack")
+    assert counts == [("crack.png", 3), ("synthetic/0001", 2)]
 
 
 def test_a_patch_is_named_by_its_place(filled: psycopg.Connection) -> None:

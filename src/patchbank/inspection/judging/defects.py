@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,11 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from patchbank.datasets.collect import collect
 from patchbank.datasets.layouts.shared import some
 from patchbank.errors import ImageError, ParameterError
-from patchbank.inspection.judging.matching import matching_extractor
+from patchbank.inspection.judging.defect_regions import (
+    defect_regions,
+    marked_pixels,
+    paired_masks,
+)
+from patchbank.inspection.judging.live_bank import LiveBank, ReadyBank
 from patchbank.inspection.settings import THUMBNAIL_SIDE
 from patchbank.inspection.sources import checked_name, file_at, readable, source_name
 from patchbank.inspection.verdicts import Refused
@@ -22,7 +29,6 @@ from patchbank.progress import Progress, silent
 from patchbank.store.defects import NewDefect, StoredDefect
 from patchbank.store.stored_bank import StoredBank
 from patchbank.vision.extraction import Extraction
-from patchbank.vision.extractor import Extractor
 from patchbank.vision.images import decode
 from patchbank.vision.synthetic import cut_paste
 
@@ -50,43 +56,124 @@ def add_defects(
     paths: Sequence[str | Path],
     *,
     label: str | None = None,
+    masks: str | Path | None = None,
     progress: Progress = silent,
 ) -> DefectsAdded:
     """Record anomalous images, found at paths, with a label; all that can be used, or none.
 
-    Their embeddings are of the active bank's extractor.
+    Their regions are those of their masks, or else those that the active bank finds; the embeddings
+    are of its extractor.
+
+    Parameters
+    ----------
+    masks
+        The mask of a single image, or a folder of masks that are named like the images.
 
     Raises
     ------
     NoImagesError
         If there is no image at the paths.
+    ParameterError, DatasetError
+        If the masks do not belong to the images.
     UnknownCategoryError, NotFittedError, ExtractorMismatchError
         If there is no bank, or this installation cannot use it.
     """
     found = collect(paths)
-    _check_label(label)
-    bank = workspace.database.banks.active(category, patches=False)
-    extractor = matching_extractor(workspace, bank)
+    check_label(label)
+    known, remarks = paired_masks(found.images, None if masks is None else Path(masks))
+    bank = LiveBank(workspace, category).ready
     defects, refused = [], []
-    stream = extractor.extract_many(
+    stream = bank.extractor.extract_many(
         found.images,
         limits=workspace.limits,
         thumbnail_side=THUMBNAIL_SIDE,
         stage=_STAGE,
         progress=progress,
     )
-    for path, result in zip(found.images, stream, strict=True):
+    for path, mask, result in zip(found.images, known, stream, strict=True):
         name = source_name(path)
-        if isinstance(result, Extraction):
-            origin = readable(str(Path(path).absolute()))
-            defects.append(_defect(name, label, result, origin=origin, synthetic=False))
-        else:
+        if not isinstance(result, Extraction):
             refused.append(Refused(name, str(result.error)))
+            continue
+        image = result.image
+        marked = marked_pixels(mask, path, image.width, image.height)
+        origin = readable(str(Path(path).absolute()))
+        defects.append(new_defect(bank, name, label, result, origin=origin, marked=marked))
     replaced = _replaced(workspace, category, defects)
     if defects:
-        workspace.database.defects.add(category, extractor.fingerprint, defects)
-    remarks = (*found.remarks, *replaced)
-    return DefectsAdded(tuple(defect.name for defect in defects), False, tuple(refused), remarks)
+        workspace.database.defects.add(category, bank.extractor.fingerprint, defects)
+    return DefectsAdded(
+        tuple(defect.name for defect in defects),
+        False,
+        tuple(refused),
+        (*found.remarks, *remarks, *replaced, *_remarks_on(bank)),
+    )
+
+
+def refresh_defects(
+    workspace: Workspace, category: str, *, progress: Progress = silent
+) -> DefectsAdded:
+    """Bring the defects that the active bank cannot compare up to date, from their files.
+
+    These were recorded with another extractor, or before regions were. A file that is gone or was
+    changed is refused, and its defect stays as it is. What a mask said is not known any more: the
+    bank finds the regions.
+
+    Raises
+    ------
+    UnknownCategoryError, NotFittedError, ExtractorMismatchError
+        If there is no bank, or this installation cannot use it.
+    """
+    bank = LiveBank(workspace, category).ready
+    old = [
+        defect
+        for defect in workspace.database.defects.of_category(category)
+        if not (defect.comparable and defect.boxes) and not defect.synthetic
+    ]
+    defects, refused = [], []
+    for done, defect in enumerate(old, start=1):
+        try:
+            result = bank.extractor.extract_one(
+                _unchanged_file(defect), limits=workspace.limits, thumbnail_side=THUMBNAIL_SIDE
+            )
+        except ImageError as error:
+            refused.append(Refused(defect.name, str(error)))
+        else:
+            defects.append(
+                new_defect(bank, defect.name, defect.label, result, origin=defect.origin)
+            )
+        progress(_STAGE, done, len(old))
+    if defects:
+        workspace.database.defects.add(category, bank.extractor.fingerprint, defects)
+    names = tuple(defect.name for defect in defects)
+    return DefectsAdded(names, False, tuple(refused), _remarks_on(bank))
+
+
+def _unchanged_file(defect: StoredDefect) -> Path:
+    """Return the file that a defect was recorded from, or raise ImageError."""
+    if defect.origin is None:
+        raise ImageError(f"{defect.name}: was not recorded from a file; add it again")
+    path = file_at(defect.origin)
+    try:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ImageError(
+            f"{defect.name}: its file {path} cannot be read: {error.strerror}; add it again"
+        ) from error
+    if digest != defect.sha256:
+        raise ImageError(f"{defect.name}: its file {path} was changed; add it again")
+    return path
+
+
+def _remarks_on(bank: ReadyBank) -> tuple[str, ...]:
+    """Return what there is to know of how a bank found regions."""
+    if bank.calibrated:
+        return ()
+    category = bank.stored.category
+    return (
+        f"recorded without regions, because the bank has no threshold yet; run: patchbank "
+        f"calibrate {category} GOOD_IMAGES..., then: patchbank defects refresh {category}",
+    )
 
 
 def add_synthetic_defects(
@@ -115,10 +202,9 @@ def add_synthetic_defects(
     """
     if count < 1:
         raise ParameterError(f"synthetic {count}: must be at least 1")
-    bank = workspace.database.banks.active(category, patches=False)
-    extractor = matching_extractor(workspace, bank)
+    bank = LiveBank(workspace, category).ready
     random = np.random.default_rng(seed)
-    origins = _files(bank, random)
+    origins = _files(bank.stored, random)
     taken = [
         int(match[1])
         for defect in workspace.database.defects.of_category(category)
@@ -128,12 +214,11 @@ def add_synthetic_defects(
     defects = []
     for done in range(count):
         origin = origins[done % len(origins)]
-        defects.append(
-            _synthetic(workspace, extractor, f"synthetic/{first + done:04}", origin, random)
-        )
+        defects.append(_synthetic(workspace, bank, f"synthetic/{first + done:04}", origin, random))
         progress(_STAGE, done + 1, count)
-    workspace.database.defects.add(category, extractor.fingerprint, defects)
-    return DefectsAdded(tuple(defect_item.name for defect_item in defects), True)
+    workspace.database.defects.add(category, bank.extractor.fingerprint, defects)
+    names = tuple(defect.name for defect in defects)
+    return DefectsAdded(names, True, remarks=_remarks_on(bank))
 
 
 def list_defects(workspace: Workspace, category: str) -> list[StoredDefect]:
@@ -176,6 +261,7 @@ def defect_to_json(defect: StoredDefect) -> dict[str, Any]:
         "origin": defect.origin,
         "added_at": defect.added_at.isoformat(timespec="seconds"),
         "comparable": defect.comparable,
+        "regions": [{"box_xyxy": box} for box in defect.boxes],
     }
 
 
@@ -195,7 +281,8 @@ def _replaced(workspace: Workspace, category: str, defects: Sequence[NewDefect])
     ]
 
 
-def _check_label(label: str | None) -> None:
+def check_label(label: str | None) -> None:
+    """Raise `ParameterError` for a label that is no defect type."""
     if label is not None and (not label.strip() or "\0" in label):
         raise ParameterError("label: must not be empty; give a defect type, for example crack")
     if label is not None and readable(label) != label:
@@ -220,11 +307,12 @@ def _files(bank: StoredBank, random: np.random.Generator) -> list[Path]:
 
 def _synthetic(
     workspace: Workspace,
-    extractor: Extractor,
+    bank: ReadyBank,
     name: str,
     origin: Path,
     random: np.random.Generator,
 ) -> NewDefect:
+    extractor = bank.extractor
     good = decode(origin, limits=workspace.limits, bit_depth=extractor.settings.bit_depth)
     picture = cut_paste(good.pixels, random)
     for _ in range(_MOST_DRAWS):
@@ -238,12 +326,28 @@ def _synthetic(
             break
         picture = cut_paste(good.pixels, random)
     extraction = extractor.extract_one(picture, name=name, thumbnail_side=THUMBNAIL_SIDE)
-    return _defect(name, SYNTHETIC_LABEL, extraction, origin=readable(str(origin)), synthetic=True)
+    return new_defect(
+        bank,
+        name,
+        SYNTHETIC_LABEL,
+        extraction,
+        origin=readable(str(origin)),
+        marked=(picture != good.pixels).any(axis=2),
+        synthetic=True,
+    )
 
 
-def _defect(
-    name: str, label: str | None, extraction: Extraction, *, origin: str | None, synthetic: bool
+def new_defect(
+    bank: ReadyBank,
+    name: str,
+    label: str | None,
+    extraction: Extraction,
+    *,
+    origin: str | None,
+    marked: NDArray[np.bool_] | None = None,
+    synthetic: bool = False,
 ) -> NewDefect:
+    """Return a defect to record: an image with its regions; see `defect_regions`."""
     image = extraction.image
     return NewDefect(
         name=name,
@@ -255,4 +359,5 @@ def _defect(
         thumbnail=extraction.thumbnail,
         origin=origin,
         embedding=extraction.embedding,
+        regions=defect_regions(bank, extraction, marked) if bank.calibrated else (),
     )

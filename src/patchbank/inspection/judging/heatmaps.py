@@ -12,6 +12,7 @@ from PIL import Image
 from patchbank.errors import ReportError
 from patchbank.files import new_file, writing
 from patchbank.inspection.verdicts import Judgement
+from patchbank.memory.defect_book import Probable
 from patchbank.vision.own_pictures import own_mark
 
 # Bytes; file systems allow 255 for a name.
@@ -37,7 +38,14 @@ def check_folder(folder: Path) -> None:
         )
 
 
-def write_heatmap(path: Path, pixels: NDArray[np.uint8], judgement: Judgement, name: str) -> None:
+def write_heatmap(
+    path: Path,
+    pixels: NDArray[np.uint8],
+    judgement: Judgement,
+    name: str,
+    *,
+    probable: Probable | None = None,
+) -> None:
     """Write the heatmap picture of an image that was judged; whole or not at all.
 
     Raises
@@ -45,7 +53,7 @@ def write_heatmap(path: Path, pixels: NDArray[np.uint8], judgement: Judgement, n
     DiskFullError, ReportError
         If it cannot be written.
     """
-    picture = heatmap_of(pixels, judgement, name)
+    picture = heatmap_of(pixels, judgement, name, probable=probable)
     with writing(f"heatmap {path.name}", path.parent, ReportError, "give another folder"):
         check_folder(path.parent)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -54,15 +62,24 @@ def write_heatmap(path: Path, pixels: NDArray[np.uint8], judgement: Judgement, n
             picture.save(draft, format="PNG", compress_level=1, **own_mark(".png"))
 
 
-def heatmap_of(pixels: NDArray[np.uint8], judgement: Judgement, name: str) -> Image.Image:
-    """Return the picture of a judgement: the image, by its name, beside its anomaly map."""
+def heatmap_of(
+    pixels: NDArray[np.uint8],
+    judgement: Judgement,
+    name: str,
+    *,
+    probable: Probable | None = None,
+) -> Image.Image:
+    """Return the picture of a judgement: the image, by its name, beside its anomaly map.
+
+    `probable` is what its strongest region probably is, if that is known.
+    """
     from patchbank.reports.pictures import heatmap_picture
 
     return heatmap_picture(
         pixels,
         judgement.full_map(),
         verdict=judgement.verdict,
-        facts=judgement.summary,
+        facts=judgement.summary + (f"; {probable}" if probable else ""),
         map_threshold=judgement.map_threshold,
         regions=judgement.regions,
         name=name,

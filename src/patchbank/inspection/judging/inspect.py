@@ -344,11 +344,14 @@ class Inspector:
         judgement = bank.judge(extraction.patches, image.width, image.height, watch=watch)
         with watch.stage("similar"):
             similar = bank.similar(extraction, wanted.top)
+            defects, probable = bank.book.similar(
+                judgement.region_embedding, image.sha256, wanted.top
+            )
         folder = wanted.heatmaps
         path = None if folder is None else heatmap_path(folder, name, image.sha256)
         if path is not None:
             with watch.stage("heatmap"):
-                write_heatmap(path, image.pixels, judgement, name)
+                write_heatmap(path, image.pixels, judgement, name, probable=probable)
         return Inspection(
             **vars(judgement),
             image=name,
@@ -357,6 +360,8 @@ class Inspector:
             category_id=bank.stored.key.category_id,
             bank_version=bank.stored.version,
             similar=similar,
+            similar_defects=defects,
+            probable_defect=probable,
             heatmap=path,
             brightness=extraction.appearance.brightness,
             sharpness=extraction.appearance.sharpness,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,8 @@ from patchbank.inspection.verdicts import Judgement
 from patchbank.memory.calibration import Calibration, Thresholds
 from patchbank.memory.labelled import Likeness, summary
 from patchbank.memory.maps import Region, anomaly_map, cells_inspected, find_regions
-from patchbank.memory.neighbours import NeighbourIndex, NeighbourSource
+from patchbank.memory.neighbours import NeighbourIndex, Neighbours, NeighbourSource
+from patchbank.memory.region_embedding import patches_in_box, region_embedding
 from patchbank.memory.scoring import image_score, reweighted_score
 from patchbank.store.bank_content import BankContent
 from patchbank.vision.regions import spread, taken
@@ -128,6 +130,12 @@ class Judge:
             anomaly = map_of(spread_out, self.settings, width, height)
             passes = self.thresholds.verdict(score) == "pass"
             regions = self._regions(anomaly, passes, box, width, height)
+            strongest_embedding = None
+            if not passes and regions:
+                boxes = [regions[0].box_xyxy]
+                (strongest_embedding,) = self._embeddings(
+                    boxes, features, found, inspected, width, height
+                )
         return Judgement(
             score=score,
             added=added,
@@ -142,6 +150,7 @@ class Judge:
             height=height,
             regions=regions,
             outside=None if math.isnan(self.covering_radius) else spread_out > self.covering_radius,
+            region_embedding=strongest_embedding,
             inspected_map=(
                 None
                 if inspected is None
@@ -180,6 +189,52 @@ class Judge:
         worst = summary(features, distances, nearest, self._index)
         return float(self.likeness.addition(np.concatenate([worst, embedding])[np.newaxis])[0])
 
+    def embeddings(
+        self,
+        patches: NDArray[np.float32],
+        width: int,
+        height: int,
+        boxes: Sequence[tuple[int, int, int, int]],
+    ) -> list[NDArray[np.float32]]:
+        """Return the embeddings of parts of an image, float32 (d,); see `region_embedding`.
+
+        Parameters
+        ----------
+        patches, width, height
+            As of an image to judge.
+        boxes
+            x0, y0, x1, y1 in pixels of the image, ends excluded.
+        """
+        inspected = self.settings.extractor.inspected_of(width, height)
+        features = taken(patches, inspected)
+        found = self._index.nearest(features)
+        return self._embeddings(boxes, features, found, inspected, width, height)
+
+    def _embeddings(
+        self,
+        boxes: Sequence[tuple[int, int, int, int]],
+        features: NDArray[np.float32],
+        found: Neighbours,
+        inspected: NDArray[np.bool_] | None,
+        width: int,
+        height: int,
+    ) -> list[NDArray[np.float32]]:
+        down, across = self.settings.extractor.patch_centres(width, height)
+        embeddings = []
+        for box in boxes:
+            chosen = taken(patches_in_box(box, down * height, across * width), inspected)
+            # A box may lie where nothing is inspected: there all the patches are of no use.
+            rows = np.flatnonzero(chosen)
+            if len(rows):
+                nearest, each = np.unique(found.indices[rows, 0], return_inverse=True)
+                embedding = region_embedding(
+                    features[rows], self._index.rows(nearest)[each], found.distances[rows, 0]
+                )
+            else:
+                embedding = np.zeros(features.shape[1], np.float32)
+            embeddings.append(embedding)
+        return embeddings
+
     def _regions(
         self,
         anomaly: NDArray[np.float32],
@@ -199,10 +254,15 @@ class Judge:
             height=height,
             minimum_area_percent=least,
         )
-        if not passes and not regions:
-            level = _SHARE_OF_PEAK * float(anomaly.max())
-            regions = find_regions(anomaly, level, box=box, width=width, height=height)[:1]
-        return tuple(regions)
+        return tuple(regions) if passes or regions else strongest(anomaly, box, width, height)
+
+
+def strongest(
+    anomaly: NDArray[np.float32], box: tuple[int, int, int, int], width: int, height: int
+) -> tuple[Region, ...]:
+    """Return the region around the peak of an anomaly map, whatever that is; see `find_regions`."""
+    level = _SHARE_OF_PEAK * float(anomaly.max())
+    return tuple(find_regions(anomaly, level, box=box, width=width, height=height)[:1])
 
 
 def map_of(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy as np
 from patchbank.inspection.judging.in_database import DatabaseNeighbours
 from patchbank.inspection.judging.judge import Judge, calibration_of
 from patchbank.inspection.judging.matching import matching_extractor, not_calibrated
+from patchbank.inspection.judging.similar_defects import ReadyBook, empty_book
 from patchbank.inspection.judging.unlike_sizes import known_sizes, remark_on_image
 from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.verdicts import Similar
@@ -43,11 +44,14 @@ class ReadyBank:
         Its patches, prepared for the search of neighbours.
     extractor
         What made them.
+    book
+        The recorded defects; by default none.
     """
 
     stored: StoredBank
     index: NeighbourSource
     extractor: Extractor
+    book: ReadyBook = field(default_factory=empty_book)
 
     @cached_property
     def judge(self) -> Judge:
@@ -58,6 +62,11 @@ class ReadyBank:
             raise not_calibrated(self.stored.category)
         settings = FitSettings.from_json(content.settings, self.extractor.settings)
         return Judge(self.index, settings, calibration, covering_radius=content.covering_radius)
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether it has a threshold to judge by; an imported bank has none at first."""
+        return calibration_of(self.stored.content) is not None
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -130,7 +139,7 @@ class ReadyBank:
             content=content,
             positions=np.concatenate([before.positions[stay], now.positions]),
         )
-        return ReadyBank(stored, index, self.extractor)
+        return ReadyBank(stored, index, self.extractor, self.book)
 
 
 class LiveBank:
@@ -178,11 +187,11 @@ class LiveBank:
         """Its number."""
         return self._ready.stored.version
 
-    def key(self) -> BankKey:
-        """Ask the database which version is the one to judge by."""
+    def _state(self) -> tuple[BankKey, int]:
+        """Ask the database which version is the one to judge by, and how old the book is."""
         if self._version is not None:
-            return self._ready.stored.key
-        return self._workspace.database.banks.active_key(self._category)
+            return self._ready.stored.key, self._ready.book.changes
+        return self._workspace.database.banks.active_state(self._category)
 
     def refresh(self) -> ReadyBank:
         """Take over what changed in the database, and return the version that judges now.
@@ -195,7 +204,7 @@ class LiveBank:
         DatabaseError
             When the database cannot be asked.
         """
-        key = self.key()
+        key, book_changes = self._state()
         with self._lock:
             before = self._ready.stored.key
             if key != before:
@@ -215,6 +224,8 @@ class LiveBank:
                         "category %r: took over bank version %d, as changed from version %d",
                         self._category, self.version, before.version,
                     )  # fmt: skip
+            if self._ready.book.changes != book_changes:
+                self._ready = replace(self._ready, book=self._book(key))
             return self._ready
 
     def read_again(self) -> None:
@@ -266,12 +277,17 @@ class LiveBank:
         )
         extractor = matching_extractor(self._workspace, stored)
         _log.info("category %r: judging by bank version %d", self._category, stored.version)
+        book = self._book(stored.key)
         if self._in_database:
-            return ReadyBank(stored, DatabaseNeighbours(self._workspace, stored), extractor)
+            return ReadyBank(stored, DatabaseNeighbours(self._workspace, stored), extractor, book)
         content = stored.content
         index = LivingIndex(content.features, stored.ordinals, room=True)
         return ReadyBank(
             replace(stored, content=replace(content, features=content.features[:0])),
             index,
             extractor,
+            book,
         )
+
+    def _book(self, key: BankKey) -> ReadyBook:
+        return ReadyBook(self._workspace.database.defects.book(key))

@@ -14,8 +14,8 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image
 
-from patchbank.errors import ImageError, ReportError
-from patchbank.inspection.verdicts import Inspection, Refused, Similar
+from patchbank.errors import ImageError, ParameterError, ReportError
+from patchbank.inspection.verdicts import DefectMatch, Inspection, Refused, Similar
 from patchbank.inspection.workspace import Workspace
 from patchbank.printable import counted
 from patchbank.reports.inspections_page import (
@@ -51,6 +51,7 @@ class _Shown:
     facts: str
     panels: PanelFiles
     similar: tuple[Similar, ...]
+    defects: tuple[DefectMatch, ...]
 
 
 @dataclass(eq=False)
@@ -110,7 +111,12 @@ class InspectionReport:
                     result.map_threshold,
                 )  # fmt: skip
             shown = _Shown(
-                result.image, result.verdict, _facts(result), panels, result.similar[:_SIMILAR]
+                result.image,
+                result.verdict,
+                _facts(result),
+                panels,
+                result.similar[:_SIMILAR],
+                result.similar_defects[:_SIMILAR],
             )
             out = _push(self._shown, (*rank, shown), _MOST_CASES)
             if out is not None:
@@ -128,6 +134,7 @@ class InspectionReport:
         if self._last is None:
             raise ReportError("no image could be judged, so no report was written")
         references = self._write_references()
+        defects = self._write_defects()
         cases = [
             InspectedCase(
                 shown.name,
@@ -138,6 +145,13 @@ class InspectionReport:
                     SimilarPicture(match.image, match.similarity, references[match.image])
                     for match in shown.similar
                     if match.image in references
+                ],
+                [
+                    SimilarPicture(
+                        match.name, match.similarity, defects[match.name], match.describe()
+                    )
+                    for match in shown.defects
+                    if match.name in defects
                 ],
             )
             for *_, shown in sorted(self._shown, key=lambda item: item[:2], reverse=True)
@@ -188,14 +202,31 @@ class InspectionReport:
 
     def _write_references(self) -> dict[str, str]:
         """Write the pictures of the references that are shown, each once; return their files."""
-        images, files = self.workspace.database.images, {}
+        images = self.workspace.database.images
+
+        def thumbnail(name: str) -> bytes:
+            return images.thumbnail(self.category, images.get(self.category, name).image_id)
+
         names = {match.image for *_, shown in self._shown for match in shown.similar}
+        return self._write_thumbnails(names, "reference", thumbnail)
+
+    def _write_defects(self) -> dict[str, str]:
+        """Write the pictures of the defects that are shown, each once; return their files."""
+        defects = self.workspace.database.defects
+        names = {match.name for *_, shown in self._shown for match in shown.defects}
+        return self._write_thumbnails(
+            names, "defect", lambda name: defects.thumbnail(self.category, name)
+        )
+
+    def _write_thumbnails(
+        self, names: Iterable[str], kind: str, thumbnail: Callable[[str], bytes]
+    ) -> dict[str, str]:
+        files = {}
         for number, name in enumerate(sorted(names), 1):
-            # A reference that was removed meanwhile, or came without a picture, is left out.
-            with contextlib.suppress(ImageError):
-                stored = images.get(self.category, name)
-                picture = images.thumbnail(self.category, stored.image_id)
-                file = f"reference-{number}.png"
+            # What was removed meanwhile, or came without a picture, is left out.
+            with contextlib.suppress(ImageError, ParameterError):
+                picture = thumbnail(name)
+                file = f"{kind}-{number}.png"
                 with writing_report(self.pictures.parent):
                     Image.fromarray(decode(picture).pixels).save(
                         self.pictures / file, compress_level=4, **own_mark(".png")
@@ -218,6 +249,8 @@ def _facts(inspection: Inspection) -> str:
     parts = [f"score {inspection.score:.4g}", inspection.against_the_limits, inspection.rarity]
     if inspection.regions:
         parts.append(f"at {inspection.position}")
+    if inspection.probable_defect:
+        parts.append(str(inspection.probable_defect))
     return " · ".join(part for part in parts if part)
 
 

@@ -42,6 +42,7 @@ _COLUMNS = (
     "similarity",
     "part",
     "station",
+    "review",
 )
 
 
@@ -67,6 +68,8 @@ class RecordedInspection:
         Milliseconds that each stage took, until it was recorded.
     part, station
         The inspected part and where it was inspected; None if not given.
+    review
+        What a person answered: ``answer``, ``label``, ``actor`` and ``reviewed_at``; None without.
     """
 
     inspection_id: int
@@ -85,6 +88,7 @@ class RecordedInspection:
     timings_ms: dict[str, float]
     part: str | None = None
     station: str | None = None
+    review: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object that the command prints."""
@@ -104,6 +108,7 @@ class RecordedInspection:
             "sha256": self.sha256,
             "part": self.part,
             "station": self.station,
+            "review": self.review,
             "timings_ms": {name: round(value, 3) for name, value in self.timings_ms.items()},
         }
 
@@ -267,4 +272,5 @@ def _recorded(category: str, record: InspectionRecord) -> RecordedInspection:
         timings_ms=record.timings_ms,
         part=record.part,
         station=record.station,
+        review=record.review,
     )

@@ -19,6 +19,7 @@ from patchbank.memory.calibration import Verdict
 from patchbank.printable import counted
 from patchbank.progress import Progress, silent
 from patchbank.store.inspections import InspectionRecord
+from patchbank.store.reviews import OpenInspection
 from patchbank.vision.decoded_image import ImageSource
 from patchbank.vision.extraction import Extraction, Refusal
 from patchbank.vision.extractor import Extractor
@@ -119,7 +120,7 @@ def effect_of(
     there = [
         (number, source)
         for number, record in enumerate(records)
-        if (source := _image_of(workspace, record)) is not None
+        if (source := inspected_image(workspace, record)) is not None
     ]
     if there:
         stream = extractor.extract_many(
@@ -158,7 +159,9 @@ def _latest(records: Sequence[InspectionRecord]) -> list[InspectionRecord]:
     return list(found.values())
 
 
-def _image_of(workspace: Workspace, record: InspectionRecord) -> ImageSource | None:
+def inspected_image(
+    workspace: Workspace, record: InspectionRecord | OpenInspection
+) -> ImageSource | None:
     """Return an inspected image: its file, if that is unchanged, or what was kept of it."""
     path = file_at(record.image_name)
     try:

@@ -288,7 +288,7 @@ from unnest(
 ) as row (position, score, map_maximum, held_out, counts, group_number)
 
 -- active_version --
-select category.category_id, bank.generation, bank.version
+select category.category_id, bank.generation, bank.version, category.book_changes
 from patchbank.category
 left join patchbank.bank on bank.category_id = category.category_id and bank.state = 'active'
 where category.name = %(category)s

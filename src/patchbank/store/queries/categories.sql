@@ -60,6 +60,9 @@ delete from quarantine where category_id = %(category_id)s
 -- remove_defects --
 delete from defect where category_id = %(category_id)s
 
+-- remove_reviews --
+delete from review where category_id = %(category_id)s
+
 -- remove_inspections --
 delete from inspection where category_id = %(category_id)s
 

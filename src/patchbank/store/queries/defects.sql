@@ -14,6 +14,35 @@ on conflict (category_id, name) do update set
     width = excluded.width, height = excluded.height, origin = excluded.origin,
     thumbnail = excluded.thumbnail, extractor_fingerprint = excluded.extractor_fingerprint,
     embedding = excluded.embedding, added_at = now()
+returning defect_id
+
+-- clear_regions --
+delete from defect_region where category_id = %(category_id)s and defect_id = %(defect_id)s
+
+-- add_region --
+insert into defect_region (
+    category_id, defect_id, number, x0, y0, x1, y1, area_pixels, peak_score, embedding
+) values (
+    %(category_id)s, %(defect_id)s, %(number)s, %(x0)s, %(y0)s, %(x1)s, %(y1)s, %(area_pixels)s,
+    %(peak_score)s, %(embedding)s::real[]::vector
+)
+
+-- changed --
+update category set book_changes = book_changes + 1 where category_id = %(category_id)s
+
+-- changes --
+select book_changes from category where category_id = %(category_id)s
+
+-- book --
+-- Of the bank's extractor, with the regions of each defect together, its strongest first.
+select
+    defect.name, defect.label, defect.synthetic, encode(defect.sha256, 'hex'),
+    vector_send(defect_region.embedding)
+from bank
+join defect using (category_id, extractor_fingerprint)
+join defect_region using (category_id, defect_id)
+where category_id = %(category_id)s and bank.version = %(version)s
+order by defect.name, defect_region.number
 
 -- list --
 select
@@ -22,6 +51,13 @@ select
         select from bank
         where bank.category_id = defect.category_id and bank.state = 'active'
             and bank.extractor_fingerprint = defect.extractor_fingerprint
+    ),
+    array(
+        select array[x0, y0, x1, y1]
+        from defect_region
+        where defect_region.category_id = defect.category_id
+            and defect_region.defect_id = defect.defect_id
+        order by number
     )
 from defect
 where category_id = %(category_id)s

@@ -41,7 +41,31 @@ returning inspection_id, inspected_at
 category_id, version, image_name, encode(sha256, 'hex'), verdict, score,
     coalesce(pass_below, fail_above), fail_above, p_value, regions, similar_images, timings_ms,
     inspection_id, inspected_at, part, station, brightness, sharpness, grid_rows, grid_columns,
-    outside
+    outside,
+    <answer>
+
+-- part answer --
+-- The last answer of a person.
+(
+    select case when answer <> 'undone' then jsonb_build_object(
+        'answer', answer, 'label', label, 'actor', actor, 'reviewed_at', reviewed_at
+    ) end
+    from review
+    where review.category_id = inspection.category_id
+        and review.inspection_id = inspection.inspection_id
+    order by review_id desc
+    limit 1
+)
+
+-- part answer_words --
+(
+    select nullif(concat_ws(' ', answer, label), 'undone')
+    from review
+    where review.category_id = inspection.category_id
+        and review.inspection_id = inspection.inspection_id
+    order by review_id desc
+    limit 1
+)
 
 -- part bounds --
 category_id = %(category_id)s
@@ -104,7 +128,7 @@ order by inspected_at, inspection_id
 -- brief --
 select
     inspected_at, image_name, verdict, score, fail_above, p_value, version, inspection_id, part,
-    station
+    station, <answer_words>
 from inspection
 where <selected>
 order by inspected_at, inspection_id
@@ -115,7 +139,7 @@ select
     inspection_id::text, inspected_at, image_name, verdict, score::text,
     coalesce(pass_below, fail_above)::text, fail_above::text, p_value::text, version::text,
     encode(sha256, 'hex'), jsonb_array_length(regions)::text, similar_images -> 0 ->> 'image',
-    similar_images -> 0 ->> 'similarity', part, station
+    similar_images -> 0 ->> 'similarity', part, station, <answer_words>
 from inspection
 where <selected>
 order by inspected_at, inspection_id

@@ -1,0 +1,358 @@
+"""A person answers to inspections that did not pass, and the answer teaches the bank."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from patchbank.errors import ImageError, NoImagesError, ParameterError
+from patchbank.inspection.judging.defects import check_label, new_defect, remove_defects
+from patchbank.inspection.judging.inspect import Inspector
+from patchbank.inspection.judging.live_bank import LiveBank
+from patchbank.inspection.living.add import AddReport, add
+from patchbank.inspection.living.effect import inspected_image
+from patchbank.inspection.living.undo import undo
+from patchbank.inspection.living.withdraw import withdraw
+from patchbank.inspection.settings import THUMBNAIL_SIDE
+from patchbank.inspection.verdicts import Inspection
+from patchbank.inspection.workspace import Workspace
+from patchbank.memory.calibration import Thresholds
+from patchbank.store.reviews import OpenInspection, StoredReview
+
+Answer = Literal["good", "defect", "skip"]
+
+_SIMILAR = 3
+
+
+@dataclass(frozen=True)
+class ReviewReport:
+    """What an answer did.
+
+    Attributes
+    ----------
+    added
+        The name of the reference or the defect that the image became; None if it became none.
+    bank_version
+        The version of the bank that the reference is in from then on.
+    pending
+        Whether the bank is still to be changed.
+    remarks
+        What one should know, a line each.
+    """
+
+    category: str
+    inspection_id: int
+    image: str
+    answer: str
+    label: str | None = None
+    added: str | None = None
+    bank_version: int | None = None
+    pending: bool = False
+    remarks: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON object that the command prints."""
+        return {**vars(self), "remarks": list(self.remarks)}
+
+
+def queue_to_json(category: str, waiting: OpenInspection) -> dict[str, Any]:
+    """Return an inspection to review as the JSON object that the command prints."""
+    document = vars(waiting).copy()
+    del document["category_id"]
+    return {
+        "inspection_id": document.pop("inspection_id"),
+        "inspected_at": document.pop("inspected_at").isoformat(),
+        "image": document.pop("image_name"),
+        "category": category,
+        **document,
+    }
+
+
+def review_queue(
+    workspace: Workspace, category: str, *, since: datetime | None = None, limit: int | None = None
+) -> list[OpenInspection]:
+    """Return the inspections that did not pass and have no answer yet, oldest first.
+
+    Raises
+    ------
+    UnknownCategoryError
+        If there is no such category.
+    ParameterError
+        If a value is out of range.
+    """
+    if limit is not None and limit < 1:
+        raise ParameterError(f"limit {limit}: must be at least 1")
+    return workspace.database.reviews.queue(category, since=since, limit=limit)
+
+
+class Reviewer:
+    """Takes answers to the inspections of a category.
+
+    Parameters
+    ----------
+    workspace, category
+        Whose inspections.
+    pictures
+        Folder for heatmaps of the images that are looked at.
+
+    Raises
+    ------
+    UnknownCategoryError, NotFittedError, ExtractorMismatchError
+        If there is no bank, or this installation cannot use it.
+    """
+
+    def __init__(
+        self, workspace: Workspace, category: str, *, pictures: Path | None = None
+    ) -> None:
+        self.workspace, self.category = workspace, category
+        self._pictures = pictures
+        self._live = LiveBank(workspace, category)
+        self._inspector = Inspector(workspace, category, record=False, live=self._live)
+
+    def look(self, waiting: OpenInspection) -> Inspection | None:
+        """Judge an inspected image by the present bank, unrecorded; None if it is gone."""
+        source = inspected_image(self.workspace, waiting)
+        if source is None:
+            return None
+        try:
+            return self._inspector.inspect(
+                source, name=waiting.image_name, top=_SIMILAR, heatmaps=self._pictures
+            )
+        except ImageError:
+            return None
+
+    def doubt(self, judged: Inspection) -> str | None:
+        """Return why an image should be confirmed before it is added as good; None if no reason."""
+        if judged.probable_defect is not None:
+            return f"it is {judged.probable_defect}"
+        if judged.verdict == "fail":
+            return f"it fails with {judged.times_the_limit or f'score {judged.score:.4g}'}"
+        return None
+
+    def answer(
+        self,
+        waiting: OpenInspection,
+        answer: str,
+        *,
+        label: str | None = None,
+        confirmed: bool = False,
+        judged: Inspection | None = None,
+    ) -> ReviewReport:
+        """Record an answer, and do what follows from it.
+
+        `good` adds the image to the bank, `defect` to the defect book, `skip` does nothing more. An
+        earlier answer is undone first.
+
+        Parameters
+        ----------
+        label
+            Of a defect, which needs one.
+        confirmed
+            Whether an image is added as good although there is a reason against it; see `doubt`.
+        judged
+            What `look` returned, if that was called.
+
+        Raises
+        ------
+        ParameterError
+            If the answer is none, lacks its label, or needs to be confirmed.
+        ImageError
+            If the image to add as good is gone.
+        """
+        self.check(waiting, answer, label=label, confirmed=confirmed, judged=judged)
+        if self.workspace.database.reviews.last(self.category, waiting.inspection_id):
+            self.undo(waiting.inspection_id)
+        if answer == "good":
+            self.promise(waiting)
+            return self.keep_promise(waiting)
+        if answer == "defect":
+            return self._defect(waiting, label)
+        self._record(waiting, "skip")
+        return ReviewReport(self.category, waiting.inspection_id, waiting.image_name, "skip")
+
+    def check(
+        self,
+        waiting: OpenInspection,
+        answer: str,
+        *,
+        label: str | None = None,
+        confirmed: bool = False,
+        judged: Inspection | None = None,
+    ) -> None:
+        """Raise what `answer` raises before it does anything."""
+        where = f"inspection {waiting.inspection_id}"
+        if answer not in get_args(Answer):
+            raise ParameterError(f"answer {answer!r}: must be good, defect or skip")
+        check_label(label)
+        if answer == "defect" and label is None:
+            raise ParameterError(f"{where}: a defect needs a label, for example crack")
+        if answer != "defect" and label is not None:
+            raise ParameterError(f"{where}: only a defect has a label; leave the label out")
+        if answer != "good":
+            return
+        judged = judged or self.look(waiting)
+        if judged is None:
+            raise ImageError(
+                f"{where}: the image {waiting.image_name} was not kept, and its file was moved, "
+                "changed or deleted, so that it cannot be added to the bank; answer defect or skip "
+                "(PATCHBANK_KEEP_IMAGES=not-pass keeps images)"
+            )
+        doubt = self.doubt(judged)
+        if doubt is not None and not confirmed:
+            raise ParameterError(
+                f"{where}: {doubt}; look at the image again, and confirm with --yes "
+                "(confirmed=True in Python) that it shows a good part"
+            )
+
+    def promise(self, waiting: OpenInspection) -> None:
+        """Record that an image is good; `keep_promise` then adds it to the bank."""
+        self._record(waiting, "good", pending=True)
+
+    def keep_promise(self, waiting: OpenInspection, *, again: bool = False) -> ReviewReport:
+        """Add an image that was said to be good to the bank.
+
+        Parameters
+        ----------
+        again
+            Whether an earlier attempt may have added it.
+
+        Raises
+        ------
+        PatchbankError
+            If the bank cannot be changed; the answer stays pending.
+        """
+        source = inspected_image(self.workspace, waiting)
+        added, remarks, report = None, [], None
+        if source is None:
+            remarks.append(f"{waiting.image_name} is gone and was not added to the bank")
+        else:
+            try:
+                report = add(
+                    self.workspace, self.category, [source], names=[waiting.image_name], force=True
+                )
+            except NoImagesError as error:
+                remarks.append(str(error))
+                added = self._reference(waiting) if again else None
+        if report is not None:
+            added = report.added[0].name
+            remarks += [_effect(report), *report.remarks]
+        version = None if report is None else report.bank_version
+        self._record(waiting, "good", added=added, version=version)
+        return ReviewReport(
+            self.category,
+            waiting.inspection_id,
+            waiting.image_name,
+            "good",
+            added=added,
+            bank_version=version,
+            remarks=tuple(remarks),
+        )
+
+    def keep_promises(self) -> list[ReviewReport]:
+        """Do what an interrupted review had still to do; return what that did."""
+        reviews = self.workspace.database.reviews
+        return [
+            self.keep_promise(reviews.inspection(self.category, review.inspection_id), again=True)
+            for review in reversed(reviews.last(self.category, pending=True, limit=None))
+        ]
+
+    def undo(self, inspection_id: int | None = None) -> StoredReview:
+        """Undo the last answer, to an inspection or to any, and what followed from it.
+
+        A reference that it added is withdrawn from the bank, a defect leaves the book, and the
+        inspection is in the queue again.
+
+        Raises
+        ------
+        ParameterError
+            If there is no answer to undo.
+        """
+        database = self.workspace.database
+        last = next(iter(database.reviews.last(self.category, inspection_id)), None)
+        if last is None:
+            which = "" if inspection_id is None else f" to inspection {inspection_id}"
+            raise ParameterError(f"category {self.category!r} has no answer{which} to undo")
+        if last.added is not None and last.answer == "good":
+            self._take_back(last.added, last.version)
+        elif last.added is not None and any(
+            defect.name == last.added for defect in database.defects.of_category(self.category)
+        ):
+            remove_defects(self.workspace, self.category, [last.added])
+        database.reviews.add(self.category, last.inspection_id, "undone")
+        return last
+
+    def _take_back(self, name: str, version: int | None) -> None:
+        """Take a reference out of the bank again, unless somebody did."""
+        bank = self._live.refresh().stored
+        if not any(image.name == name for image in bank.content.images):
+            return
+        if bank.version == version:
+            # Nothing else changed: the state before, to the bit.
+            undo(self.workspace, self.category)
+        else:
+            withdraw(self.workspace, self.category, [name], force=True)
+
+    def _reference(self, waiting: OpenInspection) -> str | None:
+        """Return the name of the reference that is an inspected image; None if none is."""
+        images = self._live.refresh().stored.content.images
+        return next((image.name for image in images if image.sha256 == waiting.sha256), None)
+
+    def _defect(self, waiting: OpenInspection, label: str | None) -> ReviewReport:
+        """Record a defect, in the book if its image is there."""
+        bank, source = self._live.refresh(), inspected_image(self.workspace, waiting)
+        added: str | None = None
+        remarks: tuple[str, ...] = ()
+        try:
+            extraction = (
+                None
+                if source is None
+                else bank.extractor.extract_one(
+                    source,
+                    name=waiting.image_name,
+                    limits=self.workspace.limits,
+                    thumbnail_side=THUMBNAIL_SIDE,
+                )
+            )
+        except ImageError:
+            extraction = None
+        if extraction is None:
+            remarks = (
+                f"{waiting.image_name} was not kept, and its file was moved, changed or deleted: "
+                "the answer is recorded, but the defect book has nothing to compare with",
+            )
+        else:
+            known = {
+                item.name for item in self.workspace.database.defects.of_category(self.category)
+            }
+            added = waiting.image_name
+            if added in known:
+                added = f"{added} (inspection {waiting.inspection_id})"
+            origin = None if isinstance(source, bytes) else str(Path(str(source)).absolute())
+            defect = new_defect(bank, added, label, extraction, origin=origin)
+            self.workspace.database.defects.add(self.category, bank.extractor.fingerprint, [defect])
+        self._record(waiting, "defect", label=label, added=added)
+        return ReviewReport(
+            self.category,
+            waiting.inspection_id,
+            waiting.image_name,
+            "defect",
+            label=label,
+            added=added,
+            remarks=remarks,
+        )
+
+    def _record(self, waiting: OpenInspection, answer: Answer, **details: Any) -> None:
+        self.workspace.database.reviews.add(self.category, waiting.inspection_id, answer, **details)
+
+
+def _effect(report: AddReport) -> str:
+    def limit(thresholds: Thresholds) -> str:
+        return f"{thresholds.fail_above:.4g}"
+
+    patches = sum(image.patches for image in report.added)
+    return (
+        f"version {report.bank_version}: {patches} patches added, limit "
+        f"{limit(report.thresholds_before)} before, {limit(report.thresholds)} now"
+    )

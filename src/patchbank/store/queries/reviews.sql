@@ -1,0 +1,75 @@
+Answers of people to inspections.
+
+-- part open --
+category_id = %(category_id)s and verdict in ('review', 'fail')
+    and inspected_at >= coalesce(%(since)s::timestamptz, '-infinity')
+    and not exists (
+        select from review
+        where review.category_id = inspection.category_id
+            and review.inspection_id = inspection.inspection_id
+            and answer <> 'undone'
+            and not exists (
+                select from review as later
+                where later.category_id = review.category_id
+                    and later.inspection_id = review.inspection_id
+                    and later.review_id > review.review_id
+            )
+    )
+
+-- queue --
+select
+    category_id, inspection_id, inspected_at, image_name, encode(sha256, 'hex'), verdict, score,
+    coalesce(pass_below, fail_above), fail_above, p_value, regions, similar_images, version, part,
+    station
+from inspection
+where <open>
+order by inspected_at, inspection_id
+limit %(limit)s
+
+-- count --
+select count(*) from inspection where <open>
+
+-- inspection --
+select
+    category_id, inspection_id, inspected_at, image_name, encode(sha256, 'hex'), verdict, score,
+    coalesce(pass_below, fail_above), fail_above, p_value, regions, similar_images, version, part,
+    station
+from inspection
+where category_id = %(category_id)s and inspection_id = %(inspection_id)s
+
+-- add --
+insert into review (
+    category_id, inspection_id, answer, label, actor, pending, added, version
+) values (
+    %(category_id)s, %(inspection_id)s, %(answer)s, %(label)s, %(actor)s, %(pending)s, %(added)s,
+    %(version)s
+)
+returning review_id, reviewed_at
+
+-- last --
+-- Of an inspection, or of the category.
+select inspection_id, answer, label, actor, reviewed_at, pending, added, version
+from review
+where category_id = %(category_id)s
+    and (%(inspection_id)s::bigint is null or inspection_id = %(inspection_id)s)
+    and answer <> 'undone'
+    and not exists (
+        select from review as later
+        where later.category_id = review.category_id
+            and later.inspection_id = review.inspection_id
+            and later.review_id > review.review_id
+    )
+    and (not %(pending)s or pending)
+order by review_id desc
+limit %(limit)s
+
+-- labels --
+-- By how often they were given.
+select label from (
+    select label from defect where category_id = %(category_id)s and not synthetic
+    union all
+    select label from review where category_id = %(category_id)s
+) as given
+where label is not null
+group by label
+order by count(*) desc, label

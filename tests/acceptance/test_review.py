@@ -1,0 +1,165 @@
+"""`patchbank review` at a terminal and in scripts."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import select
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.fixtures.commands import Outcome, Run
+from tests.fixtures.surfaces import Surfaces
+
+SCRATCHES = 4
+
+
+@pytest.fixture
+def inspected(learned: Outcome, patchbank: Run, surfaces: Surfaces) -> list[str]:
+    """Four images that failed."""
+    paths = [str(path) for path in sorted(surfaces.scratched.iterdir())[:SCRATCHES]]
+    assert patchbank("inspect", "brushed", *paths).code == 1
+    return paths
+
+
+class Terminal:
+    """`patchbank review` at a pseudo terminal."""
+
+    def __init__(self, *arguments: str | Path, home: Path, url: str) -> None:
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("PATCHBANK_")}
+        environment |= {
+            "PATCHBANK_HOME": str(home),
+            "PATCHBANK_DATABASE_URL": url,
+            "TERM": "xterm-256color",
+            "COLUMNS": "120",
+        }
+        self._ours, theirs = pty.openpty()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "patchbank", "review", *map(str, arguments)],
+            stdin=theirs, stdout=theirs, stderr=theirs, env=environment,
+        )  # fmt: skip
+        os.close(theirs)
+        self.seen = ""
+
+    def wait_for(self, text: str, seconds: float = 120) -> str:
+        """Return what was printed up to a text, since the last call."""
+        printed, end = "", time.monotonic() + seconds
+        while text not in printed:
+            ready, _, _ = select.select([self._ours], [], [], max(0, end - time.monotonic()))
+            try:
+                read = os.read(self._ours, 65536).decode() if ready else ""
+            except OSError:
+                read = ""
+            assert read, f"{text!r} was not printed, but: {printed}"
+            printed += read
+        self.seen += printed
+        return printed
+
+    def press(self, keys: str) -> None:
+        os.write(self._ours, keys.encode())
+
+    def end(self) -> int:
+        """Return the exit code, when it has printed all."""
+        while True:
+            try:
+                read = os.read(self._ours, 65536)
+            except OSError:
+                break
+            if not read:
+                break
+            self.seen += read.decode()
+        os.close(self._ours)
+        return self._process.wait(timeout=60)
+
+
+def test_keys_answer_and_undo(
+    inspected: list[str], patchbank: Run, graphs_home: Path, database_url: str, tmp_path: Path
+) -> None:
+    terminal = Terminal(
+        "brushed", "--heatmaps", tmp_path / "maps", home=graphs_home, url=database_url
+    )
+    shown = terminal.wait_for("q quit: ")
+    assert "1 of 4" in shown
+    assert inspected[0] in shown
+    assert re.search(r"heatmap .*/maps/000-\w+\.png", shown)
+    # It fails: the first key is not enough, and another is an answer.
+    terminal.press("g")
+    assert "it fails with" in terminal.wait_for("n no: ")
+    terminal.press("n")
+    terminal.wait_for("q quit: ")
+    terminal.press("d")
+    terminal.wait_for("label: ")
+    terminal.press("long scratch\n")
+    assert "2 of 4" in terminal.wait_for("q quit: ")
+    # A known label is completed.
+    terminal.press("d")
+    terminal.wait_for("label (long scratch): ")
+    terminal.press("lo\t\n")
+    assert "3 of 4" in terminal.wait_for("q quit: ")
+    terminal.press("u")
+    assert "2 of 4" in terminal.wait_for("q quit: ")
+    terminal.press("s")
+    assert "3 of 4" in terminal.wait_for("q quit: ")
+    terminal.press("g")
+    terminal.wait_for("n no: ")
+    terminal.press("y")
+    assert "4 of 4" in terminal.wait_for("q quit: ")
+    terminal.press("q")
+    assert terminal.end() == 0
+    assert f"{inspected[2]}: added to the bank" in terminal.seen
+    assert "3 answers; 1 inspection left to review" in terminal.seen
+    (defect,) = patchbank("defects", "list", "brushed", "--json").documents
+    assert (defect["name"], defect["label"]) == (inspected[0], "long scratch")
+    left = patchbank("review", "brushed", "--list", "--json").documents
+    assert [item["image"] for item in left] == [inspected[3]]
+    assert patchbank("inspect", "brushed", inspected[2], "--no-record").code == 0
+    assert len(list((tmp_path / "maps").iterdir())) == 4
+
+
+def test_scripts_list_answer_and_undo(inspected: list[str], patchbank: Run) -> None:
+    listed = patchbank("review", "brushed", "--list")
+    assert [line.split()[-1] for line in listed.out.splitlines()] == inspected
+    assert "4 inspections to review" in listed.err
+    first, second, *_ = patchbank("review", "brushed", "--list", "--json").documents
+    number = str(first["inspection_id"])
+    refused = patchbank("review", "brushed", "--inspection", number, "--answer", "good")
+    assert refused.code == 2
+    assert "--yes" in refused.complaint
+    answered = patchbank(
+        "review", "brushed", "--inspection", number, "--answer", "good", "--yes", "--json"
+    )
+    assert answered.documents[-1]["added"] == inspected[0]
+    done = patchbank(
+        "review", "brushed", "--inspection", second["inspection_id"], "--answer", "defect",
+        "--label", "scratch",
+    )  # fmt: skip
+    assert "in the defect book as scratch" in done.out
+    listing = patchbank("inspections", "brushed").out.splitlines()
+    assert listing[0].split()[-2:] == ["review", "image"]
+    assert [line.split()[-2] for line in listing[1:]] == ["good", "scratch", "-", "-"]
+    assert (
+        patchbank("inspections", "brushed", "--csv", "-")
+        .out.splitlines()[2]
+        .endswith(",defect scratch")
+    )
+    assert "to review again" in patchbank("review", "brushed", "--undo").out
+    assert len(patchbank("review", "brushed", "--list", "--json").documents) == 3
+
+
+def test_what_makes_no_sense_is_refused(inspected: list[str], patchbank: Run) -> None:
+    for arguments, words in (
+        (["--answer", "good"], "give --inspection ID too"),
+        (["--inspection", "1"], "give --answer or --undo too"),
+        (["--inspection", "999", "--answer", "skip"], "has no inspection 999"),
+        (["--undo"], "has no answer to undo"),
+        ([], "standard input is no terminal; use --list"),
+        (["--json"], "--json: give --list"),
+    ):
+        refused = patchbank("review", "brushed", *arguments)
+        assert refused.code == 2
+        assert words in refused.complaint
