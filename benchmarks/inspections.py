@@ -64,7 +64,7 @@ def main() -> dict[str, Any]:
     """Measure, print, and return the figures."""
     with tempfile.TemporaryDirectory() as folder, Workspace(home=Path(folder)) as workspace:
         database = workspace.database
-        database.banks.save("part", _bank())
+        database.banks.save("part", small_bank())
         with database.connection(long=True) as connection:
             parameters = {"count": INSPECTIONS, "step": DAYS * 86_400 / INSPECTIONS}
             connection.execute(_RECORD.encode(), parameters)
@@ -106,7 +106,7 @@ def _timed(home: Path, arguments: tuple[str, ...]) -> tuple[float, float]:
     return seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def _bank() -> BankContent:
+def small_bank() -> BankContent:
     """Return a small bank: inspections refer to one."""
     numbers = np.arange(2)
     return BankContent(

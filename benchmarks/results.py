@@ -38,6 +38,7 @@ MEASUREMENTS = {
     "similarity": Measurement("how similarities of good images spread; draws a chart"),
     "inspections": Measurement("200,000 recorded inspections: listed, filtered, as CSV", False),
     "drift": Measurement("how soon changes of the images are found, and false alarms", False),
+    "million": Measurement("a million recorded inspections: inserted, paged, removed", False),
     "regions": Measurement("false alarms of a changing label, with and without a region", False),
     "defect_labels": Measurement("how often the label of a defect is right and said", False),
     "large_fit": Measurement("3,000 images under a memory limit; three quarters of an hour", False),

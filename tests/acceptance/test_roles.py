@@ -94,6 +94,21 @@ def test_a_role_that_may_not_record_is_told_what_it_lacks(
         assert not Inspector(workspace, "brushed", record=False).inspect(brushed(1)).remarks
 
 
+def test_a_role_that_may_not_keep_images_is_told_what_it_lacks(
+    network_server: NetworkServer, inspector_url: str, graphs_home: Path
+) -> None:
+    with psycopg.connect(network_server.url("roles"), autocommit=True) as connection:
+        connection.execute("revoke insert on patchbank.inspection_image from inspector")
+    scratched = brushed(1, scratched=True)
+    with Workspace(home=graphs_home, database_url=inspector_url) as workspace:
+        with pytest.raises(DatabaseError, match=r"insert on patchbank.inspection_image.*to none"):
+            Inspector(workspace, "brushed").inspect(scratched, name="a")
+        # Neither is recorded: all or nothing.
+        assert workspace.database.inspections.recent("brushed") == []
+        workspace.settings = workspace.settings.model_copy(update={"keep_images": "none"})
+        assert Inspector(workspace, "brushed").inspect(scratched, name="a").recorded
+
+
 def test_the_doctor_says_that_nothing_can_be_recorded(
     network_server: NetworkServer,
     inspector_url: str,

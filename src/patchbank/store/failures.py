@@ -63,7 +63,9 @@ _REMEDIES = (
     ("connection slots", "raise the server's max_connections, or end some of its clients"),
 )
 _QUOTED = re.compile(r'"[^"]*"')
-_RECORDING_REFUSED = re.compile(r"permission denied for (table|sequence) inspection")
+_RECORDING_REFUSED = re.compile(
+    r"permission denied for (?:table|sequence) (inspection(?:_image\b)?)"
+)
 _DEFAULT_REMEDY = "check the URL and the server"
 
 
@@ -148,8 +150,12 @@ def explain(error: Exception, place: Place) -> PatchbankError:
             f"{place} is read-only: {reason}; use the primary server, or inspect with --no-record"
         )
     if isinstance(error, errors.InsufficientPrivilege):
-        if _RECORDING_REFUSED.search(reason) is not None:
-            remedy = "run `grant insert on patchbank.inspection`, or inspect with --no-record"
+        refused = _RECORDING_REFUSED.search(reason)
+        if refused is not None:
+            table, otherwise = refused[1], "inspect with --no-record"
+            if table != "inspection":
+                otherwise = "set PATCHBANK_KEEP_IMAGES to none"
+            remedy = f"run `grant insert on patchbank.{table}`, or {otherwise}"
             return DatabaseError(f"{place} refused: {reason}; {remedy}")
         return DatabaseError(
             f"{place} refused: {reason}; use a role that may create and write tables, or grant "

@@ -15,6 +15,7 @@ from patchbank.store.bank_key import BankKey
 from patchbank.store.database import Database, open_database, upgrade_database
 from patchbank.store.inspections import InspectionRecord
 from tests.fixtures.banks import make_bank
+from tests.fixtures.database import as_role
 from tests.fixtures.older_database import make_older
 
 _PARTITIONS = """
@@ -136,11 +137,7 @@ def test_a_role_that_may_only_record_makes_the_months_too(
             f"grant insert on patchbank.inspection to {role}".encode()
         )
         try:
-            separator = "&" if "?" in database_url else "?"
-            url = f"{database_url}{separator}options=-c%20role%3D{role}"
-            if "=" in database_url.split("?")[0]:
-                url = f"{database_url} options='-c role={role}'"
-            with open_database(url, tmp_path) as limited:
+            with open_database(as_role(database_url, role), tmp_path) as limited:
                 _record(limited, key, "a")
             assert connection.execute(_WHERE).fetchall() == [("a", _months(1)[0])]
             connection.execute(f"set role {role}".encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +18,7 @@ from patchbank.store.inspections import InspectionRecord
 from patchbank.store.retention import InspectionRetention, RetainedInspections
 from tests.fixtures.banks import make_bank
 from tests.fixtures.commands import in_this_process
+from tests.fixtures.database import as_role
 
 NOW = datetime.now(UTC)
 # A moment of each of the last months, the current one first.
@@ -151,6 +153,35 @@ def test_who_records_removes_what_is_too_old(
             assert time.monotonic() < deadline
             time.sleep(0.05)
     assert _counts(database_url) == {f"{NOW:%Y-%m}": 1}
+
+
+def test_a_role_that_only_records_removes_nothing(
+    database: Database, database_url: str, tmp_path: Path
+) -> None:
+    _fill(database, database_url, [MONTHS[3]])
+    role = f"recorder_{secrets.token_hex(4)}"
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(
+            f"create role {role}; grant usage on schema patchbank to {role};"
+            f"grant select on all tables in schema patchbank to {role};"
+            f"grant insert on patchbank.inspection to {role}".encode()
+        )
+        try:
+            with open_database(
+                as_role(database_url, role),
+                tmp_path,
+                inspection_retention=InspectionRetention(days=30),
+            ) as limited:
+                key = limited.banks.active_key("tile")
+                limited.inspections.record_many(
+                    [InspectionRecord(key.category_id, 1, "a", "0" * 64, "pass", 1.0, 2.0, 2.0)]
+                )
+                retained = limited.inspections.retained
+                with pytest.raises(DatabaseError, match="use the role that owns the tables"):
+                    retained.remove(retained.plan())
+        finally:
+            connection.execute(f"drop owned by {role}; drop role {role}".encode())
+    assert sum(_counts(database_url).values()) == 41
 
 
 def test_a_reader_in_the_way_delays_the_removal_and_no_recorder(

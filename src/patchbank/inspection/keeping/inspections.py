@@ -220,13 +220,17 @@ class InspectionList:
             return (
                 "no inspections match; leave options such as --since and --verdict out to list all"
             )
-        if limit is not None and max(self._found.counts.values()) >= MOST_COUNTED:
-            return (
-                f"the last {limit:,} of more than {MOST_COUNTED:,} inspections; times are in "
-                f"{self.zone}; --limit shows more"
-            )
-        verdicts = ", ".join(f"{counts[name]:,} {_SAID[name]}" for name in _SAID if name in counts)
-        text = f"{counted(count, 'inspection')}: {verdicts}; times are in {self.zone}"
+        # With a limit, no more of a verdict are counted.
+        most = MOST_COUNTED if limit is not None else count + 1
+        verdicts = ", ".join(
+            f"{'more than ' if counts[name] >= most else ''}{counts[name]:,} {_SAID[name]}"
+            for name in _SAID
+            if name in counts
+        )
+        whole = counted(count, "inspection")
+        if max(counts.values()) >= most:
+            whole = f"more than {whole}"
+        text = f"{whole}: {verdicts}; times are in {self.zone}"
         if limit is not None and limit < count:
             text = f"the last {limit:,} of {text}; --limit shows more"
         return text
