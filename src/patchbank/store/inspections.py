@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 VERDICTS = ("pass", "review", "fail")
 # A list of the last ones counts no more of a verdict.
-MOST_COUNTED = 10_000
+MOST_COUNTED = 5_000
 # Rows that a cursor fetches at a time.
 _ROWS = 5_000
 

@@ -227,11 +227,10 @@ class InspectionList:
             for name in _SAID
             if name in counts
         )
-        whole = counted(count, "inspection")
-        if max(counts.values()) >= most:
-            whole = f"more than {whole}"
+        capped = max(counts.values()) >= most
+        whole = f"{'more than ' if capped else ''}{counted(count, 'inspection')}"
         text = f"{whole}: {verdicts}; times are in {self.zone}"
-        if limit is not None and limit < count:
+        if limit is not None and (limit < count or capped):
             text = f"the last {limit:,} of {text}; --limit shows more"
         return text
 
