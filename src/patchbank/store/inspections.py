@@ -171,9 +171,10 @@ class Selected:
         self._queries = queries.load("inspections")
         self._parameters = selection.parameters(category_id)
         # All are read anyway where there is no limit.
-        most = None if selection.limit is None else MOST_COUNTED
+        most = None if selection.limit is None else MOST_COUNTED + 1
         counts = connection.execute(self._queries["counts"], {**self._parameters, "most": most})
-        #: How many there are of each verdict, whatever the limit; at most `MOST_COUNTED` with one.
+        #: How many there are of each verdict, whatever the limit. With one, no more are counted
+        #: than show that there are more than `MOST_COUNTED`.
         self.counts: dict[str, int] = dict(counts.fetchall())
         if selection.limit is not None:
             oldest = connection.execute(self._queries["oldest"], self._parameters).fetchone()

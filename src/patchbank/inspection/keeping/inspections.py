@@ -221,14 +221,12 @@ class InspectionList:
                 "no inspections match; leave options such as --since and --verdict out to list all"
             )
         # With a limit, no more of a verdict are counted.
-        most = MOST_COUNTED if limit is not None else count + 1
-        verdicts = ", ".join(
-            f"{'more than ' if counts[name] >= most else ''}{counts[name]:,} {_SAID[name]}"
-            for name in _SAID
-            if name in counts
-        )
-        capped = max(counts.values()) >= most
-        whole = f"{'more than ' if capped else ''}{counted(count, 'inspection')}"
+        most = MOST_COUNTED if limit is not None else count
+        said = {name: min(counts[name], most) for name in _SAID if name in counts}
+        more = {name: "more than " if counts[name] > most else "" for name in said}
+        verdicts = ", ".join(f"{more[name]}{said[name]:,} {_SAID[name]}" for name in said)
+        whole = f"{max(more.values())}{counted(sum(said.values()), 'inspection')}"
+        capped = max(counts.values()) > most
         text = f"{whole}: {verdicts}; times are in {self.zone}"
         if limit is not None and (limit < count or capped):
             text = f"the last {limit:,} of {text}; --limit shows more"
