@@ -45,6 +45,7 @@ MEASUREMENTS = {
     "large_images": Measurement("12 and 100 megapixels: found, time, memory, seams", False),
     "accuracy": Measurement("AUROC and false alarms on the demo set; some minutes", False),
     "labelled": Measurement("what labelled defects bring; a quarter of an hour", False),
+    "calibration": Measurement("the rate asked for over twenty splits of the demo set", False),
     "scores": Measurement("ways to score an image, on four sets; half an hour", False),
 }
 

@@ -309,6 +309,53 @@ def _alarms(rate: Document) -> Row:
     )
 
 
+def _calibration_table(figures: Document) -> str:
+    kept = [
+        (
+            kind,
+            f"{row['requested']:.0%}",
+            f"{row['mean']:.2%}",
+            "{:.2%} to {:.2%}".format(*row["expected_95"]),
+            f"{min(row['observed']):.2%} to {max(row['observed']):.2%}",
+            f"{row['singles_within']} of {found['splits']}",
+        )
+        for kind, found in figures.items()
+        for row in found["rates"]
+    ]
+    estimates = [
+        (
+            kind,
+            str(row["references"]),
+            f"{row['requested']:.1%}",
+            f"{row['highest']:.2%}",
+            f"{row['estimated']:.2%}",
+            f"{row['least']:.2%} to {row['most']:.2%}",
+            f"{row['within']} of {found['splits']}",
+        )
+        for kind, found in figures.items()
+        for row in found["estimates"]
+    ]
+    return "\n\n".join(
+        (
+            table(
+                (
+                    "cells", "asked for", "observed, mean of the splits", "expected (95 %)",
+                    "single splits", "of these in the 90 % range of one split",
+                ),
+                kept,
+            ),
+            "Beyond what can be promised, by the same splits:",
+            table(
+                (
+                    "cells", "references", "asked for", "the highest score fails",
+                    "the estimate fails", "single splits", "within its interval",
+                ),
+                estimates,
+            ),
+        )
+    )  # fmt: skip
+
+
 TABLES: dict[str, Callable[[Document], str]] = {
     "stages": _stages_table,
     "folder": _folder_table,
@@ -317,4 +364,5 @@ TABLES: dict[str, Callable[[Document], str]] = {
     "scores": _scores_table,
     "labelled": _labelled_table,
     "drift": _drift_table,
+    "calibration": _calibration_table,
 }

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks import calibration as calibration_benchmark
 from benchmarks import labelled as labelled_benchmark
 from benchmarks import results, tables
 from benchmarks import scores as scores_benchmark
@@ -205,6 +206,30 @@ def test_what_labelled_defects_bring_is_written_without_and_with_them() -> None:
     assert "| mono | .900 → .930 | .900 → .930 |" in written
     assert "| mono: false alarms | .010 → .020 |" in written
     assert "| this kind | .900 → .930 | .010 → .020 |" in written
+
+
+def test_splits_of_one_set_keep_the_rate_and_splits_of_two_do_not() -> None:
+    cells = np.random.default_rng(1).gamma(9, 2, 588)
+    orders = [np.random.default_rng([1, seed]).permutation(588) for seed in range(20)]
+    splits = np.stack([cells[order] for order in orders])
+    scores = calibration_benchmark.SplitScores(splits[:, :200], splits[:, 200:])
+    rows = calibration_benchmark.kept_rates(scores)
+    assert [row["requested"] for row in rows] == [0.01, 0.02, 0.05, 0.1]
+    assert all(row["within"] for row in rows)
+    shifted = scores._replace(good=scores.good + 2)
+    assert not any(row["within"] for row in calibration_benchmark.kept_rates(shifted))
+    # Given the set, a split's rate is beta-binomial: its expectation is exactly what is promised.
+    expected = [np.mean(row["expected_95"]) for row in rows]
+    assert expected == pytest.approx([row["promised"] for row in rows], rel=0.1)
+    estimates = calibration_benchmark.estimated_rates(scores)
+    assert {row["references"] for row in estimates} == {100, 200}
+    assert all(row["estimated"] < row["highest"] for row in estimates)
+    figures = {"mono": {"splits": 20, "judged": 388, "rates": rows, "estimates": estimates}}
+    page = tables.with_tables(
+        "<!-- bench:calibration -->\n<!-- /bench -->\n",
+        {"calibration": {**COLD, "figures": figures}},
+    )
+    assert f"| mono | 5% | {rows[2]['mean']:.2%} |" in page
 
 
 def test_rows_of_a_table_are_as_wide_as_its_heading() -> None:
