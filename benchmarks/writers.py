@@ -33,6 +33,8 @@ from patchbank.inspection.workspace import Workspace
 
 SECONDS, WRITERS, READERS = 60.0, 2, 4
 REFERENCES, POOL, JUDGED, CONFIRMED = 60, 24, 8, 10
+# For which a process may take longer than it should, on a busy machine.
+_MOST_SECONDS = 240
 _SPAWN = multiprocessing.get_context("spawn")
 
 
@@ -64,24 +66,31 @@ def run(
     judged: Sequence[Path],
     *,
     seconds: float,
+    least: int = 1,
     writers: int = WRITERS,
     readers: int = READERS,
 ) -> tuple[list[Report], list[Report]]:
-    """Have processes change and judge by a bank; return what the writers and the readers did."""
+    """Have processes change and judge by a bank; return what the writers and the readers did.
+
+    Each writer goes on for so many seconds, and until it made `least` changes; the readers go on
+    until all writers have ended.
+    """
     queue: Queue[tuple[str, Report]] = _SPAWN.Queue()
-    ready = _SPAWN.Barrier(writers + readers)
+    ready, ended = _SPAWN.Barrier(writers + readers), _SPAWN.Event()
     processes = [
-        _SPAWN.Process(target=_write, args=(site, list(pool), seconds, seed, ready, queue))
+        _SPAWN.Process(target=_write, args=(site, list(pool), seconds, least, seed, ready, queue))
         for seed in range(writers)
     ]
     processes += [
-        _SPAWN.Process(target=_read, args=(site, list(judged), seconds, ready, queue))
+        _SPAWN.Process(target=_read, args=(site, list(judged), ended, ready, queue))
         for _ in range(readers)
     ]
     for process in processes:
         process.start()
     # A process that fails reports nothing, and the wait ends.
-    found = [queue.get(timeout=seconds + 240) for _ in processes]
+    found = [queue.get(timeout=seconds + _MOST_SECONDS) for _ in range(writers)]
+    ended.set()
+    found += [queue.get(timeout=_MOST_SECONDS) for _ in range(readers)]
     for process in processes:
         process.join()
     return (
@@ -91,14 +100,20 @@ def run(
 
 
 def _write(
-    site: Site, pool: list[Path], seconds: float, seed: int, ready: Any, queue: Queue[Any]
+    site: Site,
+    pool: list[Path],
+    seconds: float,
+    least: int,
+    seed: int,
+    ready: Any,
+    queue: Queue[Any],
 ) -> None:
     random, report = np.random.default_rng(seed), Report()
     with site.open() as workspace:
         workspace.database.banks.active_version(site.category)
         ready.wait()
         end = time.monotonic() + seconds
-        while time.monotonic() < end:
+        while time.monotonic() < end or len(report.changes) < least:
             path = pool[random.integers(len(pool))]
             content = workspace.database.banks.active(site.category, patches=False).content
             try:
@@ -115,14 +130,13 @@ def _write(
     queue.put(("writer", report))
 
 
-def _read(site: Site, judged: list[Path], seconds: float, ready: Any, queue: Queue[Any]) -> None:
+def _read(site: Site, judged: list[Path], ended: Any, ready: Any, queue: Queue[Any]) -> None:
     report = Report()
     with site.open() as workspace:
         inspector = Inspector(workspace, site.category)
         inspector.inspect(judged[0])
         ready.wait()
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
+        while not ended.is_set():
             for path in judged:
                 found = inspector.inspect(path)
                 report.inspections.append(

@@ -44,12 +44,16 @@ def test_no_change_is_lost_and_every_inspection_can_be_repeated(
 ) -> None:
     good, scratched = sorted(surfaces.good.iterdir()), sorted(surfaces.scratched.iterdir())
     writers, readers = run(
-        site, [*good[:4], *scratched[:4]], [*good[4:6], *scratched[4:6]], seconds=6, readers=2
+        site,
+        [*good[:4], *scratched[:4]],
+        [*good[4:6], *scratched[4:6]],
+        seconds=3,
+        least=3,
+        readers=2,
     )
     figures = check(site, writers, readers)
-    assert figures["changes"] >= 4
+    assert figures["changes"] >= 6
     assert figures["versions that judged"] >= 2
-    assert min(len(report.changes) for report in writers) >= 1
 
 
 @pytest.mark.serial
