@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from patchbank.errors import ParameterError
 from patchbank.inspection.judging.inspect import Inspector
 from patchbank.inspection.living.add import add
 from patchbank.inspection.living.drift import find_drift
+from patchbank.inspection.living.drift_series import references_of
 from patchbank.inspection.workspace import Workspace
 from tests.fixtures.browser import opened_page
 from tests.fixtures.commands import Run
@@ -211,6 +213,18 @@ def test_few_inspections_and_unknown_references_are_said(
         )
     report = find_drift(workspace, "brushed", suggested=False)
     assert any("5 inspections of 5 were recorded by an earlier" in r for r in report.remarks)
+
+
+def test_of_a_group_of_references_one_is_compared_with(workspace: Workspace) -> None:
+    content = workspace.database.banks.active("brushed").content
+    group = np.full(len(content.scores), -1)
+    group[[2, 5, 7]], group[[3, 9]] = 0, 1
+    grouped = replace(content, scores=replace(content.scores, group=group))
+    found = references_of(grouped, (0.0, 0.5, 1.0))
+    kept = [slot for slot in range(24) if slot not in (5, 7, 9)]
+    assert np.allclose(found["score"], content.scores.score[kept] - 0.5)
+    assert found["brightness"].tolist() == [content.images[slot].brightness for slot in kept]
+    assert len(references_of(content, (0.0, 0.5, 1.0))["score"]) == 24
 
 
 def test_what_cannot_be_is_refused(patchbank: Run, workspace: Workspace, tmp_path: Path) -> None:

@@ -102,10 +102,17 @@ class Trail:
 def references_of(bank: BankContent, quartiles: Quartiles | None) -> dict[str, Floats]:
     """Return what the first images are compared with: the numbers of a bank's references.
 
-    There are none of patches outside, and none of the light in banks of earlier versions.
+    There are none of patches outside, and none of the light in banks of earlier versions. Of a
+    group of references, which depend on one another, one stands for all.
     """
-    counted = bank.scores.score[bank.scores.counts].astype(np.float64)
+    scores = bank.scores.rows(bank.scores.counts)
+    grouped = scores.group >= 0
+    chosen = ~grouped
+    chosen[np.flatnonzero(grouped)[np.unique(scores.group[grouped], return_index=True)[1]]] = True
+    counted = scores.score[chosen].astype(np.float64)
     images = bank.images
+    if grouped.any():
+        images = [images[slot] for slot in scores.image[chosen] if slot >= 0]
     return {
         "score": np.empty(0) if quartiles is None else standardised(counted, quartiles),
         "brightness": _known([image.brightness for image in images]),
