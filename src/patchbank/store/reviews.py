@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from patchbank.errors import ParameterError
 from patchbank.store import queries
-from patchbank.store.categories import current_user, find_category
+from patchbank.store.categories import add_event, current_user, find_category
 
 if TYPE_CHECKING:
     from patchbank.store.sessions import Sessions
@@ -137,10 +137,11 @@ class Reviews:
             When there is no such category.
         """
         with self._sessions.connection() as connection:
+            category_id = find_category(connection, category)
             connection.execute(
                 self._queries["add"],
                 {
-                    "category_id": find_category(connection, category),
+                    "category_id": category_id,
                     "inspection_id": inspection_id,
                     "answer": answer,
                     "label": label,
@@ -150,6 +151,8 @@ class Reviews:
                     "version": version,
                 },
             )
+            detail = {"inspection": inspection_id, "answer": answer, "label": label}
+            add_event(connection, category_id, "review", detail)
 
     def last(
         self,

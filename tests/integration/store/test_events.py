@@ -229,3 +229,12 @@ def test_earlier_events_are_chained_by_the_migration(
         assert connection.execute(_CHAIN, [1]).fetchall() == before
     with Workspace(home=tmp_path, database_url=database_url) as workspace:
         assert verify_log(workspace).passed
+
+
+def test_an_answer_to_an_inspection_is_an_event(workspace: Workspace) -> None:
+    workspace.database.reviews.add("leather", 7, "defect", label="scratch")
+    with workspace.database.events.opened("leather") as log:
+        *_, last = log.events(log.categories[0].category_id)
+    assert last.kind == "review"
+    assert last.detail == {"inspection": 7, "answer": "defect", "label": "scratch"}
+    assert verify_log(workspace, "leather").passed
