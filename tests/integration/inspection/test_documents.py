@@ -79,10 +79,11 @@ def test_keys_are_names_of_attributes(fitted: Workspace, surfaces: Surfaces) -> 
     with fitted as workspace:
         found = Inspector(workspace, "brushed").inspect(min(surfaces.scratched.iterdir()))
     document = found.to_json()
-    for key in document.keys() - {"regions", "similar", "remarks", "timings_ms", "inspected_at"}:
+    lists = {"regions", "similar", "similar_defects"}
+    for key in document.keys() - lists - {"remarks", "timings_ms", "inspected_at"}:
         assert document[key] == getattr(found, key), key
     assert datetime.fromisoformat(document["inspected_at"]) == found.inspected_at
-    for name in ("regions", "similar"):
+    for name in lists:
         for item, shown in zip(getattr(found, name), document[name], strict=True):
             for key, value in shown.items():
                 held = getattr(item, key)

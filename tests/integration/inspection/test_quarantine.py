@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,9 @@ import pytest
 from PIL import Image
 
 from patchbank.errors import NoImagesError, ParameterError
+from patchbank.inspection.judging.defects import add_defects
 from patchbank.inspection.judging.inspect import Inspector
+from patchbank.inspection.learning.change_rate import change_rule
 from patchbank.inspection.learning.fit import fit
 from patchbank.inspection.living.add import AddReport, add, add_paths
 from patchbank.inspection.living.quarantine import dismiss, quarantined
@@ -59,6 +62,31 @@ def test_an_image_that_fails_is_held_until_it_is_confirmed(
     assert rows[3][1]["forced"] == ["a", "b", "c"]
     with pytest.raises(NoImagesError, match="no images in quarantine"):
         add_paths(bank, "brushed", [], held=True, force=True)
+
+
+def test_an_image_like_recorded_defects_is_held_although_it_does_not_fail(
+    bank: Workspace, surfaces: Surfaces
+) -> None:
+    scratched, good = sorted(surfaces.scratched.iterdir()), sorted(surfaces.good.iterdir())
+    # All scratches are for review now.
+    change_rule(
+        bank,
+        "brushed",
+        lambda rule, _: replace(rule, pass_below=1e-3, fail_above=1e6),
+        cause="threshold",
+    )
+    add_defects(bank, "brushed", scratched[1:], label="scratch")
+    add_defects(bank, "brushed", good[1:2], label="dent")
+    report = add(bank, "brushed", [scratched[0], good[1]], names=["a", "b"])
+    assert (report.added, report.bank_version) == ((), None)
+    assert [image.name for image in report.held] == ["a", "b"]
+    assert report.held[0].reason.startswith("probably scratch (7 of 7 nearest), score")
+    assert report.held[1].reason == "recorded as a defect (dent)"
+    confirmed = add(bank, "brushed", [scratched[0]], names=["a"], force=True)
+    assert [(image.name, image.verdict) for image in confirmed.added] == [("a", "review")]
+    with bank.database.connection() as connection:
+        rows = connection.execute("select detail from event where kind = 'add'").fetchall()
+    assert [detail["forced"] for (detail,) in rows] == [["a"]]
 
 
 def test_a_held_image_can_be_dismissed(bank: Workspace, surfaces: Surfaces) -> None:

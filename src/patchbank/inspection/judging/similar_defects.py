@@ -33,6 +33,14 @@ class ReadyBook:
         """How often the category's defects had been changed when it was read."""
         return self._stored.changes
 
+    def label_of(self, sha256: str) -> str | None:
+        """Return the label of the defect with this content, or its name; None if there is none."""
+        stored = self._stored
+        if sha256 not in stored.sha256s:
+            return None
+        number = stored.sha256s.index(sha256)
+        return stored.labels[number] or stored.names[number]
+
     def similar(
         self, embedding: NDArray[np.float32] | None, sha256: str, top: int
     ) -> tuple[tuple[DefectMatch, ...], Probable | None]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from patchbank.errors import NoImagesError
 from patchbank.inspection.judging.judge import Judge, calibration_of
+from patchbank.inspection.judging.similar_defects import ReadyBook
 from patchbank.inspection.learning.gather import References
 from patchbank.inspection.living.bank import LivingBank
 from patchbank.inspection.living.recalibrate import (
@@ -141,6 +142,8 @@ class Addition:
         self.held: list[HeldImage] = []
         self.judged: list[tuple[str, Extraction, Judgement]] = []
         self._to_hold: list[ImageToHold] = []
+        # Added although there was a reason to hold them.
+        self._forced: list[str] = []
         self.added: list[AddedImage] = []
         self._extractions: list[Extraction] = []
         self._rows: list[Floats] = []
@@ -153,6 +156,7 @@ class Addition:
                 if isinstance(result, Extraction)
             },
         )
+        book = ReadyBook(workspace.database.defects.book(bank.stored.key))
         self.references = References(sources, names, known=bank.content.images, taken=taken)
         self._radius = FRACTION * bank.radius
         for number, result in enumerate(results):
@@ -160,10 +164,13 @@ class Addition:
                 self.references.admit(number, result)
                 continue
             judgement = bank.judge(result.patches, result.image.width, result.image.height)
-            if judgement.verdict == "fail" and not force:
-                self._hold(names[number], result, judgement)
+            reason = _doubt(book, judgement, result.image.sha256)
+            if reason is not None and not force:
+                self._hold(names[number], result, judgement, reason)
             elif self.references.admit(number, result):
                 self._take(result, judgement)
+                if reason is not None:
+                    self._forced.append(self.added[-1].name)
         if not self.added and not self.held:
             refused = "; ".join(image.error for image in self.references.refused[:_NAMED])
             raise NoImagesError(
@@ -171,8 +178,7 @@ class Addition:
                 f"be added: {refused}"
             )
 
-    def _hold(self, name: str, extraction: Extraction, judgement: Judgement) -> None:
-        reason = f"fails, {judgement.summary}"
+    def _hold(self, name: str, extraction: Extraction, judgement: Judgement, reason: str) -> None:
         self.held.append(HeldImage(name, judgement.score, reason))
         self.judged.append((name, extraction, judgement))
         source = extraction.source
@@ -230,13 +236,12 @@ class Addition:
 
     def save(self, prepared: PreparedAddition) -> int:
         """Save the bank's next version; return its number."""
-        forced = [image.name for image in self.added if image.verdict == "fail"]
         version = self._workspace.database.banks.change(
             self._bank.stored.category,
             self._bank.stored.key,
             BankChange(prepared.came),
             cause="add",
-            detail={"forced": forced} if forced else {},
+            detail={"forced": self._forced} if self._forced else {},
             features=prepared.features,
             released=[str(image.pixels_sha256) for image in prepared.came.images],
         )
@@ -292,6 +297,17 @@ class Addition:
         for number, extraction in enumerate(self._extractions):
             features[first + number] = half_precision(extraction.inspected_patches)
         return recalibrated(self._workspace, bank, changed, features, progress=progress)
+
+
+def _doubt(book: ReadyBook, judgement: Judgement, sha256: str) -> str | None:
+    """Return why an image should not be added unconfirmed; None if there is no reason."""
+    label = book.label_of(sha256)
+    if label is not None:
+        return f"recorded as a defect ({label})"
+    _, probable = book.similar(judgement.region_embedding, sha256, 1)
+    if judgement.verdict == "fail":
+        return f"fails, {judgement.summary}" + (f"; {probable}" if probable else "")
+    return None if probable is None else f"{probable}, {judgement.summary}"
 
 
 def _content_of(extraction: Extraction) -> bytes | None:
