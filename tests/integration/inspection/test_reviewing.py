@@ -205,6 +205,20 @@ def test_a_session_changes_the_bank_in_the_background(
     assert references(workspace) & {first.image_name, second.image_name} == {first.image_name}
 
 
+def test_the_last_answer_is_the_last_given_not_the_last_carried_out(
+    workspace: Workspace, inspector: Inspector
+) -> None:
+    first, second, _ = review_queue(workspace, "brushed")
+    reviewer = Reviewer(workspace, "brushed")
+    reviewer.promise(first)
+    reviewer.answer(second, "skip")
+    reviewer.keep_promise(first)
+    assert [reviewer.undo().inspection_id for _ in range(2)] == [
+        second.inspection_id, first.inspection_id,
+    ]  # fmt: skip
+    assert first.image_name not in references(workspace)
+
+
 def test_the_python_api(
     workspace: Workspace, inspector: Inspector, graphs_home: Path, database_url: str
 ) -> None:

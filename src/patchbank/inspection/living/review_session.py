@@ -72,11 +72,12 @@ class ReviewSession:
     def undo(self) -> StoredReview:
         """Undo the last answer; see `Reviewer.undo`."""
         reviews = self._reviewer.workspace.database.reviews
-        for last in reviews.last(self._reviewer.category):
+        last = next(iter(reviews.last(self._reviewer.category)), None)
+        if last is not None:
             future = self._changes.pop(last.inspection_id, None)
             if future is not None and not future.cancel():
                 future.result()
-        undone = self._reviewer.undo()
+        undone = self._reviewer.undo(None if last is None else last.inspection_id)
         self._done += 1
         return undone
 

@@ -47,7 +47,8 @@ insert into review (
 returning review_id, reviewed_at
 
 -- last --
--- Of an inspection, or of the category.
+-- Of an inspection, or of the category, by when they were given: the change that follows from an answer
+-- adds a row later, perhaps after other answers.
 select inspection_id, answer, label, actor, reviewed_at, pending, added, version
 from review
 where category_id = %(category_id)s
@@ -60,7 +61,16 @@ where category_id = %(category_id)s
             and later.review_id > review.review_id
     )
     and (not %(pending)s or pending)
-order by review_id desc
+order by coalesce(
+    (
+        select max(review_id) from review as given
+        where given.category_id = review.category_id
+            and given.inspection_id = review.inspection_id
+            and given.review_id < review.review_id and given.pending
+            and review.answer = 'good' and not review.pending
+    ),
+    review_id
+) desc
 limit %(limit)s
 
 -- labels --
