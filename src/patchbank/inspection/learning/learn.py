@@ -17,6 +17,7 @@ from patchbank.inspection.learning.demands import Demands
 from patchbank.inspection.learning.gather import PatchRows, References
 from patchbank.inspection.learning.indistinct import why_useless
 from patchbank.inspection.learning.memory_limit import checked_limit, most_patches, plan_fit
+from patchbank.inspection.learning.places import patch_places
 from patchbank.inspection.learning.quantise import quantised_graph
 from patchbank.inspection.learning.remarks import remarks_of
 from patchbank.inspection.learning.resolution import settled_resolution
@@ -39,7 +40,6 @@ from patchbank.store.bank_content import BankContent, CalibrationScores, Referen
 from patchbank.vision.decoded_image import ImageSource
 from patchbank.vision.extraction import Refusal
 from patchbank.vision.extractor import Extractor
-from patchbank.vision.extractor_settings import ExtractorSettings
 from patchbank.vision.quantised import QuantisedGraph
 from patchbank.vision.regions import spread
 
@@ -261,9 +261,7 @@ def _bank_of(
     """Return the bank that was learned, whole or in parts."""
     mean = fitted.embeddings.mean(axis=0)
     images = fitted.references.images
-    grids = np.array([extractor.grid_of(image.width, image.height) for image in images])
-    position = _positions(extractor.settings, fitted)
-    row, column = np.divmod(position, grids[fitted.patch_image, 1])
+    row, column = patch_places(extractor.settings, images, fitted.patch_image, fitted.position)
     quantised = extractor.quantised
     content = BankContent(
         extractor_fingerprint=extractor.fingerprint,
@@ -273,8 +271,8 @@ def _bank_of(
         covering_radius=fitted.covering_radius,
         features=fitted.features,
         patch_image=fitted.patch_image,
-        patch_row=row.astype(np.int16),
-        patch_column=column.astype(np.int16),
+        patch_row=row,
+        patch_column=column,
         images=images,
         embeddings=fitted.embeddings - mean,
         embedding_mean=mean,
@@ -292,20 +290,6 @@ def _bank_of(
         patch_features=fitted.patch_features,
         summaries=fitted.summaries,
     )
-
-
-def _positions(settings: ExtractorSettings, fitted: _Fitted | StreamedFit) -> NDArray[np.int64]:
-    """Return each entry's position in its image's feature map, counted row by row."""
-    position = fitted.position
-    if settings.regions is None:
-        return position
-    position = position.copy()
-    for number, image in enumerate(fitted.references.images):
-        inspected = settings.inspected_of(image.width, image.height)
-        if inspected is not None:
-            own = fitted.patch_image == number
-            position[own] = np.flatnonzero(inspected)[position[own]]
-    return position
 
 
 def _learn_whole(

@@ -14,6 +14,7 @@ from patchbank.errors import NoImagesError
 from patchbank.inspection.judging.judge import Judge, calibration_of
 from patchbank.inspection.judging.similar_defects import ReadyBook
 from patchbank.inspection.learning.gather import References
+from patchbank.inspection.learning.places import patch_places
 from patchbank.inspection.living.bank import LivingBank
 from patchbank.inspection.living.recalibrate import (
     ChangedBank,
@@ -204,8 +205,7 @@ class Addition:
         chosen = Cover(patches)(far, squared[far], self._radius**2)
         self._extractions.append(extraction)
         self._rows.append(patches[chosen])
-        inspected = extraction.inspected
-        self._positions.append(chosen if inspected is None else np.flatnonzero(inspected)[chosen])
+        self._positions.append(chosen)
         self.added.append(
             AddedImage(
                 self.references.images[-1].name,
@@ -228,7 +228,7 @@ class Addition:
             came,
             changed,
             recalibration,
-            Judge(self._bank.index, self._bank.settings, calibration).thresholds,
+            self._bank.settings.threshold_rule.thresholds(calibration),
             [extraction.inspected_patches for extraction in self._extractions],
             len(after.images),
             len(after.features),
@@ -257,17 +257,17 @@ class Addition:
     def _content(self) -> BankContent:
         """Return what comes, with indices of images as they are after the change."""
         before, extractor = self._bank.content, self._bank.extractor
-        owners = len(before.images) + np.arange(len(self._rows)).repeat(list(map(len, self._rows)))
-        columns = [extraction.patches.shape[1] for extraction in self._extractions]
-        positions = np.concatenate(self._positions)
-        row, column = np.divmod(positions, np.repeat(columns, list(map(len, self._rows))))
+        owners = np.arange(len(self._rows)).repeat(list(map(len, self._rows)))
+        row, column = patch_places(
+            extractor.settings, self.references.images, owners, np.concatenate(self._positions)
+        )
         embeddings = np.stack([extraction.embedding for extraction in self._extractions])
         return replace(
             before,
             features=np.concatenate([np.empty((0, extractor.dimension), np.float32), *self._rows]),
-            patch_image=owners.astype(np.int64),
-            patch_row=row.astype(np.int16),
-            patch_column=column.astype(np.int16),
+            patch_image=len(before.images) + owners,
+            patch_row=row,
+            patch_column=column,
             images=self.references.images,
             embeddings=embeddings - before.embedding_mean,
         )

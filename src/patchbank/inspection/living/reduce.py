@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from patchbank.inspection.judging.judge import Judge, calibration_of
+from patchbank.inspection.judging.judge import calibration_of
+from patchbank.inspection.learning.places import patch_places
 from patchbank.inspection.living.bank import LivingBank, read_bank, until_saved
-from patchbank.inspection.living.placed import patch_places
 from patchbank.inspection.living.recalibrate import ChangedBank, recalibrated, remember
 from patchbank.inspection.living.reference_patches import features_of
 from patchbank.inspection.workspace import Workspace
@@ -90,7 +90,12 @@ def _reduced(workspace: Workspace, bank: LivingBank, wanted: int, progress: Prog
     rest = ~np.isin(before.patch_image, slots)
     patches = np.concatenate([*(features[slot] for slot in slots), before.features[rest]])
     owner = np.concatenate([np.array(slots, np.int64).repeat(counts), before.patch_image[rest]])
-    row, column = patch_places(bank, slots, counts)
+    row, column = patch_places(
+        bank.settings.extractor,
+        before.images,
+        np.array(slots, np.int64).repeat(counts),
+        np.concatenate([np.empty(0, np.int64), *map(np.arange, counts)]),
+    )
     row = np.concatenate([row, before.patch_row[rest]])
     column = np.concatenate([column, before.patch_column[rest]])
     coreset = greedy_k_center(
@@ -101,8 +106,8 @@ def _reduced(workspace: Workspace, bank: LivingBank, wanted: int, progress: Prog
         before,
         features=np.ascontiguousarray(patches[chosen]),
         patch_image=owner[chosen],
-        patch_row=row[chosen].astype(np.int16),
-        patch_column=column[chosen].astype(np.int16),
+        patch_row=row[chosen],
+        patch_column=column[chosen],
         covering_radius=coreset.covering_radius,
     )
     ordinal, _ = workspace.database.banks.next_numbers(stored.key)
@@ -131,5 +136,5 @@ def _reduced(workspace: Workspace, bank: LivingBank, wanted: int, progress: Prog
         detail={"patches_before": len(before.features)},
     )
     remember(workspace, bank, recalibration)
-    thresholds = Judge(bank.index, bank.settings, calibration).thresholds
+    thresholds = bank.settings.threshold_rule.thresholds(calibration)
     return Reduction(version, len(before.features), len(chosen), thresholds)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from patchbank.inspection.sources import file_at
 from patchbank.inspection.workspace import Workspace
 from patchbank.progress import Progress, silent
-from patchbank.store.reference_features import can_be_kept
+from patchbank.store.reference_features import can_be_kept, kept_bytes
 from patchbank.store.stored_bank import StoredBank
 from patchbank.vision.extraction import Refusal
 from patchbank.vision.extractor import Extractor
@@ -40,7 +40,13 @@ def features_of(
     slot_of = dict(zip(stored.positions[slots].tolist(), slots.tolist(), strict=True))
     kept = workspace.database.features.read(stored.key, stored.positions[slots], dimension)
     found = {slot_of[position]: rows for position, rows in kept}
-    missing = [slot for slot in slots.tolist() if slot not in found]
+    images, settings = stored.content.images, extractor.settings
+    missing = [
+        slot
+        for slot in slots.tolist()
+        if slot not in found
+        and kept_bytes(settings.patches_of(images[slot].width, images[slot].height), dimension)
+    ]
     fresh = {
         slot: rows
         for slot, rows in features_of_files(extractor, workspace, stored, missing, progress)

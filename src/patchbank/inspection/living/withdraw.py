@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from patchbank.errors import NoImagesError
-from patchbank.inspection.judging.judge import Judge, calibration_of
+from patchbank.inspection.judging.judge import calibration_of
 from patchbank.inspection.learning.demands import FEWEST_IMAGES, FEWEST_UNFORCED
+from patchbank.inspection.learning.places import patch_places
 from patchbank.inspection.living.bank import LivingBank, read_bank, until_saved
 from patchbank.inspection.living.recalibrate import (
     ChangedBank,
@@ -146,7 +148,17 @@ def _withdraw(
     own = np.isin(before.patch_image, np.flatnonzero(goes))
     gone = before.features[own]
     kept = _without(before, goes, own)
-    restored, unknown = _restored(workspace, bank, goes, kept, gone, progress)
+
+    @cache
+    def features() -> dict[int, Floats]:
+        # Of those that stay; not read where nothing is searched.
+        scored = before.scores.image
+        needed = ~bank.held_out
+        needed[scored[scored >= 0]] = True
+        slots = np.flatnonzero(needed & ~goes)
+        return features_of(workspace, stored, bank.extractor, slots, progress=progress)
+
+    restored, unknown = _restored(workspace, bank, goes, kept, gone, features, progress)
     ordinals, positions = stored.ordinals[own], stored.positions[goes]
     same_as = None
     if not len(restored.features):
@@ -157,7 +169,7 @@ def _withdraw(
         renewed = int(np.count_nonzero(scores.score != kept.scores.score))
         recalibration = Recalibration(scores, renewed, 0)
     else:
-        recalibration = _recalibrate(workspace, bank, goes, kept, restored, progress)
+        recalibration = _recalibrate(workspace, bank, goes, kept, restored, features(), progress)
     after = replace(restored, scores=recalibration.scores)
     calibration = calibration_of(after)
     assert calibration is not None
@@ -179,7 +191,7 @@ def _withdraw(
         images=len(kept.images),
         bank_size=len(kept.features) + len(restored.features),
         thresholds_before=bank.judge.thresholds,
-        thresholds=Judge(bank.index, bank.settings, calibration).thresholds,
+        thresholds=bank.settings.threshold_rule.thresholds(calibration),
         renewed_scores=recalibration.renewed,
         unchecked_scores=recalibration.unknown,
         seconds=0.0,
@@ -231,6 +243,7 @@ def _restored(
     goes: NDArray[np.bool_],
     kept: BankContent,
     gone: Floats,
+    features: Callable[[], Mapping[int, Floats]],
     progress: Progress,
 ) -> tuple[BankContent, int]:
     """Return the patches that restore the cover of other references, and how many are unknown."""
@@ -250,7 +263,7 @@ def _restored(
     learned = np.flatnonzero(~goes & ~bank.held_out)
     found, places, squared = [], [], []
     known = 0
-    for slot, rows in _every(workspace, bank, learned, progress):
+    for slot, rows in _every(workspace, bank, learned, features(), progress):
         known += 1
         # Only what the rows represented can have lost its cover.
         lost = np.flatnonzero(gone_index.nearest(rows).distances[:, 0] <= radius)
@@ -269,33 +282,26 @@ def _restored(
         np.arange(len(candidates)), np.concatenate(squared), radius**2, progress
     )
     slots, positions = np.array(places)[chosen].T
-    columns = np.empty(len(chosen), np.int64)
-    extractor = bank.settings.extractor
-    for number, slot in enumerate(slots.tolist()):
-        size = bank.content.images[slot].width, bank.content.images[slot].height
-        inspected = extractor.inspected_of(*size)
-        columns[number] = extractor.grid_of(*size)[1]
-        if inspected is not None:
-            positions[number] = np.flatnonzero(inspected)[positions[number]]
-    row, column = np.divmod(positions, columns)
+    row, column = patch_places(bank.settings.extractor, bank.content.images, slots, positions)
     place = np.cumsum(~goes) - 1
     return replace(
         nothing,
         features=np.ascontiguousarray(candidates[chosen]),
         patch_image=place[slots].astype(np.int64),
-        patch_row=row.astype(np.int16),
-        patch_column=column.astype(np.int16),
+        patch_row=row,
+        patch_column=column,
     ), unknown
 
 
 def _every(
-    workspace: Workspace, bank: LivingBank, slots: NDArray[np.int64], progress: Progress
+    workspace: Workspace,
+    bank: LivingBank,
+    slots: NDArray[np.int64],
+    kept: Mapping[int, Floats],
+    progress: Progress,
 ) -> Iterator[tuple[int, Floats]]:
     """Yield the patch features of references, those that are not kept from the images' files."""
-    kept: Mapping[int, Floats] = features_of(
-        workspace, bank.stored, bank.extractor, slots, progress=progress
-    )
-    yield from kept.items()
+    yield from ((slot, kept[slot]) for slot in slots.tolist() if slot in kept)
     others = [slot for slot in slots.tolist() if slot not in kept]
     yield from features_of_files(bank.extractor, workspace, bank.stored, others, progress)
 
@@ -306,6 +312,7 @@ def _recalibrate(
     goes: NDArray[np.bool_],
     kept: BankContent,
     restored: BankContent,
+    features: Mapping[int, Floats],
     progress: Progress,
 ) -> Recalibration:
     after = replace(
@@ -322,13 +329,9 @@ def _recalibrate(
         stored.positions[~goes],
         ~goes,
     )
-    scored = bank.content.scores.image
-    slots = np.sort(scored[scored >= 0])
+    scored = set(bank.content.scores.image.tolist())
     place = np.cumsum(~goes) - 1
-    features = features_of(
-        workspace, stored, bank.extractor, slots[~goes[slots]], progress=progress
-    )
-    by_place = {int(place[slot]): rows for slot, rows in features.items()}
+    by_place = {int(place[slot]): rows for slot, rows in features.items() if slot in scored}
     return recalibrated(workspace, bank, changed, by_place, progress=progress)
 
 
