@@ -16,7 +16,7 @@ from patchbank.inspection.judging.judge import whole_pixels
 from patchbank.inspection.living.drift_changes import DriftChange, moment_in_words
 from patchbank.inspection.living.drift_report import DriftReport
 from patchbank.inspection.living.drift_series import Floats, Trail
-from patchbank.inspection.living.suggest import source_of
+from patchbank.inspection.living.inspected_image import inspected_image
 from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.drift import Detection
@@ -152,6 +152,18 @@ class _Writer:
             "What a bet on a change would have won; 1 is no evidence. It begins anew after each "
             f"alarm, at {self._report.images_per_false_alarm:,.0f}.",
         )
+
+        def trend(
+            name: str, title: str, text: str, shown: Floats, span: tuple[float, float] | None
+        ) -> ChartFiles:
+            return write_chart(
+                self._pictures,
+                name,
+                lambda theme: trend_chart(shown, span, title, axis, theme=theme),
+                f"{title} of each inspection",
+                text,
+            )
+
         trends = []
         for name, (title, text) in _TRENDS.items():
             values = self._trail.values[name] if name != "score" else self._trail.shares_of_limit
@@ -165,17 +177,7 @@ class _Writer:
                 if len(base)
                 else None
             )
-            trends.append(
-                write_chart(
-                    self._pictures,
-                    name,
-                    lambda theme, shown=shown, span=span, title=title: trend_chart(  # type: ignore[misc]
-                        shown, span, title, axis, theme=theme
-                    ),
-                    f"{title} of each inspection",
-                    text,
-                )
-            )
+            trends.append(trend(name, title, text, shown, span))
         return evidence, trends
 
     def _maps(self, change: DriftChange | None) -> tuple[list[DriftPicture], str]:
@@ -260,7 +262,7 @@ class _Writer:
         return shown
 
     def _example(self, row: Condition, stem: str, caption: str) -> DriftPicture | None:
-        source = source_of(self._workspace, self._stored.key.category_id, row)
+        source = inspected_image(self._workspace, self._stored.key.category_id, row)
         if source is None:
             return None
         # The file may be damaged by now.

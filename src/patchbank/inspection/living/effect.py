@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
@@ -12,15 +11,13 @@ from typing import Any
 
 from patchbank.inspection.judging.heatmaps import heatmap_path, write_heatmap
 from patchbank.inspection.judging.judge import Judge
-from patchbank.inspection.sources import file_at
+from patchbank.inspection.living.inspected_image import inspected_image
 from patchbank.inspection.verdicts import Judgement
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.calibration import Verdict
 from patchbank.printable import counted
 from patchbank.progress import Progress, silent
 from patchbank.store.inspections import InspectionRecord
-from patchbank.store.reviews import OpenInspection
-from patchbank.vision.decoded_image import ImageSource
 from patchbank.vision.extraction import Extraction, Refusal
 from patchbank.vision.extractor import Extractor
 
@@ -120,7 +117,7 @@ def effect_of(
     there = [
         (number, source)
         for number, record in enumerate(records)
-        if (source := inspected_image(workspace, record)) is not None
+        if (source := inspected_image(workspace, record.category_id, record)) is not None
     ]
     if there:
         stream = extractor.extract_many(
@@ -157,23 +154,6 @@ def _latest(records: Sequence[InspectionRecord]) -> list[InspectionRecord]:
     for record in records:
         found.setdefault(record.sha256, record)
     return list(found.values())
-
-
-def inspected_image(
-    workspace: Workspace, record: InspectionRecord | OpenInspection
-) -> ImageSource | None:
-    """Return an inspected image: its file, if that is unchanged, or what was kept of it."""
-    path = file_at(record.image_name)
-    try:
-        with path.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() == record.sha256:
-                return path
-    except (OSError, ValueError):
-        # It is gone, or what was inspected had another name than its path.
-        pass
-    assert record.inspection_id is not None
-    kept = workspace.database.inspections.image(record.category_id, record.inspection_id)
-    return None if kept is None else kept.content
 
 
 def _changed(

@@ -12,7 +12,7 @@ from patchbank.inspection.judging.defects import check_label, new_defect, remove
 from patchbank.inspection.judging.inspect import Inspector
 from patchbank.inspection.judging.live_bank import LiveBank
 from patchbank.inspection.living.add import AddReport, add
-from patchbank.inspection.living.effect import inspected_image
+from patchbank.inspection.living.inspected_image import inspected_image
 from patchbank.inspection.living.undo import undo
 from patchbank.inspection.living.withdraw import withdraw
 from patchbank.inspection.settings import THUMBNAIL_SIDE
@@ -113,7 +113,7 @@ class Reviewer:
 
     def look(self, waiting: OpenInspection) -> Inspection | None:
         """Judge an inspected image by the present bank, unrecorded; None if it is gone."""
-        source = inspected_image(self.workspace, waiting)
+        source = inspected_image(self.workspace, waiting.category_id, waiting)
         if source is None:
             return None
         try:
@@ -157,7 +157,7 @@ class Reviewer:
         Raises
         ------
         ParameterError
-            If the answer is none, lacks its label, or needs to be confirmed.
+            If there is no such answer, it lacks its label, or it needs to be confirmed.
         ImageError
             If the image to add as good is gone.
         """
@@ -223,7 +223,7 @@ class Reviewer:
         PatchbankError
             If the bank cannot be changed; the answer stays pending.
         """
-        source = inspected_image(self.workspace, waiting)
+        source = inspected_image(self.workspace, waiting.category_id, waiting)
         added, remarks, report = None, [], None
         if source is None:
             remarks.append(f"{waiting.image_name} is gone and was not added to the bank")
@@ -301,7 +301,10 @@ class Reviewer:
 
     def _defect(self, waiting: OpenInspection, label: str | None) -> ReviewReport:
         """Record a defect, in the book if its image is there."""
-        bank, source = self._live.refresh(), inspected_image(self.workspace, waiting)
+        bank, source = (
+            self._live.refresh(),
+            inspected_image(self.workspace, waiting.category_id, waiting),
+        )
         added: str | None = None
         remarks: tuple[str, ...] = ()
         try:

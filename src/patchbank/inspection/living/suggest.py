@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shlex
 import time
 from collections.abc import Sequence
@@ -14,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchbank.errors import ImageError
-from patchbank.files import read_regular
 from patchbank.inspection.judging.live_bank import LiveBank, ReadyBank
 from patchbank.inspection.living.drift_series import share_outside
+from patchbank.inspection.living.inspected_image import inspected_image
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.cover import greedy_cover
 from patchbank.progress import Progress
@@ -94,7 +93,7 @@ def suggest(
         if len(used) == _MOST_IMAGES or time.monotonic() - begun > _MOST_SECONDS:
             break
         progress("looked at", number + 1, len(wanted))
-        source = source_of(workspace, bank.stored.key.category_id, row)
+        source = inspected_image(workspace, bank.stored.key.category_id, row)
         if source is None:
             continue
         try:
@@ -122,19 +121,6 @@ def suggest(
     files = [image.image for image in found if image.has_file]
     command = shlex.join(["patchbank", "add", category, *files]) if files else ""
     return Suggestion(tuple(found), len(used), command)
-
-
-def source_of(workspace: Workspace, category_id: int, row: Condition) -> Path | bytes | None:
-    """Return the image of an inspection: its file, if it has the same content, or as kept."""
-    path = Path(row.image_name)
-    try:
-        content = read_regular(path, workspace.limits.max_bytes)
-    except (OSError, ValueError):
-        content = b""
-    if hashlib.sha256(content).hexdigest() == row.sha256:
-        return path
-    kept = workspace.database.inspections.image(category_id, row.inspection_id)
-    return None if kept is None else kept.content
 
 
 def _wanted(rows: Sequence[Condition], known: set[str]) -> list[Condition]:
