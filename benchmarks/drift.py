@@ -1,4 +1,4 @@
-"""How soon a change of the images is found, and how often one is found where there is none.
+"""How soon drift detects a change of the images, and how often it raises a false alarm.
 
 Cells of the demo set, and drawn surfaces, of which there are as many as needed. All are cropped by
 8 pixels, so that a shift shows other pixels of the same picture and none that were made up. Streams
@@ -21,7 +21,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from benchmarks.results import ROOT
-from patchbank.datasets.demo import demo_split
+from patchbank.datasets.demo import CellKind, demo_split
 from patchbank.datasets.surfaces.defects import DEFECTS
 from patchbank.datasets.surfaces.drawing import draw
 from patchbank.inspection.judging.judge import Judge
@@ -47,7 +47,8 @@ GOOD_SURFACES, CHANGED_SURFACES = 2_300, 300
 BEFORE, SINCE, STREAMS = 150, 100, 100
 UNCHANGED, NULL_STREAMS = 2_000, 200
 DEFECT_SHARES = (0.0, 0.02, 0.05)
-CELLS, SURFACES = ("mono", "poly"), ("tile", "leather")
+CELLS: tuple[CellKind, ...] = ("mono", "poly")
+SURFACES = ("tile", "leather")
 
 
 def _cropped(pixels: Pixels, right: int = 0, down: int = 0) -> Pixels:
@@ -119,8 +120,9 @@ def measured(name: str) -> dict[str, Numbers]:
 
 
 def _images(name: str) -> tuple[list[Pixels], list[Pixels], list[Pixels]]:
-    if name in CELLS:
-        split = demo_split(name)  # type: ignore[arg-type]
+    cells = next((kind for kind in CELLS if kind == name), None)
+    if cells is not None:
+        split = demo_split(cells)
 
         def read(path: Path) -> Pixels:
             return np.asarray(Image.open(path).convert("RGB"))

@@ -155,8 +155,8 @@ def _inserts(database: Database) -> dict[str, Any]:
     def inspections(count: int) -> list[InspectionRecord]:
         newest = database.inspections.page("part 1", Selection(limit=count))
         return [
-            InspectionRecord(**{**vars(one), "inspection_id": None, "inspected_at": None})
-            for one in newest
+            InspectionRecord(**{**vars(record), "inspection_id": None, "inspected_at": None})
+            for record in newest
         ]
 
     single, many = inspections(1), inspections(BATCH)

@@ -57,7 +57,7 @@ class _Images(NamedTuple):
 
     def some(self, part: slice) -> list[_Image]:
         """Return a part of them."""
-        return [_Image(*one) for one in zip(*(each[part] for each in self), strict=True)]
+        return [_Image(*image) for image in zip(*(each[part] for each in self), strict=True)]
 
 
 class _Wanted(NamedTuple):

@@ -34,7 +34,7 @@ class ReadyBook:
         return self._stored.changes
 
     def label_of(self, sha256: str) -> str | None:
-        """Return the label of the defect with this content, or its name; None if there is none."""
+        """Return the label, or else the name, of the defect with this content; None without one."""
         stored = self._stored
         if sha256 not in stored.sha256s:
             return None

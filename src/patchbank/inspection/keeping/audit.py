@@ -99,7 +99,7 @@ class VerifiedLog:
     head
         The hash of the last of them, in hexadecimal: keep it elsewhere, to expect it later.
     problem
-        The first event that is not as it was written, and why; None if there is none.
+        The first event that was changed or is missing, in words; None if the log is intact.
     expected_found
         Whether one of them has the expected hash.
     """
@@ -169,7 +169,7 @@ def verify_log(
     UnknownCategoryError
         If there is no category of that name.
     ParameterError
-        If the expected hash is none.
+        If what is expected is not a hash.
     """
     if expect is not None:
         expect = expect.strip().lower()
@@ -179,9 +179,9 @@ def verify_log(
                 "verify` printed"
             )
     with workspace.database.events.opened(category) as log:
-        logs = tuple(_verified(log, one, expect) for one in log.categories)
-    found = expect is None or any(one.expected_found for one in logs)
-    return Verification(logs, None if found else expect)
+        logs = tuple(_verified(log, found, expect) for found in log.categories)
+    seen = expect is None or any(verified.expected_found for verified in logs)
+    return Verification(logs, None if seen else expect)
 
 
 def _verified(log: EventLog, category: LoggedCategory, expect: str | None) -> VerifiedLog:

@@ -36,7 +36,7 @@ class AddReport:
     Attributes
     ----------
     bank_version
-        The version with the images; None if there is none.
+        The version with the images; None if the bank was not changed.
     held
         Images that were not added until confirmed with `force`.
     effect

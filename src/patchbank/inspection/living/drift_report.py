@@ -50,7 +50,8 @@ class DriftReport:
         The guarantee: while nothing changes, at most one false alarm in so many inspections, on
         average.
     evidence
-        Of a change, after the last inspection; 1 is none, and `images_per_false_alarm` is enough.
+        Of a change, after the last inspection: 1 says nothing, and `images_per_false_alarm` raises
+        an alarm.
     bank_versions
         Those that judged.
     trends

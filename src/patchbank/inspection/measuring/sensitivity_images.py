@@ -49,7 +49,7 @@ class TriedBank:
                 return self.ready.judge
             return replace(self.ready, index=WithoutGroup(self._index, reference)).judge
 
-        #: The judge of the image of a reference's number, or of one that is none, -1.
+        #: The judge of the reference with this number, or of an image that is no reference, -1.
         self.judge = judge
 
     def decode(self, source: ImageSource, name: str) -> DecodedImage:
