@@ -65,10 +65,7 @@ def check_command(
             help="Record the inspections in the database, where they count as production.",
         ),
     ] = False,
-    report: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="Write a page with pictures to this folder."),
-    ] = None,
+    report: options.PageFolder = None,
     open_report: options.Open = False,
     csv: options.Csv = None,
     json: options.Json = False,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -63,10 +62,7 @@ def drift_command(
             help="While nothing changes, allow one false alarm in N inspections, on average.",
         ),
     ] = DEFAULT_IMAGES_PER_FALSE_ALARM,
-    report: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="Write a page with pictures to this folder."),
-    ] = None,
+    report: options.PageFolder = None,
     open_report: options.Open = False,
     json: options.Json = False,
 ) -> int:

@@ -37,6 +37,10 @@ Paths = Annotated[
 ]
 Top = Annotated[int, typer.Option(min=1, max=1000, help="How many similar images to show.")]
 Open = Annotated[bool, typer.Option("--open", help="Open the page in the browser.")]
+PageFolder = Annotated[
+    Path | None,
+    typer.Option("--report", metavar="FOLDER", help="Write a page with pictures to this folder."),
+]
 Backbone = Annotated[
     str | None,
     typer.Option(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -80,10 +79,7 @@ def sensitivity_command(
         typer.Option(help="Millimetres per pixel of the images, to state sizes in millimetres."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Random seed of the defects.")] = 0,
-    report: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="Write a page with pictures to this folder."),
-    ] = None,
+    report: options.PageFolder = None,
     open_report: options.Open = False,
     csv: options.Csv = None,
     json: options.Json = False,

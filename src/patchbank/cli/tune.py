@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -48,10 +47,7 @@ def tune_command(
     settings: FitSettings,
     memory_limit: options.MemoryLimit = None,
     exclude: options.Exclude = None,
-    report: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="Write a page with pictures to this folder."),
-    ] = None,
+    report: options.PageFolder = None,
     open_report: options.Open = False,
     json: options.Json = False,
 ) -> int:
