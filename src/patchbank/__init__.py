@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from patchbank.inspection.measuring.figures import Evaluation
     from patchbank.inspection.measuring.judged_defects import Costs
     from patchbank.inspection.measuring.sensitivity_report import SensitivityReport
-    from patchbank.inspection.measuring.threshold_curve import ThresholdReport
+    from patchbank.inspection.measuring.threshold_report import ThresholdReport
     from patchbank.inspection.verdicts import Inspection, Refused, Similar
     from patchbank.memory.calibration import Thresholds
     from patchbank.memory.maps import Region
@@ -85,7 +85,7 @@ _MODULES = {
     "SensitivityReport": "patchbank.inspection.measuring.sensitivity_report",
     "Similar": "patchbank.inspection.verdicts",
     "StudyImage": "patchbank.datasets.study",
-    "ThresholdReport": "patchbank.inspection.measuring.threshold_curve",
+    "ThresholdReport": "patchbank.inspection.measuring.threshold_report",
     "Thresholds": "patchbank.memory.calibration",
     "TransferReport": "patchbank.inspection.keeping.transfer",
     "import_anomalib": "patchbank.contrib.anomalib",

@@ -26,7 +26,7 @@ from patchbank.vision.decoded_image import ImageSource
 
 if TYPE_CHECKING:
     from patchbank.inspection.measuring.judged_defects import Costs
-    from patchbank.inspection.measuring.threshold_curve import ThresholdReport
+    from patchbank.inspection.measuring.threshold_report import ThresholdReport
 
 
 class BankLiving:
@@ -264,7 +264,8 @@ class BankLiving:
         PatchbankError
             If nothing is given, or a value is out of range; nothing is changed then.
         """
-        from patchbank.inspection.measuring.threshold_curve import NewLimits, threshold_report
+        from patchbank.inspection.measuring.new_limits import NewLimits
+        from patchbank.inspection.measuring.threshold_curve import threshold_report
 
         new = NewLimits(false_alarm_rate, review_rate, estimate, fail_above, pass_below)
         if not new.any_given:

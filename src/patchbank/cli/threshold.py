@@ -88,7 +88,8 @@ def threshold_command(
     inspections would get another verdict. Without an option that sets limits, nothing is changed.
     """
     from patchbank.inspection.measuring.judged_defects import Costs
-    from patchbank.inspection.measuring.threshold_curve import NewLimits, threshold_report
+    from patchbank.inspection.measuring.new_limits import NewLimits
+    from patchbank.inspection.measuring.threshold_curve import threshold_report
     from patchbank.inspection.measuring.threshold_page import columns_of, rows_of
 
     check_open(open_report, report)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from patchbank.inspection.measuring.threshold_curve import CurvePoint, ThresholdReport
+from patchbank.inspection.measuring.threshold_report import CurvePoint, ThresholdReport
 from patchbank.reports import charts
 from patchbank.reports.charts import Theme
 from patchbank.reports.evaluation_charts import write_chart
