@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import Unpack
 
 from patchbank.bank_evidence import BankEvidence
 from patchbank.bank_living import BankLiving
@@ -26,9 +26,6 @@ from patchbank.inspection.workspace import Workspace
 from patchbank.progress import Progress, silent
 from patchbank.store.categories import checked_category_name
 from patchbank.vision.decoded_image import ImageSource
-
-if TYPE_CHECKING:
-    from patchbank.inspection.measuring.tune_report import TuneReport
 
 
 class Bank(BankRecords, BankLiving, BankEvidence):
@@ -175,56 +172,6 @@ class Bank(BankRecords, BankLiving, BankEvidence):
             groups=groups,
             group_by=group_by,
             strict=strict,
-            progress=progress,
-        )
-
-    def tune(
-        self,
-        images: str | Path | Iterable[ImageSource],
-        *,
-        names: Sequence[str] | None = None,
-        defect_sizes: Sequence[int] = (),
-        memory_limit: int | str | None = None,
-        exclude: Sequence[str] = (),
-        report: str | Path | None = None,
-        progress: Progress = silent,
-        **options: Unpack[FitOptions],
-    ) -> TuneReport:
-        """Try settings on good images with synthetic defects; store nothing and change no bank.
-
-        `report.recommended.candidate.options` are those to fit with.
-
-        Parameters
-        ----------
-        images, names, memory_limit, exclude
-            As in `fit`.
-        defect_sizes
-            Sizes of the defects in pixels of the images; by default chosen by the images' size.
-        report
-            Folder for a page with pictures.
-        **options
-            As in `fit`, but for the resolution, which is what is tried.
-
-        Raises
-        ------
-        PatchbankError
-            If a setting is wrong, too few images can be used, or the page cannot be written.
-        """
-        from patchbank.inspection.measuring.tune import tune
-
-        sources, found = found_sources(images, good_only=True, exclude=exclude)
-        return tune(
-            self._workspace,
-            self.category,
-            sources,
-            make_fit_settings(**options),
-            names=names,
-            paths=[str(images)] if isinstance(images, str | Path) else (),
-            found=found,
-            defect_sizes=defect_sizes,
-            memory_limit=memory_limit,
-            exclude=exclude,
-            report=None if report is None else Path(report),
             progress=progress,
         )
 

@@ -1,11 +1,12 @@
-"""What shows whether a bank's verdicts can be trusted, in Python."""
+"""What shows which settings a bank needs and whether its verdicts can be trusted, in Python."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
+from patchbank.inspection.settings import FitOptions, make_fit_settings
 from patchbank.inspection.sources import found_sources
 from patchbank.inspection.workspace import Workspace
 from patchbank.progress import Progress, silent
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from patchbank.datasets.study import StudyImage
     from patchbank.inspection.measuring.check_report import CheckReport
     from patchbank.inspection.measuring.sensitivity_report import SensitivityReport
+    from patchbank.inspection.measuring.tune_report import TuneReport
 
 
 class BankEvidence:
@@ -134,6 +136,56 @@ class BankEvidence:
             images=count,
             mm_per_pixel=mm_per_pixel,
             seed=seed,
+            report=None if report is None else Path(report),
+            progress=progress,
+        )
+
+    def tune(
+        self,
+        images: str | Path | Iterable[ImageSource],
+        *,
+        names: Sequence[str] | None = None,
+        defect_sizes: Sequence[int] = (),
+        memory_limit: int | str | None = None,
+        exclude: Sequence[str] = (),
+        report: str | Path | None = None,
+        progress: Progress = silent,
+        **options: Unpack[FitOptions],
+    ) -> TuneReport:
+        """Try settings on good images with synthetic defects; store nothing and change no bank.
+
+        `report.recommended.candidate.options` are those to fit with.
+
+        Parameters
+        ----------
+        images, names, memory_limit, exclude
+            As in `Bank.fit`.
+        defect_sizes
+            Sizes of the defects in pixels of the images; by default chosen by the images' size.
+        report
+            Folder for a page with pictures.
+        **options
+            As in `Bank.fit`, but for the resolution, which is what is tried.
+
+        Raises
+        ------
+        PatchbankError
+            If a setting is wrong, too few images can be used, or the page cannot be written.
+        """
+        from patchbank.inspection.measuring.tune import tune
+
+        sources, found = found_sources(images, good_only=True, exclude=exclude)
+        return tune(
+            self._workspace,
+            self.category,
+            sources,
+            make_fit_settings(**options),
+            names=names,
+            paths=[str(images)] if isinstance(images, str | Path) else (),
+            found=found,
+            defect_sizes=defect_sizes,
+            memory_limit=memory_limit,
+            exclude=exclude,
             report=None if report is None else Path(report),
             progress=progress,
         )
