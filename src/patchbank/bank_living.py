@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from patchbank.errors import ParameterError
 from patchbank.inspection.keeping.moments import Moment, moment
 from patchbank.inspection.living.add import AddReport, add
-from patchbank.inspection.living.drift import Base, DriftReport, find_drift
-from patchbank.inspection.living.effect import DEFAULT_EFFECT
+from patchbank.inspection.living.drift import DriftReport, find_drift
 from patchbank.inspection.living.history import history
 from patchbank.inspection.living.quarantine import dismiss, quarantined
 from patchbank.inspection.living.review import Reviewer, ReviewReport, review_queue
 from patchbank.inspection.living.undo import UndoReport, undo
 from patchbank.inspection.living.withdraw import WithdrawReport, withdraw
+from patchbank.inspection.settings import DEFAULT_EFFECT, DriftBase
 from patchbank.inspection.sources import found_sources
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.drift import DEFAULT_IMAGES_PER_FALSE_ALARM
@@ -161,7 +161,7 @@ class BankLiving:
         *,
         days: float | None = None,
         station: str | None = None,
-        base: Base = "references",
+        base: DriftBase = "references",
         images_per_false_alarm: float = DEFAULT_IMAGES_PER_FALSE_ALARM,
         report: str | Path | None = None,
         progress: Progress = silent,

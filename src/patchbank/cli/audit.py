@@ -11,7 +11,6 @@ from typer.core import TyperGroup
 from patchbank.cli import options
 from patchbank.cli.guard import EXIT_FAILED, guarded
 from patchbank.cli.output import answer, check_csv, print_json, print_table, talk, write_csv
-from patchbank.inspection.keeping.audit import open_audit, verify_log
 from patchbank.inspection.workspace import Workspace
 from patchbank.printable import printable
 
@@ -47,6 +46,8 @@ def list_command(
     category: _Category = None, csv: options.Csv = None, json: options.Json = False
 ) -> int:
     """List the events of a category: who changed what and when, oldest first."""
+    from patchbank.inspection.keeping.audit import open_audit
+
     check_csv(csv, json=json)
     with Workspace() as workspace, open_audit(workspace, category) as audit:
         if csv is not None:
@@ -97,6 +98,8 @@ def verify_command(
     Computes the hash of every event again. Exits 0 if all belong to their content and follow one
     another, else 1.
     """
+    from patchbank.inspection.keeping.audit import verify_log
+
     with Workspace() as workspace:
         found = verify_log(workspace, category, expect=expect)
     if json:

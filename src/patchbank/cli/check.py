@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,13 +21,11 @@ from patchbank.cli.output import (
     show_progress,
     write_csv,
 )
-from patchbank.inspection.measuring.check_report import (
-    REVIEW_COUNTS,
-    CheckReport,
-    bounds_in_words,
-)
 from patchbank.inspection.workspace import Workspace
 from patchbank.printable import counted
+
+if TYPE_CHECKING:
+    from patchbank.inspection.measuring.check_report import CheckReport
 
 
 def register(app: typer.Typer) -> None:
@@ -106,6 +104,8 @@ def check_command(
 
 
 def _print(found: CheckReport) -> None:
+    from patchbank.inspection.measuring.check_report import REVIEW_COUNTS, bounds_in_words
+
     console = answer()
     good = sum(not part.defective for part in found.parts)
     console.print(

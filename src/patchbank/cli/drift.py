@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,10 +17,13 @@ from patchbank.cli.output import (
     print_table,
     show_progress,
 )
-from patchbank.inspection.living.drift import Base, DriftReport, find_drift
+from patchbank.inspection.settings import DriftBase
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.drift import DEFAULT_IMAGES_PER_FALSE_ALARM
 from patchbank.printable import counted, printable
+
+if TYPE_CHECKING:
+    from patchbank.inspection.living.drift_report import DriftReport
 
 _TITLES = {
     "brightness": "brightness",
@@ -49,7 +52,7 @@ def drift_command(
         str | None, typer.Option(metavar="NAME", help="Only inspections of this station.")
     ] = None,
     base: Annotated[
-        Base,
+        DriftBase,
         typer.Option(
             help="Compare with the references and all inspections before, or only with the first "
             "inspections of the period: after a change that is meant to stay."
@@ -71,6 +74,8 @@ def drift_command(
     Compares the recorded inspections with the references and with one another, and names the
     images that would best be added to the bank. The exit code is 1 if a change is found.
     """
+    from patchbank.inspection.living.drift import find_drift
+
     check_open(open_report, report)
     with Workspace() as workspace, show_progress() as progress:
         found = find_drift(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,14 +18,13 @@ from patchbank.cli.output import (
     show_progress,
     talk,
 )
-from patchbank.inspection.living.add import AddReport, add_paths
-from patchbank.inspection.living.effect import DEFAULT_EFFECT
-from patchbank.inspection.living.history import history
-from patchbank.inspection.living.quarantine import dismiss, quarantined
-from patchbank.inspection.living.undo import undo
-from patchbank.inspection.living.withdraw import WithdrawReport, withdraw
+from patchbank.inspection.settings import DEFAULT_EFFECT
 from patchbank.inspection.workspace import Workspace
 from patchbank.printable import counted, printable
+
+if TYPE_CHECKING:
+    from patchbank.inspection.living.add import AddReport
+    from patchbank.inspection.living.withdraw import WithdrawReport
 
 # References named in a line of the history, and inspections listed that change.
 _NAMED = 3
@@ -93,6 +92,8 @@ def add_command(
     version from their next image on. Images that fail are held in quarantine until you confirm them
     with --force. On a terminal, the effect on recorded inspections is shown first.
     """
+    from patchbank.inspection.living.add import add_paths
+
     bars = ExitStack()
 
     def confirm(planned: AddReport) -> bool:
@@ -206,6 +207,8 @@ def withdraw_command(
 
     All that they gave goes; what other references lose with them is restored.
     """
+    from patchbank.inspection.living.withdraw import withdraw
+
     with Workspace() as workspace, show_progress() as progress:
         report = withdraw(workspace, category, images, force=force, progress=progress)
     print_remarks(report.remarks)
@@ -242,6 +245,8 @@ def quarantine_command(
 
     They are added with `patchbank add CATEGORY --held --force`, or taken out with --dismiss.
     """
+    from patchbank.inspection.living.quarantine import dismiss, quarantined
+
     with Workspace() as workspace:
         if dismiss_images:
             names = dismiss(workspace, category, dismiss_images)
@@ -263,6 +268,8 @@ def quarantine_command(
 
 def history_command(category: options.Category, json: options.Json = False) -> int:
     """List the versions of a category's bank: what changed, when, and by whom."""
+    from patchbank.inspection.living.history import history
+
     with Workspace() as workspace:
         documents = history(workspace, category)
     for document in documents:
@@ -311,6 +318,8 @@ def undo_command(
     The state before becomes the next version, so an undo can be undone: give the number of the
     version that you want back. Undoing again without a number goes back one change more.
     """
+    from patchbank.inspection.living.undo import undo
+
     with Workspace() as workspace:
         report = undo(workspace, category, version)
     print_remarks(report.remarks)

@@ -6,7 +6,7 @@ import tempfile
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
@@ -17,17 +17,14 @@ from patchbank.cli.keys import check_terminal, read_key, read_line
 from patchbank.cli.output import answer, open_page, print_json, print_remarks, show_progress, talk
 from patchbank.errors import ParameterError
 from patchbank.inspection.keeping.moments import moment
-from patchbank.inspection.living.review import (
-    Reviewer,
-    ReviewReport,
-    queue_to_json,
-    review_queue,
-)
-from patchbank.inspection.living.review_session import ReviewSession
 from patchbank.inspection.verdicts import Inspection
 from patchbank.inspection.workspace import Workspace
 from patchbank.printable import counted, printable
 from patchbank.store.reviews import OpenInspection
+
+if TYPE_CHECKING:
+    from patchbank.inspection.living.review import ReviewReport
+    from patchbank.inspection.living.review_session import ReviewSession
 
 _STYLES = {"pass": "green", "review": "yellow", "fail": "red"}
 _KEYS = "g good, d defect, s skip, u undo, q quit: "
@@ -83,6 +80,9 @@ def review_command(
     A good image goes into the bank, a defect into the defect book. Both can be undone. With --list,
     with --inspection and --answer, or with --undo, no key is asked for.
     """
+    from patchbank.inspection.living.review import Reviewer, ReviewReport, review_queue
+    from patchbank.inspection.living.review_session import ReviewSession
+
     if inspection is None and answer_ is not None:
         raise ParameterError("--answer: give --inspection ID too")
     if inspection is not None and (answer_ is None) == (not undo):
@@ -152,7 +152,7 @@ class _Dialogue:
         while number < len(self._waiting):
             for inspection in self._waiting[number : number + 3]:
                 self._session.prepare(inspection)
-            step = self._one(number)
+            step = self._ask_about(number)
             if step is None:
                 break
             number += step
@@ -170,7 +170,7 @@ class _Dialogue:
             markup=False,
         )
 
-    def _one(self, number: int) -> int | None:
+    def _ask_about(self, number: int) -> int | None:
         """Ask about an inspection; return how far to go on, or None at the end."""
         inspection = self._waiting[number]
         judged = self._session.look(inspection)
@@ -300,6 +300,8 @@ def _print_done(reports: list[ReviewReport], json: bool) -> None:
 
 
 def _print_queue(category: str, waiting: list[OpenInspection], json: bool) -> int:
+    from patchbank.inspection.living.review import queue_to_json
+
     for inspection in waiting:
         if json:
             print_json(queue_to_json(category, inspection))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,13 +21,11 @@ from patchbank.cli.output import (
     write_csv,
 )
 from patchbank.errors import ParameterError
-from patchbank.inspection.measuring.sensitivity_report import (
-    FOUND_SHARE,
-    SYNTHETIC,
-    SensitivityReport,
-)
 from patchbank.inspection.workspace import Workspace
 from patchbank.printable import counted
+
+if TYPE_CHECKING:
+    from patchbank.inspection.measuring.sensitivity_report import SensitivityReport
 
 
 def register(app: typer.Typer) -> None:
@@ -138,6 +136,8 @@ def _numbers(option: str, given: str | None, example: str) -> list[int]:
 
 
 def _print(found: SensitivityReport) -> None:
+    from patchbank.inspection.measuring.sensitivity_report import FOUND_SHARE, SYNTHETIC
+
     console, trial = answer(), found.trial
     console.print(
         f"{found.category}: synthetic defects in {found.how()}; bank version "

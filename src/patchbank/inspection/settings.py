@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, TypedDict, Unpack
+from typing import Any, Literal, TypedDict, Unpack
 
 from patchbank.errors import ParameterError
 from patchbank.memory.coreset import coreset_size
@@ -23,6 +23,10 @@ DEFAULT_SCORE: ScoreMethod = "top8"
 DEFAULT_BUDGET_MS = 100.0
 # Of large images: on two cores, it is enough to see each of their pixels.
 DEFAULT_BUDGET_MS_PER_MEGAPIXEL = 250.0
+# Of recorded inspections: whose verdicts before and after an addition are compared.
+DEFAULT_EFFECT = 100
+# What drift compares recorded inspections with.
+DriftBase = Literal["references", "inspections"]
 # Until a fit chooses.
 _ANY_TILE = 448
 # Pixels of the network's input, as in PatchCore's published code.

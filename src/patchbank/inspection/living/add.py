@@ -13,11 +13,11 @@ from patchbank.errors import NoImagesError, ParameterError
 from patchbank.inspection.judging.heatmaps import check_folder, heatmap_path, write_heatmap
 from patchbank.inspection.living.addition import AddedImage, Addition, HeldImage
 from patchbank.inspection.living.bank import LivingBank, read_bank, until_saved
-from patchbank.inspection.living.effect import DEFAULT_EFFECT, Effect, effect_of
+from patchbank.inspection.living.effect import Effect, effect_of
 from patchbank.inspection.living.quarantine import held_sources
 from patchbank.inspection.living.recalibrate import unchecked_remark
 from patchbank.inspection.living.reduce import reduce
-from patchbank.inspection.settings import THUMBNAIL_SIDE
+from patchbank.inspection.settings import DEFAULT_EFFECT, THUMBNAIL_SIDE
 from patchbank.inspection.sources import checked_names
 from patchbank.inspection.timing import Stopwatch
 from patchbank.inspection.verdicts import Refused

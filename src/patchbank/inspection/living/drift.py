@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from patchbank.inspection.living.drift_changes import DriftChange, changes_of
 from patchbank.inspection.living.drift_report import DriftReport, Trend
 from patchbank.inspection.living.drift_series import SERIES, Floats, Trail, references_of
 from patchbank.inspection.living.suggest import suggest
+from patchbank.inspection.settings import DriftBase
 from patchbank.inspection.timing import Stopwatch
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.drift import (
@@ -26,8 +27,6 @@ from patchbank.memory.drift import (
 from patchbank.printable import counted
 from patchbank.progress import Progress, silent
 from patchbank.store.stored_bank import StoredBank
-
-Base = Literal["references", "inspections"]
 
 # The last inspections that are looked at; seconds of work.
 _MOST: Final = 50_000
@@ -43,7 +42,7 @@ def find_drift(
     *,
     days: float | None = None,
     station: str | None = None,
-    base: Base = "references",
+    base: DriftBase = "references",
     images_per_false_alarm: float = DEFAULT_IMAGES_PER_FALSE_ALARM,
     suggested: bool = True,
     report: Path | None = None,
@@ -228,4 +227,4 @@ def _remarks(
     return remarks
 
 
-__all__ = ["Base", "DriftChange", "DriftReport", "find_drift", "read_trail", "reference_shares"]
+__all__ = ["DriftChange", "DriftReport", "find_drift", "read_trail", "reference_shares"]

@@ -12,6 +12,7 @@ from typing import Any
 from patchbank.inspection.judging.heatmaps import heatmap_path, write_heatmap
 from patchbank.inspection.judging.judge import Judge
 from patchbank.inspection.living.inspected_image import inspected_image
+from patchbank.inspection.settings import DEFAULT_EFFECT
 from patchbank.inspection.verdicts import Judgement
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.calibration import Verdict
@@ -20,9 +21,6 @@ from patchbank.progress import Progress, silent
 from patchbank.store.inspections import InspectionRecord
 from patchbank.vision.extraction import Extraction, Refusal
 from patchbank.vision.extractor import Extractor
-
-#: How many of the last recorded inspections are judged again by default.
-DEFAULT_EFFECT = 100
 
 
 @dataclass(frozen=True, eq=False)
