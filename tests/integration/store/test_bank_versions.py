@@ -307,6 +307,12 @@ def test_an_earlier_version_becomes_active_again(database: Database) -> None:
         assert state_of(database.banks.version("tile", version)) == earlier.state(), version
     history = {entry.version: entry for entry in database.banks.history("tile")}
     assert (history[30].cause, history[31].cause, history[31].same_as) == ("activate", "add", None)
+    for step in range(2, 32):
+        before = {image.name for image in models[step - 1].images}
+        after = {image.name for image in models[step].images}
+        exchanged = set(history[step].came), set(history[step].went)
+        same_fit = generation[step] == generation[step - 1]
+        assert exchanged == ((after - before, before - after) if same_fit else (set(), set())), step
     like = history[30].same_as or 0
     assert models[like].state() == models[30].state()
     assert len({*generation.values()}) == 2

@@ -197,15 +197,27 @@ select %(category_id)s, %(generation)s, position, %(version)s, null
 from unnest(%(numbers)s::integer[]) as come (position)
 
 -- close_later_patches --
--- Rows that are current and came after an earlier version.
-update patch_change set until_version = %(version)s
+-- Rows that are current, came after an earlier version, and were not in that.
+update patch_change as later set until_version = %(version)s
 where category_id = %(category_id)s and generation = %(generation)s
     and since_version > %(like)s and until_version is null
+    and not exists (
+        select from patch_change as earlier
+        where earlier.category_id = later.category_id
+            and earlier.generation = later.generation and earlier.ordinal = later.ordinal
+            and earlier.since_version <= %(like)s and %(like)s < earlier.until_version
+    )
 
 -- close_later_references --
-update reference_change set until_version = %(version)s
+update reference_change as later set until_version = %(version)s
 where category_id = %(category_id)s and generation = %(generation)s
     and since_version > %(like)s and until_version is null
+    and not exists (
+        select from reference_change as earlier
+        where earlier.category_id = later.category_id
+            and earlier.generation = later.generation and earlier.position = later.position
+            and earlier.since_version <= %(like)s and %(like)s < earlier.until_version
+    )
 
 -- close_later_scores --
 update calibration_score set until_version = %(version)s
@@ -215,15 +227,27 @@ where category_id = %(category_id)s and generation = %(generation)s
 -- reopen_patches --
 -- Rows of an earlier version that are not current.
 insert into patch_change
-select category_id, generation, ordinal, %(version)s, null from patch_change
+select category_id, generation, ordinal, %(version)s, null from patch_change as earlier
 where category_id = %(category_id)s and generation = %(generation)s
     and since_version <= %(like)s and %(like)s < until_version
+    and not exists (
+        select from patch_change as later
+        where later.category_id = earlier.category_id
+            and later.generation = earlier.generation and later.ordinal = earlier.ordinal
+            and later.until_version is null
+    )
 
 -- reopen_references --
 insert into reference_change
-select category_id, generation, position, %(version)s, null from reference_change
+select category_id, generation, position, %(version)s, null from reference_change as earlier
 where category_id = %(category_id)s and generation = %(generation)s
     and since_version <= %(like)s and %(like)s < until_version
+    and not exists (
+        select from reference_change as later
+        where later.category_id = earlier.category_id
+            and later.generation = earlier.generation and later.position = earlier.position
+            and later.until_version is null
+    )
 
 -- reopen_scores --
 insert into calibration_score (
@@ -324,7 +348,8 @@ where category_id = %(category_id)s
 order by bank.version desc
 
 -- exchanged --
--- Names of the references that came and went with a version, compared with the one before.
+-- Names of the references that came and went with a version, compared with the one before; none
+-- where that is of another fit, which shares no row with it.
 select
     coalesce(array_agg(name order by position) filter (where since_version = %(version)s), '{}'),
     coalesce(array_agg(name order by position) filter (where until_version = %(version)s), '{}')
@@ -333,6 +358,11 @@ join reference using (category_id, generation, position)
 join image using (category_id, image_id)
 where category_id = %(category_id)s and generation = %(generation)s
     and %(version)s in (since_version, until_version)
+    and exists (
+        select from bank
+        where category_id = %(category_id)s and generation = %(generation)s
+            and version = %(version)s - 1
+    )
 
 -- same_rows --
 -- The latest version that consists of the active one's rows but for some.
