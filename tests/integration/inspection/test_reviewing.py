@@ -13,10 +13,12 @@ from patchbank.inspection.judging.defects import add_defects, list_defects
 from patchbank.inspection.judging.inspect import Inspector
 from patchbank.inspection.learning.fit import fit
 from patchbank.inspection.living.add import add
+from patchbank.inspection.living.history import history
 from patchbank.inspection.living.review import Reviewer, review_queue
 from patchbank.inspection.living.review_session import ReviewSession
 from patchbank.inspection.settings import make_fit_settings
 from patchbank.inspection.workspace import Workspace
+from patchbank.store.stored_bank import BankVersion
 from tests.fixtures.surfaces import Surfaces
 
 SETTINGS = make_fit_settings(image_size=64)
@@ -96,6 +98,49 @@ def test_an_answer_is_undone_after_other_changes_too(
     assert review_queue(workspace, "brushed")[0].inspection_id == first.inspection_id
     with pytest.raises(ParameterError, match=f"no answer to inspection {first.inspection_id}"):
         reviewer.undo(first.inspection_id)
+
+
+def test_an_answer_is_undone_where_its_image_made_the_bank_outgrow_its_budget(
+    workspace: Workspace, inspector: Inspector
+) -> None:
+    first = review_queue(workspace, "brushed")[0]
+    before = inspector.inspect(first.image_name)
+    budget = len(workspace.database.banks.active("brushed").content.features)
+    workspace.settings = workspace.settings.model_copy(update={"bank_budget": budget})
+    reviewer = Reviewer(workspace, "brushed")
+    done = reviewer.answer(first, "good", confirmed=True)
+    assert [entry["cause"] for entry in history(workspace, "brushed")][:2] == ["reduce", "add"]
+    assert done.bank_version == 3
+    reviewer.undo()
+    assert first.image_name not in references(workspace)
+    again = inspector.inspect(first.image_name)
+    assert (again.score, again.fail_above) == (before.score, before.fail_above)
+
+
+def test_an_undone_answer_takes_back_nothing_that_another_did(
+    workspace: Workspace,
+    inspector: Inspector,
+    surfaces: Surfaces,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A change that comes between reading the bank and undoing the answer stays."""
+    reviewer = Reviewer(workspace, "brushed")
+    first = review_queue(workspace, "brushed")[0]
+    reviewer.answer(first, "good", confirmed=True)
+    good = sorted(surfaces.good.iterdir())[1]
+    banks = workspace.database.banks
+    read = banks.history
+
+    def read_slowly(category: str) -> list[BankVersion]:
+        found = read(category)
+        monkeypatch.setattr(banks, "history", read)
+        add(workspace, "brushed", [good])
+        return found
+
+    monkeypatch.setattr(banks, "history", read_slowly)
+    reviewer.undo()
+    assert good.as_posix() in references(workspace)
+    assert first.image_name not in references(workspace)
 
 
 def test_a_defect_goes_into_the_book_and_out_of_it_again(

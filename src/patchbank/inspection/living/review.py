@@ -13,7 +13,7 @@ from patchbank.inspection.judging.inspect import Inspector
 from patchbank.inspection.judging.live_bank import LiveBank
 from patchbank.inspection.living.add import AddReport, add
 from patchbank.inspection.living.inspected_image import inspected_image
-from patchbank.inspection.living.undo import undo
+from patchbank.inspection.living.undo import undo_addition
 from patchbank.inspection.living.withdraw import withdraw
 from patchbank.inspection.settings import THUMBNAIL_SIDE
 from patchbank.inspection.verdicts import Inspection
@@ -288,10 +288,7 @@ class Reviewer:
         bank = self._live.refresh().stored
         if not any(image.name == name for image in bank.content.images):
             return
-        if bank.version == version:
-            # Nothing else changed: the state before, to the bit.
-            undo(self.workspace, self.category)
-        else:
+        if version is None or not undo_addition(self.workspace, self.category, version, name):
             withdraw(self.workspace, self.category, [name], force=True)
 
     def _reference(self, waiting: OpenInspection) -> str | None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from patchbank.errors import ParameterError
+from patchbank.errors import BankReplacedError, ParameterError
 from patchbank.inspection.judging.index import indexes_of, restore_indexes
 from patchbank.inspection.living.bank import until_saved
 from patchbank.inspection.workspace import Workspace
@@ -76,6 +76,43 @@ def undo(workspace: Workspace, category: str, version: int | None = None) -> Und
     report = until_saved(change)
     remarks = restore_indexes(workspace, category, indexes)
     return UndoReport(**{**vars(report), "remarks": tuple(remarks)})
+
+
+def undo_addition(workspace: Workspace, category: str, version: int, name: str) -> bool:
+    """Undo the addition of an image where nothing else changed the bank since.
+
+    Parameters
+    ----------
+    version
+        The version that the addition made, or the choice of patches that followed it.
+    name
+        Of the reference that it added, alone.
+
+    Returns
+    -------
+    Whether it was undone; if not, the bank is as it was.
+    """
+    banks = workspace.database.banks
+    key = banks.active_key(category)
+    versions = {item.version: item for item in banks.history(category)}
+    made = versions.get(version)
+    while made is not None and made.cause == "reduce":
+        made = versions.get(made.version - 1)
+    if (
+        key.version != version
+        or made is None
+        or made.cause != "add"
+        or list(made.came) != [name]
+        or made.version - 1 not in versions
+    ):
+        return False
+    indexes = indexes_of(workspace, category)
+    try:
+        banks.activate(category, made.version - 1, cause=CAUSE, key=key)
+    except BankReplacedError:
+        return False
+    restore_indexes(workspace, category, indexes)
+    return True
 
 
 def _before_undo(versions: Mapping[int, BankVersion], number: int) -> BankVersion:
