@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import pty
 import re
-import select
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.fixtures.commands import Outcome, Run
 from tests.fixtures.surfaces import Surfaces
+from tests.fixtures.terminal import Terminal
 
 SCRATCHES = 4
 
@@ -27,61 +22,11 @@ def inspected(learned: Outcome, patchbank: Run, surfaces: Surfaces) -> list[str]
     return paths
 
 
-class Terminal:
-    """`patchbank review` at a pseudo terminal."""
-
-    def __init__(self, *arguments: str | Path, home: Path, url: str) -> None:
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("PATCHBANK_")}
-        environment |= {
-            "PATCHBANK_HOME": str(home),
-            "PATCHBANK_DATABASE_URL": url,
-            "TERM": "xterm-256color",
-            "COLUMNS": "120",
-        }
-        self._ours, theirs = pty.openpty()
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "patchbank", "review", *map(str, arguments)],
-            stdin=theirs, stdout=theirs, stderr=theirs, env=environment,
-        )  # fmt: skip
-        os.close(theirs)
-        self.seen = ""
-
-    def wait_for(self, text: str, seconds: float = 120) -> str:
-        """Return what was printed up to a text, since the last call."""
-        printed, end = "", time.monotonic() + seconds
-        while text not in printed:
-            ready, _, _ = select.select([self._ours], [], [], max(0, end - time.monotonic()))
-            try:
-                read = os.read(self._ours, 65536).decode() if ready else ""
-            except OSError:
-                read = ""
-            assert read, f"{text!r} was not printed, but: {printed}"
-            printed += read
-        self.seen += printed
-        return printed
-
-    def press(self, keys: str) -> None:
-        os.write(self._ours, keys.encode())
-
-    def end(self) -> int:
-        """Return the exit code, when it has printed all."""
-        while True:
-            try:
-                read = os.read(self._ours, 65536)
-            except OSError:
-                break
-            if not read:
-                break
-            self.seen += read.decode()
-        os.close(self._ours)
-        return self._process.wait(timeout=60)
-
-
 def test_keys_answer_and_undo(
     inspected: list[str], patchbank: Run, graphs_home: Path, database_url: str, tmp_path: Path
 ) -> None:
     terminal = Terminal(
-        "brushed", "--heatmaps", tmp_path / "maps", home=graphs_home, url=database_url
+        "review", "brushed", "--heatmaps", tmp_path / "maps", home=graphs_home, url=database_url
     )
     shown = terminal.wait_for("q quit: ")
     assert "1 of 4" in shown

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests.fixtures.commands import Outcome, Run, start
 from tests.fixtures.surfaces import Surfaces
+from tests.fixtures.terminal import Terminal
 
 SMALL = ("--image-size", "96")
 
@@ -151,3 +152,30 @@ def test_help_shows_the_defaults(patchbank: Run) -> None:
     ratio = "0.1, and in tiles at most 25,000 patches"
     for default in ("efficientnet-lite0", ratio, "0.01", "f32"):
         assert f"[default: {default}]" in shown
+
+
+def test_an_addition_is_shown_and_asked_for(
+    learned: Outcome,
+    surfaces: Surfaces,
+    graphs_home: Path,
+    database_url: str,
+    patchbank: Run,
+    tmp_path: Path,
+) -> None:
+    good = sorted(surfaces.good.iterdir())[:2]
+    nothing = tmp_path / "nothing.png"
+    nothing.write_text("no image")
+    for key, expected in (("n\n", 1), ("y\n", 2)):
+        terminal = Terminal("add", "brushed", *good, nothing, home=graphs_home, url=database_url)
+        shown = terminal.wait_for("Add 2 images to brushed? [y/N]: ")
+        assert "refused  " in shown
+        assert "would add    2 images" in shown
+        assert "as before" in shown or "before: threshold" in shown
+        assert "no inspection is recorded" in shown
+        terminal.press(key)
+        assert terminal.end() == 0
+        # What was shown is not said again.
+        assert terminal.seen.count("refused  ") == 1
+        assert terminal.seen.count("no inspection is recorded") == 1
+        assert ("brushed: version 1, unchanged" in terminal.seen) == (expected == 1)
+        assert patchbank("show", "brushed", "--json").document["bank_version"] == expected

@@ -10,7 +10,15 @@ from typer.core import TyperGroup
 
 from patchbank.cli import options
 from patchbank.cli.guard import EXIT_FAILED, guarded
-from patchbank.cli.output import answer, check_csv, print_json, print_table, talk, write_csv
+from patchbank.cli.output import (
+    answer,
+    check_csv,
+    local_time,
+    print_json,
+    print_table,
+    talk,
+    write_csv,
+)
 from patchbank.inspection.workspace import Workspace
 from patchbank.printable import printable
 
@@ -60,7 +68,7 @@ def list_command(
                 (
                     logged.category.name,
                     str(logged.event.position),
-                    f"{logged.event.happened_at.astimezone():%Y-%m-%d %H:%M:%S}",
+                    local_time(logged.event.happened_at),
                     logged.event.actor,
                     logged.event.kind,
                     logged.detail,

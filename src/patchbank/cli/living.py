@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +13,7 @@ from patchbank.cli import options
 from patchbank.cli.guard import EXIT_FAILED, guarded
 from patchbank.cli.output import (
     answer,
+    local_time,
     print_json,
     print_refused,
     print_remarks,
@@ -96,16 +98,18 @@ def add_command(
 
     bars = ExitStack()
 
+    shown: AddReport | None = None
+
     def confirm(planned: AddReport) -> bool:
-        if yes or json or not talk().is_terminal:
+        nonlocal shown
+        if yes or json or not (talk().is_terminal and sys.stdin.isatty()):
             return True
         bars.close()
-        _print_held(planned)
-        _print_effect(planned)
+        _print_found(planned)
+        _print_plan(planned)
+        shown = planned
         return typer.confirm(
-            f"Add {counted(len(planned.added), 'image')} to {printable(category)}?",
-            abort=True,
-            err=True,
+            f"Add {counted(len(planned.added), 'image')} to {printable(category)}?", err=True
         )
 
     with Workspace() as workspace, bars:
@@ -122,30 +126,38 @@ def add_command(
             confirm=confirm,
             progress=bars.enter_context(show_progress()),
         )
-    print_refused(done.refused)
-    _print_held(done)
-    print_remarks(done.remarks)
+    if shown is None:
+        _print_found(done)
+    else:
+        print_remarks(remark for remark in done.remarks if remark not in shown.remarks)
     if json:
         print_json(done.to_json())
     elif done.bank_version is None:
-        if dry_run and done.added:
-            _print_added(done)
+        if done.added and shown is None:
+            _print_plan(done)
         answer().print(f"{category}: version {done.version_before}, unchanged", markup=False)
     else:
-        _print_added(done)
+        if shown is None:
+            _print_effect(done)
+        _print_change(done, ("added", _added(done)))
+    if report is not None and not json:
+        answer().print(
+            f"{'heatmaps':<12} {counted(len(done.pictures), 'picture')} in {report}", markup=False
+        )
     return EXIT_FAILED if done.held else 0
 
 
-def _print_held(report: AddReport) -> None:
+def _print_found(report: AddReport) -> None:
+    """Say which images cannot be added or are held, and what else there is to know."""
+    print_refused(report.refused)
     for image in report.held:
         talk().print(f"held     {image.name}: {image.reason}", markup=False, style="yellow")
     if report.held:
+        where = "" if report.dry_run else f"; patchbank quarantine {report.category} lists them"
         print_remarks(
-            [
-                f"held images are not added; patchbank quarantine {report.category} lists them; if "
-                "they show good parts, confirm with --force"
-            ]
+            [f"held images are not added{where}; if they show good parts, confirm with --force"]
         )
+    print_remarks(report.remarks)
 
 
 def _print_effect(report: AddReport) -> None:
@@ -163,19 +175,27 @@ def _print_effect(report: AddReport) -> None:
         answer().print(f"{'':<12} and {len(report.effect.changes) - _CHANGES} more", markup=False)
 
 
-def _print_added(report: AddReport) -> None:
+def _print_plan(report: AddReport) -> None:
+    """Say what an addition that is not made yet would do."""
+    answer().print(f"{'would add':<12} {_added(report)}", markup=False)
+    answer().print(f"{'calibration':<12} {_calibration(report)}", markup=False)
     _print_effect(report)
-    if report.bank_version is None:
-        return
+
+
+def _added(report: AddReport) -> str:
     patches = sum(image.patches for image in report.added)
-    _print_change(
-        report,
-        ("added", f"{counted(len(report.added), 'image')}, {counted(patches, 'patch', 'patches')}"),
-    )
+    return f"{counted(len(report.added), 'image')}, {counted(patches, 'patch', 'patches')}"
+
+
+def _calibration(report: AddReport | WithdrawReport) -> str:
+    before, after = report.thresholds_before.describe(), report.thresholds.describe()
+    return f"{after}, as before" if before == after else f"{after}, before: {before}"
 
 
 def _print_change(report: AddReport | WithdrawReport, *lines: tuple[str, str]) -> None:
-    before, after = report.thresholds_before.describe(), report.thresholds.describe()
+    # Where its patches were chosen anew too, that is a version of its own.
+    alone = report.bank_version == report.version_before + 1
+    back = "" if alone else f" {report.version_before}"
     for name, text in (
         ("category", f"{report.category}, version {report.bank_version}"),
         *lines,
@@ -183,8 +203,8 @@ def _print_change(report: AddReport | WithdrawReport, *lines: tuple[str, str]) -
             "bank",
             f"{counted(report.images, 'image')}, {counted(report.bank_size, 'patch', 'patches')}",
         ),
-        ("calibration", f"{after}, before: {before}"),
-        ("to go back", f"patchbank undo {report.category}"),
+        ("calibration", _calibration(report)),
+        ("to go back", f"patchbank undo {report.category}{back}"),
         ("seconds", f"{report.seconds:.1f}"),
     ):
         answer().print(f"{name:<12} {text}", markup=False)
@@ -257,8 +277,8 @@ def quarantine_command(
             print_json(document)
         else:
             answer().print(
-                f"{document['held_at']}  {document['name']}: {document['reason']}, held by "
-                f"{document['held_by']}",
+                f"{local_time(document['held_at'])}  {document['name']}: {document['reason']}; "
+                f"held by {document['held_by']}",
                 markup=False,
             )
     if not documents:
@@ -288,7 +308,8 @@ def version_line(entry: dict[str, Any]) -> str:
         f"; {name}: {_some(entry[name])}" for name in ("added", "withdrawn") if entry[name]
     )
     return (
-        f"version {entry['bank_version']:<4} {entry['state']:<8} {entry['created_at']}  "
+        f"version {entry['bank_version']:<4} {entry['state']:<8} "
+        f"{local_time(entry['created_at'])}  "
         f"{entry['cause'] or 'unknown'}{same_as}{actor}: {counted(entry['images'], 'image')}, "
         f"{counted(entry['bank_size'], 'patch', 'patches')}{exchanged}"
     )

@@ -9,7 +9,7 @@ import typer
 from patchbank.cli import options
 from patchbank.cli.guard import EXIT_ERROR, guarded
 from patchbank.cli.living import version_line
-from patchbank.cli.output import answer, print_json, print_remarks, print_table, talk
+from patchbank.cli.output import answer, local_time, print_json, print_remarks, print_table, talk
 from patchbank.errors import ParameterError
 from patchbank.inspection.keeping.manage import (
     activate_version,
@@ -55,9 +55,10 @@ def categories_command(json: options.Json = False) -> int:
         ),
         [
             [
-                "-" if document[key] is None else _plain("", document[key])
-                for key in (
-                    "category", "bank_version", "images", "bank_size", "inspections", "learned_at",
+                "-" if document[key] is None else _plain(name, document[key])
+                for name, key in (
+                    ("", "category"), ("", "bank_version"), ("", "images"), ("", "bank_size"),
+                    ("", "inspections"), ("learned_at", "learned_at"),
                 )
             ]
             for document in documents
@@ -192,6 +193,8 @@ def _plain(name: str, value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
         return ", ".join(_plain("", inner) for inner in value) or "none"
+    if name == "learned_at":
+        return local_time(str(value))
     if isinstance(value, int | float) and name != "seed":
         number = f"{value:.4g}" if isinstance(value, float) else f"{value:,}"
         return f"{number} {_UNITS[name]}" if name in _UNITS else number

@@ -14,6 +14,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -160,6 +161,12 @@ def print_remarks(remarks: Iterable[str]) -> None:
     """Write what a person should know though nothing failed, a line each, on standard error."""
     for remark in remarks:
         talk().print(f"remark   {remark}", markup=False, style="yellow")
+
+
+def local_time(given: str | datetime) -> str:
+    """Return a moment, as JSON has it or as an object, as people read it: in local time."""
+    moment = datetime.fromisoformat(given) if isinstance(given, str) else given
+    return f"{moment.astimezone():%Y-%m-%d %H:%M:%S}"
 
 
 def print_refused(refused: Iterable[Refused]) -> None:

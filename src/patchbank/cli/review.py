@@ -14,7 +14,15 @@ from rich.text import Text
 from patchbank.cli import options
 from patchbank.cli.guard import guarded
 from patchbank.cli.keys import check_terminal, read_key, read_line
-from patchbank.cli.output import answer, open_page, print_json, print_remarks, show_progress, talk
+from patchbank.cli.output import (
+    answer,
+    local_time,
+    open_page,
+    print_json,
+    print_remarks,
+    show_progress,
+    talk,
+)
 from patchbank.errors import ParameterError
 from patchbank.inspection.keeping.moments import moment
 from patchbank.inspection.verdicts import Inspection
@@ -257,10 +265,7 @@ def _print_inspection(position: str, inspection: OpenInspection, judged: Inspect
         Text(inspection.verdict.upper(), style=f"{_STYLES[inspection.verdict]} bold"),
         inspection.image_name,
     )
-    line = (
-        f"inspection {inspection.inspection_id} of "
-        f"{inspection.inspected_at.astimezone():%Y-%m-%d %H:%M:%S}"
-    )
+    line = f"inspection {inspection.inspection_id} of {local_time(inspection.inspected_at)}"
     if judged is None or judged.score != inspection.score:
         line += f", score {inspection.score:.4g}, fails above {inspection.fail_above:.4g}"
     lines = [line]
@@ -308,7 +313,7 @@ def _print_queue(category: str, waiting: list[OpenInspection], json: bool) -> in
             continue
         answer().print(
             Text(f"{inspection.inspection_id:>6}  "),
-            Text(f"{inspection.inspected_at.astimezone():%Y-%m-%d %H:%M:%S}  "),
+            Text(f"{local_time(inspection.inspected_at)}  "),
             Text(f"{inspection.verdict.upper():<6}", style=_STYLES[inspection.verdict]),
             Text(f"  {inspection.score:.4g} of {inspection.fail_above:.4g}  "),
             inspection.image_name,

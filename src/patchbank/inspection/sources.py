@@ -129,14 +129,20 @@ def without(
 
 
 def named(
-    sources: Sequence[ImageSource | None], names: Sequence[str], asked: Sequence[str], to: str
+    sources: Sequence[ImageSource | None],
+    names: Sequence[str],
+    asked: Sequence[str],
+    to: str,
+    *,
+    remedy: str = "use a name as printed by fit",
 ) -> set[str]:
     """Return the names of those images that were asked for, as by `without`.
 
     Raises
     ------
     ParameterError
-        If an image is not among them; `to` says what it was asked for.
+        If an image is not among them; `to` says what it was asked for, and `remedy` where its name
+        is found, if none is like it.
     """
     found: set[str] = set()
     for wanted in asked:
@@ -150,8 +156,8 @@ def named(
         same = same or [name for name in names if composed(Path(name).name) == composed(wanted)]
         if not same:
             close = difflib.get_close_matches(wanted, names, n=1)
-            meant = f"; did you mean {close[0]!r}?" if close else "; use a name as printed by fit"
-            raise ParameterError(f"{to} {wanted!r}: no image has this name{meant}")
+            meant = f"did you mean {close[0]!r}?" if close else remedy
+            raise ParameterError(f"{to} {wanted!r}: no image has this name; {meant}")
         if len(same) > 1:
             raise ParameterError(
                 f"{to} {wanted!r}: {len(same)} images have this name; give the whole path, such "

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 from scipy.spatial.distance import cdist
 
 from patchbank.errors import BankGoneError, NoImagesError, ParameterError
@@ -237,7 +240,10 @@ def test_a_reference_without_its_file_is_known_by_its_kept_features(
     shutil.rmtree(folder)
     report = withdraw(workspace, "brushed", names[:4])
     assert report.restored_patches > 0
-    assert (report.unchecked_scores, report.remarks) == (0, ())
+    assert report.unchecked_scores == 0
+    assert [remark.partition(" are too few ")[0] for remark in report.remarks] == [
+        "20 reference images"
+    ]
     # Without features too, the images go, and a remark says what could not be done.
     with workspace.database.connection() as connection:
         connection.execute("delete from reference_features")
@@ -393,4 +399,49 @@ def test_the_commands_say_what_they_did(
     assert patchbank("undo", "brushed", "1", "--json").document["same_as"] == 1
     few = patchbank("withdraw", "brushed", "nobody.png")
     assert few.code == 2
-    assert few.complaint.startswith("withdraw from brushed: 'nobody.png': no image has this name")
+    assert few.complaint == (
+        "withdraw from brushed: 'nobody.png': no image has this name; use the path that it was "
+        "fitted or added with"
+    )
+    known = patchbank("add", "brushed", sorted(surfaces.train.iterdir())[0])
+    assert known.complaint.startswith("category 'brushed': /")
+    assert known.complaint.endswith("000.png: already a reference of this bank; left out")
+
+
+def test_times_are_local_for_people(
+    learned_bank: Workspace, patchbank: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        (entry,) = patchbank("history", "brushed", "--json").documents
+        local = datetime.fromisoformat(entry["created_at"]) + timedelta(hours=9)
+        shown = f"{local:%Y-%m-%d %H:%M:%S}"
+        assert shown in patchbank("history", "brushed").out
+        assert patchbank("show", "brushed").out.count(shown) == 2
+        assert shown in patchbank("categories").out
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_a_change_that_weakens_the_promise_says_so(
+    workspace: Workspace, surfaces: Surfaces, tmp_path: Path
+) -> None:
+    rate = make_fit_settings(image_size=64, false_alarm_rate=0.05)
+    train = sorted(surfaces.train.iterdir())[:21]
+    fit(workspace, "brushed", train, rate)
+    enough = withdraw(workspace, "brushed", [train[0].as_posix()])
+    assert enough.remarks == ()
+    few = withdraw(workspace, "brushed", [path.as_posix() for path in train[1:5]])
+    assert few.remarks == (
+        "16 reference images are too few for a false-alarm rate of 5 %: expect up to 5.88 %; "
+        "add 3 more good images",
+    )
+    more = add(workspace, "brushed", [train[1]])
+    assert more.remarks == ()
+    # Noise taught as good moves the limit so far that a person should look.
+    noise = np.random.default_rng(0).integers(0, 256, (96, 96, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "0.png")
+    moved = add(workspace, "brushed", [tmp_path / "0.png"], force=True)
+    assert any(remark.startswith("the threshold changes from") for remark in moved.remarks)

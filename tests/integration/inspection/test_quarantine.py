@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -154,6 +156,7 @@ def test_the_effect_on_recorded_inspections_is_known_before(
             assert now.score == expected.score_after
     refused = add(bank, "brushed", sorted(surfaces.good.iterdir())[:1], confirm=lambda _: False)
     assert refused.bank_version is None
+    assert refused.dry_run
     assert bank.database.banks.active_version("brushed") == 2
 
 
@@ -161,17 +164,31 @@ def test_the_commands_show_what_is_held_and_what_would_change(
     bank: Workspace, surfaces: Surfaces, patchbank: Run, tmp_path: Path
 ) -> None:
     path = tmp_path / "0.png"
-    shutil.copy(sorted(surfaces.scratched.iterdir())[0], path)
+    for number, scratched in enumerate(sorted(surfaces.scratched.iterdir())[:2]):
+        shutil.copy(scratched, tmp_path / f"{number}.png")
     patchbank("inspect", "brushed", path)
     held = patchbank("add", "brushed", path, "--report", tmp_path / "held")
     assert held.code == 1
     assert len(list((tmp_path / "held").glob("*.png"))) == 1
+    assert f"1 picture in {tmp_path / 'held'}" in held.out
     assert "patchbank quarantine brushed lists them" in held.err
     (listed,) = patchbank("quarantine", "brushed", "--json").documents
+    local = datetime.fromisoformat(listed["held_at"]).astimezone()
+    assert patchbank("quarantine", "brushed").out.startswith(f"{local:%Y-%m-%d %H:%M:%S}  ")
+    nobody = patchbank("quarantine", "brushed", "--dismiss", "nobody")
+    assert nobody.complaint.endswith("; patchbank quarantine brushed lists what is held")
     assert listed["name"] == path.as_posix()
     shown = patchbank("add", "brushed", path, "--force", "--dry-run")
+    assert "of the last 1 inspection (judged again) 1 gets another verdict" in shown.out
     assert "1 from fail to pass" in shown.out
+    assert re.search(r"would add +1 image, \d+ patches", shown.out)
+    assert re.search(r"calibration +threshold [\d.]+, before: threshold [\d.]+", shown.out)
     assert "version 1, unchanged" in shown.out
+    # Nothing is held by what only shows, so that no list of it is named.
+    planned = patchbank("add", "brushed", tmp_path / "1.png", "--dry-run")
+    assert planned.code == 1
+    assert "held images are not added; if they show good parts" in planned.err
+    assert len(quarantined(bank, "brushed")) == 1
     done = patchbank("add", "brushed", "--held", "--force")
     assert done.code == 0
     assert "brushed, version 2" in done.out

@@ -11,11 +11,12 @@ from typing import Any
 from patchbank.datasets.collect import collect
 from patchbank.errors import NoImagesError, ParameterError
 from patchbank.inspection.judging.heatmaps import check_folder, heatmap_path, write_heatmap
+from patchbank.inspection.judging.judge import calibration_of
 from patchbank.inspection.living.addition import AddedImage, Addition, HeldImage
 from patchbank.inspection.living.bank import LivingBank, read_bank, until_saved
 from patchbank.inspection.living.effect import Effect, effect_of
 from patchbank.inspection.living.quarantine import held_sources
-from patchbank.inspection.living.recalibrate import unchecked_remark
+from patchbank.inspection.living.recalibrate import promise_remarks, unchecked_remark
 from patchbank.inspection.living.reduce import reduce
 from patchbank.inspection.settings import DEFAULT_EFFECT, THUMBNAIL_SIDE
 from patchbank.inspection.sources import checked_names
@@ -43,6 +44,8 @@ class AddReport:
         Which recorded inspections get another verdict, where that was asked for.
     pictures
         Heatmaps of the images held and of the inspections that change, where asked for.
+    dry_run
+        Whether nothing was changed and no image put into quarantine: the report says what would be.
     renewed_scores, unchecked_scores
         How many references got other calibration scores, and how many could not be checked.
     """
@@ -62,6 +65,7 @@ class AddReport:
     seconds: float
     effect: Effect | None = None
     pictures: tuple[Path, ...] = ()
+    dry_run: bool = False
     remarks: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
@@ -226,7 +230,7 @@ def add(
         if not addition.added:
             if not dry_run:
                 addition.hold()
-            return outcome
+            return replace(outcome, dry_run=dry_run)
         prepared = addition.prepare(progress)
         outcome = replace(
             outcome,
@@ -236,7 +240,10 @@ def add(
             thresholds=prepared.thresholds,
             renewed_scores=prepared.recalibration.renewed,
             unchecked_scores=prepared.recalibration.unknown,
-            remarks=unchecked_remark(prepared.recalibration),
+            remarks=(
+                *unchecked_remark(prepared.recalibration),
+                *promise_remarks(bank, calibration_of(prepared.came)),
+            ),
         )
         if effect:
             seen = effect_of(
@@ -253,7 +260,7 @@ def add(
             outcome = replace(outcome, effect=seen, pictures=(*outcome.pictures, *drawn))
         confirmed = confirmed or (not dry_run and confirm(outcome))
         if not confirmed:
-            return outcome
+            return replace(outcome, dry_run=True)
         version = addition.save(prepared)
         addition.hold()
         return replace(outcome, bank_version=version)

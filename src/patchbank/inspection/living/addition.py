@@ -174,6 +174,8 @@ class Addition:
                     self._forced.append(self.added[-1].name)
         if not self.added and not self.held:
             refused = "; ".join(image.error for image in self.references.refused[:_NAMED])
+            if len(sources) == 1:
+                raise NoImagesError(f"category {bank.stored.category!r}: {refused}")
             raise NoImagesError(
                 f"category {bank.stored.category!r}: none of {counted(len(sources), 'image')} can "
                 f"be added: {refused}"

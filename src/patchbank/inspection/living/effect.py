@@ -71,17 +71,22 @@ class Effect:
 
     def describe(self) -> str:
         """Return the effect in a line."""
-        among = (
-            f"of the last {counted(self.judged_again + self.by_score, 'recorded inspection')} "
-            f"({self.judged_again} judged again, {self.by_score} by the recorded score alone)"
-        )
+        if not self.judged_again + self.by_score:
+            return "no inspection is recorded that could get another verdict"
+        how = f"{self.judged_again} judged again, {self.by_score} by the recorded score alone"
+        if not self.by_score:
+            how = "judged again"
+        elif not self.judged_again:
+            how = "by the recorded score alone"
+        among = f"of the last {counted(self.judged_again + self.by_score, 'inspection')} ({how})"
         if not self.changes:
-            return f"{among} none would change its verdict"
+            return f"{among} none gets another verdict"
         kinds = Counter((change.before, change.after) for change in self.changes)
         listed = ", ".join(
             f"{count} from {before} to {after}" for (before, after), count in sorted(kinds.items())
         )
-        return f"{among} {len(self.changes)} would change: {listed}"
+        kind = "gets" if len(self.changes) == 1 else "get"
+        return f"{among} {len(self.changes)} {kind} another verdict: {listed}"
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object that the commands print."""

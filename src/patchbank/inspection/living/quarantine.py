@@ -40,6 +40,7 @@ def dismiss(workspace: Workspace, category: str, images: Sequence[str]) -> list[
         [image.name for image in held],
         images,
         f"dismiss from the quarantine of {category}:",
+        remedy=f"patchbank quarantine {category} lists what is held",
     )
     digests = [image.pixels_sha256 for image in held if image.name in wanted]
     return workspace.database.quarantine.dismiss(category, digests)

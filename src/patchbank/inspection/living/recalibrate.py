@@ -9,12 +9,15 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from patchbank.inspection.judging.judge import calibration_of
+from patchbank.inspection.learning.remarks import moved_threshold, too_few_images
 from patchbank.inspection.learning.score_collector import ScoreCollector
 from patchbank.inspection.living.bank import LivingBank
 from patchbank.inspection.living.reference_patches import inexactness
 from patchbank.inspection.living.remembered import Remembered
 from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.workspace import Workspace
+from patchbank.memory.calibration import Calibration
 from patchbank.memory.groups import Groups
 from patchbank.memory.leave_one_out import left_out_from, left_out_of
 from patchbank.memory.neighbours import NeighbourIndex
@@ -309,6 +312,16 @@ def remember(workspace: Workspace, bank: LivingBank, recalibration: Recalibratio
         workspace.database.features.remember_neighbours(
             bank.stored.key, recalibration.remembered.to_bytes()
         )
+
+
+def promise_remarks(bank: LivingBank, after: Calibration | None) -> tuple[str, ...]:
+    """Return remarks where a changed bank's threshold promises less than before, or moved far."""
+    rule, before = bank.settings.threshold_rule, calibration_of(bank.content)
+    if after is None or before is None or rule.given is not None:
+        return ()
+    was, is_now = before.threshold(rule.false_alarm_rate), after.threshold(rule.false_alarm_rate)
+    fewer = is_now.guaranteed_rate > was.guaranteed_rate
+    return (*(too_few_images(is_now) if fewer else ()), *moved_threshold(before, is_now))
 
 
 def unchecked_remark(recalibration: Recalibration) -> tuple[str, ...]:

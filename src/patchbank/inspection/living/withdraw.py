@@ -18,6 +18,7 @@ from patchbank.inspection.living.bank import LivingBank, read_bank, until_saved
 from patchbank.inspection.living.recalibrate import (
     ChangedBank,
     Recalibration,
+    promise_remarks,
     recalibrated,
     remember,
     unchecked_remark,
@@ -142,7 +143,13 @@ def _withdraw(
     before, stored = bank.content, bank.stored
     origins = [image.origin for image in before.images]
     names = [image.name for image in before.images]
-    wanted = named(origins, names, images, f"withdraw from {stored.category}:")
+    wanted = named(
+        origins,
+        names,
+        images,
+        f"withdraw from {stored.category}:",
+        remedy="use the path that it was fitted or added with",
+    )
     goes = np.array([name in wanted for name in names])
     _check_remaining(bank, goes, force)
     own = np.isin(before.patch_image, np.flatnonzero(goes))
@@ -195,7 +202,11 @@ def _withdraw(
         renewed_scores=recalibration.renewed,
         unchecked_scores=recalibration.unknown,
         seconds=0.0,
-        remarks=(*_uncovered_remark(unknown), *unchecked_remark(recalibration)),
+        remarks=(
+            *_uncovered_remark(unknown),
+            *unchecked_remark(recalibration),
+            *promise_remarks(bank, calibration),
+        ),
     )
 
 
