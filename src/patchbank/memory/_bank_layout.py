@@ -11,6 +11,7 @@ from patchbank.compiler import compiles
 from patchbank.memory._matrices import FloatMatrix, typical_row
 from patchbank.memory._parallel import TileWorker, for_tiles
 from patchbank.memory._plain import PlainBank
+from patchbank.memory.threads import one_blas_thread
 
 if TYPE_CHECKING:
     from patchbank.memory._neighbour_kernels import Bank
@@ -59,8 +60,12 @@ def laid_out(
     for_tiles(len(bank), 2048, make_worker)
     longest = float(squared.max()) ** 0.5 or 1.0
     typical = float(np.median(squared)) ** 0.5 or longest
-    basis = _leading_components(bank, origin, longest)
-    basis = np.ascontiguousarray(basis[: _component_count(bank, origin, basis)])
+    # Threads gain little on such small matrices, and cost a hundredfold where others keep the cores
+    # busy: each waits for the other to be given one.
+    with one_blas_thread():
+        basis = _leading_components(bank, origin, longest)
+        basis = np.ascontiguousarray(basis[: _component_count(bank, origin, basis)])
+        coordinates = _coordinates(bank, origin, basis[:_ORDERED_BY])
     projection = projections.Projection(
         origin,
         basis,
@@ -69,7 +74,7 @@ def laid_out(
         4.0 * float(np.sqrt(bank.shape[1] * np.finfo(np.float64).eps)),
     )
 
-    order = _cluster_order(_coordinates(bank, origin, basis[:_ORDERED_BY]), products.PANEL)
+    order = _cluster_order(coordinates, products.PANEL)
     panels, error, longest_integers = _rounded(bank, order, projection)
     return projection, kernels.Bank(
         bank,

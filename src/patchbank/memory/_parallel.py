@@ -2,7 +2,8 @@
 
 The threads are our own, and the kernels release the GIL. Numba's parallel loops are not used: its
 portable threading layer aborts the process when two threads enter it at once, as a server's
-threads do. BLAS is not used in tiles either: its threads would compete with ours for the cores.
+threads do. BLAS is not used in tiles either, unless limited to one thread (`one_blas_thread`): its
+threads would compete with ours for the cores.
 """
 
 from __future__ import annotations

@@ -5,8 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+from typing import Any
 
 _local = threading.local()
+_limiting = threading.Lock()
 
 
 @contextmanager
@@ -27,3 +30,27 @@ def in_this_thread() -> Iterator[None]:
 def works_alone() -> bool:
     """Return whether the calling thread is in a block of `in_this_thread`."""
     return bool(getattr(_local, "alone", False))
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Have NumPy's BLAS use a single thread in this block.
+
+    The limit is the process's: while one thread sets it, another's block does not.
+    """
+    if not _limiting.acquire(blocking=False):
+        yield
+        return
+    try:
+        with _blas().limit(limits=1):
+            yield
+    finally:
+        _limiting.release()
+
+
+@cache
+def _blas() -> Any:
+    # Imported here because no verdict needs it.
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController().select(user_api="blas")

@@ -8,11 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from patchbank.memory._parallel import for_tiles
 from patchbank.memory.neighbours import NeighbourIndex
+from patchbank.memory.threads import one_blas_thread
 from patchbank.progress import Progress, silent
 
 # Patches searched between progress reports.
 _AT_ONCE = 8192
+# Patches compared with new rows at once.
+_COMPARED = 2048
 # Where more than this share of the rows are new, all patches are searched again.
 _MANY_NEW = 0.25
 
@@ -110,21 +114,29 @@ class TwoNearest:
     def rows(self, bank: Integers | None = None) -> Integers:
         """Return the rows as their places in the bank, int64 (N, 2); -1 where there is none."""
         bank = self.bank if bank is None else bank
-        places = np.minimum(np.searchsorted(bank, self.ordinals), len(bank) - 1)
-        return np.where(bank[places] == self.ordinals, places, -1)
+        # A table is faster than a search; its last place is for where there is none.
+        last = max(int(bank[-1]), int(self.ordinals.max(initial=-1)))
+        places = np.full(last + 2, -1)
+        places[bank] = np.arange(len(bank))
+        return places[self.ordinals]
 
 
 def _may_be_within(patches: Floats, rows: Floats, limits: Floats) -> npt.NDArray[np.bool_]:
     """Return which patches may have a row within their limit: all that have, and few others."""
     found = np.empty(len(patches), np.bool_)
     lengths = np.einsum("md,md->m", rows, rows)
-    for start in range(0, len(patches), _AT_ONCE):
-        part = slice(start, start + _AT_ONCE)
+
+    def compare(start: int, stop: int) -> None:
+        part = slice(start, stop)
         own = np.einsum("nd,nd->n", patches[part], patches[part])
         squares = own[:, np.newaxis] + lengths
         # |x|^2 + |r|^2 - 2xr cancels; far more than its rounding is allowed for.
         least = (squares * np.float32(1 - _ROUNDING) - 2 * (patches[part] @ rows.T)).min(axis=1)
         found[part] = least <= np.square(limits[part])
+
+    # Threads of ours share busy cores better than those of the BLAS.
+    with one_blas_thread():
+        for_tiles(len(patches), _COMPARED, lambda: compare)
     return found
 
 

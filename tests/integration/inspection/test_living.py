@@ -27,6 +27,7 @@ from patchbank.inspection.verdicts import Inspection
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.neighbours import NeighbourIndex
 from patchbank.store.bank_content import BankContent
+from patchbank.store.stored_bank import StoredBank
 from tests.fixtures.commands import Run
 from tests.fixtures.surfaces import Surfaces
 
@@ -445,3 +446,19 @@ def test_a_change_that_weakens_the_promise_says_so(
     Image.fromarray(noise).save(tmp_path / "0.png")
     moved = add(workspace, "brushed", [tmp_path / "0.png"], force=True)
     assert any(remark.startswith("the threshold changes from") for remark in moved.remarks)
+
+
+def test_an_addition_reads_the_patches_of_the_bank_once(
+    learned_bank: Workspace, surfaces: Surfaces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading them takes much of the time in which a correction takes effect."""
+    banks, read = learned_bank.database.banks, []
+    active = banks.active
+
+    def counted(category: str, *, patches: bool = True, thumbnails: bool = False) -> StoredBank:
+        read.append(patches)
+        return active(category, patches=patches, thumbnails=thumbnails)
+
+    monkeypatch.setattr(banks, "active", counted)
+    add(learned_bank, "brushed", sorted(surfaces.good.iterdir())[:1])
+    assert read.count(True) == 1

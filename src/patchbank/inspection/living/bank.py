@@ -58,10 +58,7 @@ class LivingBank:
     @property
     def held_out(self) -> NDArray[np.bool_]:
         """Which of its images it was not fitted on but calibrated by, bool (n,)."""
-        scores = self.content.scores
-        found = np.zeros(len(self.content.images), np.bool_)
-        found[scores.image[scores.held_out & (scores.image >= 0)]] = True
-        return found
+        return held_out_of(self.content)
 
     @cached_property
     def radius(self) -> float:
@@ -78,6 +75,14 @@ class LivingBank:
         apart = self.index.nearest(rows[chosen], 2).distances[:, 1]
         # An imported bank may have a few rows nearer to one another.
         return float(np.nanmin([self.content.covering_radius, np.quantile(apart, 0.01)]))
+
+
+def held_out_of(content: BankContent) -> NDArray[np.bool_]:
+    """Return which images of a bank it was not fitted on but calibrated by, bool (n,)."""
+    scores = content.scores
+    found = np.zeros(len(content.images), np.bool_)
+    found[scores.image[scores.held_out & (scores.image >= 0)]] = True
+    return found
 
 
 def read_bank(workspace: Workspace, category: str) -> LivingBank:

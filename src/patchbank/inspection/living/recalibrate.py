@@ -187,7 +187,6 @@ def _renew_learned(
     counts = np.array([len(features[slot]) for slot in learned])
     patches = np.concatenate([features[slot] for slot in learned])
     images = np.array(learned).repeat(counts)
-    slack = inexactness(patches)
     positions = after.positions[learned]
     before = _before(workspace, bank, positions, counts, patches, progress)
     content = after.content
@@ -199,12 +198,16 @@ def _renew_learned(
         patches,
         progress,
     )
+    radius = bank.radius if after.radius is None else after.radius
+    # Only what is beyond a radius can be so by inexactness alone.
+    slack = np.zeros(len(patches), np.float32)
+    far = np.maximum(before.distances[:, 1], now.distances[:, 1]) > min(radius, bank.radius)
+    slack[far] = inexactness(patches[far])
     reached = after.new_images.copy()
     if after.radius is not None:
         # Patches are put back within another radius, for all images.
         reached[:] = True
     reached[_reached(bank, after, before, now, images, slack)] = True
-    radius = bank.radius if after.radius is None else after.radius
     if groups is None:
         left_out = left_out_from(
             now.distances,
@@ -221,7 +224,13 @@ def _renew_learned(
         # The two nearest rows do not tell which groups a change reaches.
         reached[:] = True
         left_out = left_out_of(
-            after.index, radius, patches, images, groups=groups, slack=slack, progress=progress
+            after.index,
+            radius,
+            patches,
+            images,
+            groups=groups,
+            slack=inexactness(patches),
+            progress=progress,
         )
     end = 0
     for slot, length in zip(learned, counts.tolist(), strict=True):
@@ -248,19 +257,20 @@ def _before(
     found, known = remembered.of(positions, counts)
     content = bank.content
     distances, rows = found.distances, found.ordinals
-    kept = found.of(known).updated(
-        lambda: bank.index,
-        ordinals,
-        content.features,
-        content.patch_image,
-        patches[known],
-        progress,
-    )
+    if not np.array_equal(found.bank, ordinals):
+        kept = found.of(known).updated(
+            lambda: bank.index,
+            ordinals,
+            content.features,
+            content.patch_image,
+            patches[known],
+            progress,
+        )
+        distances[known], rows[known] = kept.distances, kept.ordinals
     # Those of new images, and of images that came back.
     others = np.ascontiguousarray(patches[~known])
     fresh = TwoNearest.searched(bank.index, ordinals, others, progress)
-    for part, state in ((known, kept), (~known, fresh)):
-        distances[part], rows[part] = state.distances, state.ordinals
+    distances[~known], rows[~known] = fresh.distances, fresh.ordinals
     return TwoNearest(ordinals, distances, rows)
 
 
@@ -286,7 +296,7 @@ def _reached(
         (now, after.ordinals, after.content.patch_image),
     ):
         beyond = changed & (state.distances[:, 1] - slack > bank.radius)
-        found.append(owners[state.rows(ordinals)[beyond, 0]])
+        found.append(owners[state.of(beyond).rows(ordinals)[:, 0]])
     reached = np.unique(np.concatenate(found))
     return reached[reached >= 0]
 

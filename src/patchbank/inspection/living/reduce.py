@@ -7,15 +7,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from patchbank.inspection.judging.judge import calibration_of
+from patchbank.inspection.judging.matching import matching_extractor
 from patchbank.inspection.learning.places import patch_places
-from patchbank.inspection.living.bank import LivingBank, read_bank, until_saved
+from patchbank.inspection.living.bank import LivingBank, held_out_of, read_bank, until_saved
 from patchbank.inspection.living.recalibrate import ChangedBank, recalibrated, remember
 from patchbank.inspection.living.reference_patches import features_of
+from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.calibration import Thresholds
 from patchbank.memory.coreset import coreset_size, greedy_k_center
 from patchbank.progress import Progress, silent
-from patchbank.store.stored_bank import BankChange
+from patchbank.store.stored_bank import BankChange, StoredBank
 
 # By default a bank may grow to so many times what a fit of its references would keep.
 _DEFAULT_GROWTH = 2
@@ -38,7 +40,7 @@ class Reduction:
         )
 
 
-def budget_of(workspace: Workspace, bank: LivingBank, budget: int | None) -> tuple[int, int]:
+def budget_of(workspace: Workspace, stored: StoredBank, budget: int | None) -> tuple[int, int]:
     """Return how many patches a bank may have, and how many a new choice keeps.
 
     Parameters
@@ -46,13 +48,15 @@ def budget_of(workspace: Workspace, bank: LivingBank, budget: int | None) -> tup
     budget
         The former; by default that of the settings, else twice what a fit of all references keeps.
     """
-    extractor = bank.settings.extractor
+    content, extractor = stored.content, matching_extractor(workspace, stored).settings
     patches = sum(
         extractor.patches_of(image.width, image.height)
-        for image, held_out in zip(bank.content.images, bank.held_out, strict=True)
+        for image, held_out in zip(content.images, held_out_of(content), strict=True)
         if not held_out
     )
-    fitted = coreset_size(max(1, patches), bank.settings.coreset_ratio)
+    fitted = coreset_size(
+        max(1, patches), FitSettings.from_json(content.settings, extractor).coreset_ratio
+    )
     most = budget or workspace.settings.bank_budget or _DEFAULT_GROWTH * fitted
     return most, min(most, fitted)
 
@@ -72,8 +76,12 @@ def reduce(
     """
 
     def change() -> Reduction | None:
+        # Reading the patches and preparing a search in them takes a quarter of an addition.
+        stored = workspace.database.banks.active(category, patches=False)
+        if stored.patch_count <= budget_of(workspace, stored, budget)[0]:
+            return None
         bank = read_bank(workspace, category)
-        most, wanted = budget_of(workspace, bank, budget)
+        most, wanted = budget_of(workspace, bank.stored, budget)
         if len(bank.content.features) <= most:
             return None
         return _reduced(workspace, bank, wanted, progress)
