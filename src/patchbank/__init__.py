@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from patchbank.inspection.learning.calibrate import CalibrationReport
     from patchbank.inspection.learning.fit import FitReport
     from patchbank.inspection.measuring.check_report import CheckReport
+    from patchbank.inspection.measuring.costs import Costs
     from patchbank.inspection.measuring.evaluation_report import EvaluationReport
     from patchbank.inspection.measuring.evaluation_report import evaluate_data_set as evaluate
     from patchbank.inspection.measuring.figures import Evaluation
-    from patchbank.inspection.measuring.judged_defects import Costs
     from patchbank.inspection.measuring.sensitivity_report import SensitivityReport
     from patchbank.inspection.measuring.threshold_report import ThresholdReport
     from patchbank.inspection.verdicts import Inspection, Refused, Similar
@@ -72,7 +72,7 @@ _MODULES = {
     "Bank": "patchbank.api",
     "CalibrationReport": "patchbank.inspection.learning.calibrate",
     "CheckReport": "patchbank.inspection.measuring.check_report",
-    "Costs": "patchbank.inspection.measuring.judged_defects",
+    "Costs": "patchbank.inspection.measuring.costs",
     "Evaluation": "patchbank.inspection.measuring.figures",
     "EvaluationReport": "patchbank.inspection.measuring.evaluation_report",
     "FitReport": "patchbank.inspection.learning.fit",

@@ -25,7 +25,7 @@ from patchbank.store.reviews import OpenInspection
 from patchbank.vision.decoded_image import ImageSource
 
 if TYPE_CHECKING:
-    from patchbank.inspection.measuring.judged_defects import Costs
+    from patchbank.inspection.measuring.costs import Costs
     from patchbank.inspection.measuring.threshold_report import ThresholdReport
 
 

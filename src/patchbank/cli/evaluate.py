@@ -10,7 +10,14 @@ import typer
 from patchbank.cli import options
 from patchbank.cli.guard import complain, guarded
 from patchbank.cli.output import answer, open_page, print_json, show_progress, talk
-from patchbank.cli.tables import print_figures, print_kinds, print_reviews
+from patchbank.cli.tables import (
+    print_figures,
+    print_kinds,
+    print_proposals,
+    print_reviews,
+    print_shares,
+)
+from patchbank.inspection.measuring.costs import Costs
 from patchbank.inspection.measuring.evaluate import evaluate
 from patchbank.inspection.measuring.figures import Evaluation, Failed
 from patchbank.inspection.settings import FitSettings
@@ -31,6 +38,9 @@ def evaluate_command(
     category: options.Categories = None,
     aupro_limit: options.AuproLimit = None,
     labelled_defects: options.LabelledDefects = 0,
+    cost_miss: options.CostMiss = None,
+    cost_false_alarm: options.CostFalseAlarm = None,
+    defect_rate: options.DefectRate = None,
     *,
     settings: FitSettings,
     group_by: options.GroupBy = None,
@@ -43,6 +53,7 @@ def evaluate_command(
     evaluated is reported, the others continue, and the exit code is 2.
     """
     results: list[Evaluation] = []
+    costs = Costs.of(cost_miss, cost_false_alarm, defect_rate)
     code = 0
     try:
         with Workspace() as workspace, show_progress(results_appear=json) as progress:
@@ -55,6 +66,7 @@ def evaluate_command(
                 group_by=group_by,
                 aupro_limit=aupro_limit,
                 labelled_defects=labelled_defects,
+                costs=costs,
                 progress=progress,
             ):
                 if isinstance(result, Failed):
@@ -115,5 +127,7 @@ def export_demo_command(folder: options.Folder, json: options.Json = False) -> i
 
 def _print(results: list[Evaluation]) -> None:
     print_figures([(result.label, result.values, result.spread) for result in results])
+    print_shares(results)
     print_reviews(results)
     print_kinds(results)
+    print_proposals(results)

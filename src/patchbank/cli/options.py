@@ -199,6 +199,16 @@ AuproLimit = Annotated[
 ]
 
 
+CostMiss = Annotated[
+    float | None,
+    typer.Option(help="What a defective part that does not fail costs; proposes a limit."),
+]
+CostFalseAlarm = Annotated[float | None, typer.Option(help="What a good part that fails costs.")]
+DefectRate = Annotated[
+    float | None, typer.Option(help="Assumed fraction of parts that are defective, in (0, 1).")
+]
+
+
 LabelledDefects = Annotated[
     int,
     typer.Option(

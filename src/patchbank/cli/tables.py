@@ -66,6 +66,37 @@ def _width(columns: Sequence[Sequence[str]]) -> int:
     return sum(2 + max(cell_len(printable(text)) for text in column) for column in columns)
 
 
+def print_shares(evaluations: Sequence[Evaluation]) -> None:
+    """Print the rates of each category at the threshold in use, with their intervals."""
+    names = {"recall": "recall", "missed": "miss_rate", "false alarms": "false_alarm_rate"}
+    rows = []
+    for found in evaluations:
+        known = {**found.values, **found.facts}
+        # An average over categories or seeds has no intervals.
+        cells = [
+            "-"
+            if known.get(f"{key}_interval") is None
+            else "{:.1f} % ({:.1f} to {:.1f} %)".format(
+                *(100 * share for share in (known[key], *known[f"{key}_interval"]))
+            )
+            for key in names.values()
+        ]
+        if set(cells) != {"-"}:
+            rows.append([found.label, *cells])
+    if not rows:
+        return
+    answer().print()
+    answer().print("at the threshold in use, with 95 % intervals:", markup=False)
+    print_table([("category", "left"), *((name, "right") for name in names)], rows)
+
+
+def print_proposals(evaluations: Sequence[Evaluation]) -> None:
+    """Print what is proposed by costs, where it was asked for."""
+    for found in evaluations:
+        if proposal := found.facts.get("proposal"):
+            answer().print(f"{found.label}: proposal: {proposal['text']}", markup=False)
+
+
 def print_reviews(evaluations: Sequence[Evaluation]) -> None:
     """Print how many images of each category go to review, where any does."""
     for found in evaluations:

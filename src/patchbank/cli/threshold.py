@@ -65,16 +65,9 @@ def threshold_command(
     recorded_defects: Annotated[
         bool, typer.Option("--recorded-defects", help="Also judge the recorded defects.")
     ] = False,
-    cost_miss: Annotated[
-        float | None,
-        typer.Option(help="What a defective part that does not fail costs; proposes a limit."),
-    ] = None,
-    cost_false_alarm: Annotated[
-        float | None, typer.Option(help="What a good part that fails costs.")
-    ] = None,
-    defect_rate: Annotated[
-        float | None, typer.Option(help="Assumed fraction of parts that are defective, in (0, 1).")
-    ] = None,
+    cost_miss: options.CostMiss = None,
+    cost_false_alarm: options.CostFalseAlarm = None,
+    defect_rate: options.DefectRate = None,
     report: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="Write a page with the scores to this folder."),
@@ -87,7 +80,7 @@ def threshold_command(
     For each false-alarm rate the table has the limits, what will be seen, and how many recorded
     inspections would get another verdict. Without an option that sets limits, nothing is changed.
     """
-    from patchbank.inspection.measuring.judged_defects import Costs
+    from patchbank.inspection.measuring.costs import Costs
     from patchbank.inspection.measuring.new_limits import NewLimits
     from patchbank.inspection.measuring.threshold_curve import threshold_report
     from patchbank.inspection.measuring.threshold_page import columns_of, rows_of

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from scipy.stats import beta
 
 import patchbank
 from patchbank.errors import DatasetError, ParameterError
@@ -44,6 +45,25 @@ def test_each_kind_of_defect_has_figures_of_its_own(root: Path, graphs_home: Pat
     assert report.failed == ()
     assert report.to_json()["categories"][0]["kinds"] == [faint, scratch]
     assert repr(report).startswith("<EvaluationReport of 1 category: image AUROC 0.")
+
+
+def test_misses_have_an_interval_and_costs_a_proposal(root: Path, graphs_home: Path) -> None:
+    costs = patchbank.Costs(500, 2, defect_rate=0.01)
+    report = patchbank.evaluate(root, "tile", image_size=96, home=graphs_home, costs=costs)
+    facts, recall = report.categories["tile"].facts, report.categories["tile"].values["recall"]
+    assert recall is not None
+    missed = round(12 * (1 - recall))
+    assert 0 < missed < 12
+    assert facts["miss_rate"] == missed / 12
+    # Clopper and Pearson's, by the quantiles of the beta distribution.
+    expected = [beta.ppf(0.025, missed, 13 - missed), beta.ppf(0.975, missed + 1, 12 - missed)]
+    assert facts["miss_rate_interval"] == pytest.approx(expected)
+    proposal = facts["proposal"]
+    assert proposal["defects"] == 12
+    assert proposal["cost_per_1000_parts"] <= proposal["cost_per_1000_parts_in_use"]
+    promised = facts["stated_false_alarm_rate"]
+    in_use = 1000 * (0.01 * missed / 12 * 500 + 0.99 * promised * 2)
+    assert proposal["cost_per_1000_parts_in_use"] == pytest.approx(in_use)
 
 
 def test_a_category_that_cannot_be_used_is_in_the_report(root: Path, graphs_home: Path) -> None:

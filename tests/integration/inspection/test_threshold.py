@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 import patchbank as package
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.calibration import conformal_threshold
 from tests.fixtures.commands import Outcome, Run
-from tests.fixtures.surfaces import Surfaces
+from tests.fixtures.surfaces import Surfaces, brushed
 
 
 def point(document: dict[str, Any], rate: float) -> dict[str, Any]:
@@ -113,6 +114,38 @@ def test_wrong_limits_are_refused_and_nothing_changes(
     assert patchbank("show", "brushed", "--json").document["bank_version"] == 1
 
 
+@pytest.mark.parametrize("damaged", [False, True])
+def test_limits_stay_where_defects_cannot_be_judged(
+    learned: Outcome, patchbank: Run, tmp_path: Path, damaged: bool
+) -> None:
+    folder = tmp_path / "defects"
+    if damaged:
+        folder.mkdir()
+        (folder / "a.png").write_text("no picture")
+    refused = patchbank("threshold", "brushed", "--fail-above", "20", "--defects", folder)
+    assert refused.code == 2
+    assert patchbank("show", "brushed", "--json").document["bank_version"] == 1
+
+
+def test_limits_that_give_way_are_named_and_an_estimate_outlives_another_review_rate(
+    patchbank: Run, tmp_path: Path
+) -> None:
+    for number in range(60):
+        Image.fromarray(brushed(number)).save(tmp_path / f"{number:03}.png")
+    assert patchbank("fit", "many", tmp_path, "--image-size", "96").code == 0
+    rate = ("--false-alarm-rate", "0.005")
+    assert patchbank("threshold", "many", *rate, "--estimate").code == 0
+    reviewed = patchbank("threshold", "many", "--review-rate", "0.1", "--json").document
+    assert (reviewed["set_by"], reviewed["remarks"]) == ("estimate", [])
+    assert patchbank("threshold", "many", "--fail-above", "20", "--json").document["remarks"] == []
+    by_rate = patchbank("threshold", "many", *rate, "--json").document
+    assert by_rate["set_by"] == "rate"
+    assert "given as scores (threshold 20) are replaced" in by_rate["remarks"][0]
+    assert patchbank("undo", "many").code == patchbank("undo", "many").code == 0
+    (remark,) = patchbank("threshold", "many", *rate, "--json").document["remarks"]
+    assert "not an estimate any more" in remark
+
+
 def test_defects_are_judged_unless_the_bank_was_made_of_them(
     learned: Outcome, patchbank: Run, surfaces: Surfaces, tmp_path: Path
 ) -> None:
@@ -128,8 +161,8 @@ def test_defects_are_judged_unless_the_bank_was_made_of_them(
     assert any("same picture as" in line for line in document["remarks"])
     found = point(document, 0.01)
     assert (found["recall"]["count"], found["recall"]["total"]) == (8, 8)
-    assert found["recall"]["interval_95"] == pytest.approx([0.6306, 1.0], abs=1e-4)
-    assert found["miss_rate"]["interval_95"] == pytest.approx([0.0, 0.3694], abs=1e-4)
+    assert found["recall"]["interval"] == pytest.approx([0.6306, 1.0], abs=1e-4)
+    assert found["miss_rate"]["interval"] == pytest.approx([0.0, 0.3694], abs=1e-4)
     # All are found at the highest score of a good part, so that a lower limit costs more.
     proposal = document["proposal"]
     assert proposal["fail_above"] == document["fail_above"]

@@ -56,7 +56,7 @@ def evaluation(images: ImageMetrics, rates: Rates, **values: float | None) -> Ev
         facts={
             **Thresholds(THRESHOLD, THRESHOLD).to_json(),
             "requested_false_alarm_rate": 0.01,
-            "false_alarm_interval": None if alarms is None else [alarms.low, alarms.high],
+            "false_alarm_rate_interval": None if alarms is None else [alarms.low, alarms.high],
             "recall_interval": None if recall is None else [recall.low, recall.high],
             "train_images": 30,
             "test_good": images.good,

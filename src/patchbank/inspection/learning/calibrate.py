@@ -292,7 +292,7 @@ def calibrate(
     remarks += too_few_images(threshold)
     remarks += no_review(rule, calibration)
     remarks += moved_threshold(calibration_of(before), threshold)
-    remarks += replaced_limits(before)
+    remarks += replaced_limits(before, rule)
     remarks += refused_remark(len(refused), len(sources))
     remarks += near_copies_remark(embeddings)
     remarks += reduction_remarks(references.images, settings.extractor.preprocessing)

@@ -73,7 +73,7 @@ def change_rate(
             f"{counted(threshold.sample_size, 'good image')}",
             *too_few_images(threshold),
             *no_review(made.rule, calibration),
-            *replaced_limits(bank),
+            *replaced_limits(bank, made.rule),
         ),
     )
 

@@ -237,7 +237,10 @@ def _present_bank(workspace: Workspace, category: str) -> BankContent | None:
 def _compared(before: BankContent, bank: LearnedBank) -> list[str]:
     """Return remarks on what a fit changes for the worse, or unasked."""
     count = int(np.count_nonzero(before.scores.counts))
-    return [*fewer_images(count, bank.threshold), *replaced_limits(before)]
+    return [
+        *fewer_images(count, bank.threshold),
+        *replaced_limits(before, bank.settings.threshold_rule),
+    ]
 
 
 def _expected_bytes(settings: FitSettings, images: int, most: int) -> int:

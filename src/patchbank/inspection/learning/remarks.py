@@ -70,15 +70,17 @@ def no_review(rule: ThresholdRule, calibration: Calibration) -> list[str]:
     return [f"review: {rule.describe_review(calibration)}"]
 
 
-def replaced_limits(before: BankContent) -> list[str]:
+def replaced_limits(before: BankContent, new: ThresholdRule) -> list[str]:
     """Return a remark where limits that were not set by rates alone give way to those of rates."""
     rule = ThresholdRule.of_bank(before.settings)
+    if new.given is not None:
+        return []
     if rule.given is not None:
         return [
             f"the limits that were given as scores ({rule.given.describe()}) are replaced by those "
             "of the rates; to set them again, run: patchbank threshold"
         ]
-    if rule.estimate:
+    if rule.estimate and not new.estimate:
         return [
             "the limit is not an estimate any more; patchbank threshold --estimate makes it one"
         ]

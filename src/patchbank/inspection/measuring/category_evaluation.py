@@ -12,6 +12,7 @@ import numpy.typing as npt
 from patchbank.datasets.samples import CategorySamples, Sample
 from patchbank.inspection.learning.learn import LearnedBank
 from patchbank.inspection.learning.repeats import Repeats
+from patchbank.inspection.measuring.costs import Proposal
 from patchbank.inspection.measuring.extremes import Extremes
 from patchbank.inspection.measuring.figures import Evaluation
 from patchbank.inspection.measuring.labelled import Labelled
@@ -60,6 +61,8 @@ class CategoryEvaluation:
         Where an image passes and where it fails.
     labelled
         What labelled defects did, if some were asked for.
+    proposal
+        The false-alarm rate at which mistakes cost least, if costs were given.
     milliseconds_per_image
         From file to verdict and map, one image at a time, all cores; the median of a few.
     """
@@ -78,6 +81,7 @@ class CategoryEvaluation:
     milliseconds_per_image: float | None
     thresholds: Thresholds
     labelled: Labelled | None = None
+    proposal: Proposal | None = None
     synthetic: bool = False
 
     @property
@@ -99,6 +103,7 @@ class CategoryEvaluation:
     def summary(self) -> Evaluation:
         """Return the figures."""
         false_alarms, recall = self.rates.false_alarm_rate, self.rates.recall
+        missed = None if recall is None else proportion(recall.total - recall.count, recall.total)
         remarks = [*self.samples.warnings]
         drawn = () if self.labelled is None else self.labelled.refused
         remarks += [refusal.error for refusal in (*self.bank.refused, *drawn, *self.refused)]
@@ -130,8 +135,11 @@ class CategoryEvaluation:
                 **self.bank.threshold.stated(),
                 "requested_false_alarm_rate": self.bank.settings.false_alarm_rate,
                 "requested_review_rate": self.bank.settings.review_rate,
-                "false_alarm_interval": _interval(false_alarms),
+                "false_alarm_rate_interval": _interval(false_alarms),
                 "recall_interval": _interval(recall),
+                "miss_rate": None if missed is None else missed.value,
+                "miss_rate_interval": _interval(missed),
+                "proposal": None if self.proposal is None else self.proposal.to_json(),
                 "review_good": self.reviewed("good"),
                 "review_anomalous": self.reviewed("anomalous"),
                 "train_images": len(self.bank.images),

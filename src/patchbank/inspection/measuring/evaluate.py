@@ -26,6 +26,7 @@ from patchbank.inspection.learning.bit_depth import settled_bit_depth
 from patchbank.inspection.learning.learn import learn
 from patchbank.inspection.learning.repeats import Repeats
 from patchbank.inspection.measuring.category_evaluation import CategoryEvaluation, Judged
+from patchbank.inspection.measuring.costs import Costs, propose
 from patchbank.inspection.measuring.extremes import Extremes
 from patchbank.inspection.measuring.figures import Evaluation, Failed, average
 from patchbank.inspection.measuring.labelled import (
@@ -66,6 +67,7 @@ def evaluate(
     group_by: str | None = None,
     aupro_limit: float | None = None,
     labelled_defects: int = 0,
+    costs: Costs | None = None,
     progress: Progress = silent,
 ) -> Iterator[Evaluation | Failed]:
     """Yield the figures of each category of a data set, then their average.
@@ -98,6 +100,7 @@ def evaluate(
                 aupro_limit=limit,
                 synthetic=found.is_synthetic(root, samples),
                 labelled_defects=labelled_defects,
+                costs=costs,
                 progress=progress,
             ).summary()
         except PatchbankError as error:
@@ -173,6 +176,7 @@ def evaluate_category(
     write_map: MapWriter | None = None,
     all_maps: bool = False,
     labelled_defects: int = 0,
+    costs: Costs | None = None,
     progress: Progress = silent,
 ) -> CategoryEvaluation:
     """Learn from the train images of one category and judge its test images.
@@ -198,6 +202,8 @@ def evaluate_category(
     labelled_defects
         How many anomalous test images to label: scores rise with likeness to them. They are drawn
         with the settings' seed and count in no figure.
+    costs
+        What mistakes cost, for a proposal by the anomalous images that are judged.
 
     Raises
     ------
@@ -334,6 +340,9 @@ def evaluate_category(
         fit_seconds=fit_seconds,
         thresholds=judge.thresholds,
         labelled=labelled,
+        proposal=None
+        if costs is None or not anomalous.any()
+        else propose(judge.calibration, scores[anomalous].tolist(), costs, threshold),
         milliseconds_per_image=None if taken is None else taken.total,
         synthetic=synthetic,
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from patchbank.errors import DatasetError
+from patchbank.inspection.measuring.costs import Costs
 from patchbank.inspection.measuring.evaluate import evaluate
 from patchbank.inspection.measuring.figures import FIGURES, Evaluation, Failed
 from patchbank.inspection.settings import FitOptions, make_fit_settings
@@ -61,6 +62,7 @@ def evaluate_data_set(
     dataset: str = "mvtec",
     aupro_limit: float | None = None,
     labelled_defects: int = 0,
+    costs: Costs | None = None,
     home: str | Path | None = None,
     progress: Progress = silent,
     **options: Unpack[FitOptions],
@@ -83,6 +85,9 @@ def evaluate_data_set(
     labelled_defects
         How many anomalous test images of each category to label, drawn with the option `seed` and
         left out of the figures: scores rise with likeness to them.
+    costs
+        What mistakes cost; ``facts["proposal"]`` of each category then is the false-alarm rate at
+        which they cost least.
     home
         Folder of the compiled networks; by default ``PATCHBANK_HOME`` or the user's data folder.
     progress
@@ -109,6 +114,7 @@ def evaluate_data_set(
             dataset=dataset,
             aupro_limit=aupro_limit,
             labelled_defects=labelled_defects,
+            costs=costs,
             progress=progress,
         ):
             if isinstance(result, Failed):

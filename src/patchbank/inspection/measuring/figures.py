@@ -58,7 +58,7 @@ FIGURES: tuple[Figure, ...] = (
         "Share of good images that fail at the threshold in use, which comes from the train images "
         "alone.",
         share_of="test_good",
-        interval="false_alarm_interval",
+        interval="false_alarm_rate_interval",
     ),
     Figure(
         "recall",

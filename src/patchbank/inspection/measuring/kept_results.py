@@ -21,7 +21,7 @@ from patchbank.locks import FileLock
 from patchbank.reports.writing import replace_text, writing_report
 
 # Raised when what is kept changes its form.
-_FORMAT = 9
+_FORMAT = 10
 _RESULT = "result.json"
 _CATEGORIES = "categories"
 _MAPS = "maps"

@@ -72,7 +72,8 @@ class NewLimits:
             return replace(before, estimate=False, pass_below=low, fail_above=high)
         rule = before.changed(self.false_alarm_rate, self.review_rate)
         if not self.estimate:
-            return rule
+            # An estimate is that of its false-alarm rate, whatever goes to review.
+            return replace(rule, estimate=before.estimate and self.false_alarm_rate is None)
         if calibration.threshold(rule.false_alarm_rate).sufficient:
             raise ParameterError(
                 f"estimate: {counted(len(calibration), 'good image')} are enough to promise a "

@@ -8,14 +8,11 @@ from pathlib import Path
 from patchbank.errors import ParameterError
 from patchbank.inspection.judging.judge import calibration_of
 from patchbank.inspection.judging.matching import not_calibrated
-from patchbank.inspection.learning.change_rate import change_rule
+from patchbank.inspection.learning.change_rate import ChangedRule, change_rule
+from patchbank.inspection.learning.remarks import replaced_limits
 from patchbank.inspection.living.bank import until_saved
-from patchbank.inspection.measuring.judged_defects import (
-    Costs,
-    JudgedDefects,
-    judge_defects,
-    propose,
-)
+from patchbank.inspection.measuring.costs import Costs, propose
+from patchbank.inspection.measuring.judged_defects import JudgedDefects, judge_defects
 from patchbank.inspection.measuring.new_limits import NewLimits
 from patchbank.inspection.measuring.threshold_report import (
     CurvePoint,
@@ -24,13 +21,12 @@ from patchbank.inspection.measuring.threshold_report import (
     ThresholdReport,
 )
 from patchbank.inspection.workspace import Workspace
-from patchbank.memory.calibration import (
-    Calibration,
-)
+from patchbank.memory.calibration import Calibration
 from patchbank.memory.tail import TailFit
 from patchbank.memory.threshold_rule import ThresholdRule
 from patchbank.progress import Progress, silent
 from patchbank.store.inspections import Selection
+from patchbank.store.stored_bank import StoredBank
 
 RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
 #: The last inspections that are looked at.
@@ -85,26 +81,35 @@ def threshold_report(
         from patchbank.reports.page import check_page_folder
 
         check_page_folder(report)
-    version_before = None
-    if new is not None and new.any_given:
-        made = until_saved(lambda: change_rule(workspace, category, new.rule, cause="threshold"))
-        version_before = made.before.version
-    stored = workspace.database.banks.active(category, patches=judges)
-    calibration = calibration_of(stored.content)
-    if calibration is None:
-        raise not_calibrated(category)
-    rule = ThresholdRule.of_bank(stored.content.settings)
-    recorded = _recorded(workspace, category, stored.version)
+    stored, calibration = _active(workspace, category, patches=judges)
     judged = None
     if judges:
+        # First, since a folder without a usable image is an error, which leaves all as it was.
         judged = judge_defects(
             workspace, stored, calibration, defects, recorded=recorded_defects, progress=progress
         )
+    made: ChangedRule | None = None
+    if new is not None and new.any_given:
+        made = until_saved(lambda: change_rule(workspace, category, new.rule, cause="threshold"))
+        before, (stored, calibration) = stored, _active(workspace, category, patches=judges)
+        if judges and made.before.key != before.key:
+            # Another process changed the bank meanwhile.
+            judged = judge_defects(
+                workspace,
+                stored,
+                calibration,
+                defects,
+                recorded=recorded_defects,
+                progress=progress,
+            )
+    rule = ThresholdRule.of_bank(stored.content.settings)
+    recorded = _recorded(workspace, category, stored.version)
     thresholds = rule.thresholds(calibration)
+    remarks = [] if made is None else replaced_limits(made.before.content, made.rule)
     found = ThresholdReport(
         category=category,
         bank_version=stored.version,
-        version_before=version_before,
+        version_before=None if made is None else made.before.version,
         rule=rule,
         calibration=calibration,
         points=_curve(rule, calibration, recorded, judged),
@@ -112,14 +117,24 @@ def threshold_report(
         defects=judged,
         proposal=None
         if judged is None or costs is None
-        else propose(calibration, judged, costs, thresholds.fail_above),
-        remarks=() if judged is None else judged.remarks,
+        else propose(calibration, judged.scores, costs, thresholds.fail_above),
+        remarks=(*remarks, *(() if judged is None else judged.remarks)),
     )
     if report is None:
         return found
     from patchbank.inspection.measuring.threshold_page import write_threshold_page
 
     return write_threshold_page(report, found)
+
+
+def _active(
+    workspace: Workspace, category: str, *, patches: bool
+) -> tuple[StoredBank, Calibration]:
+    stored = workspace.database.banks.active(category, patches=patches)
+    calibration = calibration_of(stored.content)
+    if calibration is None:
+        raise not_calibrated(category)
+    return stored, calibration
 
 
 def _recorded(workspace: Workspace, category: str, version: int) -> RecordedScores:

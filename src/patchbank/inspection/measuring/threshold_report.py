@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from patchbank.inspection.measuring.judged_defects import JudgedDefects, Proposal
+from patchbank.inspection.measuring.costs import Proposal
+from patchbank.inspection.measuring.judged_defects import JudgedDefects
 from patchbank.memory.calibration import (
     Calibration,
     ConformalThreshold,
@@ -51,6 +52,13 @@ class Estimate:
     fail_above: float
     low: float
     high: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON object."""
+        return {
+            "fail_above": self.fail_above,
+            "false_alarm_rate_interval": [self.low, self.high],
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +108,7 @@ class CurvePoint:
             "realised_interval": list(self.promised.realised),
             "sufficient": self.promised.sufficient,
             "missing_images": self.missing_images,
-            "estimate": None if self.estimate is None else vars(self.estimate).copy(),
+            "estimate": None if self.estimate is None else self.estimate.to_json(),
             "in_use": self.in_use,
             "changes": [
                 {"from": old, "to": new, "inspections": count}
@@ -240,7 +248,7 @@ def _share(found: Proportion) -> dict[str, Any]:
         "count": found.count,
         "total": found.total,
         "value": found.value,
-        "interval_95": [found.low, found.high],
+        "interval": [found.low, found.high],
     }
 
 

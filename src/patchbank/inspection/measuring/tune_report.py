@@ -286,7 +286,7 @@ class TuneReport:
             "reading_ms": round(item.reading_ms, 3),
             "within_budget": item.milliseconds <= self.settings.budget_ms,
             "false_alarms": alarms.count,
-            "false_alarm_interval": [alarms.low, alarms.high],
+            "false_alarm_rate_interval": [alarms.low, alarms.high],
             "found": item.found_share,
             "located": item.located_share,
             "by_defect": by_size,
