@@ -34,7 +34,10 @@ def test_keys_answer_and_undo(
     assert re.search(r"heatmap .*/maps/000-\w+\.png", shown)
     # It fails: the first key is not enough, and another is an answer.
     terminal.press("g")
-    assert "it fails with" in terminal.wait_for("n no: ")
+    foreseen = terminal.wait_for("n no: ")
+    assert "fails, " in foreseen
+    assert "would add 1 image with " in foreseen
+    assert "of the last 4 inspections (judged again)" in foreseen
     terminal.press("n")
     terminal.wait_for("q quit: ")
     terminal.press("d")
@@ -94,6 +97,22 @@ def test_scripts_list_answer_and_undo(inspected: list[str], patchbank: Run) -> N
     )
     assert "to review again" in patchbank("review", "brushed", "--undo").out
     assert len(patchbank("review", "brushed", "--list", "--json").documents) == 3
+
+
+def test_what_another_answered_is_passed_over(
+    inspected: list[str], patchbank: Run, graphs_home: Path, database_url: str
+) -> None:
+    listed = patchbank("review", "brushed", "--list", "--json").documents
+    terminal = Terminal("review", "brushed", "--limit", "2", home=graphs_home, url=database_url)
+    assert "1 of 2" in terminal.wait_for("q quit: ")
+    for item in listed[:2]:
+        number = str(item["inspection_id"])
+        patchbank("review", "brushed", "--inspection", number, "--answer", "skip")
+    terminal.press("s")
+    assert terminal.end() == 0
+    assert "2 of 2" in terminal.seen
+    assert terminal.seen.count("answered skip meanwhile") == 2
+    assert "0 answers; nothing left to review" in terminal.seen
 
 
 def test_what_makes_no_sense_is_refused(inspected: list[str], patchbank: Run) -> None:

@@ -183,8 +183,8 @@ def _print_plan(report: AddReport) -> None:
 
 
 def _added(report: AddReport) -> str:
-    patches = sum(image.patches for image in report.added)
-    return f"{counted(len(report.added), 'image')}, {counted(patches, 'patch', 'patches')}"
+    patches = counted(report.patches, "patch", "patches")
+    return f"{counted(len(report.added), 'image')}, {patches}"
 
 
 def _calibration(report: AddReport | WithdrawReport) -> str:

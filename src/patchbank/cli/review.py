@@ -98,8 +98,8 @@ def review_command(
     with ExitStack() as stack:
         workspace = stack.enter_context(Workspace())
         begin = None if since is None else moment(since, "since", now=datetime.now().astimezone())
-        waiting = review_queue(workspace, category, since=begin, limit=limit)
         if list_:
+            waiting = review_queue(workspace, category, since=begin, limit=limit)
             return _print_queue(category, waiting, json)
         if inspection is not None or undo:
             reviewer = Reviewer(workspace, category)
@@ -134,6 +134,7 @@ def review_command(
         )
         reviewer = Reviewer(workspace, category, pictures=folder)
         _print_done(reviewer.keep_promises(), json)
+        waiting = review_queue(workspace, category, since=begin, limit=limit)
         session = stack.enter_context(ReviewSession(reviewer))
         labels = workspace.database.reviews.labels(category)
         _Dialogue(session, waiting, labels, show=open_).run()
@@ -181,9 +182,12 @@ class _Dialogue:
     def _ask_about(self, number: int) -> int | None:
         """Ask about an inspection; return how far to go on, or None at the end."""
         inspection = self._waiting[number]
+        position = f"{number + 1} of {len(self._waiting)}"
+        if self._is_answered(inspection, position):
+            return 1
         judged = self._session.look(inspection)
         _print_done(self._session.news(), json=False)
-        _print_inspection(f"{number + 1} of {len(self._waiting)}", inspection, judged)
+        _print_inspection(position, inspection, judged)
         if self._show and judged is not None and judged.heatmap is not None:
             open_page(judged.heatmap)
         while True:
@@ -203,7 +207,22 @@ class _Dialogue:
                     self._answers = max(0, self._answers - 1)
                     return self._back_to(undone, number)
             except ParameterError as error:
+                if self._is_answered(inspection, position):
+                    return 1
                 talk().print(f"patchbank: {error}", markup=False, style="red")
+
+    def _is_answered(self, inspection: OpenInspection, position: str) -> bool:
+        """Whether somebody else answered meanwhile; then say so."""
+        found = self._session.answered(inspection)
+        if found is None:
+            return False
+        talk().print(
+            f"{position}  {inspection.image_name}: {found.actor} answered {found.describe()} "
+            "meanwhile",
+            markup=False,
+            style="yellow",
+        )
+        return True
 
     def _back_to(self, inspection_id: int, number: int) -> int:
         for back, inspection in enumerate(reversed(self._waiting[:number]), start=1):
@@ -221,8 +240,14 @@ class _Dialogue:
             )
             return False
         doubt = self._session.doubt(judged)
-        if doubt is not None and self._ask(f"{doubt}; is it good? y yes, n no: ") != "y":
-            return False
+        if doubt is not None:
+            if not self._session.knows_effect(inspection):
+                talk().print("finding out what it would change", markup=False, style="dim")
+            effect = self._session.effect(inspection)
+            for line in [] if effect is None else effect.foreseen():
+                answer().print(f"  {line}", markup=False)
+            if self._ask(f"{doubt}; is it good? y yes, n no: ") != "y":
+                return False
         self._answer(inspection, "good", confirmed=True, judged=judged)
         return True
 

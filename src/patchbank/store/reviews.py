@@ -59,6 +59,10 @@ class StoredReview:
     added: str | None
     version: int | None
 
+    def describe(self) -> str:
+        """Return the answer in words."""
+        return self.answer if self.label is None else f"{self.answer} ({self.label})"
+
 
 class Reviews:
     """The reviews of a database. Rows are only added: the last answer to an inspection counts."""

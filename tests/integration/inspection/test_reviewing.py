@@ -67,7 +67,7 @@ def test_a_false_alarm_passes_everywhere_and_fails_to_the_bit_when_undone(
     waiting = review_queue(workspace, "brushed")[0]
     before = inspector.inspect(waiting.image_name)
     assert before.verdict == "fail"
-    with pytest.raises(ParameterError, match=r"it fails with .* times the limit; .*--yes"):
+    with pytest.raises(ParameterError, match=r"fails, .* times the limit; .*--yes"):
         reviewer.answer(waiting, "good")
     assert len(review_queue(workspace, "brushed")) == 4
     done = reviewer.answer(waiting, "good", confirmed=True)
@@ -231,7 +231,13 @@ def test_a_session_changes_the_bank_in_the_background(
         judged = session.look(first)
         assert judged is not None
         assert judged.verdict == "fail"
-        with pytest.raises(ParameterError, match="it fails with"):
+        foreseen = session.effect(first)
+        assert foreseen is not None
+        assert foreseen.foreseen()[0].startswith("would add 1 image with ")
+        assert "of the last 4 inspections (judged again)" in foreseen.foreseen()[1]
+        assert "from fail to pass" in foreseen.foreseen()[1]
+        assert foreseen.bank_version is None
+        with pytest.raises(ParameterError, match="fails, "):
             session.answer(first, "good", judged=judged)
         assert session.answer(first, "good", judged=judged, confirmed=True).pending
         session.answer(second, "good", judged=judged, confirmed=True)
@@ -248,6 +254,55 @@ def test_a_session_changes_the_bank_in_the_background(
         second.inspection_id, third.inspection_id,
     ]  # fmt: skip
     assert references(workspace) & {first.image_name, second.image_name} == {first.image_name}
+
+
+def test_two_people_who_review_do_not_undo_each_other(
+    workspace: Workspace, inspector: Inspector
+) -> None:
+    first, second, third = review_queue(workspace, "brushed")
+    other = Reviewer(workspace, "brushed")
+    with ReviewSession(Reviewer(workspace, "brushed")) as session:
+        judged = session.look(first)
+        other.answer(first, "defect", label="scratch")
+        for answer in ("good", "skip"):
+            with pytest.raises(ParameterError, match=r"answered defect \(scratch\) meanwhile"):
+                session.answer(first, answer, judged=judged, confirmed=True)
+        assert [item.label for item in list_defects(workspace, "brushed")] == ["scratch"]
+    # Who begins a review does what another is about to do: it is done once, and undone at once.
+    other.promise(second)
+    assert [report.added for report in Reviewer(workspace, "brushed").keep_promises()] == [
+        second.image_name
+    ]
+    late = other.keep_promise(second)
+    assert (late.added, late.remarks) == (second.image_name, ("another process saw to it",))
+    other.undo(second.inspection_id)
+    assert second.image_name not in references(workspace)
+    # What another undid is not done any more.
+    other.promise(third)
+    Reviewer(workspace, "brushed").undo(third.inspection_id)
+    assert other.keep_promise(third).remarks == ("the answer was undone",)
+    assert third.image_name not in references(workspace)
+
+
+def test_an_image_that_is_a_reference_or_a_recorded_defect(
+    workspace: Workspace, inspector: Inspector
+) -> None:
+    first, second, _ = review_queue(workspace, "brushed")
+    add(workspace, "brushed", [first.image_name], force=True)
+    reviewer = Reviewer(workspace, "brushed")
+    done = reviewer.answer(first, "good")
+    assert done.added is None
+    assert "is a reference of the bank already" in done.remarks[0]
+    reviewer.undo()
+    # It was none of the answer.
+    assert first.image_name in references(workspace)
+    # What is recorded as a defect is doubted although it passes.
+    add(workspace, "brushed", [second.image_name], force=True)
+    add_defects(workspace, "brushed", [second.image_name], label="scratch")
+    judged = reviewer.look(second)
+    assert judged is not None
+    assert judged.verdict == "pass"
+    assert reviewer.doubt(judged) == "recorded as a defect (scratch)"
 
 
 def test_the_last_answer_is_the_last_given_not_the_last_carried_out(

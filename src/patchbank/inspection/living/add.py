@@ -74,6 +74,21 @@ class AddReport:
             f"{counted(len(self.added), 'image')} added, {len(self.held)} held>"
         )
 
+    @property
+    def patches(self) -> int:
+        """How many patches of the images were added."""
+        return sum(image.patches for image in self.added)
+
+    def foreseen(self) -> list[str]:
+        """Return what the addition would do, a line each, to be read before it is made."""
+        before, after = self.thresholds_before.describe(), self.thresholds.describe()
+        lines = [
+            f"would add {counted(len(self.added), 'image')} with "
+            f"{counted(self.patches, 'patch', 'patches')}; {after}, "
+            + ("as before" if before == after else f"now {before}")
+        ]
+        return lines if self.effect is None else [*lines, self.effect.describe()]
+
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object that the command prints."""
         return {

@@ -16,6 +16,7 @@ from patchbank.inspection.judging.similar_defects import ReadyBook
 from patchbank.inspection.learning.gather import References
 from patchbank.inspection.learning.places import patch_places
 from patchbank.inspection.living.bank import LivingBank
+from patchbank.inspection.living.doubt import doubt
 from patchbank.inspection.living.recalibrate import (
     ChangedBank,
     Recalibration,
@@ -165,7 +166,9 @@ class Addition:
                 self.references.admit(number, result)
                 continue
             judgement = bank.judge(result.patches, result.image.width, result.image.height)
-            reason = _doubt(book, judgement, result.image.sha256)
+            sha256 = result.image.sha256
+            _, probable = book.similar(judgement.region_embedding, sha256, 1)
+            reason = doubt(judgement.verdict, judgement.summary, book.label_of(sha256), probable)
             if reason is not None and not force:
                 self._hold(names[number], result, judgement, reason)
             elif self.references.admit(number, result):
@@ -299,17 +302,6 @@ class Addition:
         for number, extraction in enumerate(self._extractions):
             features[first + number] = half_precision(extraction.inspected_patches)
         return recalibrated(self._workspace, bank, changed, features, progress=progress)
-
-
-def _doubt(book: ReadyBook, judgement: Judgement, sha256: str) -> str | None:
-    """Return why an image should not be added unconfirmed; None if there is no reason."""
-    label = book.label_of(sha256)
-    if label is not None:
-        return f"recorded as a defect ({label})"
-    _, probable = book.similar(judgement.region_embedding, sha256, 1)
-    if judgement.verdict == "fail":
-        return f"fails, {judgement.summary}" + (f"; {probable}" if probable else "")
-    return None if probable is None else f"{probable}, {judgement.summary}"
 
 
 def _content_of(extraction: Extraction) -> bytes | None:

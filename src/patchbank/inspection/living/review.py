@@ -12,13 +12,16 @@ from patchbank.inspection.judging.defects import check_label, new_defect, remove
 from patchbank.inspection.judging.inspect import Inspector
 from patchbank.inspection.judging.live_bank import LiveBank
 from patchbank.inspection.living.add import AddReport, add
+from patchbank.inspection.living.doubt import doubt
 from patchbank.inspection.living.inspected_image import inspected_image
 from patchbank.inspection.living.undo import undo_addition
 from patchbank.inspection.living.withdraw import withdraw
-from patchbank.inspection.settings import THUMBNAIL_SIDE
+from patchbank.inspection.settings import DEFAULT_EFFECT, THUMBNAIL_SIDE
 from patchbank.inspection.verdicts import Inspection
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.calibration import Thresholds
+from patchbank.printable import counted
+from patchbank.progress import Progress, silent
 from patchbank.store.reviews import OpenInspection, StoredReview
 
 Answer = Literal["good", "defect", "skip"]
@@ -123,13 +126,38 @@ class Reviewer:
         except ImageError:
             return None
 
+    def last_answer(self, waiting: OpenInspection) -> StoredReview | None:
+        """Return the last answer to an inspection, whoever gave it; None if it has none."""
+        reviews = self.workspace.database.reviews
+        return next(iter(reviews.last(self.category, waiting.inspection_id)), None)
+
     def doubt(self, judged: Inspection) -> str | None:
         """Return why an image should be confirmed before it is added as good; None if no reason."""
-        if judged.probable_defect is not None:
-            return f"it is {judged.probable_defect}"
-        if judged.verdict == "fail":
-            return f"it fails with {judged.times_the_limit or f'score {judged.score:.4g}'}"
-        return None
+        return doubt(
+            judged.verdict,
+            judged.times_the_limit or f"score {judged.score:.4g}",
+            self._live.refresh().book.label_of(judged.sha256),
+            judged.probable_defect,
+        )
+
+    def foresee(self, waiting: OpenInspection, progress: Progress = silent) -> AddReport | None:
+        """Return what `good` would do, with its effect on recorded inspections; None if nothing."""
+        source = inspected_image(self.workspace, waiting.category_id, waiting)
+        if source is None:
+            return None
+        try:
+            return add(
+                self.workspace,
+                self.category,
+                [source],
+                names=[waiting.image_name],
+                force=True,
+                dry_run=True,
+                effect=DEFAULT_EFFECT,
+                progress=progress,
+            )
+        except NoImagesError:
+            return None
 
     def answer(
         self,
@@ -162,15 +190,14 @@ class Reviewer:
             If the image to add as good is gone.
         """
         self.check(waiting, answer, label=label, confirmed=confirmed, judged=judged)
-        if self.workspace.database.reviews.last(self.category, waiting.inspection_id):
+        if self.last_answer(waiting) is not None:
             self.undo(waiting.inspection_id)
         if answer == "good":
-            self.promise(waiting)
-            return self.keep_promise(waiting)
+            return self.promise(waiting) or self.keep_promise(waiting)
         if answer == "defect":
             return self._defect(waiting, label)
         self._record(waiting, "skip")
-        return ReviewReport(self.category, waiting.inspection_id, waiting.image_name, "skip")
+        return self._report(waiting, "skip")
 
     def check(
         self,
@@ -206,23 +233,33 @@ class Reviewer:
                 "(confirmed=True in Python) that it shows a good part"
             )
 
-    def promise(self, waiting: OpenInspection) -> None:
-        """Record that an image is good; `keep_promise` then adds it to the bank."""
-        self._record(waiting, "good", pending=True)
+    def promise(self, waiting: OpenInspection) -> ReviewReport | None:
+        """Record that an image is good; `keep_promise` then adds it to the bank.
 
-    def keep_promise(self, waiting: OpenInspection, *, again: bool = False) -> ReviewReport:
+        Where it is a reference already, nothing more is to be done, and the report is returned.
+        """
+        if self._reference(waiting) is None:
+            self._record(waiting, "good", pending=True)
+            return None
+        self._record(waiting, "good")
+        remark = f"{waiting.image_name} is a reference of the bank already"
+        return self._report(waiting, "good", remarks=(remark,))
+
+    def keep_promise(self, waiting: OpenInspection) -> ReviewReport:
         """Add an image that was said to be good to the bank.
 
-        Parameters
-        ----------
-        again
-            Whether an earlier attempt may have added it.
+        Another process may be doing the same, as one that takes over what this one has still to do.
 
         Raises
         ------
         PatchbankError
             If the bank cannot be changed; the answer stays pending.
         """
+        last = self.last_answer(waiting)
+        if last is None or not last.pending:
+            remark = "the answer was undone" if last is None else "another process saw to it"
+            added = None if last is None else last.added
+            return self._report(waiting, "good", added=added, remarks=(remark,))
         source = inspected_image(self.workspace, waiting.category_id, waiting)
         added, remarks, report = None, [], None
         if source is None:
@@ -233,28 +270,23 @@ class Reviewer:
                     self.workspace, self.category, [source], names=[waiting.image_name], force=True
                 )
             except NoImagesError as error:
-                remarks.append(str(error))
-                added = self._reference(waiting) if again else None
+                # It was none when that was promised, so that it is one by the promise.
+                added = self._reference(waiting)
+                remarks += [] if added else [str(error)]
         if report is not None:
             added = report.added[0].name
             remarks += [_effect(report), *report.remarks]
         version = None if report is None else report.bank_version
         self._record(waiting, "good", added=added, version=version)
-        return ReviewReport(
-            self.category,
-            waiting.inspection_id,
-            waiting.image_name,
-            "good",
-            added=added,
-            bank_version=version,
-            remarks=tuple(remarks),
+        return self._report(
+            waiting, "good", added=added, bank_version=version, remarks=tuple(remarks)
         )
 
     def keep_promises(self) -> list[ReviewReport]:
         """Do what an interrupted review had still to do; return what that did."""
         reviews = self.workspace.database.reviews
         return [
-            self.keep_promise(reviews.inspection(self.category, review.inspection_id), again=True)
+            self.keep_promise(reviews.inspection(self.category, review.inspection_id))
             for review in reversed(reviews.last(self.category, pending=True, limit=None))
         ]
 
@@ -333,14 +365,11 @@ class Reviewer:
             defect = new_defect(bank, added, label, extraction, origin=origin)
             self.workspace.database.defects.add(self.category, bank.extractor.fingerprint, [defect])
         self._record(waiting, "defect", label=label, added=added)
+        return self._report(waiting, "defect", label=label, added=added, remarks=remarks)
+
+    def _report(self, waiting: OpenInspection, answer: Answer, **details: Any) -> ReviewReport:
         return ReviewReport(
-            self.category,
-            waiting.inspection_id,
-            waiting.image_name,
-            "defect",
-            label=label,
-            added=added,
-            remarks=remarks,
+            self.category, waiting.inspection_id, waiting.image_name, answer, **details
         )
 
     def _record(self, waiting: OpenInspection, answer: Answer, **details: Any) -> None:
@@ -351,8 +380,8 @@ def _effect(report: AddReport) -> str:
     def limit(thresholds: Thresholds) -> str:
         return f"{thresholds.fail_above:.4g}"
 
-    patches = sum(image.patches for image in report.added)
+    patches = counted(report.patches, "patch", "patches")
     return (
-        f"version {report.bank_version}: {patches} patches added, limit "
+        f"version {report.bank_version}: {patches} added, limit "
         f"{limit(report.thresholds_before)} before, {limit(report.thresholds)} now"
     )

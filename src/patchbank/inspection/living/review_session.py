@@ -6,9 +6,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
 
+from patchbank.errors import ParameterError, PatchbankError
+from patchbank.inspection.living.add import AddReport
 from patchbank.inspection.living.review import Reviewer, ReviewReport
 from patchbank.inspection.verdicts import Inspection
 from patchbank.store.reviews import OpenInspection, StoredReview
+
+
+class _NotWantedError(Exception):
+    """Ends the computation of an effect that nobody asks for any more."""
 
 
 class ReviewSession:
@@ -26,6 +32,9 @@ class ReviewSession:
         self._looks: dict[int, tuple[int, Future[Inspection | None]]] = {}
         self._changes: dict[int, Future[ReviewReport]] = {}
         self._done = 0
+        # What an answer would do is found out after the changes that come before it.
+        self._effects: dict[int, Future[AddReport | None]] = {}
+        self._effect_wanted = 0
 
     @property
     def waiting(self) -> int:
@@ -43,8 +52,35 @@ class ReviewSession:
         self.prepare(inspection)
         made_after, future = self._looks.pop(inspection.inspection_id)
         found = future.result()
-        # The bank may have changed since.
-        return found if made_after == self._done else self._reviewer.look(inspection)
+        if made_after != self._done:
+            # The bank may have changed since.
+            found = self._reviewer.look(inspection)
+        self._effect_wanted = inspection.inspection_id
+        if found is not None and self.doubt(found) is not None:
+            self._effects[inspection.inspection_id] = self._changing.submit(
+                self._foresee, inspection
+            )
+        return found
+
+    def knows_effect(self, inspection: OpenInspection) -> bool:
+        """Whether `effect` answers at once."""
+        future = self._effects.get(inspection.inspection_id)
+        return future is None or future.done()
+
+    def effect(self, inspection: OpenInspection) -> AddReport | None:
+        """Return what `good` would do to the bank; None if that is not known. See `look`."""
+        future = self._effects.get(inspection.inspection_id)
+        if future is None:
+            return None
+        try:
+            return future.result()
+        except PatchbankError:
+            # Whoever answers is told by the change itself.
+            return None
+
+    def answered(self, inspection: OpenInspection) -> StoredReview | None:
+        """Return the answer that somebody gave to an inspection meanwhile, if anybody did."""
+        return self._reviewer.last_answer(inspection)
 
     def doubt(self, judged: Inspection) -> str | None:
         """Return why an image should be confirmed before it is added; see `Reviewer.doubt`."""
@@ -59,13 +95,26 @@ class ReviewSession:
         confirmed: bool = False,
         judged: Inspection | None = None,
     ) -> ReviewReport:
-        """Record an answer; the bank is changed later. See `Reviewer.answer`."""
-        reviewer = self._reviewer
+        """Record an answer; the bank is changed later. See `Reviewer.answer`.
+
+        Raises
+        ------
+        ParameterError
+            If somebody answered meanwhile, too.
+        """
+        reviewer, number = self._reviewer, inspection.inspection_id
+        meanwhile = self.answered(inspection)
+        if meanwhile is not None:
+            raise ParameterError(
+                f"inspection {number}: {meanwhile.actor} answered {meanwhile.describe()} meanwhile"
+            )
+        self._forget_effect(number)
         if answer != "good":
             return reviewer.answer(inspection, answer, label=label)
         reviewer.check(inspection, answer, confirmed=confirmed, judged=judged)
-        reviewer.promise(inspection)
-        number = inspection.inspection_id
+        done = reviewer.promise(inspection)
+        if done is not None:
+            return done
         self._changes[number] = self._changing.submit(reviewer.keep_promise, inspection)
         return ReviewReport(reviewer.category, number, inspection.image_name, answer, pending=True)
 
@@ -80,6 +129,25 @@ class ReviewSession:
         undone = self._reviewer.undo(None if last is None else last.inspection_id)
         self._done += 1
         return undone
+
+    def _foresee(self, inspection: OpenInspection) -> AddReport | None:
+        number = inspection.inspection_id
+
+        def go_on(stage: str, done: int, total: int) -> None:
+            if self._effect_wanted != number:
+                raise _NotWantedError
+
+        try:
+            return self._reviewer.foresee(inspection, go_on)
+        except _NotWantedError:
+            return None
+
+    def _forget_effect(self, number: int) -> None:
+        """Let an effect that nobody asks for any more keep no change waiting."""
+        self._effect_wanted = 0
+        future = self._effects.pop(number, None)
+        if future is not None:
+            future.cancel()
 
     def news(self, *, wait: bool = False) -> list[ReviewReport]:
         """Return what was done in the background since the last call; `wait` for all of it.
@@ -102,6 +170,7 @@ class ReviewSession:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._effect_wanted = 0
         # What did not begin stays pending in the database.
         self._looking.shutdown(cancel_futures=True)
         self._changing.shutdown(cancel_futures=True)
