@@ -152,6 +152,9 @@ def _print_found(report: AddReport) -> None:
     print_refused(report.refused)
     for image in report.held:
         talk().print(f"held     {image.name}: {image.reason}", markup=False, style="yellow")
+    for added in report.added:
+        if added.confirmed is not None:
+            talk().print(f"forced   {added.name}: {added.confirmed}", markup=False, style="yellow")
     if report.held:
         where = "" if report.dry_run else f"; patchbank quarantine {report.category} lists them"
         print_remarks(

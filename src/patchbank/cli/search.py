@@ -198,6 +198,14 @@ def add_command(
             "the images.  \\[default: where the bank finds it]"
         ),
     ] = None,
+    box: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="X,Y,W,H",
+            help="Where the defect of a single image is, instead of a mask: in pixels of the image "
+            "or in per cent. May be repeated.",
+        ),
+    ] = None,
     synthetic: Annotated[
         int | None,
         typer.Option(min=1, help="Create this many synthetic defects from the reference images."),
@@ -210,6 +218,8 @@ def add_command(
         raise ParameterError("defects add: give either images or --synthetic with a number")
     if synthetic is not None and label is not None:
         raise ParameterError("--label: synthetic defects have their own label; leave --label out")
+    if synthetic is not None and box:
+        raise ParameterError("--box: synthetic defects have their own masks; leave --box out")
     if synthetic is not None and mask is not None:
         raise ParameterError("--mask: synthetic defects have their own masks; leave --mask out")
     with Workspace() as workspace, show_progress() as progress:
@@ -219,7 +229,13 @@ def add_command(
             )
         else:
             added = add_defects(
-                workspace, category, paths or [], label=label, masks=mask, progress=progress
+                workspace,
+                category,
+                paths or [],
+                label=label,
+                masks=mask,
+                boxes=box or (),
+                progress=progress,
             )
     return _print_added(category, added, json)
 

@@ -170,6 +170,14 @@ def test_a_defect_goes_into_the_book_and_out_of_it_again(
     added = reviewer.answer(first, "defect", label="new").added
     assert added == f"{first.image_name} (inspection {first.inspection_id})"
     reviewer.undo()
+    # With the same label there is nothing to record twice, and nothing to take back.
+    same = reviewer.answer(first, "defect", label="Old")
+    assert same.added is None
+    assert same.remarks == (
+        "label 'Old': recorded as 'old', as others are",
+        f"the defect book has this image already, as {first.image_name}",
+    )
+    reviewer.undo()
     assert [item.label for item in list_defects(workspace, "brushed")] == ["old"]
 
 

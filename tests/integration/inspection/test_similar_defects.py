@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import jsonschema
@@ -16,10 +17,12 @@ from patchbank.inspection.judging.defects import (
     add_defects,
     add_synthetic_defects,
     list_defects,
+    new_defect,
     refresh_defects,
     remove_defects,
 )
 from patchbank.inspection.judging.inspect import Inspector
+from patchbank.inspection.judging.live_bank import LiveBank
 from patchbank.inspection.learning.fit import fit
 from patchbank.inspection.settings import make_fit_settings
 from patchbank.inspection.verdicts import Inspection
@@ -109,6 +112,84 @@ def test_synthetic_defects_are_marked_and_name_nothing(
     found = Inspector(workspace, "brushed").inspect(sorted(surfaces.scratched.iterdir())[0])
     assert {match.synthetic for match in found.similar_defects} == {True}
     assert found.probable_defect is None
+
+
+def test_an_image_is_recorded_once_and_keeps_its_label(
+    workspace: Workspace, surfaces: Surfaces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learn(workspace, surfaces)
+    first, second = sorted(surfaces.scratched.iterdir())[:2]
+    monkeypatch.chdir(first.parent)
+    copy = Path(shutil.copy(first, tmp_path / "copy.png"))
+    added = add_defects(workspace, "brushed", [first, copy, second], label="  long \n scratch ")
+    assert added.names == (first.as_posix(), second.as_posix())
+    assert added.remarks == (f"{copy} is the same image as {first}; recorded once",)
+    # Whatever path leads to it, and whatever case the label has.
+    again = add_defects(workspace, "brushed", [first.name])
+    assert again.names == (first.as_posix(),)
+    assert again.remarks == (
+        f"recorded before, and updated under the same name: {first.name} as {first}",
+        f"recorded before with a label, which stays: {first} as long scratch",
+    )
+    spelled = add_defects(workspace, "brushed", [copy], label="Long Scratch")
+    assert spelled.remarks[0] == "label 'Long Scratch': recorded as 'long scratch', as others are"
+    labels = {defect.name: defect.label for defect in list_defects(workspace, "brushed")}
+    assert labels == dict.fromkeys((first.as_posix(), second.as_posix()), "long scratch")
+    for label, problem in (("a\x01b", "cannot be shown"), (" \n", "must not be empty")):
+        with pytest.raises(ParameterError, match=problem):
+            add_defects(workspace, "brushed", [first], label=label)
+    reference = sorted(surfaces.train.iterdir())[0]
+    (remark,) = add_defects(workspace, "brushed", [reference], label="dots").remarks
+    assert remark.startswith("1 defect is a reference of the bank too, so that images alike pass")
+    assert remark.endswith(f"patchbank withdraw brushed {reference}")
+
+
+def test_an_image_speaks_for_its_label_once(
+    workspace: Workspace, surfaces: Surfaces, defects: dict[str, list[Path]], tmp_path: Path
+) -> None:
+    """Also one that was recorded twice before images were known by their content."""
+    learn(workspace, surfaces)
+    for label, paths in defects.items():
+        add_defects(workspace, "brushed", paths[:6], label=label)
+    inspector = Inspector(workspace, "brushed", record=False)
+    new = []
+    for seed in range(6):
+        new.append(tmp_path / f"{seed}.png")
+        Image.fromarray(brushed(400 + seed, scratched=True)).save(new[-1])
+    before = [inspector.inspect(path).probable_defect for path in new]
+    assert any(before)
+    bank = LiveBank(workspace, "brushed").ready
+    for label, paths in defects.items():
+        twice = [
+            new_defect(
+                bank,
+                f"again/{path.name}",
+                label,
+                bank.extractor.extract_one(path, thumbnail_side=96),
+                origin=None,
+            )
+            for path in paths[:6]
+        ]
+        workspace.database.defects.add("brushed", bank.extractor.fingerprint, twice)
+    assert [inspector.inspect(path).probable_defect for path in new] == before
+
+
+def test_boxes_say_where_the_defect_is(workspace: Workspace, surfaces: Surfaces) -> None:
+    learn(workspace, surfaces)
+    good, other = sorted(surfaces.good.iterdir())[:2]
+    boxes = ["50,20,12,11", "0%,75%,10%,10%"]
+    add_defects(workspace, "brushed", [good], label="marked", boxes=boxes)
+    (marked,) = list_defects(workspace, "brushed")
+    share = round(0.75 * SIDE), round(0.85 * SIDE), round(0.1 * SIDE)
+    assert sorted(marked.boxes) == [[0, share[0], share[2], share[1]], [50, 20, 62, 31]]
+    for images, wrong, problem in (
+        ([good], ["1,2,3"], "give x,y,width,height"),
+        ([good], [f"1,2,{SIDE},5"], f"ends outside of .*, which has {SIDE} x {SIDE} pixels"),
+        ([good], ["1,1,.2,.2"], "holds no pixel of"),
+        ([good, other], ["1,2,3,4"], "the defect of one image is, and 2 images were given"),
+    ):
+        with pytest.raises(ParameterError, match=problem):
+            add_defects(workspace, "brushed", images, boxes=wrong)
 
 
 def test_a_mask_says_which_regions_are_the_defect(

@@ -21,6 +21,7 @@ from patchbank.memory.maps import Region, find_regions
 from patchbank.printable import counted
 from patchbank.store.defects import DefectRegion
 from patchbank.vision.extraction import Extraction
+from patchbank.vision.regions import Box
 
 # The strongest ones; a photograph of a crumbled part may have hundreds.
 _MOST_REGIONS = 20
@@ -151,3 +152,48 @@ def marked_pixels(
         If the mask does not belong to the image, marks nothing, or cannot be read.
     """
     return None if mask is None else read_mask(mask, height, width, image=image)
+
+
+def boxes_of(
+    images: Sequence[Path], boxes: Sequence[str], masks: str | Path | None
+) -> tuple[Box, ...]:
+    """Return boxes that say where the defect of a single image is.
+
+    Raises
+    ------
+    ParameterError
+        If a text is no box, or there are several images, or masks too.
+    """
+    found = tuple(Box.parse(text) for text in boxes)
+    if found and masks is not None:
+        raise ParameterError(f"box {found[0]}: give either boxes or a mask, not both")
+    if found and len(images) != 1:
+        raise ParameterError(
+            f"box {found[0]}: says where the defect of one image is, and {len(images)} images were "
+            "given; give one image, or --mask with a folder of masks"
+        )
+    return found
+
+
+def pixels_in(boxes: Sequence[Box], image: Path, width: int, height: int) -> NDArray[np.bool_]:
+    """Return which pixels of an image are in one of some boxes, (height, width).
+
+    Raises
+    ------
+    ParameterError
+        If a box ends outside of the image, or holds no pixel.
+    """
+    down = (np.arange(height) + 0.5) / height
+    across = (np.arange(width) + 0.5) / width
+    found = np.zeros((height, width), np.bool_)
+    for box in boxes:
+        inside = box.holds(down, across, (width, height))
+        if not box.in_percent and (box.x + box.width > width or box.y + box.height > height):
+            raise ParameterError(
+                f"box {box}: ends outside of {image}, which has {width} x {height} pixels; give "
+                "x,y,width,height"
+            )
+        if not inside.any():
+            raise ParameterError(f"box {box}: holds no pixel of {image}; give a larger one")
+        found |= inside
+    return found

@@ -13,13 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchbank.datasets.collect import collect
-from patchbank.datasets.layouts.shared import some
 from patchbank.errors import ImageError, ParameterError
 from patchbank.inspection.judging.defect_regions import (
+    boxes_of,
     defect_regions,
     marked_pixels,
     paired_masks,
+    pixels_in,
 )
+from patchbank.inspection.judging.known_defects import are_references, in_place_of, known_label
 from patchbank.inspection.judging.live_bank import LiveBank, ReadyBank
 from patchbank.inspection.settings import THUMBNAIL_SIDE
 from patchbank.inspection.sources import checked_name, file_at, readable, source_name
@@ -57,32 +59,41 @@ def add_defects(
     *,
     label: str | None = None,
     masks: str | Path | None = None,
+    boxes: Sequence[str] = (),
     progress: Progress = silent,
 ) -> DefectsAdded:
     """Record anomalous images, found at paths, with a label; all that can be used, or none.
 
-    Their regions are those of their masks, or else those that the active bank finds; the embeddings
-    are of its extractor.
+    Their regions are those of their masks or boxes, or else those that the active bank finds; the
+    embeddings are of its extractor. An image that is recorded already keeps its name, and its label
+    where none is given.
 
     Parameters
     ----------
     masks
         The mask of a single image, or a folder of masks that are named like the images.
+    boxes
+        Where the defect of a single image is, instead of a mask: ``x,y,width,height`` in pixels of
+        the image as it is shown, or in per cent.
 
     Raises
     ------
     NoImagesError
         If there is no image at the paths.
     ParameterError, DatasetError
-        If the masks do not belong to the images.
+        If the masks or boxes do not belong to the images, or the label is none.
     UnknownCategoryError, NotFittedError, ExtractorMismatchError
         If there is no bank, or this installation cannot use it.
     """
     found = collect(paths)
-    check_label(label)
+    spelled: list[str] = []
+    if label is not None:
+        label, spelled = known_label(workspace, category, label)
     known, remarks = paired_masks(found.images, None if masks is None else Path(masks))
+    in_boxes = boxes_of(found.images, boxes, masks)
     bank = LiveBank(workspace, category).ready
-    defects, refused = [], []
+    defects: list[NewDefect] = []
+    refused, repeats = [], []
     stream = bank.extractor.extract_many(
         found.images,
         limits=workspace.limits,
@@ -96,17 +107,31 @@ def add_defects(
             refused.append(Refused(name, str(result.error)))
             continue
         image = result.image
+        first = next((other for other in defects if other.sha256 == image.sha256), None)
+        if first is not None:
+            repeats.append(f"{name} is the same image as {first.name}; recorded once")
+            continue
         marked = marked_pixels(mask, path, image.width, image.height)
+        if in_boxes:
+            marked = pixels_in(in_boxes, path, image.width, image.height)
         origin = readable(str(Path(path).absolute()))
         defects.append(new_defect(bank, name, label, result, origin=origin, marked=marked))
-    replaced = _replaced(workspace, category, defects)
+    defects, replaced = in_place_of(workspace, category, defects)
     if defects:
         workspace.database.defects.add(category, bank.extractor.fingerprint, defects)
     return DefectsAdded(
         tuple(defect.name for defect in defects),
         False,
         tuple(refused),
-        (*found.remarks, *remarks, *replaced, *_remarks_on(bank)),
+        (
+            *found.remarks,
+            *remarks,
+            *spelled,
+            *repeats,
+            *replaced,
+            *are_references(bank, defects),
+            *_remarks_on(bank),
+        ),
     )
 
 
@@ -263,32 +288,6 @@ def defect_to_json(defect: StoredDefect) -> dict[str, Any]:
         "comparable": defect.comparable,
         "regions": [{"box_xyxy": box} for box in defect.boxes],
     }
-
-
-def _replaced(workspace: Workspace, category: str, defects: Sequence[NewDefect]) -> list[str]:
-    """Return a remark where other files were recorded under the names of these."""
-    there = {item.name: item for item in workspace.database.defects.of_category(category)}
-    names = [
-        new.name
-        for new in defects
-        if (old := there.get(new.name)) and old.sha256 != new.sha256 and old.origin != new.origin
-    ]
-    if not names:
-        return []
-    return [
-        f"{len(names)} replaced another image that had the same name: "
-        f"{some(names)}; use longer paths to keep both"
-    ]
-
-
-def check_label(label: str | None) -> None:
-    """Raise `ParameterError` for a label that is no defect type."""
-    if label is not None and (not label.strip() or "\0" in label):
-        raise ParameterError("label: must not be empty; give a defect type, for example crack")
-    if label is not None and readable(label) != label:
-        raise ParameterError(
-            f"label {label!r}: is not valid UTF-8; give a defect type, for example crack"
-        )
 
 
 def _files(bank: StoredBank, random: np.random.Generator) -> list[Path]:

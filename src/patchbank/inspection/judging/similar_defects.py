@@ -26,20 +26,18 @@ class ReadyBook:
             None if synthetic else label
             for label, synthetic in zip(stored.labels, stored.synthetic, strict=True)
         ]
+        # An image that was recorded twice speaks for its label once.
+        said: set[tuple[str, str | None]] = set()
+        for number, sha256 in enumerate(stored.sha256s):
+            if (sha256, labels[number]) in said:
+                labels[number] = None
+            said.add((sha256, labels[number]))
         self._book = DefectBook(stored.embeddings, stored.owners, labels)
 
     @property
     def changes(self) -> int:
         """How often the category's defects had been changed when it was read."""
         return self._stored.changes
-
-    def label_of(self, sha256: str) -> str | None:
-        """Return the label, or else the name, of the defect with this content; None without one."""
-        stored = self._stored
-        if sha256 not in stored.sha256s:
-            return None
-        number = stored.sha256s.index(sha256)
-        return stored.labels[number] or stored.names[number]
 
     def similar(
         self, embedding: NDArray[np.float32] | None, sha256: str, top: int

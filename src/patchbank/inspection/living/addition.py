@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from patchbank.errors import NoImagesError
 from patchbank.inspection.judging.judge import Judge, calibration_of
+from patchbank.inspection.judging.known_defects import recorded_defects
 from patchbank.inspection.judging.similar_defects import ReadyBook
 from patchbank.inspection.learning.gather import References
 from patchbank.inspection.learning.places import patch_places
@@ -61,12 +62,15 @@ class AddedImage:
         By the bank before it was added.
     patches
         How many of its patches were added: those that the bank did not represent.
+    confirmed
+        Why it would have been held, had it not been confirmed; None without a reason.
     """
 
     name: str
     score: float
     verdict: str
     patches: int
+    confirmed: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object."""
@@ -144,8 +148,6 @@ class Addition:
         self.held: list[HeldImage] = []
         self.judged: list[tuple[str, Extraction, Judgement]] = []
         self._to_hold: list[ImageToHold] = []
-        # Added although there was a reason to hold them.
-        self._forced: list[str] = []
         self.added: list[AddedImage] = []
         self._extractions: list[Extraction] = []
         self._rows: list[Floats] = []
@@ -159,6 +161,7 @@ class Addition:
             },
         )
         book = ReadyBook(workspace.database.defects.book(bank.stored.key))
+        recorded = recorded_defects(workspace, bank.stored.category)
         self.references = References(sources, names, known=bank.content.images, taken=taken)
         self._radius = FRACTION * bank.radius
         for number, result in enumerate(results):
@@ -168,13 +171,11 @@ class Addition:
             judgement = bank.judge(result.patches, result.image.width, result.image.height)
             sha256 = result.image.sha256
             _, probable = book.similar(judgement.region_embedding, sha256, 1)
-            reason = doubt(judgement.verdict, judgement.summary, book.label_of(sha256), probable)
+            reason = doubt(judgement.verdict, judgement.summary, recorded.get(sha256), probable)
             if reason is not None and not force:
                 self._hold(names[number], result, judgement, reason)
             elif self.references.admit(number, result):
-                self._take(result, judgement)
-                if reason is not None:
-                    self._forced.append(self.added[-1].name)
+                self._take(result, judgement, reason)
         if not self.added and not self.held:
             refused = "; ".join(image.error for image in self.references.refused[:_NAMED])
             if len(sources) == 1:
@@ -200,7 +201,7 @@ class Addition:
             )
         )
 
-    def _take(self, extraction: Extraction, judgement: Judgement) -> None:
+    def _take(self, extraction: Extraction, judgement: Judgement, reason: str | None) -> None:
         """Choose the patches of an admitted image that the bank does not represent."""
         patches = np.ascontiguousarray(extraction.inspected_patches)
         squared = self._bank.index.nearest(patches).distances[:, 0].astype(np.float64) ** 2
@@ -217,6 +218,7 @@ class Addition:
                 judgement.score,
                 judgement.verdict,
                 len(chosen),
+                reason,
             )
         )
 
@@ -241,12 +243,13 @@ class Addition:
 
     def save(self, prepared: PreparedAddition) -> int:
         """Save the bank's next version; return its number."""
+        forced = [image.name for image in self.added if image.confirmed is not None]
         version = self._workspace.database.banks.change(
             self._bank.stored.category,
             self._bank.stored.key,
             BankChange(prepared.came),
             cause="add",
-            detail={"forced": self._forced} if self._forced else {},
+            detail={"forced": forced} if forced else {},
             features=prepared.features,
             released=[str(image.pixels_sha256) for image in prepared.came.images],
         )

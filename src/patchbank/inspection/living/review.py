@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from patchbank.errors import ImageError, NoImagesError, ParameterError
-from patchbank.inspection.judging.defects import check_label, new_defect, remove_defects
+from patchbank.inspection.judging.defects import new_defect, remove_defects
 from patchbank.inspection.judging.inspect import Inspector
+from patchbank.inspection.judging.known_defects import (
+    are_references,
+    checked_label,
+    known_label,
+    recorded_defects,
+)
 from patchbank.inspection.judging.live_bank import LiveBank
 from patchbank.inspection.living.add import AddReport, add
 from patchbank.inspection.living.doubt import doubt
@@ -136,7 +143,7 @@ class Reviewer:
         return doubt(
             judged.verdict,
             judged.times_the_limit or f"score {judged.score:.4g}",
-            self._live.refresh().book.label_of(judged.sha256),
+            recorded_defects(self.workspace, self.category).get(judged.sha256),
             judged.probable_defect,
         )
 
@@ -195,7 +202,8 @@ class Reviewer:
         if answer == "good":
             return self.promise(waiting) or self.keep_promise(waiting)
         if answer == "defect":
-            return self._defect(waiting, label)
+            assert label is not None
+            return self._defect(waiting, *known_label(self.workspace, self.category, label))
         self._record(waiting, "skip")
         return self._report(waiting, "skip")
 
@@ -212,7 +220,8 @@ class Reviewer:
         where = f"inspection {waiting.inspection_id}"
         if answer not in get_args(Answer):
             raise ParameterError(f"answer {answer!r}: must be good, defect or skip")
-        check_label(label)
+        if label is not None:
+            checked_label(label)
         if answer == "defect" and label is None:
             raise ParameterError(f"{where}: a defect needs a label, for example crack")
         if answer != "defect" and label is not None:
@@ -328,14 +337,13 @@ class Reviewer:
         images = self._live.refresh().stored.content.images
         return next((image.name for image in images if image.sha256 == waiting.sha256), None)
 
-    def _defect(self, waiting: OpenInspection, label: str | None) -> ReviewReport:
-        """Record a defect, in the book if its image is there."""
+    def _defect(self, waiting: OpenInspection, label: str, remarks: Sequence[str]) -> ReviewReport:
+        """Record a defect, in the book if its image is there and not there already."""
         bank, source = (
             self._live.refresh(),
             inspected_image(self.workspace, waiting.category_id, waiting),
         )
         added: str | None = None
-        remarks: tuple[str, ...] = ()
         try:
             extraction = (
                 None
@@ -349,23 +357,28 @@ class Reviewer:
             )
         except ImageError:
             extraction = None
+        known = self.workspace.database.defects.of_category(self.category)
         if extraction is None:
-            remarks = (
+            remarks = [
                 f"{waiting.image_name} was not kept, and its file was moved, changed or deleted: "
-                "the answer is recorded, but the defect book has nothing to compare with",
-            )
+                "the answer is recorded, but the defect book has nothing to compare with"
+            ]
+        elif same := [
+            item.name
+            for item in known
+            if (item.sha256, item.label) == (extraction.image.sha256, label)
+        ]:
+            remarks = [*remarks, f"the defect book has this image already, as {same[0]}"]
         else:
-            known = {
-                item.name for item in self.workspace.database.defects.of_category(self.category)
-            }
             added = waiting.image_name
-            if added in known:
+            if any(item.name == added for item in known):
                 added = f"{added} (inspection {waiting.inspection_id})"
             origin = None if isinstance(source, bytes) else str(Path(str(source)).absolute())
             defect = new_defect(bank, added, label, extraction, origin=origin)
             self.workspace.database.defects.add(self.category, bank.extractor.fingerprint, [defect])
+            remarks = [*remarks, *are_references(bank, [defect])]
         self._record(waiting, "defect", label=label, added=added)
-        return self._report(waiting, "defect", label=label, added=added, remarks=remarks)
+        return self._report(waiting, "defect", label=label, added=added, remarks=tuple(remarks))
 
     def _report(self, waiting: OpenInspection, answer: Answer, **details: Any) -> ReviewReport:
         return ReviewReport(
