@@ -46,6 +46,7 @@ MEASUREMENTS = {
     "accuracy": Measurement("AUROC and false alarms on the demo set; some minutes", False),
     "labelled": Measurement("what labelled defects bring; a quarter of an hour", False),
     "calibration": Measurement("the rate asked for over twenty splits of the demo set", False),
+    "dependence": Measurement("the promise for references of the same parts; half an hour", False),
     "scores": Measurement("ways to score an image, on four sets; half an hour", False),
 }
 

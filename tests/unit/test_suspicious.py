@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from patchbank.inspection.learning.reduction import reduction_remarks
-from patchbank.inspection.learning.remarks import fewer_images, moved_threshold, near_copies_remark
+from patchbank.inspection.learning.remarks import fewer_images, moved_threshold
 from patchbank.inspection.learning.suspicious import find_suspicious
 from patchbank.memory.calibration import Calibration, conformal_threshold
 from patchbank.memory.outliers import secluded
@@ -149,20 +149,6 @@ def test_a_crop_that_hides_most_is_said(size: int, crop: int, left_out: str | No
         [True] if left_out else []
     )
     assert bool(said) is (left_out is not None)
-
-
-def test_many_near_copies_are_said() -> None:
-    random = np.random.default_rng(0)
-    # Two kinds of parts, each alike: near copies are judged within a kind.
-    kinds = np.repeat(random.normal(0, 5, (2, 64)), 30, axis=0)
-    different = (kinds + random.normal(0, 1, (60, 64))).astype(np.float32)
-    assert near_copies_remark(different) == []
-    copies = (different[::4] + random.normal(0, 0.05, (15, 64))).astype(np.float32)
-    (said,) = near_copies_remark(np.concatenate([different, copies]))
-    assert said.startswith("30 of 75 images are near copies of others")
-    # One picture saved twice among many is left in peace, and two images have no others.
-    assert near_copies_remark(np.concatenate([different, copies[:1]])) == []
-    assert near_copies_remark(different[:2]) == []
 
 
 def test_a_threshold_that_moves_far_or_rests_on_fewer_is_said() -> None:

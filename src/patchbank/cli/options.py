@@ -160,9 +160,9 @@ GroupBy = Annotated[
         metavar="RULE",
         help="Which images depend on one another, such as pictures of one part, and count as one "
         "in the calibration: a regular expression on the name whose group in parentheses tells "
-        "them apart, such as 'part(\\d+)'; folder, or folder:2 for the folder above that; or a "
-        "column of a table that has a column path, such as parts.csv:part.  \\[default: each "
-        "image for itself]",
+        "them apart, such as 'part(\\d+)'; folder, or folder:2 for the folder above that; a "
+        "column of a table that has a column path, such as parts.csv:part; or image, if each "
+        "image shows another part.  \\[default: as detected]",
     ),
 ]
 Strict = Annotated[

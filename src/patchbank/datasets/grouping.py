@@ -16,9 +16,12 @@ from patchbank.printable import counted
 _FOLDER = re.compile(r"folder(?::(\d+))?")
 _TABLE = re.compile(r"(.+\.(?:csv|jsonl|ndjson)):([^:]+)", re.IGNORECASE | re.DOTALL)
 _PATH = "path"
+# Each image is a group of its own.
+_IMAGE = "image"
 _FORMS = (
     "a pattern with one group in parentheses, such as 'part(\\d+)', 'folder', 'folder:2' for the "
-    "folder above that, or a column of a table, such as parts.csv:part"
+    "folder above that, a column of a table, such as parts.csv:part, or 'image' where each image "
+    "shows another part"
 )
 
 
@@ -30,7 +33,8 @@ def groups_by(rule: str, names: Sequence[str]) -> tuple[Mapping[str, object], tu
     rule
         ``folder`` or ``folder:N``: the N-th folder above the image. ``FILE.csv:COLUMN``, or JSON
         lines: that column of a table whose column `path` names the images, relative to the table.
-        Otherwise a regular expression with one group, searched in the name.
+        ``image``: each image is a group of its own. Otherwise a regular expression with one group,
+        searched in the name.
     names
         Names of the images: paths where they have one.
 
@@ -41,6 +45,8 @@ def groups_by(rule: str, names: Sequence[str]) -> tuple[Mapping[str, object], tu
     DatasetError
         If the table cannot be read.
     """
+    if rule == _IMAGE:
+        return {}, ()
     if found := _FOLDER.fullmatch(rule):
         level = int(found[1] or 1)
         labels: dict[str, object] = {

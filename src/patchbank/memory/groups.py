@@ -62,6 +62,53 @@ class Groups:
             return None
         return cls.of_labels([None if number < 0 else number for number in numbers.tolist()])
 
+    @classmethod
+    def of_links(cls, likeness: npt.NDArray[np.float32], least: float) -> Groups | None:
+        """Return the groups of images that depend on one another where they are alike.
+
+        As many images as can be found that do not depend on one another lead a group each, and
+        every other image joins the leader it is most like. What members depend on is left out with
+        the group, whether it is in the group or not: of overlapping views of a sheet, each overlaps
+        with the next.
+
+        Parameters
+        ----------
+        likeness
+            float32 (n, n), symmetric.
+        least
+            Images are dependent if they are more alike than this.
+
+        Returns
+        -------
+        Groups or None
+            None if nothing remains when a group is left out.
+        """
+        count = len(likeness)
+        linked = likeness > least
+        np.fill_diagonal(linked, True)
+        leaders: list[int] = []
+        free = np.ones(count, np.bool_)
+        degrees = linked.sum(axis=1)
+        while free.any():
+            # The fewest dependants first: a large independent set (Halldorsson, Radhakrishnan,
+            # "Greed is Good", STOC 1994).
+            leader = int(np.where(free, degrees, count + 1).argmin())
+            leaders.append(leader)
+            gone = free & linked[leader]
+            free &= ~gone
+            degrees -= linked[:, gone].sum(axis=1)
+        number = np.where(linked[:, leaders], likeness[:, leaders], -np.inf).argmax(axis=1)
+        number[leaders] = np.arange(len(leaders))
+        apart = []
+        for group in range(len(leaders)):
+            away = linked[number == group].any(axis=0)
+            if away.all():
+                away = linked[leaders[group]] | (number == group)
+            if away.all():
+                return None
+            apart.append(np.flatnonzero(away))
+        return cls(number.astype(np.int64), tuple(apart))
+
     @property
     def are_single(self) -> bool:
         """Whether every image is a group of its own."""

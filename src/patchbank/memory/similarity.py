@@ -8,9 +8,6 @@ import numpy.typing as npt
 # Embeddings this close, as a share of their length, are of the same image: computed twice, they
 # differ by rounding, and by less than a camera's noise.
 _SAME_IMAGE = 1e-3
-# Distance to the nearest other, relative to the distance to a quarter of all: different solar cells
-# have 0.26 and more; copies as JPEG, shifted by a pixel or with a little noise have 0.1 to 0.3.
-_NEAR_COPY = 0.25
 # The most references whose nearest others are searched; more would add no information.
 _MOST_QUERIES = 2_000
 _BLOCK = 4_096
@@ -122,29 +119,3 @@ def _shifted(
 ) -> npt.NDArray[np.float64]:
     wide = embeddings.astype(np.float64)
     return wide if offset is None else wide + offset
-
-
-def near_copies(embeddings: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
-    """Return which embeddings have a near copy, such as another file of the same photograph.
-
-    Their distance to the nearest other is small compared with that to the nearest quarter of all
-    others. A few kinds of similar parts do not make it small: photographs of different parts still
-    differ.
-
-    Parameters
-    ----------
-    embeddings
-        float32 (n, e). Of more than 2,000, 2,000 evenly spaced ones are used. With fewer than three
-        there is nothing to compare with.
-    """
-    count = len(embeddings)
-    if count < 3:
-        return np.zeros(count, np.bool_)
-    sampled = np.unique(np.linspace(0, count - 1, min(count, _MOST_QUERIES)).astype(np.int64))
-    # Centred, so that the squares of long vectors do not hide small differences.
-    wide = _shifted(embeddings[sampled], -embeddings[sampled].mean(axis=0))
-    squares = np.einsum("ne,ne->n", wide, wide)
-    distances = np.sqrt(np.maximum(squares[:, None] + squares - 2 * wide @ wide.T, 0))
-    np.fill_diagonal(distances, np.inf)
-    ordered = np.sort(distances, axis=1)
-    return np.asarray(ordered[:, 0] < _NEAR_COPY * ordered[:, max(1, (len(sampled) - 1) // 4)])

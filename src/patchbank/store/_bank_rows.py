@@ -56,6 +56,7 @@ def upsert_images(
             "thumbnails": [image.thumbnail for image in images],
             "brightnesses": [image.brightness for image in images],
             "sharpnesses": [image.sharpness for image in images],
+            "textures": [image.texture or None for image in images],
         },
     ).fetchall()
     ids: dict[str, int] = dict(rows)

@@ -44,6 +44,9 @@ class ReferenceImage:
         Of the decoded pixels, in hexadecimal; None in older banks.
     brightness, sharpness
         Of the inspected part; None in older banks.
+    texture
+        What tells other images of the same part; empty where the bank's images do not depend on
+        one another, or if it was not read.
     """
 
     name: str
@@ -56,6 +59,7 @@ class ReferenceImage:
     pixels_sha256: str | None = None
     brightness: float | None = None
     sharpness: float | None = None
+    texture: bytes = b""
 
     def __post_init__(self) -> None:
         if not self.name or "\0" in self.name:

@@ -62,6 +62,9 @@ create table image (
     -- Of the inspected part, as at the last fit. Null for images stored before.
     brightness real,
     sharpness real,
+    -- Grey values that tell other images of the same part; null where the images of the bank do not
+    -- depend on one another.
+    texture bytea,
     primary key (category_id, image_id),
     unique (category_id, name)
 );

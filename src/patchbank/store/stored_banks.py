@@ -105,6 +105,12 @@ class StoredBanks:
             ordinal, position = only_row(connection, "last_numbers", key)
         return ordinal + 1, position + 1
 
+    def textures(self, key: BankKey) -> dict[int, bytes]:
+        """Return the textures of a version's references that have one, by position."""
+        with self._sessions.connection() as connection:
+            rows = connection.execute(self._queries["textures"], key.parameters(), binary=True)
+            return dict(rows.fetchall())
+
     def version_without(
         self,
         key: BankKey,

@@ -147,7 +147,7 @@ def test_a_calibration_and_a_smaller_fit_say_what_they_hide_and_change(
         said = "\n".join(report.remarks)
         assert "the threshold changes from " in said
         assert "8 of 16 images are reduced 4 times" in said
-        assert " of 16 images are near copies of others" in said
+        assert "16 images count as about 8 independent" in said
         again = fit(workspace, "brushed", learned[:5], SETTINGS)
         assert "is based on 5 images, and that of the previous bank on 16" in again.bank.remarks[-1]
 

@@ -83,3 +83,45 @@ def test_commands_say_how_many_are_independent(patchbank: Run, parts: Path) -> N
     outcome = patchbank("fit", "brushed", parts, "--group-by", "part")
     assert outcome.code == 2
     assert "a pattern with one group in parentheses" in outcome.err
+
+
+def test_pictures_of_a_part_are_detected(tmp_path: Path, parts: Path) -> None:
+    images = sorted(parts.rglob("*.png"))
+    later, first = images[-1], images[:-1]
+    with patchbank.open("brushed", home=tmp_path / "home") as bank:
+        bank.fit(first, image_size=64)
+        assert bank.last_fit is not None
+        fitted = bank.last_fit.bank
+        assert fitted.threshold.independent == PARTS
+        assert any("23 images count as about 8 independent" in said for said in fitted.remarks)
+        detected = fitted.scores
+        bank.fit(first, image_size=64, group_by="folder")
+        np.testing.assert_array_equal(bank.last_fit.bank.scores, detected)
+        bank.fit(first, image_size=64, group_by="image")
+        assert bank.last_fit.bank.threshold.independent == len(first)
+        # A part whose pictures are all left out is less like the rest of the bank.
+        assert np.median(bank.last_fit.bank.scores / detected) < 0.9
+
+        bank.fit(first, image_size=64)
+        file = tmp_path / "brushed.bank"
+        bank.export(file)
+        before = bank.inspect(later)
+        with patchbank.import_bank(file, "again", home=tmp_path / "home") as again:
+            for changed in (bank, again):
+                # Another picture of a part that is known is no further independent one.
+                assert changed.add(later, force=True).added
+                assert changed.inspect(first[0]).independent_references == PARTS
+                changed.withdraw([later.as_posix()])
+                after = changed.inspect(later)
+                assert after.p_value == before.p_value
+                assert after.score == before.score
+
+
+def test_held_out_pictures_of_a_part_are_detected(patchbank: Run, parts: Path) -> None:
+    images = sorted(parts.rglob("*.png"))
+    patchbank("fit", "brushed", *images[::PICTURES], "--image-size", "64")
+    held_out = [path for path in images if path not in images[::PICTURES]]
+    outcome = patchbank("calibrate", "brushed", *held_out, "--json", "--force")
+    calibrated = json.loads(outcome.out)
+    assert calibrated["independent_references"] == PARTS
+    assert any("about 8 independent" in remark for remark in calibrated["remarks"])

@@ -118,3 +118,46 @@ def test_one_group_alone_leaves_nothing(rows: Floats, coreset: Coreset) -> None:
         Groups.of_labels(["a", "a", "a"])
     with pytest.raises(ParameterError, match="groups of 3 images, and there are 9"):
         leave_one_out_distances(rows, OWNER, coreset, groups=Groups.of_labels([1, 1, 2]))
+
+
+def _links(count: int, *pairs: tuple[int, int]) -> Floats:
+    likeness = np.zeros((count, count), np.float32)
+    for first, second in pairs:
+        likeness[first, second] = likeness[second, first] = 0.5
+    return likeness
+
+
+def test_images_alike_are_a_group() -> None:
+    groups = Groups.of_links(_links(5, (0, 2), (1, 4)), 0.2)
+    assert groups is not None
+    assert len(groups) == 3
+    assert groups.number[0] == groups.number[2] != groups.number[1] == groups.number[4]
+    np.testing.assert_array_equal(groups.shared >= 0, [True, True, True, False, True])
+    # Nothing is as alike as that.
+    alone = Groups.of_links(_links(5, (0, 2)), 0.6)
+    assert alone is not None
+    assert alone.are_single
+
+
+def test_overlapping_views_in_a_row_are_left_out_with_their_neighbours() -> None:
+    """Of nine views, each of which overlaps with the next, about half are independent."""
+    groups = Groups.of_links(_links(9, *((view, view + 1) for view in range(8))), 0.2)
+    assert groups is not None
+    assert len(groups) == 5
+    for view in range(9):
+        away = groups.left_out_with(view)
+        assert away[max(0, view - 1) : view + 2].all()
+        assert not away.all()
+
+
+def test_images_that_are_all_alike_leave_nothing() -> None:
+    everything = Groups.of_links(np.ones((4, 4), np.float32), 0.2)
+    assert everything is None
+
+
+def test_each_joins_the_image_it_is_most_like() -> None:
+    likeness = _links(4, (0, 1), (1, 2))
+    likeness[1, 2] = likeness[2, 1] = 0.9
+    groups = Groups.of_links(likeness, 0.2)
+    assert groups is not None
+    assert groups.number[1] == groups.number[2] != groups.number[0]

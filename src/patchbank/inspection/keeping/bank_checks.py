@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from patchbank.store.bank_content import BankContent, CalibrationScores
 from patchbank.vision.extractor_settings import ExtractorSettings
+from patchbank.vision.same_part import SIDE
 
 # Opening and separating signs of JSON, of which every value has one before it. An image has twelve.
 _MOST_VALUES: Final = 10_000_000
@@ -83,6 +84,13 @@ def checked_label(label: str) -> str:
     if label != "good":
         raise ValueError(f"label is {label!r}, expected good: banks are made of good images")
     return label
+
+
+def checked_texture(content: bytes) -> bytes:
+    """Return a texture, or raise ValueError for what has another size."""
+    if len(content) != SIDE * SIDE:
+        raise ValueError(f"a texture has {len(content)} bytes, expected {SIDE * SIDE}")
+    return content
 
 
 def checked_thumbnail(content: bytes) -> bytes:

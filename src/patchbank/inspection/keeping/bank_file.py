@@ -33,6 +33,7 @@ from patchbank.inspection.keeping.bank_checks import (
     checked_radius,
     checked_scores,
     checked_text,
+    checked_texture,
     checked_thumbnail,
 )
 from patchbank.store.bank_content import BankContent, CalibrationScores, ReferenceImage
@@ -78,6 +79,7 @@ class _Image(BaseModel):
     file: str | None = None
     brightness: Annotated[float, Field(ge=0)] | None = None
     sharpness: Annotated[float, Field(ge=0)] | None = None
+    texture: str | None = None
 
 
 class _Document(BaseModel):
@@ -184,6 +186,7 @@ def _write(archive: zipfile.ZipFile, content: BankFile) -> None:
                 file=None if file is None else add(f"images/{index:06}", file),
                 brightness=image.brightness,
                 sharpness=image.sharpness,
+                texture=add(f"textures/{index:06}", image.texture) if image.texture else None,
             )
         )
     document = _Document(
@@ -283,6 +286,7 @@ def _read(archive: zipfile.ZipFile, path: Path, *, with_images: bool) -> BankFil
                 origin=image.origin,
                 brightness=image.brightness,
                 sharpness=image.sharpness,
+                texture=b"" if image.texture is None else checked_texture(part(image.texture)),
             )
             for image in document.images
         ],

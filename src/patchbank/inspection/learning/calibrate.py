@@ -26,7 +26,6 @@ from patchbank.inspection.learning.indistinct import why_useless
 from patchbank.inspection.learning.reduction import reduction_remarks
 from patchbank.inspection.learning.remarks import (
     moved_threshold,
-    near_copies_remark,
     no_review,
     replaced_limits,
     too_few_images,
@@ -244,7 +243,7 @@ def calibrate(
         patch_image=before.patch_image[:0],
         patch_row=before.patch_row[:0],
         patch_column=before.patch_column[:0],
-        images=references.images,
+        images=[replace(image, texture=b"") for image in references.images],
         embeddings=embeddings - mean,
         embedding_mean=mean,
         scores=replace(kept, image=place[kept.image]).with_more(
@@ -294,7 +293,7 @@ def calibrate(
     remarks += moved_threshold(calibration_of(before), threshold)
     remarks += replaced_limits(before, rule)
     remarks += refused_remark(len(refused), len(sources))
-    remarks += near_copies_remark(embeddings)
+    remarks += references.remarks
     remarks += reduction_remarks(references.images, settings.extractor.preprocessing)
     remarks += remark_on_images(references.images, learned, settings.extractor)
     return replace(report, remarks=tuple(remarks))

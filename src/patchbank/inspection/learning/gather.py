@@ -10,12 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchbank.inspection.learning.demands import Demands
+from patchbank.inspection.learning.dependence import dependence_of
 from patchbank.inspection.sources import readable
 from patchbank.inspection.verdicts import Refused
 from patchbank.memory.groups import Groups
 from patchbank.store.bank_content import ReferenceImage
 from patchbank.vision.decoded_image import ImageSource
 from patchbank.vision.extraction import Extraction, Refusal
+from patchbank.vision.same_part import texture
 
 
 class References:
@@ -32,6 +34,8 @@ class References:
         gets another, such as ``1.png (2)``.
     taken
         More names that are not free.
+    textures
+        Whether to keep what tells images of the same part.
 
     Attributes
     ----------
@@ -39,6 +43,8 @@ class References:
         Those admitted, in the order of their admission.
     numbers
         Their places in `sources`.
+    remarks
+        On images that depend on one another, once `groups` was called.
     """
 
     def __init__(
@@ -47,8 +53,10 @@ class References:
         names: Sequence[str],
         known: Sequence[ReferenceImage] = (),
         taken: Collection[str] = (),
+        *,
+        textures: bool = True,
     ) -> None:
-        self._sources, self._names = sources, names
+        self._sources, self._names, self._textures = sources, names, textures
         self._known_names = {*taken, *(image.name for image in known)}
         self._given_names = set(names)
         # Images learned before the digest of pixels was kept are known by their files.
@@ -59,6 +67,7 @@ class References:
         self._refused: dict[int, str] = {}
         self.images: list[ReferenceImage] = []
         self.numbers: list[int] = []
+        self.remarks: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.images)
@@ -107,18 +116,27 @@ class References:
                 thumbnail=result.thumbnail,
                 brightness=result.appearance.brightness,
                 sharpness=result.appearance.sharpness,
+                texture=texture(image.pixels) if self._textures else b"",
             )
         )
         return True
 
     def groups(self, labels: Mapping[str, object] | None) -> Groups | None:
-        """Return the groups of the images by the labels of their given names; None without any.
+        """Return the groups of the images by the labels of their given names, or else as detected.
+
+        None where no image depends on another. Textures are kept only where groups are detected.
 
         Raises
         ------
         ParameterError
-            If all images are of one group.
+            If all images are labelled as of one group.
         """
+        if labels is None:
+            found = dependence_of([image.texture for image in self.images], self.numbers)
+            self.remarks = (found.remark,) if found.remark else ()
+            if found.groups is not None:
+                return found.groups
+        self.images[:] = [replace(image, texture=b"") for image in self.images]
         if labels is None:
             return None
         return Groups.of_labels([labels.get(self._names[number]) for number in self.numbers])

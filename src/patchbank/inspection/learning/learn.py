@@ -242,7 +242,7 @@ def learn(
         len(bank.images), len(sources),
         ", ".join(f"{stage} {seconds:.2f} s" for stage, seconds in watch.seconds.items()),
     )  # fmt: skip
-    return replace(bank, remarks=(*chosen, *remarks, *remarks_of(bank)))
+    return replace(bank, remarks=(*chosen, *remarks, *fitted.references.remarks, *remarks_of(bank)))
 
 
 def _check_distinct(bank: LearnedBank) -> None:

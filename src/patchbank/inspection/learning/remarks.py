@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-import numpy.typing as npt
-
 from patchbank.inspection.learning.demands import refused_remark
 from patchbank.inspection.learning.reduction import reduction_remarks
 from patchbank.memory.calibration import Calibration, ConformalThreshold, images_needed
-from patchbank.memory.similarity import near_copies
 from patchbank.memory.threshold_rule import ThresholdRule
 from patchbank.printable import counted
 from patchbank.store.bank_content import BankContent
@@ -18,8 +14,6 @@ from patchbank.store.bank_content import BankContent
 if TYPE_CHECKING:
     from patchbank.inspection.learning.learn import LearnedBank
 
-# From this share of images with a near copy on, a remark counts them.
-_REMARKABLE_COPIES: Final = 0.1
 # A threshold that grows or shrinks by more than that: other images do not explain it.
 _JUMP: Final = 1.5
 # A bank calibrated by less than this share of the images of the one before.
@@ -37,7 +31,6 @@ def remarks_of(bank: LearnedBank) -> tuple[str, ...]:
         *too_few_images(bank.threshold),
         *no_review(bank.settings.threshold_rule, bank.calibration),
         *refused_remark(len(bank.refused), given),
-        *near_copies_remark(bank.embeddings),
         *reduction_remarks(bank.images, bank.settings.extractor.preprocessing),
     )
 
@@ -85,19 +78,6 @@ def replaced_limits(before: BankContent, new: ThresholdRule) -> list[str]:
             "the limit is not an estimate any more; patchbank threshold --estimate makes it one"
         ]
     return []
-
-
-def near_copies_remark(embeddings: npt.NDArray[np.float32]) -> list[str]:
-    """Return a remark where many images are nearly the same picture, by (n, e) embeddings."""
-    near = near_copies(embeddings)
-    count = int(near.sum())
-    if count < _REMARKABLE_COPIES * len(near) or count == 0:
-        return []
-    return [
-        f"{count} of {len(near)} images {'is a near copy' if count == 1 else 'are near copies'} of "
-        f"others (saved again, or the same "
-        f"part twice): the false-alarm rate assumes independent images, so it may be exceeded"
-    ]
 
 
 def fewer_images(before: int, threshold: ConformalThreshold) -> list[str]:

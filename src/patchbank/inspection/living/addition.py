@@ -162,7 +162,13 @@ class Addition:
         )
         book = ReadyBook(workspace.database.defects.book(bank.stored.key))
         recorded = recorded_defects(workspace, bank.stored.category)
-        self.references = References(sources, names, known=bank.content.images, taken=taken)
+        self.references = References(
+            sources,
+            names,
+            known=bank.content.images,
+            taken=taken,
+            textures=bool(bank.textures),
+        )
         self._radius = FRACTION * bank.radius
         for number, result in enumerate(results):
             if isinstance(result, Refusal):

@@ -42,6 +42,9 @@ class LivingBank:
         Its rows, with the indices of their images as groups.
     judge
         What judges by it.
+    textures
+        What tells images of the same part, by the position of a reference; empty where no images
+        were found to depend on one another.
     """
 
     stored: StoredBank
@@ -49,6 +52,7 @@ class LivingBank:
     settings: FitSettings
     index: NeighbourIndex
     judge: Judge
+    textures: dict[int, bytes]
 
     @property
     def content(self) -> BankContent:
@@ -105,7 +109,9 @@ def read_bank(workspace: Workspace, category: str) -> LivingBank:
         raise not_calibrated(category)
     settings = FitSettings.from_json(content.settings, extractor.settings)
     index = NeighbourIndex(content.features, content.patch_image)
-    return LivingBank(stored, extractor, settings, index, Judge(index, settings, calibration))
+    judge = Judge(index, settings, calibration)
+    textures = workspace.database.banks.textures(stored.key)
+    return LivingBank(stored, extractor, settings, index, judge, textures)
 
 
 def until_saved(change: Callable[[], T]) -> T:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchbank.inspection.judging.judge import calibration_of
+from patchbank.inspection.learning.dependence import groups_of
 from patchbank.inspection.learning.remarks import moved_threshold, too_few_images
 from patchbank.inspection.learning.score_collector import ScoreCollector
 from patchbank.inspection.living.bank import LivingBank
@@ -119,6 +120,8 @@ def recalibrated(
     number[scores.image[scores.image >= 0]] = scores.group[scores.image >= 0]
     number[held_out] = -1
     groups = Groups.of_numbers(number)
+    if bank.textures:
+        groups = _detected(bank, after, held_out)
     collector = _Collector(bank.settings, after, index, groups)
     learned = [slot for slot in sorted(features) if not held_out[slot]]
     remembered = None
@@ -136,10 +139,25 @@ def recalibrated(
             collector.add(slot, features[slot], found.distances[:, 0], found.indices[:, 0])
     known = np.isin(np.arange(count), list(features))
     unknown = int(np.count_nonzero(scored & ~known))
-    if not len(collector):
-        return Recalibration(scores, 0, unknown, remembered)
-    found_scores = collector.scores()
-    return Recalibration(_with(scores, found_scores), len(found_scores), unknown, remembered)
+    if len(collector):
+        scores = _with(scores, collector.scores())
+    if bank.textures:
+        # Pictures of a part that is known may have come.
+        shared = np.full(count, -1) if groups is None else groups.shared
+        of_learned = (scores.image >= 0) & ~scores.held_out
+        scores = replace(scores, group=np.where(of_learned, shared[scores.image], scores.group))
+    return Recalibration(scores, len(collector), unknown, remembered)
+
+
+def _detected(bank: LivingBank, after: ChangedBank, held_out: NDArray[np.bool_]) -> Groups | None:
+    """Return the groups of images that show the same parts, after a change."""
+    textures = [
+        b"" if out else image.texture or bank.textures.get(position, b"")
+        for image, position, out in zip(
+            after.content.images, after.positions.tolist(), held_out, strict=True
+        )
+    ]
+    return groups_of(textures)
 
 
 class _Collector:

@@ -424,7 +424,8 @@ where not exists (
 select
     position, image_id, name, encode(sha256, 'hex'), width, height,
     case when %(thumbnails)s then thumbnail else '' end, label, origin,
-    encode(pixels_sha256, 'hex'), brightness, sharpness
+    encode(pixels_sha256, 'hex'), brightness, sharpness,
+    case when %(thumbnails)s then coalesce(texture, '') else '' end
 from reference join image using (category_id, image_id)
 where category_id = %(category_id)s and generation = %(generation)s
     and <present>
@@ -434,6 +435,13 @@ where category_id = %(category_id)s and generation = %(generation)s
             and since_version > %(since)s
     ))
 order by position
+
+-- textures --
+select position, texture
+from reference join image using (category_id, image_id)
+where category_id = %(category_id)s and generation = %(generation)s
+    and <present>
+    and texture is not null
 
 -- copy_references_out --
 -- Not sorted: sorting here would cost more than reading; the reader sorts.

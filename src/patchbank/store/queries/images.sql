@@ -10,21 +10,22 @@ position not in (
 -- An image with a known name replaces the earlier one.
 insert into image (
     category_id, name, sha256, width, height, label, origin, thumbnail, pixels_sha256,
-    brightness, sharpness
+    brightness, sharpness, texture
 )
 select %(category_id)s, row.*
 from unnest(
     %(names)s::text[], %(sha256s)s::bytea[], %(widths)s::integer[], %(heights)s::integer[],
     %(labels)s::text[], %(origins)s::text[], %(thumbnails)s::bytea[], %(pixels_sha256s)s::bytea[],
-    %(brightnesses)s::real[], %(sharpnesses)s::real[]
+    %(brightnesses)s::real[], %(sharpnesses)s::real[], %(textures)s::bytea[]
 ) as row (
-    name, sha256, width, height, label, origin, thumbnail, pixels_sha256, brightness, sharpness
+    name, sha256, width, height, label, origin, thumbnail, pixels_sha256, brightness, sharpness,
+    texture
 )
 on conflict (category_id, name) do update set
     sha256 = excluded.sha256, width = excluded.width, height = excluded.height,
     label = excluded.label, origin = excluded.origin, thumbnail = excluded.thumbnail,
     pixels_sha256 = excluded.pixels_sha256, brightness = excluded.brightness,
-    sharpness = excluded.sharpness
+    sharpness = excluded.sharpness, texture = excluded.texture
 returning name, image_id
 
 -- get --
