@@ -76,7 +76,10 @@ def test_banks_stored_as_copies_become_rows_with_the_same_verdicts(
         assert list(plan.migrations) == [name for name in migrate.migrations() if name >= ROWS]
         assert plan.migrations[ROWS].startswith("Stores a bank version as a set of rows")
         assert (plan.banks, plan.inspections) == (6, 6)
-        assert upgrade(workspace, lambda plan: True) == (plan, True)
+        upgraded_by, upgraded = upgrade(workspace, lambda plan: True)
+        assert upgraded
+        # The server may have tidied up meanwhile.
+        assert replace(upgraded_by, size_bytes=plan.size_bytes) == plan
         assert upgrade(workspace, lambda plan: False)[0].migrations == {}
         for category, inspections in expected.items():
             history = show_category(workspace, category)["history"]
