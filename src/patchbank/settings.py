@@ -21,6 +21,8 @@ from patchbank.control_groups import processor_share
 from patchbank.errors import ParameterError
 from patchbank.refused_values import refused_value
 
+# A century: what is more is a mistake, and beyond what databases reckon with.
+_MOST_DAYS = 36_500
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _BINARY_UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
@@ -109,11 +111,13 @@ class Settings(BaseSettings):
     keep_days: float = Field(
         default=90.0,
         ge=0,
+        le=_MOST_DAYS,
         description="Minimum number of days for which bank versions are kept.",
     )
     keep_inspections_days: float | None = Field(
         default=None,
         gt=0,
+        le=_MOST_DAYS,
         description="Number of days for which inspections are kept, to a day; without it, forever.",
     )
     keep_inspections_bytes: Annotated[int | None, BeforeValidator(_bytes_or_none)] = Field(

@@ -34,6 +34,8 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
         ("PATCHBANK_DATABASE_IDLE_MINUTES", "0", "give a number above 0"),
         ("PATCHBANK_MAX_IMAGE_MEGAPIXELS", "inf", "give a finite number"),
         ("PATCHBANK_KEEP_DAYS", "few", "give a number"),
+        ("PATCHBANK_KEEP_DAYS", "1e9", "give 36500 or less"),
+        ("PATCHBANK_KEEP_INSPECTIONS_DAYS", "800000", "give 36500 or less"),
         ("PATCHBANK_COMPILED_KERNELS", "perhaps", "give true or false"),
         ("PATCHBANK_LOG", "xml", "give 'text' or 'json'"),
         ("PATCHBANK_MEMORY_LIMIT", "much", "give a number and a unit, such as 4GB"),

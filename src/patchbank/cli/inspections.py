@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.cells import cell_len
 from rich.text import Text
 
 from patchbank.cli import options
@@ -133,11 +134,13 @@ def _print_list(found: InspectionList) -> None:
         if number not in (7, 8, 9) or set(column[1:]) != {"-"}
     ]
     rows = [tuple(row[number] for number in shown) for row in rows]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    # Characters of Japanese or Chinese take two cells.
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
     lines = Text()
     for row in rows:
         for number, (cell, width) in enumerate(zip(row[:-1], widths, strict=False)):
-            text = f"{cell:<{width}}" if number < 2 else f"{cell:>{width}}"
+            space = " " * (width - cell_len(cell))
+            text = cell + space if number < 2 else space + cell
             lines.append(f"{text}  ", style=_STYLES.get(cell, ""))
         lines.append(row[-1] if row is rows[-1] else f"{row[-1]}\n")
     # All at once: a table of a thousand rows would take half a second.

@@ -181,10 +181,12 @@ class ConformalThreshold:
         low, high = self.realised
         # Rounded down: the promise holds for fewer.
         parts = math.floor(1 / self.guaranteed_rate + 1e-9)
+        promise = f"1 in {counted(parts, 'good part')} fails"
+        if parts == 1:
+            promise = f"{_percent(self.guaranteed_rate)} of good parts fail"
         text = (
-            f"threshold {self.value:.4g} from {self._images()}: on "
-            f"average, at most 1 in {counted(parts, 'good part')} fails; of ten such thresholds, "
-            f"nine fail {_percent(low)} to {_percent(high)} of good parts"
+            f"threshold {self.value:.4g} from {self._images()}: on average, at most {promise}; of "
+            f"ten such thresholds, nine fail {_percent(low)} to {_percent(high)} of good parts"
         )
         if self.sufficient:
             return f"{text} ({_percent(self.requested_rate)} requested)"

@@ -82,12 +82,15 @@ def same_image(
 
 
 def similarities_to_others(
-    embeddings: npt.NDArray[np.float32], offset: npt.NDArray[np.float32] | None = None
+    embeddings: npt.NDArray[np.float32],
+    offset: npt.NDArray[np.float32] | None = None,
+    groups: npt.NDArray[np.int64] | None = None,
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
     """Return embeddings' similarities to the most similar others, and these embeddings' indices.
 
-    Copies of the same image do not count as others; an embedding without others is left out. Of
-    more than 2,000 embeddings, 2,000 evenly spaced ones are used as queries.
+    Copies of the same image, and images of the same group, do not count as others; an embedding
+    without others is left out. Of more than 2,000 embeddings, 2,000 evenly spaced ones are used as
+    queries.
 
     Parameters
     ----------
@@ -95,6 +98,8 @@ def similarities_to_others(
         float32 (n, e).
     offset
         (e,), added to every embedding first.
+    groups
+        int64 (n,): the group of each; negative if it is a group of its own, as all are by default.
     """
     count = len(embeddings)
     sampled = np.unique(np.linspace(0, count - 1, min(count, _MOST_QUERIES)).astype(np.int64))
@@ -109,6 +114,9 @@ def similarities_to_others(
         scale = lengths[:, None] * other_lengths
         similarity = np.divide(products, scale, out=np.zeros_like(products), where=scale > 0)
         similarity[squares <= _SAME_IMAGE**2 * lengths[:, None] ** 2] = -np.inf
+        if groups is not None:
+            own = groups[sampled][:, None]
+            similarity[(own >= 0) & (own == groups[start : start + _BLOCK])] = -np.inf
         np.maximum(nearest, similarity.max(axis=1), out=nearest)
     has_others = np.isfinite(nearest)
     return np.clip(nearest[has_others], -1.0, 1.0), sampled[has_others]

@@ -23,11 +23,12 @@ _ROWS = 1_000
 
 
 class LoggedCategory(NamedTuple):
-    """A category that has events, perhaps removed since."""
+    """A category that has events, perhaps removed since, and the newest version of its bank."""
 
     category_id: int
     name: str
     removed: bool
+    newest_version: int | None
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class EventLog:
 
     def __init__(self, connection: Connection, categories: list[LoggedCategory]) -> None:
         self._connection = connection
-        #: Those that have events, by name.
+        #: Those that have events or a bank, by name.
         self.categories = categories
 
     def events(self, category_id: int) -> Iterator[Event]:

@@ -129,7 +129,7 @@ def test_the_first_event_that_was_changed_is_named(
     assert named.startswith(problem)
 
 
-def test_a_log_that_lost_its_end_or_was_written_anew_lacks_the_expected_hash(
+def test_heads_stay_in_a_log_and_a_version_without_an_event_is_noticed(
     workspace: Workspace, database_url: str
 ) -> None:
     heads = {log.category.name: log.head for log in verify_log(workspace).logs}
@@ -138,6 +138,21 @@ def test_a_log_that_lost_its_end_or_was_written_anew_lacks_the_expected_hash(
     # What came before the end is still there after more events.
     workspace.database.banks.save("tile", make_bank())
     assert verify_log(workspace, "tile", expect=heads["tile"]).passed
+    _forge(database_url, "delete from event where category_id = 1 and position = 5")
+    found = verify_log(workspace)
+    # The version that the event told of is still there.
+    assert _problems(found) == {
+        "leather": None,
+        "tile": "no event tells of version 3 of the bank: events after event 4 were removed",
+    }
+    _forge(database_url, "delete from event where category_id <> 1")
+    assert not verify_log(workspace, "leather").passed
+
+
+def test_a_log_that_lost_its_end_lacks_the_expected_hash(
+    workspace: Workspace, database_url: str
+) -> None:
+    heads = {log.category.name: log.head for log in verify_log(workspace).logs}
     _forge(database_url, "delete from event where category_id = 1 and position >= 4")
     assert verify_log(workspace).passed
     assert not verify_log(workspace, expect=heads["tile"]).passed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 
 import psycopg
@@ -13,6 +13,7 @@ import pytest
 from patchbank.errors import DatabaseError
 from patchbank.inspection.keeping.audit import verify_log
 from patchbank.inspection.workspace import Workspace
+from patchbank.store import retention
 from patchbank.store.database import Database, open_database
 from patchbank.store.inspections import InspectionRecord
 from patchbank.store.retention import InspectionRetention, RetainedInspections
@@ -224,3 +225,17 @@ def test_the_command_says_what_it_would_remove_and_removes_it(
     assert patchbank("database", "prune").out.startswith("nothing to remove; inspections take ")
     monkeypatch.setenv("PATCHBANK_KEEP_INSPECTIONS_BYTES", "much")
     assert "PATCHBANK_KEEP_INSPECTIONS_BYTES is 'much'" in patchbank("database", "prune").complaint
+
+
+def test_the_clock_of_a_station_that_is_years_ahead_removes_nothing(
+    database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _fill(database, database_url, [NOW - timedelta(days=2)])
+
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Ahead:
+            return cls.fromtimestamp(NOW.timestamp() + 10 * 365 * 86_400, tz)
+
+    monkeypatch.setattr(retention, "datetime", Ahead)
+    assert RetainedInspections(database, InspectionRetention(days=45)).plan().empty

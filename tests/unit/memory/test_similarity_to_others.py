@@ -38,3 +38,20 @@ def test_embeddings_without_others_are_left_out() -> None:
     assert similarities_to_others(np.ones((5, 3), np.float32))[0].shape == (0,)
     assert similarities_to_others(np.zeros((5, 3), np.float32))[0].shape == (0,)
     assert similarities_to_others(np.empty((0, 3), np.float32))[0].shape == (0,)
+
+
+def test_images_of_a_group_are_not_each_others_others() -> None:
+    generator = np.random.default_rng(2)
+    parts = np.repeat(generator.normal(size=(12, 30)), 4, axis=0)
+    embeddings = (parts + 0.05 * generator.normal(size=parts.shape)).astype(np.float32)
+    groups = np.repeat(np.arange(12), 4)
+    alone, _ = similarities_to_others(embeddings)
+    apart, which = similarities_to_others(embeddings, groups=groups)
+    assert alone.min() > 0.98
+    assert apart.max() < 0.8
+    unit = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
+    products = np.where(groups[:, None] == groups, -1, unit @ unit.T)
+    np.testing.assert_allclose(apart, products.max(axis=1)[which], atol=1e-6)
+    # Negative numbers are no group.
+    none, _ = similarities_to_others(embeddings, groups=np.full(48, -1))
+    np.testing.assert_array_equal(none, alone)

@@ -80,7 +80,7 @@ class ReferenceStanding:
     ----------
     similarities
         Sorted, of up to 2,000 references spread over the bank. An image that was learned twice
-        counts as one: it is not the other of itself.
+        counts as one: it is not the other of itself, and no image is the other of one of its group.
     requested_rate
         The bank's false-alarm rate.
     calibrated_threshold
@@ -159,14 +159,18 @@ def reference_standing(bank: StoredBank, *, raw: bool = False) -> ReferenceStand
         By the embeddings as the network gives them, not centred on the bank's mean.
     """
     content = bank.content
+    groups = np.full(len(content.images), -1, np.int64)
+    known = content.scores.image >= 0
+    groups[content.scores.image[known]] = content.scores.group[known]
     found, asked = similarities_to_others(
-        content.embeddings, content.embedding_mean if raw else None
+        content.embeddings, content.embedding_mean if raw else None, groups
     )
     if not len(found):
         return None
+    of_found = groups[asked]
     # The less similar, the more anomalous.
     rate = bank.content.settings.get("false_alarm_rate", DEFAULT_FALSE_ALARM_RATE)
-    threshold = conformal_threshold(-found, rate)
+    threshold = conformal_threshold(-found, rate, of_found)
     alone = asked[:0]
     if not raw and len(found) >= _FEWEST_TOLD:
         alone = setting_threshold(1.0 - found, rate)
@@ -176,5 +180,7 @@ def reference_standing(bank: StoredBank, *, raw: bool = False) -> ReferenceStand
         calibrated_threshold=-threshold.value,
         guaranteed_rate=threshold.guaranteed_rate,
         isolated=tuple(bank.content.images[asked[slot]].name for slot in alone),
-        threshold_without=-conformal_threshold(-np.delete(found, alone), rate).value,
+        threshold_without=-conformal_threshold(
+            -np.delete(found, alone), rate, np.delete(of_found, alone)
+        ).value,
     )

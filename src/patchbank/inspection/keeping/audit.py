@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import json
 import re
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from typing import Any, TextIO
 from patchbank.errors import ParameterError
 from patchbank.inspection.workspace import Workspace
 from patchbank.printable import counted
+from patchbank.spreadsheets import SafeWriter
 from patchbank.store.events import FIRST, Event, EventLog, LoggedCategory
 
 _COLUMNS = (
@@ -68,7 +68,7 @@ class Audit:
 
     def write_csv(self, file: TextIO) -> None:
         """Write a heading and a line for each event."""
-        writer = csv.writer(file, lineterminator="\n")
+        writer = SafeWriter(file)
         writer.writerow(_COLUMNS)
         for logged in self.events():
             document = {**logged.to_json(), "detail": logged.detail}
@@ -186,12 +186,20 @@ def verify_log(
 
 def _verified(log: EventLog, category: LoggedCategory, expect: str | None) -> VerifiedLog:
     count, head, seen, problem = 0, FIRST, False, None
+    newest = 0
     for event in log.events(category.category_id):
         problem = _problem(event, count + 1, head)
         if problem is not None:
             break
         count, head = event.position, event.hash
         seen = seen or head == expect
+        newest = max(newest, int(event.detail.get("version", 0)))
+    # Who removes events from the end leaves what they tell of.
+    if problem is None and category.newest_version is not None and category.newest_version > newest:
+        problem = (
+            f"no event tells of version {category.newest_version} of the bank: events after event "
+            f"{count} were removed"
+        )
     return VerifiedLog(category, count, head, problem, seen)
 
 

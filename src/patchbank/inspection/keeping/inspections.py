@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,6 +13,7 @@ from patchbank.inspection.keeping.moments import Moment, moment, zone_text
 from patchbank.inspection.parts import checked_label
 from patchbank.inspection.workspace import Workspace
 from patchbank.printable import counted
+from patchbank.spreadsheets import SafeWriter
 from patchbank.store.inspections import (
     MOST_COUNTED,
     VERDICTS,
@@ -205,7 +205,7 @@ class InspectionList:
 
     def write_csv(self, file: TextIO) -> None:
         """Write a heading and a line for each, oldest first."""
-        writer = csv.writer(file, lineterminator="\n")
+        writer = SafeWriter(file)
         writer.writerow(_COLUMNS)
         writer.writerows(
             (number, time.astimezone().isoformat(), self._category, *others)

@@ -12,7 +12,9 @@ Moment = str | date | timedelta
 
 _AGO = re.compile(r"(\d+) ?(min|m|h|d|w)")
 _UNITS = {"m": "minutes", "min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}|\d{8}")
+# ISO 8601 has weeks too, and whether one without a day stands for its first or its last is open.
+_WEEK = re.compile(r"\d{4}-?[Ww]")
 _EXAMPLES = "yesterday, 3h, 2026-11-01, 2026-11-01T14:30, 14:30 (today) or 2026-11-01T14:30+01:00"
 
 
@@ -65,6 +67,8 @@ def _moment(given: Moment, now: datetime, *, end: bool) -> datetime:
         return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
     if _DATE.fullmatch(given):
         return _moment(date.fromisoformat(given), now, end=end)
+    if _WEEK.match(given):
+        raise ValueError("a week of the year")
     if ":" in given[:3]:
         return datetime.combine(today, time.fromisoformat(given.zfill(5)))
     return datetime.fromisoformat(given)

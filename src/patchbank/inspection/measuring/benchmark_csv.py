@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -12,6 +11,7 @@ from patchbank.datasets.published import Published
 from patchbank.inspection.measuring.benchmark_results import CategorySummary
 from patchbank.inspection.measuring.category_evaluation import CategoryEvaluation
 from patchbank.inspection.measuring.figures import FIGURES, Evaluation
+from patchbank.spreadsheets import SafeWriter
 
 
 def results_csv(
@@ -71,7 +71,7 @@ def _mean_rows(evaluation: Evaluation) -> list[list[Any]]:
 
 def _text(rows: Sequence[Sequence[Any]]) -> str:
     target = io.StringIO()
-    csv.writer(target, lineterminator="\n").writerows(rows)
+    SafeWriter(target).writerows(rows)
     return target.getvalue()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from patchbank.metrics.agreement import (
     reading_of_interval,
 )
 from patchbank.printable import counted
+from patchbank.spreadsheets import SafeWriter
 
 #: What the usual study has: AIAG, "Measurement Systems Analysis", 4th edition.
 USUAL_PARTS: Final = 50
@@ -266,7 +266,7 @@ class CheckReport:
 
     def write_csv(self, file: TextIO) -> None:
         """Write a heading and a line for each image, part by part."""
-        writer = csv.writer(file, lineterminator="\n")
+        writer = SafeWriter(file)
         writer.writerow(
             ("part", "answer", "repeat", "image", "verdict", "right", "part_outcome", "score",
              "pass_below", "fail_above", "p_value", "category", "bank_version")

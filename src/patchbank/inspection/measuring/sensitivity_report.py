@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from patchbank.inspection.verdicts import Refused
 from patchbank.memory.calibration import Thresholds
 from patchbank.metrics import Proportion, proportion
 from patchbank.printable import counted
+from patchbank.spreadsheets import SafeWriter
 
 #: Always said with the figures.
 SYNTHETIC: Final = (
@@ -221,7 +221,7 @@ class SensitivityReport:
 
     def write_csv(self, file: TextIO) -> None:
         """Write a heading and a line for each kind, size and contrast."""
-        writer = csv.writer(file, lineterminator="\n")
+        writer = SafeWriter(file)
         writer.writerow((*_COLUMNS, "synthetic", "category", "bank_version"))
         writer.writerows((*row, "yes", self.category, self.bank_version) for row in self._rows())
 

@@ -1,19 +1,23 @@
 The event log.
 
 -- names --
--- Every category that has events, by id; a removed one's name is in its last event.
+-- Every category that has events or a bank, by id; a removed one's name is in its last event. Last,
+-- the newest version of its bank.
 select
-    event.category_id,
+    category_id,
     coalesce(
         max(category.name),
         max(event.detail ->> 'category') filter (where event.kind = 'remove'),
-        'number ' || event.category_id
+        'number ' || category_id
     ) as name,
-    count(category.category_id) = 0
-from event left join category using (category_id)
-where %(category_id)s::bigint is null or event.category_id = %(category_id)s
-group by event.category_id
-order by name, event.category_id
+    count(category.category_id) = 0,
+    (select max(version) from bank where bank.category_id = coalesced.category_id)
+from (select category_id from event union select category_id from bank) as coalesced
+    left join category using (category_id)
+    left join event using (category_id)
+where %(category_id)s::bigint is null or category_id = %(category_id)s
+group by category_id
+order by name, category_id
 
 -- list --
 select

@@ -3,6 +3,9 @@ Which inspections are kept, and the removal of others.
 -- may_prune --
 select pg_has_role(relowner, 'usage') from pg_class where oid = 'patchbank.inspection'::regclass
 
+-- now --
+select now()
+
 -- lock --
 -- An arbitrary number, the same in every process: one removes, others leave it to that one.
 select pg_try_advisory_xact_lock(7205759403792795)
