@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from patchbank.errors import ParameterError
 from patchbank.inspection.keeping.moments import Moment, moment
-from patchbank.inspection.living.add import AddReport, add
+from patchbank.inspection.living.add import AddReport, add, add_paths
 from patchbank.inspection.living.drift import DriftReport, find_drift
 from patchbank.inspection.living.history import history
 from patchbank.inspection.living.quarantine import dismiss, quarantined
@@ -88,6 +88,34 @@ class BankLiving:
             effect=effect,
             budget=budget,
             report=None if report is None else Path(report),
+            progress=progress,
+        )
+
+    def add_held(
+        self,
+        *,
+        effect: int = DEFAULT_EFFECT,
+        progress: Progress = silent,
+    ) -> AddReport:
+        """Add all images in quarantine: you confirm that they show good parts.
+
+        Parameters
+        ----------
+        effect
+            As in `add`.
+
+        Raises
+        ------
+        PatchbankError
+            If no image is held, or one has another content than when it was held.
+        """
+        return add_paths(
+            self._workspace,
+            self.category,
+            (),
+            held=True,
+            force=True,
+            effect=effect,
             progress=progress,
         )
 

@@ -110,11 +110,11 @@ def detect_changes(
     Raises
     ------
     ParameterError
-        If `images_per_false_alarm` is below 1.
+        If `images_per_false_alarm` is below 1 or infinite.
     """
-    if not images_per_false_alarm >= 1:
+    if not 1 <= images_per_false_alarm < math.inf:
         raise ParameterError(
-            f"images per false alarm {images_per_false_alarm}: must be at least 1, such as 10000"
+            f"images per false alarm {images_per_false_alarm:g}: must be at least 1, such as 10000"
         )
     names = [name for name, values in series.items() if not np.isnan(values).all()]
     if not names:

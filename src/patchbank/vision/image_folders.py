@@ -92,6 +92,10 @@ def find_each(paths: Sequence[str | Path]) -> list[Found]:
     """
     if not paths:
         raise NoImagesError()
+    if "" in paths:
+        # It would stand for the current folder, with all that is below: what nobody meant whose
+        # shell expanded a variable that is not set.
+        raise NoImagesError("an empty path was given; give a folder, such as . for this one")
     seen: set[Path] = set()
     each = []
     for path in paths:

@@ -16,6 +16,7 @@ from PIL import Image
 
 from patchbank.api import open_bank
 from patchbank.errors import ParameterError
+from patchbank.inspection.judging.defects import add_defects, remove_defects
 from patchbank.inspection.judging.inspect import Inspector
 from patchbank.inspection.living.add import add
 from patchbank.inspection.living.drift import find_drift
@@ -122,6 +123,11 @@ def test_the_images_to_add_can_be_added(good: Workspace, patchbank: Run, tmp_pat
     files = [image["image"] for image in images if image["has_file"]]
     line = shlex.split(suggested["command"])
     assert line == ["patchbank", "add", "brushed", *files]
+    # What a person called a defect is not suggested, although it passes.
+    add_defects(good, "brushed", [files[0]], label="dark")
+    again = patchbank("drift", "brushed", "--json").document["suggested"]["images"]
+    assert files[0] not in [image["image"] for image in again]
+    remove_defects(good, "brushed", [files[0]])
     outcome = patchbank(*line[1:], "--json")
     assert outcome.code == 0, outcome.err
     assert sum(image["patches"] for image in outcome.document["added"]) > 0

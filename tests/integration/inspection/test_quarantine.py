@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import patchbank
 from patchbank.errors import NoImagesError, ParameterError
 from patchbank.inspection.judging.defects import add_defects
 from patchbank.inspection.judging.inspect import Inspector
@@ -196,3 +197,18 @@ def test_the_commands_show_what_is_held_and_what_would_change(
     assert patchbank("quarantine", "brushed").out == ""
     again = patchbank("add", "brushed")
     assert again.code == 2
+
+
+def test_what_is_held_is_confirmed_in_python(
+    bank: Workspace, surfaces: Surfaces, graphs_home: Path, database_url: str
+) -> None:
+    pixels = np.asarray(Image.open(sorted(surfaces.scratched.iterdir())[0]).convert("RGB"))
+    with patchbank.open("brushed", home=graphs_home, database_url=database_url) as opened:
+        assert [image.name for image in opened.add([pixels], names=["array"]).held] == ["array"]
+        (added,) = opened.add_held().added
+        assert (added.name, added.verdict) == ("array", "fail")
+        assert added.confirmed is not None
+        assert added.confirmed.startswith("fails, ")
+        assert opened.quarantine() == []
+        with pytest.raises(NoImagesError, match="no images in quarantine"):
+            opened.add_held()

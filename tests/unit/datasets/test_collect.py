@@ -236,3 +236,13 @@ def test_files_that_are_no_pictures_are_counted_by_suffix(tmp_path: Path) -> Non
     for path in (tmp_path, tmp_path / "*"):
         (remark,) = collect([path]).remarks
         assert remark == "3 files not read: 2 .raw, 1 without suffix"
+
+
+def test_an_empty_path_is_not_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photograph(tmp_path / "a.png")
+    monkeypatch.chdir(tmp_path)
+    assert collect(["."]).images == (Path("a.png"),)
+    with pytest.raises(NoImagesError, match=r"an empty path was given; give a folder, such as \."):
+        collect([""])

@@ -141,3 +141,5 @@ def test_equal_numbers_have_drawn_ranks() -> None:
 def test_a_rate_below_one_is_refused() -> None:
     with pytest.raises(ParameterError, match="images per false alarm 0"):
         detect_changes({"score": np.zeros(3)}, {"score": NONE}, images_per_false_alarm=0)
+    with pytest.raises(ParameterError, match="per false alarm inf: must be at least 1"):
+        detect_changes({"score": np.zeros(3)}, {"score": NONE}, images_per_false_alarm=math.inf)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchbank.errors import ImageError
+from patchbank.inspection.judging.known_defects import recorded_defects
 from patchbank.inspection.judging.live_bank import LiveBank, ReadyBank
 from patchbank.inspection.living.drift_series import share_outside
 from patchbank.inspection.living.inspected_image import inspected_image
@@ -78,12 +79,14 @@ def suggest(
 ) -> Suggestion:
     """Return the images of inspections whose uncovered patches cover most of what is uncovered.
 
-    Only images that did not fail are looked at, and only where their file is still there with the
-    same content, or the database kept the image.
+    Only images that did not fail and are no recorded defects are looked at, and only where their
+    file is still there with the same content, or the database kept the image.
     """
     bank = LiveBank(workspace, category).ready
     radius = bank.stored.content.covering_radius
     known = {image.sha256 for image in bank.stored.content.images}
+    # What a person called a defect is no good part, whatever its verdict was.
+    known |= recorded_defects(workspace, category).keys()
     wanted = _wanted(rows, known)
     begun = time.monotonic()
     patches: list[NDArray[np.float32]] = []
