@@ -104,6 +104,22 @@ def limits_histogram(
     return _histogram(groups, thresholds, theme, file_format, in_shares=True)
 
 
+def bin_edges(scores: npt.ArrayLike, limits: Sequence[float]) -> list[float]:
+    """Return the edges of a histogram of scores, wide enough for the limits that are near them.
+
+    A limit that was given as a score may be so far away that all scores would be in one bin.
+    """
+    values = np.asarray(scores, np.float64)
+    if not len(values):
+        values = np.asarray(limits, np.float64)
+    low, high = float(values.min()), float(values.max())
+    span = high - low or 1.0
+    near = [limit for limit in limits if low - span <= limit <= high + span]
+    low, high = min(low, *near, high), max(high, *near, low)
+    found: list[float] = np.linspace(low, high if high > low else low + 1, _BINS + 1).tolist()
+    return found
+
+
 def _histogram(
     groups: Sequence[tuple[str, npt.ArrayLike, str]],
     thresholds: Thresholds,
@@ -113,10 +129,8 @@ def _histogram(
     in_shares: bool = False,
 ) -> bytes:
     found = [(name, np.asarray(given, np.float64), colour) for name, given, colour in groups]
-    limits = list(thresholds.to_json().values())
-    all_scores = np.concatenate([*(scores for _, scores, _ in found), limits])
-    low, high = float(all_scores.min()), float(all_scores.max())
-    edges = np.linspace(low, high if high > low else low + 1, _BINS + 1).tolist()
+    limits = sorted(set(thresholds.to_json().values()))
+    edges = bin_edges(np.concatenate([scores for _, scores, _ in found]), limits)
 
     def draw(axes: Axes) -> None:
         for name, scores, colour in found:
@@ -126,15 +140,15 @@ def _histogram(
             draw_bars = partial(axes.hist, scores, edges, weights=weights, color=colour)
             draw_bars(alpha=0.35, histtype="stepfilled")
             draw_bars(histtype="step", linewidth=1.5, label=f"{name} ({len(scores):,})")
-        # The first line carries the label of both: the legend has no room for two.
-        for number, limit in enumerate(sorted(set(limits))):
-            axes.axvline(
-                limit,
-                color=theme.threshold,
-                linestyle="--",
-                linewidth=1.3,
-                label=None if number else thresholds.describe().replace(", ", "\n"),
-            )
+        line: dict[str, Any] = {"color": theme.threshold, "linestyle": "--", "linewidth": 1.3}
+        shown = [limit for limit in limits if edges[0] <= limit <= edges[-1]]
+        for limit in shown:
+            axes.axvline(limit, **line)
+        # One label for both: the legend has no room for two.
+        label = thresholds.describe().replace(", ", "\n")
+        if len(shown) < len(limits):
+            label += "\n(beyond this picture)"
+        axes.plot([], [], label=label, **line)
         axes.set_xlabel("anomaly score")
         axes.set_ylabel("% of the images" if in_shares else "images")
         axes.locator_params(axis="y", integer=not in_shares)

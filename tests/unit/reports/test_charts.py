@@ -125,3 +125,14 @@ def test_without_matplotlib_the_command_to_install_it_is_named(
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(MissingExtraError, match=r"patchbank\[report\]"):
         charts.score_histogram(GOOD, ANOMALOUS, Thresholds(1.5, 1.5))
+
+
+def test_a_limit_far_from_all_scores_does_not_press_them_into_one_bin() -> None:
+    scores = np.linspace(10, 20, 50)
+    assert charts.bin_edges(scores, [1000.0])[-1] == 20
+    near = charts.bin_edges(scores, [8.0, 25.0])
+    assert (near[0], near[-1]) == (8.0, 25.0)
+    assert charts.bin_edges([], [7.0])[0] == 7.0
+    assert b"beyond this picture" in charts.score_histogram(
+        scores, [], Thresholds(15.0, 1000.0), file_format="svg"
+    )

@@ -203,9 +203,9 @@ def _remarks(parts: Sequence[StudyPart]) -> list[str]:
             )
     if len(parts) < USUAL_PARTS or repeats < USUAL_REPEATS:
         remarks.append(
-            f"{counted(len(parts), 'part')} with {repeats} images or more of each: the usual study "
-            f"has {USUAL_PARTS} parts or more, good, defective and near the limit, each imaged "
-            f"{USUAL_REPEATS} times (AIAG); with fewer, the intervals are wide"
+            f"{counted(len(parts), 'part')} with {counted(repeats, 'image')} or more of each: the "
+            f"usual study has {USUAL_PARTS} parts or more, good, defective and near the limit, "
+            f"each imaged {USUAL_REPEATS} times (AIAG); with fewer, the intervals are wide"
         )
     if all(len(part.verdicts) == 1 for part in parts):
         remarks.append(

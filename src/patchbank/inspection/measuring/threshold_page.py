@@ -94,8 +94,8 @@ def write_threshold_page(folder: Path, report: ThresholdReport) -> ThresholdRepo
                 lambda theme: _chart(report, theme),
                 f"Histogram of the scores of {len(report.calibration)} good parts and "
                 f"{len(report.inspections)} recorded inspections; {report.thresholds.describe()}",
-                "Scores of the good parts that the limits come from, and of recorded inspections, "
-                "each in per cent of its images.",
+                "Scores of the good parts that the limits come from, of recorded inspections, and "
+                "of defects where some were given, each in per cent of its images.",
             ),
             folder=pictures.name,
         )
