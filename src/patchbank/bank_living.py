@@ -44,6 +44,7 @@ class BankLiving:
         dry_run: bool = False,
         effect: int = DEFAULT_EFFECT,
         budget: int | None = None,
+        group_by: str | None = None,
         report: str | Path | None = None,
         progress: Progress = silent,
     ) -> AddReport:
@@ -68,6 +69,9 @@ class BankLiving:
         budget
             How many patches the bank may have before they are chosen anew; by default that of the
             settings.
+        group_by
+            Which images depend on one another, as given to `fit`: added images join the groups of
+            references.
         report
             Folder for heatmaps of the images held and of inspections whose verdict changes.
 
@@ -87,6 +91,7 @@ class BankLiving:
             dry_run=dry_run,
             effect=effect,
             budget=budget,
+            group_by=group_by,
             report=None if report is None else Path(report),
             progress=progress,
         )

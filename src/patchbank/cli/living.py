@@ -79,6 +79,14 @@ def add_command(
             show_default=False,
         ),
     ] = None,
+    group_by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RULE",
+            help="Which images depend on one another, as given to fit: added images join the "
+            "groups of references.",
+        ),
+    ] = None,
     report: Annotated[
         Path | None,
         typer.Option(
@@ -122,6 +130,7 @@ def add_command(
             dry_run=dry_run,
             effect=effect,
             budget=budget,
+            group_by=group_by,
             report=report,
             confirm=confirm,
             progress=bars.enter_context(show_progress()),

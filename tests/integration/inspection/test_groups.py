@@ -125,3 +125,32 @@ def test_held_out_pictures_of_a_part_are_detected(patchbank: Run, parts: Path) -
     calibrated = json.loads(outcome.out)
     assert calibrated["independent_references"] == PARTS
     assert any("about 8 independent" in remark for remark in calibrated["remarks"])
+
+
+def test_an_added_picture_joins_the_group_of_its_part(
+    tmp_path: Path, parts: Path, patchbank: Run
+) -> None:
+    images = sorted(path for path in parts.rglob("*.png") if "part0_2" not in path.name)
+    rule = r"(part\d+)_"
+    fit = ("fit", "brushed", *images, "--image-size", "64", "--group-by", rule, "--force")
+    assert patchbank(*fit).code == 0
+    before = patchbank("show", "brushed", "--json").document
+    known = parts / "part0" / "part0_2.png"
+    twins = []
+    random = np.random.default_rng(1)
+    for picture in range(2):
+        twins.append(tmp_path / f"part8_{picture}.png")
+        noisy = brushed(8) + random.integers(-2, 3, (96, 96, 1))
+        Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8)).save(twins[-1])
+    unsaid = patchbank("add", "brushed", known, "--force", "--dry-run")
+    assert "references of 'brushed' are in groups, and 1 added image counts" in unsaid.err
+    arguments = ("add", "brushed", known, *twins, "--force", "--group-by", rule, "--json")
+    added = patchbank(*arguments).document
+    assert added["remarks"] == []
+    after = patchbank("show", "brushed", "--json").document
+    # A part that was known, and another one with two pictures.
+    assert (before["independent_references"], after["independent_references"]) == (PARTS, PARTS + 1)
+    assert patchbank("withdraw", "brushed", known, *twins, "--json").document["same_as"] == 1
+    assert patchbank("show", "brushed", "--json").document["independent_references"] == PARTS
+    wrong = patchbank("add", "brushed", known, "--force", "--group-by", "(nothing)")
+    assert "gives none of the 24 images a group" in wrong.complaint

@@ -122,6 +122,7 @@ def add_paths(
     dry_run: bool = False,
     effect: int = DEFAULT_EFFECT,
     budget: int | None = None,
+    group_by: str | None = None,
     report: Path | None = None,
     confirm: Confirm = _always,
     progress: Progress = silent,
@@ -156,6 +157,7 @@ def add_paths(
         dry_run=dry_run,
         effect=effect,
         budget=budget,
+        group_by=group_by,
         report=report,
         confirm=confirm,
         progress=progress,
@@ -173,6 +175,7 @@ def add(
     dry_run: bool = False,
     effect: int = 0,
     budget: int | None = None,
+    group_by: str | None = None,
     report: Path | None = None,
     confirm: Confirm = _always,
     progress: Progress = silent,
@@ -197,6 +200,9 @@ def add(
     budget
         How many patches the bank may have before they are chosen anew, as another version; by
         default that of the settings (`PATCHBANK_BANK_BUDGET`).
+    group_by
+        Which images depend on one another, as in `fit`, where the user said so then: added images
+        join the groups of references.
     report
         Folder for heatmaps of the images held and of inspections whose verdict changes.
     confirm
@@ -240,7 +246,15 @@ def add(
             )
             with closing(stream):
                 results[fingerprint] = list(stream)
-        addition = Addition(workspace, bank, sources, names, results[fingerprint], force=force)
+        addition = Addition(
+            workspace,
+            bank,
+            sources,
+            names,
+            results[fingerprint],
+            force=force,
+            group_by=group_by,
+        )
         outcome = replace(_outcome(bank, addition), pictures=_pictures(addition, report))
         if not addition.added:
             if not dry_run:
@@ -256,6 +270,7 @@ def add(
             renewed_scores=prepared.recalibration.renewed,
             unchecked_scores=prepared.recalibration.unknown,
             remarks=(
+                *addition.remarks,
                 *unchecked_remark(prepared.recalibration),
                 *promise_remarks(bank, calibration_of(prepared.came)),
             ),

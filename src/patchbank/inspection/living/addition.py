@@ -18,6 +18,7 @@ from patchbank.inspection.learning.gather import References
 from patchbank.inspection.learning.places import patch_places
 from patchbank.inspection.living.bank import LivingBank
 from patchbank.inspection.living.doubt import doubt
+from patchbank.inspection.living.joined_groups import joined_groups
 from patchbank.inspection.living.recalibrate import (
     ChangedBank,
     Recalibration,
@@ -132,6 +133,8 @@ class Addition:
         Images that are held, and how they were judged.
     added
         Images that come into the bank.
+    remarks
+        On the groups of these.
     """
 
     def __init__(
@@ -143,6 +146,7 @@ class Addition:
         results: Sequence[Extraction | Refusal],
         *,
         force: bool,
+        group_by: str | None = None,
     ) -> None:
         self._workspace, self._bank = workspace, bank
         self.held: list[HeldImage] = []
@@ -182,6 +186,9 @@ class Addition:
                 self._hold(names[number], result, judgement, reason)
             elif self.references.admit(number, result):
                 self._take(result, judgement, reason)
+        self._groups, self.remarks = joined_groups(
+            bank, group_by, [names[number] for number in self.references.numbers]
+        )
         if not self.added and not self.held:
             refused = "; ".join(image.error for image in self.references.refused[:_NAMED])
             if len(sources) == 1:
@@ -295,6 +302,7 @@ class Addition:
             np.concatenate([stored.ordinals, ordinal + np.arange(came)]),
             np.concatenate([stored.positions, position + np.arange(len(self._extractions))]),
             np.ones(len(stored.positions), np.bool_),
+            groups=self._groups,
         )
 
     def _recalibrate(self, changed: ChangedBank, progress: Progress) -> Recalibration:

@@ -68,6 +68,8 @@ class ChangedBank:
         bool (n,): which images of the bank before stay.
     radius
         Within which it represents the patches; by default as the bank before.
+    groups
+        int64 (n,): the group of each of its images, -1 for one of its own; by default as before.
     """
 
     content: BankContent
@@ -75,6 +77,7 @@ class ChangedBank:
     positions: Integers
     stays: NDArray[np.bool_]
     radius: float | None = None
+    groups: Integers | None = None
 
     @cached_property
     def index(self) -> NeighbourIndex:
@@ -118,6 +121,8 @@ def recalibrated(
     index = after.index if bank.settings.image_score == "reweighted" else bank.index
     number = np.full(count, -1)
     number[scores.image[scores.image >= 0]] = scores.group[scores.image >= 0]
+    if after.groups is not None:
+        number = after.groups.copy()
     number[held_out] = -1
     groups = Groups.of_numbers(number)
     if bank.textures:
@@ -141,7 +146,7 @@ def recalibrated(
     unknown = int(np.count_nonzero(scored & ~known))
     if len(collector):
         scores = _with(scores, collector.scores())
-    if bank.textures:
+    if bank.textures or after.groups is not None:
         # Pictures of a part that is known may have come.
         shared = np.full(count, -1) if groups is None else groups.shared
         of_learned = (scores.image >= 0) & ~scores.held_out
