@@ -201,7 +201,7 @@ def _added(report: AddReport) -> str:
 
 def _calibration(report: AddReport | WithdrawReport) -> str:
     before, after = report.thresholds_before.describe(), report.thresholds.describe()
-    return f"{after}, as before" if before == after else f"{after}, before: {before}"
+    return f"{after}, as before" if before == after else f"{after}; before: {before}"
 
 
 def _print_change(report: AddReport | WithdrawReport, *lines: tuple[str, str]) -> None:

@@ -340,7 +340,7 @@ def _print_queue(category: str, waiting: list[OpenInspection], json: bool) -> in
             Text(f"{inspection.inspection_id:>6}  "),
             Text(f"{local_time(inspection.inspected_at)}  "),
             Text(f"{inspection.verdict.upper():<6}", style=_STYLES[inspection.verdict]),
-            Text(f"  {inspection.score:.4g} of {inspection.fail_above:.4g}  "),
+            Text(f"  {inspection.score:>6.4g} of {inspection.fail_above:<6.4g}  "),
             inspection.image_name,
         )
     talk().print(

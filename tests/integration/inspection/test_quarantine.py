@@ -184,7 +184,7 @@ def test_the_commands_show_what_is_held_and_what_would_change(
     assert "1 from fail to pass" in shown.out
     assert re.search(r"would add +1 image, \d+ patches", shown.out)
     assert f"forced   {path}: fails, score" in shown.err
-    assert re.search(r"calibration +threshold [\d.]+, before: threshold [\d.]+", shown.out)
+    assert re.search(r"calibration +threshold [\d.]+; before: threshold [\d.]+", shown.out)
     assert "version 1, unchanged" in shown.out
     # Nothing is held by what only shows, so that no list of it is named.
     planned = patchbank("add", "brushed", tmp_path / "1.png", "--dry-run")

@@ -242,8 +242,9 @@ def test_a_session_changes_the_bank_in_the_background(
         foreseen = session.effect(first)
         assert foreseen is not None
         assert foreseen.foreseen()[0].startswith("would add 1 image with ")
-        assert "of the last 4 inspections (judged again)" in foreseen.foreseen()[1]
-        assert "from fail to pass" in foreseen.foreseen()[1]
+        assert foreseen.foreseen()[1].startswith("then threshold ")
+        assert "of the last 4 inspections (judged again)" in foreseen.foreseen()[2]
+        assert "from fail to pass" in foreseen.foreseen()[2]
         assert foreseen.bank_version is None
         with pytest.raises(ParameterError, match="fails, "):
             session.answer(first, "good", judged=judged)

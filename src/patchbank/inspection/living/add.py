@@ -82,10 +82,10 @@ class AddReport:
     def foreseen(self) -> list[str]:
         """Return what the addition would do, a line each, to be read before it is made."""
         before, after = self.thresholds_before.describe(), self.thresholds.describe()
+        patches = counted(self.patches, "patch", "patches")
         lines = [
-            f"would add {counted(len(self.added), 'image')} with "
-            f"{counted(self.patches, 'patch', 'patches')}; {after}, "
-            + ("as before" if before == after else f"now {before}")
+            f"would add {counted(len(self.added), 'image')} with {patches}",
+            f"{before} as before" if before == after else f"then {after}; now {before}",
         ]
         return lines if self.effect is None else [*lines, self.effect.describe()]
 
