@@ -321,7 +321,9 @@ def test_the_last_images_stay(learned_bank: Workspace) -> None:
     assert withdraw(learned_bank, "brushed", names[2:], force=True).images == 2
 
 
-def test_regions_and_tiles_are_kept_to(workspace: Workspace, surfaces: Surfaces) -> None:
+def test_regions_and_tiles_are_kept_to(
+    workspace: Workspace, surfaces: Surfaces, tmp_path: Path
+) -> None:
     settings = make_fit_settings(scale=1, tile=96, overlap=16, ignore_box="0%,0%,30%,100%")
     fit(workspace, "tiled", sorted(surfaces.train.iterdir())[:8], settings)
     stored = workspace.database.banks.active("tiled")
@@ -340,6 +342,10 @@ def test_regions_and_tiles_are_kept_to(workspace: Workspace, surfaces: Surfaces)
     assert live.inspect(scratched[0]).score < before.score
     withdraw(workspace, "tiled", [str(path) for path in scratched[:2]])
     assert live.inspect(scratched[0]).score == before.score
+    # In tiles, an image of another size shows the part at another scale.
+    Image.open(scratched[2]).resize((192, 192)).save(tmp_path / "large.png")
+    large = add(workspace, "tiled", [tmp_path / "large.png"], force=True, dry_run=True)
+    assert "1 of 1 image has a size, such as 192 x 192, unlike every reference" in large.remarks[0]
 
 
 def test_a_bank_that_outgrows_its_budget_gets_its_patches_chosen_anew(

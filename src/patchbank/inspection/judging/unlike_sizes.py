@@ -46,8 +46,9 @@ def remark_on_images(
     unlike = [image for image in images if is_unlike((image.width, image.height), known)]
     if not unlike:
         return ()
+    have = "image has" if len(images) == 1 else "images have"
     return (
-        f"{len(unlike)} of {len(images)} images have a size, such as {unlike[0].width} x "
+        f"{len(unlike)} of {len(images)} {have} a size, such as {unlike[0].width} x "
         f"{unlike[0].height}, unlike every reference {_consequence(known)}",
     )
 

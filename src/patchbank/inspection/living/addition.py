@@ -14,6 +14,7 @@ from patchbank.errors import NoImagesError
 from patchbank.inspection.judging.judge import Judge, calibration_of
 from patchbank.inspection.judging.known_defects import recorded_defects
 from patchbank.inspection.judging.similar_defects import ReadyBook
+from patchbank.inspection.judging.unlike_sizes import remark_on_images
 from patchbank.inspection.learning.gather import References
 from patchbank.inspection.learning.places import patch_places
 from patchbank.inspection.living.bank import LivingBank
@@ -134,7 +135,7 @@ class Addition:
     added
         Images that come into the bank.
     remarks
-        On the groups of these.
+        On the groups and the sizes of these.
     """
 
     def __init__(
@@ -186,9 +187,11 @@ class Addition:
                 self._hold(names[number], result, judgement, reason)
             elif self.references.admit(number, result):
                 self._take(result, judgement, reason)
-        self._groups, self.remarks = joined_groups(
+        self._groups, on_groups = joined_groups(
             bank, group_by, [names[number] for number in self.references.numbers]
         )
+        images, settings = self.references.images, bank.extractor.settings
+        self.remarks = (*on_groups, *remark_on_images(images, bank.content.images, settings))
         if not self.added and not self.held:
             refused = "; ".join(image.error for image in self.references.refused[:_NAMED])
             if len(sources) == 1:
