@@ -68,8 +68,12 @@ def test_times_are_understood_or_refused(given: Moment, begin: str | None, end: 
 
 
 def test_the_zone_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert zone_text(NOW) == "CET (UTC+01:00)"
-    assert zone_text(datetime(2026, 7, 1, tzinfo=UTC)) == "CEST (UTC+02:00)"
+    # Of inspections of July, listed in winter, the times are in summer time.
+    assert zone_text(NOW) == "local time, now CET (UTC+01:00)"
+    assert zone_text(datetime(2026, 7, 1, tzinfo=UTC)) == "local time, now CEST (UTC+02:00)"
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    clock.tzset()
+    assert zone_text(NOW) == "JST (UTC+09:00)"
     monkeypatch.setenv("TZ", "UTC")
     clock.tzset()
     assert zone_text(NOW) == "UTC"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -56,6 +56,7 @@ def categories_command(json: options.Json = False) -> int:
         [
             [
                 "-" if document[key] is None else _plain(name, document[key])
+                for document in [_with_counts(document)]
                 for name, key in (
                     ("", "category"), ("", "bank_version"), ("", "images"), ("", "bank_size"),
                     ("", "inspections"), ("learned_at", "learned_at"),
@@ -76,6 +77,7 @@ def show_command(category: options.Category, json: options.Json = False) -> int:
         return 0
     console = answer()
     history, indexes = document.pop("history"), document.pop("indexes", [])
+    document = _with_counts(document)
     for name, value in document.items():
         if not isinstance(value, dict):
             console.print(f"{name.replace('_', ' '):<22} {_plain(name, value)}", markup=False)
@@ -184,6 +186,14 @@ _UNITS = {
     "overlap": "pixels",
     "smoothing_sigma": "pixels",
 }
+
+
+def _with_counts(document: dict[str, Any]) -> dict[str, Any]:
+    """Return a category's document with the number of its inspections as people read it."""
+    shown = dict(document)
+    if shown.pop("inspections_estimated"):
+        shown["inspections"] = f"about {document['inspections']:,}"
+    return shown
 
 
 def _plain(name: str, value: object) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import getpass
 import logging
 import unicodedata
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 MAX_NAME_LENGTH = 100
+#: More inspections of a category than these are not counted: their number is estimated.
+MOST_COUNTED = 100_000
 # Children before parents.
 _REMOVED_TABLES = (
     "patches",
@@ -51,7 +54,10 @@ _COUNTED_TABLES = ("banks", "images", "patches", "inspections", "defects")
 
 @dataclass(frozen=True)
 class Category:
-    """A category with a summary of its active bank; the bank's fields are None without one."""
+    """A category with a summary of its active bank; the bank's fields are None without one.
+
+    Above `MOST_COUNTED` the number of inspections is the estimate of the server's statistics.
+    """
 
     name: str
     created_at: datetime
@@ -60,6 +66,7 @@ class Category:
     patch_count: int | None
     fitted_at: datetime | None
     inspection_count: int
+    inspections_estimated: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,8 +91,7 @@ class Categories:
     def list(self) -> list[Category]:
         """Return all categories by name."""
         with self._sessions.connection() as connection:
-            rows = connection.execute(self._queries["list"], {"name": None}).fetchall()
-        return [_category(row) for row in rows]
+            return [*self._found(connection, None)]
 
     def get(self, name: str) -> Category:
         """Return a category.
@@ -96,10 +102,26 @@ class Categories:
             When it does not exist.
         """
         with self._sessions.connection() as connection:
-            row = connection.execute(self._queries["list"], {"name": composed(name)}).fetchone()
-            if row is None:
+            found = self._found(connection, composed(name))
+            if not found:
                 raise unknown_category(connection, name)
-        return _category(row)
+        return found[0]
+
+    def _found(self, connection: Connection, name: str | None) -> Sequence[Category]:
+        parameters = {"name": name, "most": MOST_COUNTED + 1}
+        found = []
+        for category_id, *fields in connection.execute(self._queries["list"], parameters):
+            category = Category(*fields)
+            if category.inspection_count > MOST_COUNTED:
+                statement = queries.compose(
+                    self._queries["estimate_inspections"], category_id=category_id
+                )
+                row = connection.execute(statement).fetchone()
+                assert row is not None
+                count = max(category.inspection_count, int(row[0][0]["Plan"]["Plan Rows"]))
+                category = replace(category, inspection_count=count, inspections_estimated=True)
+            found.append(category)
+        return found
 
     def remove(self, name: str) -> RemovedRows:
         """Remove a category and all its data for good, in one transaction; its events stay.
@@ -205,7 +227,3 @@ def unknown_category(connection: Connection, name: str) -> UnknownCategoryError:
     return UnknownCategoryError(
         f"there is no category {name!r}{meant} `patchbank categories` lists all categories"
     )
-
-
-def _category(row: tuple[Any, ...]) -> Category:
-    return Category(*row[1:])

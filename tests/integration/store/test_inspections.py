@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from patchbank.errors import BankGoneError, UnknownCategoryError
+from patchbank.store import categories
 from patchbank.store.bank_key import BankKey
 from patchbank.store.categories import RemovedRows
 from patchbank.store.database import Database
@@ -59,6 +60,23 @@ def test_inspections_are_kept_as_they_were(database: Database) -> None:
         )
     assert [i.image_name for i in database.inspections.recent("tile", 1)] == ["d.png"]
     assert database.categories.get("tile").inspection_count == 4
+
+
+def test_many_inspections_are_estimated_not_counted(
+    database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, other = _saved(database, "tile"), _saved(database, "leather")
+    database.inspections.record_many([_inspection(key, f"{number}.png") for number in range(300)])
+    database.inspections.record_many([_inspection(other, "a.png")])
+    counted = database.categories.get("tile")
+    assert (counted.inspection_count, counted.inspections_estimated) == (300, False)
+    monkeypatch.setattr(categories, "MOST_COUNTED", 40)
+    with psycopg.connect(database_url) as connection:
+        connection.execute("analyze patchbank.inspection")
+    leather, tile = database.categories.list()
+    assert tile.inspections_estimated
+    assert tile.inspection_count == pytest.approx(300, rel=0.1)
+    assert (leather.inspection_count, leather.inspections_estimated) == (1, False)
 
 
 def test_inspections_of_several_categories_go_in_together(database: Database) -> None:

@@ -234,6 +234,7 @@ def _brief(category: Category) -> dict[str, Any]:
         "images": category.image_count,
         "bank_size": category.patch_count,
         "inspections": category.inspection_count,
+        "inspections_estimated": category.inspections_estimated,
         "learned_at": None
         if category.fitted_at is None
         else category.fitted_at.isoformat(timespec="seconds"),

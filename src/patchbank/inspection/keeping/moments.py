@@ -75,8 +75,13 @@ def _moment(given: Moment, now: datetime, *, end: bool) -> datetime:
 
 
 def zone_text(now: datetime) -> str:
-    """Return the local time zone, such as ``CET (UTC+01:00)``."""
+    """Return the local time zone, such as ``JST (UTC+09:00)``.
+
+    Where there is summer time, times of the other half of the year have another offset.
+    """
     local = now.astimezone()
     offset = local.isoformat()[-6:]
     name = local.tzname() or ""
-    return "UTC" if name == "UTC" else f"{name} (UTC{offset})".strip()
+    zone = "UTC" if name == "UTC" else f"{name} (UTC{offset})".strip()
+    offsets = {datetime(local.year, month, 1).astimezone().utcoffset() for month in (1, 7)}
+    return zone if len(offsets) == 1 else f"local time, now {zone}"

@@ -162,7 +162,7 @@ def choose(
     if known:
         chosen.left_out.append(
             f"{counted(len(known), 'image is', 'images are')} left out: the bank has learned or "
-            "was calibrated with it; give images of good parts that it has not seen"
+            "was calibrated with them; give images of good parts that it has not seen"
         )
     if changed:
         chosen.left_out.append(
@@ -173,7 +173,8 @@ def choose(
         reasons = [*chosen.left_out, *(refusal.error for refusal in chosen.refused[:3])]
         if chosen.not_passed:
             reasons.append(
-                f"{counted(len(chosen.not_passed), 'image')} did not pass without a defect"
+                f"{counted(len(chosen.not_passed), 'image')} did not pass without a defect; "
+                "give images of good parts, taken like those that the bank has learned"
             )
         raise NoImagesError(f"no image can be used: {'; '.join(reasons)}")
     # The first one waits for kernels to be compiled or loaded.

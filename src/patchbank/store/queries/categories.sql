@@ -1,14 +1,23 @@
 Categories of inspected parts.
 
 -- list --
+-- Last, how many inspections there are, up to so many: to count millions takes seconds.
 select
     category.category_id, category.name, category.created_at, bank.version, bank.image_count,
     bank.patch_count, bank.created_at,
-    (select count(*) from inspection where inspection.category_id = category.category_id)
+    (
+        select count(*) from (
+            select from inspection where inspection.category_id = category.category_id
+            limit %(most)s
+        ) as counted
+    )
 from category
 left join bank on bank.category_id = category.category_id and bank.state = 'active'
 where %(name)s::text is null or category.name = %(name)s
 order by category.name
+
+-- estimate_inspections --
+explain (format json) select from inspection where category_id = {category_id}
 
 -- names --
 select name from patchbank.category order by name
