@@ -55,6 +55,7 @@ class Bank(BankRecords, BankLiving, BankEvidence):
         exclude: Sequence[str] = (),
         groups: Sequence[object] | None = None,
         group_by: str | None = None,
+        screen: bool = False,
         strict: bool = False,
         report: str | Path | None = None,
         progress: Progress = silent,
@@ -83,6 +84,8 @@ class Bank(BankRecords, BankLiving, BankEvidence):
             Images that depend on one another, such as pictures of one part, and count as one in the
             calibration: a group for each image (None: its own), or a rule, such as ``"folder"`` or
             a regular expression with one group (see ``fit --group-by``).
+        screen
+            Whether to leave out images that stand apart, and learn the rest again.
         strict
             Whether outliers among the images are an error; then nothing is stored.
         report
@@ -112,6 +115,7 @@ class Bank(BankRecords, BankLiving, BankEvidence):
             exclude=exclude,
             groups=groups,
             group_by=group_by,
+            screen=screen,
             strict=strict,
             report=None if report is None else Path(report),
             progress=progress,

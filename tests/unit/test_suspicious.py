@@ -7,9 +7,10 @@ import pytest
 
 from patchbank.inspection.learning.reduction import reduction_remarks
 from patchbank.inspection.learning.remarks import fewer_images, moved_threshold
+from patchbank.inspection.learning.screening import rate_if_good
 from patchbank.inspection.learning.suspicious import find_suspicious
 from patchbank.memory.calibration import Calibration, conformal_threshold
-from patchbank.memory.outliers import secluded
+from patchbank.memory.outliers import extreme, secluded
 from patchbank.store.bank_content import ReferenceImage
 from patchbank.vision.preprocess import Preprocessing
 
@@ -164,3 +165,41 @@ def test_a_threshold_that_moves_far_or_rests_on_fewer_is_said() -> None:
     )
     assert fewer_images(30, conformal_threshold(range(25))) == []
     assert fewer_images(0, threshold) == []
+
+
+def test_screening_finds_many_bad_images_that_each_are_not_improbable() -> None:
+    # No gap: scores of good images, at quantiles of an exponential, reach up to the bad ones.
+    good = 15 - 2 * np.log((190 - np.arange(190)) / 190.5)
+    bad = 24.0 + 0.4 * np.arange(10)
+    scores = np.concatenate([good, bad])
+    names = [str(number) for number in range(200)]
+    assert find_suspicious(names, scores, 0.01) is None
+    found = find_suspicious(names, scores, 0.01, screening=True)
+    assert found is not None
+    assert len({*names[190:]} & {*found.names}) >= 7
+    assert len(found.names) <= 12
+
+
+def test_extreme_scores_are_at_most_a_tenth_and_need_ten() -> None:
+    """An exponential tail has as many as stated: one in 66."""
+    random = np.random.default_rng(3)
+    shares = [len(extreme(random.exponential(1, 400))) / 400 for _ in range(200)]
+    # Of an exponential, the excess over its median is exponential too.
+    assert np.mean(shares) == pytest.approx(np.exp(-3.5) / 2, rel=0.15)
+    assert len(extreme([*random.normal(10, 1, 70), *[100.0] * 30])) <= 10
+    assert len(extreme([1.0] * 8 + [50.0])) == 0
+    assert len(extreme([1.0] * 30 + [50.0])) == 0
+    assert extreme([*np.linspace(1, 2, 30), 50.0, np.nan]).tolist() == [30]
+
+
+@pytest.mark.parametrize("left_out", [1, 4])
+def test_the_rate_if_what_was_left_out_is_good_is_kept(left_out: int) -> None:
+    """Where good images are cut off by their scores, more of the new ones are above."""
+    random = np.random.default_rng(5)
+    sets = np.sort(random.normal(0, 1, (4000, 120)))[:, :-left_out]
+    thresholds = [conformal_threshold(scores, 0.02) for scores in sets]
+    rates = [(random.normal(0, 1, 50) > threshold.value).mean() for threshold in thresholds]
+    threshold = thresholds[0]
+    promised = rate_if_good(threshold, left_out)
+    assert promised > threshold.guaranteed_rate
+    assert np.mean(rates) == pytest.approx(promised, rel=0.05)

@@ -35,6 +35,14 @@ def fit_command(
     ] = False,
     exclude: options.Exclude = None,
     group_by: options.GroupBy = None,
+    screen: Annotated[
+        bool,
+        typer.Option(
+            "--screen",
+            help="Leave out the images that stand apart, at most a tenth, and learn the rest "
+            "again; those left out are named.",
+        ),
+    ] = False,
     strict: options.Strict = False,
     report: Annotated[
         Path | None,
@@ -59,6 +67,7 @@ def fit_command(
             max_refused=max_refused,
             exclude=exclude or (),
             group_by=group_by,
+            screen=screen,
             strict=strict,
             report=report,
             progress=progress,

@@ -319,6 +319,8 @@ def version_line(entry: dict[str, Any]) -> str:
     exchanged = "".join(
         f"; {name}: {_some(entry[name])}" for name in ("added", "withdrawn") if entry[name]
     )
+    if entry["screened"]:
+        exchanged += f"; left out by screening: {_some([i['name'] for i in entry['screened']])}"
     return (
         f"version {entry['bank_version']:<4} {entry['state']:<8} "
         f"{local_time(entry['created_at'])}  "

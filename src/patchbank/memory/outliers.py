@@ -17,6 +17,9 @@ _APART_RATE = 0.05
 # The fewest scores from which the tail's scale can be estimated, and the fewest for any finding.
 _FEWEST_FOR_TAIL = 10
 _FEWEST = 5
+# How many times the tail's scale an extreme score is above the median. Measured with defects mixed
+# in: docs/reference-images.md.
+_EXTREME = 3.5
 # A few images are reported as setting the threshold if they raise it by more than this share, and
 # score above the others by more than this many standard deviations. Measured:
 # docs/reference-images.md.
@@ -54,8 +57,7 @@ def outlying(scores: npt.ArrayLike) -> npt.NDArray[np.int64]:
         return where[:0]
     above = len(where) // 2
     used = above - most
-    excess = values[where] - np.median(values[where])
-    scale = (excess[most:above].sum() + most * excess[most]) / used
+    excess, scale = _tail(values[where], most)
     if not scale > 0.0:
         # Most images score the same, so any other score would be infinitely far.
         return where[:0]
@@ -64,6 +66,24 @@ def outlying(scores: npt.ArrayLike) -> npt.NDArray[np.int64]:
     widest = int(gaps.argmax())
     apart = widest + 1 if gaps[widest] > scale * _critical(_APART_RATE / most, used) else 0
     return where[: max(far, apart)]
+
+
+def extreme(scores: npt.ArrayLike) -> npt.NDArray[np.int64]:
+    """Return the indices of scores 3.5 scales of the tail above the median, highest first.
+
+    The tail and its scale are those of `outlying`, without its allowance for chance: among scores
+    with that tail one in 66 is extreme. So this is for looking closely, where many bad images are
+    feared that each are not improbable. At most a tenth is returned.
+
+    Scores that are not finite are ignored. For fewer than ten, nothing is returned.
+    """
+    values, where, most = _ranked(scores)
+    if len(where) < _FEWEST_FOR_TAIL:
+        return where[:0]
+    excess, scale = _tail(values[where], most)
+    if not scale > 0.0:
+        return where[:0]
+    return where[: np.count_nonzero(excess[:most] > _EXTREME * scale)]
 
 
 def setting_threshold(scores: npt.ArrayLike, false_alarm_rate: float) -> npt.NDArray[np.int64]:
@@ -138,6 +158,16 @@ def _ranked(
     where = np.flatnonzero(np.isfinite(values))
     where = where[np.argsort(-values[where], kind="stable")]
     return values, where, int(np.ceil(_LARGEST_SHARE * len(where)))
+
+
+def _tail(ranked: npt.NDArray[np.float64], most: int) -> tuple[npt.NDArray[np.float64], float]:
+    """Return the excess of scores, highest first, over their median, and its mean in the tail.
+
+    The `most` highest are only known to be at least as high as the next (type II censoring).
+    """
+    above = len(ranked) // 2
+    excess = ranked - np.median(ranked)
+    return excess, float((excess[most:above].sum() + most * excess[most]) / (above - most))
 
 
 def _critical(probability: float, used: int) -> float:

@@ -63,6 +63,7 @@ class Banks(StoredBanks):
         *,
         cause: str = "fit",
         only_new: bool = False,
+        detail: Mapping[str, Any] | None = None,
         features: Sequence[npt.NDArray[np.float32]] = (),
     ) -> int:
         """Save `bank` as the active bank of the category; return its version.
@@ -77,6 +78,8 @@ class Banks(StoredBanks):
             Name of the recorded event.
         only_new
             Refuse a category that already has a bank.
+        detail
+            What else the event records, as JSON values.
         features
             The patch features of each reference, float32 (n, d), to be kept; none by default.
 
@@ -115,7 +118,7 @@ class Banks(StoredBanks):
             if features:
                 write_features(connection, key, positions, features)
             write_scores(connection, key, positions, bank.scores)
-            counts = {"images": len(images), "patches": len(bank.features)}
+            counts = {"images": len(images), "patches": len(bank.features), **(detail or {})}
             finish_version(connection, category, key, cause, counts, self._retention)
         _log_saved(category, version, cause, len(images), len(bank.features))
         self._indexes.drop_retired(category_id, key.generation)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -80,7 +80,8 @@ class BankVersion:
 
     `cause` is the event that made it and `actor` who did, None if not recorded; `same_as` the
     earlier version that was activated as this one, None for all others. `came` and `went` are the
-    names of references, compared with the version before, unless all were exchanged.
+    names of references, compared with the version before, unless all were exchanged; `screened`
+    are the images that a fit left out by itself.
     """
 
     version: int
@@ -97,6 +98,7 @@ class BankVersion:
     actor: str | None = None
     came: Sequence[str] = ()
     went: Sequence[str] = ()
+    screened: Sequence[Mapping[str, Any]] = ()
 
 
 def active_bank(connection: Connection, category: str) -> BankKey:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from psycopg.types.json import Jsonb
 
@@ -72,7 +72,7 @@ def finish_version(
     category: str,
     key: BankKey,
     cause: str,
-    detail: Mapping[str, int],
+    detail: Mapping[str, Any],
     retention: Retention,
 ) -> None:
     """Prune old rows, record the event and notify listeners.

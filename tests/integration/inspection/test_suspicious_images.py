@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from patchbank import open as open_bank
 from tests.fixtures.commands import Run
 from tests.fixtures.surfaces import Surfaces, brushed
 
@@ -140,3 +141,110 @@ def test_a_defective_image_in_a_calibration(
     assert outcome.document["suspicious"]["threshold_without"] == without.document["fail_above"]
     assert outcome.document["fail_above"] > without.document["fail_above"]
     assert "calibrate again with --exclude" in outcome.err
+
+
+@pytest.fixture
+def contaminated(surfaces: Surfaces, tmp_path: Path) -> Path:
+    """24 good surfaces and two scratched ones, one of them there twice."""
+    folder = tmp_path / "contaminated"
+    shutil.copytree(surfaces.train, folder)
+    for seed in (300, 301):
+        Image.fromarray(brushed(seed, scratched=True)).save(folder / f"bad{seed}.png")
+    shutil.copy(folder / "bad300.png", folder / "copy-of-bad300.png")
+    return folder
+
+
+def test_screening_leaves_out_what_is_not_good_and_says_so(
+    patchbank: Run, contaminated: Path, surfaces: Surfaces, tmp_path: Path
+) -> None:
+    fit = ("fit", "brushed", contaminated, "--image-size", "96")
+    plain = patchbank(*fit, "--json").document
+    assert plain["screening"] is None
+    assert plain["images"] == 26
+
+    pictures = tmp_path / "pictures"
+    outcome = patchbank(*fit, "--screen", "--report", pictures, "--json")
+    assert outcome.code == 0, outcome.err
+    document = outcome.document
+    found = document["screening"]["left_out"]
+    bad = {str(contaminated / f"bad{seed}.png") for seed in (300, 301)}
+    assert {image["name"] for image in found} == bad
+    # The copy does not come in by the back door.
+    assert document["images"] == 24
+    assert [image["image"] for image in document["refused"]] == [
+        str(contaminated / "copy-of-bad300.png")
+    ]
+    assert {path.name.split("-")[1] for path in pictures.iterdir()} == {"bad300", "bad301"}
+    # None of 24 may fail, and if both are good, at most three of 27 images are above.
+    assert document["stated_false_alarm_rate"] == pytest.approx(1 / 25)
+    assert document["screening"]["false_alarm_rate_if_good"] == pytest.approx(3 / 27)
+    (said,) = (text for text in document["remarks"] if text.startswith("screening"))
+    assert all(name in said for name in bad)
+    assert "up to 11.1 %" in said
+    assert document["fail_above"] < plain["fail_above"]
+
+    # The same bank as one that was fitted to the good ones.
+    clean = patchbank("fit", "clean", surfaces.train, "--image-size", "96", "--json").document
+    assert document["fail_above"] == clean["fail_above"]
+    assert document["bank_size"] == clean["bank_size"]
+
+    (screened, before) = patchbank("history", "brushed", "--json").documents
+    assert {image["name"] for image in screened["screened"]} == bad
+    assert all(image["score"] > document["fail_above"] for image in screened["screened"])
+    assert before["screened"] == []
+    for command in ("history", "show"):
+        assert "left out by screening: " in patchbank(command, "brushed").out
+    events = patchbank("audit", "brushed", "--json").documents
+    assert [event["detail"].get("screened") for event in events] == [None, found]
+
+    # What was left out, but is good after all, is taken back in.
+    back = patchbank("add", "brushed", contaminated / "bad301.png", "--force", "--json")
+    assert back.code == 0, back.err
+    assert back.document["images"] == 25
+
+
+def test_screening_of_good_images_leaves_the_bank_as_it_is(
+    patchbank: Run, surfaces: Surfaces
+) -> None:
+    fit = ("fit", "brushed", surfaces.train, "--image-size", "96", "--json")
+    plain, screened = patchbank(*fit).document, patchbank(*fit, "--screen")
+    assert screened.document["screening"]["left_out"] == []
+    assert screened.document["fail_above"] == plain["fail_above"]
+    stated = screened.document["stated_false_alarm_rate"]
+    assert screened.document["screening"]["false_alarm_rate_if_good"] == pytest.approx(stated)
+    assert "no image stands apart" in screened.err
+
+
+def test_screening_that_leaves_too_few_stores_nothing(
+    patchbank: Run, mixed: Path, tmp_path: Path
+) -> None:
+    few = tmp_path / "few"
+    few.mkdir()
+    for path in [*sorted(mixed.glob("[0-9]*.png"))[:4], mixed / "bad.png"]:
+        shutil.copy(path, few)
+    fit = ("fit", "brushed", few, "--image-size", "96", "--screen")
+    outcome = patchbank(*fit)
+    assert outcome.code == 2
+    assert "screening leaves 4 images of 5; at least 5 are needed" in outcome.complaint
+    assert "bad.png" in outcome.complaint
+    assert patchbank("categories", "--json").documents == []
+    assert patchbank(*fit, "--force").code == 0
+
+
+def test_screening_in_python_with_groups(mixed: Path, tmp_path: Path) -> None:
+    """The groups of those that remain are kept."""
+    names = sorted(path for path in mixed.iterdir())
+    groups = [None if path.name == "bad.png" else int(path.stem) // 2 for path in names]
+    with open_bank("brushed", home=tmp_path / "home") as bank:
+        bank.fit(names, groups=groups, screen=True, image_size=96)
+        report = bank.last_fit
+        assert report is not None
+        assert report.screening is not None
+        left_out = [image["name"] for image in report.screening.images()]
+        assert str(mixed / "bad.png") in left_out
+        kept = [path for path in names if str(path) not in left_out]
+        assert len(report.bank.images) == len(kept) < len(names)
+        numbers = {int(path.stem) // 2 for path in kept}
+        assert report.bank.threshold.independent == len(numbers) < len(kept)
+        (version,) = bank.history()
+        assert version["screened"] == report.screening.images()

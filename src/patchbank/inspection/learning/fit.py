@@ -13,10 +13,11 @@ from patchbank.datasets.collect import collect
 from patchbank.errors import NotFittedError, SuspiciousImagesError, UnknownCategoryError
 from patchbank.inspection.judging.heatmaps import check_folder
 from patchbank.inspection.judging.index import indexes_of, restore_indexes
-from patchbank.inspection.learning.demands import DEFAULT_MAX_REFUSED, demands_of
+from patchbank.inspection.learning.demands import DEFAULT_MAX_REFUSED, Demands, demands_of
 from patchbank.inspection.learning.learn import LearnedBank, learn
 from patchbank.inspection.learning.memory_limit import checked_limit
 from patchbank.inspection.learning.remarks import fewer_images, replaced_limits
+from patchbank.inspection.learning.screening import Screening, screened
 from patchbank.inspection.learning.suspicious_pictures import earlier_pictures, write_suspicious
 from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.sources import checked_groups, checked_names, without
@@ -48,6 +49,7 @@ class FitReport:
     bank: LearnedBank
     timings_s: dict[str, float]
     pictures: tuple[Path, ...] = ()
+    screening: Screening | None = None
 
     def __repr__(self) -> str:
         return (
@@ -66,6 +68,7 @@ class FitReport:
             "refused": [refusal.to_json() for refusal in bank.refused],
             "remarks": list(bank.remarks),
             "suspicious": None if bank.suspicious is None else bank.suspicious.to_json(),
+            "screening": None if self.screening is None else self.screening.to_json(),
             "pictures": [str(path) for path in self.pictures],
             "patches": bank.patches,
             "dimension": bank.features.shape[1],
@@ -94,6 +97,7 @@ def fit_paths(
     max_refused: int | str = DEFAULT_MAX_REFUSED,
     exclude: Sequence[str] = (),
     group_by: str | None = None,
+    screen: bool = False,
     strict: bool = False,
     report: Path | None = None,
     progress: Progress = silent,
@@ -112,6 +116,7 @@ def fit_paths(
         max_refused=max_refused,
         exclude=exclude,
         group_by=group_by,
+        screen=screen,
         strict=strict,
         report=report,
         progress=progress,
@@ -132,6 +137,7 @@ def fit(
     exclude: Sequence[str] = (),
     groups: Sequence[object] | None = None,
     group_by: str | None = None,
+    screen: bool = False,
     strict: bool = False,
     report: Path | None = None,
     progress: Progress = silent,
@@ -156,6 +162,9 @@ def fit(
     groups, group_by
         Images that depend on one another, such as pictures of one part: a group for each source, or
         a rule that finds it (`groups_by`). Each group counts as one in the calibration.
+    screen
+        Whether images that stand apart are left out, and the rest learned again. They are looked
+        for more closely than for a remark.
     strict
         Whether images that stand apart from the others are an error; then nothing is stored.
     report
@@ -190,22 +199,39 @@ def fit(
     def check_room(settled: FitSettings, most: int) -> None:
         workspace.database.check_room(_expected_bytes(settled, len(sources), most))
 
-    bank = learn(
-        workspace,
-        sources,
-        settings,
-        names=names,
-        groups=labels,
-        memory_limit=memory_limit,
-        demands=demands,
-        on_settled=check_room,
-        progress=progress,
-    )
-    pictures = (
-        ()
-        if report is None
-        else write_suspicious(workspace, bank, sources, names or checked, report)
-    )
+    def learn_those(
+        sources: Sequence[ImageSource], names: Sequence[str], demands: Demands
+    ) -> LearnedBank:
+        return learn(
+            workspace,
+            sources,
+            settings,
+            names=names,
+            groups=labels,
+            memory_limit=memory_limit,
+            demands=demands,
+            on_settled=check_room,
+            progress=progress,
+        )
+
+    given = checked if names is None else names
+    bank = learn_those(sources, given, demands)
+    screening: Screening | None = None
+    pictures: tuple[Path, ...] = ()
+    if screen:
+        found_apart = bank.standing_apart(screening=True)
+        if report is not None:
+            pictures = write_suspicious(workspace, bank, sources, given, report, found_apart)
+        if found_apart is not None:
+            # The patches of all images would be in memory twice.
+            bank = replace(bank, patch_features=())
+        bank, screening = screened(bank, found_apart, sources, given, demands, learn_those)
+    if report is not None:
+        first = len(pictures) + 1
+        pictures += write_suspicious(
+            workspace, bank, sources, given, report, bank.suspicious, first=first
+        )
+    said = [] if screening is None else [screening.describe()]
     apart = [] if bank.suspicious is None else [bank.suspicious.describe(_REMEDY)]
     if strict and apart:
         raise SuspiciousImagesError(f"nothing was stored; {apart[0]}")
@@ -214,8 +240,10 @@ def fit(
         before = _present_bank(workspace, category)
         fewer = [] if before is None else _compared(before, bank)
         indexes = indexes_of(workspace, category)
-        bank = replace(bank, remarks=(*found, *ungrouped, *apart, *bank.remarks, *fewer, *earlier))
-        version = save(workspace, category, bank)
+        bank = replace(
+            bank, remarks=(*found, *ungrouped, *said, *apart, *bank.remarks, *fewer, *earlier)
+        )
+        version = save(workspace, category, bank, screening)
         # Of all patches, only the bank's stay in memory.
         bank = replace(bank, patch_features=())
     if indexes:
@@ -223,7 +251,7 @@ def fit(
             restored = restore_indexes(workspace, category, indexes, progress)
         bank = replace(bank, remarks=(*bank.remarks, *restored))
     timings = {**bank.timings_s, **watch.seconds, "total": watch.total()}
-    return FitReport(category, version, bank, timings, pictures)
+    return FitReport(category, version, bank, timings, pictures, screening)
 
 
 def _present_bank(workspace: Workspace, category: str) -> BankContent | None:
@@ -258,6 +286,13 @@ def _expected_bytes(settings: FitSettings, images: int, most: int) -> int:
     )
 
 
-def save(workspace: Workspace, category: str, bank: LearnedBank) -> int:
+def save(
+    workspace: Workspace, category: str, bank: LearnedBank, screening: Screening | None = None
+) -> int:
     """Store a learned bank and make it the category's active one; return its version."""
-    return workspace.database.banks.save(category, bank.content, features=bank.patch_features)
+    return workspace.database.banks.save(
+        category,
+        bank.content,
+        detail=None if screening is None else {"screened": screening.images()},
+        features=bank.patch_features,
+    )

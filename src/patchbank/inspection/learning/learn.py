@@ -129,8 +129,17 @@ class LearnedBank:
     @cached_property
     def suspicious(self) -> Suspicious | None:
         """The reference images that stand apart and are perhaps not good."""
-        names = [image.name for image in self.images]
-        return find_suspicious(names, self.scores, self.settings.false_alarm_rate, self.embeddings)
+        return self.standing_apart(screening=False)
+
+    def standing_apart(self, *, screening: bool) -> Suspicious | None:
+        """Return the images that stand apart, as `find_suspicious` finds them."""
+        return find_suspicious(
+            [image.name for image in self.images],
+            self.scores,
+            self.settings.false_alarm_rate,
+            self.embeddings,
+            screening=screening,
+        )
 
 
 @dataclass(frozen=True, eq=False)

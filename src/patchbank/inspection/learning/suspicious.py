@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from patchbank.memory.calibration import conformal_threshold
-from patchbank.memory.outliers import outlying, secluded, setting_threshold
+from patchbank.memory.outliers import extreme, outlying, secluded, setting_threshold
 
 # Images named in a remark; the report has all.
 _NAMED = 10
@@ -47,10 +47,6 @@ class Suspicious:
 
         `remedy` says what to do with those that are not good.
         """
-        scored = list(zip(self.names, self.scores, strict=True))
-        listed = [f"{name} ({self._why(name, score)})" for name, score in scored[:_NAMED]]
-        if len(self.names) > _NAMED:
-            listed.append(f"{len(self.names) - _NAMED} more")
         single = len(self.names) == 1
         others = sets = ""
         if any(score > self.next_score for score in self.scores):
@@ -61,25 +57,37 @@ class Suspicious:
                 f"{self.threshold_without:.4g} to {self.threshold:.4g}"
             )
         return (
-            f"look at {'this image' if single else 'these images'}: {', '.join(listed)}{others}"
+            f"look at {'this image' if single else 'these images'}: {self.listed()}{others}"
             f"{sets}; if {'it is' if single else 'they are'} not good, {remedy}"
         )
+
+    def listed(self) -> str:
+        """Return the names of the first, each with the reason."""
+        scored = list(zip(self.names, self.scores, strict=True))
+        listed = [f"{name} ({self._why(name, score)})" for name, score in scored[:_NAMED]]
+        if len(self.names) > _NAMED:
+            listed.append(f"{len(self.names) - _NAMED} more")
+        return ", ".join(listed)
 
     def _why(self, name: str, score: float) -> str:
         reasons = [f"score {score:.4g}"] if score > self.next_score else []
         return ", ".join([*reasons, *(["unlike the others"] if name in self.unlike else [])])
 
+    def images(self) -> list[dict[str, Any]]:
+        """Return a JSON object for each image."""
+        return [
+            {
+                "name": name,
+                "score": score if math.isfinite(score) else None,
+                "unlike_others": name in self.unlike,
+            }
+            for name, score in zip(self.names, self.scores, strict=True)
+        ]
+
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object of a fit's report."""
         return {
-            "images": [
-                {
-                    "name": name,
-                    "score": score if math.isfinite(score) else None,
-                    "unlike_others": name in self.unlike,
-                }
-                for name, score in zip(self.names, self.scores, strict=True)
-            ],
+            "images": self.images(),
             "next_score": self.next_score,
             "threshold_without": self.threshold_without,
         }
@@ -90,6 +98,8 @@ def find_suspicious(
     scores: npt.ArrayLike,
     false_alarm_rate: float,
     embeddings: npt.NDArray[np.float32] | None = None,
+    *,
+    screening: bool = False,
 ) -> Suspicious | None:
     """Return the reference images that stand apart, or None.
 
@@ -105,13 +115,16 @@ def find_suspicious(
         What the threshold is to keep.
     embeddings
         float32 (n, e), where the images' scores depend on one another.
+    screening
+        Whether to look closely: extreme scores too, which a few images of good parts have.
     """
     values = np.asarray(scores, np.float64)
     unlike = np.empty(0, np.int64) if embeddings is None else secluded(embeddings)
     # What these score is no measure for the others.
     like = values.copy()
     like[unlike] = np.nan
-    high = max(outlying(like), setting_threshold(like, false_alarm_rate), key=len)
+    by_score = [outlying(like), setting_threshold(like, false_alarm_rate)]
+    high = max([*by_score, extreme(like)] if screening else by_score, key=len)
     found = np.concatenate([high, unlike])
     known = np.flatnonzero(np.isfinite(values))
     rest = values[np.setdiff1d(known, found)]

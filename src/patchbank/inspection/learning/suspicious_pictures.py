@@ -12,6 +12,7 @@ import numpy as np
 from patchbank.inspection.judging.heatmaps import heatmap_path, write_heatmap
 from patchbank.inspection.judging.judge import Judge, calibration_of
 from patchbank.inspection.learning.learn import LearnedBank
+from patchbank.inspection.learning.suspicious import Suspicious
 from patchbank.inspection.workspace import Workspace
 from patchbank.vision.decoded_image import ImageSource
 from patchbank.vision.own_pictures import is_own_picture
@@ -25,8 +26,11 @@ def write_suspicious(
     sources: Sequence[ImageSource],
     names: Sequence[str],
     folder: Path,
+    suspicious: Suspicious | None,
+    *,
+    first: int = 1,
 ) -> tuple[Path, ...]:
-    """Write a picture of each suspicious image to a folder; return their paths, ranked.
+    """Write a picture of each suspicious image to a folder; return their paths, numbered.
 
     Each is judged by the bank without the patches of all of them, so that defects that resemble
     each other do not vouch for one another.
@@ -36,7 +40,6 @@ def write_suspicious(
     DiskFullError, ReportError
         If a picture cannot be written.
     """
-    suspicious = bank.suspicious
     if suspicious is None:
         return ()
     apart = np.isin([image.name for image in bank.images], suspicious.names)
@@ -48,7 +51,7 @@ def write_suspicious(
     judge = Judge(content.features[~apart[content.patch_image]], bank.settings, calibration)
     extractor = workspace.extractor(bank.settings.extractor, bank.quantised)
     paths = []
-    for rank, name in enumerate(suspicious.names, start=1):
+    for rank, name in enumerate(suspicious.names, start=first):
         source = sources[names.index(name)]
         found = extractor.extract_one(source, name=name, limits=workspace.limits)
         image = found.image

@@ -30,5 +30,6 @@ def _document(version: BankVersion) -> dict[str, Any]:
         "bank_size": version.patch_count,
         "added": list(version.came),
         "withdrawn": list(version.went),
+        "screened": [dict(image) for image in version.screened],
         "created_at": version.created_at.isoformat(timespec="seconds"),
     }

@@ -335,7 +335,8 @@ where category_id = %(category_id)s and version = %(version)s
 select
     bank.version, bank.state, extractor_fingerprint, coreset_ratio, patch_count, dimensions,
     image_count, created_at, retired_at, event.kind, (event.detail ->> 'activated')::integer,
-    event.actor, coalesce(event.detail -> 'came', '[]'), coalesce(event.detail -> 'went', '[]')
+    event.actor, coalesce(event.detail -> 'came', '[]'), coalesce(event.detail -> 'went', '[]'),
+    coalesce(event.detail -> 'screened', '[]')
 from bank
 left join lateral (
     select kind, actor, detail from event
