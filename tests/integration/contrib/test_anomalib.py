@@ -125,6 +125,10 @@ def test_from_python(
         calibrated = opened.calibrate(surfaces.good, false_alarm_rate=0.1)
         assert calibrated.threshold.sample_size == 8
         assert opened.inspect(next(surfaces.scratched.iterdir())).verdict == "fail"
+        # Without the calibration nothing is judged any more, by any process.
+        (remark,) = opened.undo().remarks
+        assert remark.startswith("this version has no threshold, so that no image can be judged")
+        assert opened.undo(2).remarks == ()
 
 
 def test_an_imported_bank_can_have_regions_and_keeps_them(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.spatial.distance import cdist
 
-from patchbank.errors import BankGoneError, NoImagesError, ParameterError
+from patchbank.errors import BankGoneError, BankReplacedError, NoImagesError, ParameterError
 from patchbank.inspection.judging.inspect import Inspector
 from patchbank.inspection.learning.fit import fit
 from patchbank.inspection.living.add import AddReport, add
@@ -27,7 +27,7 @@ from patchbank.inspection.verdicts import Inspection
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.neighbours import NeighbourIndex
 from patchbank.store.bank_content import BankContent
-from patchbank.store.stored_bank import StoredBank
+from patchbank.store.stored_bank import BankVersion, StoredBank
 from tests.fixtures.commands import Run
 from tests.fixtures.surfaces import Surfaces
 
@@ -293,6 +293,27 @@ def test_undo_goes_back_step_by_step_and_can_be_undone(
     assert entries[4]["withdrawn"] == [good[1].as_posix()]
     assert entries[6]["added"] == [good[0].as_posix(), good[1].as_posix()]
     assert entries[1]["actor"]
+
+
+def test_an_undo_takes_back_no_change_that_nobody_saw(
+    learned_bank: Workspace, surfaces: Surfaces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = sorted(surfaces.good.iterdir())[:2]
+    add(learned_bank, "brushed", [first])
+    banks = learned_bank.database.banks
+    read = banks.history
+
+    def read_slowly(category: str) -> list[BankVersion]:
+        found = read(category)
+        monkeypatch.setattr(banks, "history", read)
+        add(learned_bank, "brushed", [second])
+        return found
+
+    monkeypatch.setattr(banks, "history", read_slowly)
+    with pytest.raises(BankReplacedError, match="nothing was changed, try again"):
+        undo(learned_bank, "brushed")
+    names = {image.name for image in banks.active("brushed").content.images}
+    assert {first.as_posix(), second.as_posix()} <= names
 
 
 def test_repeats_are_refused_and_names_stay_unique(

@@ -67,6 +67,17 @@ def matching_settings(
     return settings, quantised
 
 
+def uncalibrated_remark(workspace: Workspace, category: str) -> list[str]:
+    """Return a remark where the active bank of a category has no threshold to judge by."""
+    content = workspace.database.banks.active(category, patches=False).content
+    if content.scores.counts.any():
+        return []
+    return [
+        f"this version has no threshold, so that no image can be judged; run: patchbank calibrate "
+        f"{category} GOOD_IMAGES..."
+    ]
+
+
 def not_calibrated(category: str) -> NotCalibratedError:
     """Return the error that says that a bank cannot judge yet."""
     return NotCalibratedError(

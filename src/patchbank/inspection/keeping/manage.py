@@ -10,7 +10,7 @@ from typing import Any
 from patchbank.errors import ParameterError
 from patchbank.inspection.judging.index import indexes_of, restore_indexes
 from patchbank.inspection.judging.judge import calibration_of
-from patchbank.inspection.judging.matching import not_calibrated
+from patchbank.inspection.judging.matching import not_calibrated, uncalibrated_remark
 from patchbank.inspection.living.history import history
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.threshold_rule import ThresholdRule
@@ -140,7 +140,10 @@ def activate_version(workspace: Workspace, category: str, version: int) -> Activ
     banks, indexes = workspace.database.banks, indexes_of(workspace, category)
     before = banks.active_version(category)
     number = banks.activate(category, version)
-    remarks = restore_indexes(workspace, category, indexes)
+    remarks = [
+        *restore_indexes(workspace, category, indexes),
+        *uncalibrated_remark(workspace, category),
+    ]
     return Activation(category, number, version, before, tuple(remarks))
 
 

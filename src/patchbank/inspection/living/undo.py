@@ -8,6 +8,7 @@ from typing import Any
 
 from patchbank.errors import BankReplacedError, ParameterError
 from patchbank.inspection.judging.index import indexes_of, restore_indexes
+from patchbank.inspection.judging.matching import uncalibrated_remark
 from patchbank.inspection.living.bank import until_saved
 from patchbank.inspection.workspace import Workspace
 from patchbank.store.stored_bank import BankVersion
@@ -55,6 +56,8 @@ def undo(workspace: Workspace, category: str, version: int | None = None) -> Und
         If there is nothing to undo, or the version is the active one.
     BankGoneError
         If the version does not exist, or is not kept any more.
+    BankReplacedError
+        If another process changed the bank meanwhile, where no version is named.
     """
     workspace.database.check_can_learn()
     banks, indexes = workspace.database.banks, indexes_of(workspace, category)
@@ -73,8 +76,12 @@ def undo(workspace: Workspace, category: str, version: int | None = None) -> Und
         number = banks.activate(category, wanted, cause=CAUSE, key=key)
         return UndoReport(category, number, wanted, key.version, undone)
 
-    report = until_saved(change)
-    remarks = restore_indexes(workspace, category, indexes)
+    # What another process changed meanwhile is not the change that was to be undone.
+    report = change() if version is None else until_saved(change)
+    remarks = [
+        *restore_indexes(workspace, category, indexes),
+        *uncalibrated_remark(workspace, category),
+    ]
     return UndoReport(**{**vars(report), "remarks": tuple(remarks)})
 
 
