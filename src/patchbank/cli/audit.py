@@ -37,7 +37,9 @@ class _Audit(TyperGroup):
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
     group = typer.Typer(
-        cls=_Audit, no_args_is_help=True, help="Who changed what and when: the event log."
+        cls=_Audit,
+        no_args_is_help=True,
+        help="Who changed what and when: the event log. `audit CATEGORY` is `audit list CATEGORY`.",
     )
     group.command(_LIST)(guarded(list_command))
     group.command("verify")(guarded(verify_command))

@@ -48,7 +48,7 @@ def check_command(
         typer.Option(
             metavar="PATTERN",
             help="Tell the part from an image's path below good or defect, without suffix, by a "
-            r"regular expression such as '(.*)_\\d+': its group is the part.  "
+            r"regular expression such as '(.*)_\d+': its group is the part.  "
             "\\[default: the image's folder]",
         ),
     ] = None,

@@ -48,7 +48,9 @@ def threshold_command(
     ] = False,
     fail_above: Annotated[
         float | None,
-        typer.Option(help="Set the score above which an image fails; no image goes to review."),
+        typer.Option(
+            help="Set the score above which an image fails; alone, no image goes to review."
+        ),
     ] = None,
     pass_below: Annotated[
         float | None,

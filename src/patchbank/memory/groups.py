@@ -31,7 +31,7 @@ class Groups:
         if len(self.apart) < 2:
             raise ParameterError(
                 f"groups: all {len(self.number)} images are of one group, and leaving one group "
-                f"out needs at least two"
+                f"out needs at least two; give images of another group too, or other groups"
             )
 
     def __len__(self) -> int:

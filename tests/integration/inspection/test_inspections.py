@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from rich.cells import cell_len
 
 import patchbank as package
 from patchbank.errors import ParameterError, UnknownCategoryError
@@ -80,6 +81,22 @@ def test_the_list_ends_with_the_newest(patchbank: Run, recorded: datetime) -> No
     outcome = patchbank("inspections", "tile", "--verdict", "review")
     assert (outcome.code, outcome.out) == (0, "")
     assert outcome.err.startswith("no inspections match;")
+
+
+def test_columns_align_under_wide_characters_and_csv_has_no_formulas(
+    patchbank: Run, recorded: datetime, database_url: str
+) -> None:
+    with psycopg.connect(database_url) as connection:
+        connection.execute("update patchbank.inspection set part = 'A1', station = 'line-1'")
+        connection.execute(
+            "update patchbank.inspection set part = '部品甲', station = '=1+1' where score = ("
+            "select max(score) from patchbank.inspection)"
+        )
+    lines = patchbank("inspections", "tile", "--limit", "60").out.splitlines()
+    assert any("部品甲" in line for line in lines)
+    assert len({cell_len(line.rsplit("  ", 1)[0]) for line in lines}) == 1
+    rows = csv.DictReader(io.StringIO(patchbank("inspections", "tile", "--csv", "-").out))
+    assert {row["station"] for row in rows} == {"line-1", "'=1+1"}
 
 
 def test_csv_json_and_python_agree(

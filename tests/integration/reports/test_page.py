@@ -255,6 +255,19 @@ def test_a_test_without_anomalies_has_no_recall() -> None:
     assert figures == {"false alarms": "33.3 % (1 of 3)", "recall": "not known"}
 
 
+def test_misses_are_said_with_their_interval_and_how_many_go_to_review() -> None:
+    anomalous = [False] * 3 + [True] * 4
+    scores = [1.0, 1.0, 1.0, 9.0, 9.0, 9.0, 1.0]
+    found = evaluation(image_metrics(anomalous, scores), rates_at(anomalous, scores, THRESHOLD))
+    found.facts["review_anomalous"] = 1
+    pictures = {"map_threshold": 1, "charts": [], "galleries": []}
+    (meaning,) = (
+        row.meaning for row in section_of(found, "cells", pictures).figures if row.name == "recall"
+    )
+    # Clopper and Pearson's interval of 1 of 4.
+    assert meaning.endswith("Missed: 25.0 % (0.6 to 80.6 %). Of these 1, 1 go to review.")
+
+
 def test_names_cannot_turn_the_page_s_text(tmp_path: Path) -> None:
     text = write(tmp_path, small=True, title="\u202egnp.ssap\n<b>").read_text(encoding="utf-8")
     assert "<title>\\u202egnp.ssap\\n&lt;b&gt;</title>" in text

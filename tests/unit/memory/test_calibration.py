@@ -323,3 +323,9 @@ def test_no_tail_is_estimated_from_images_that_depend_on_one_another() -> None:
     assert rule.tail(together) is None
     assert rule.thresholds(together).fail_above == max(scores)
     assert "with 60 images, about 20 independent, the limits for" in rule.describe_review(together)
+
+
+def test_a_promise_beyond_one_in_two_is_said_in_per_cent() -> None:
+    assert "at most 1 in 2 good parts fails" in conformal_threshold([1.0], 0.6).describe()
+    text = conformal_threshold([1.0, 2.0], 0.7).describe()
+    assert "on average, at most 66.7 % of good parts fail;" in text

@@ -148,7 +148,16 @@ def figure_rows(evaluation: Evaluation) -> list[FigureRow]:
                 agrees = "includes" if low <= requested <= high else "excludes"
                 meaning += f" Requested: {100 * requested:g} %; the interval {agrees} it."
             # An earlier version's result that was kept has no review.
-            if review := evaluation.facts.get(_REVIEWED[figure.key], 0):
+            review = evaluation.facts.get(_REVIEWED[figure.key], 0)
+            if figure.key == "recall":
+                meaning += (
+                    f" Missed: {100 * (1 - value):.1f} % ({100 * (1 - high):.1f} to "
+                    f"{100 * (1 - low):.1f} %)."
+                )
+                if review:
+                    missed = total - round(value * total)
+                    meaning += f" Of these {missed}, {review} go to review."
+            elif review:
                 meaning += f" Besides, {review} of {total} go to review."
             text = f"{100 * value:.1f} % ({round(value * total)} of {total})"
             rows.append(
