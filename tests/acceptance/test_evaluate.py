@@ -75,8 +75,13 @@ def test_what_is_done_is_shown_with_names_as_they_are(patchbank: Run, root: Path
     outcome = patchbank("evaluate", root, *SMALL)
     assert outcome.code == 2
     assert "patchbank: broken: " in outcome.err
-    header, row, average, empty, kinds, *rows = outcome.out.splitlines()
-    assert empty == ""
+    header, row, average, *shares, empty, kinds, second, third = outcome.out.splitlines()
+    rows = [second, third]
+    assert empty == shares[0] == ""
+    _, title, columns, only = shares
+    assert title == "at the threshold in use, with 95 % intervals:"
+    assert columns.split() == ["category", "recall", "missed", "false", "alarms"]
+    assert only.startswith("[b]x[     100.0 % (63.1 to 100.0 %)  0.0 % (0.0 to 36.9 %)  ")
     assert kinds.split()[:4] == ["category", "kind", "of", "defect"]
     assert [row.split()[:5] for row in rows] == [
         ["[b]x[", "a", "[b]", "1", "of"],
