@@ -47,6 +47,7 @@ MEASUREMENTS = {
     "labelled": Measurement("what labelled defects bring; a quarter of an hour", False),
     "calibration": Measurement("the rate asked for over twenty splits of the demo set", False),
     "dependence": Measurement("the promise for references of the same parts; half an hour", False),
+    "contamination": Measurement("defects among the references; half an hour", False),
     "scores": Measurement("ways to score an image, on four sets; half an hour", False),
 }
 

@@ -16,7 +16,10 @@ from benchmarks.glance import GLANCES, Document, Row
 from benchmarks.results import ROOT
 from benchmarks.timing import spread_text, three_digits
 
-DOCUMENTS = tuple(ROOT / "docs" / name for name in ("performance.md", "evaluation.md", "drift.md"))
+DOCUMENTS = tuple(
+    ROOT / "docs" / name
+    for name in ("performance.md", "evaluation.md", "drift.md", "reference-images.md")
+)
 GLANCE = "glance"
 _HEADING = ("item", "figure", "reference", "ratio", "`python -m benchmarks`")
 _COMMAND = re.compile(r"\| `(\w+)` \|$")
@@ -356,6 +359,39 @@ def _calibration_table(figures: Document) -> str:
     )  # fmt: skip
 
 
+def _contamination_table(figures: Document) -> str:
+    def percent(values: list[float]) -> str:
+        return f"{statistics.mean(values):.1%}"
+
+    rows = []
+    for kind, shares in figures.items():
+        for share, values in shares.items():
+            count = round(float(share) * 200)
+            rows.append(
+                (
+                    f"{kind}, {count} of 200 anomalous",
+                    *(
+                        f"{shown(values[name])} → {shown(values[f'{name}, screened'])}"
+                        for name, shown in (
+                            ("image AUROC", lambda some: f"{statistics.mean(some):.4f}"),
+                            ("recall", percent),
+                            ("false alarms", percent),
+                        )
+                    ),
+                    percent(values["false alarms at most, screened"]),
+                    f"{statistics.mean(values['anomalous references left out']):.1f}",
+                    f"{statistics.mean(values['good references left out']):.1f}",
+                )
+            )
+    return table(
+        (
+            "references", "image AUROC", "recall", "false alarms", "at most, if left out are good",
+            "anomalous left out", "good left out",
+        ),
+        rows,
+    )  # fmt: skip
+
+
 TABLES: dict[str, Callable[[Document], str]] = {
     "stages": _stages_table,
     "folder": _folder_table,
@@ -365,4 +401,5 @@ TABLES: dict[str, Callable[[Document], str]] = {
     "labelled": _labelled_table,
     "drift": _drift_table,
     "calibration": _calibration_table,
+    "contamination": _contamination_table,
 }

@@ -89,6 +89,8 @@ def _print(document: dict[str, Any]) -> None:
     settings = ExtractorSettings.from_json(extractor)
     size = settings.input_in_words()
     refused = f", {len(document['refused'])} refused" if document["refused"] else ""
+    if document["screening"] and document["screening"]["left_out"]:
+        refused += f", {len(document['screening']['left_out'])} left out by screening"
     stages = ", ".join(f"{name} {seconds:.1f}" for name, seconds in document["timings_s"].items())
     radius = f"radius {document['covering_radius']:.4g}"
     streaming = document["streaming"]

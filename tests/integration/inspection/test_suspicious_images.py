@@ -188,14 +188,15 @@ def test_screening_leaves_out_what_is_not_good_and_says_so(
     assert document["fail_above"] == clean["fail_above"]
     assert document["bank_size"] == clean["bank_size"]
 
-    (screened, before) = patchbank("history", "brushed", "--json").documents
+    assert "2 left out by screening" in patchbank(*fit, "--screen").out
+    (_, screened, before) = patchbank("history", "brushed", "--json").documents
     assert {image["name"] for image in screened["screened"]} == bad
     assert all(image["score"] > document["fail_above"] for image in screened["screened"])
     assert before["screened"] == []
     for command in ("history", "show"):
         assert "left out by screening: " in patchbank(command, "brushed").out
     events = patchbank("audit", "brushed", "--json").documents
-    assert [event["detail"].get("screened") for event in events] == [None, found]
+    assert [event["detail"].get("screened") for event in events] == [None, found, found]
 
     # What was left out, but is good after all, is taken back in.
     back = patchbank("add", "brushed", contaminated / "bad301.png", "--force", "--json")
