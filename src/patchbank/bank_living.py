@@ -25,6 +25,7 @@ from patchbank.store.reviews import OpenInspection
 from patchbank.vision.decoded_image import ImageSource
 
 if TYPE_CHECKING:
+    from patchbank.inspection.living.likeness import LikenessReport
     from patchbank.inspection.measuring.costs import Costs
     from patchbank.inspection.measuring.threshold_report import ThresholdReport
 
@@ -269,6 +270,22 @@ class BankLiving:
             report=None if report is None else Path(report),
             progress=progress,
         )
+
+    def use_likeness(self, on: bool = True, *, progress: Progress = silent) -> LikenessReport:
+        """Let likeness to the recorded defects change scores, or switch that off.
+
+        What distinguishes the defects from the references is fitted to those recorded now, as a new
+        version of the bank; `undo` takes it back. Running inspectors use it from their next image
+        on.
+
+        Raises
+        ------
+        PatchbankError
+            If there are too few defects or references, or it is off already; nothing is changed.
+        """
+        from patchbank.inspection.living.likeness import use_likeness
+
+        return use_likeness(self._workspace, self.category, on=on, progress=progress)
 
     def set_thresholds(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -41,6 +41,7 @@ def register(app: typer.Typer) -> None:
     group.command("refresh")(guarded(refresh_command))
     group.command("list")(guarded(list_command))
     group.command("remove")(guarded(remove_command))
+    group.command("use")(guarded(use_command))
     app.add_typer(group, name="defects")
 
 
@@ -272,6 +273,31 @@ def list_command(category: options.Category, json: options.Json = False) -> int:
         )
     if not defects:
         talk().print("no defects yet; start with: patchbank defects add CATEGORY PATH...")
+    return 0
+
+
+def use_command(
+    category: options.Category,
+    switch: Annotated[
+        Literal["on", "off"],
+        typer.Argument(help="Whether likeness to the recorded defects changes scores."),
+    ] = "on",
+    json: options.Json = False,
+) -> int:
+    """Let likeness to the recorded defects change scores, or switch that off.
+
+    It is fitted to the defects recorded now, as a new version of the bank: undo takes it back. Run
+    it again after more defects were recorded.
+    """
+    from patchbank.inspection.living.likeness import use_likeness
+
+    with Workspace() as workspace, show_progress() as progress:
+        report = use_likeness(workspace, category, on=switch == "on", progress=progress)
+    print_remarks([*(refused.error for refused in report.refused), *report.remarks])
+    if json:
+        print_json(report.to_json())
+    else:
+        answer().print(report.describe(), markup=False)
     return 0
 
 

@@ -159,6 +159,8 @@ def _details(inspection: Inspection) -> tuple[str, ...]:
         f"score {inspection.score:.4f}, {inspection.thresholds.describe('.4f')}; "
         f"{inspection.rarity} (p-value {inspection.p_value:.3g})"
     ]
+    if inspection.likeness_in_words:
+        lines.append(f"score {printable(inspection.likeness_in_words)}")
     for region in inspection.regions:
         x0, y0, x1, y1 = region.box_xyxy
         lines.append(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,6 +109,24 @@ class DefectMatch:
         }
 
 
+class LikenessEffect(NamedTuple):
+    """What likeness to labelled defects did to a score.
+
+    Attributes
+    ----------
+    added
+        What it added; negative where it lowered the score.
+    score_without
+        The score by the bank alone.
+    label
+        Of the defects that added most to a score that was raised.
+    """
+
+    added: float
+    score_without: float
+    label: str | None
+
+
 @dataclass(frozen=True, eq=False)
 class Judgement:
     """What a bank says of an image.
@@ -141,6 +159,11 @@ class Judgement:
         None where that is unknown.
     added
         What likeness to labelled defects added to the score; it may be negative.
+    likeness_used
+        Whether likeness to labelled defects changes scores.
+    likeness_label
+        The label of the defects that added most to a score that was raised; None for those without
+        one.
     region_embedding
         float32 (d,), of the strongest region; None if the image passes. See `region_embedding`.
     """
@@ -159,6 +182,8 @@ class Judgement:
     independent_references: int | None = field(default=None, kw_only=True)
     outside: NDArray[np.bool_] | None = field(default=None, kw_only=True)
     added: float = field(default=0.0, kw_only=True)
+    likeness_used: bool = field(default=False, kw_only=True)
+    likeness_label: str | None = field(default=None, kw_only=True)
     region_embedding: NDArray[np.float32] | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -208,9 +233,33 @@ class Judgement:
         return rarity(self.p_value, self.calibration_images, self.independent_references)
 
     @property
+    def likeness(self) -> LikenessEffect | None:
+        """What likeness to labelled defects did to the score; None where it changes none."""
+        if not self.likeness_used:
+            return None
+        return LikenessEffect(self.added, self.score_without_likeness, self.likeness_label)
+
+    @property
+    def score_without_likeness(self) -> float:
+        """The score by the bank alone, without likeness to labelled defects."""
+        return self.score - self.added
+
+    @property
+    def likeness_in_words(self) -> str:
+        """What likeness to labelled defects did to the score; empty if nothing."""
+        if not self.added:
+            return ""
+        without = f"without it {self.score_without_likeness:.4g}"
+        if self.added < 0:
+            return f"lowered by {-self.added:.2g}, as it is unlike the recorded defects; {without}"
+        like = self.likeness_label or "recorded defects without a label"
+        return f"raised by {self.added:.2g} by likeness to {like}; {without}"
+
+    @property
     def summary(self) -> str:
         """The score in words: against the limit and against good parts."""
-        return f"score {self.score:.4g}, {self.against_the_limits}; {self.rarity}"
+        likeness = f" ({self.likeness_in_words})" if self.added else ""
+        return f"score {self.score:.4g}{likeness}, {self.against_the_limits}; {self.rarity}"
 
     @property
     def position(self) -> str:
@@ -355,6 +404,7 @@ class Inspection(Judgement):
             "category": self.category,
             "verdict": self.verdict,
             "score": self.score,
+            "likeness": self.likeness and self.likeness._asdict(),
             **self.thresholds.to_json(),
             "p_value": self.p_value,
             "calibration_images": self.calibration_images,

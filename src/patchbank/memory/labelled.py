@@ -7,12 +7,15 @@ What it says of an image is added to the anomaly score, in units of what referen
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
 from patchbank.errors import ParameterError
 from patchbank.memory.neighbours import NeighbourSource
@@ -63,9 +66,16 @@ def summary(
     counts = [max(1, min(most, round(share * len(distances)))) for share, most in _SHARES]
     worst = np.argsort(-distances, kind="stable")[: counts[-1]]
     patches = features[worst]
-    differences = patches - bank.rows(nearest[worst])
+    # A bank in a database gives each row once.
+    rows_of, each = np.unique(nearest[worst], return_inverse=True)
+    differences = patches - bank.rows(rows_of)[each]
     means = [rows[:count].mean(axis=0) for rows in (patches, differences) for count in counts]
     return np.concatenate(means)
+
+
+def summary_length(dimensions: int) -> int:
+    """Return the length of a `summary` of patches with so many dimensions."""
+    return 2 * len(_SHARES) * dimensions
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +103,49 @@ class Likeness:
     step: float
     order: float
     defects: int
+
+    def to_bytes(self) -> bytes:
+        """Return it as a file in the format safetensors; see `from_bytes`."""
+        about = {"labels": self.labels, "defects": self.defects}
+        return save(
+            {
+                "weights": self.weights,
+                "offsets": self.offsets,
+                "step": np.array([self.step]),
+                "order": np.array([self.order]),
+                "about": np.frombuffer(json.dumps(about).encode(), np.uint8),
+            }
+        )
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Likeness:
+        """Return what `to_bytes` wrote, to the bit; raises ValueError for anything else."""
+        try:
+            parts = load(content)
+            about = json.loads(parts["about"].tobytes())
+            found = cls(
+                weights=parts["weights"],
+                offsets=parts["offsets"],
+                labels=tuple(about["labels"]),
+                step=float(parts["step"][0]),
+                order=float(parts["order"][0]),
+                defects=int(about["defects"]),
+            )
+        except (SafetensorError, LookupError, TypeError, UnicodeDecodeError) as error:
+            raise ValueError(f"likeness to defects cannot be read: {error}") from error
+        rows = len(found.labels) + 1
+        finite = all(np.isfinite(part).all() for part in (found.weights, found.offsets, found.step))
+        if (
+            found.weights.dtype != np.float64
+            or found.weights.ndim != 2
+            or len(found.weights) != rows
+            or found.offsets.dtype != np.float64
+            or found.offsets.shape != (rows,)
+            or not all(label is None or isinstance(label, str) for label in found.labels)
+            or not finite
+        ):
+            raise ValueError("likeness to defects has weights that do not belong together")
+        return found
 
     def addition(self, summaries: npt.NDArray[np.floating]) -> Floats:
         """Return what is added to the scores of images, float64 (n,), from summaries (n, s)."""

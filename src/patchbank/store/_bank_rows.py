@@ -170,8 +170,8 @@ def read_scores(
     rows = connection.execute(
         queries.load("banks")["scores"], key.parameters(), binary=True
     ).fetchall()
-    position, score, maximum, held_out, counts, group = (
-        zip(*rows, strict=True) if rows else ((),) * 6
+    position, score, maximum, held_out, counts, group, added = (
+        zip(*rows, strict=True) if rows else ((),) * 7
     )
     image = np.array(position, np.int64)
     known = image >= 0
@@ -184,6 +184,7 @@ def read_scores(
         np.array(held_out, np.bool_),
         np.array(counts, np.bool_),
         np.array([-1 if number is None else number for number in group], np.int64),
+        np.array([0.0 if value is None else value for value in added], np.float64),
     )
 
 
@@ -211,6 +212,7 @@ def write_scores(
             bool(scores.held_out[slot]),
             bool(scores.counts[slot]),
             None if scores.group[slot] < 0 else int(scores.group[slot]),
+            float(scores.added[slot]) or None,
         )
         for slot, key_position in enumerate(position)
     }
@@ -220,7 +222,7 @@ def write_scores(
     outdated = [number for number, values in present.items() if wanted.get(number) != values]
     new = [number for number, values in wanted.items() if present.get(number) != values]
     connection.execute(statements["close_scores"], {**key.parameters(), "positions": outdated})
-    columns = list(zip(*(wanted[number] for number in new), strict=True)) if new else [()] * 5
+    columns = list(zip(*(wanted[number] for number in new), strict=True)) if new else [()] * 6
     connection.execute(
         statements["insert_scores"],
         {
@@ -231,6 +233,7 @@ def write_scores(
             "held_out": list(columns[2]),
             "counts": list(columns[3]),
             "groups": list(columns[4]),
+            "added": list(columns[5]),
         },
     )
 

@@ -92,6 +92,8 @@ class CalibrationScores:
     group
         The number of the image's group, int64 (k,): its images depend on one another and count as
         one. -1 for an image that is a group of its own.
+    added
+        What likeness to recorded defects adds to its score, float64 (k,); 0 where that is off.
     """
 
     image: npt.NDArray[np.int64]
@@ -100,12 +102,13 @@ class CalibrationScores:
     held_out: npt.NDArray[np.bool_]
     counts: npt.NDArray[np.bool_]
     group: npt.NDArray[np.int64]
+    added: npt.NDArray[np.float64]
 
     def __post_init__(self) -> None:
         rows = len(self.image)
         for field, kind in zip(
             fields(self),
-            (np.int64, np.float64, np.float64, np.bool_, np.bool_, np.int64),
+            (np.int64, np.float64, np.float64, np.bool_, np.bool_, np.int64, np.float64),
             strict=True,
         ):
             array = getattr(self, field.name)
@@ -119,7 +122,10 @@ class CalibrationScores:
             raise ValueError("an image has two scores")
         if rows and not -1 <= self.group.min() <= self.group.max() <= _LARGEST_GROUP:
             raise ValueError(f"group numbers must be from -1 to {_LARGEST_GROUP}")
-        if not (np.isfinite(self.score).all() and np.isfinite(self.map_maximum[self.counts]).all()):
+        if not (
+            np.isfinite(self.score + self.added).all()
+            and np.isfinite(self.map_maximum[self.counts]).all()
+        ):
             raise ValueError("calibration scores must be finite")
 
     def __len__(self) -> int:
@@ -149,6 +155,7 @@ class CalibrationScores:
             np.full(len(number), held_out),
             np.ones(len(number), np.bool_),
             np.full(len(number), -1) if group is None else np.asarray(group, np.int64),
+            np.zeros(len(number)),
         )
 
     def rows(self, chosen: npt.NDArray[Any]) -> CalibrationScores:
@@ -169,7 +176,11 @@ class CalibrationScores:
     def uncounted(self) -> CalibrationScores:
         """Return the scores of known images, none of them part of the calibration."""
         kept = self.rows(self.image >= 0)
-        return replace(kept, counts=np.zeros(len(kept), np.bool_))
+        return replace(kept, counts=np.zeros(len(kept), np.bool_)).without_likeness()
+
+    def without_likeness(self) -> CalibrationScores:
+        """Return the scores where likeness to recorded defects adds nothing."""
+        return replace(self, added=np.zeros(len(self)))
 
     def of_image(self, images: int) -> npt.NDArray[np.float64]:
         """Return the score of each image of the bank, float64 (n,); NaN if it has none."""
@@ -209,6 +220,9 @@ class BankContent:
         Scores of good images, from which the calibration is derived.
     quantised_graph
         The extractor's graph, if it was quantised for this bank.
+    likeness
+        What likeness to recorded defects adds to scores, as `Likeness.to_bytes`; None where nothing
+        does.
     """
 
     extractor_fingerprint: str
@@ -225,6 +239,7 @@ class BankContent:
     embedding_mean: npt.NDArray[np.float32]
     scores: CalibrationScores
     quantised_graph: bytes | None = None
+    likeness: bytes | None = None
 
     def check(self) -> None:
         """Raise if this content, which may come from anywhere, cannot be stored.
@@ -273,6 +288,8 @@ class BankContent:
                 )
         if len(self.scores) and self.scores.image.max() >= images:
             raise ValueError(f"a score names an image outside 0..{images - 1}")
+        if self.likeness is None and self.scores.added.any():
+            raise ValueError("scores have additions for likeness to defects, but no weights")
         if len({image.name for image in self.images}) != images:
             raise ValueError("two images have the same name")
         widest = max(self.features.shape[1], self.embeddings.shape[1])

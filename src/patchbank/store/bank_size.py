@@ -59,7 +59,7 @@ def bytes_of(bank: BankContent) -> int:
         images=len(bank.images),
         embedding_dimensions=bank.embeddings.shape[1],
         thumbnail_bytes=sum(len(image.thumbnail) for image in bank.images),
-        graph_bytes=len(bank.quantised_graph or b""),
+        graph_bytes=len(bank.quantised_graph or b"") + len(bank.likeness or b""),
     )
 
 

@@ -37,6 +37,7 @@ _REMOVED_TABLES = (
     "features",
     "neighbours",
     "graphs",
+    "likeness",
     "quarantine",
     "defects",
     "reviews",

@@ -39,6 +39,8 @@ create table bank (
     retired_at timestamptz,
     -- The version of the fit that wrote the rows.
     generation integer not null,
+    -- What likeness to recorded defects adds to scores; null where nothing does.
+    likeness_sha256 bytea,
     primary key (category_id, version)
 );
 
@@ -147,6 +149,8 @@ create table calibration_score (
     map_maximum double precision,
     -- Images of a group depend on one another and count as one. Null: the image is its own group.
     group_number integer,
+    -- What likeness to recorded defects adds to the score; null for nothing.
+    added double precision,
     primary key (category_id, generation, position, since_version)
 );
 
@@ -158,6 +162,15 @@ create table reference_features (
     position integer not null,
     features bytea not null,
     primary key (category_id, generation, position)
+);
+
+-- Weights that say how much an image is like recorded defects, in the format safetensors; versions of
+-- a bank that judge by the same ones share them.
+create table likeness (
+    category_id bigint not null,
+    sha256 bytea not null,
+    content bytea not null,
+    primary key (category_id, sha256)
 );
 
 -- Such numbers hardly compress.
@@ -552,7 +565,8 @@ create view calibration_scores as
 select
     category.name as category, image.name as image, calibration_score.score,
     calibration_score.map_maximum, calibration_score.held_out, calibration_score.counts,
-    bank.version, bank.state = 'active' as active, calibration_score.group_number
+    bank.version, bank.state = 'active' as active, calibration_score.group_number,
+    calibration_score.added
 from category
 join bank using (category_id)
 join calibration_score

@@ -192,6 +192,7 @@ def read_bank(
         embedding_mean=mean,
         scores=scores,
         quantised_graph=row[11],
+        likeness=row[13],
     )
     return StoredBank(
         category=category,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -50,6 +51,12 @@ def insert_version(
     connection: Connection, key: BankKey, bank: BankContent, patches: int, images: int
 ) -> None:
     """Insert the row of a bank, which becomes the active one."""
+    digest = None if bank.likeness is None else hashlib.sha256(bank.likeness).digest()
+    if digest is not None:
+        connection.execute(
+            queries.load("banks")["insert_likeness"],
+            {**key.parameters(), "likeness_sha256": digest, "content": bank.likeness},
+        )
     connection.execute(
         queries.load("banks")["insert"],
         {
@@ -63,6 +70,7 @@ def insert_version(
             "dimensions": bank.features.shape[1],
             "image_count": images,
             "embedding_mean": bank.embedding_mean.tolist(),
+            "likeness_sha256": digest,
         },
     )
 
@@ -91,6 +99,7 @@ def finish_version(
         "prune_changes_of_patches",
         "prune_changes_of_references",
         "prune_graphs",
+        "prune_likeness",
         "prune_images",
     ):
         connection.execute(queries.load("banks")[name], key.parameters() | kept)

@@ -237,8 +237,8 @@ def test_files_that_are_damaged_or_foreign_are_refused_in_one_line(
         "is not a bank file, or is damaged (File is not": good[: len(good) // 2],
         "is compressed or encrypted": compressed.getvalue(),
         "damaged": bytes(flipped),
-        "its format_version is 4, not 1, 2 or 3; upgrade patchbank": rewritten(
-            good, format_version=4
+        "its format_version is 5, not 1, 2, 3 or 4; upgrade patchbank": rewritten(
+            good, format_version=5
         ),
         "its format is 'x'": rewritten(good, format="x"),
         "was written by a newer patchbank (surprise is not as expected": rewritten(

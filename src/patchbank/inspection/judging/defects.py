@@ -159,7 +159,7 @@ def refresh_defects(
     for done, defect in enumerate(old, start=1):
         try:
             result = bank.extractor.extract_one(
-                _unchanged_file(defect), limits=workspace.limits, thumbnail_side=THUMBNAIL_SIDE
+                unchanged_file(defect), limits=workspace.limits, thumbnail_side=THUMBNAIL_SIDE
             )
         except ImageError as error:
             refused.append(Refused(defect.name, str(error)))
@@ -174,7 +174,7 @@ def refresh_defects(
     return DefectsAdded(names, False, tuple(refused), _remarks_on(bank))
 
 
-def _unchanged_file(defect: StoredDefect) -> Path:
+def unchanged_file(defect: StoredDefect) -> Path:
     """Return the file that a defect was recorded from, or raise ImageError."""
     if defect.origin is None:
         raise ImageError(f"{defect.name}: was not recorded from a file; add it again")

@@ -341,7 +341,13 @@ class Inspector:
         image = extraction.image
         for stage, milliseconds in extraction.timings_ms.items():
             watch.add(stage, milliseconds / 1e3)
-        judgement = bank.judge(extraction.patches, image.width, image.height, watch=watch)
+        judgement = bank.judge(
+            extraction.patches,
+            image.width,
+            image.height,
+            embedding=extraction.embedding,
+            watch=watch,
+        )
         with watch.stage("similar"):
             similar = bank.similar(extraction, wanted.top)
             defects, probable = bank.book.similar(

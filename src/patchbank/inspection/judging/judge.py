@@ -13,7 +13,7 @@ from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.timing import Stopwatch
 from patchbank.inspection.verdicts import Judgement
 from patchbank.memory.calibration import Calibration, Thresholds
-from patchbank.memory.labelled import Likeness, summary
+from patchbank.memory.labelled import Likeness, summary, summary_length
 from patchbank.memory.maps import Region, anomaly_map, cells_inspected, find_regions
 from patchbank.memory.neighbours import NeighbourIndex, Neighbours, NeighbourSource
 from patchbank.memory.region_embedding import patches_in_box, region_embedding
@@ -122,7 +122,7 @@ class Judge:
                 raise ParameterError(
                     "the features in the bank are too large to compare; fit the category again"
                 )
-            added = self._added(features, distances, found.indices[:, 0], embedding)
+            added, label = self._added(features, distances, found.indices[:, 0], embedding)
             score += added
             preprocessing = self.settings.extractor.preprocessing
             box = whole_pixels(preprocessing.inspected_box(width, height), width, height)
@@ -139,6 +139,8 @@ class Judge:
         return Judgement(
             score=score,
             added=added,
+            likeness_label=label,
+            likeness_used=self.likeness is not None,
             thresholds=self.thresholds,
             p_value=self.calibration.p_value(score),
             calibration_images=len(self.calibration),
@@ -180,14 +182,16 @@ class Judge:
         distances: NDArray[np.float32],
         nearest: NDArray[np.int64],
         embedding: NDArray[np.float32] | None,
-    ) -> float:
-        """Return what labelled defects add to the score of an image."""
+    ) -> tuple[float, str | None]:
+        """Return what labelled defects add to the score, and the label that adds most, if any."""
         if self.likeness is None:
-            return 0.0
+            return 0.0, None
         if embedding is None:
             raise ParameterError("labelled defects are compared by an image's embedding; give it")
         worst = summary(features, distances, nearest, self._index)
-        return float(self.likeness.addition(np.concatenate([worst, embedding])[np.newaxis])[0])
+        whole = np.concatenate([worst, embedding])
+        added = float(self.likeness.addition(whole[np.newaxis])[0])
+        return added, self.likeness.label(whole) if added > 0 else None
 
     def embeddings(
         self,
@@ -300,11 +304,30 @@ def calibration_of(bank: BankContent) -> Calibration | None:
     if not len(counted):
         return None
     return Calibration(
-        tuple(counted.score.tolist()),
+        tuple((counted.score + counted.added).tolist()),
         tuple(counted.map_maximum.tolist()),
         str(bank.settings["image_score"]),
         tuple(counted.group.tolist()),
     )
+
+
+def likeness_of(bank: BankContent) -> Likeness | None:
+    """Return what likeness to recorded defects adds to a bank's scores; None where nothing does.
+
+    Raises
+    ------
+    ValueError
+        If what is stored was damaged, or does not belong to the bank.
+    """
+    if bank.likeness is None:
+        return None
+    likeness = Likeness.from_bytes(bank.likeness)
+    length = summary_length(bank.features.shape[1]) + bank.embeddings.shape[1]
+    if likeness.weights.shape[1] != length:
+        raise ValueError(
+            f"likeness to defects has {likeness.weights.shape[1]} weights, expected {length}"
+        )
+    return likeness
 
 
 def whole_pixels(

@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 
 from patchbank.inspection.judging.in_database import DatabaseNeighbours
-from patchbank.inspection.judging.judge import Judge, calibration_of
+from patchbank.inspection.judging.judge import Judge, calibration_of, likeness_of
 from patchbank.inspection.judging.matching import matching_extractor, not_calibrated
 from patchbank.inspection.judging.similar_defects import ReadyBook, empty_book
 from patchbank.inspection.judging.unlike_sizes import known_sizes, remark_on_image
@@ -61,7 +61,13 @@ class ReadyBank:
         if calibration is None:
             raise not_calibrated(self.stored.category)
         settings = FitSettings.from_json(content.settings, self.extractor.settings)
-        return Judge(self.index, settings, calibration, covering_radius=content.covering_radius)
+        return Judge(
+            self.index,
+            settings,
+            calibration,
+            covering_radius=content.covering_radius,
+            likeness=likeness_of(content),
+        )
 
     @property
     def calibrated(self) -> bool:

@@ -22,6 +22,7 @@ from safetensors.numpy import load, save
 
 from patchbank.errors import BankFileError, ParameterError
 from patchbank.files import new_file, open_regular, writing
+from patchbank.inspection.judging.judge import likeness_of
 from patchbank.inspection.keeping.bank_checks import (
     check_count,
     check_description,
@@ -40,8 +41,9 @@ from patchbank.store.bank_content import BankContent, CalibrationScores, Referen
 from patchbank.store.categories import checked_category_name
 
 FORMAT: Final = "patchbank bank"
-FORMAT_VERSION: Final = 3
-# Without groups of images, the same as the third.
+FORMAT_VERSION: Final = 4
+# Without likeness to defects; without groups of images either. Otherwise the same as the fourth.
+_WITHOUT_LIKENESS: Final = 3
 _WITHOUT_GROUPS: Final = 2
 
 _DOCUMENT: Final = "bank.json"
@@ -51,7 +53,10 @@ _ENCRYPTED: Final = 1
 # The same bank gives the same bytes, whenever it is written.
 _NO_DATE: Final = (1980, 1, 1, 0, 0, 0)
 # Parts that a bank may have or not, by the name of `BankContent`'s field; each is bytes.
-_OPTIONAL_PARTS: Final[Mapping[str, str]] = {"quantised_graph": "quantised-graph.bin"}
+_OPTIONAL_PARTS: Final[Mapping[str, str]] = {
+    "quantised_graph": "quantised-graph.bin",
+    "likeness": "likeness.safetensors",
+}
 # Parts of the numbers, by what they are in the bank's scores.
 _SCORES: Final[Mapping[str, str]] = {
     "score_image": "image",
@@ -60,6 +65,7 @@ _SCORES: Final[Mapping[str, str]] = {
     "held_out": "held_out",
     "counts": "counts",
     "group": "group",
+    "added": "added",
 }
 
 _Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -86,7 +92,7 @@ class _Document(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
 
     format: Literal["patchbank bank"]
-    format_version: Literal[1, 2, 3]
+    format_version: Literal[1, 2, 3, 4]
     category: str
     bank_version: Annotated[int, Field(ge=1)]
     extractor_fingerprint: _Digest
@@ -191,7 +197,7 @@ def _write(archive: zipfile.ZipFile, content: BankFile) -> None:
         )
     document = _Document(
         format=FORMAT,
-        format_version=FORMAT_VERSION if (bank.scores.group >= 0).any() else _WITHOUT_GROUPS,
+        format_version=_version_of(bank),
         category=content.category,
         bank_version=content.bank_version,
         extractor_fingerprint=bank.extractor_fingerprint,
@@ -202,6 +208,13 @@ def _write(archive: zipfile.ZipFile, content: BankFile) -> None:
         parts=parts,
     )
     archive.writestr(zipfile.ZipInfo(_DOCUMENT, _NO_DATE), document.model_dump_json(indent=1))
+
+
+def _version_of(bank: BankContent) -> Literal[2, 3, 4]:
+    """Return the least format that can hold a bank, which older versions of patchbank read."""
+    if bank.likeness is not None:
+        return FORMAT_VERSION
+    return _WITHOUT_LIKENESS if (bank.scores.group >= 0).any() else _WITHOUT_GROUPS
 
 
 def _numbers(bank: BankContent) -> dict[str, NDArray[Any]]:
@@ -216,7 +229,8 @@ def _numbers(bank: BankContent) -> dict[str, NDArray[Any]]:
         **{
             name: getattr(bank.scores, field)
             for name, field in _SCORES.items()
-            if field != "group" or (bank.scores.group >= 0).any()
+            if (field != "group" or (bank.scores.group >= 0).any())
+            and (field != "added" or bank.likeness is not None)
         },
         "covering_radius": np.array([bank.covering_radius]),
     }
@@ -256,8 +270,9 @@ def _read(archive: zipfile.ZipFile, path: Path, *, with_images: bool) -> BankFil
     _check(document)
     numbers = load(part(_NUMBERS))
     radius = numbers.pop("covering_radius")
-    if document.format_version == _WITHOUT_GROUPS:
-        numbers["group"] = np.full(len(numbers["score"]), -1)
+    if document.format_version != 1:
+        numbers.setdefault("group", np.full(len(numbers["score"]), -1))
+        numbers.setdefault("added", np.zeros(len(numbers["score"])))
     scores = checked_scores(
         _scores_of_format_1(numbers.pop("scores"), document)
         if document.format_version == 1
@@ -292,6 +307,7 @@ def _read(archive: zipfile.ZipFile, path: Path, *, with_images: bool) -> BankFil
         ],
     )
     bank.check()
+    likeness_of(bank)
     files = {}
     if with_images:
         for index, image in enumerate(document.images):
@@ -328,6 +344,7 @@ def _scores_of_format_1(scores: NDArray[Any], document: _Document) -> Calibratio
         known >= learned,
         np.zeros(len(known), np.bool_),
         np.full(len(known), -1),
+        np.zeros(len(known)),
     ).with_more(
         CalibrationScores.of_images(
             np.full(counted, -1), calibration["scores"], calibration["map_maxima"]

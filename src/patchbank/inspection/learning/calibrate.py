@@ -25,6 +25,7 @@ from patchbank.inspection.learning.gather import References
 from patchbank.inspection.learning.indistinct import why_useless
 from patchbank.inspection.learning.reduction import reduction_remarks
 from patchbank.inspection.learning.remarks import (
+    lost_likeness,
     moved_threshold,
     no_review,
     replaced_limits,
@@ -249,6 +250,8 @@ def calibrate(
         scores=replace(kept, image=place[kept.image]).with_more(
             replace(found_scores, image=found_scores.image + len(learned))
         ),
+        # Of these images it is not known yet how much they are like recorded defects.
+        likeness=None,
     )
     calibration = calibration_of(changed)
     assert calibration is not None
@@ -292,6 +295,7 @@ def calibrate(
     remarks += no_review(rule, calibration)
     remarks += moved_threshold(calibration_of(before), threshold)
     remarks += replaced_limits(before, rule)
+    remarks += lost_likeness(before)
     remarks += refused_remark(len(refused), len(sources))
     remarks += references.remarks
     remarks += reduction_remarks(references.images, settings.extractor.preprocessing)

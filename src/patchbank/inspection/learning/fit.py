@@ -16,7 +16,7 @@ from patchbank.inspection.judging.index import indexes_of, restore_indexes
 from patchbank.inspection.learning.demands import DEFAULT_MAX_REFUSED, Demands, demands_of
 from patchbank.inspection.learning.learn import LearnedBank, learn
 from patchbank.inspection.learning.memory_limit import checked_limit
-from patchbank.inspection.learning.remarks import fewer_images, replaced_limits
+from patchbank.inspection.learning.remarks import fewer_images, lost_likeness, replaced_limits
 from patchbank.inspection.learning.screening import Screening, screened
 from patchbank.inspection.learning.suspicious_pictures import earlier_pictures, write_suspicious
 from patchbank.inspection.settings import FitSettings
@@ -268,6 +268,7 @@ def _compared(before: BankContent, bank: LearnedBank) -> list[str]:
     return [
         *fewer_images(count, bank.threshold),
         *replaced_limits(before, bank.settings.threshold_rule),
+        *lost_likeness(before),
     ]
 
 

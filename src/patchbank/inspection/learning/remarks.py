@@ -80,6 +80,16 @@ def replaced_limits(before: BankContent, new: ThresholdRule) -> list[str]:
     return []
 
 
+def lost_likeness(before: BankContent) -> list[str]:
+    """Return a remark where a bank replaces one whose scores likeness to defects changed."""
+    if before.likeness is None:
+        return []
+    return [
+        "likeness to recorded defects does not change scores any more; to have it so, run: "
+        "patchbank defects use CATEGORY on"
+    ]
+
+
 def fewer_images(before: int, threshold: ConformalThreshold) -> list[str]:
     """Return a remark where a fit replaces a bank that many more images, `before`, calibrated."""
     if threshold.sample_size >= _NOTABLY_FEWER * before:

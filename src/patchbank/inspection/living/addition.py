@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchbank.errors import NoImagesError
-from patchbank.inspection.judging.judge import Judge, calibration_of
+from patchbank.inspection.judging.judge import Judge, calibration_of, likeness_of
 from patchbank.inspection.judging.known_defects import recorded_defects
 from patchbank.inspection.judging.similar_defects import ReadyBook
 from patchbank.inspection.judging.unlike_sizes import remark_on_images
@@ -122,7 +122,9 @@ class PreparedAddition:
         """Return what judges by that version."""
         calibration = calibration_of(self.came)
         assert calibration is not None
-        return Judge(self.changed.index, settings, calibration)
+        return Judge(
+            self.changed.index, settings, calibration, likeness=likeness_of(self.changed.content)
+        )
 
 
 class Addition:
@@ -179,7 +181,12 @@ class Addition:
             if isinstance(result, Refusal):
                 self.references.admit(number, result)
                 continue
-            judgement = bank.judge(result.patches, result.image.width, result.image.height)
+            judgement = bank.judge(
+                result.patches,
+                result.image.width,
+                result.image.height,
+                embedding=result.embedding,
+            )
             sha256 = result.image.sha256
             _, probable = book.similar(judgement.region_embedding, sha256, 1)
             reason = doubt(judgement.verdict, judgement.summary, recorded.get(sha256), probable)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchbank.errors import BankReplacedError
-from patchbank.inspection.judging.judge import Judge, calibration_of
+from patchbank.inspection.judging.judge import Judge, calibration_of, likeness_of
 from patchbank.inspection.judging.matching import matching_extractor, not_calibrated
 from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.workspace import Workspace
@@ -109,7 +109,7 @@ def read_bank(workspace: Workspace, category: str) -> LivingBank:
         raise not_calibrated(category)
     settings = FitSettings.from_json(content.settings, extractor.settings)
     index = NeighbourIndex(content.features, content.patch_image)
-    judge = Judge(index, settings, calibration)
+    judge = Judge(index, settings, calibration, likeness=likeness_of(content))
     textures = workspace.database.banks.textures(stored.key)
     return LivingBank(stored, extractor, settings, index, judge, textures)
 

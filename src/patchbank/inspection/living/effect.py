@@ -135,7 +135,10 @@ def effect_of(
                 if isinstance(result, Refusal):
                     continue
                 size = result.image.width, result.image.height
-                was, will_be = before(result.patches, *size), after(result.patches, *size)
+                was, will_be = (
+                    judge(result.patches, *size, embedding=result.embedding)
+                    for judge in (before, after)
+                )
                 again[number] = _changed(record, result, was, will_be, pictures)
     by_score = [record for number, record in enumerate(records) if number not in again]
     changes = [change for change in again.values() if change is not None]

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from patchbank.inspection.judging.judge import calibration_of
+from patchbank.inspection.judging.judge import calibration_of, likeness_of
 from patchbank.inspection.learning.dependence import groups_of
 from patchbank.inspection.learning.remarks import moved_threshold, too_few_images
 from patchbank.inspection.learning.score_collector import ScoreCollector
@@ -20,6 +20,7 @@ from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.calibration import Calibration
 from patchbank.memory.groups import Groups
+from patchbank.memory.labelled import Likeness
 from patchbank.memory.leave_one_out import left_out_from, left_out_of
 from patchbank.memory.neighbours import NeighbourIndex
 from patchbank.memory.two_nearest import TwoNearest
@@ -117,8 +118,10 @@ def recalibrated(
     held_out[scores.image[scores.held_out & (scores.image >= 0)]] = True
     scored = is_new.copy()
     scored[scores.image[scores.image >= 0]] = True
-    # Only this score needs a bank's index.
-    index = after.index if bank.settings.image_score == "reweighted" else bank.index
+    likeness = likeness_of(content)
+    # Only this score and likeness to defects need a bank's rows.
+    needs_rows = bank.settings.image_score == "reweighted" or likeness is not None
+    index = after.index if needs_rows else bank.index
     number = np.full(count, -1)
     number[scores.image[scores.image >= 0]] = scores.group[scores.image >= 0]
     if after.groups is not None:
@@ -127,7 +130,7 @@ def recalibrated(
     groups = Groups.of_numbers(number)
     if bank.textures:
         groups = _detected(bank, after, held_out)
-    collector = _Collector(bank.settings, after, index, groups)
+    collector = _Collector(bank.settings, after, index, groups, likeness)
     learned = [slot for slot in sorted(features) if not held_out[slot]]
     remembered = None
     if learned:
@@ -174,16 +177,17 @@ class _Collector:
         after: ChangedBank,
         index: NeighbourIndex,
         groups: Groups | None,
+        likeness: Likeness | None,
     ) -> None:
-        self._settings, self._images = settings, after.content.images
-        self._collector = ScoreCollector(settings, index, groups)
+        self._settings, self._content, self._likeness = settings, after.content, likeness
+        self._collector = ScoreCollector(settings, index, groups, summarise=likeness is not None)
         self._count = 0
 
     def __len__(self) -> int:
         return self._count
 
     def add(self, slot: int, own: Floats, distances: Floats, nearest: Integers) -> None:
-        image, extractor = self._images[slot], self._settings.extractor
+        image, extractor = self._content.images[slot], self._settings.extractor
         size = image.width, image.height
         inspected, grid = extractor.inspected_of(*size), extractor.grid_of(*size)
         self._collector.add(
@@ -192,7 +196,12 @@ class _Collector:
         self._count += 1
 
     def scores(self) -> CalibrationScores:
-        return self._collector.scores()
+        found, content = self._collector.scores(), self._content
+        if self._likeness is None:
+            return found
+        embeddings = content.embeddings[found.image] + content.embedding_mean
+        summaries = np.concatenate([self._collector.summaries(), embeddings], axis=1)
+        return replace(found, added=self._likeness.addition(summaries))
 
 
 def _renew_learned(
@@ -325,7 +334,11 @@ def _reached(
 
 
 def _with(scores: CalibrationScores, found: CalibrationScores) -> CalibrationScores:
-    """Return scores with those found in their place, and those of new images after them."""
+    """Return scores with those found in their place, and those of new images after them.
+
+    What likeness to defects adds is that of a fit without the image, as long as the weights stay:
+    so it is taken over of new images alone, which the weights were fitted without.
+    """
     slot_of = {int(image): row for row, image in enumerate(found.image)}
     score, maximum = scores.score.copy(), scores.map_maximum.copy()
     for row, image in enumerate(scores.image.tolist()):

@@ -170,8 +170,13 @@ def _withdraw(
     same_as = None
     if not len(restored.features):
         same_as = workspace.database.banks.version_without(stored.key, ordinals, positions)
+    earlier = None
     if same_as is not None:
         earlier = workspace.database.banks.version(stored.category, same_as, patches=False)
+        if earlier.content.likeness != bank.content.likeness:
+            # Its scores were by other weights.
+            same_as = earlier = None
+    if earlier is not None:
         scores = earlier.content.scores
         renewed = int(np.count_nonzero(scores.score != kept.scores.score))
         recalibration = Recalibration(scores, renewed, 0)

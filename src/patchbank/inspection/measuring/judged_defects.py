@@ -9,7 +9,7 @@ from pathlib import Path
 from patchbank.datasets.collect import collect
 from patchbank.datasets.layouts.shared import some
 from patchbank.errors import NoImagesError
-from patchbank.inspection.judging.judge import Judge
+from patchbank.inspection.judging.judge import Judge, likeness_of
 from patchbank.inspection.judging.matching import matching_extractor
 from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.sources import file_at, source_name
@@ -99,7 +99,10 @@ def judge_defects(
             )
     bank, extractor = stored.content, matching_extractor(workspace, stored)
     judge = Judge(
-        bank.features, FitSettings.from_json(bank.settings, extractor.settings), calibration
+        bank.features,
+        FitSettings.from_json(bank.settings, extractor.settings),
+        calibration,
+        likeness=likeness_of(bank),
     )
     seen = {digest for image in bank.images for digest in (image.sha256, image.pixels_sha256)}
     scores: list[float] = []
@@ -121,7 +124,8 @@ def judge_defects(
         elif judged.setdefault(image.pixels_sha256, name) != name:
             remarks.append(f"{name}: same picture as {judged[image.pixels_sha256]}; counted once")
         else:
-            scores.append(judge(result.patches, image.width, image.height).score)
+            judged_by = judge(result.patches, image.width, image.height, embedding=result.embedding)
+            scores.append(judged_by.score)
     if learned:
         remarks.append(
             f"{counted(len(learned), 'image')} of defects left out because the bank was made of "

@@ -151,7 +151,9 @@ def choose(
         seen.add(image.pixels_sha256)
         began = time.perf_counter()
         found = bank.ready.extractor.extract_one(image.pixels, name=candidate.name)
-        judgement = bank.judge(candidate.reference)(found.patches, image.width, image.height)
+        judgement = bank.judge(candidate.reference)(
+            found.patches, image.width, image.height, embedding=found.embedding
+        )
         times.append(time.perf_counter() - began)
         if judgement.passed:
             chosen.kept.append(candidate)

@@ -83,7 +83,9 @@ def judge_defects(
         judge = bank.judge(kept[drawn.image].reference)
         with in_this_thread():
             image = extraction.image
-            return drawn, judge(extraction.patches, image.width, image.height)
+            return drawn, judge(
+                extraction.patches, image.width, image.height, embedding=extraction.embedding
+            )
 
     result = TrialResult(np.zeros(trial.shape, np.int64), np.zeros(trial.shape, np.int64), {})
     total = len(kept) * trial.defects

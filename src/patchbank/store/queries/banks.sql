@@ -107,6 +107,13 @@ where category_id = %(category_id)s and generation not in (
     select generation from bank where category_id = %(category_id)s and state <> 'pruned'
 )
 
+-- prune_likeness --
+delete from likeness
+where category_id = %(category_id)s and sha256 not in (
+    select likeness_sha256 from bank
+    where category_id = %(category_id)s and state <> 'pruned' and likeness_sha256 is not null
+)
+
 -- prune_images --
 -- Only images stored as references, not those labelled otherwise. Patches refer to images too, but
 -- only to references of their bank.
@@ -119,12 +126,19 @@ where category_id = %(category_id)s and label = 'good' and not exists (
 -- insert --
 insert into bank (
     category_id, version, generation, state, extractor_fingerprint, extractor, settings,
-    coreset_ratio, covering_radius, patch_count, dimensions, image_count, embedding_mean
+    coreset_ratio, covering_radius, patch_count, dimensions, image_count, embedding_mean,
+    likeness_sha256
 ) values (
     %(category_id)s, %(version)s, %(generation)s, 'active', %(extractor_fingerprint)s,
     %(extractor)s, %(settings)s, %(coreset_ratio)s, %(covering_radius)s, %(patch_count)s,
-    %(dimensions)s, %(image_count)s, %(embedding_mean)s::real[]::vector
+    %(dimensions)s, %(image_count)s, %(embedding_mean)s::real[]::vector,
+    %(likeness_sha256)s
 )
+
+-- insert_likeness --
+insert into likeness (category_id, sha256, content)
+values (%(category_id)s, %(likeness_sha256)s, %(content)s)
+on conflict do nothing
 
 -- insert_graph --
 insert into quantised_graph (category_id, generation, content)
@@ -252,11 +266,11 @@ where category_id = %(category_id)s and generation = %(generation)s
 -- reopen_scores --
 insert into calibration_score (
     category_id, generation, position, since_version, held_out, counts, score, map_maximum,
-    group_number
+    group_number, added
 )
 select
     category_id, generation, position, %(version)s, held_out, counts, score, map_maximum,
-    group_number
+    group_number, added
 from calibration_score
 where category_id = %(category_id)s and generation = %(generation)s
     and since_version <= %(like)s and %(like)s < until_version
@@ -264,11 +278,13 @@ where category_id = %(category_id)s and generation = %(generation)s
 -- insert_like --
 insert into bank (
     category_id, version, generation, state, extractor_fingerprint, extractor, settings,
-    coreset_ratio, covering_radius, patch_count, dimensions, image_count, embedding_mean
+    coreset_ratio, covering_radius, patch_count, dimensions, image_count, embedding_mean,
+    likeness_sha256
 )
 select
     category_id, %(version)s, generation, 'active', extractor_fingerprint, extractor, settings,
-    coreset_ratio, covering_radius, patch_count, dimensions, image_count, embedding_mean
+    coreset_ratio, covering_radius, patch_count, dimensions, image_count, embedding_mean,
+    likeness_sha256
 from bank
 where category_id = %(category_id)s and version = %(like)s
 
@@ -287,7 +303,7 @@ select exists (
 )
 
 -- scores --
-select position, score, map_maximum, held_out, counts, group_number
+select position, score, map_maximum, held_out, counts, group_number, added
 from calibration_score
 where category_id = %(category_id)s and generation = %(generation)s
     and since_version <= %(version)s and (until_version is null or %(version)s < until_version)
@@ -301,15 +317,16 @@ where category_id = %(category_id)s and generation = %(generation)s
 -- insert_scores --
 insert into calibration_score (
     category_id, generation, position, since_version, score, map_maximum, held_out, counts,
-    group_number
+    group_number, added
 )
 select
     %(category_id)s, %(generation)s, row.position, %(version)s, score, map_maximum, held_out, counts,
-    group_number
+    group_number, added
 from unnest(
     %(positions)s::integer[], %(scores)s::double precision[], %(map_maxima)s::double precision[],
-    %(held_out)s::boolean[], %(counts)s::boolean[], %(groups)s::integer[]
-) as row (position, score, map_maximum, held_out, counts, group_number)
+    %(held_out)s::boolean[], %(counts)s::boolean[], %(groups)s::integer[],
+    %(added)s::double precision[]
+) as row (position, score, map_maximum, held_out, counts, group_number, added)
 
 -- active_version --
 select category.category_id, bank.generation, bank.version, category.book_changes
@@ -326,10 +343,13 @@ select generation, state from bank where category_id = %(category_id)s and versi
 -- read --
 select
     state, extractor_fingerprint, extractor, settings, coreset_ratio, covering_radius, patch_count,
-    dimensions, image_count, embedding_mean::real[], created_at, quantised_graph.content
+    dimensions, image_count, embedding_mean::real[], created_at, quantised_graph.content,
+    likeness_sha256, likeness.content
 from bank
 left join quantised_graph using (category_id, generation)
-where category_id = %(category_id)s and version = %(version)s
+left join likeness
+    on likeness.category_id = bank.category_id and likeness.sha256 = bank.likeness_sha256
+where bank.category_id = %(category_id)s and version = %(version)s
 
 -- history --
 select

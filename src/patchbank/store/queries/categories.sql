@@ -60,6 +60,9 @@ delete from reference_neighbours where category_id = %(category_id)s
 -- remove_scores --
 delete from calibration_score where category_id = %(category_id)s
 
+-- remove_likeness --
+delete from likeness where category_id = %(category_id)s
+
 -- remove_graphs --
 delete from quantised_graph where category_id = %(category_id)s
 

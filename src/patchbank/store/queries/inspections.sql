@@ -178,7 +178,9 @@ order by inspected_at, inspection_id
 -- Of each version that shares rows with the active one: the quartiles of its calibration scores.
 select
     bank.version,
-    percentile_cont(array[0.25, 0.5, 0.75]) within group (order by calibration_score.score)
+    percentile_cont(array[0.25, 0.5, 0.75]) within group (
+        order by calibration_score.score + coalesce(calibration_score.added, 0)
+    )
 from bank join calibration_score using (category_id, generation)
 where category_id = %(category_id)s and generation = %(generation)s
     and bank.version = any(%(versions)s::integer[]) and counts and since_version <= bank.version
