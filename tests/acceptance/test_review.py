@@ -99,6 +99,27 @@ def test_scripts_list_answer_and_undo(inspected: list[str], patchbank: Run) -> N
     assert len(patchbank("review", "brushed", "--list", "--json").documents) == 3
 
 
+def test_an_interrupt_keeps_the_answers(
+    inspected: list[str], patchbank: Run, graphs_home: Path, database_url: str
+) -> None:
+    terminal = Terminal("review", "brushed", home=graphs_home, url=database_url)
+    terminal.wait_for("q quit: ")
+    terminal.press("g")
+    terminal.wait_for("n no: ")
+    terminal.press("y")
+    assert "2 of 4" in terminal.wait_for("q quit: ")
+    terminal.interrupt()
+    assert terminal.end() == 130
+    assert "interrupted; answers given before (1) stay" in terminal.seen
+    assert "every active bank is as it was" not in terminal.seen
+    # What it changes was made while the process ended, or is made by the next.
+    other = patchbank("review", "brushed", "--list", "--json").documents
+    assert [item["image"] for item in other] == inspected[1:]
+    number = str(other[0]["inspection_id"])
+    assert patchbank("review", "brushed", "--inspection", number, "--answer", "skip").code == 0
+    assert patchbank("history", "brushed", "--json").documents[0]["added"] == [inspected[0]]
+
+
 def test_what_another_answered_is_passed_over(
     inspected: list[str], patchbank: Run, graphs_home: Path, database_url: str
 ) -> None:

@@ -12,7 +12,7 @@ import typer
 from rich.text import Text
 
 from patchbank.cli import options
-from patchbank.cli.guard import guarded
+from patchbank.cli.guard import EXIT_INTERRUPTED, guarded
 from patchbank.cli.keys import check_terminal, read_key, read_line
 from patchbank.cli.output import (
     answer,
@@ -137,7 +137,18 @@ def review_command(
         waiting = review_queue(workspace, category, since=begin, limit=limit)
         session = stack.enter_context(ReviewSession(reviewer))
         labels = workspace.database.reviews.labels(category)
-        _Dialogue(session, waiting, labels, show=open_).run()
+        dialogue = _Dialogue(session, waiting, labels, show=open_)
+        try:
+            dialogue.run()
+        except KeyboardInterrupt:
+            # Of other commands nothing remains then. The terminal is still on the line of keys.
+            talk().print()
+            talk().print(
+                f"patchbank: interrupted; answers given before ({dialogue.answers}) stay; "
+                "what they change is made now, or by the next review",
+                markup=False,
+            )
+            return EXIT_INTERRUPTED
     return 0
 
 
@@ -154,7 +165,7 @@ class _Dialogue:
     ) -> None:
         self._session, self._waiting, self._labels = session, waiting, labels
         self._show = show
-        self._answers = 0
+        self.answers = 0
 
     def run(self) -> None:
         number = 0
@@ -170,7 +181,7 @@ class _Dialogue:
             talk().print(f"changing the bank: {self._session.waiting} left", markup=False)
         _print_done(self._session.news(wait=True), json=False)
         answer().print(
-            f"{counted(self._answers, 'answer')}; "
+            f"{counted(self.answers, 'answer')}; "
             + (
                 f"{counted(left, 'inspection')} left to review"
                 if left
@@ -204,7 +215,7 @@ class _Dialogue:
                     return 1
                 if key == "u":
                     undone = self._session.undo().inspection_id
-                    self._answers = max(0, self._answers - 1)
+                    self.answers = max(0, self.answers - 1)
                     return self._back_to(undone, number)
             except ParameterError as error:
                 if self._is_answered(inspection, position):
@@ -273,7 +284,7 @@ class _Dialogue:
         report = self._session.answer(
             inspection, given, label=label, confirmed=confirmed, judged=judged
         )
-        self._answers += 1
+        self.answers += 1
         print_remarks(report.remarks)
 
     def _ask(self, prompt: str) -> str:

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import patchbank
-from patchbank.errors import NoImagesError, ParameterError
+from patchbank.errors import ImageError, NoImagesError, ParameterError
 from patchbank.inspection.judging.defects import add_defects
 from patchbank.inspection.judging.inspect import Inspector
 from patchbank.inspection.learning.change_rate import change_rule
@@ -197,6 +197,22 @@ def test_the_commands_show_what_is_held_and_what_would_change(
     assert patchbank("quarantine", "brushed").out == ""
     again = patchbank("add", "brushed")
     assert again.code == 2
+
+
+def test_what_is_confirmed_is_what_was_held(
+    bank: Workspace, surfaces: Surfaces, tmp_path: Path
+) -> None:
+    path = tmp_path / "0.png"
+    first, second = sorted(surfaces.scratched.iterdir())[:2]
+    shutil.copy(first, path)
+    assert add(bank, "brushed", [path]).held
+    shutil.copy(second, path)
+    with pytest.raises(ImageError, match=r"0\.png: the file has another content .* --dismiss"):
+        add_paths(bank, "brushed", [], held=True, force=True)
+    path.unlink()
+    with pytest.raises(ImageError, match=r"0\.png: was held, and cannot be read .* --dismiss"):
+        add_paths(bank, "brushed", [], held=True, force=True)
+    assert bank.database.banks.active_version("brushed") == 1
 
 
 def test_what_is_held_is_confirmed_in_python(

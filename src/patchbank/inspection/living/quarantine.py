@@ -78,7 +78,13 @@ def _check_unchanged(
     workspace: Workspace, image: QuarantinedImage, source: ImageSource, bit_depth: int | None
 ) -> None:
     """Raise ImageError if what is to be confirmed is not what was held."""
-    found = decode(source, limits=workspace.limits, bit_depth=bit_depth)
+    try:
+        found = decode(source, limits=workspace.limits, bit_depth=bit_depth)
+    except ImageError as error:
+        raise ImageError(
+            f"{image.name}: was held, and cannot be read any more ({error}); restore the file, or "
+            f"take it out of the quarantine with --dismiss"
+        ) from error
     if found.pixels_sha256 != image.pixels_sha256:
         raise ImageError(
             f"{image.name}: the file has another content than when it was held; add it again, or "
