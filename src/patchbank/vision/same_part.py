@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from scipy import fft, ndimage
 
 from patchbank.vision.decoded_image import Pixels
 
@@ -80,6 +79,9 @@ class SameParts:
 
     def _spectra(self, part: slice | npt.NDArray[np.int64]) -> npt.NDArray[np.complex64]:
         """Return whitened spectra of unit energy of some images, complex64 (k, SIDE, SIDE/2+1)."""
+        # SciPy is imported in functions: it takes a quarter of a second, and no verdict needs it.
+        from scipy import fft
+
         windowed = (self._textures[part].astype(np.float32) - self._mean) * self._window
         spectra = fft.rfft2(windowed) / self._amplitude
         # Of a real image's spectrum half is stored, its first and last column once.
@@ -101,6 +103,8 @@ class SameParts:
         ndarray of float32 (k, n)
             1 for the same picture, 0 or less for images as alike as a kind of part; -1 with itself.
         """
+        from scipy import fft
+
         found = np.empty((len(images), len(self)), np.float32)
         for start in range(0, len(self), _AT_ONCE):
             others = self._spectra(slice(start, start + _AT_ONCE)).conj()
@@ -116,5 +120,7 @@ class SameParts:
 
 def _around(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Return the means around each pixel, nearly as by a Gaussian, which takes far longer."""
+    from scipy import ndimage
+
     once = ndimage.uniform_filter(values, _AROUND // 2 | 1)
     return np.asarray(ndimage.uniform_filter(once, _AROUND // 2 | 1), np.float32)

@@ -14,7 +14,7 @@ from patchbank.vision.same_part import SameParts
 # So many images, at even distances, are compared with all others first.
 _SAMPLE = 24
 # A picture of the same part shares more than this with another. Of plain sets, at most 6 % of the
-# images do so, and of sets of dependent images 40 to 100 % (docs/groups.md).
+# images do so, and of sets of dependent images 40 to 100 % (docs/reference-images.md).
 _CERTAIN = 0.4
 # Where as many of the sampled images do, images depend on one another that share more than ...
 _FREQUENT = 0.25
