@@ -17,7 +17,7 @@ SMALL = ("--image-size", "96")
 INSPECTION_KEYS = {
     "inspection_id", "inspected_at", "image", "category", "verdict", "score", "pass_below",
     "fail_above", "p_value", "calibration_images", "independent_references", "regions", "similar",
-    "similar_defects", "probable_defect",
+    "similar_defects", "probable_defect", "likeness",
     "bank_version", "sha256", "width", "height", "brightness", "sharpness", "share_outside",
     "heatmap", "timings_ms", "recorded", "part", "station", "image_kept", "remarks",
 }  # fmt: skip

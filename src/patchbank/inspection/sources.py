@@ -73,7 +73,11 @@ def checked_names(sources: Sequence[ImageSource], names: Sequence[str] | None) -
             f"names: {len(names)} given for {counted(len(sources), 'image')}; give one name "
             f"per image"
         )
-    twice = next((name for name, count in Counter(names).items() if count > 1), None)
+    # A path that is given twice is one image.
+    given = enumerate(zip(sources, names, strict=True))
+    images = {(name, source_name(source, index)) for index, (source, name) in given}
+    used = Counter(name for name, _ in images)
+    twice = next((name for name in names if used[name] > 1), None)
     if twice is not None:
         raise ParameterError(f"names: {twice!r} is used twice; give each image a unique name")
     return names
