@@ -241,6 +241,18 @@ class BankContent:
     quantised_graph: bytes | None = None
     likeness: bytes | None = None
 
+    def without_rows(self) -> BankContent:
+        """Return it without patches and images: a change of what applies to all of them."""
+        return replace(
+            self,
+            features=self.features[:0],
+            patch_image=self.patch_image[:0],
+            patch_row=self.patch_row[:0],
+            patch_column=self.patch_column[:0],
+            images=[],
+            embeddings=self.embeddings[:0],
+        )
+
     def check(self) -> None:
         """Raise if this content, which may come from anywhere, cannot be stored.
 

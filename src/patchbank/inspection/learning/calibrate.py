@@ -47,7 +47,6 @@ from patchbank.store.stored_bank import BankChange
 from patchbank.vision.decoded_image import ImageSource
 from patchbank.vision.extraction import Refusal
 from patchbank.vision.extractor import Extractor
-from patchbank.vision.regions import spread
 
 _REMEDY = "calibrate again with --exclude NAME"
 
@@ -238,12 +237,8 @@ def calibrate(
     kept = scores.rows(~scores.held_out).uncounted()
     found_scores = collector.scores(held_out=True, groups=references.groups(labels))
     changed = replace(
-        before,
+        before.without_rows(),
         settings=settings.to_json(),
-        features=before.features[:0],
-        patch_image=before.patch_image[:0],
-        patch_row=before.patch_row[:0],
-        patch_column=before.patch_column[:0],
         images=[replace(image, texture=b"") for image in references.images],
         embeddings=embeddings - mean,
         embedding_mean=mean,
@@ -337,13 +332,15 @@ def _score(
     )
     for number, result in enumerate(stream):
         if references.admit(number, result) and not isinstance(result, Refusal):
-            patches, inspected = result.patches, result.inspected
-            grid = patches.shape[0], patches.shape[1]
-            nearest = collector.index.nearest(result.inspected_patches)
-            distances = spread(nearest.distances[:, 0], inspected, grid)
-            indices = spread(nearest.indices[:, 0], inspected, grid)
-            size = result.image.width, result.image.height
-            collector.add(len(embeddings), size, patches, distances, indices)
+            patches = result.inspected_patches
+            nearest = collector.index.nearest(patches)
+            collector.add(
+                len(embeddings),
+                (result.image.width, result.image.height),
+                patches,
+                nearest.distances[:, 0],
+                nearest.indices[:, 0],
+            )
             embeddings.append(result.embedding)
     references.check(demands)
     return np.stack(embeddings)

@@ -127,16 +127,7 @@ def change_rule(
         raise IndistinctImagesError(
             f"category {category!r}: the bank would be useless ({reason}); nothing was changed"
         )
-    changed = replace(
-        bank,
-        settings=rule.in_settings(bank.settings),
-        features=bank.features[:0],
-        patch_image=bank.patch_image[:0],
-        patch_row=bank.patch_row[:0],
-        patch_column=bank.patch_column[:0],
-        images=[],
-        embeddings=bank.embeddings[:0],
-    )
+    changed = replace(bank.without_rows(), settings=rule.in_settings(bank.settings))
     detail = {
         "thresholds_before": before.thresholds(calibration).to_json(),
         "thresholds": thresholds.to_json(),

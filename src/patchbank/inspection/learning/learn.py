@@ -41,7 +41,6 @@ from patchbank.vision.decoded_image import ImageSource
 from patchbank.vision.extraction import Refusal
 from patchbank.vision.extractor import Extractor
 from patchbank.vision.quantised import QuantisedGraph
-from patchbank.vision.regions import spread
 
 _log = logging.getLogger(__name__)
 
@@ -357,16 +356,14 @@ def _calibrate(
     collector = ScoreCollector(settings, index, groups, summarise=True)
     end = 0
     for number, image in enumerate(gathered.references.images):
-        grid = settings.extractor.grid_of(image.width, image.height)
         size = image.width, image.height
-        inspected = settings.extractor.inspected_of(*size)
         own = slice(end, end := end + settings.extractor.patches_of(*size))
         collector.add(
             number,
             size,
-            spread(patches[own], inspected, grid),
-            spread(left_out.distances[own], inspected, grid),
-            spread(left_out.nearest[own], inspected, grid),
+            patches[own],
+            left_out.distances[own],
+            left_out.nearest[own],
         )
     return collector.scores(), collector.summaries()
 

@@ -13,7 +13,7 @@ from patchbank.memory.labelled import summary
 from patchbank.memory.neighbours import NeighbourIndex
 from patchbank.memory.scoring import image_score, reweighted_score
 from patchbank.store.bank_content import CalibrationScores
-from patchbank.vision.regions import taken
+from patchbank.vision.regions import spread
 
 
 class ScoreCollector:
@@ -52,33 +52,38 @@ class ScoreCollector:
         distances: NDArray[np.float32],
         nearest: NDArray[np.int64],
     ) -> float:
-        """Return the score of one image's distances (h, w) and count it in.
+        """Return the score of one image by its inspected patches, and count it in.
 
-        `image` is its number: where the bank holds patches of it, they are left out; `size` is its
-        width and height. Patches that are not inspected do not count.
+        Parameters
+        ----------
+        image
+            Its number: where the bank holds patches of it, they are left out.
+        size
+            Its width and height.
+        patches, distances, nearest
+            float32 (n, d), float32 (n,) and int64 (n,): of the patches that are inspected, row by
+            row.
         """
         settings = self._settings
-        inspected = settings.extractor.inspected_of(*size)
-        counting = taken(distances, inspected)[np.newaxis]
+        counting = distances[np.newaxis]
         if settings.image_score == "reweighted":
             index, group = self._without(image)
             score = reweighted_score(
-                taken(patches, inspected)[np.newaxis],
+                patches[np.newaxis],
                 counting,
-                taken(nearest, inspected)[np.newaxis],
+                nearest[np.newaxis],
                 index,
                 exclude_group=group,
             )
         else:
             score = image_score(counting, settings.image_score)
         if self._summarise:
-            features, *found = (
-                taken(values, inspected) for values in (patches, distances, nearest)
-            )
-            self._summaries.append(summary(features, found[0], found[1], self.index))
+            self._summaries.append(summary(patches, distances, nearest, self.index))
         self._images.append(image)
         self._scores.append(score)
-        self._maxima.append(float(map_of(distances, settings, *size).max()))
+        extractor = settings.extractor
+        whole = spread(distances, extractor.inspected_of(*size), extractor.grid_of(*size))
+        self._maxima.append(float(map_of(whole, settings, *size).max()))
         return score
 
     def _without(self, image: int) -> tuple[NeighbourIndex, int | None]:

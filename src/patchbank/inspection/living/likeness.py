@@ -24,7 +24,6 @@ from patchbank.printable import counted
 from patchbank.progress import Progress, silent
 from patchbank.store.bank_content import BankContent, CalibrationScores
 from patchbank.store.stored_bank import BankChange
-from patchbank.vision.regions import spread
 
 CAUSE = "likeness"
 #: With fewer recorded defects, chance decides what they have in common.
@@ -135,7 +134,7 @@ def _use(workspace: Workspace, category: str, *, on: bool, progress: Progress) -
     version = workspace.database.banks.change(
         category,
         bank.stored.key,
-        BankChange(_no_rows(changed)),
+        BankChange(changed.without_rows()),
         cause=CAUSE,
         detail={"on": on, "defects": len(labels)},
     )
@@ -156,19 +155,6 @@ def _use(workspace: Workspace, category: str, *, on: bool, progress: Progress) -
         thresholds=rule.thresholds(calibration),
         refused=tuple(refused),
         remarks=remarks,
-    )
-
-
-def _no_rows(content: BankContent) -> BankContent:
-    """Return the content of a version with the rows of the one before."""
-    return replace(
-        content,
-        features=content.features[:0],
-        patch_image=content.patch_image[:0],
-        patch_row=content.patch_row[:0],
-        patch_column=content.patch_column[:0],
-        images=[],
-        embeddings=content.embeddings[:0],
     )
 
 
@@ -268,11 +254,8 @@ def _references(
     collector = ScoreCollector(settings, bank.index, summarise=True)
 
     def collect(slot: int, distances: NDArray[np.float32], nearest: NDArray[np.int64]) -> None:
-        image, extractor = content.images[slot], settings.extractor
-        size = image.width, image.height
-        inspected, grid = extractor.inspected_of(*size), extractor.grid_of(*size)
-        values = (features[slot], distances, nearest)
-        collector.add(slot, size, *(spread(each, inspected, grid) for each in values))
+        image = content.images[slot]
+        collector.add(slot, (image.width, image.height), features[slot], distances, nearest)
 
     if slots:
         patches = np.concatenate([features[slot] for slot in slots])

@@ -27,7 +27,6 @@ from patchbank.memory.two_nearest import TwoNearest
 from patchbank.printable import counted
 from patchbank.progress import Progress, silent
 from patchbank.store.bank_content import BankContent, CalibrationScores
-from patchbank.vision.regions import spread
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
@@ -179,7 +178,7 @@ class _Collector:
         groups: Groups | None,
         likeness: Likeness | None,
     ) -> None:
-        self._settings, self._content, self._likeness = settings, after.content, likeness
+        self._content, self._likeness = after.content, likeness
         self._collector = ScoreCollector(settings, index, groups, summarise=likeness is not None)
         self._count = 0
 
@@ -187,12 +186,8 @@ class _Collector:
         return self._count
 
     def add(self, slot: int, own: Floats, distances: Floats, nearest: Integers) -> None:
-        image, extractor = self._content.images[slot], self._settings.extractor
-        size = image.width, image.height
-        inspected, grid = extractor.inspected_of(*size), extractor.grid_of(*size)
-        self._collector.add(
-            slot, size, *(spread(values, inspected, grid) for values in (own, distances, nearest))
-        )
+        image = self._content.images[slot]
+        self._collector.add(slot, (image.width, image.height), own, distances, nearest)
         self._count += 1
 
     def scores(self) -> CalibrationScores:

@@ -263,15 +263,7 @@ def _restored(
     progress: Progress,
 ) -> tuple[BankContent, int]:
     """Return the patches that restore the cover of other references, and how many are unknown."""
-    nothing = replace(
-        kept,
-        features=kept.features[:0],
-        patch_image=kept.patch_image[:0],
-        patch_row=kept.patch_row[:0],
-        patch_column=kept.patch_column[:0],
-        images=[],
-        embeddings=kept.embeddings[:0],
-    )
+    nothing = kept.without_rows()
     if not len(gone):
         return nothing, 0
     radius = bank.radius
