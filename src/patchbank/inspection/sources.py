@@ -98,7 +98,7 @@ def checked_groups(
     Raises
     ------
     ParameterError
-        If both are given, there is not one group for each image, or the rule is none.
+        If both are given, there is not one group for each image, or the rule is not valid.
     DatasetError
         If the table of the rule cannot be read.
     """

@@ -33,7 +33,7 @@ class Workspace:
     home
         Folder of the embedded database and of compiled graphs; the settings' own by default.
     database_url
-        URL of a PostgreSQL of one's own; the embedded server by default.
+        URL of your own PostgreSQL server; the embedded server by default.
     """
 
     def __init__(self, *, home: Path | None = None, database_url: str | None = None) -> None:

@@ -283,7 +283,7 @@ def search(
 
     `distances` (float64, squared) and `indices` are (queries, k). With `excluded` (queries,), bank
     rows of a query's excluded group are ignored. With `two_groups`, k is 2 and the second neighbour
-    is the nearest row of another group (at infinite distance if there is none).
+    is the nearest row of another group (at infinite distance without one).
     """
     panels, centres = bank.panels, bank.centres
     pairs = panels.values.shape[1]

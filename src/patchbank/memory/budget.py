@@ -121,7 +121,7 @@ def least_bytes(size: FitSize) -> int:
 
 
 def largest_ratio(size: FitSize, room: int) -> float | None:
-    """Return a round coreset ratio, below that of `size`, that fits; None if there is none."""
+    """Return a round coreset ratio, below that of `size`, that fits, or None."""
     for exponent in range(-1, -6, -1):
         for digit in (5, 2, 1):
             ratio = digit * 10.0**exponent

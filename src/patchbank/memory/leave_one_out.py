@@ -29,7 +29,7 @@ class LeftOut:
     distances
         float32 (N,).
     nearest
-        int64 (N,): the nearest bank row from another image; -1 if there is none. Patches put
+        int64 (N,): the nearest bank row from another image; -1 without one. Patches put
         back in place of the image's rows (see `leave_one_out_distances`) are not in the bank and
         may be nearer.
     put_back

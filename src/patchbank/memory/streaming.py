@@ -144,7 +144,7 @@ class ImageLeftOut:
     distances
         float32 (h, w).
     nearest
-        int64 (h, w): the nearest bank row from another image; -1 if there is none.
+        int64 (h, w): the nearest bank row from another image; -1 without one.
     farthest
         The largest distance of a patch to the whole bank: the covering radius on this image.
     """

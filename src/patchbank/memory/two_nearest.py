@@ -39,7 +39,7 @@ class TwoNearest:
     distances
         float32 (N, 2).
     ordinals
-        int64 (N, 2): those of the rows; -1 where there is none, at an infinite distance.
+        int64 (N, 2): those of the rows; -1 for a missing row, at an infinite distance.
     """
 
     bank: Integers
@@ -112,9 +112,9 @@ class TwoNearest:
         return TwoNearest(bank, distances, ordinals)
 
     def rows(self, bank: Integers | None = None) -> Integers:
-        """Return the rows as their places in the bank, int64 (N, 2); -1 where there is none."""
+        """Return the rows as their places in the bank, int64 (N, 2); -1 for a missing one."""
         bank = self.bank if bank is None else bank
-        # A table is faster than a search; its last place is for where there is none.
+        # A table is faster than a search; its last place stands for a missing row.
         last = max(int(bank[-1]), int(self.ordinals.max(initial=-1)))
         places = np.full(last + 2, -1)
         places[bank] = np.arange(len(bank))

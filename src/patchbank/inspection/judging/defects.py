@@ -81,7 +81,7 @@ def add_defects(
     NoImagesError
         If there is no image at the paths.
     ParameterError, DatasetError
-        If the masks or boxes do not belong to the images, or the label is none.
+        If the masks or boxes do not belong to the images, or the label is empty.
     UnknownCategoryError, NotFittedError, ExtractorMismatchError
         If there is no bank, or this installation cannot use it.
     """

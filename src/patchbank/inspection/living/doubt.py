@@ -9,7 +9,7 @@ from patchbank.memory.defect_book import Probable
 def doubt(
     verdict: Verdict, score: str, recorded_as: str | None, probable: Probable | None
 ) -> str | None:
-    """Return the reason, or None if there is none.
+    """Return why, or None if nothing speaks against it.
 
     Parameters
     ----------

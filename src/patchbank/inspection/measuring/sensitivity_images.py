@@ -117,7 +117,7 @@ def choose(
     Raises
     ------
     NoImagesError
-        If there is none.
+        If no such image was found.
     """
     learned = {image.sha256 for image in bank.stored.content.images}
     learned |= {image.pixels_sha256 or "" for image in bank.stored.content.images}
