@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from patchbank.memory.groups import Groups
 from patchbank.printable import counted
@@ -60,14 +61,17 @@ def dependence_of(textures: Sequence[bytes], order: Sequence[int]) -> Dependence
         Numbers by which they are sorted: neighbours often show the same part.
     """
     count = len(textures)
-    in_order = np.argsort(order)[:_MOST]
-    if count < 3 or not _is_frequent([textures[slot] for slot in in_order]):
+    if count < 3:
+        return Dependence()
+    compared = np.argsort(order)[:_MOST]
+    parts = SameParts([textures[slot] for slot in compared])
+    if not _is_frequent(parts):
         return Dependence()
     many = "many images seem to show the same parts or to overlap"
     risk = "so more good parts may fail than stated"
     if count > _MOST:
         return Dependence(None, f"{many}, {risk}: they vouch for one another; {_REMEDY}")
-    groups = groups_of(textures)
+    groups = _groups(parts, compared, count)
     if groups is None:
         return Dependence(None, f"all images seem to show the same part, {risk}: add other parts")
     return Dependence(
@@ -81,14 +85,19 @@ def groups_of(textures: Sequence[bytes]) -> Groups | None:
 
     None if nothing would remain when a group is left out.
     """
-    known = [slot for slot, texture in enumerate(textures) if texture]
-    shared = SameParts([textures[slot] for slot in known]).shared(np.arange(len(known)))
-    likeness = np.full((len(textures), len(textures)), -1, np.float32)
+    known = np.array([slot for slot, texture in enumerate(textures) if texture], np.int64)
+    return _groups(SameParts([textures[slot] for slot in known]), known, len(textures))
+
+
+def _groups(parts: SameParts, known: NDArray[np.int64], count: int) -> Groups | None:
+    """Return the groups of `count` images, of which those in `parts` are known, by their slots."""
+    shared = parts.shared(np.arange(len(parts)))
+    likeness = np.full((count, count), -1, np.float32)
     likeness[np.ix_(known, known)] = np.minimum(shared, shared.T)
     return Groups.of_links(likeness, _DEPENDENT)
 
 
-def _is_frequent(textures: Sequence[bytes]) -> bool:
-    sample = np.unique(np.linspace(0, len(textures) - 1, _SAMPLE).astype(np.int64))
-    most = SameParts(textures).shared(sample).max(axis=1)
+def _is_frequent(parts: SameParts) -> bool:
+    sample = np.unique(np.linspace(0, len(parts) - 1, _SAMPLE).astype(np.int64))
+    most = parts.shared(sample).max(axis=1)
     return bool(np.mean(most > _CERTAIN) >= _FREQUENT)
