@@ -116,14 +116,11 @@ class LikenessEffect(NamedTuple):
     ----------
     added
         What it added; negative where it lowered the score.
-    score_without
-        The score by the bank alone.
     label
-        Of the defects that added most to a score that was raised.
+        Of the defects that added most to a score that was raised; None for those without one.
     """
 
     added: float
-    score_without: float
     label: str | None
 
 
@@ -157,13 +154,8 @@ class Judgement:
     outside
         bool (rows, columns): which patches are farther from the bank than its covering radius;
         None where that is unknown.
-    added
-        What likeness to labelled defects added to the score; it may be negative.
-    likeness_used
-        Whether likeness to labelled defects changes scores.
-    likeness_label
-        The label of the defects that added most to a score that was raised; None for those without
-        one.
+    likeness
+        What likeness to labelled defects did to the score; None where it changes none.
     region_embedding
         float32 (d,), of the strongest region; None if the image passes. See `region_embedding`.
     """
@@ -181,9 +173,7 @@ class Judgement:
     calibration_images: int = field(kw_only=True)
     independent_references: int | None = field(default=None, kw_only=True)
     outside: NDArray[np.bool_] | None = field(default=None, kw_only=True)
-    added: float = field(default=0.0, kw_only=True)
-    likeness_used: bool = field(default=False, kw_only=True)
-    likeness_label: str | None = field(default=None, kw_only=True)
+    likeness: LikenessEffect | None = field(default=None, kw_only=True)
     region_embedding: NDArray[np.float32] | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -233,11 +223,9 @@ class Judgement:
         return rarity(self.p_value, self.calibration_images, self.independent_references)
 
     @property
-    def likeness(self) -> LikenessEffect | None:
-        """What likeness to labelled defects did to the score; None where it changes none."""
-        if not self.likeness_used:
-            return None
-        return LikenessEffect(self.added, self.score_without_likeness, self.likeness_label)
+    def added(self) -> float:
+        """What likeness to labelled defects added to the score; it may be negative."""
+        return 0.0 if self.likeness is None else self.likeness.added
 
     @property
     def score_without_likeness(self) -> float:
@@ -247,12 +235,12 @@ class Judgement:
     @property
     def likeness_in_words(self) -> str:
         """What likeness to labelled defects did to the score; empty if nothing."""
-        if not self.added:
+        if self.likeness is None or not self.added:
             return ""
         without = f"without it {self.score_without_likeness:.4g}"
         if self.added < 0:
             return f"lowered by {-self.added:.2g}, as it is unlike the recorded defects; {without}"
-        like = self.likeness_label or "recorded defects without a label"
+        like = self.likeness.label or "recorded defects without a label"
         return f"raised by {self.added:.2g} by likeness to {like}; {without}"
 
     @property
@@ -404,7 +392,12 @@ class Inspection(Judgement):
             "category": self.category,
             "verdict": self.verdict,
             "score": self.score,
-            "likeness": self.likeness and self.likeness._asdict(),
+            "likeness": self.likeness
+            and {
+                "added": self.added,
+                "score_without": self.score_without_likeness,
+                "label": self.likeness.label,
+            },
             **self.thresholds.to_json(),
             "p_value": self.p_value,
             "calibration_images": self.calibration_images,

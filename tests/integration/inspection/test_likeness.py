@@ -62,11 +62,12 @@ def test_likeness_raises_scores_is_explained_and_undone_to_the_bit(
         assert document["likeness"]["added"] == now.added
     scratched = after[0]
     assert scratched.added > 0
-    assert scratched.likeness_label == "scratch"
+    assert scratched.likeness is not None
+    assert scratched.likeness.label == "scratch"
     assert "by likeness to scratch" in scratched.summary
     lowered = [inspection for inspection in after[2:] if inspection.added < 0]
     assert lowered
-    assert all(inspection.likeness_label is None for inspection in lowered)
+    assert all(found.likeness and found.likeness.label is None for found in lowered)
     assert lowered[0].likeness_in_words.startswith("lowered by")
     # The thresholds are by the scores of references with what likeness adds to them.
     stored = with_book.database.banks.active("brushed").content

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from patchbank.errors import ParameterError
 from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.timing import Stopwatch
-from patchbank.inspection.verdicts import Judgement
+from patchbank.inspection.verdicts import Judgement, LikenessEffect
 from patchbank.memory.calibration import Calibration, Thresholds
 from patchbank.memory.labelled import Likeness, summary, summary_length
 from patchbank.memory.maps import Region, anomaly_map, cells_inspected, find_regions
@@ -122,8 +122,8 @@ class Judge:
                 raise ParameterError(
                     "the features in the bank are too large to compare; fit the category again"
                 )
-            added, label = self._added(features, distances, found.indices[:, 0], embedding)
-            score += added
+            likeness = self._effect(features, distances, found.indices[:, 0], embedding)
+            score += 0.0 if likeness is None else likeness.added
             preprocessing = self.settings.extractor.preprocessing
             box = whole_pixels(preprocessing.inspected_box(width, height), width, height)
             spread_out = spread(distances, inspected, grid)
@@ -138,9 +138,7 @@ class Judge:
                 )
         return Judgement(
             score=score,
-            added=added,
-            likeness_label=label,
-            likeness_used=self.likeness is not None,
+            likeness=likeness,
             thresholds=self.thresholds,
             p_value=self.calibration.p_value(score),
             calibration_images=len(self.calibration),
@@ -176,22 +174,22 @@ class Judge:
             [summary(features, found.distances[:, 0], found.indices[:, 0], self._index), embedding]
         )
 
-    def _added(
+    def _effect(
         self,
         features: NDArray[np.float32],
         distances: NDArray[np.float32],
         nearest: NDArray[np.int64],
         embedding: NDArray[np.float32] | None,
-    ) -> tuple[float, str | None]:
-        """Return what labelled defects add to the score, and the label that adds most, if any."""
+    ) -> LikenessEffect | None:
+        """Return what labelled defects do to the score."""
         if self.likeness is None:
-            return 0.0, None
+            return None
         if embedding is None:
             raise ParameterError("labelled defects are compared by an image's embedding; give it")
         worst = summary(features, distances, nearest, self._index)
         whole = np.concatenate([worst, embedding])
         added = float(self.likeness.addition(whole[np.newaxis])[0])
-        return added, self.likeness.label(whole) if added > 0 else None
+        return LikenessEffect(added, self.likeness.label(whole) if added > 0 else None)
 
     def embeddings(
         self,
