@@ -120,6 +120,10 @@ class EmbeddedServerError(DatabaseError):
     """The embedded PostgreSQL could not be started."""
 
 
+class DamagedBankError(DatabaseError):
+    """What is stored of a bank is incomplete, or holds values that it cannot have."""
+
+
 class BankGoneError(DatabaseError):
     """The bank was removed or replaced while it was in use; try again."""
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from patchbank.errors import ParameterError
+from patchbank.errors import DatabaseError, ParameterError
 from patchbank.store import queries
 from patchbank.store.bank_key import BankKey
 from patchbank.store.categories import add_event, find_category
@@ -211,7 +211,13 @@ class Defects:
             )
 
     def book(self, key: BankKey) -> StoredBook:
-        """Return the defects with regions that were recorded with the bank's extractor."""
+        """Return the defects with regions that were recorded with the bank's extractor.
+
+        Raises
+        ------
+        DatabaseError
+            If one of them is damaged.
+        """
         with self._sessions.connection(snapshot=True) as connection:
             changes = connection.execute(self._queries["changes"], key.parameters()).fetchone()
             rows = connection.execute(
@@ -225,6 +231,13 @@ class Defects:
         owners[first] = 1
         # pgvector sends four bytes before the components.
         vectors = [np.frombuffer(row[4], ">f4", offset=4) for row in rows]
+        for vector, (name, *_, dimensions, category) in zip(vectors, rows, strict=True):
+            if len(vector) != dimensions:
+                raise DatabaseError(
+                    f"the recorded defect {name!r} of category {category!r} is damaged: a region "
+                    f"of it has {len(vector)} numbers, expected {dimensions}; record it again "
+                    f"after: patchbank defects remove {category} {name}"
+                )
         return StoredBook(
             # There is none of a category that was removed just now.
             changes=0 if changes is None else int(changes[0]),

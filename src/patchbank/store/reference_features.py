@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,8 @@ from patchbank.store.bank_key import BankKey
 if TYPE_CHECKING:
     from patchbank.store.migrate import Connection
     from patchbank.store.sessions import Sessions
+
+_log = logging.getLogger(__name__)
 
 #: The features of an image that take more bytes than this are not kept.
 MOST_BYTES = 4_000_000
@@ -36,7 +39,10 @@ class ReferenceFeatures:
     def read(
         self, key: BankKey, positions: npt.NDArray[np.int64], dimensions: int
     ) -> Iterator[tuple[int, Floats]]:
-        """Yield the position and the features, float32 (n, d), of references that have some."""
+        """Yield the position and the features, float32 (n, d), of references that have some.
+
+        Damaged ones count as none.
+        """
         for start in range(0, len(positions), _AT_ONCE):
             some = positions[start : start + _AT_ONCE].tolist()
             with self._sessions.statement() as connection:
@@ -44,8 +50,12 @@ class ReferenceFeatures:
                     self._queries["read"], key.parameters() | {"positions": some}, binary=True
                 ).fetchall()
             for position, content in rows:
-                stored = np.frombuffer(content, _STORED)
-                yield position, stored.astype(np.float32).reshape(-1, dimensions)
+                rest = len(content) % (dimensions * _STORED.itemsize)
+                found = np.frombuffer(content, _STORED, len(content) // _STORED.itemsize)
+                if rest or not np.isfinite(found).all():
+                    _log.warning("reference %d: its features are damaged", position)
+                else:
+                    yield position, found.astype(np.float32).reshape(-1, dimensions)
 
     def add(self, key: BankKey, features: Iterable[tuple[int, Floats]]) -> None:
         """Keep the features of references, by position, that were not kept so far."""

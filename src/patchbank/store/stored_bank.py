@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from patchbank.errors import DatabaseError, NotFittedError
+from patchbank.errors import DamagedBankError, NotFittedError
 from patchbank.spelling import composed
 from patchbank.store import queries
 from patchbank.store._bank_rows import read_patches, read_references, read_scores
@@ -125,6 +125,15 @@ def active_state(connection: Connection, category: str) -> tuple[BankKey, int]:
     return BankKey(*key), int(book_changes)
 
 
+def damaged_bank(
+    category: str, key: BankKey, reason: object, remedy: str = "fit the category again"
+) -> DamagedBankError:
+    """Return the error that says that what is stored of a bank is damaged."""
+    return DamagedBankError(
+        f"bank {key.version} of category {category!r} is damaged: {reason}; {remedy}"
+    )
+
+
 def _owners(
     image_ids: npt.NDArray[np.int64], references: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.int64]:
@@ -149,34 +158,31 @@ def read_bank(
 
     Raises
     ------
-    DatabaseError
+    DamagedBankError
         If rows are missing or hold invalid values.
     """
     row = only_row(connection, "read", key)
     mean = np.array(row[9], np.float32)
     patch_count, dimensions, image_count = row[6:9]
-    references = read_references(connection, key, len(mean), since, thumbnails=thumbnails)
-    found = read_patches(connection, key, dimensions, since) if patches else None
+    try:
+        references = read_references(connection, key, len(mean), since, thumbnails=thumbnails)
+        found = read_patches(connection, key, dimensions, since) if patches else None
+        present = references.position
+        if since is not None:
+            present = np.array(only_row(connection, "reference_rows", key)[0], np.int64)
+        scores = read_scores(connection, key, present)
+    except ValueError as error:
+        raise damaged_bank(category, key, error) from error
     if since is None:
         read = patch_count if found is None else len(found.ordinal)
         # A reference counts only with its image.
         images = min(len(references.position), len(references.embedding))
         if (read, images) != (patch_count, image_count):
-            raise DatabaseError(
+            raise DamagedBankError(
                 f"bank {key.version} of category {category!r} is incomplete: {read} of "
                 f"{patch_count} patches, {images} of {image_count} references; "
                 "fit the category again"
             )
-    present = references.position
-    if since is not None:
-        present = np.array(only_row(connection, "reference_rows", key)[0], np.int64)
-    try:
-        scores = read_scores(connection, key, present)
-    except ValueError as error:
-        raise DatabaseError(
-            f"bank {key.version} of category {category!r} is damaged: {error}; "
-            "fit the category again"
-        ) from error
     content = BankContent(
         extractor_fingerprint=row[1],
         extractor=row[2],

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchbank.errors import ParameterError
+from patchbank.inspection.judging.matching import not_calibrated
 from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.timing import Stopwatch
 from patchbank.inspection.verdicts import Judgement, LikenessEffect
@@ -19,6 +20,8 @@ from patchbank.memory.neighbours import NeighbourIndex, Neighbours, NeighbourSou
 from patchbank.memory.region_embedding import patches_in_box, region_embedding
 from patchbank.memory.scoring import image_score, reweighted_score
 from patchbank.store.bank_content import BankContent
+from patchbank.store.stored_bank import StoredBank, damaged_bank
+from patchbank.vision.extractor_settings import ExtractorSettings
 from patchbank.vision.regions import spread, taken
 
 # A region smaller than this share of the image, in per cent, is a corner of the smoothing; of an
@@ -294,6 +297,41 @@ def _extent(settings: FitSettings, width: int, height: int) -> tuple[float, floa
     wide, high = extractor.preprocessing.size(width, height)
     stride = extractor.tiling.stride
     return high / stride, wide / stride
+
+
+def judge_of(stored: StoredBank, index: NeighbourSource, extractor: ExtractorSettings) -> Judge:
+    """Return what judges by a stored bank.
+
+    Parameters
+    ----------
+    index
+        Its patches, or where their neighbours are to be asked for.
+    extractor
+        What made them.
+
+    Raises
+    ------
+    NotCalibratedError
+        If nothing says what is normal.
+    DamagedBankError
+        If the weights of likeness to defects are damaged.
+    """
+    content = stored.content
+    calibration = calibration_of(content)
+    if calibration is None:
+        raise not_calibrated(stored.category)
+    try:
+        likeness = likeness_of(content)
+    except ValueError as error:
+        remedy = f"switch likeness off with: patchbank defects use {stored.category} off"
+        raise damaged_bank(stored.category, stored.key, error, remedy) from error
+    return Judge(
+        index,
+        FitSettings.from_json(content.settings, extractor),
+        calibration,
+        covering_radius=content.covering_radius,
+        likeness=likeness,
+    )
 
 
 def calibration_of(bank: BankContent) -> Calibration | None:

@@ -11,11 +11,10 @@ from functools import cached_property
 import numpy as np
 
 from patchbank.inspection.judging.in_database import DatabaseNeighbours
-from patchbank.inspection.judging.judge import Judge, calibration_of, likeness_of
-from patchbank.inspection.judging.matching import matching_extractor, not_calibrated
+from patchbank.inspection.judging.judge import Judge, calibration_of, judge_of
+from patchbank.inspection.judging.matching import matching_extractor
 from patchbank.inspection.judging.similar_defects import ReadyBook, empty_book
 from patchbank.inspection.judging.unlike_sizes import known_sizes, remark_on_image
-from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.verdicts import Similar
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.living_index import LivingIndex
@@ -55,19 +54,8 @@ class ReadyBank:
 
     @cached_property
     def judge(self) -> Judge:
-        """What judges by this bank; raises NotCalibratedError where nothing says what is normal."""
-        content = self.stored.content
-        calibration = calibration_of(content)
-        if calibration is None:
-            raise not_calibrated(self.stored.category)
-        settings = FitSettings.from_json(content.settings, self.extractor.settings)
-        return Judge(
-            self.index,
-            settings,
-            calibration,
-            covering_radius=content.covering_radius,
-            likeness=likeness_of(content),
-        )
+        """What judges by this bank; see `judge_of`."""
+        return judge_of(self.stored, self.index, self.extractor.settings)
 
     @property
     def calibrated(self) -> bool:

@@ -10,7 +10,12 @@ from typing import Any
 import numpy as np
 
 from patchbank.datasets.collect import collect
-from patchbank.errors import NotFittedError, SuspiciousImagesError, UnknownCategoryError
+from patchbank.errors import (
+    DamagedBankError,
+    NotFittedError,
+    SuspiciousImagesError,
+    UnknownCategoryError,
+)
 from patchbank.inspection.judging.heatmaps import check_folder
 from patchbank.inspection.judging.index import indexes_of, restore_indexes
 from patchbank.inspection.learning.demands import DEFAULT_MAX_REFUSED, Demands, demands_of
@@ -255,10 +260,10 @@ def fit(
 
 
 def _present_bank(workspace: Workspace, category: str) -> BankContent | None:
-    """Return the category's active bank without its patches, if there is one."""
+    """Return the category's active bank without its patches, if there is one that can be read."""
     try:
         return workspace.database.banks.active(category, patches=False).content
-    except (UnknownCategoryError, NotFittedError):
+    except (UnknownCategoryError, NotFittedError, DamagedBankError):
         return None
 
 

@@ -281,7 +281,7 @@ def add(
                 category,
                 bank.extractor,
                 bank.judge,
-                prepared.judge(bank.settings),
+                prepared.judge(bank.judge),
                 latest=effect,
                 pictures=report,
                 progress=progress,

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchbank.errors import NoImagesError
-from patchbank.inspection.judging.judge import Judge, calibration_of, likeness_of
+from patchbank.inspection.judging.judge import Judge, calibration_of
 from patchbank.inspection.judging.known_defects import recorded_defects
 from patchbank.inspection.judging.similar_defects import ReadyBook
 from patchbank.inspection.judging.unlike_sizes import remark_on_images
@@ -27,7 +27,6 @@ from patchbank.inspection.living.recalibrate import (
     remember,
 )
 from patchbank.inspection.living.reference_patches import features_of
-from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.sources import readable
 from patchbank.inspection.verdicts import Judgement
 from patchbank.inspection.workspace import Workspace
@@ -118,13 +117,11 @@ class PreparedAddition:
     images: int
     bank_size: int
 
-    def judge(self, settings: FitSettings) -> Judge:
-        """Return what judges by that version."""
+    def judge(self, before: Judge) -> Judge:
+        """Return what judges by that version; `before` judges by the bank as it is."""
         calibration = calibration_of(self.came)
         assert calibration is not None
-        return Judge(
-            self.changed.index, settings, calibration, likeness=likeness_of(self.changed.content)
-        )
+        return Judge(self.changed.index, before.settings, calibration, likeness=before.likeness)
 
 
 class Addition:

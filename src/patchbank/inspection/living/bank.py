@@ -11,14 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchbank.errors import BankReplacedError
-from patchbank.inspection.judging.judge import Judge, calibration_of, likeness_of
+from patchbank.inspection.judging.judge import Judge, calibration_of, judge_of
 from patchbank.inspection.judging.matching import matching_extractor, not_calibrated
 from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.neighbours import NeighbourIndex
 from patchbank.store.bank_content import BankContent
-from patchbank.store.stored_bank import StoredBank
+from patchbank.store.stored_bank import StoredBank, damaged_bank
 from patchbank.vision.extractor import Extractor
+from patchbank.vision.same_part import SIDE
 
 T = TypeVar("T")
 
@@ -40,8 +41,6 @@ class LivingBank:
         What it was made with.
     index
         Its rows, with the indices of their images as groups.
-    judge
-        What judges by it.
     textures
         What tells images of the same part, by the position of a reference; empty where no images
         were found to depend on one another.
@@ -51,13 +50,17 @@ class LivingBank:
     extractor: Extractor
     settings: FitSettings
     index: NeighbourIndex
-    judge: Judge
     textures: dict[int, bytes]
 
     @property
     def content(self) -> BankContent:
         """Its content."""
         return self.stored.content
+
+    @cached_property
+    def judge(self) -> Judge:
+        """What judges by it; see `judge_of`."""
+        return judge_of(self.stored, self.index, self.extractor.settings)
 
     @property
     def held_out(self) -> NDArray[np.bool_]:
@@ -104,14 +107,15 @@ def read_bank(workspace: Workspace, category: str) -> LivingBank:
     stored = workspace.database.banks.active(category)
     extractor = matching_extractor(workspace, stored)
     content = stored.content
-    calibration = calibration_of(content)
-    if calibration is None:
+    if calibration_of(content) is None:
         raise not_calibrated(category)
     settings = FitSettings.from_json(content.settings, extractor.settings)
     index = NeighbourIndex(content.features, content.patch_image)
-    judge = Judge(index, settings, calibration, likeness=likeness_of(content))
     textures = workspace.database.banks.textures(stored.key)
-    return LivingBank(stored, extractor, settings, index, judge, textures)
+    for size in {*map(len, textures.values())} - {SIDE * SIDE}:
+        reason = f"a texture has {size} bytes, expected {SIDE * SIDE}"
+        raise damaged_bank(category, stored.key, reason)
+    return LivingBank(stored, extractor, settings, index, textures)
 
 
 def until_saved(change: Callable[[], T]) -> T:

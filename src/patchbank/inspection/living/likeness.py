@@ -128,7 +128,8 @@ def _use(workspace: Workspace, category: str, *, on: bool, progress: Progress) -
         )
     else:
         changed = replace(content, likeness=None, scores=content.scores.without_likeness())
-    calibration = calibration_of(changed)
+    before, calibration = calibration_of(content), calibration_of(changed)
+    assert before is not None
     assert calibration is not None
     rule = bank.settings.threshold_rule
     version = workspace.database.banks.change(
@@ -151,7 +152,7 @@ def _use(workspace: Workspace, category: str, *, on: bool, progress: Progress) -
         version_before=bank.stored.version,
         labels=dict(Counter(labels).most_common()),
         order=order,
-        thresholds_before=bank.judge.thresholds,
+        thresholds_before=rule.thresholds(before),
         thresholds=rule.thresholds(calibration),
         refused=tuple(refused),
         remarks=remarks,

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from patchbank.inspection.judging.judge import calibration_of, likeness_of
+from patchbank.inspection.judging.judge import calibration_of
 from patchbank.inspection.learning.dependence import groups_of
 from patchbank.inspection.learning.remarks import moved_threshold, too_few_images
 from patchbank.inspection.learning.score_collector import ScoreCollector
@@ -117,7 +117,7 @@ def recalibrated(
     held_out[scores.image[scores.held_out & (scores.image >= 0)]] = True
     scored = is_new.copy()
     scored[scores.image[scores.image >= 0]] = True
-    likeness = likeness_of(content)
+    likeness = bank.judge.likeness
     # Only this score and likeness to defects need a bank's rows.
     needs_rows = bank.settings.image_score == "reweighted" or likeness is not None
     index = after.index if needs_rows else bank.index

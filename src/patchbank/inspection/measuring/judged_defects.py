@@ -9,12 +9,11 @@ from pathlib import Path
 from patchbank.datasets.collect import collect
 from patchbank.datasets.layouts.shared import some
 from patchbank.errors import NoImagesError
-from patchbank.inspection.judging.judge import Judge, likeness_of
+from patchbank.inspection.judging.judge import judge_of
 from patchbank.inspection.judging.matching import matching_extractor
-from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.sources import file_at, source_name
 from patchbank.inspection.workspace import Workspace
-from patchbank.memory.calibration import Calibration
+from patchbank.memory.neighbours import NeighbourIndex
 from patchbank.metrics import Proportion, proportion
 from patchbank.printable import counted
 from patchbank.progress import Progress, silent
@@ -52,7 +51,6 @@ class JudgedDefects:
 def judge_defects(
     workspace: Workspace,
     stored: StoredBank,
-    calibration: Calibration,
     paths: Sequence[str | Path],
     *,
     recorded: bool = False,
@@ -98,12 +96,7 @@ def judge_defects(
                 f"where it was: {some(gone)}"
             )
     bank, extractor = stored.content, matching_extractor(workspace, stored)
-    judge = Judge(
-        bank.features,
-        FitSettings.from_json(bank.settings, extractor.settings),
-        calibration,
-        likeness=likeness_of(bank),
-    )
+    judge = judge_of(stored, NeighbourIndex(bank.features), extractor.settings)
     seen = {digest for image in bank.images for digest in (image.sha256, image.pixels_sha256)}
     scores: list[float] = []
     learned: list[str] = []

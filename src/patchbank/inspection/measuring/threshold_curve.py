@@ -86,7 +86,7 @@ def threshold_report(
     if judges:
         # First, since a folder without a usable image is an error, which leaves all as it was.
         judged = judge_defects(
-            workspace, stored, calibration, defects, recorded=recorded_defects, progress=progress
+            workspace, stored, defects, recorded=recorded_defects, progress=progress
         )
     made: ChangedRule | None = None
     if new is not None and new.any_given:
@@ -97,7 +97,6 @@ def threshold_report(
             judged = judge_defects(
                 workspace,
                 stored,
-                calibration,
                 defects,
                 recorded=recorded_defects,
                 progress=progress,

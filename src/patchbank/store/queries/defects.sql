@@ -37,8 +37,9 @@ select book_changes from category where category_id = %(category_id)s
 -- Of the bank's extractor, with the regions of each defect together, its strongest first.
 select
     defect.name, defect.label, defect.synthetic, encode(defect.sha256, 'hex'),
-    vector_send(defect_region.embedding)
+    vector_send(defect_region.embedding), bank.dimensions, category.name
 from bank
+join category using (category_id)
 join defect using (category_id, extractor_fingerprint)
 join defect_region using (category_id, defect_id)
 where category_id = %(category_id)s and bank.version = %(version)s

@@ -1,0 +1,141 @@
+"""Damaged content of the database is reported in a line, or found again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import psycopg
+import pytest
+
+from patchbank.memory.labelled import Likeness
+from tests.fixtures.commands import Outcome, Run
+from tests.fixtures.surfaces import Surfaces
+
+FIRST_IMAGE = "where image_id = (select min(image_id) from patchbank.image)"
+FIT_AGAIN = "bank 1 of category 'brushed' is damaged: {}; fit the category again"
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        ("patch set feature = '[1,2]' where ordinal = 3", "rows are not of the expected "),
+        ("reference set embedding = '[1,2]' where position = 0", "rows are not of the expected "),
+        ("bank set embedding_mean = '[1,2]'", "rows are not of the expected "),
+        (rf"image set sha256 = '\x00' {FIRST_IMAGE}", "sha256 is '00', expected 64 hexadecimal"),
+        (f"image set width = 0 {FIRST_IMAGE}", "size is 0 x 96, expected at least 1 x 1"),
+        ("calibration_score set score = 'nan' where position = 0", "calibration scores must be "),
+        (rf"image set texture = '\x00' {FIRST_IMAGE}", "a texture has 1 bytes, expected 16384"),
+    ],
+)
+def test_a_damaged_bank_is_named_with_the_damage_and_the_remedy(
+    learned: Outcome,
+    patchbank: Run,
+    surfaces: Surfaces,
+    database_url: str,
+    damage: str,
+    reason: str,
+) -> None:
+    with psycopg.connect(database_url) as connection:
+        assert connection.execute(f"update patchbank.{damage}".encode()).rowcount == 1
+    image = min(surfaces.good.iterdir())
+    # A texture is needed only where the bank is changed.
+    commands = [("add", "brushed", image, "--force"), ("withdraw", "brushed", "000.png")]
+    if "texture" not in damage:
+        commands += [("inspect", "brushed", image), ("show", "brushed")]
+    start, end = FIT_AGAIN.format(f"{reason}#").split("#")
+    for command in commands:
+        outcome = patchbank(*command)
+        assert (outcome.code, outcome.out) == (2, "")
+        assert outcome.complaint.startswith(start)
+        assert outcome.complaint.endswith(end)
+    again = patchbank("fit", "brushed", surfaces.train, "--image-size", "96")
+    assert again.code == 0, again.err
+    assert patchbank("inspect", "brushed", image).code in (0, 1)
+
+
+def with_nan(content: bytes) -> bytes:
+    likeness = Likeness.from_bytes(content)
+    return replace(likeness, offsets=likeness.offsets * np.nan).to_bytes()
+
+
+def with_fewer_weights(content: bytes) -> bytes:
+    likeness = Likeness.from_bytes(content)
+    return replace(likeness, weights=likeness.weights[:, 1:]).to_bytes()
+
+
+def test_damaged_weights_of_likeness_are_named_and_can_be_switched_off(
+    learned: Outcome, patchbank: Run, surfaces: Surfaces, database_url: str
+) -> None:
+    image = min(surfaces.good.iterdir())
+    before = patchbank("inspect", "brushed", image, "--json").document
+    added = patchbank("defects", "add", "brushed", surfaces.scratched, "--label", "scratch")
+    assert added.code == 0, added.err
+    assert patchbank("defects", "use", "brushed", "on").code == 0
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        row = connection.execute("select content from patchbank.likeness").fetchone()
+        assert row is not None
+        for content, reason in (
+            (row[0][:100], "likeness to defects cannot be read: "),
+            (b"", "likeness to defects cannot be read: "),
+            (with_nan(row[0]), "likeness to defects has weights that do not belong together"),
+            (with_fewer_weights(row[0]), "likeness to defects has "),
+        ):
+            connection.execute("update patchbank.likeness set content = %s", [content])
+            for command in (
+                ("inspect", "brushed", image),
+                ("add", "brushed", image, "--force"),
+                ("withdraw", "brushed", "000.png"),
+                ("threshold", "brushed", "--recorded-defects"),
+                ("defects", "use", "brushed", "on"),
+            ):
+                outcome = patchbank(*command)
+                assert (outcome.code, outcome.out) == (2, "")
+                assert outcome.complaint.startswith(
+                    f"bank 2 of category 'brushed' is damaged: {reason}"
+                )
+                assert outcome.complaint.endswith(
+                    "; switch likeness off with: patchbank defects use brushed off"
+                )
+    off = patchbank("defects", "use", "brushed", "off")
+    assert off.code == 0, off.err
+    after = patchbank("inspect", "brushed", image, "--json").document
+    assert (after["score"], after["p_value"]) == (before["score"], before["p_value"])
+
+
+def test_a_damaged_region_names_its_defect(
+    learned: Outcome, patchbank: Run, surfaces: Surfaces, database_url: str
+) -> None:
+    defects, image = sorted(surfaces.scratched.iterdir())[:2], min(surfaces.good.iterdir())
+    assert patchbank("defects", "add", "brushed", *defects, "--label", "scratch").code == 0
+    with psycopg.connect(database_url) as connection:
+        connection.execute(
+            "update patchbank.defect_region set embedding = '[1,2]' where number = 1 "
+            "and defect_id = (select min(defect_id) from patchbank.defect)"
+        )
+    complaint = patchbank("inspect", "brushed", image).complaint
+    assert complaint.startswith("the recorded defect ")
+    assert " is damaged: a region of it has 2 numbers, expected " in complaint
+    _, remedy = complaint.split("record it again after: patchbank ")
+    assert patchbank(*remedy.split(" ", 3)).code == 0
+    assert patchbank("inspect", "brushed", image).code in (0, 1)
+
+
+@pytest.mark.parametrize(
+    "damaged", ["substr(features, 1, 101)", "decode(repeat('ff', length(features)), 'hex')"]
+)
+def test_damaged_features_of_a_reference_are_computed_again(
+    learned: Outcome, patchbank: Run, surfaces: Surfaces, database_url: str, damaged: str
+) -> None:
+    image: Path = min(surfaces.good.iterdir())
+    wanted = patchbank("add", "brushed", image, "--force", "--json").document
+    assert patchbank("undo", "brushed").code == 0
+    with psycopg.connect(database_url) as connection:
+        update = f"update patchbank.reference_features set features = {damaged}"
+        connection.execute(f"{update} where position < 3".encode())
+        connection.execute("delete from patchbank.reference_neighbours")
+    found = patchbank("add", "brushed", image, "--force", "--json")
+    assert found.code == 0, found.err
+    for name in ("thresholds", "added"):
+        assert found.document[name] == wanted[name]
