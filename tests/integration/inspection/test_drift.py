@@ -235,7 +235,10 @@ def test_of_a_group_of_references_one_is_compared_with(workspace: Workspace) -> 
 
 def test_what_cannot_be_is_refused(patchbank: Run, workspace: Workspace, tmp_path: Path) -> None:
     assert "there is no category 'brush'" in patchbank("drift", "brush").complaint
-    assert "days 0: must be above 0" in patchbank("drift", "brushed", "--days", "0").complaint
+    for days, shown in (("0", "0"), ("-1", "-1"), ("nan", "nan"), ("1e9", "1e+09")):
+        assert patchbank("drift", "brushed", "--days", days).complaint == (
+            f"days {shown}: must be a number above 0, such as 7, and at most 36,500"
+        )
     refused = patchbank("drift", "brushed", "--images-per-false-alarm", "0.5")
     assert refused.code == 2
     assert "must be at least 1" in refused.complaint

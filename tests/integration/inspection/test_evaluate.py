@@ -66,6 +66,19 @@ def test_misses_have_an_interval_and_costs_a_proposal(root: Path, graphs_home: P
     assert proposal["cost_per_1000_parts_in_use"] == pytest.approx(in_use)
 
 
+def test_costs_without_an_anomalous_image_are_remarked_on(root: Path, graphs_home: Path) -> None:
+    for kind in ("faint", "scratch"):
+        shutil.rmtree(root / "tile" / "test" / kind)
+    costs = patchbank.Costs(500, 2, defect_rate=0.01)
+    report = patchbank.evaluate(root, "tile", image_size=96, home=graphs_home, costs=costs)
+    tile = report.categories["tile"]
+    assert tile.facts["proposal"] is None
+    (remark,) = (text for text in tile.remarks if text.startswith("no proposal by costs: "))
+    assert remark.endswith("add images of defects to the test images")
+    plain = patchbank.evaluate(root, "tile", image_size=96, home=graphs_home)
+    assert set(tile.remarks) - set(plain.categories["tile"].remarks) == {remark}
+
+
 def test_a_category_that_cannot_be_used_is_in_the_report(root: Path, graphs_home: Path) -> None:
     shutil.copytree(root / "tile", root / "broken")
     for file in (root / "broken" / "train" / "good").iterdir():

@@ -30,6 +30,7 @@ from patchbank.store.stored_bank import StoredBank
 
 # The last inspections that are looked at; seconds of work.
 _MOST: Final = 50_000
+_MOST_DAYS: Final = 36_500
 # In fewer, a change must be large to be found.
 _FEW: Final = 50
 # The median of so many last inspections is shown beside the references' range.
@@ -79,8 +80,10 @@ def find_drift(
         If the page cannot be written.
     """
     watch = Stopwatch()
-    if days is not None and not 0 < days < 1e5:
-        raise ParameterError(f"days {days:g}: must be above 0, such as 7")
+    if days is not None and not 0 < days <= _MOST_DAYS:
+        raise ParameterError(
+            f"days {days:g}: must be a number above 0, such as 7, and at most {_MOST_DAYS:,}"
+        )
     if base not in ("references", "inspections"):
         raise ParameterError(f"base {base!r}: must be references or inspections")
     if report is not None:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from patchbank.datasets.samples import CategorySamples, Sample
 from patchbank.inspection.learning.learn import LearnedBank
 from patchbank.inspection.learning.repeats import Repeats
-from patchbank.inspection.measuring.costs import Proposal
+from patchbank.inspection.measuring.costs import Costs, Proposal
 from patchbank.inspection.measuring.extremes import Extremes
 from patchbank.inspection.measuring.figures import Evaluation
 from patchbank.inspection.measuring.labelled import Labelled
@@ -61,8 +61,9 @@ class CategoryEvaluation:
         Where an image passes and where it fails.
     labelled
         What labelled defects did, if some were asked for.
-    proposal
-        The false-alarm rate at which mistakes cost least, if costs were given.
+    costs, proposal
+        What mistakes cost, if given, and the false-alarm rate at which they cost least; None
+        without an anomalous image.
     milliseconds_per_image
         From file to verdict and map, one image at a time, all cores; the median of a few.
     """
@@ -81,6 +82,7 @@ class CategoryEvaluation:
     milliseconds_per_image: float | None
     thresholds: Thresholds
     labelled: Labelled | None = None
+    costs: Costs | None = None
     proposal: Proposal | None = None
     synthetic: bool = False
 
@@ -110,6 +112,11 @@ class CategoryEvaluation:
         remarks += [] if self.labelled is None else [self.labelled.remark]
         remarks += self.repeats.remarks()
         remarks += self.unread_masks
+        if self.costs is not None and self.proposal is None:
+            remarks.append(
+                "no proposal by costs: no anomalous image was judged, so that it is not known how "
+                "many defects a limit misses; add images of defects to the test images"
+            )
         if self.bank.suspicious is not None:
             remarks.append(self.bank.suspicious.describe("remove it from the training images"))
         remarks += self.bank.remarks

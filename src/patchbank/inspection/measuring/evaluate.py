@@ -340,6 +340,7 @@ def evaluate_category(
         fit_seconds=fit_seconds,
         thresholds=judge.thresholds,
         labelled=labelled,
+        costs=costs,
         proposal=None
         if costs is None or not anomalous.any()
         else propose(judge.calibration, scores[anomalous].tolist(), costs, threshold),
