@@ -39,7 +39,7 @@ $(STAMPS)/demo: pyproject.toml | $(STAMPS)/pip
 	@touch $@
 
 $(STAMPS)/test: pyproject.toml | $(STAMPS)/demo
-	$(BIN)/python $(PIP) install --editable '.[demo,heic,hub,int8,lite1,lite2]' --group test
+	$(BIN)/python $(PIP) install --editable '.[demo,heic,hub,int8,lite1,lite2,server]' --group test
 	@touch $@
 
 $(STAMPS)/lint: pyproject.toml | $(STAMPS)/test

@@ -156,6 +156,30 @@ class ForkedError(PatchbankError):
     """An object was opened before this process was forked; open it in this process."""
 
 
+class AccessError(PatchbankError):
+    """A key is needed; `patchbank keys create` makes one."""
+
+
+class ForbiddenError(AccessError):
+    """The key may not do that; use one with another role."""
+
+
+class NotFoundError(ParameterError):
+    """There is nothing of that number or name."""
+
+
+class TooLargeError(PatchbankError):
+    """The request is too large."""
+
+
+class TooSlowError(PatchbankError):
+    """The request took too long to arrive."""
+
+
+class BusyError(PatchbankError):
+    """The service is busy; try again in a moment."""
+
+
 class TrialError(PatchbankError):
     """The trial inspection of generated images failed; reinstall patchbank."""
 

@@ -152,6 +152,27 @@ class Settings(BaseSettings):
     max_image_megabytes: float = Field(
         default=256.0, gt=0, description="Largest image file that is read, in millions of bytes."
     )
+    serve_megabytes: float = Field(
+        default=64.0,
+        gt=0,
+        description="Largest body of a request that `patchbank serve` takes, in millions of bytes.",
+    )
+    serve_seconds: float = Field(
+        default=30.0,
+        gt=0,
+        description="Seconds within which the body of a request must have arrived.",
+    )
+    serve_waiting: int = Field(
+        default=16,
+        ge=0,
+        description="How many images may wait for `patchbank serve`, besides those that are being "
+        "judged; more are refused for a moment.",
+    )
+    serve_banks: int = Field(
+        default=16,
+        ge=1,
+        description="How many banks `patchbank serve` keeps in memory.",
+    )
     trial_seconds: float = Field(
         default=120.0,
         gt=0,

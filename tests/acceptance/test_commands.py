@@ -18,8 +18,9 @@ INSPECTION_KEYS = {
     "inspection_id", "inspected_at", "image", "category", "verdict", "score", "pass_below",
     "fail_above", "p_value", "calibration_images", "independent_references", "regions", "similar",
     "similar_defects", "probable_defect", "likeness",
-    "bank_version", "sha256", "width", "height", "brightness", "sharpness", "share_outside",
-    "heatmap", "timings_ms", "recorded", "part", "station", "image_kept", "remarks",
+    "bank_version", "extractor_fingerprint", "sha256", "width", "height", "brightness",
+    "sharpness", "share_outside", "heatmap", "timings_ms", "recorded", "part", "station",
+    "image_kept", "remarks",
 }  # fmt: skip
 FIGURES = (
     "image_auroc", "average_precision", "f1_max", "false_alarm_rate", "recall", "pixel_auroc",

@@ -11,6 +11,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.models import CommandInfo, TyperInfo
 
 from patchbank.cli import (
+    access,
     audit,
     backbones,
     benchmark,
@@ -27,6 +28,7 @@ from patchbank.cli import (
     review,
     search,
     sensitivity,
+    serve,
     surfaces,
     threshold,
     transfer,
@@ -55,6 +57,7 @@ _GROUPS = {
     "Data": ("defects", "export", "import", "import-anomalib", "make-surfaces", "export-demo"),
     "Database": ("index", "database", "audit", "doctor"),
     "Network": ("backbone",),
+    "Service": ("serve", "keys"),
 }
 
 # Read from the line itself, before there is a command: see `asked_for`.
@@ -162,6 +165,8 @@ for _module in (
     backbones,
     database,
     audit,
+    serve,
+    access,
 ):
     _module.register(app)
 

@@ -61,6 +61,8 @@ class TextLines(logging.Formatter):
         """Return the record on a line."""
         record.message = record.getMessage()
         text = f"{_time(record)} {record.levelname:<7} {record.name}: {record.message}"
+        if hasattr(record, "request_id"):
+            text += f" [request {record.request_id}]"
         if record.exc_info:
             text += f"\n{self.formatException(record.exc_info)}"
         return printable(text)
@@ -78,6 +80,8 @@ class JsonLines(logging.Formatter):
             "process": record.process,
             "message": record.getMessage(),
         }
+        if hasattr(record, "request_id"):
+            document["request_id"] = record.request_id
         if record.exc_info:
             document["trace"] = self.formatException(record.exc_info)
         # What JSON leaves as it is, and some terminals obey.

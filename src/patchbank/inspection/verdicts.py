@@ -285,6 +285,8 @@ class Inspection(Judgement):
         Of the image's content, in hexadecimal.
     category_id, bank_version
         The bank that judged it: by its id, as a name may by now be that of a category learned anew.
+    extractor_fingerprint
+        Of the extractor that computed the features.
     similar
         The most similar references, best first.
     similar_defects
@@ -319,6 +321,7 @@ class Inspection(Judgement):
     category: str
     category_id: int
     bank_version: int
+    extractor_fingerprint: str
     similar: tuple[Similar, ...]
     heatmap: Path | None = None
     timings_ms: dict[str, float] = field(default_factory=dict)
@@ -407,6 +410,7 @@ class Inspection(Judgement):
             "similar_defects": [match.to_json() for match in self.similar_defects],
             "probable_defect": self.probable_defect and self.probable_defect.to_json(),
             "bank_version": self.bank_version,
+            "extractor_fingerprint": self.extractor_fingerprint,
             "sha256": self.sha256,
             "width": self.width,
             "height": self.height,

@@ -1,1 +1,1 @@
-"""The service and its pages."""
+"""The service: `patchbank serve`. It needs the extra `server`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import logging
 import unicodedata
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg.types.json import Jsonb
 
+from patchbank.actors import current_actor
 from patchbank.errors import ParameterError, UnknownCategoryError
 from patchbank.spelling import composed, nearest
 from patchbank.store import queries
@@ -205,19 +205,10 @@ def add_event(connection: Connection, category_id: int, kind: str, detail: dict[
         {
             "category_id": category_id,
             "kind": kind,
-            "actor": current_user(),
+            "actor": current_actor(),
             "detail": Jsonb(detail),
         },
     )
-
-
-def current_user() -> str:
-    """Return the name of the user who runs this process."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        # A container's user may have no name.
-        return "unknown"
 
 
 def unknown_category(connection: Connection, name: str) -> UnknownCategoryError:

@@ -8,6 +8,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TypeVar
 
+from patchbank.store.access import Access
 from patchbank.store.banks import Banks
 from patchbank.store.categories import Categories
 from patchbank.store.conditions import Conditions
@@ -38,6 +39,11 @@ class Database(Sessions):
     retention = DEFAULT_RETENTION
     #: How long inspections are kept.
     inspection_retention = KEEP_ALL
+
+    @cached_property
+    def access(self) -> Access:
+        """The keys of the service."""
+        return Access(self)
 
     @cached_property
     def categories(self) -> Categories:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from patchbank.actors import current_actor
 from patchbank.store import queries
-from patchbank.store.categories import add_event, current_user, find_category
+from patchbank.store.categories import add_event, find_category
 
 if TYPE_CHECKING:
     from patchbank.store.migrate import Connection
@@ -69,7 +70,7 @@ class Quarantine:
                         **vars(image),
                         "category_id": category_id,
                         "pixels_sha256": bytes.fromhex(image.pixels_sha256),
-                        "held_by": current_user(),
+                        "held_by": current_actor(),
                     },
                 )
             names = [image.name for image in images]

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
+from patchbank.actors import current_actor
 from patchbank.errors import ParameterError
 from patchbank.store import queries
-from patchbank.store.categories import add_event, current_user, find_category
+from patchbank.store.categories import add_event, find_category
 
 if TYPE_CHECKING:
     from patchbank.store.sessions import Sessions
@@ -149,7 +150,7 @@ class Reviews:
                     "inspection_id": inspection_id,
                     "answer": answer,
                     "label": label,
-                    "actor": current_user(),
+                    "actor": current_actor(),
                     "pending": pending,
                     "added": added,
                     "version": version,

@@ -460,6 +460,41 @@ create table review (
 
 create index review_inspection on review (category_id, inspection_id, review_id desc);
 
+-- Who may use the service. A key's secret is random and long: it need not be hashed slowly.
+create table access_key (
+    key_id bigint generated always as identity primary key,
+    name text collate "C" not null,
+    role text not null check (role in ('operator', 'engineer', 'admin')),
+    secret_sha256 bytea not null unique,
+    created_at timestamptz not null default now(),
+    created_by text not null,
+    revoked_at timestamptz,
+    revoked_by text
+);
+
+create unique index access_key_name on access_key (name) where revoked_at is null;
+
+-- Browsers that logged in with a key.
+create table access_session (
+    token_sha256 bytea primary key,
+    key_id bigint not null references access_key,
+    created_at timestamptz not null default now(),
+    expires_at timestamptz not null
+);
+
+-- How often each key was used in an hour, from which address, for which action, and how that ended;
+-- key 0 is that of requests without a valid key.
+create table access_use (
+    hour timestamptz not null,
+    key_id bigint not null,
+    address text not null,
+    action text not null,
+    outcome text not null,
+    times bigint not null,
+    last_at timestamptz not null,
+    primary key (hour, key_id, address, action, outcome)
+);
+
 -- Views for users: they stay the same when the tables change. See docs/sql.md. Vectors of different
 -- categories may differ in length; security_barrier checks a view's own conditions first, so that a
 -- user's comparison only sees vectors of the selected category.

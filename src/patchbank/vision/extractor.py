@@ -186,13 +186,16 @@ class Extractor:
         name: str = "",
         limits: ImageLimits = DEFAULT_LIMITS,
         thumbnail_side: int | None = None,
+        alone: bool = True,
     ) -> Extraction:
         """Decode an image and compute its features with all cores, the fastest for one image.
 
-        `name` names an image without a path in messages.
+        `name` names an image without a path in messages. With ``alone=False``, one core is used,
+        because other threads work on other images.
         """
         self._opener.check()
-        return self._extract(source, name, self._single, limits, thumbnail_side)
+        graph = self._single if alone else self._many()[0]
+        return self._extract(source, name, graph, limits, thumbnail_side)
 
     def extract_many(
         self,

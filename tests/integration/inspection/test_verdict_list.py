@@ -36,6 +36,7 @@ def inspection(
         category="tile",
         category_id=1,
         bank_version=1,
+        extractor_fingerprint="f" * 64,
         similar=(Similar("ref.png", 0.5),),
     ).explained()
 

@@ -1,0 +1,90 @@
+"""Who is asking, and whether they may."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any
+
+from fastapi import Depends, Request, Security
+from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer
+from starlette.concurrency import run_in_threadpool
+
+from patchbank.actors import act_as, current_actor
+from patchbank.errors import AccessError, ForbiddenError
+from patchbank.inspection.keeping.access import Caller, check_role
+from patchbank.server.service import Service, service_of
+from patchbank.store.access import NO_KEY, Role
+
+SESSION_COOKIE = "patchbank_session"
+
+_bearer = HTTPBearer(
+    auto_error=False,
+    scheme_name="key",
+    description="A key that `patchbank keys create` printed. Without any keys, the service answers "
+    "this machine only, and asks for none.",
+)
+_cookie = APIKeyCookie(
+    name=SESSION_COOKIE, auto_error=False, scheme_name="session", description="Of the pages."
+)
+
+
+def needs(role: Role) -> Any:
+    """Return the dependency of a route that needs a role; it gives the `Caller`."""
+
+    async def caller(
+        request: Request,
+        bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
+        session: Annotated[str | None, Security(_cookie)],
+    ) -> Caller:
+        service = service_of(request)
+        found = await _found(service, request, bearer, session)
+        try:
+            check_role(found, role)
+        except ForbiddenError:
+            service.keyring.count(found, address_of(request), action_of(request), "role")
+            raise
+        service.keyring.count(found, address_of(request), action_of(request), "allowed")
+        if found.key_id != NO_KEY:
+            # Changes are recorded under the key's name.
+            act_as(found.name)
+        return found
+
+    check: Callable[..., Awaitable[Caller]] = caller
+    return Depends(check)
+
+
+Operator = Annotated[Caller, needs("operator")]
+Engineer = Annotated[Caller, needs("engineer")]
+Admin = Annotated[Caller, needs("admin")]
+
+
+def address_of(request: Request) -> str:
+    """Return where a request came from."""
+    return request.client.host if request.client else "unknown"
+
+
+def action_of(request: Request) -> str:
+    """Return the method and the route of a request, without the names in it."""
+    route = request.scope.get("route")
+    return f"{request.method} {getattr(route, 'path', 'unknown')}"
+
+
+async def _found(
+    service: Service,
+    request: Request,
+    bearer: HTTPAuthorizationCredentials | None,
+    session: str | None,
+) -> Caller:
+    try:
+        if bearer is not None:
+            return await run_in_threadpool(service.keyring.caller, bearer.credentials)
+        if session is not None:
+            return await run_in_threadpool(service.keyring.caller, session, session=True)
+        if await run_in_threadpool(lambda: service.keyring.wanted):
+            raise AccessError(
+                "a key is needed: send the header `Authorization: Bearer KEY`, or log in"
+            )
+    except AccessError:
+        service.keyring.count(None, address_of(request), action_of(request), "no valid key")
+        raise
+    return Caller(NO_KEY, current_actor(), "admin")

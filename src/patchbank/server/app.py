@@ -1,0 +1,77 @@
+"""The application: its routes, and what surrounds them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from starlette.concurrency import run_in_threadpool
+
+from patchbank.inspection.workspace import Workspace
+from patchbank.server import health, problems
+from patchbank.server.guard import Guard
+from patchbank.server.problems import Problem
+from patchbank.server.routes import inspecting
+from patchbank.server.service import Service, ServiceOptions
+
+_DESCRIPTION = """
+Visual inspection that learns from images of good parts only.
+
+Every answer that is not a success is a problem document (RFC 9457), whose `detail` names the input,
+the problem and the remedy.
+"""
+
+
+def create_app(workspace: Workspace, options: ServiceOptions | None = None) -> FastAPI:
+    """Return the application of a workspace, which stays open until the application ends."""
+    options = options or ServiceOptions()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        service = await run_in_threadpool(Service, workspace, options)
+        app.state.service = service
+        service.begin()
+        yield
+        await run_in_threadpool(service.close)
+
+    app = FastAPI(
+        title="patchbank",
+        version=version("patchbank"),
+        description=_DESCRIPTION.strip(),
+        lifespan=lifespan,
+        # Their scripts would come from elsewhere.
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/openapi.json",
+    )
+    problems.install(app)
+    app.include_router(health.router)
+    for module in (inspecting,):
+        app.include_router(module.router)
+    settings = workspace.settings
+    app.add_middleware(
+        Guard,
+        hosts=options.hosts,
+        most_bytes=int(settings.serve_megabytes * 1e6),
+        seconds=settings.serve_seconds,
+    )
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    return app
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """Return the description of all routes, with the schema of problems."""
+    if app.openapi_schema is None:
+        document = get_openapi(
+            title=app.title, version=app.version, description=app.description, routes=app.routes
+        )
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        schemas["Problem"] = Problem.model_json_schema()
+        for unused in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(unused, None)
+        app.openapi_schema = document
+    return app.openapi_schema

@@ -1,0 +1,176 @@
+"""What every request passes: a number, a line in the log, limits, and headers for browsers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from patchbank.errors import ForbiddenError, PatchbankError, TooLargeError, TooSlowError
+from patchbank.printable import printable
+from patchbank.server.problems import problem_of
+from patchbank.server.request_ids import begin_request, request_id
+
+_log = logging.getLogger(__name__)
+
+_READING = ("GET", "HEAD", "OPTIONS")
+
+# Scripts, styles and pictures come from this service alone, and nothing may frame it.
+_HEADERS = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self' blob: data:; font-src 'self'; connect-src 'self'; media-src 'self'; "
+    "manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(self), microphone=(), geolocation=()",
+    # What is judged is nobody else's, a shared cache's least of all.
+    "cache-control": "no-store",
+}
+
+
+class Guard:
+    """Wraps the application.
+
+    Parameters
+    ----------
+    hosts
+        The names under which it may be asked for, without ports; empty for any.
+    most_bytes
+        How long the body of a request may be.
+    seconds
+        How long it may take to arrive.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, hosts: Sequence[str], most_bytes: int, seconds: float
+    ) -> None:
+        self._app = app
+        self._hosts = frozenset(host.lower() for host in hosts)
+        self._most, self._seconds = most_bytes, seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        begin_request()
+        begin = time.perf_counter()
+        status = 0
+        headers = Headers(scope=scope)
+        limited = LimitedBody(receive, self._most, self._seconds)
+
+        async def send_on(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                own = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    own.setdefault(name, value)
+                own["x-request-id"] = request_id()
+            await send(message)
+
+        try:
+            self._check_origin(scope, headers)
+            self._check_length(headers)
+        except (ForbiddenError, TooLargeError) as error:
+            await problem_of(error)(scope, receive, send_on)
+        else:
+            await self._app(scope, limited, self._unless_failed(limited, scope, send_on))
+        finally:
+            _log.info(
+                "%s %s %d in %.1f ms, %s",
+                scope["method"], printable(scope["path"]), status,
+                1e3 * (time.perf_counter() - begin),
+                scope["client"][0] if scope.get("client") else "unknown",
+            )  # fmt: skip
+
+    def _unless_failed(self, limited: LimitedBody, scope: Scope, send: Send) -> Send:
+        """Return what sends an answer, or else that the body was refused."""
+        refused = False
+
+        async def send_on(message: Message) -> None:
+            nonlocal refused
+            if message["type"] == "http.response.start" and limited.failure is not None:
+                refused = True
+                await problem_of(limited.failure)(scope, limited, send)
+            elif not refused:
+                await send(message)
+
+        return send_on
+
+    def _check_origin(self, scope: Scope, headers: Headers) -> None:
+        """Refuse what a page of another site sends through somebody's browser."""
+        host = headers.get("host", "")
+        # Without a key, the browser of this machine is trusted: not with a name that leads here.
+        if self._hosts and (urlsplit(f"//{host}").hostname or "") not in self._hosts:
+            raise ForbiddenError(
+                f"the service is not called {host!r}; use one of {', '.join(sorted(self._hosts))}"
+            )
+        if scope["method"] in _READING:
+            return
+        site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+        if site in ("cross-site", "same-site") or (
+            origin is not None and urlsplit(origin).netloc.lower() != host.lower()
+        ):
+            raise ForbiddenError("requests from pages of other sites are refused")
+
+    def _check_length(self, headers: Headers) -> None:
+        length = headers.get("content-length", "0")
+        if length.isdecimal() and int(length) > self._most:
+            raise too_large(int(length), self._most)
+
+
+class LimitedBody:
+    """Receives a body as long as it is neither too long nor too slow.
+
+    Attributes
+    ----------
+    failure
+        Which of both it was; whoever reads a body may say something else of the error.
+    """
+
+    def __init__(self, receive: Receive, most: int, seconds: float) -> None:
+        self._receive, self._most, self._seconds = receive, most, seconds
+        self._deadline = asyncio.get_running_loop().time() + seconds
+        self._taken, self._whole = 0, False
+        self.failure: PatchbankError | None = None
+
+    async def __call__(self) -> Message:
+        """Return the next part, or raise the failure."""
+        if self._whole:
+            # Only the end of the connection is waited for.
+            return await self._receive()
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                message = await self._receive()
+        except TimeoutError:
+            self.failure = TooSlowError(
+                f"the request's body did not arrive within {self._seconds:g} s "
+                "(PATCHBANK_SERVE_SECONDS)"
+            )
+            raise self.failure from None
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        self._taken += len(message.get("body", b""))
+        if self._taken > self._most:
+            self.failure = too_large(self._taken, self._most)
+            raise self.failure
+        self._whole = not message.get("more_body", False)
+        return message
+
+
+def too_large(length: int, most: int) -> TooLargeError:
+    """Return the error for a body of so many bytes, or more."""
+    return TooLargeError(
+        f"the request's body has {length / 1e6:.1f} MB or more; at most {most / 1e6:g} MB are "
+        "taken (PATCHBANK_SERVE_MEGABYTES)"
+    )

@@ -1,0 +1,64 @@
+"""Whether the service lives, and whether it can judge."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, Field
+
+from patchbank.errors import PatchbankError
+from patchbank.server.service import service_of
+
+router = APIRouter(prefix="/health", tags=["health"])
+
+
+class Alive(BaseModel):
+    """The process answers."""
+
+    status: Literal["alive"] = "alive"
+
+
+class Readiness(BaseModel):
+    """Whether inspections can be made and recorded."""
+
+    status: Literal["ready", "not ready"]
+    database: str = Field(description="`reachable`, or why not.")
+    banks: dict[str, int] = Field(
+        description="The banks in memory, with the version that judged last."
+    )
+    warming: bool = Field(description="Whether banks are still being read into memory.")
+    taken: int = Field(description="Images that are worked on or waiting.")
+    room: int = Field(description="How many there may be at most.")
+
+
+@router.get("/live")
+async def live() -> Alive:
+    """Say that the process answers; asks nothing of the database."""
+    return Alive()
+
+
+@router.get(
+    "/ready", responses={503: {"model": Readiness, "description": "Not ready, and why not."}}
+)
+def ready(request: Request, response: Response) -> Readiness:
+    """Say whether the database answers and the banks are in memory."""
+    service = service_of(request)
+    warming = service.warming.is_alive()
+    try:
+        service.workspace.database.access.any_key()
+        database = "reachable"
+    except PatchbankError as error:
+        database = str(error)
+    is_ready = database == "reachable" and not warming
+    response.status_code = 200 if is_ready else 503
+    return Readiness(
+        status="ready" if is_ready else "not ready",
+        database=database,
+        banks={
+            name: inspector.bank_version for name, inspector in service.inspectors.ready.items()
+        },
+        warming=warming,
+        taken=service.pool.taken,
+        room=service.pool.room,
+    )

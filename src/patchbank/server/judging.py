@@ -1,0 +1,143 @@
+"""Judging for many clients at once, in a bounded pool of threads."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from patchbank.errors import BusyError, NotFittedError, UnknownCategoryError
+from patchbank.inspection.judging.inspect import Inspector
+from patchbank.inspection.workspace import Workspace
+from patchbank.spelling import composed
+
+Result = TypeVar("Result")
+
+
+class JudgingPool:
+    """Runs work on images: as many at once as there are cores, some more wait, others are refused.
+
+    Parameters
+    ----------
+    cores
+        How many images are worked on at once.
+    most_waiting
+        How many more may wait.
+    """
+
+    def __init__(self, cores: int, most_waiting: int) -> None:
+        self._cores, self._most = cores, cores + most_waiting
+        self._threads = ThreadPoolExecutor(cores, "patchbank-judging")
+        self._lock = threading.Lock()
+        self._taken = 0
+
+    @property
+    def taken(self) -> int:
+        """How many images are worked on or waiting."""
+        return self._taken
+
+    @property
+    def room(self) -> int:
+        """How many images there may be at most."""
+        return self._most
+
+    async def run(self, work: Callable[[bool], Result]) -> Result:
+        """Run `work` in a thread; it is told whether no other image is there at the moment.
+
+        Raises
+        ------
+        BusyError
+            If too many images are waiting.
+        """
+        with self._lock:
+            if self._taken >= self._most:
+                raise BusyError(
+                    f"the service is busy with {self._taken} images; try again in a second"
+                )
+            self._taken += 1
+        context = contextvars.copy_context()
+        # Whoever asked may have gone: the place is free when the work is done.
+        return await asyncio.wrap_future(self._threads.submit(context.run, self._run, work))
+
+    def close(self) -> None:
+        """Wait for what was begun."""
+        self._threads.shutdown()
+
+    def _run(self, work: Callable[[bool], Result]) -> Result:
+        try:
+            return work(self._taken == 1)
+        finally:
+            with self._lock:
+                self._taken -= 1
+
+
+class Inspectors:
+    """An inspector for each category that was asked for, each made once. Thread-safe.
+
+    Parameters
+    ----------
+    most
+        How many banks stay in memory; the one that nobody asked for the longest goes.
+    """
+
+    def __init__(self, workspace: Workspace, most: int) -> None:
+        self._workspace, self._most = workspace, most
+        self._lock = threading.Lock()
+        self._making: dict[str, threading.Lock] = {}
+        self._ready: dict[str, Inspector] = {}
+
+    @property
+    def ready(self) -> dict[str, Inspector]:
+        """Those in memory, by category."""
+        with self._lock:
+            return dict(self._ready)
+
+    def of(self, category: str) -> Inspector:
+        """Return the inspector of a category.
+
+        Raises
+        ------
+        UnknownCategoryError, NotFittedError, ExtractorMismatchError
+            If it cannot be judged by.
+        """
+        category = composed(category)
+        found = self._take(category)
+        if found is not None:
+            return found
+        with self._lock:
+            making = self._making.setdefault(category, threading.Lock())
+        try:
+            with making:
+                found = self._take(category)
+                if found is None:
+                    found = Inspector(self._workspace, category)
+                    self._keep(category, found)
+                return found
+        finally:
+            with self._lock:
+                self._making.pop(category, None)
+
+    def judge(self, category: str, work: Callable[[Inspector], Result]) -> Result:
+        """Return what `work` makes of a category's inspector; one that has no bank is forgotten."""
+        try:
+            return work(self.of(category))
+        except (UnknownCategoryError, NotFittedError):
+            with self._lock:
+                self._ready.pop(composed(category), None)
+            raise
+
+    def _take(self, category: str) -> Inspector | None:
+        with self._lock:
+            found = self._ready.pop(category, None)
+            if found is not None:
+                self._ready[category] = found
+            return found
+
+    def _keep(self, category: str, inspector: Inspector) -> None:
+        with self._lock:
+            self._ready[category] = inspector
+            if len(self._ready) > self._most:
+                del self._ready[next(iter(self._ready))]

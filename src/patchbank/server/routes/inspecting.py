@@ -1,0 +1,119 @@
+"""Judging images."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+from urllib.parse import quote
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import JSONResponse
+from starlette.datastructures import UploadFile
+
+from patchbank.errors import ImageError
+from patchbank.inspection.judging.inspect import DEFAULT_TOP, Inspector
+from patchbank.inspection.verdicts import Inspection
+from patchbank.server.access import Operator
+from patchbank.server.models import InspectionAnswer
+from patchbank.server.problems import PROBLEMS
+from patchbank.server.service import service_of
+
+router = APIRouter(prefix="/v1", tags=["inspecting"], responses=PROBLEMS)
+
+_FILE = "image"
+_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "description": "The image: its file as the body, or as the field `image` of a form.",
+        "content": {
+            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+            "image/*": {"schema": {"type": "string", "format": "binary"}},
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": [_FILE],
+                    "properties": {_FILE: {"type": "string", "format": "binary"}},
+                }
+            },
+        },
+    }
+}
+
+
+@router.post(
+    "/categories/{category}/inspect",
+    response_model=InspectionAnswer,
+    openapi_extra=_BODY,
+)
+async def inspect(
+    request: Request,
+    caller: Operator,
+    category: str,
+    name: Annotated[
+        str | None, Query(description="What the image is called in the record.")
+    ] = None,
+    part: Annotated[str | None, Query(description="Id of the part it shows.")] = None,
+    station: Annotated[
+        str | None, Query(description="Where it was taken; by default the service's own.")
+    ] = None,
+    top: Annotated[int, Query(ge=0, le=1000, description="How many similar references.")] = (
+        DEFAULT_TOP
+    ),
+) -> JSONResponse:
+    """Judge an image and record the inspection.
+
+    The verdict is `pass`, `review` (a person decides) or `fail`.
+    """
+    service = service_of(request)
+    content, file_name = await image_of(request)
+
+    def judge(alone: bool) -> Inspection:
+        def by(inspector: Inspector) -> Inspection:
+            return inspector.inspect(
+                content,
+                name=name or file_name or "image",
+                part=part,
+                station=station,
+                top=top,
+                alone=alone,
+            )
+
+        return service.inspectors.judge(category, by)
+
+    inspection = await service.pool.run(judge)
+    # It is as the model says, which a test proves: checking each again would cost milliseconds.
+    return JSONResponse(answer_of(inspection))
+
+
+async def image_of(request: Request) -> tuple[bytes, str | None]:
+    """Return the content of the image in a request's body, and what its file was called.
+
+    Raises
+    ------
+    ImageError
+        If there is none.
+    """
+    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+        return _not_empty(await request.body()), None
+    async with request.form(max_files=1, max_fields=10) as form:
+        file = form.get(_FILE)
+        if not isinstance(file, UploadFile):
+            raise ImageError(f"the form has no file in the field `{_FILE}`; send the image there")
+        return _not_empty(await file.read()), file.filename
+
+
+def _not_empty(content: bytes) -> bytes:
+    if not content:
+        raise ImageError("the image is empty; send the file of an image as the body")
+    return content
+
+
+def answer_of(inspection: Inspection) -> dict[str, Any]:
+    """Return an inspection as it is answered, with the addresses of its pictures."""
+    base = f"/v1/categories/{quote(inspection.category, safe='')}"
+    number = inspection.inspection_id
+    return {
+        **inspection.to_json(),
+        "urls": {
+            "inspection": number and f"{base}/inspections/{number}",
+        },
+    }

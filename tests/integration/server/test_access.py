@@ -1,0 +1,146 @@
+"""Who may use the service, and what is refused at its door."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from patchbank.inspection.keeping.access import create_key, key_uses, revoke_key
+from patchbank.inspection.workspace import Workspace
+from patchbank.server.app import create_app
+from patchbank.server.service import ServiceOptions
+from tests.fixtures.commands import Outcome, Run, finish, start
+from tests.fixtures.surfaces import Surfaces
+
+INSPECT = "/v1/categories/brushed/inspect"
+
+
+def bearer(secret: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {secret}"}
+
+
+@pytest.fixture
+def image(surfaces: Surfaces) -> bytes:
+    return sorted(surfaces.train.iterdir())[0].read_bytes()
+
+
+@pytest.fixture
+def quick_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Check a key against the database at each use."""
+    monkeypatch.setattr("patchbank.inspection.keeping.access._CHECK_SECONDS", 0.0)
+
+
+def test_a_key_is_needed_from_the_first_on_and_refused_when_revoked(
+    learned: Outcome, quick_checks: None, workspace: Workspace, client: TestClient, image: bytes
+) -> None:
+    assert client.post(INSPECT, content=image).status_code == 200
+    key = create_key(workspace, "camera 3", "operator")
+    refused = client.post(INSPECT, content=image)
+    assert refused.status_code == 401
+    assert refused.headers["www-authenticate"] == "Bearer"
+    assert "a key is needed" in refused.json()["detail"]
+    assert client.post(INSPECT, content=image, headers=bearer("pbk_x")).status_code == 401
+    assert client.post(INSPECT, content=image, headers=bearer(key.secret)).status_code == 200
+    revoke_key(workspace, "camera 3")
+    refused = client.post(INSPECT, content=image, headers=bearer(key.secret))
+    assert refused.status_code == 401
+    assert refused.json()["detail"] == "the key 'camera 3' was revoked; ask for another"
+
+
+def test_each_use_is_recorded_also_what_was_refused(
+    learned: Outcome, quick_checks: None, workspace: Workspace, image: bytes
+) -> None:
+    key = create_key(workspace, "camera", "operator")
+    with TestClient(create_app(workspace)) as client:
+        for headers in (bearer(key.secret), bearer(key.secret), {}, bearer("pbk_guess")):
+            client.post(INSPECT, content=image, headers=headers)
+    action = "POST /v1/categories/{category}/inspect"
+    assert sorted(
+        (use.name, use.address, use.action, use.outcome, use.times) for use in key_uses(workspace)
+    ) == [
+        ("", "testclient", action, "no valid key", 2),
+        ("camera", "testclient", action, "allowed", 2),
+    ]
+    assert [use.name for use in key_uses(workspace, "camera")] == ["camera"]
+
+
+def test_keys_by_command(patchbank: Run) -> None:
+    made = patchbank("keys", "create", "anna", "--role", "engineer", "--json").document
+    assert made["secret"].startswith("pbk_")
+    taken = patchbank("keys", "create", "anna", "--role", "admin")
+    assert taken.code == 2
+    assert "a valid key has it" in taken.complaint
+    assert "role 'boss'" in patchbank("keys", "create", "ben", "--role", "boss").complaint
+    (listed,) = patchbank("keys", "list", "--json").documents
+    assert (listed["name"], listed["role"], listed["revoked_at"]) == ("anna", "engineer", None)
+    assert made["secret"] not in patchbank("keys", "list").out
+    assert patchbank("keys", "revoke", "anna").code == 0
+    assert "no valid key has this name" in patchbank("keys", "revoke", "anna").complaint
+    # The name is free again.
+    assert patchbank("keys", "create", "anna", "--role", "admin").code == 0
+    assert len(patchbank("keys", "list", "--json").documents) == 2
+    assert patchbank("keys", "uses").code == 0
+
+
+def test_other_machines_need_keys(graphs_home: Path, database_url: str) -> None:
+    outcome = finish(
+        start("serve", "--host", "0.0.0.0", "--port", "0", home=graphs_home, url=database_url)
+    )
+    assert outcome.code == 2
+    assert outcome.complaint.startswith("host 0.0.0.0: others can reach this address")
+
+
+def test_a_taken_port_is_said_in_one_line(
+    learned: Outcome, running_service: object, graphs_home: Path, database_url: str
+) -> None:
+    port = running_service.url.rsplit(":")[-1]  # type: ignore[attr-defined]
+    outcome = finish(start("serve", "--port", port, home=graphs_home, url=database_url))
+    assert outcome.code == 2
+    assert outcome.complaint.startswith(f"host 127.0.0.1, port {port}: address already in use")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "https://evil.example"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site", "Origin": "http://testserver:81"},
+        {"Origin": "null"},
+    ],
+)
+def test_pages_of_other_sites_are_refused(
+    learned: Outcome, client: TestClient, image: bytes, headers: dict[str, str]
+) -> None:
+    answer = client.post(INSPECT, content=image, headers=headers)
+    assert answer.status_code == 403
+    assert "pages of other sites" in answer.json()["detail"]
+    own = {"Origin": "http://testserver", "Sec-Fetch-Site": "same-origin"}
+    assert client.post(INSPECT, content=image, headers=own).status_code == 200
+
+
+def test_names_that_lead_here_are_refused(workspace: Workspace) -> None:
+    with TestClient(create_app(workspace, ServiceOptions(hosts=("localhost",)))) as client:
+        assert client.get("/health/live", headers={"Host": "localhost:8420"}).status_code == 200
+        answer = client.get("/health/live", headers={"Host": "evil.example"})
+        assert answer.status_code == 403
+        assert "the service is not called 'evil.example'" in answer.json()["detail"]
+
+
+def test_large_bodies_are_refused_before_they_are_read(
+    learned: Outcome, client: TestClient
+) -> None:
+    read = []
+
+    def endless() -> Iterator[bytes]:
+        for number in range(1_000):
+            read.append(number)
+            yield bytes(1_000_000)
+
+    answer = client.post(INSPECT, content=endless())
+    assert answer.status_code == 413
+    assert "at most 64 MB are taken (PATCHBANK_SERVE_MEGABYTES)" in answer.json()["detail"]
+    answer = client.post(INSPECT, content=b"x", headers={"Content-Length": "65000001"})
+    assert answer.status_code == 413
