@@ -124,6 +124,15 @@ class Groups:
         found[self.apart[self.number[image]]] = True
         return found
 
+    def rows_left_out_with(
+        self, image: int, owners: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.bool_]:
+        """Return which rows go with an image, bool (m,), by the images that they are of.
+
+        Rows of unknown images, negative in `owners`, remain.
+        """
+        return self.left_out_with(image)[owners] & (owners >= 0)
+
     @property
     def shared(self) -> npt.NDArray[np.int64]:
         """Each image's group, int64 (n,); -1 if the image is alone in its group."""

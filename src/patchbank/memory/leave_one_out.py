@@ -8,16 +8,15 @@ import numpy as np
 import numpy.typing as npt
 
 from patchbank.errors import ParameterError
-from patchbank.memory._parallel import TileWorker, for_tiles
-from patchbank.memory.coreset import Coreset, Cover, cover_kernels
+from patchbank.memory.coreset import Coreset
 from patchbank.memory.groups import Groups
 from patchbank.memory.neighbours import NeighbourIndex
+from patchbank.memory.put_back import put_back
+from patchbank.memory.without_groups import search_without_groups
 from patchbank.progress import Progress, silent
 
 # Images searched between progress reports.
 _IMAGES_AT_ONCE = 8
-# From so many distances on, an index is quicker than computing each.
-_MANY_DISTANCES = 50_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,11 +183,18 @@ def left_out_from(
         is_orphaned[is_orphaned] = only[owner[is_orphaned]]
     orphaned = np.flatnonzero(is_orphaned)
     orphaned = orphaned[np.argsort(owner[orphaned], kind="stable")]
-    put_back = _put_back(
-        patches, starts, orphaned, owner[orphaned], second_distance, radius, squared, progress
+    counts = put_back(
+        patches,
+        [slice(*starts[image : image + 2]) for image in range(n)],
+        orphaned,
+        owner[orphaned],
+        second_distance[orphaned],
+        radius,
+        squared,
+        progress,
     )
     progress("calibrate", n, n)
-    return LeftOut(np.sqrt(squared).astype(np.float32), nearest, put_back)
+    return LeftOut(np.sqrt(squared).astype(np.float32), nearest, counts)
 
 
 def _leave_groups_out(
@@ -201,123 +207,14 @@ def _leave_groups_out(
     progress: Progress,
 ) -> LeftOut:
     """Return each image's patch distances to a bank without all that its group depends on."""
-    owners = index.groups
-    assert owners is not None
-    starts = np.searchsorted(images, np.arange(len(groups.number) + 1))
-    owner = np.empty(len(patches), np.int64)
-    for first in range(0, len(groups.number), _IMAGES_AT_ONCE):
-        part = slice(starts[first], starts[min(first + _IMAGES_AT_ONCE, len(starts) - 1)])
-        owner[part] = owners[index.nearest(patches[part]).indices[:, 0]]
-    cover = Cover(patches)
-    squared = np.empty(len(patches))
-    nearest = np.empty(len(patches), np.int64)
-    put_back = np.zeros(len(groups.number), np.int64)
-    for group in range(len(groups)):
-        progress("calibrate", group, len(groups))
-        members = groups.members(group)
-        away = groups.left_out_with(int(members[0]))
-        own = np.flatnonzero(np.isin(images, members))
-        if not len(own):
-            continue
-        rest = WithoutImages(index, owners, away)
-        distances, nearest[own] = rest.nearest(patches[own])
-        # Other images' patches that lose the row that represented them.
-        orphaned = np.flatnonzero(away[owner] & ~away[images])
-        without = rest.nearest(patches[orphaned])[0] if len(orphaned) else np.empty(0, np.float32)
-        certain = without if slack is None else without - slack[orphaned]
-        is_far = certain > radius
-        squares = without[is_far].astype(np.float64) ** 2
-        added = cover(orphaned[is_far], squares, radius**2, silent)
-        lowered = distances.astype(np.float64) ** 2
-        if len(added):
-            lower_by(patches[own], patches[added], lowered)
-        squared[own] = lowered
-        put_back[members] = len(added)
-    progress("calibrate", len(groups), len(groups))
-    return LeftOut(np.sqrt(squared).astype(np.float32), nearest, put_back)
-
-
-class WithoutImages:
-    """A bank without the rows of some images.
-
-    Parameters
-    ----------
-    index
-        The whole bank.
-    owners
-        int64 (m,): the image of each row.
-    away
-        bool (n,): the images left out.
-    """
-
-    def __init__(
-        self,
-        index: NeighbourIndex,
-        owners: npt.NDArray[np.int64],
-        away: npt.NDArray[np.bool_],
-    ) -> None:
-        self.index = index.with_groups(away[owners].astype(np.int64))
-
-    def nearest(
-        self, queries: npt.NDArray[np.float32]
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-        """Return distances to the nearest rows, and these; infinite and -1 if none is left."""
-        assert self.index.groups is not None
-        found = self.index.nearest_of_two_groups(queries)
-        first_is_away = self.index.groups[found.indices[:, 0]] == 1
-        return (
-            np.where(first_is_away, found.distances[:, 1], found.distances[:, 0]),
-            np.where(first_is_away, found.indices[:, 1], found.indices[:, 0]),
-        )
-
-
-def lower_by(
-    rows: npt.NDArray[np.float32],
-    centres: npt.NDArray[np.float32],
-    squared: npt.NDArray[np.float64],
-) -> None:
-    """Lower squared distances of rows, float64 (n,), by those to rows that were put back."""
-    if len(rows) * len(centres) < _MANY_DISTANCES:
-        cover_kernels().lower_directly(rows, 0, len(rows), centres, squared)
-        return
-    found = NeighbourIndex(centres).nearest(rows).distances[:, 0]
-    np.minimum(squared, found.astype(np.float64) ** 2, out=squared)
-
-
-def _put_back(
-    patches: npt.NDArray[np.float32],
-    starts: npt.NDArray[np.int64],
-    orphaned: npt.NDArray[np.int64],
-    lost: npt.NDArray[np.int64],
-    distances: npt.NDArray[np.float32],
-    radius: float,
-    squared: npt.NDArray[np.float64],
-    progress: Progress,
-) -> npt.NDArray[np.int64]:
-    """Put patches back for each removed image; lower its squared distances; return the counts."""
-    cover = Cover(patches)
-    n = len(starts) - 1
-    counts = np.zeros(n, np.int64)
-    ends = np.searchsorted(lost, np.arange(n + 1))
-
-    def put_back_for(image: int, progress: Progress) -> None:
-        rows = orphaned[ends[image] : ends[image + 1]]
-        if len(rows) == 0:
-            return
-        minima = distances[rows].astype(np.float64) ** 2
-        added = cover(rows, minima, radius**2, progress)
-        counts[image] = len(added)
-        own = slice(*starts[image : image + 2])
-        lower_by(patches[own], patches[added], squared[own])
-
-    is_large = np.array([cover.is_large(count) for count in np.diff(ends).tolist()])
-    small = np.flatnonzero(~is_large).tolist()
-
-    def make_worker() -> TileWorker:
-        return lambda start, stop: put_back_for(small[start], silent)
-
-    # An image with few has a thread to itself; all threads work on one with many.
-    for_tiles(len(small), 1, make_worker)
-    for image in np.flatnonzero(is_large).tolist():
-        put_back_for(image, progress)
-    return counts
+    found = search_without_groups(
+        index, radius, patches, images, groups, slack=slack, progress=progress
+    )
+    squared = found.distances.astype(np.float64) ** 2
+    group = groups.number[images]
+    order = np.argsort(group, kind="stable")
+    own = np.split(order, np.searchsorted(group[order], np.arange(1, len(groups))))
+    counts = put_back(
+        patches, own, found.orphaned, found.lost, found.uncovered, radius, squared, progress
+    )
+    return LeftOut(np.sqrt(squared).astype(np.float32), found.nearest, counts[groups.number])

@@ -10,8 +10,9 @@ import numpy.typing as npt
 from patchbank.errors import ParameterError
 from patchbank.memory.coreset import Coreset, Cover, greedy_k_center
 from patchbank.memory.groups import Groups
-from patchbank.memory.leave_one_out import WithoutImages, lower_by
 from patchbank.memory.neighbours import NeighbourIndex
+from patchbank.memory.put_back import lower_by
+from patchbank.memory.without_groups import search_without_groups
 from patchbank.progress import Progress, silent
 
 # Rows searched between progress reports.
@@ -222,23 +223,23 @@ class StreamedLeaveOneOut:
     ) -> dict[int, npt.NDArray[np.float32]]:
         """Return for each group the candidates that replace the rows left out with it."""
         cover = Cover(merged.candidates)
-        owners = merged.images[merged.coreset.indices]
         radius = merged.coreset.covering_radius
-        owner = owners[self.index.nearest(merged.candidates).indices[:, 0]]
+        found = search_without_groups(
+            self.index,
+            radius,
+            merged.candidates,
+            merged.images,
+            groups,
+            stage="put back",
+            progress=progress,
+        )
+        ends = np.searchsorted(found.lost, np.arange(len(groups) + 1))
         put_back = {}
-        for group in range(len(groups)):
-            progress("put back", group, len(groups))
-            away = np.isin(np.arange(len(groups.number)), groups.apart[group])
-            orphaned = np.flatnonzero(away[owner] & ~away[merged.images])
-            if not len(orphaned):
-                continue
-            rest = WithoutImages(self.index, owners, away)
-            distances, _ = rest.nearest(merged.candidates[orphaned])
-            is_far = distances > radius
-            squared = distances[is_far].astype(np.float64) ** 2
-            added = cover(orphaned[is_far], squared, radius**2, progress)
+        for group in np.flatnonzero(np.diff(ends)).tolist():
+            own = slice(*ends[group : group + 2])
+            squared = found.uncovered[own].astype(np.float64) ** 2
+            added = cover(found.orphaned[own], squared, radius**2, progress)
             put_back[group] = merged.candidates[added]
-        progress("put back", len(groups), len(groups))
         return put_back
 
     def put_back(self, image: int) -> int:
@@ -255,8 +256,8 @@ class StreamedLeaveOneOut:
         rows = patches.reshape(-1, dimension)
         index, label = self.index, image
         if self._groups is not None:
-            away = self._groups.left_out_with(image)
-            index, label = self.index.with_groups(away[self.index.groups].astype(np.int64)), 1
+            gone = self._groups.rows_left_out_with(image, self.index.groups)
+            index, label = self.index.with_groups(gone.astype(np.int64)), 1
         assert index.groups is not None
         found = index.nearest_of_two_groups(rows)
         own = index.groups[found.indices[:, 0]] == label

@@ -11,7 +11,8 @@ import pytest
 from patchbank.errors import ParameterError
 from patchbank.memory.coreset import Coreset, greedy_k_center
 from patchbank.memory.groups import Groups
-from patchbank.memory.leave_one_out import leave_one_out_distances
+from patchbank.memory.leave_one_out import leave_one_out_distances, left_out_of
+from patchbank.memory.neighbours import NeighbourIndex
 from patchbank.memory.streaming import PartCoresets, StreamedLeaveOneOut
 
 Floats = npt.NDArray[np.float32]
@@ -78,6 +79,35 @@ def test_more_than_the_group_may_be_left_out_with_it(rows: Floats, coreset: Core
     )
 
 
+def test_overlapping_groups_are_left_out_each_with_all_it_depends_on(
+    rows: Floats, coreset: Coreset
+) -> None:
+    """Most patches then lose both of their two nearest rows, and are searched again."""
+    wide = [(view, other) for view in range(IMAGES) for other in range(view + 1, view + 4)]
+    groups = Groups.of_links(_links(IMAGES, *(pair for pair in wide if pair[1] < IMAGES)), 0.2)
+    assert groups is not None
+    assert sum(len(away) for away in groups.apart) > IMAGES
+    found = leave_one_out_distances(rows, OWNER, coreset, groups=groups)
+    for group in range(len(groups)):
+        members, away = groups.members(group).tolist(), groups.apart[group].tolist()
+        own = np.isin(OWNER, members)
+        np.testing.assert_allclose(
+            found.distances[own], slow(rows, coreset, members, away), rtol=1e-5
+        )
+        assert not np.isin(OWNER[coreset.indices[found.nearest[own]]], away).any()
+
+
+def test_rows_of_unknown_images_remain_whatever_is_left_out(rows: Floats, coreset: Coreset) -> None:
+    groups = Groups.of_labels([0, 0, 1, 1, 2, 2, 3, 3, 3])
+    unknown = NeighbourIndex(rows[coreset.indices], np.full(len(coreset), -1))
+    found = left_out_of(unknown, coreset.covering_radius, rows, OWNER, groups=groups)
+    np.testing.assert_array_equal(found.distances, unknown.nearest(rows).distances[:, 0])
+    assert not found.put_back.any()
+    np.testing.assert_array_equal(
+        groups.rows_left_out_with(8, np.array([-1, 0, 6, 8])), [False, False, True, True]
+    )
+
+
 def test_single_images_are_left_out_as_ever(rows: Floats, coreset: Coreset) -> None:
     alone = Groups.of_labels([None] * IMAGES)
     assert alone.are_single
@@ -87,8 +117,11 @@ def test_single_images_are_left_out_as_ever(rows: Floats, coreset: Coreset) -> N
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
 
 
-def test_a_streamed_fit_leaves_the_same_out(rows: Floats) -> None:
+@pytest.mark.parametrize("overlap", [False, True])
+def test_a_streamed_fit_leaves_the_same_out(rows: Floats, overlap: bool) -> None:
     groups = Groups.of_labels([0, 0, 0, 1, 1, 1, 2, 2, 2])
+    if overlap:
+        groups = Groups(groups.number, (np.arange(5), *groups.apart[1:]))
     coresets = PartCoresets(len(rows), rows.shape[1])
     coresets.add(rows, OWNER, len(rows))
     merged = coresets.merge(150)

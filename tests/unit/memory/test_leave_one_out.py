@@ -72,7 +72,7 @@ def test_searches_for_many_patches_find_the_same(
     expected = left_out(features, coreset)
     stages: set[str] = set()
     monkeypatch.setattr("patchbank.memory.coreset._MANY_ROWS", 1)
-    monkeypatch.setattr("patchbank.memory.leave_one_out._MANY_DISTANCES", 1)
+    monkeypatch.setattr("patchbank.memory.put_back._MANY_DISTANCES", 1)
     result = left_out(features, coreset, progress=lambda stage, *_: stages.add(stage))
     for name in ("distances", "nearest", "put_back"):
         np.testing.assert_array_equal(getattr(result, name), getattr(expected, name))

@@ -92,8 +92,8 @@ class ScoreCollector:
             return self.index, None
         if self._groups is None:
             return self.index, image
-        away = self._groups.left_out_with(image)
-        return self.index.with_groups(away[self.index.groups].astype(np.int64)), 1
+        gone = self._groups.rows_left_out_with(image, self.index.groups)
+        return self.index.with_groups(gone.astype(np.int64)), 1
 
     def scores(self, *, held_out: bool = False, groups: Groups | None = None) -> CalibrationScores:
         """Return the scores of all images counted; `held_out` where the bank did not learn them.

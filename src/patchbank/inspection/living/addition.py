@@ -32,7 +32,7 @@ from patchbank.inspection.verdicts import Judgement
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.calibration import Thresholds
 from patchbank.memory.coreset import Cover
-from patchbank.memory.leave_one_out import lower_by
+from patchbank.memory.put_back import lower_by
 from patchbank.printable import counted
 from patchbank.progress import Progress
 from patchbank.store.bank_content import BankContent
