@@ -19,7 +19,7 @@ from patchbank.errors import NoImagesError
 from patchbank.inspection.judging.inspect import Inspector
 from patchbank.inspection.learning import stream as streamed
 from patchbank.inspection.learning.demands import Demands
-from patchbank.inspection.learning.fit import save
+from patchbank.inspection.learning.fit import fit, save
 from patchbank.inspection.learning.gather import References
 from patchbank.inspection.learning.learn import learn
 from patchbank.inspection.learning.stream import StreamedFit, learn_streamed
@@ -212,6 +212,53 @@ def test_a_streamed_bank_is_stored_and_judges(
     assert verdicts == ["fail"] * len(verdicts)
     good = [inspector.inspect(path).verdict for path in surfaces.good.iterdir()]
     assert good.count("fail") <= 2
+
+
+@pytest.fixture
+def contaminated(surfaces: Surfaces) -> list[Path]:
+    """24 good surfaces, and two scratched ones between them."""
+    good, scratched = sorted(surfaces.train.iterdir()), sorted(surfaces.scratched.iterdir())
+    return [*good[:9], scratched[0], *good[9:], scratched[1]]
+
+
+def test_a_streamed_fit_is_screened(
+    workspace: Workspace, contaminated: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("patchbank.inspection.learning.learn.plan_fit", lambda *_: PARTS)
+    plain = fit(workspace, "plain", contaminated, SETTINGS)
+    assert plain.bank.streaming is not None
+    report = fit(workspace, "brushed", contaminated, SETTINGS, screen=True)
+    assert report.bank.streaming is not None
+    assert report.screening is not None
+    left_out = {image["name"] for image in report.screening.images()}
+    assert left_out == {str(contaminated[9]), str(contaminated[25])}
+    assert report.screening.unscored == 0
+    # The bank is that of the good images, fitted in parts by themselves.
+    good = [path for path in contaminated if str(path) not in left_out]
+    clean = fit(workspace, "clean", good, SETTINGS).bank
+    assert (report.bank.features == clean.features).all()
+    assert report.bank.threshold.value == clean.threshold.value < plain.bank.threshold.value
+    content = workspace.database.banks.active("brushed").content
+    assert {image.name for image in content.images}.isdisjoint(left_out)
+
+
+def test_screening_says_of_how_many_images_a_streamed_fit_has_no_score(
+    workspace: Workspace, surfaces: Surfaces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("patchbank.inspection.learning.learn.plan_fit", lambda *_: PARTS)
+    monkeypatch.setattr(streamed, "CALIBRATION_IMAGES", 20)
+    paths = sorted(surfaces.train.iterdir())
+    report = fit(workspace, "brushed", paths, SETTINGS, screen=True)
+    assert report.screening is not None
+    assert report.screening.unscored == 4
+    said = next(text for text in report.bank.remarks if text.startswith("screening"))
+    assert said.endswith(
+        "; 4 images of this streamed fit have no score and could be left out only by looking "
+        "unlike the others"
+    )
+    document = report.to_json()["screening"]
+    assert document["unscored"] == 4
+    assert 0 < document["false_alarm_rate_if_good"] < 1
 
 
 _FIT = """

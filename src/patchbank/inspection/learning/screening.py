@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from patchbank.errors import NoImagesError
 from patchbank.inspection.learning.demands import Demands, refused_remark
 from patchbank.inspection.learning.learn import LearnedBank
@@ -28,10 +30,13 @@ class Screening:
         The images; None where none stood apart.
     threshold
         As it is without them.
+    unscored
+        How many images had no score, in a streamed fit, and could be left out only by their looks.
     """
 
     left_out: Suspicious | None
     threshold: ConformalThreshold
+    unscored: int = 0
 
     @property
     def rate_if_good(self) -> float:
@@ -40,15 +45,22 @@ class Screening:
 
     def describe(self) -> str:
         """Return one line for people: which images, why, and what the promise rests on."""
+        only_looks = ""
+        if self.unscored:
+            only_looks = (
+                f"; {counted(self.unscored, 'image')} of this streamed fit "
+                f"{'has' if self.unscored == 1 else 'have'} no score and could be left out only "
+                "by looking unlike the others"
+            )
         if self.left_out is None:
-            return "screening: no image stands apart; all are used"
+            return f"screening: no image stands apart; all are used{only_looks}"
         count = len(self.left_out.names)
         them, they_are = ("it", "it is") if count == 1 else ("them", "all are")
         return (
             f"screening left out {counted(count, 'image')}: {self.left_out.listed()}; look at "
             f"{them}: the stated false-alarm rate holds if {'it is' if count == 1 else 'they are'} "
             f"not good; if {they_are} good, it is up to {100 * self.rate_if_good:.3g} %; to take "
-            f"a good image back in, run: patchbank add CATEGORY IMAGE --force"
+            f"a good image back in, run: patchbank add CATEGORY IMAGE --force{only_looks}"
         )
 
     def images(self) -> list[dict[str, Any]]:
@@ -57,7 +69,11 @@ class Screening:
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object of a fit's report."""
-        return {"left_out": self.images(), "false_alarm_rate_if_good": self.rate_if_good}
+        return {
+            "left_out": self.images(),
+            "unscored": self.unscored,
+            "false_alarm_rate_if_good": self.rate_if_good,
+        }
 
 
 def rate_if_good(threshold: ConformalThreshold, left_out: int) -> float:
@@ -93,8 +109,9 @@ def screened(
     NoImagesError
         If too few images would remain.
     """
+    unscored = int(np.isnan(bank.scores).sum())
     if apart is None:
-        return bank, Screening(None, bank.threshold)
+        return bank, Screening(None, bank.threshold, unscored)
     remaining = len(bank.images) - len(apart.names)
     if remaining < demands.fewest:
         raise NoImagesError(
@@ -119,4 +136,4 @@ def screened(
             for stage in stages
         },
     )
-    return together, Screening(apart, rest.threshold)
+    return together, Screening(apart, rest.threshold, unscored)
