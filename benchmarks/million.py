@@ -1,7 +1,8 @@
 """A million recorded inspections: what an insert, a page of the list and the retention take.
 
 They are of four categories and six months, a twentieth of them failed, one in 50,000 to review,
-each with a part and one of three stations; one station was used for a single day, long ago.
+each with a part and one of three stations; one station was used for a single day, long ago. A
+person answered all that did not pass, but for those of the last two weeks.
 """
 
 from __future__ import annotations
@@ -59,6 +60,15 @@ from generate_series(1, %(count)s) as number, (
     from generate_series(1, 10) as rank
 ) as nearest
 """
+_REVIEW = """
+with answered as (
+    update inspection set reviewed = true
+    where verdict <> 'pass' and inspected_at < now() - interval '14 days'
+    returning category_id, inspection_id
+)
+insert into review (category_id, inspection_id, answer, actor, pending)
+select category_id, inspection_id, 'skip', 'inspector', false from answered
+"""
 _SIZES = """
 select
     (select sum(pg_total_relation_size(inhrelid)) from pg_inherits
@@ -98,9 +108,11 @@ def _fill(database: Database) -> float:
         step = (MONTHS - 0.5) * 30.4 * 86_400 / INSPECTIONS
         parameters = {"categories": CATEGORIES, "count": INSPECTIONS, "step": step}
         connection.execute(_FILL.encode(), parameters)
+        connection.execute(_REVIEW)
     with database.statement(long=True) as connection:
         # As the server does by itself in the course of months.
         connection.execute("vacuum analyze patchbank.inspection")
+        connection.execute("vacuum analyze patchbank.review")
     return round(time.perf_counter() - start, 1)
 
 
@@ -122,6 +134,10 @@ def _pages(database: Database) -> dict[str, Any]:
         "50 of three months ago": Selection(limit=PAGE, until=now - timedelta(days=91)),
         "the newest 50 since yesterday that failed": Selection(
             limit=PAGE, since=now - timedelta(days=1), verdicts=("fail",)
+        ),
+        "the newest 50 that were reviewed": Selection(limit=PAGE, reviewed=True),
+        "the newest 50 that wait for review": Selection(
+            limit=PAGE, verdicts=("review", "fail"), reviewed=False
         ),
         "one by its number": Selection(limit=PAGE, inspection_id=INSPECTIONS // 2 + 1),
     }

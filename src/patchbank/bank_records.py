@@ -105,6 +105,7 @@ class BankRecords:
         limit: int | None = None,
         part: str | None = None,
         station: str | None = None,
+        reviewed: bool | None = None,
         before: RecordedInspection | None = None,
     ) -> list[RecordedInspection]:
         """Return recorded inspections, oldest first.
@@ -121,6 +122,9 @@ class BankRecords:
             Only the last ones, so many at most.
         part, station
             Of this part, and at this station.
+        reviewed
+            Only those that a person reviewed; with False, those that wait for review: they did not
+            pass, and nobody has answered.
         before
             Recorded before this inspection: with a limit, the page before the one it begins.
 
@@ -139,6 +143,7 @@ class BankRecords:
             limit=limit,
             part=part,
             station=station,
+            reviewed=reviewed,
             before=before,
         )
         return recorded_inspections(self._workspace, self.category, selection)

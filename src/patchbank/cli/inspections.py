@@ -63,6 +63,15 @@ def inspections_command(
         int | None,
         typer.Option("--id", metavar="N", help="Only the inspection with this number."),
     ] = None,
+    reviewed: Annotated[
+        bool | None,
+        typer.Option(
+            "--reviewed/--unreviewed",
+            help="Only those that a person reviewed, or only those that wait for review: they did "
+            "not pass, and nobody has answered.  \\[default: both]",
+            show_default=False,
+        ),
+    ] = None,
     image: Annotated[
         Path | None,
         typer.Option(
@@ -91,6 +100,7 @@ def inspections_command(
         part=part,
         station=station,
         inspection_id=inspection_id,
+        reviewed=reviewed,
     )
     with Workspace() as workspace, open_inspections(workspace, category, selection) as found:
         if image is not None and inspection_id is not None:

@@ -133,6 +133,9 @@ class Selection:
         Of this part, and at this station.
     inspection_id
         Only this one.
+    reviewed
+        Only those that a person answered; with False, only those that wait for an answer: they did
+        not pass, and have none.
     before
         Recorded before this one: a page ends where the page before it begins.
     """
@@ -144,6 +147,7 @@ class Selection:
     part: str | None = None
     station: str | None = None
     inspection_id: int | None = None
+    reviewed: bool | None = None
     before: Receipt | None = None
 
     def parameters(self, category_id: int) -> dict[str, Any]:
@@ -158,6 +162,7 @@ class Selection:
             "part": self.part,
             "station": self.station,
             "inspection_id": self.inspection_id,
+            "reviewed": self.reviewed,
             "before": None if self.before is None else self.before.inspected_at,
             "before_id": None if self.before is None else self.before.inspection_id,
         }

@@ -143,12 +143,16 @@ class Reviews:
         """
         with self._sessions.connection() as connection:
             category_id = find_category(connection, category)
+            given = {
+                "category_id": category_id,
+                "inspection_id": inspection_id,
+                "answer": answer,
+            }
+            connection.execute(self._queries["mark"], given)
             connection.execute(
                 self._queries["add"],
-                {
-                    "category_id": category_id,
-                    "inspection_id": inspection_id,
-                    "answer": answer,
+                given
+                | {
                     "label": label,
                     "actor": current_actor(),
                     "pending": pending,

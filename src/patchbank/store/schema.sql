@@ -233,6 +233,8 @@ create table inspection (
     grid_rows smallint,
     grid_columns smallint,
     outside bytea,
+    -- Whether a person answered to it: its last row in `review` is there and not undone.
+    reviewed boolean not null default false,
     primary key (category_id, inspection_id, inspected_at),
     foreign key (category_id, version) references bank
 ) partition by range (inspected_at);
@@ -247,6 +249,13 @@ create index inspection_part on inspection (category_id, part, inspected_at desc
 create index inspection_station
     on inspection (category_id, station, verdict, inspected_at desc, inspection_id desc)
     where station is not null;
+
+create index inspection_reviewed
+    on inspection (category_id, verdict, inspected_at desc, inspection_id desc)
+    where reviewed;
+create index inspection_unreviewed
+    on inspection (category_id, verdict, inspected_at desc, inspection_id desc)
+    where not reviewed and verdict <> 'pass';
 
 -- Images of inspections, as the setting keep_images says; partitions as those of inspection.
 create table inspection_image (

@@ -131,9 +131,50 @@ def test_csv_json_and_python_agree(
         assert (row["most_similar"], row["similarity"]) == ("good/1.png", "0.75")
 
 
+def test_what_a_person_reviewed_and_what_waits_for_it(
+    patchbank: Run, recorded: datetime, database: Database, database_url: str, tmp_path: Path
+) -> None:
+    def images(*options: str) -> list[str]:
+        documents = patchbank("inspections", "tile", *options, "--json").documents
+        return [str(document["image"])[:2] for document in documents]
+
+    numbers = {
+        str(document["image"])[:2]: int(str(document["inspection_id"]))
+        for document in patchbank("inspections", "tile", "--json").documents
+    }
+    assert images("--reviewed") == []
+    assert images("--unreviewed") == ["60", "50", "40", "30", "20", "10"]
+    database.reviews.add("tile", numbers["60"], "good")
+    database.reviews.add("tile", numbers["40"], "skip")
+    database.reviews.add("tile", numbers["40"], "undone")
+    for image in ("20", "07"):
+        database.reviews.add("tile", numbers[image], "defect", label="crack")
+    database.reviews.add("tile", numbers["60"], "defect", label="dent")
+    # Another category's answers do not count, nor do those of an inspection that passed as waiting.
+    assert images("--reviewed") == ["60", "20", "07"]
+    assert images("--unreviewed") == ["50", "40", "30", "10"]
+    assert images("--unreviewed", "--limit", "2") == ["30", "10"]
+    assert images("--reviewed", "--verdict", "pass") == ["07"]
+    assert images("--reviewed", "--since", "30h") == ["20", "07"]
+    listed = patchbank("inspections", "tile", "--reviewed")
+    assert [line.split()[8:10] for line in listed.out.splitlines()[1:2]] == [["defect", "dent"]]
+    assert listed.err.strip() == "3 inspections: 2 failed, 1 passed; times are in UTC"
+    printed = patchbank("inspections", "tile", "--unreviewed", "--csv", "-").out
+    assert [row["review"] for row in csv.DictReader(io.StringIO(printed))] == [""] * 4
+    assert patchbank("inspections", "other", "--reviewed", "--json").documents == []
+    with package.open("tile", home=tmp_path / "home", database_url=database_url) as bank:
+        page = bank.inspections(reviewed=False, limit=3)
+        assert [item.image[:2] for item in page] == ["40", "30", "10"]
+        before = bank.inspections(reviewed=False, limit=3, before=page[0])
+        assert [item.image[:2] for item in before] == ["50"]
+        assert len(bank.inspections(reviewed=True)) == 3
+        assert len(bank.inspections(reviewed=False)) == len(database.reviews.queue("tile"))
+
+
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
+        (("--unreviewed", "--verdict", "pass"), "verdict pass: what passed waits for no review"),
         (("--since", "soon"), "since 'soon': not a date or a time; give for example yesterday"),
         (("--since", "1h", "--until", "2h"), "since 1h is not before until 2h"),
         (("--verdict", "bad"), "verdict 'bad': must be one of pass, review, fail"),

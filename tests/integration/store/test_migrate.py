@@ -103,6 +103,34 @@ def test_boxes_of_recorded_regions_get_their_name(database: Database, database_u
     assert found == {"0.png": [now, {"box_xyxy": [5, 6, 7, 8]}], "1.png": [], "2.png": [now]}
 
 
+def test_inspections_know_whether_they_were_reviewed(database: Database, database_url: str) -> None:
+    database.banks.save("tile", make_bank())
+    key = database.banks.active("tile").key
+    receipts = database.inspections.record_many(
+        [
+            InspectionRecord(
+                key.category_id, key.version, f"{number}.png", "0" * 64, "fail", 3.0, 2.0, 2.0
+            )
+            for number in range(3)
+        ]
+    )
+    for receipt in receipts[:2]:
+        database.reviews.add("tile", receipt.inspection_id, "skip")
+    database.reviews.add("tile", receipts[1].inspection_id, "undone")
+    database.reviews.add("tile", receipts[2].inspection_id + 1, "skip")
+    rows = "select reviewed from inspection order by inspection_id"
+    wanted = [(True,), (False,), (False,)]
+    (migration,) = (
+        text for name, text in migrate.migrations().items() if name.endswith("reviewed-inspections")
+    )
+    with psycopg.connect(database_url) as connection:
+        connection.execute("set search_path to patchbank, public")
+        assert connection.execute(rows).fetchall() == wanted
+        connection.execute("alter table inspection drop column reviewed")
+        connection.execute(migration)
+        assert connection.execute(rows).fetchall() == wanted
+
+
 def test_category_id_leads_every_primary_key(database_url: str) -> None:
     with psycopg.connect(database_url) as connection:
         rows = connection.execute("""

@@ -122,6 +122,7 @@ def make_selection(
     part: str | None = None,
     station: str | None = None,
     inspection_id: int | None = None,
+    reviewed: bool | None = None,
     before: RecordedInspection | None = None,
 ) -> Selection:
     """Return which inspections are meant.
@@ -138,6 +139,9 @@ def make_selection(
         Of this part, and at this station.
     inspection_id
         Only this one.
+    reviewed
+        Only those that a person reviewed; with False, those that wait for review: they did not
+        pass, and nobody has answered.
     before
         Recorded before this inspection, for page after page.
 
@@ -150,6 +154,13 @@ def make_selection(
     for verdict in verdicts:
         if verdict not in VERDICTS:
             raise ParameterError(f"verdict {verdict!r}: must be one of {', '.join(VERDICTS)}")
+    if reviewed is False:
+        if "pass" in verdicts:
+            raise ParameterError(
+                "verdict pass: what passed waits for no review; leave the verdict out, or list "
+                "what was reviewed and what was not"
+            )
+        verdicts = verdicts or ("review", "fail")
     if limit is not None and limit < 1:
         raise ParameterError(f"limit {limit}: must be at least 1")
     begin = None if since is None else moment(since, "since", now=now)
@@ -166,6 +177,7 @@ def make_selection(
         None if part is None else checked_label(part, "part"),
         None if station is None else checked_label(station, "station"),
         inspection_id,
+        reviewed,
         None if before is None else Receipt(before.inspection_id, before.inspected_at),
     )
 

@@ -72,6 +72,8 @@ category_id = %(category_id)s
     and (%(part)s::text is null or part = %(part)s)
     and (%(station)s::text is null or station = %(station)s)
     and (%(inspection_id)s::bigint is null or inspection_id = %(inspection_id)s)
+    and (%(reviewed)s::boolean is null or reviewed = %(reviewed)s)
+    and (%(reviewed)s or %(reviewed)s is null or verdict <> 'pass')
     and inspected_at >= coalesce(%(since)s::timestamptz, '-infinity')
     and inspected_at < coalesce(%(until)s::timestamptz, 'infinity')
     and inspected_at <= coalesce(%(before)s::timestamptz, 'infinity')

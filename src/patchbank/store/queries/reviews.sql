@@ -1,20 +1,8 @@
 Answers of people to inspections.
 
 -- part open --
-category_id = %(category_id)s and verdict in ('review', 'fail')
+category_id = %(category_id)s and verdict <> 'pass' and not reviewed
     and inspected_at >= coalesce(%(since)s::timestamptz, '-infinity')
-    and not exists (
-        select from review
-        where review.category_id = inspection.category_id
-            and review.inspection_id = inspection.inspection_id
-            and answer <> 'undone'
-            and not exists (
-                select from review as later
-                where later.category_id = review.category_id
-                    and later.inspection_id = review.inspection_id
-                    and later.review_id > review.review_id
-            )
-    )
 
 -- queue --
 select
@@ -35,6 +23,11 @@ select
     coalesce(pass_below, fail_above), fail_above, p_value, regions, similar_images, version, part,
     station
 from inspection
+where category_id = %(category_id)s and inspection_id = %(inspection_id)s
+
+-- mark --
+-- Before the answer is added: of two at once, the later one counts here and there.
+update inspection set reviewed = %(answer)s <> 'undone'
 where category_id = %(category_id)s and inspection_id = %(inspection_id)s
 
 -- add --
