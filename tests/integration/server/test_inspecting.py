@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 from patchbank.inspection.judging.inspect import Inspector
 from patchbank.inspection.workspace import Workspace
 from patchbank.server.judging import JudgingPool
-from patchbank.server.models import InspectionAnswer
+from patchbank.server.models.inspecting import InspectionAnswer
 from tests.fixtures.commands import Outcome
 from tests.fixtures.service import RunningService
 from tests.fixtures.surfaces import Surfaces

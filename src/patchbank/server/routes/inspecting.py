@@ -13,7 +13,7 @@ from patchbank.errors import ImageError
 from patchbank.inspection.judging.inspect import DEFAULT_TOP, Inspector
 from patchbank.inspection.verdicts import Inspection
 from patchbank.server.access import Operator
-from patchbank.server.models import InspectionAnswer
+from patchbank.server.models.inspecting import InspectionAnswer
 from patchbank.server.problems import PROBLEMS
 from patchbank.server.service import service_of
 

@@ -1,19 +1,12 @@
-"""What the service answers, described for its OpenAPI document."""
+"""What judging an image answers."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-Verdict = Literal["pass", "review", "fail"]
-
-
-class Model(BaseModel):
-    """Has the fields that it names, and no others."""
-
-    model_config = ConfigDict(extra="forbid")
+from patchbank.server.models import Model, Verdict
 
 
 class Region(Model):
