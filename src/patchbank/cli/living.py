@@ -192,6 +192,8 @@ def _print_plan(report: AddReport) -> None:
     answer().print(f"{'would add':<12} {_added(report)}", markup=False)
     answer().print(f"{'calibration':<12} {_calibration(report)}", markup=False)
     _print_effect(report)
+    if report.chosen_anew is not None:
+        answer().print(f"{'budget':<12} {report.beyond_budget()}", markup=False)
 
 
 def _added(report: AddReport) -> str:

@@ -159,7 +159,9 @@ def named(
         ]
         same = same or [name for name in names if composed(Path(name).name) == composed(wanted)]
         if not same:
-            close = difflib.get_close_matches(wanted, names, n=1)
+            # A name with another number is that of another image, and no misspelling.
+            alike = [name for name in names if _numbers(name) == _numbers(wanted)]
+            close = difflib.get_close_matches(wanted, alike, n=1)
             meant = f"did you mean {close[0]!r}?" if close else remedy
             raise ParameterError(f"{to} {wanted!r}: no image has this name; {meant}")
         if len(same) > 1:
@@ -169,6 +171,11 @@ def named(
             )
         found.add(same[0])
     return found
+
+
+def _numbers(name: str) -> list[int]:
+    """Return the numbers in a file's name."""
+    return [int(digits) for digits in re.findall(r"[0-9]+", Path(name).name)]
 
 
 def _leads_to(wanted: str, source: str | Path) -> bool:

@@ -16,6 +16,7 @@ from patchbank.store import queries
 from patchbank.store.categories import find_category
 from patchbank.store.inspection_images import ImageContent, InspectionImages, insert_images
 from patchbank.store.months import Months
+from patchbank.store.queries import as_bigint
 from patchbank.store.retention import InspectionRetention, RetainedInspections
 
 if TYPE_CHECKING:
@@ -158,10 +159,10 @@ class Selection:
             "first_id": 0,
             "until": self.until,
             "verdicts": list(self.verdicts),
-            "limit": self.limit,
+            "limit": as_bigint(self.limit),
             "part": self.part,
             "station": self.station,
-            "inspection_id": self.inspection_id,
+            "inspection_id": as_bigint(self.inspection_id),
             "reviewed": self.reviewed,
             "before": None if self.before is None else self.before.inspected_at,
             "before_id": None if self.before is None else self.before.inspection_id,

@@ -10,6 +10,7 @@ from patchbank.actors import current_actor
 from patchbank.errors import ParameterError
 from patchbank.store import queries
 from patchbank.store.categories import add_event, find_category
+from patchbank.store.queries import as_bigint
 
 if TYPE_CHECKING:
     from patchbank.store.sessions import Sessions
@@ -85,7 +86,7 @@ class Reviews:
         with self._sessions.connection() as connection:
             key = {"category_id": find_category(connection, category)}
             rows = connection.execute(
-                self._queries["queue"], {**key, "since": since, "limit": limit}
+                self._queries["queue"], {**key, "since": since, "limit": as_bigint(limit)}
             ).fetchall()
         return [OpenInspection(*row) for row in rows]
 
@@ -192,9 +193,9 @@ class Reviews:
                 self._queries["last"],
                 {
                     "category_id": find_category(connection, category),
-                    "inspection_id": inspection_id,
+                    "inspection_id": as_bigint(inspection_id),
                     "pending": pending,
-                    "limit": limit,
+                    "limit": as_bigint(limit),
                 },
             ).fetchall()
         return [StoredReview(*row) for row in rows]

@@ -78,6 +78,13 @@ def test_the_list_ends_with_the_newest(patchbank: Run, recorded: datetime) -> No
     outcome = patchbank("inspections", "tile", "--verdict", "fail", "--since", "35h")
     assert [line.split()[2] for line in outcome.out.splitlines()[1:]] == ["fail"] * 3
     assert outcome.err.strip() == "3 inspections: 3 failed; times are in UTC"
+    # Numbers beyond what the database counts to are no error of the database.
+    beyond = str(2**64)
+    assert len(patchbank("inspections", "tile", "--limit", beyond).out.splitlines()) == 61
+    for number in (beyond, f"-{beyond}"):
+        outcome = patchbank("inspections", "tile", "--id", number)
+        assert (outcome.code, outcome.out) == (0, "")
+        assert outcome.err.startswith("no inspections match;")
     outcome = patchbank("inspections", "tile", "--verdict", "review")
     assert (outcome.code, outcome.out) == (0, "")
     assert outcome.err.startswith("no inspections match;")

@@ -339,6 +339,11 @@ def test_the_last_images_stay(learned_bank: Workspace) -> None:
         withdraw(learned_bank, "brushed", names[1:], force=True)
     with pytest.raises(ParameterError, match="no image has this name"):
         withdraw(learned_bank, "brushed", ["nobody.png"])
+    # Another number is another image; another letter may be meant.
+    with pytest.raises(ParameterError, match="no image has this name; use the path that it was"):
+        withdraw(learned_bank, "brushed", [names[0].replace("000", "999")])
+    with pytest.raises(ParameterError, match=r"did you mean '.*000\.png'"):
+        withdraw(learned_bank, "brushed", [names[0].replace(".png", ".jpg")])
     assert withdraw(learned_bank, "brushed", names[2:], force=True).images == 2
 
 
@@ -377,10 +382,16 @@ def test_a_bank_that_outgrows_its_budget_gets_its_patches_chosen_anew(
     live = Inspector(learned_bank, "brushed")
     before = seen(live.inspect(good[5]))
     fitted = len(banks.active("brushed").content.features)
-    report = add(learned_bank, "brushed", [good[0], *scratched[:3]], force=True, budget=fitted)
+    came = [good[0], *scratched[:3]]
+    planned = add(learned_bank, "brushed", came, force=True, budget=fitted, dry_run=True)
+    assert planned.chosen_anew is not None
+    assert planned.chosen_anew <= fitted < planned.bank_size
+    assert f"exceed its budget: {planned.chosen_anew:,} would be" in planned.foreseen()[-1]
+    report = add(learned_bank, "brushed", came, force=True, budget=fitted, effect=5)
     assert report.bank_version == 3
-    assert report.bank_size <= fitted
+    assert report.bank_size == report.chosen_anew == planned.chosen_anew
     assert "more than its budget" in report.remarks[-1]
+    assert "the effect shown is that of the addition before" in report.remarks[-1]
     content = banks.active("brushed").content
     assert len(content.features) == report.bank_size
     # Every patch of every reference is represented.

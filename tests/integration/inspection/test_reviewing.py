@@ -48,7 +48,10 @@ def test_the_queue_is_what_did_not_pass_and_has_no_answer(
     assert [item.image_name for item in review_queue(workspace, "brushed", limit=1)] == scratched[
         :1
     ]
+    assert len(review_queue(workspace, "brushed", limit=2**64)) == 3
     reviewer = Reviewer(workspace, "brushed")
+    with pytest.raises(ParameterError, match="has no answer to inspection 18446744073709551616"):
+        reviewer.undo(2**64)
     reviewer.answer(waiting[0], "skip")
     assert [item.image_name for item in review_queue(workspace, "brushed")] == scratched[1:]
     # Undone, it is there again; and once more.

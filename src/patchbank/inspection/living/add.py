@@ -17,7 +17,7 @@ from patchbank.inspection.living.bank import LivingBank, read_bank, until_saved
 from patchbank.inspection.living.effect import Effect, effect_of
 from patchbank.inspection.living.quarantine import held_sources
 from patchbank.inspection.living.recalibrate import promise_remarks, unchecked_remark
-from patchbank.inspection.living.reduce import reduce
+from patchbank.inspection.living.reduce import budget_of, reduce
 from patchbank.inspection.settings import DEFAULT_EFFECT, THUMBNAIL_SIDE
 from patchbank.inspection.sources import checked_names
 from patchbank.inspection.timing import Stopwatch
@@ -44,6 +44,9 @@ class AddReport:
         Which recorded inspections get another verdict, where that was asked for.
     pictures
         Heatmaps of the images held and of the inspections that change, where asked for.
+    chosen_anew
+        How many patches are chosen anew afterwards, where the bank exceeds its budget; `effect`
+        is that of the addition before.
     dry_run
         Whether nothing was changed and no image put into quarantine: the report says what would be.
     renewed_scores, unchecked_scores
@@ -65,6 +68,7 @@ class AddReport:
     seconds: float
     effect: Effect | None = None
     pictures: tuple[Path, ...] = ()
+    chosen_anew: int | None = None
     dry_run: bool = False
     remarks: tuple[str, ...] = ()
 
@@ -87,7 +91,18 @@ class AddReport:
             f"would add {counted(len(self.added), 'image')} with {patches}",
             f"{before} as before" if before == after else f"then {after}; now {before}",
         ]
-        return lines if self.effect is None else [*lines, self.effect.describe()]
+        if self.effect is not None:
+            lines.append(self.effect.describe())
+        if self.chosen_anew is not None:
+            lines.append(self.beyond_budget())
+        return lines
+
+    def beyond_budget(self) -> str:
+        """Return what follows where the bank would exceed its budget, to be read before it is."""
+        return (
+            f"with {self.bank_size:,} patches the bank would exceed its budget: "
+            f"{self.chosen_anew:,} would be chosen anew, which changes limits and verdicts again"
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object that the command prints."""
@@ -261,6 +276,7 @@ def add(
                 addition.hold()
             return replace(outcome, dry_run=dry_run)
         prepared = addition.prepare(progress)
+        most, kept = budget_of(workspace, bank.stored, budget, prepared.came.images)
         outcome = replace(
             outcome,
             added=tuple(addition.added),
@@ -269,6 +285,7 @@ def add(
             thresholds=prepared.thresholds,
             renewed_scores=prepared.recalibration.renewed,
             unchecked_scores=prepared.recalibration.unknown,
+            chosen_anew=kept if prepared.bank_size > most else None,
             remarks=(
                 *addition.remarks,
                 *unchecked_remark(prepared.recalibration),
@@ -300,12 +317,14 @@ def add(
     if done.bank_version is not None:
         reduction = reduce(workspace, category, budget, progress=progress)
     if reduction is not None:
+        alone = "" if done.effect is None else "; the effect shown is that of the addition before"
         done = replace(
             done,
             bank_version=reduction.bank_version,
             bank_size=reduction.patches,
             thresholds=reduction.thresholds,
-            remarks=(*done.remarks, reduction.describe()),
+            chosen_anew=reduction.patches,
+            remarks=(*done.remarks, f"{reduction.describe()}{alone}"),
         )
     return replace(done, seconds=watch.total(), remarks=(*found, *done.remarks))
 

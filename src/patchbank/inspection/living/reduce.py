@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,6 +18,7 @@ from patchbank.inspection.workspace import Workspace
 from patchbank.memory.calibration import Thresholds
 from patchbank.memory.coreset import coreset_size, greedy_k_center
 from patchbank.progress import Progress, silent
+from patchbank.store.bank_content import ReferenceImage
 from patchbank.store.stored_bank import BankChange, StoredBank
 
 # By default a bank may grow to so many times what a fit of its references would keep.
@@ -40,20 +42,28 @@ class Reduction:
         )
 
 
-def budget_of(workspace: Workspace, stored: StoredBank, budget: int | None) -> tuple[int, int]:
+def budget_of(
+    workspace: Workspace,
+    stored: StoredBank,
+    budget: int | None,
+    came: Sequence[ReferenceImage] = (),
+) -> tuple[int, int]:
     """Return how many patches a bank may have, and how many a new choice keeps.
 
     Parameters
     ----------
     budget
         The former; by default that of the settings, else twice what a fit of all references keeps.
+    came
+        References that are to be added to it.
     """
     content, extractor = stored.content, matching_extractor(workspace, stored).settings
-    patches = sum(
-        extractor.patches_of(image.width, image.height)
+    learned = [
+        image
         for image, held_out in zip(content.images, held_out_of(content), strict=True)
         if not held_out
-    )
+    ]
+    patches = sum(extractor.patches_of(image.width, image.height) for image in [*learned, *came])
     fitted = coreset_size(
         max(1, patches), FitSettings.from_json(content.settings, extractor).coreset_ratio
     )

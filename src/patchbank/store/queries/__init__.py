@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 _HEADING = re.compile(r"^-- (part )?(\w+) --$", re.MULTILINE)
+_LARGEST_BIGINT = 2**63 - 1
 _USE_OF_PART = re.compile(r"<(\w+)>")
 _PART = re.compile(r'\w*|[<=>-]+|"(?:[^"]|"")+"')
 
@@ -48,3 +49,10 @@ def compose(statement: bytes, **parts: int | str) -> bytes:
                 f"{name} is {part!r}, expected a word, number, operator or quoted name"
             )
     return statement.decode().format(**parts).encode()
+
+
+def as_bigint(number: int | None) -> int | None:
+    """Return a limit or an id that a user gave, or the nearest that PostgreSQL's `bigint` holds."""
+    if number is None:
+        return None
+    return max(-_LARGEST_BIGINT, min(number, _LARGEST_BIGINT))
