@@ -7,7 +7,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from patchbank.errors import ParameterError
 from patchbank.inspection.keeping.moments import Moment, moment
 from patchbank.inspection.living.add import AddReport, add, add_paths
 from patchbank.inspection.living.drift import DriftReport, find_drift
@@ -318,9 +317,7 @@ class BankLiving:
         from patchbank.inspection.measuring.threshold_curve import threshold_report
 
         new = NewLimits(false_alarm_rate, review_rate, estimate, fail_above, pass_below)
-        if not new.any_given:
-            raise ParameterError("set_thresholds: give a rate or a score")
-        return threshold_report(self._workspace, self.category, new=new)
+        return threshold_report(self._workspace, self.category, new=new.required())
 
     def queue(
         self, *, since: Moment | None = None, limit: int | None = None

@@ -15,7 +15,7 @@ from patchbank.inspection.workspace import Workspace
 from patchbank.server import health, problems
 from patchbank.server.guard import Guard
 from patchbank.server.problems import Problem
-from patchbank.server.routes import inspecting
+from patchbank.server.routes import categories, inspecting
 from patchbank.server.service import Service, ServiceOptions
 
 _DESCRIPTION = """
@@ -50,7 +50,7 @@ def create_app(workspace: Workspace, options: ServiceOptions | None = None) -> F
     )
     problems.install(app)
     app.include_router(health.router)
-    for module in (inspecting,):
+    for module in (categories, inspecting):
         app.include_router(module.router)
     settings = workspace.settings
     app.add_middleware(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from patchbank.errors import BankGoneError, ImageError, ParameterError
+from patchbank.errors import BankGoneError, ImageError, NotFoundError, ParameterError
 from patchbank.store import queries
 from patchbank.store.bank_key import BankKey
 from patchbank.store.categories import find_category
@@ -33,6 +33,23 @@ class StoredImage:
     defect_label: str | None
     origin: str | None
     added_at: datetime
+
+
+class StoredReference(NamedTuple):
+    """A reference of a bank.
+
+    `score` is that of the calibration, by the bank without it, None where there is none; `held_out`
+    whether the reference served the calibration alone.
+    """
+
+    reference_id: int
+    name: str
+    sha256: str
+    width: int
+    height: int
+    added_at: datetime
+    score: float | None
+    held_out: bool | None
 
 
 @dataclass(frozen=True)
@@ -190,20 +207,48 @@ class Images:
             raise ImageError(f"category {category!r} has no image {name!r}")
         return StoredImage(*row)
 
+    def references(
+        self, key: BankKey, *, limit: int, before: int | None = None
+    ) -> list[StoredReference]:
+        """Return a bank's references, those with the highest numbers first.
+
+        Parameters
+        ----------
+        limit
+            How many at most.
+        before
+            Only those with a lower number.
+        """
+        with self._sessions.connection() as connection:
+            rows = connection.execute(
+                self._queries["references"],
+                {**key.parameters(), "limit": limit, "before": before},
+            ).fetchall()
+        return [StoredReference(*row) for row in rows]
+
     def thumbnail(self, category: str, image_id: int) -> bytes:
         """Return an image's thumbnail, an encoded picture.
 
         Raises
         ------
-        UnknownCategoryError, ImageError
+        UnknownCategoryError, NotFoundError
             If there is no such category or image.
         """
+        return self._thumbnail(category, {"image_id": image_id, "name": None}, f"number {image_id}")
+
+    def thumbnail_of_name(self, category: str, name: str) -> bytes:
+        """Return the thumbnail of an image by its name; see `thumbnail`."""
+        return self._thumbnail(category, {"image_id": None, "name": name}, repr(name))
+
+    def _thumbnail(self, category: str, parameters: dict[str, object], words: str) -> bytes:
         with self._sessions.connection() as connection:
             row = connection.execute(
                 self._queries["thumbnail"],
-                {"category_id": find_category(connection, category), "image_id": image_id},
+                {"category_id": find_category(connection, category), **parameters},
                 binary=True,
             ).fetchone()
         if row is None:
-            raise ImageError(f"category {category!r} has no image number {image_id}")
+            raise NotFoundError(f"category {category!r} has no image {words}")
+        if not row[0]:
+            raise NotFoundError(f"image {words} of category {category!r} came without a picture")
         return bytes(row[0])

@@ -6,7 +6,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from patchbank.errors import BankGoneError, ImageError, ParameterError, UnknownCategoryError
+from patchbank.errors import (
+    BankGoneError,
+    ImageError,
+    NotFoundError,
+    ParameterError,
+    UnknownCategoryError,
+)
 from patchbank.store.database import Database
 from patchbank.store.versions import Retention
 from tests.fixtures.banks import make_bank, make_image
@@ -131,8 +137,10 @@ def test_what_is_not_there_is_said(database: Database) -> None:
     database.banks.save("tile", make_bank())
     with pytest.raises(ImageError, match=r"no image 'x\.png'"):
         database.images.get("tile", "x.png")
-    with pytest.raises(ImageError, match="no image number 1000"):
+    with pytest.raises(NotFoundError, match="no image number 1000"):
         database.images.thumbnail("tile", 1000)
+    with pytest.raises(NotFoundError, match=r"no image 'x\.png'"):
+        database.images.thumbnail_of_name("tile", "x.png")
 
 
 def test_an_image_is_kept_with_what_was_said_of_it(database: Database) -> None:
@@ -142,3 +150,4 @@ def test_an_image_is_kept_with_what_was_said_of_it(database: Database) -> None:
     assert (stored.sha256, stored.width, stored.height) == (image.sha256, 300, 200)
     assert (stored.label, stored.defect_label, stored.origin) == ("good", None, None)
     assert database.images.thumbnail("tile", stored.image_id) == image.thumbnail
+    assert database.images.thumbnail_of_name("tile", image.name) == image.thumbnail

@@ -203,12 +203,10 @@ class InspectionReport:
     def _write_references(self) -> dict[str, str]:
         """Write the pictures of the references that are shown, each once; return their files."""
         images = self.workspace.database.images
-
-        def thumbnail(name: str) -> bytes:
-            return images.thumbnail(self.category, images.get(self.category, name).image_id)
-
         names = {match.image for *_, shown in self._shown for match in shown.similar}
-        return self._write_thumbnails(names, "reference", thumbnail)
+        return self._write_thumbnails(
+            names, "reference", lambda name: images.thumbnail_of_name(self.category, name)
+        )
 
     def _write_defects(self) -> dict[str, str]:
         """Write the pictures of the defects that are shown, each once; return their files."""

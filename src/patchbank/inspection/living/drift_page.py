@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from patchbank.errors import ImageError
+from patchbank.errors import ImageError, NotFoundError
 from patchbank.inspection.judging.judge import whole_pixels
 from patchbank.inspection.living.drift_changes import DriftChange, moment_in_words
 from patchbank.inspection.living.drift_report import DriftReport
@@ -230,10 +230,9 @@ class _Writer:
         images = self._workspace.database.images
         for slot in np.argsort(np.linalg.norm(content.embeddings, axis=1))[:_BEFORE]:
             # It may be gone, or an import without thumbnails.
-            with contextlib.suppress(ImageError):
-                stored = images.get(self._report.category, content.images[slot].name)
-                picture = images.thumbnail(self._report.category, stored.image_id)
-                return decode(picture).pixels
+            with contextlib.suppress(ImageError, NotFoundError):
+                name = content.images[slot].name
+                return decode(images.thumbnail_of_name(self._report.category, name)).pixels
         return None
 
     def _examples(self, change: DriftChange) -> list[DriftPicture]:

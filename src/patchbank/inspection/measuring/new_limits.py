@@ -48,6 +48,12 @@ class NewLimits:
         """Whether there is anything to set."""
         return self._by_rate or self._by_score
 
+    def required(self) -> NewLimits:
+        """Return them, or raise `ParameterError` where there is nothing to set."""
+        if not self.any_given:
+            raise ParameterError("new limits: give a rate or a score")
+        return self
+
     @property
     def _by_rate(self) -> bool:
         return self.false_alarm_rate is not None or self.review_rate is not None or self.estimate

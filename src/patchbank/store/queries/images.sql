@@ -34,7 +34,27 @@ from image
 where category_id = %(category_id)s and name = %(name)s
 
 -- thumbnail --
-select thumbnail from image where category_id = %(category_id)s and image_id = %(image_id)s
+select thumbnail from image
+where category_id = %(category_id)s
+    and (image_id = %(image_id)s::bigint or name = %(name)s::text)
+
+-- references --
+-- The newest first, with their scores by the bank without them.
+select
+    image_id, name, encode(sha256, 'hex'), width, height, added_at, scored.score, scored.held_out
+from reference
+join image using (category_id, image_id)
+left join (
+    select position, score + coalesce(added, 0) as score, held_out
+    from calibration_score
+    where category_id = %(category_id)s and generation = %(generation)s
+        and since_version <= %(version)s
+        and (until_version is null or %(version)s < until_version)
+) as scored using (position)
+where category_id = %(category_id)s and generation = %(generation)s and <present>
+    and (%(before)s::bigint is null or image_id < %(before)s)
+order by image_id desc
+limit %(limit)s
 
 -- never_had_references --
 -- Returns a row if the bank has no references, so that an empty result is correct.

@@ -1,0 +1,33 @@
+"""Parameters that several routes have."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Path, Query
+
+from patchbank.server.models import MOST_NUMBER
+from patchbank.store.categories import MAX_NAME_LENGTH
+
+#: What a list gives at once, unless asked for another number.
+DEFAULT_LIMIT = 50
+
+CategoryName = Annotated[
+    str,
+    Path(
+        alias="category",
+        min_length=1,
+        max_length=MAX_NAME_LENGTH,
+        description="Name of the category.",
+        examples=["leather"],
+    ),
+]
+Limit = Annotated[int, Query(ge=1, le=1000, description="How many at most.")]
+Before = Annotated[
+    int | None,
+    Query(
+        ge=1,
+        le=MOST_NUMBER,
+        description="The `next` of the page before; leave it out for the first page.",
+    ),
+]

@@ -1,0 +1,160 @@
+"""Categories and their banks: shown, set, changed back, removed."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Request, Response
+
+from patchbank.inspection.keeping.manage import (
+    activate_version,
+    list_categories,
+    remove_category,
+    show_category,
+)
+from patchbank.inspection.keeping.references import list_references
+from patchbank.inspection.living.history import history
+from patchbank.inspection.living.undo import undo
+from patchbank.inspection.measuring.new_limits import NewLimits
+from patchbank.inspection.measuring.threshold_curve import threshold_report
+from patchbank.inspection.sources import checked_name
+from patchbank.server.access import Admin, Engineer, Operator
+from patchbank.server.addresses import address
+from patchbank.server.models import MOST_NUMBER
+from patchbank.server.models.categories import (
+    Activation,
+    ActivationWanted,
+    CategoryDetails,
+    CategoryList,
+    History,
+    NewThresholds,
+    ReferencePage,
+    Removal,
+    Thresholds,
+    Undone,
+    UndoWanted,
+)
+from patchbank.server.parameters import DEFAULT_LIMIT, Before, CategoryName, Limit
+from patchbank.server.pictures import PICTURE, picture
+from patchbank.server.problems import PROBLEMS
+from patchbank.server.service import service_of
+
+router = APIRouter(prefix="/v1", tags=["categories"], responses=PROBLEMS)
+
+
+@router.get("/categories", response_model=CategoryList)
+def categories(request: Request, caller: Operator) -> dict[str, Any]:
+    """List all categories, by name."""
+    return {"items": list_categories(service_of(request).workspace)}
+
+
+@router.get(
+    "/categories/{category}", response_model=CategoryDetails, response_model_exclude_unset=True
+)
+def show(request: Request, caller: Operator, category: CategoryName) -> dict[str, Any]:
+    """Show a category's active bank and its history."""
+    return show_category(service_of(request).workspace, category)
+
+
+@router.delete("/categories/{category}", response_model=Removal)
+def remove(request: Request, caller: Admin, category: CategoryName) -> dict[str, Any]:
+    """Remove a category for good, with its banks, images and inspections."""
+    removed = remove_category(service_of(request).workspace, category)
+    return {"category": category, "removed": removed}
+
+
+@router.get("/categories/{category}/history", response_model=History)
+def versions(request: Request, caller: Operator, category: CategoryName) -> dict[str, Any]:
+    """List the versions of a bank, newest first: what made them, who, what came and went."""
+    return {"items": history(service_of(request).workspace, category)}
+
+
+@router.get("/categories/{category}/thresholds", response_model=Thresholds)
+def thresholds(request: Request, caller: Operator, category: CategoryName) -> dict[str, Any]:
+    """Show the limits in use, what they promise, and what others would change.
+
+    For each false-alarm rate, the curve has the limits, what will be seen, and how many of the last
+    10,000 recorded inspections would get another verdict.
+    """
+    return threshold_report(service_of(request).workspace, category).to_json()
+
+
+@router.put("/categories/{category}/thresholds", response_model=Thresholds)
+def set_thresholds(
+    request: Request, caller: Engineer, category: CategoryName, wanted: NewThresholds
+) -> dict[str, Any]:
+    """Set the limits by rates or as scores, without a fit, as a version of the bank.
+
+    Images are judged by them from the next on. `undo` takes them back.
+    """
+    new = NewLimits(**wanted.model_dump())
+    return threshold_report(service_of(request).workspace, category, new=new.required()).to_json()
+
+
+@router.post("/categories/{category}/activate", response_model=Activation)
+def activate(
+    request: Request, caller: Engineer, category: CategoryName, wanted: ActivationWanted
+) -> dict[str, Any]:
+    """Make an earlier version of a bank the active one, as its next version."""
+    return activate_version(service_of(request).workspace, category, wanted.version).to_json()
+
+
+@router.post("/categories/{category}/undo", response_model=Undone)
+def undo_change(
+    request: Request, caller: Engineer, category: CategoryName, wanted: UndoWanted
+) -> dict[str, Any]:
+    """Undo the last change of a bank, or go back to a version.
+
+    The state before becomes the next version, so an undo can be undone: name the version that you
+    want back. Undoing again without a version goes back one change more.
+    """
+    return undo(service_of(request).workspace, category, wanted.version).to_json()
+
+
+@router.get("/categories/{category}/references", response_model=ReferencePage)
+def references(
+    request: Request,
+    caller: Operator,
+    category: CategoryName,
+    limit: Limit = DEFAULT_LIMIT,
+    before: Before = None,
+) -> dict[str, Any]:
+    """List the references of the active bank, those added last first."""
+    page = list_references(service_of(request).workspace, category, limit=limit, before=before)
+    for item in page.items:
+        item["thumbnail"] = address(category, "references", item["reference_id"], "thumbnail")
+    return page.to_json()
+
+
+@router.get(
+    "/categories/{category}/references/thumbnail", response_class=Response, responses=PICTURE
+)
+def thumbnail_of_name(
+    request: Request,
+    caller: Operator,
+    category: CategoryName,
+    name: Annotated[
+        str, Query(description="Name of the reference, as inspections have it.", min_length=1)
+    ],
+) -> Response:
+    """Give a small picture of a reference by its name, also of one that was withdrawn."""
+    images = service_of(request).workspace.database.images
+    return picture(images.thumbnail_of_name(category, checked_name(name)), name)
+
+
+@router.get(
+    "/categories/{category}/references/{reference_id}/thumbnail",
+    response_class=Response,
+    responses=PICTURE,
+)
+def thumbnail(
+    request: Request,
+    caller: Operator,
+    category: CategoryName,
+    reference_id: Annotated[
+        int, Path(ge=1, le=MOST_NUMBER, description="Number of the reference.")
+    ],
+) -> Response:
+    """Give a small picture of a reference, also of one that was withdrawn."""
+    content = service_of(request).workspace.database.images.thumbnail(category, reference_id)
+    return picture(content, f"reference-{reference_id}.jpg")
