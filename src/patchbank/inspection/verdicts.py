@@ -245,9 +245,14 @@ class Judgement:
 
     @property
     def summary(self) -> str:
-        """The score in words: against the limit and against good parts."""
+        """The score in words: against the limit and against good parts, and what raised it."""
         likeness = f" ({self.likeness_in_words})" if self.added else ""
         return f"score {self.score:.4g}{likeness}, {self.against_the_limits}; {self.rarity}"
+
+    @property
+    def standing(self) -> str:
+        """The score in words, without what likeness to labelled defects did to it."""
+        return f"score {self.score:.4g}, {self.against_the_limits}; {self.rarity}"
 
     @property
     def position(self) -> str:

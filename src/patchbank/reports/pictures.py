@@ -22,6 +22,7 @@ _FAINT: Final[RGB] = (98, 106, 117)
 _LINE: Final[RGB] = (214, 218, 224)
 _MARGIN = 16
 _HEADER = 58
+_REMARK = 18
 _TITLE = 22
 _LEGEND = 92
 _LEAST_PANEL = 48
@@ -53,6 +54,7 @@ def heatmap_picture(
     *,
     verdict: str,
     facts: str,
+    remark: str = "",
     map_threshold: float,
     regions: Sequence[Region] = (),
     name: str = "",
@@ -67,8 +69,8 @@ def heatmap_picture(
         (h, w, 3) uint8, the original image.
     anomaly_map
         (h, w) float32, NaN where the image was not inspected; those parts are grey and hatched.
-    verdict, facts
-        The heading.
+    verdict, facts, remark
+        The heading, and a line below it.
     map_threshold
         The score above which a pixel belongs to a region; outlined in the map and marked in the
         legend.
@@ -101,7 +103,9 @@ def heatmap_picture(
     panel_wide = max(size[0], _LEAST_PANEL)
     panels_wide = max(columns * panel_wide + (columns - 1) * _MARGIN, _MIN_SIDE)
     unit = min(max(panels_wide / _USUAL_WIDTH, 1.0), _MOST_UNIT)
-    header, title, legend = (round(unit * length) for length in (_HEADER, _TITLE, _LEGEND))
+    header, title, legend = (
+        round(unit * length) for length in (_HEADER + (_REMARK if remark else 0), _TITLE, _LEGEND)
+    )
 
     original = Image.fromarray(pixels).resize(size, _filter(factor), reducing_gap=2.0)
     overlay = overlay_picture(original, anomaly_map, scale, map_threshold)
@@ -116,7 +120,7 @@ def heatmap_picture(
     )
     canvas = Image.new("RGB", canvas_size, _BACKGROUND)
     writer = Writer(ImageDraw.Draw(canvas), unit)
-    _draw_header(writer, canvas_size[0], verdict, facts, name)
+    _draw_header(writer, canvas_size[0], verdict, facts, remark, name)
     top = _MARGIN + header
     second = (
         (_MARGIN, top + size[1] + title + _MARGIN)
@@ -275,6 +279,7 @@ def _draw_header(
     width: int,
     verdict: str,
     facts: str,
+    remark: str,
     name: str,
 ) -> None:
     label = verdict.upper()
@@ -289,8 +294,11 @@ def _draw_header(
     left = _MARGIN + wide + writer.scaled(14)
     facts = writer.shortened(facts, width - left - _MARGIN, 17)
     writer.write((left, middle), facts, 17, _INK, down="middle")
-    shown = writer.shortened(name, width - 2 * _MARGIN, 13)
-    writer.write((_MARGIN, _MARGIN + writer.scaled(44)), shown, 13, _FAINT, down="middle")
+    down = _MARGIN + writer.scaled(44)
+    for text, ink in ((remark, _INK), (name, _FAINT)):
+        shown = writer.shortened(text, width - 2 * _MARGIN, 13)
+        writer.write((_MARGIN, down), shown, 13, ink, down="middle")
+        down += writer.scaled(_REMARK) if text else 0
 
 
 def _draw_legend(

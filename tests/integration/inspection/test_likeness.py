@@ -8,6 +8,7 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 import pytest
+from PIL import Image
 
 from patchbank.errors import ParameterError
 from patchbank.inspection.judging.defects import add_defects
@@ -92,6 +93,25 @@ def test_likeness_raises_scores_is_explained_and_undone_to_the_bit(
     size = found.image.width, found.image.height
     judgement = earlier.judge(found.patches, *size, embedding=found.embedding)
     assert judgement.score == scratched.score
+
+
+def test_pages_and_heatmaps_say_what_raised_a_score(
+    with_book: Workspace, images: list[Path], patchbank: Run, tmp_path: Path
+) -> None:
+    def inspected(name: str) -> tuple[str, int]:
+        pictures, page = tmp_path / f"heat-{name}", tmp_path / f"page-{name}"
+        patchbank("inspect", "brushed", images[0], "--heatmaps", pictures, "--report", page)
+        (picture,) = pictures.glob("*.png")
+        with Image.open(picture) as opened:
+            return (page / "index.html").read_text(), opened.height
+
+    page_before, height_before = inspected("before")
+    use_likeness(with_book, "brushed")
+    page, height = inspected("after")
+    assert "by likeness to scratch; without it" in page
+    assert "likeness" not in page_before
+    # A line of its own: in the heading it would be cut off.
+    assert height > height_before
 
 
 def test_every_way_to_judge_uses_the_same_score(with_book: Workspace, images: list[Path]) -> None:

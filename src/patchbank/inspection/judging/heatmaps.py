@@ -79,7 +79,10 @@ def heatmap_of(
         pixels,
         judgement.full_map(),
         verdict=judgement.verdict,
-        facts=judgement.summary + (f"; {probable}" if probable else ""),
+        facts=judgement.standing,
+        remark="; ".join(
+            filter(None, (judgement.likeness_in_words, str(probable) if probable else ""))
+        ),
         map_threshold=judgement.map_threshold,
         regions=judgement.regions,
         name=name,

@@ -244,7 +244,12 @@ def _push(
 
 
 def _facts(inspection: Inspection) -> str:
-    parts = [f"score {inspection.score:.4g}", inspection.against_the_limits, inspection.rarity]
+    parts = [
+        f"score {inspection.score:.4g}",
+        inspection.against_the_limits,
+        inspection.likeness_in_words,
+        inspection.rarity,
+    ]
     if inspection.regions:
         parts.append(f"at {inspection.position}")
     if inspection.probable_defect:
