@@ -70,8 +70,8 @@ class BankLiving:
             How many patches the bank may have before they are chosen anew; by default that of the
             settings.
         group_by
-            Which images depend on one another, as given to `fit`: added images join the groups of
-            references.
+            Which images depend on one another, as for `fit`: added images join the groups of
+            references. By default the rule of the fit, if that was a pattern or a folder.
         report
             Folder for heatmaps of the images held and of inspections whose verdict changes.
 

@@ -83,8 +83,8 @@ def add_command(
         str | None,
         typer.Option(
             metavar="RULE",
-            help="Which images depend on one another, as given to fit: added images join the "
-            "groups of references.",
+            help="Which images depend on one another, as for fit: added images join the groups of "
+            "references.  \\[default: the rule of the fit]",
         ),
     ] = None,
     report: Annotated[

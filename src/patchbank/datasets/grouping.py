@@ -73,6 +73,11 @@ def groups_by(rule: str, names: Sequence[str]) -> tuple[Mapping[str, object], tu
     )
 
 
+def applies_to_more(rule: str) -> bool:
+    """Return whether a rule groups images that come later too: a table lists those there are."""
+    return rule != _IMAGE and not _TABLE.fullmatch(rule)
+
+
 def _by_pattern(rule: str, names: Sequence[str]) -> dict[str, object]:
     try:
         pattern = re.compile(rule)

@@ -56,6 +56,8 @@ class FitSettings:
         Share of good images that may go to review besides; 0 for none.
     estimate, pass_below, fail_above
         Of thresholds that were set otherwise than by these rates: see `ThresholdRule`.
+    group_by
+        The rule that groups references and images that are added; empty without one.
     to_choose
         What a fit chooses by its images: ``"resolution"`` (the scale), ``"layers"``,
         ``"coreset_ratio"``, ``"tile"`` and ``"budget_ms"``; empty in a bank.
@@ -83,6 +85,7 @@ class FitSettings:
     estimate: bool = False
     pass_below: float | None = None
     fail_above: float | None = None
+    group_by: str = ""
 
     def __post_init__(self) -> None:
         for name in (
@@ -95,8 +98,10 @@ class FitSettings:
         _ = self.threshold_rule  # checked when it is made
         if type(self.seed) is not int or self.seed < 0:
             raise ParameterError(f"seed {self.seed!r}: must be a whole number, 0 or more")
-        if type(self.resolution) is not str or len(self.resolution) > _LONGEST_LINE:
-            raise ParameterError(f"resolution {self.resolution!r:.40}: must be a line of text")
+        for name in ("resolution", "group_by"):
+            value = getattr(self, name)
+            if type(value) is not str or len(value) > _LONGEST_LINE:
+                raise ParameterError(f"{name} {value!r:.40}: must be a line of text")
         if not 0 < self.budget_ms < math.inf:
             raise ParameterError(f"budget_ms {self.budget_ms}: must be a number above 0")
         # Of pixels of the network's input; a bank's file may name any number.
@@ -123,6 +128,7 @@ class FitSettings:
             **self.threshold_rule.to_settings(),
             "smoothing_sigma": self.smoothing_sigma,
             **({"resolution": self.resolution} if self.resolution else {}),
+            **({"group_by": self.group_by} if self.group_by else {}),
         }
 
     @classmethod

@@ -142,9 +142,9 @@ def test_an_added_picture_joins_the_group_of_its_part(
         twins.append(tmp_path / f"part8_{picture}.png")
         noisy = brushed(8) + random.integers(-2, 3, (96, 96, 1))
         Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8)).save(twins[-1])
-    unsaid = patchbank("add", "brushed", known, "--force", "--dry-run")
-    assert "references of 'brushed' are in groups, and 1 added image counts" in unsaid.err
-    arguments = ("add", "brushed", known, *twins, "--force", "--group-by", rule, "--json")
+    assert before["settings"]["group_by"] == rule
+    # The rule of the fit is that of the bank, unless another is given.
+    arguments = ("add", "brushed", known, *twins, "--force", "--json")
     added = patchbank(*arguments).document
     assert added["remarks"] == []
     after = patchbank("show", "brushed", "--json").document
@@ -154,3 +154,22 @@ def test_an_added_picture_joins_the_group_of_its_part(
     assert patchbank("show", "brushed", "--json").document["independent_references"] == PARTS
     wrong = patchbank("add", "brushed", known, "--force", "--group-by", "(nothing)")
     assert "gives none of the 24 images a group" in wrong.complaint
+    unlike = tmp_path / "another.png"
+    Image.fromarray(brushed(9)).save(unlike)
+    remarks = patchbank("add", "brushed", unlike, "--force", "--dry-run", "--json").document
+    assert any("1 image has no group by --group-by" in text for text in remarks["remarks"])
+
+    # A table and a file that was imported say nothing of other images.
+    table = tmp_path / "parts.csv"
+    table.write_text(
+        "path,part\n" + "".join(f"{path},{path.parent.name}\n" for path in images), "utf-8"
+    )
+    file = tmp_path / "brushed.bank"
+    assert patchbank("export", "brushed", file).code == 0
+    assert patchbank("import", file, "--category", "imported").code == 0
+    by_table = ("fit", "listed", *images, "--image-size", "64", "--group-by", f"{table}:part")
+    assert patchbank(*by_table, "--force").code == 0
+    for category in ("imported", "listed"):
+        assert "group_by" not in patchbank("show", category, "--json").document["settings"]
+        unsaid = patchbank("add", category, known, "--force", "--dry-run")
+        assert f"references of '{category}' are in groups, and 1 added image counts" in unsaid.err

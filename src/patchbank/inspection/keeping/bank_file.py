@@ -202,7 +202,7 @@ def _write(archive: zipfile.ZipFile, content: BankFile) -> None:
         bank_version=content.bank_version,
         extractor_fingerprint=bank.extractor_fingerprint,
         extractor=bank.extractor,
-        settings=bank.settings,
+        settings=_without_rule(bank.settings),
         coreset_ratio=bank.coreset_ratio,
         images=images,
         parts=parts,
@@ -285,7 +285,7 @@ def _read(archive: zipfile.ZipFile, path: Path, *, with_images: bool) -> BankFil
         **{**numbers, **optional},
         extractor_fingerprint=document.extractor_fingerprint,
         extractor=document.extractor,
-        settings=document.settings,
+        settings=_without_rule(document.settings),
         scores=scores,
         coreset_ratio=document.coreset_ratio,
         covering_radius=checked_radius(radius),
@@ -317,6 +317,14 @@ def _read(archive: zipfile.ZipFile, path: Path, *, with_images: bool) -> BankFil
                 )
             files[index] = part(image.file)
     return BankFile(document.category, document.bank_version, bank, files)
+
+
+def _without_rule(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return settings without the rule of groups: it is one for names on the machine of the fit.
+
+    A pattern from a file of others is not searched for in names: it may take for ever.
+    """
+    return {name: value for name, value in settings.items() if name != "group_by"}
 
 
 def _scores_of_format_1(scores: NDArray[Any], document: _Document) -> CalibrationScores:

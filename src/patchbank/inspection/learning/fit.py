@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from patchbank.datasets.collect import collect
+from patchbank.datasets.grouping import applies_to_more
 from patchbank.errors import (
     DamagedBankError,
     NotFittedError,
@@ -197,6 +198,8 @@ def fit(
             check_folder(report)
         checked = checked_names(sources, names)
         labels, ungrouped = checked_groups(checked, groups, group_by)
+        if group_by is not None and applies_to_more(group_by):
+            settings = replace(settings, group_by=group_by)
         if exclude:
             sources, names = without(sources, checked, exclude)
         workspace.database.check_can_learn()

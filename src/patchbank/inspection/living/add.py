@@ -216,8 +216,8 @@ def add(
         How many patches the bank may have before they are chosen anew, as another version; by
         default that of the settings (`PATCHBANK_BANK_BUDGET`).
     group_by
-        Which images depend on one another, as in `fit`, where the user said so then: added images
-        join the groups of references.
+        Which images depend on one another, as in `fit`: added images join the groups of references.
+        By default the rule of the fit.
     report
         Folder for heatmaps of the images held and of inspections whose verdict changes.
     confirm

@@ -24,7 +24,8 @@ def joined_groups(
     Parameters
     ----------
     rule
-        See `groups_by`; it is applied to the references too. None without one.
+        See `groups_by`; it is applied to the references too. By default that of the fit, if that
+        applies to more images.
     names
         Of the images that are added.
 
@@ -47,6 +48,7 @@ def joined_groups(
     learned = (scores.image >= 0) & ~scores.held_out
     numbers[scores.image[learned]] = scores.group[learned]
     category = bank.stored.category
+    rule = rule or bank.settings.group_by or None
     if rule is None:
         if bank.textures or (numbers < 0).all():
             return None, ()
