@@ -32,11 +32,11 @@ pytest_plugins = [
     "tests.fixtures.networks",
     "tests.fixtures.pgbouncer",
     "tests.fixtures.quantised",
-    "tests.fixtures.service",
     "tests.fixtures.surfaces",
     "tests.fixtures.workspaces",
     # It imports others of them, which must be known as plugins by then.
     "tests.fixtures.learned",
+    "tests.fixtures.service",
 ]
 
 

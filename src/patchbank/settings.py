@@ -173,6 +173,12 @@ class Settings(BaseSettings):
         ge=1,
         description="How many banks `patchbank serve` keeps in memory.",
     )
+    serve_recent_megabytes: float = Field(
+        default=128.0,
+        ge=0,
+        description="Memory for the images of the last inspections, which the pages of `patchbank "
+        "serve` show, in millions of bytes.",
+    )
     trial_seconds: float = Field(
         default=120.0,
         gt=0,

@@ -10,12 +10,16 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
 
 from patchbank.inspection.workspace import Workspace
 from patchbank.server import health, problems
 from patchbank.server.guard import Guard
+from patchbank.server.pages import routes as pages
+from patchbank.server.pages.rendering import STATIC, static_version
 from patchbank.server.problems import Problem
-from patchbank.server.routes import categories, inspecting
+from patchbank.server.routes import categories, inspecting, pictures, streaming
 from patchbank.server.service import Service, ServiceOptions
 
 _DESCRIPTION = """
@@ -36,6 +40,7 @@ def create_app(workspace: Workspace, options: ServiceOptions | None = None) -> F
         app.state.service = service
         service.begin()
         yield
+        service.feed.close()
         await run_in_threadpool(service.close)
 
     app = FastAPI(
@@ -50,7 +55,9 @@ def create_app(workspace: Workspace, options: ServiceOptions | None = None) -> F
     )
     problems.install(app)
     app.include_router(health.router)
-    for module in (categories, inspecting):
+    app.include_router(pages.router)
+    app.mount(f"/static/{static_version()}", _StaticFiles(directory=STATIC))
+    for module in (categories, inspecting, pictures, streaming):
         app.include_router(module.router)
     settings = workspace.settings
     app.add_middleware(
@@ -61,6 +68,16 @@ def create_app(workspace: Workspace, options: ServiceOptions | None = None) -> F
     )
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
+
+
+class _StaticFiles(StaticFiles):
+    """Files that browsers keep: their address changes when they do."""
+
+    def file_response(self, *args: Any, **options: Any) -> Response:
+        """Return a file."""
+        answer = super().file_response(*args, **options)
+        answer.headers["cache-control"] = "public, max-age=31536000, immutable"
+        return answer
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

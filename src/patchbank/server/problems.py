@@ -120,8 +120,14 @@ def problem_of(error: errors.PatchbankError) -> JSONResponse:
     """Return an error of ours as a problem document."""
     kind = type(error)
     words = re.findall("[A-Z][a-z]+", kind.__name__.removesuffix("Error")) or ["patchbank"]
-    first = (inspect.getdoc(kind) or "").split(";")[0].removesuffix(".")
-    return problem(status_of(error), "-".join(words).lower(), first, printable(str(error)))
+    return problem(
+        status_of(error), "-".join(words).lower(), title_of(error), printable(str(error))
+    )
+
+
+def title_of(error: errors.PatchbankError) -> str:
+    """Return what kind of error it is, in words."""
+    return (inspect.getdoc(type(error)) or "").split(";")[0].removesuffix(".")
 
 
 def _known(request: Request, error: Exception) -> JSONResponse:

@@ -14,7 +14,7 @@ import uvicorn
 from patchbank.errors import ParameterError
 from patchbank.inspection.workspace import Workspace
 from patchbank.server.app import create_app
-from patchbank.server.service import ServiceOptions
+from patchbank.server.service import Service, ServiceOptions
 
 # Connections that may wait for the service to accept them; what it does at once is limited later.
 _BACKLOG = 128
@@ -84,8 +84,9 @@ async def _serve(
     options: ServiceOptions,
     on_ready: Callable[[str], None],
 ) -> None:
+    app = create_app(workspace, options)
     config = uvicorn.Config(
-        create_app(workspace, options),
+        app,
         lifespan="on",
         log_config=None,
         access_log=False,
@@ -98,9 +99,17 @@ async def _serve(
         forwarded_allow_ips="127.0.0.1",
     )
     server = _Server(config)
+
+    def stop() -> None:
+        server.should_exit = True
+        # Streams have no end of their own.
+        service: Service | None = getattr(app.state, "service", None)
+        if service is not None:
+            service.feed.close()
+
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, setattr, server, "should_exit", True)
+        loop.add_signal_handler(number, stop)
     serving = asyncio.create_task(server.serve(sockets=[listening]))
     while not server.started and not serving.done():
         await asyncio.sleep(0.01)

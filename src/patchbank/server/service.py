@@ -13,7 +13,9 @@ from patchbank.errors import PatchbankError
 from patchbank.inspection.keeping.access import Keyring
 from patchbank.inspection.keeping.manage import list_categories
 from patchbank.inspection.workspace import Workspace
+from patchbank.server.feed import Feed
 from patchbank.server.judging import Inspectors, JudgingPool
+from patchbank.server.recent import RecentInspections
 from patchbank.settings import usable_cores
 
 _log = logging.getLogger(__name__)
@@ -45,6 +47,8 @@ class Service:
         self.keyring = Keyring(workspace)
         self.pool = JudgingPool(usable_cores(), settings.serve_waiting)
         self.inspectors = Inspectors(workspace, settings.serve_banks)
+        self.recent = RecentInspections(int(settings.serve_recent_megabytes * 1e6))
+        self.feed = Feed(workspace)
         # Until the banks are in memory.
         self.warming = threading.Thread(target=self._warm, name="patchbank-warming", daemon=True)
         self._closing = False

@@ -320,6 +320,20 @@ class Inspections(InspectionImages):
             ).fetchall()
         return [InspectionRecord(*row) for row in rows]
 
+    def stations(self, category: str) -> list[str]:
+        """Return the stations of the last thousand inspections, by name.
+
+        Raises
+        ------
+        UnknownCategoryError
+            When the category does not exist.
+        """
+        with self._sessions.connection() as connection:
+            rows = connection.execute(
+                self._queries["stations"], {"category_id": find_category(connection, category)}
+            ).fetchall()
+        return [station for (station,) in rows]
+
     @contextlib.contextmanager
     def selected(self, category: str, selection: Selection) -> Iterator[Selected]:
         """Yield the selected inspections, to be read before the end.

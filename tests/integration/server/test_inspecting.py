@@ -125,10 +125,10 @@ def test_a_busy_service_says_when_to_ask_again(
 
 
 def test_clients_at_once_get_the_scores_of_one_alone(
-    learned: Outcome, running_service: RunningService, surfaces: Surfaces
+    shared_service: RunningService, surfaces: Surfaces
 ) -> None:
     images = [path.read_bytes() for path in sorted(surfaces.train.iterdir())[:4]]
-    with running_service.client() as client:
+    with shared_service.client() as client:
         alone = [client.post(INSPECT, content=image).json()["score"] for image in images]
         together: list[float] = [0.0] * 4
 
@@ -164,8 +164,8 @@ def test_a_stop_finishes_what_was_begun(running_service: RunningService, image: 
     assert running_service.process.wait(timeout=30) == 0
 
 
-def test_health(learned: Outcome, running_service: RunningService) -> None:
-    with running_service.client() as client:
+def test_health(shared_service: RunningService) -> None:
+    with shared_service.client() as client:
         assert client.get("/health/live").json() == {"status": "alive"}
         while (ready := client.get("/health/ready")).json()["warming"]:
             assert ready.status_code == 503

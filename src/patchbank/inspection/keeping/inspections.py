@@ -196,6 +196,41 @@ def recorded_inspections(
         return list(found.whole())
 
 
+def count_verdicts(workspace: Workspace, category: str, selection: Selection) -> dict[str, int]:
+    """Return how many of the selected inspections have each verdict.
+
+    Raises
+    ------
+    UnknownCategoryError
+        If there is no category of that name.
+    """
+    with workspace.database.inspections.selected(category, selection) as found:
+        return {verdict: found.counts.get(verdict, 0) for verdict in VERDICTS}
+
+
+def recent_stations(workspace: Workspace, category: str) -> list[str]:
+    """Return the stations at which images were inspected lately, by name.
+
+    Raises
+    ------
+    UnknownCategoryError
+        If there is no category of that name.
+    """
+    return workspace.database.inspections.stations(category)
+
+
+def newest(workspace: Workspace, category: str, selection: Selection) -> list[RecordedInspection]:
+    """Return the last of the selected inspections of a category, newest first.
+
+    Raises
+    ------
+    UnknownCategoryError
+        If there is no category of that name.
+    """
+    page = workspace.database.inspections.page(category, selection)
+    return [_recorded(category, record) for record in page]
+
+
 class InspectionList:
     """The selected inspections of a category, to print or to write; see `open_inspections`."""
 

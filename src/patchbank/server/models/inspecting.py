@@ -55,10 +55,19 @@ class Likeness(Model):
     label: str | None
 
 
+class InWords(Model):
+    """What the figures mean, for people."""
+
+    rarity: str = Field(description="How many good parts scored as high.")
+    against_the_limits: str = Field(description="The score as a multiple of the limit.")
+
+
 class InspectionUrls(Model):
     """Where there is more."""
 
     inspection: str | None = Field(description="Its record; null if it was not recorded.")
+    picture: str | None = Field(description="Its image as JPEG, to be shown.")
+    map: str | None = Field(description="Its anomaly map, as a layer to be shown above.")
 
 
 class InspectionAnswer(Model):
@@ -95,4 +104,5 @@ class InspectionAnswer(Model):
     station: str | None
     image_kept: bool
     remarks: list[str]
+    in_words: InWords
     urls: InspectionUrls

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Annotated, Any
-from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
@@ -13,6 +12,7 @@ from patchbank.errors import ImageError
 from patchbank.inspection.judging.inspect import DEFAULT_TOP, Inspector
 from patchbank.inspection.verdicts import Inspection
 from patchbank.server.access import Operator
+from patchbank.server.addresses import address
 from patchbank.server.models.inspecting import InspectionAnswer
 from patchbank.server.problems import PROBLEMS
 from patchbank.server.service import service_of
@@ -80,6 +80,8 @@ async def inspect(
         return service.inspectors.judge(category, by)
 
     inspection = await service.pool.run(judge)
+    service.recent.keep(inspection)
+    service.feed.tell()
     # It is as the model says, which a test proves: checking each again would cost milliseconds.
     return JSONResponse(answer_of(inspection))
 
@@ -109,11 +111,17 @@ def _not_empty(content: bytes) -> bytes:
 
 def answer_of(inspection: Inspection) -> dict[str, Any]:
     """Return an inspection as it is answered, with the addresses of its pictures."""
-    base = f"/v1/categories/{quote(inspection.category, safe='')}"
     number = inspection.inspection_id
+    base = number and address(inspection.category, "inspections", number)
     return {
         **inspection.to_json(),
+        "in_words": {
+            "rarity": inspection.rarity,
+            "against_the_limits": inspection.against_the_limits,
+        },
         "urls": {
-            "inspection": number and f"{base}/inspections/{number}",
+            "inspection": base,
+            "picture": base and f"{base}/picture",
+            "map": base and f"{base}/map",
         },
     }

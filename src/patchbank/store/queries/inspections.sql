@@ -188,3 +188,15 @@ where category_id = %(category_id)s and generation = %(generation)s
     and bank.version = any(%(versions)s::integer[]) and counts and since_version <= bank.version
     and (until_version is null or bank.version < until_version)
 group by bank.version
+
+-- stations --
+-- Of the last inspections: those of last year need not be offered.
+select distinct station
+from (
+    select station from inspection
+    where category_id = %(category_id)s
+    order by inspected_at desc, inspection_id desc
+    limit 1000
+) as last
+where station is not null
+order by station

@@ -1,0 +1,1 @@
+"""The pages of the service, for people. They ask the routes under `/v1` like any client."""

@@ -1,0 +1,50 @@
+"""The templates of the pages, and the files that belong to them."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from patchbank.printable import printable
+
+_FOLDER = Path(__file__).parent
+STATIC = _FOLDER / "static"
+
+
+@cache
+def static_version() -> str:
+    """Return what changes when one of the files does, so that browsers may keep them."""
+    digest = hashlib.sha256()
+    for path in sorted(STATIC.iterdir()):
+        digest.update(path.name.encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+@cache
+def _environment() -> Environment:
+    # Whatever is in a name or a label is text.
+    environment = Environment(
+        loader=FileSystemLoader(_FOLDER / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=lambda value: printable(value) if isinstance(value, str) else value,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals["static"] = f"/static/{static_version()}"
+    return environment
+
+
+def render(name: str, **values: Any) -> str:
+    """Return a page."""
+    defaults: dict[str, Any] = {"categories": [], "category": None, "links": [], "here": None}
+    return (
+        _environment()
+        .get_template(f"{name}.html.j2")
+        .render({**defaults, "caller": None, **values})
+    )

@@ -1,0 +1,159 @@
+"""The addresses of the pages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any
+from urllib.parse import quote, urlencode
+
+from fastapi import APIRouter, Form, Query, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.routing import APIRoute
+from starlette.concurrency import run_in_threadpool
+
+from patchbank.errors import AccessError, ForbiddenError, PatchbankError
+from patchbank.inspection.keeping.access import SESSION_SECONDS, Caller
+from patchbank.inspection.keeping.inspections import recent_stations
+from patchbank.inspection.keeping.manage import list_categories
+from patchbank.server.access import SESSION_COOKIE, Operator, action_of, address_of
+from patchbank.server.pages.rendering import render
+from patchbank.server.problems import status_of, title_of
+from patchbank.server.service import Service, service_of
+
+
+class PageRoute(APIRoute):
+    """A page that says what went wrong as a page, or asks for a key."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return what answers a request."""
+        answer = super().get_route_handler()
+
+        async def handle(request: Request) -> Response:
+            try:
+                return await answer(request)
+            except PatchbankError as error:
+                if isinstance(error, AccessError) and not isinstance(error, ForbiddenError):
+                    asked = request.url.path + (
+                        f"?{request.url.query}" if request.url.query else ""
+                    )
+                    return RedirectResponse(f"/login?{urlencode({'next': asked})}", 303)
+                page = render("problem", title=title_of(error), detail=str(error))
+                return HTMLResponse(page, status_of(error))
+
+        return handle
+
+
+router = APIRouter(
+    route_class=PageRoute, include_in_schema=False, default_response_class=HTMLResponse
+)
+
+# Titles and keys of the pages of a category, in the order of the bar.
+_PAGES = (("Line", "line"), ("Inspect", "inspect"))
+
+
+def page_of(request: Request, caller: Caller, name: str, category: str, **values: Any) -> str:
+    """Return a page of a category, with the bar above it."""
+    service = service_of(request)
+    base = f"/categories/{quote(category, safe='')}"
+    return render(
+        name,
+        category=category,
+        categories=_categories(service),
+        links=[(title, f"{base}/{key}", key) for title, key in _PAGES],
+        here=name,
+        caller=caller,
+        **values,
+    )
+
+
+@router.get("/")
+def first(
+    request: Request, caller: Operator, category: Annotated[str | None, Query()] = None
+) -> Response:
+    """Go to a category's Line page."""
+    names = _categories(service_of(request))
+    if not names:
+        return HTMLResponse(render("empty", caller=caller))
+    chosen = category if category in names else names[0]
+    return RedirectResponse(f"/categories/{quote(chosen, safe='')}/line", 303)
+
+
+@router.get("/categories/{category}/line")
+def line(
+    request: Request,
+    caller: Operator,
+    category: str,
+    station: Annotated[str | None, Query()] = None,
+) -> str:
+    """Show the last verdict, and those before it."""
+    stations = recent_stations(service_of(request).workspace, category)
+    return page_of(
+        request,
+        caller,
+        "line",
+        category,
+        station=station or None,
+        stations=stations,
+        inspect_address=f"/categories/{quote(category, safe='')}/inspect",
+    )
+
+
+@router.get("/categories/{category}/inspect")
+def inspect(request: Request, caller: Operator, category: str) -> str:
+    """Judge an image that a person has."""
+    service_of(request).workspace.database.categories.get(category)
+    return page_of(request, caller, "inspect", category)
+
+
+@router.get("/login")
+def ask_for_key(next: Annotated[str, Query()] = "/") -> str:  # noqa: A002 - as browsers say it
+    """Ask for a key."""
+    return render("login", problem=None, next=_own(next))
+
+
+@router.post("/login")
+async def log_in(
+    request: Request,
+    key: Annotated[str, Form()],
+    next: Annotated[str, Form()] = "/",  # noqa: A002
+) -> Response:
+    """Begin a session with a key."""
+    service = service_of(request)
+    try:
+        caller = await run_in_threadpool(service.keyring.caller, key.strip())
+    except AccessError as error:
+        service.keyring.count(None, address_of(request), action_of(request), "no valid key")
+        return HTMLResponse(render("login", problem=f"{error}.", next=_own(next)), 401)
+    service.keyring.count(caller, address_of(request), action_of(request), "allowed")
+    token = await run_in_threadpool(service.keyring.begin_session, caller)
+    answer = RedirectResponse(_own(next), 303)
+    answer.set_cookie(
+        SESSION_COOKIE,
+        token,
+        max_age=SESSION_SECONDS,
+        httponly=True,
+        samesite="strict",
+        secure=request.url.scheme == "https",
+    )
+    return answer
+
+
+@router.post("/logout")
+async def log_out(request: Request) -> Response:
+    """End the session."""
+    token = request.cookies.get(SESSION_COOKIE)
+    if token is not None:
+        await run_in_threadpool(service_of(request).keyring.end_session, token)
+    answer = RedirectResponse("/login", 303)
+    answer.delete_cookie(SESSION_COOKIE)
+    return answer
+
+
+def _categories(service: Service) -> list[str]:
+    return [str(document["category"]) for document in list_categories(service.workspace)]
+
+
+def _own(address: str) -> str:
+    """Return an address of this service: others could be anybody's."""
+    is_own = address.startswith("/") and not address.startswith(("//", "/\\"))
+    return address if is_own and address.isprintable() else "/"

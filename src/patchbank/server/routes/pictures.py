@@ -1,0 +1,115 @@
+"""Pictures for pages: of inspections, and of references."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response
+
+from patchbank.errors import NotFoundError
+from patchbank.inspection.keeping.inspected_images import inspected_image, named_thumbnail
+from patchbank.server.access import Operator
+from patchbank.server.models import Number
+from patchbank.server.pictures import PICTURE, picture
+from patchbank.server.problems import PROBLEMS
+from patchbank.server.service import service_of
+from patchbank.server.shown import LARGEST_SIDE, display_picture, map_layer
+from patchbank.spelling import composed
+
+router = APIRouter(prefix="/v1", tags=["pictures"], responses=PROBLEMS)
+
+# What is shown of an inspection never changes.
+_KEEP = {"cache-control": "private, max-age=86400, immutable"}
+
+
+def _picture(kind: str) -> dict[int | str, dict[str, Any]]:
+    return {
+        200: {"description": "The picture.", "content": {kind: {}}},
+        204: {"description": "There is none, and it was optional."},
+    }
+
+
+Optional = Annotated[
+    bool, Query(description="Answer 204 instead of 404 if there is no picture, as pages ask.")
+]
+
+
+@router.get(
+    "/categories/{category}/inspections/{inspection_id}/picture",
+    response_class=Response,
+    responses=_picture("image/jpeg"),
+)
+def inspection_picture(
+    request: Request,
+    caller: Operator,
+    category: str,
+    inspection_id: Number,
+    side: Annotated[
+        int, Query(ge=16, le=LARGEST_SIDE, description="Longer side in pixels, at most.")
+    ] = LARGEST_SIDE,
+    optional: Optional = False,
+) -> Response:
+    """Return the image of an inspection as JPEG, to be shown.
+
+    It is there as long as this service remembers it, or if it was kept with the inspection.
+    """
+    service = service_of(request)
+    recent = service.recent.find(composed(category), inspection_id)
+    if recent is not None:
+        content = recent.source
+        assert isinstance(content, bytes)
+    else:
+        try:
+            content = inspected_image(service.workspace, category, inspection_id)
+        except NotFoundError:
+            if optional:
+                return Response(status_code=204)
+            raise
+    shown = display_picture(content, service.workspace.limits, side)
+    headers = {**_KEEP, "x-image-size": f"{shown.width}x{shown.height}"}
+    return Response(shown.content, media_type="image/jpeg", headers=headers)
+
+
+@router.get(
+    "/categories/{category}/inspections/{inspection_id}/map",
+    response_class=Response,
+    responses=_picture("image/png"),
+)
+def inspection_map(
+    request: Request,
+    caller: Operator,
+    category: str,
+    inspection_id: Number,
+    optional: Optional = False,
+) -> Response:
+    """Return the anomaly map of a recent inspection as a layer to be shown above its picture."""
+    recent = service_of(request).recent.find(composed(category), inspection_id)
+    if recent is None and optional:
+        return Response(status_code=204)
+    if recent is None:
+        raise NotFoundError(
+            f"the anomaly map of inspection {inspection_id} is no longer in memory; its heatmap "
+            "can be computed if its image was kept"
+        )
+    return Response(map_layer(recent), media_type="image/png", headers=_KEEP)
+
+
+@router.get(
+    "/categories/{category}/thumbnail",
+    response_class=Response,
+    responses=PICTURE,
+)
+def thumbnail(
+    request: Request,
+    caller: Operator,
+    category: str,
+    reference: Annotated[str | None, Query(description="Name of a reference.")] = None,
+    defect: Annotated[str | None, Query(description="Name of a recorded defect.")] = None,
+) -> Response:
+    """Return the thumbnail of a reference or of a recorded defect, by its name."""
+    content = named_thumbnail(
+        service_of(request).workspace, category, reference=reference, defect=defect
+    )
+    # Images and defects of one name may be replaced.
+    return picture(content, reference or defect or "")

@@ -1,0 +1,80 @@
+"""Inspections as they come, as server-sent events."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import StreamingResponse
+from pydantic import Field
+from starlette.concurrency import run_in_threadpool
+
+from patchbank.inspection.keeping.inspections import count_verdicts, make_selection
+from patchbank.server.access import Operator
+from patchbank.server.models import Model
+from patchbank.server.problems import PROBLEMS
+from patchbank.server.service import service_of
+from patchbank.spelling import composed
+
+router = APIRouter(prefix="/v1", tags=["inspecting"], responses=PROBLEMS)
+
+
+@router.get(
+    "/categories/{category}/events",
+    response_class=StreamingResponse,
+    responses={200: {"description": "The stream.", "content": {"text/event-stream": {}}}},
+)
+async def events(
+    request: Request,
+    caller: Operator,
+    category: str,
+    station: Annotated[str | None, Query(description="Only of this station.")] = None,
+) -> StreamingResponse:
+    """Follow the inspections of a category: the last twenty, then each as it is recorded.
+
+    Each is an event `inspection` with the record as JSON. An event `beat` comes when nothing else
+    does: whoever hears nothing for five seconds is cut off.
+    """
+    service = service_of(request)
+    category = composed(category)
+    # What is wrong is said before the stream begins.
+    await run_in_threadpool(service.workspace.database.categories.get, category)
+
+    async def stream() -> AsyncIterator[str]:
+        # What a browser waits before it asks again, in milliseconds.
+        yield "retry: 1000\n\n"
+        async for item in service.feed.follow(category, station):
+            if item is None:
+                yield "event: beat\ndata: {}\n\n"
+            else:
+                number, text = item["inspection_id"], json.dumps(item)
+                yield f"event: inspection\nid: {number}\ndata: {text}\n\n"
+
+    return StreamingResponse(stream(), media_type="text/event-stream")
+
+
+class VerdictCounts(Model):
+    """How many inspections have each verdict."""
+
+    passed: int = Field(alias="pass", description="How many passed.")
+    review: int = Field(description="How many a person decides.")
+    fail: int = Field(description="How many failed.")
+
+
+@router.get("/categories/{category}/counts")
+def counts(
+    request: Request,
+    caller: Operator,
+    category: str,
+    since: Annotated[
+        str | None, Query(description="From this time on, such as 2026-03-01T06:00, 8h or 7d.")
+    ] = None,
+    station: Annotated[str | None, Query(description="Only of this station.")] = None,
+) -> VerdictCounts:
+    """Count the inspections of a category by verdict."""
+    found = count_verdicts(
+        service_of(request).workspace, category, make_selection(since=since, station=station)
+    )
+    return VerdictCounts.model_validate(found)

@@ -1,0 +1,262 @@
+"""The pages, in a browser, on the running service."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+from fastapi.testclient import TestClient
+
+from patchbank.inspection.keeping.access import create_key
+from patchbank.inspection.workspace import Workspace
+from tests.fixtures.commands import Outcome, start
+from tests.fixtures.service import RunningService
+from tests.fixtures.surfaces import Surfaces
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+LINE, INSPECT = "/categories/brushed/line", "/categories/brushed/inspect"
+
+
+@contextlib.contextmanager
+def visiting(browser: Browser, url: str, *, width: int = 1440) -> Iterator[tuple[Page, list[str]]]:
+    """Lend a tab of its own, and the list of what went wrong in it."""
+    context = browser.new_context(viewport={"width": width, "height": 900})
+    tab = context.new_page()
+    problems: list[str] = []
+    tab.on("console", lambda message: problems.append(f"console: {message.text}"))
+    tab.on("pageerror", lambda error: problems.append(f"error: {error}"))
+    tab.on(
+        "request",
+        lambda asked: (
+            None if asked.url.startswith((url, "blob:", "data:")) else problems.append(asked.url)
+        ),
+    )
+    yield tab, problems
+    context.close()
+
+
+def inspect(service: RunningService, path: Path, **query: str) -> dict[str, Any]:
+    with service.client() as client:
+        answer = client.post(
+            "/v1/categories/brushed/inspect",
+            files={"image": (path.name, path.read_bytes())},
+            params=query,
+        )
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def test_the_line_shows_what_is_judged_as_it_is_judged(
+    browser: Browser, running_service: RunningService, surfaces: Surfaces
+) -> None:
+    good = sorted(surfaces.good.iterdir())
+    bad = sorted(surfaces.scratched.iterdir())
+    with visiting(browser, running_service.url) as (tab, problems):
+        tab.goto(running_service.url)
+        assert tab.url.endswith(LINE)
+        assert tab.get_by_text("No inspections yet.").is_visible()
+        inspect(running_service, bad[0], part="4711", station="line-2")
+        big = tab.locator(".big")
+        big.locator(".verdict.fail").wait_for()
+        assert "part 4711 · line-2" in big.inner_text()
+        assert "Take the part out." in big.inner_text()
+        # The picture, the map above it, and a box for each region.
+        tab.locator(".layers .map:not([hidden])").wait_for()
+        assert tab.locator(".layers rect").count() >= 1
+        found = inspect(running_service, good[0], part="4712")
+        big.get_by_text("part 4712").wait_for()
+        assert big.locator(f".verdict.{found['verdict']}").is_visible()
+        assert tab.locator(".strip li").count() == 2
+        # One that a person picked stays; the newest is a press away.
+        tab.locator(".strip li button").nth(1).click()
+        big.get_by_text("part 4711").wait_for()
+        inspect(running_service, good[1], part="4713")
+        tab.locator(".strip li").nth(2).wait_for()
+        assert "part 4711" in big.inner_text()
+        tab.get_by_role("button", name="Back to the newest").click()
+        big.get_by_text("part 4713").wait_for()
+        tab.locator("#opacity").fill("0")
+        assert tab.locator(".layers .map").evaluate("map => map.style.opacity") == "0"
+        tab.locator("#count-all").get_by_text("3").wait_for()
+        assert tab.locator("#count-fail").inner_text() != "0"
+        # Another station has none of these but the first.
+        tab.goto(running_service.url + LINE + "?station=line-2")
+        tab.locator(".big .verdict.fail").wait_for()
+        assert tab.locator(".strip li").count() == 1
+    assert problems == []
+
+
+def test_the_line_says_when_it_is_cut_off_and_goes_on_by_itself(
+    browser: Browser,
+    running_service: RunningService,
+    surfaces: Surfaces,
+    graphs_home: Path,
+    database_url: str,
+) -> None:
+    bad = sorted(surfaces.scratched.iterdir())[0]
+    port = running_service.url.rsplit(":", 1)[-1]
+    with visiting(browser, running_service.url) as (tab, _):
+        tab.goto(running_service.url + LINE)
+        assert tab.locator("#cut").is_hidden()
+        running_service.process.kill()
+        running_service.process.wait()
+        tab.get_by_text("Cut off from the service.").wait_for(timeout=15_000)
+        again = start("serve", "--port", port, home=graphs_home, url=database_url)
+        try:
+            assert again.stderr is not None
+            assert "answers at" in again.stderr.readline()
+            tab.locator("#cut").wait_for(state="hidden", timeout=15_000)
+            inspect(running_service, bad)
+            tab.locator(".big .verdict.fail").wait_for()
+        finally:
+            again.terminate()
+            again.communicate(timeout=60)
+
+
+@pytest.mark.parametrize("width", [1440, 420])
+def test_an_image_is_inspected_on_its_page(
+    browser: Browser,
+    shared_service: RunningService,
+    surfaces: Surfaces,
+    tmp_path: Path,
+    width: int,
+) -> None:
+    # A name is text, whatever is in it.
+    image = tmp_path / "<b onclick=x>scratch.png"
+    image.write_bytes(sorted(surfaces.scratched.iterdir())[0].read_bytes())
+    with visiting(browser, shared_service.url, width=width) as (tab, problems):
+        tab.goto(shared_service.url + INSPECT)
+        assert tab.locator("#result").is_hidden()
+        tab.locator("#file").set_input_files(image)
+        tab.locator("#answer .verdict.fail").wait_for()
+        assert "none scored this high" in tab.locator("#answer").inner_text()
+        assert tab.locator("#similar figure").count() == 10
+        tab.locator(".layers .map:not([hidden])").wait_for()
+        assert "Region 1: x " in tab.locator("#regions").inner_text()
+        assert tab.evaluate(
+            "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+        )
+        tab.locator("#similar img").last.scroll_into_view_if_needed()
+        pictures = "[...document.querySelectorAll('#similar img')].every(i => i.naturalWidth > 0)"
+        for _ in range(50):
+            if tab.evaluate(pictures):
+                break
+            tab.wait_for_timeout(100)
+        assert tab.evaluate(pictures)
+    assert problems == []
+
+
+def test_what_is_no_image_is_refused_on_the_page(
+    browser: Browser, shared_service: RunningService, tmp_path: Path
+) -> None:
+    (tmp_path / "no.png").write_text("no image")
+    with visiting(browser, shared_service.url) as (tab, _):
+        tab.goto(shared_service.url + INSPECT)
+        tab.locator("#file").set_input_files(tmp_path / "no.png")
+        tab.locator("#refused:not([hidden])").wait_for()
+        assert "no.png" in tab.locator("#refused").inner_text()
+
+
+def test_people_log_in_with_a_key_and_out(
+    browser: Browser, running_service: RunningService, workspace: Workspace
+) -> None:
+    key = create_key(workspace, "anna", "engineer")
+    with visiting(browser, running_service.url) as (tab, problems):
+        for _ in range(30):
+            # The service asks for keys a second after the first was made, at the latest.
+            tab.goto(running_service.url + LINE)
+            if "/login" in tab.url:
+                break
+            tab.wait_for_timeout(100)
+        tab.get_by_label("Your key").fill("pbk_wrong")
+        tab.get_by_role("button", name="Log in").click()
+        assert tab.get_by_text("the key is not valid").is_visible()
+        tab.goto(running_service.url + LINE)
+        tab.get_by_label("Your key").fill(key.secret)
+        tab.get_by_role("button", name="Log in").click()
+        assert tab.url.endswith(LINE)
+        assert tab.get_by_text("anna, engineer").is_visible()
+        (cookie,) = tab.context.cookies()
+        assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
+        tab.get_by_role("button", name="Log out").click()
+        tab.goto(running_service.url + LINE)
+        assert "/login" in tab.url
+    # The browser logs the refusal of the wrong key.
+    assert [problem for problem in problems if "401" not in problem] == []
+
+
+def test_after_the_login_no_other_site_is_next(workspace: Workspace, client: TestClient) -> None:
+    key = create_key(workspace, "anna", "engineer")
+    for address in ("https://evil.example", "//evil.example", "/\\evil.example", "line"):
+        answer = client.post(
+            "/login", data={"key": key.secret, "next": address}, follow_redirects=False
+        )
+        assert (answer.status_code, answer.headers["location"]) == (303, "/")
+
+
+def test_pages_without_a_category_say_what_to_do(client: TestClient) -> None:
+    assert "No categories yet" in client.get("/").text
+    answer = client.get("/categories/none/line")
+    assert answer.status_code == 404
+    assert "there is no category" in answer.text
+
+
+def test_files_of_the_pages_are_kept_by_browsers(client: TestClient) -> None:
+    page = client.get("/login").text
+    address = page.split('rel="stylesheet" href="')[1].split('"')[0]
+    answer = client.get(address)
+    assert answer.status_code == 200
+    assert "immutable" in answer.headers["cache-control"]
+    assert "'unsafe" not in answer.headers["content-security-policy"]
+
+
+def test_pictures_of_inspections_that_were_not_kept(
+    learned: Outcome, client: TestClient, surfaces: Surfaces
+) -> None:
+    image = sorted(surfaces.good.iterdir())[0].read_bytes()
+    found = client.post("/v1/categories/brushed/inspect", content=image).json()
+    for address, kind in ((found["urls"]["picture"], "jpeg"), (found["urls"]["map"], "png")):
+        answer = client.get(address)
+        assert answer.status_code == 200
+        assert answer.headers["content-type"] == f"image/{kind}"
+    base = "/v1/categories/brushed/inspections/999/"
+    for name in ("picture", "map"):
+        assert client.get(base + name).status_code == 404
+        assert client.get(base + name, params={"optional": True}).status_code == 204
+
+
+def test_counts_and_thumbnails(learned: Outcome, client: TestClient, surfaces: Surfaces) -> None:
+    base = "/v1/categories/brushed/"
+    image = sorted(surfaces.scratched.iterdir())[0].read_bytes()
+    found = client.post(base + "inspect", content=image, params={"station": "a"}).json()
+    assert client.get(base + "counts", params={"since": "1h"}).json() == {
+        "pass": 0,
+        "review": 0,
+        "fail": 1,
+    }
+    assert client.get(base + "counts", params={"station": "b"}).json()["fail"] == 0
+    assert client.get(base + "counts", params={"since": "x"}).status_code == 422
+    name = found["similar"][0]["image"]
+    answer = client.get(base + "thumbnail", params={"reference": name})
+    assert answer.headers["content-type"].startswith("image/")
+    assert client.get(base + "thumbnail", params={"reference": "none"}).status_code == 404
+    assert client.get(base + "thumbnail").status_code == 422
+
+
+def test_a_stop_ends_the_streams(running_service: RunningService) -> None:
+    with (
+        running_service.client() as client,
+        client.stream("GET", "/v1/categories/brushed/events") as stream,
+    ):
+        assert next(stream.iter_lines()) == "retry: 1000"
+        running_service.process.terminate()
+        assert running_service.process.wait(timeout=20) == 0
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(running_service.url)
