@@ -22,8 +22,10 @@ COMMAND := $(PREFIX)/bin/patchbank
 STOP := [ ! -x "$(INSTALLED)/bin/patchbank" ] || "$(INSTALLED)/bin/patchbank" database stop >/dev/null || true
 # pip 25.1 and newer know dependency groups.
 PIP := -m pip --disable-pip-version-check --quiet
+# Python compiles what is imported; most of what is installed never is.
+INSTALL := $(PIP) install --no-compile
 
-.PHONY: help install uninstall environment demo test test-fast coverage lint parity parity-anomalib bench clean
+.PHONY: help install uninstall environment parity-environment demo test test-fast coverage lint parity parity-anomalib bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -35,21 +37,21 @@ $(STAMPS)/pip:
 	@mkdir -p $(STAMPS) && touch $@
 
 $(STAMPS)/demo: pyproject.toml | $(STAMPS)/pip
-	$(BIN)/python $(PIP) install --editable '.[demo]'
+	$(BIN)/python $(INSTALL) --editable '.[demo]'
 	@touch $@
 
-$(STAMPS)/test: pyproject.toml | $(STAMPS)/demo
-	$(BIN)/python $(PIP) install --editable '.[demo,heic,hub,int8,lite1,lite2,server]' --group test
-	@touch $@
+$(STAMPS)/test: pyproject.toml | $(STAMPS)/pip
+	$(BIN)/python $(INSTALL) --editable '.[demo,heic,hub,int8,lite1,lite2,server]' --group test
+	@touch $(STAMPS)/demo $@
 
 $(STAMPS)/lint: pyproject.toml | $(STAMPS)/test
-	$(BIN)/python $(PIP) install --group lint
+	$(BIN)/python $(INSTALL) --group lint
 	@touch $@
 
 $(PARITY)/.stamp: pyproject.toml
 	$(PYTHON) -m venv $(PARITY)
 	$(PARITY)/bin/python $(PIP) install 'pip>=25.1'
-	$(PARITY)/bin/python $(PIP) install --editable '.[lite1,lite2,demo]' --group parity
+	$(PARITY)/bin/python $(INSTALL) --editable '.[lite1,lite2,demo]' --group parity
 	@touch $@
 
 $(ANOMALIB)/.stamp: pyproject.toml
@@ -82,6 +84,8 @@ uninstall: ## remove what make install installed; banks stay
 	rm -rf "$(INSTALLED)"
 
 environment: $(STAMPS)/lint ## make the environment of the tests and checks, and run nothing
+
+parity-environment: $(PARITY)/.stamp ## make the environment of parity, and run nothing
 
 demo: $(STAMPS)/demo ## learn and judge real solar cells; leaves a page in ./demo
 	$(BIN)/patchbank demo --folder demo
