@@ -30,7 +30,7 @@ from patchbank.inspection.settings import make_fit_settings
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory import drift
 from patchbank.memory.drift import DEFAULT_IMAGES_PER_FALSE_ALARM, detect_changes
-from patchbank.reports.charts import LIGHT, rendered
+from patchbank.reports.drawing import LIGHT, rendered
 from patchbank.vision.extraction import Extraction
 
 if TYPE_CHECKING:

@@ -20,7 +20,8 @@ from scipy.ndimage import gaussian_filter1d
 from benchmarks.results import ROOT
 from patchbank.inspection.judging.heatmaps import heatmap_of
 from patchbank.inspection.judging.judge import Judge
-from patchbank.inspection.learning.learn import LearnedBank, learn
+from patchbank.inspection.learning.learn import learn
+from patchbank.inspection.learning.learned_bank import LearnedBank
 from patchbank.inspection.settings import make_fit_settings
 from patchbank.inspection.verdicts import Judgement
 from patchbank.inspection.workspace import Workspace

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from patchbank.inspection.keeping.transfer import TransferReport
     from patchbank.inspection.learning.calibrate import CalibrationReport
     from patchbank.inspection.learning.fit import FitReport
+    from patchbank.inspection.matches import Similar
     from patchbank.inspection.measuring.check_report import CheckReport
     from patchbank.inspection.measuring.costs import Costs
     from patchbank.inspection.measuring.evaluation_report import EvaluationReport
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from patchbank.inspection.measuring.figures import Evaluation
     from patchbank.inspection.measuring.sensitivity_report import SensitivityReport
     from patchbank.inspection.measuring.threshold_report import ThresholdReport
-    from patchbank.inspection.verdicts import Inspection, Refused, Similar
+    from patchbank.inspection.verdicts import Inspection, Refused
     from patchbank.memory.calibration import Thresholds
     from patchbank.memory.maps import Region
 
@@ -83,7 +84,7 @@ _MODULES = {
     "Region": "patchbank.memory.maps",
     "SearchResult": "patchbank.inspection.judging.search_results",
     "SensitivityReport": "patchbank.inspection.measuring.sensitivity_report",
-    "Similar": "patchbank.inspection.verdicts",
+    "Similar": "patchbank.inspection.matches",
     "StudyImage": "patchbank.datasets.study",
     "ThresholdReport": "patchbank.inspection.measuring.threshold_report",
     "Thresholds": "patchbank.memory.calibration",

@@ -154,9 +154,9 @@ def test_an_account_without_any_home_is_told_so(folder: Path) -> None:
 def test_matplotlib_keeps_its_fonts_in_the_home(home: Path) -> None:
     program = (
         "from patchbank.inspection.workspace import Workspace\n"
-        "from patchbank.reports import charts\n"
+        "from patchbank.reports import drawing\n"
         "Workspace()\n"
-        "charts._set_matplotlib_cache()\n"
+        "drawing._set_matplotlib_cache()\n"
         "import matplotlib\n"
         "print(matplotlib.get_cachedir())\n"
     )

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from rich.text import Text
 
 from patchbank.cli.output import answer, print_remarks
-from patchbank.inspection.verdicts import PASSES_WITH_REGION, Inspection, Similar
+from patchbank.inspection.matches import Similar
+from patchbank.inspection.verdicts import PASSES_WITH_REGION, Inspection
 from patchbank.printable import counted, printable
 
 _STYLES = {"pass": "green", "review": "yellow", "fail": "red"}

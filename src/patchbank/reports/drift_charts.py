@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
-from patchbank.reports.charts import LIGHT, ChartFormat, Theme, rendered
+from patchbank.reports.drawing import LIGHT, ChartFormat, Theme, rendered
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from patchbank.memory.calibration import Thresholds
 from patchbank.metrics import ImageMetrics, PixelMetrics, Rates
 from patchbank.reports import charts
-from patchbank.reports.charts import DARK, LIGHT, Theme
+from patchbank.reports.drawing import DARK, LIGHT, Theme
 
 
 @dataclass(frozen=True, slots=True)

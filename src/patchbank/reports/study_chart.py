@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from patchbank.memory.calibration import Thresholds
-from patchbank.reports.charts import LIGHT, ChartFormat, Theme, rendered
+from patchbank.reports.drawing import LIGHT, ChartFormat, Theme, rendered
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -24,7 +24,7 @@ from patchbank.progress import Progress, silent
 from patchbank.settings import usable_cores
 from patchbank.vision.appearance import appearance_of
 from patchbank.vision.backbones import get_backbone
-from patchbank.vision.backbones.features import FeatureShape, feature_shape, write_feature_graph
+from patchbank.vision.backbones.features import FeatureShape, feature_shape
 from patchbank.vision.content import (
     check_content,
     check_scaled_size,
@@ -34,6 +34,7 @@ from patchbank.vision.content import (
 from patchbank.vision.decoded_image import DEFAULT_LIMITS, ImageLimits, ImageSource, Pixels
 from patchbank.vision.extraction import Extraction, Features, Refusal
 from patchbank.vision.extractor_settings import ExtractorSettings
+from patchbank.vision.feature_graph import graph_of
 from patchbank.vision.images import decode, thumbnail
 from patchbank.vision.preprocess import Square, painted_over
 from patchbank.vision.quantised import QuantisedGraph
@@ -136,7 +137,7 @@ class Extractor:
 
     def write_graph(self) -> tuple[bytes, ...]:
         """Return the graph for `patchbank.vision.runtime.compile_graph`."""
-        return _write_graph(self.settings, self.quantised)
+        return graph_of(self.settings, self.quantised)
 
     def extract(self, batch: Sequence[Pixels]) -> Features:
         """Return the features of images with equal numbers of patches.
@@ -386,28 +387,13 @@ class Extractor:
     def _compile(self, streams: int) -> CompiledGraph:
         return compile_graph(
             # Not a method, because the graph must not keep the extractor alive.
-            partial(_write_graph, self.settings, self.quantised),
+            partial(graph_of, self.settings, self.quantised),
             key=replace(self.settings, regions=None).fingerprint(self._graph_sha256),
             precision=self.settings.precision,
             threads=self._threads,
             streams=streams,
             cache_folder=self._cache_folder,
         )
-
-
-def _write_graph(
-    settings: ExtractorSettings, quantised: QuantisedGraph | None
-) -> tuple[bytes, ...]:
-    if quantised is not None:
-        return quantised.description, quantised.weights
-    graph = write_feature_graph(
-        get_backbone(settings.backbone),
-        settings.layers,
-        settings.preprocessing.side,
-        settings.pooling,
-        settings.resize_precision,
-    )
-    return (graph,)
 
 
 def _unchanged(name: str, result: Extraction | Refusal) -> Extraction | Refusal:

@@ -17,7 +17,8 @@ from patchbank.inspection.keeping.transfer import export_bank, import_bank_file
 from patchbank.inspection.learning import learn as learning
 from patchbank.inspection.learning.calibrate import calibrate
 from patchbank.inspection.learning.fit import fit
-from patchbank.inspection.learning.learn import LearnedBank, learn
+from patchbank.inspection.learning.learn import learn
+from patchbank.inspection.learning.learned_bank import LearnedBank
 from patchbank.inspection.learning.settled_regions import largest_inspected
 from patchbank.inspection.measuring.candidates import options_given
 from patchbank.inspection.measuring.held_out import DefectTrial, Images, Judged

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from patchbank.cli.verdicts import VerdictList
-from patchbank.inspection.verdicts import Inspection, Similar
+from patchbank.inspection.matches import Similar
+from patchbank.inspection.verdicts import Inspection
 from patchbank.memory.calibration import Thresholds
 from patchbank.memory.maps import Region
 from tests.fixtures.commands import Outcome, Run

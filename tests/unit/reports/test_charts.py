@@ -14,7 +14,7 @@ from PIL import Image
 from patchbank.errors import MissingExtraError
 from patchbank.memory.calibration import Thresholds
 from patchbank.metrics import PixelScores, image_metrics
-from patchbank.reports import charts
+from patchbank.reports import charts, drawing
 from patchbank.reports.sensitivity_chart import sensitivity_chart
 from patchbank.reports.study_chart import PartScores, study_chart
 
@@ -23,7 +23,7 @@ GOOD = RANDOM.normal(1.0, 0.2, 200)
 ANOMALOUS = RANDOM.normal(2.0, 0.5, 100)
 
 
-def every_chart(theme: charts.Theme, file_format: charts.ChartFormat) -> list[bytes]:
+def every_chart(theme: drawing.Theme, file_format: drawing.ChartFormat) -> list[bytes]:
     found = image_metrics([False] * 200 + [True] * 100, np.concatenate([GOOD, ANOMALOUS]))
     assert found.roc is not None
     assert found.image_auroc is not None
@@ -73,8 +73,8 @@ def every_chart(theme: charts.Theme, file_format: charts.ChartFormat) -> list[by
     ]
 
 
-@pytest.mark.parametrize("theme", [charts.LIGHT, charts.DARK])
-def test_svg_is_whole_and_needs_nothing_from_outside(theme: charts.Theme) -> None:
+@pytest.mark.parametrize("theme", [drawing.LIGHT, drawing.DARK])
+def test_svg_is_whole_and_needs_nothing_from_outside(theme: drawing.Theme) -> None:
     for chart in every_chart(theme, "svg"):
         ElementTree.fromstring(chart)
         text = chart.decode()
@@ -88,7 +88,7 @@ def test_svg_is_whole_and_needs_nothing_from_outside(theme: charts.Theme) -> Non
 
 
 def test_png_decodes() -> None:
-    for chart in every_chart(charts.LIGHT, "png"):
+    for chart in every_chart(drawing.LIGHT, "png"):
         with Image.open(io.BytesIO(chart)) as image:
             image.load()
             assert image.width > 400

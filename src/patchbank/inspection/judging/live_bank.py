@@ -15,7 +15,7 @@ from patchbank.inspection.judging.judge import Judge, calibration_of, judge_of
 from patchbank.inspection.judging.matching import matching_extractor
 from patchbank.inspection.judging.similar_defects import ReadyBook, empty_book
 from patchbank.inspection.judging.unlike_sizes import known_sizes, remark_on_image
-from patchbank.inspection.verdicts import Similar
+from patchbank.inspection.matches import Similar
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.living_index import LivingIndex
 from patchbank.memory.neighbours import NeighbourSource

@@ -15,7 +15,8 @@ import numpy as np
 from PIL import Image
 
 from patchbank.errors import ImageError, ParameterError, ReportError
-from patchbank.inspection.verdicts import DefectMatch, Inspection, Refused, Similar
+from patchbank.inspection.matches import DefectMatch, Similar
+from patchbank.inspection.verdicts import Inspection, Refused
 from patchbank.inspection.workspace import Workspace
 from patchbank.printable import counted
 from patchbank.reports.inspections_page import (

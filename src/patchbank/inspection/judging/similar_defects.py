@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from patchbank.inspection.verdicts import DefectMatch
+from patchbank.inspection.matches import DefectMatch
 from patchbank.memory.defect_book import DefectBook, Probable
 from patchbank.store.defects import StoredBook
 

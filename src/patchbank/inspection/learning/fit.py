@@ -20,7 +20,8 @@ from patchbank.errors import (
 from patchbank.inspection.judging.heatmaps import check_folder
 from patchbank.inspection.judging.index import indexes_of, restore_indexes
 from patchbank.inspection.learning.demands import DEFAULT_MAX_REFUSED, Demands, demands_of
-from patchbank.inspection.learning.learn import LearnedBank, learn
+from patchbank.inspection.learning.learn import learn
+from patchbank.inspection.learning.learned_bank import LearnedBank
 from patchbank.inspection.learning.memory_limit import checked_limit
 from patchbank.inspection.learning.remarks import fewer_images, lost_likeness, replaced_limits
 from patchbank.inspection.learning.screening import Screening, screened

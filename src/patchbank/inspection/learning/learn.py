@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from patchbank.errors import IndistinctImagesError
-from patchbank.inspection.judging.judge import calibration_of
 from patchbank.inspection.learning.bit_depth import settled_bit_depth
 from patchbank.inspection.learning.demands import Demands
 from patchbank.inspection.learning.gather import PatchRows, References
 from patchbank.inspection.learning.indistinct import why_useless
+from patchbank.inspection.learning.learned_bank import LearnedBank
 from patchbank.inspection.learning.memory_limit import checked_limit, most_patches, plan_fit
 from patchbank.inspection.learning.places import patch_places
 from patchbank.inspection.learning.quantise import quantised_graph
@@ -24,121 +23,21 @@ from patchbank.inspection.learning.resolution import settled_resolution
 from patchbank.inspection.learning.score_collector import ScoreCollector
 from patchbank.inspection.learning.settled_regions import check_regions, settled_regions
 from patchbank.inspection.learning.stream import StreamedFit, Streaming, learn_streamed
-from patchbank.inspection.learning.suspicious import Suspicious, find_suspicious
 from patchbank.inspection.settings import THUMBNAIL_SIDE, FitSettings
 from patchbank.inspection.sources import checked_names
 from patchbank.inspection.timing import Stopwatch
-from patchbank.inspection.verdicts import Refused
 from patchbank.inspection.workspace import Workspace
-from patchbank.memory.calibration import Calibration, ConformalThreshold, Thresholds
 from patchbank.memory.coreset import Coreset, coreset_size, greedy_k_center
 from patchbank.memory.groups import Groups
 from patchbank.memory.leave_one_out import leave_one_out_distances
 from patchbank.memory.neighbours import NeighbourIndex
 from patchbank.progress import Progress, silent
-from patchbank.store.bank_content import BankContent, CalibrationScores, ReferenceImage
+from patchbank.store.bank_content import BankContent, CalibrationScores
 from patchbank.vision.decoded_image import ImageSource
 from patchbank.vision.extraction import Refusal
 from patchbank.vision.extractor import Extractor
-from patchbank.vision.quantised import QuantisedGraph
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, eq=False)
-class LearnedBank:
-    """A memory bank in memory, with all that a judgement needs.
-
-    Attributes
-    ----------
-    content
-        What it consists of. Its covering radius is exact unless the fit was streamed and did not
-        read every image again: then it is a bound. Images that a streamed fit did not draw for its
-        calibration have no score.
-    settings
-        What it was made with.
-    patches
-        How many the images it was learned from have in all.
-    quantised
-        The extractor's graph where it was made of these images: with precision int8.
-    streaming
-        How the fit was streamed; None where all patches fitted into memory, and it is exact.
-    remarks
-        What a person should know although nothing failed, each one line; `suspicious` aside.
-    patch_features
-        The features of all inspected patches of each image, float32 (k, d); empty where the fit was
-        streamed.
-    summaries
-        What labelled defects are compared with, float32 (k, s): a row for each of the scores.
-    """
-
-    content: BankContent
-    settings: FitSettings
-    patches: int
-    quantised: QuantisedGraph | None = None
-    streaming: Streaming | None = None
-    refused: tuple[Refused, ...] = ()
-    remarks: tuple[str, ...] = ()
-    timings_s: dict[str, float] = field(default_factory=dict)
-    patch_features: Sequence[NDArray[np.float32]] = field(default=(), repr=False)
-    summaries: NDArray[np.float32] = field(kw_only=True, repr=False)
-
-    @property
-    def images(self) -> Sequence[ReferenceImage]:
-        """The images it was learned from."""
-        return self.content.images
-
-    @property
-    def features(self) -> NDArray[np.float32]:
-        """The coreset in the order it was chosen, float32 (m, d)."""
-        return self.content.features
-
-    @property
-    def embeddings(self) -> NDArray[np.float32]:
-        """What each image looks like as a whole, float32 (n, e), centred."""
-        return self.content.embeddings
-
-    @property
-    def covering_radius(self) -> float:
-        """No patch of any image is farther from the bank."""
-        return self.content.covering_radius
-
-    @cached_property
-    def scores(self) -> NDArray[np.float64]:
-        """Each image's score with its own patches left out, float64 (n,); NaN where not known."""
-        return self.content.scores.of_image(len(self.images))
-
-    @cached_property
-    def calibration(self) -> Calibration:
-        """What its images score."""
-        found = calibration_of(self.content)
-        assert found is not None
-        return found
-
-    @property
-    def threshold(self) -> ConformalThreshold:
-        """The score above which an image fails, and what that promises."""
-        return self.calibration.threshold(self.settings.false_alarm_rate)
-
-    @property
-    def thresholds(self) -> Thresholds:
-        """Where an image passes and where it fails."""
-        return self.settings.threshold_rule.thresholds(self.calibration)
-
-    @cached_property
-    def suspicious(self) -> Suspicious | None:
-        """The reference images that stand apart and are perhaps not good."""
-        return self.standing_apart(screening=False)
-
-    def standing_apart(self, *, screening: bool) -> Suspicious | None:
-        """Return the images that stand apart, as `find_suspicious` finds them."""
-        return find_suspicious(
-            [image.name for image in self.images],
-            self.scores,
-            self.settings.false_alarm_rate,
-            self.embeddings,
-            screening=screening,
-        )
 
 
 @dataclass(frozen=True, eq=False)

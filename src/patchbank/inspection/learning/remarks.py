@@ -12,7 +12,7 @@ from patchbank.printable import counted
 from patchbank.store.bank_content import BankContent
 
 if TYPE_CHECKING:
-    from patchbank.inspection.learning.learn import LearnedBank
+    from patchbank.inspection.learning.learned_bank import LearnedBank
 
 # A threshold that grows or shrinks by more than that: other images do not explain it.
 _JUMP: Final = 1.5

@@ -10,7 +10,7 @@ import numpy as np
 
 from patchbank.errors import NoImagesError
 from patchbank.inspection.learning.demands import Demands, refused_remark
-from patchbank.inspection.learning.learn import LearnedBank
+from patchbank.inspection.learning.learned_bank import LearnedBank
 from patchbank.inspection.learning.suspicious import Suspicious
 from patchbank.memory.calibration import ConformalThreshold
 from patchbank.printable import counted

@@ -11,7 +11,7 @@ import numpy as np
 
 from patchbank.inspection.judging.heatmaps import heatmap_path, write_heatmap
 from patchbank.inspection.judging.judge import Judge, calibration_of
-from patchbank.inspection.learning.learn import LearnedBank
+from patchbank.inspection.learning.learned_bank import LearnedBank
 from patchbank.inspection.learning.suspicious import Suspicious
 from patchbank.inspection.workspace import Workspace
 from patchbank.vision.decoded_image import ImageSource

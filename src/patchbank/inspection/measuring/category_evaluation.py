@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from patchbank.datasets.samples import CategorySamples, Sample
-from patchbank.inspection.learning.learn import LearnedBank
+from patchbank.inspection.learning.learned_bank import LearnedBank
 from patchbank.inspection.learning.repeats import Repeats
 from patchbank.inspection.measuring.costs import Costs, Proposal
 from patchbank.inspection.measuring.extremes import Extremes

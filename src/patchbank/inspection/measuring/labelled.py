@@ -11,7 +11,7 @@ import numpy as np
 from patchbank.datasets.samples import CategorySamples, Sample
 from patchbank.errors import DatasetError, ParameterError
 from patchbank.inspection.judging.judge import Judge, calibration_of
-from patchbank.inspection.learning.learn import LearnedBank
+from patchbank.inspection.learning.learned_bank import LearnedBank
 from patchbank.inspection.learning.repeats import Repeats
 from patchbank.inspection.verdicts import Refused
 from patchbank.memory.labelled import sharpen

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from patchbank.inspection.measuring.threshold_report import CurvePoint, ThresholdReport
 from patchbank.reports import charts
-from patchbank.reports.charts import Theme
+from patchbank.reports.drawing import Theme
 from patchbank.reports.evaluation_charts import write_chart
 from patchbank.reports.page import new_pictures, write_page
 from patchbank.reports.thresholds_page import LimitRow, ThresholdsPage

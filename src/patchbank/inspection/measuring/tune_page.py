@@ -15,7 +15,8 @@ from patchbank.inspection.measuring.candidates import CHOSEN, PAPER
 from patchbank.inspection.measuring.held_out import CONTRASTS, Judged
 from patchbank.inspection.measuring.tune_report import AS_GOOD, SYNTHETIC, Tried, TuneReport
 from patchbank.printable import counted
-from patchbank.reports.charts import SettingPoint, Theme, found_chart
+from patchbank.reports.charts import SettingPoint, found_chart
+from patchbank.reports.drawing import Theme
 from patchbank.reports.evaluation_charts import write_chart
 from patchbank.reports.page import PAGE_NAME, new_pictures, write_page
 from patchbank.reports.settings_page import (

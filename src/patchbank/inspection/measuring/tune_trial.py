@@ -11,7 +11,8 @@ import numpy as np
 
 from patchbank.errors import PatchbankError
 from patchbank.inspection.judging.judge import Judge
-from patchbank.inspection.learning.learn import LearnedBank, learn
+from patchbank.inspection.learning.learn import learn
+from patchbank.inspection.learning.learned_bank import LearnedBank
 from patchbank.inspection.learning.remarks import too_few_images
 from patchbank.inspection.measuring.candidates import Candidate
 from patchbank.inspection.measuring.held_out import CONTRASTS, DefectTrial, Images, Judged
