@@ -135,39 +135,66 @@ def odd_names(patchbank: Run, surfaces: Surfaces, tmp_path: Path) -> list[str]:
     return names
 
 
-def test_output_that_is_not_utf_8_is_escaped(
-    odd_names: list[str], graphs_home: Path, database_url: str, tmp_path: Path
-) -> None:
-    def run(encoding: str, *arguments: str | Path) -> tuple[int, str]:
-        process = subprocess.run(
-            [sys.executable, "-m", "patchbank", *arguments],
-            capture_output=True,
-            check=False,
-            timeout=60,
-            env=os.environ
-            | {
-                "PATCHBANK_HOME": str(graphs_home),
-                "PATCHBANK_DATABASE_URL": database_url,
-                "PYTHONIOENCODING": encoding,
-            },
-        )
-        assert process.stderr == b""
-        return process.returncode, process.stdout.decode(encoding.partition(":")[0])
+# Each line in its encoding, as PYTHONIOENCODING would set it, in a process that starts only once.
+ENCODED = """
+import io, json, sys
+from patchbank.cli import main
+for encoding, file, *arguments in json.loads(sys.stdin.read()):
+    name, _, errors = encoding.partition(":")
+    sys.stdout = io.TextIOWrapper(open(file, "wb"), encoding=name, errors=errors or "strict")
+    sys.argv = ["patchbank", *arguments]
+    try:
+        main()
+    except SystemExit as end:
+        sys.stdout.close()
+        with open(file + ".code", "w") as code:
+            code.write(str(end.code or 0))
+"""
 
-    for encoding in ("ascii", "cp1252:strict", "utf-8"):
-        code, shown = run(encoding, "inspect", "bürste", tmp_path, "--top", "1")
-        assert code == 1
+
+def test_output_that_is_not_utf_8_is_escaped(
+    odd_names: list[str],
+    graphs_home: Path,
+    database_url: str,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    encodings = ("ascii", "cp1252:strict", "utf-8")
+    inspect = ("inspect", "bürste", str(tmp_path))
+    lines: list[tuple[str, ...]] = [
+        *((encoding, *inspect, "--top", "1") for encoding in encodings),
+        *((encoding, *inspect, "--json") for encoding in encodings),
+        ("ascii", "categories"),
+    ]
+    folder = tmp_path_factory.mktemp("outputs")
+    files = [folder / str(number) for number in range(len(lines))]
+    asked = [(line[0], str(file), *line[1:]) for file, line in zip(files, lines, strict=True)]
+    process = subprocess.run(
+        [sys.executable, "-c", ENCODED],
+        input=json.dumps(asked).encode(),
+        capture_output=True,
+        check=True,
+        timeout=120,
+        env=os.environ
+        | {"PATCHBANK_HOME": str(graphs_home), "PATCHBANK_DATABASE_URL": database_url},
+    )
+    assert process.stderr == b""
+    said = [
+        file.read_bytes().decode(line[0].partition(":")[0])
+        for file, line in zip(files, lines, strict=True)
+    ]
+    codes = [int(Path(f"{file}.code").read_text()) for file in files]
+    assert codes == [1] * 6 + [0]
+    for shown in said[:3]:
         assert r"\u202egnp.liaf" in shown
         assert "FAIL   " in shown
         assert all(character.isprintable() or character == "\n" for character in shown)
-    for encoding in ("ascii", "utf-8"):
-        code, found = run(encoding, "inspect", "bürste", tmp_path, "--json")
-        assert code == 1
-        assert found.isascii() == (encoding == "ascii")
+    for encoding, found in zip(encodings, said[3:6], strict=True):
+        assert found.isascii() == (encoding != "utf-8")
         assert all(character.isprintable() or character == "\n" for character in found)
         documents = [json.loads(line) for line in found.splitlines()]
         assert {one["image"].rpartition("/")[2] for one in documents} == set(odd_names)
-    assert r"b\xfcrste" in run("ascii", "categories")[1]
+    assert r"b\xfcrste" in said[6]
 
 
 def test_names_in_lists_are_escaped(odd_names: list[str], patchbank: Run, tmp_path: Path) -> None:
