@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -134,6 +135,14 @@ def damaged_bank(
     )
 
 
+@contextlib.contextmanager
+def _damage_said(category: str, key: BankKey) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise damaged_bank(category, key, error) from error
+
+
 def _owners(
     image_ids: npt.NDArray[np.int64], references: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.int64]:
@@ -164,15 +173,9 @@ def read_bank(
     row = only_row(connection, "read", key)
     mean = np.array(row[9], np.float32)
     patch_count, dimensions, image_count = row[6:9]
-    try:
+    with _damage_said(category, key):
         references = read_references(connection, key, len(mean), since, thumbnails=thumbnails)
         found = read_patches(connection, key, dimensions, since) if patches else None
-        present = references.position
-        if since is not None:
-            present = np.array(only_row(connection, "reference_rows", key)[0], np.int64)
-        scores = read_scores(connection, key, present)
-    except ValueError as error:
-        raise damaged_bank(category, key, error) from error
     if since is None:
         read = patch_count if found is None else len(found.ordinal)
         # A reference counts only with its image.
@@ -183,6 +186,12 @@ def read_bank(
                 f"{patch_count} patches, {images} of {image_count} references; "
                 "fit the category again"
             )
+    present = references.position
+    if since is not None:
+        present = np.array(only_row(connection, "reference_rows", key)[0], np.int64)
+    # After the check that all are there: the scores of a missing reference are another's.
+    with _damage_said(category, key):
+        scores = read_scores(connection, key, present)
     content = BankContent(
         extractor_fingerprint=row[1],
         extractor=row[2],
