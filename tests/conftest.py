@@ -36,7 +36,6 @@ pytest_plugins = [
     "tests.fixtures.workspaces",
     # It imports others of them, which must be known as plugins by then.
     "tests.fixtures.learned",
-    "tests.fixtures.service",
 ]
 
 
