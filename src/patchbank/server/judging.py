@@ -59,19 +59,23 @@ class JudgingPool:
                 )
             self._taken += 1
         context = contextvars.copy_context()
-        # Whoever asked may have gone: the place is free when the work is done.
-        return await asyncio.wrap_future(self._threads.submit(context.run, self._run, work))
+        try:
+            future = self._threads.submit(context.run, lambda: work(self._taken == 1))
+        except RuntimeError:
+            self._leave()
+            raise
+        # Whoever asked may have gone: what was begun is finished, and what waits never begins.
+        # Either way the place is free then, and before the answer is there.
+        future.add_done_callback(lambda _: self._leave())
+        return await asyncio.wrap_future(future)
 
     def close(self) -> None:
         """Wait for what was begun."""
         self._threads.shutdown()
 
-    def _run(self, work: Callable[[bool], Result]) -> Result:
-        try:
-            return work(self._taken == 1)
-        finally:
-            with self._lock:
-                self._taken -= 1
+    def _leave(self) -> None:
+        with self._lock:
+            self._taken -= 1
 
 
 class Inspectors:
