@@ -10,7 +10,7 @@ export class Layers {
     this.slider = slider;
     this.number = null;
     this.picture = element("img", { alt: "" });
-    this.map = element("img", { class: "map", alt: "" });
+    this.map = element("img", { class: "map", alt: "", hidden: true });
     this.outlines = document.createElementNS(SVG, "svg");
     this.none = element("p", { class: "none", hidden: true });
     root.append(this.picture, this.map, this.outlines, this.none);
