@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from patchbank.errors import DatabaseError, ParameterError
+from patchbank.errors import DatabaseError, NotFoundError, ParameterError
 from patchbank.store import queries
 from patchbank.store.bank_key import BankKey
 from patchbank.store.categories import add_event, find_category
@@ -325,7 +325,7 @@ class Defects:
 
         Raises
         ------
-        UnknownCategoryError, ParameterError
+        UnknownCategoryError, NotFoundError
             If there is no such category or defect.
         """
         with self._sessions.connection() as connection:
@@ -335,7 +335,7 @@ class Defects:
                 binary=True,
             ).fetchone()
         if row is None:
-            raise ParameterError(f"category {category!r} has no defect {name!r}")
+            raise NotFoundError(f"category {category!r} has no defect {name!r}")
         return bytes(row[0])
 
     def similar(

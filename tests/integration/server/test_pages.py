@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 
 from patchbank.inspection.keeping.access import create_key
 from patchbank.inspection.workspace import Workspace
-from tests.fixtures.commands import Outcome, start
+from tests.fixtures.commands import Outcome, Run, start
 from tests.fixtures.service import RunningService
 from tests.fixtures.surfaces import Surfaces
 
@@ -232,7 +232,9 @@ def test_pictures_of_inspections_that_were_not_kept(
         assert client.get(base + name, params={"optional": True}).status_code == 204
 
 
-def test_counts_and_thumbnails(learned: Outcome, client: TestClient, surfaces: Surfaces) -> None:
+def test_counts_and_thumbnails(
+    learned: Outcome, patchbank: Run, client: TestClient, surfaces: Surfaces
+) -> None:
     base = "/v1/categories/brushed/"
     image = sorted(surfaces.scratched.iterdir())[0].read_bytes()
     found = client.post(base + "inspect", content=image, params={"station": "a"}).json()
@@ -244,10 +246,17 @@ def test_counts_and_thumbnails(learned: Outcome, client: TestClient, surfaces: S
     assert client.get(base + "counts", params={"station": "b"}).json()["fail"] == 0
     assert client.get(base + "counts", params={"since": "x"}).status_code == 422
     name = found["similar"][0]["image"]
-    answer = client.get(base + "thumbnail", params={"reference": name})
+    answer = client.get(base + "references/thumbnail", params={"name": name})
     assert answer.headers["content-type"].startswith("image/")
-    assert client.get(base + "thumbnail", params={"reference": "none"}).status_code == 404
-    assert client.get(base + "thumbnail").status_code == 422
+    scratch = sorted(surfaces.scratched.iterdir())[1]
+    assert patchbank("defects", "add", "brushed", scratch, "--label", "scratch").code == 0
+    (listed,) = patchbank("defects", "list", "brushed", "--json").documents
+    answer = client.get(base + "defects/thumbnail", params={"name": listed["name"]})
+    assert answer.headers["content-type"].startswith("image/")
+    for kind in ("references", "defects"):
+        address = f"{base}{kind}/thumbnail"
+        assert client.get(address, params={"name": "none"}).status_code == 404
+        assert client.get(address).status_code == 422
 
 
 def test_a_stop_ends_the_streams(running_service: RunningService) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from patchbank.errors import ImageError, NotFoundError, ParameterError, ReportError
+from patchbank.errors import NotFoundError, ReportError
 from patchbank.files import new_file, writing
 from patchbank.inspection.workspace import Workspace
 from patchbank.store.inspections import Selection
@@ -56,34 +56,3 @@ def write_inspected_image(
         new_file(file) as draft,
     ):
         draft.write_bytes(content)
-
-
-def named_thumbnail(
-    workspace: Workspace,
-    category: str,
-    *,
-    reference: str | None = None,
-    defect: str | None = None,
-) -> bytes:
-    """Return the thumbnail of a reference or of a recorded defect, by its name.
-
-    Raises
-    ------
-    UnknownCategoryError
-        If there is no category of that name.
-    NotFoundError
-        If there is no such reference or defect.
-    ParameterError
-        If not just one is given.
-    """
-    if (reference is None) == (defect is None):
-        raise ParameterError("thumbnail: give the name of either a reference or a defect")
-    database = workspace.database
-    try:
-        if defect is not None:
-            return database.defects.thumbnail(category, defect)
-        assert reference is not None
-        image_id = database.images.get(category, reference).image_id
-        return database.images.thumbnail(category, image_id)
-    except ImageError as error:
-        raise NotFoundError(str(error)) from error

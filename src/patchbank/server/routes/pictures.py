@@ -8,9 +8,11 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
 from patchbank.errors import NotFoundError
-from patchbank.inspection.keeping.inspected_images import inspected_image, named_thumbnail
+from patchbank.inspection.keeping.inspected_images import inspected_image
+from patchbank.inspection.sources import checked_name
 from patchbank.server.access import Operator
 from patchbank.server.models import Number
+from patchbank.server.parameters import CategoryName
 from patchbank.server.pictures import PICTURE, picture
 from patchbank.server.problems import PROBLEMS
 from patchbank.server.service import service_of
@@ -26,7 +28,7 @@ _KEEP = {"cache-control": "private, max-age=86400, immutable"}
 def _picture(kind: str) -> dict[int | str, dict[str, Any]]:
     return {
         200: {"description": "The picture.", "content": {kind: {}}},
-        204: {"description": "There is none, and it was optional."},
+        204: {"description": "No picture, and it was optional."},
     }
 
 
@@ -43,7 +45,7 @@ Optional = Annotated[
 def inspection_picture(
     request: Request,
     caller: Operator,
-    category: str,
+    category: CategoryName,
     inspection_id: Number,
     side: Annotated[
         int, Query(ge=16, le=LARGEST_SIDE, description="Longer side in pixels, at most.")
@@ -79,7 +81,7 @@ def inspection_picture(
 def inspection_map(
     request: Request,
     caller: Operator,
-    category: str,
+    category: CategoryName,
     inspection_id: Number,
     optional: Optional = False,
 ) -> Response:
@@ -95,21 +97,15 @@ def inspection_map(
     return Response(map_layer(recent), media_type="image/png", headers=_KEEP)
 
 
-@router.get(
-    "/categories/{category}/thumbnail",
-    response_class=Response,
-    responses=PICTURE,
-)
-def thumbnail(
+@router.get("/categories/{category}/defects/thumbnail", response_class=Response, responses=PICTURE)
+def defect_thumbnail(
     request: Request,
     caller: Operator,
-    category: str,
-    reference: Annotated[str | None, Query(description="Name of a reference.")] = None,
-    defect: Annotated[str | None, Query(description="Name of a recorded defect.")] = None,
+    category: CategoryName,
+    name: Annotated[
+        str, Query(description="Name of the defect, as inspections have it.", min_length=1)
+    ],
 ) -> Response:
-    """Return the thumbnail of a reference or of a recorded defect, by its name."""
-    content = named_thumbnail(
-        service_of(request).workspace, category, reference=reference, defect=defect
-    )
-    # Images and defects of one name may be replaced.
-    return picture(content, reference or defect or "")
+    """Give a small picture of a recorded defect by its name."""
+    defects = service_of(request).workspace.database.defects
+    return picture(defects.thumbnail(category, checked_name(name)), name)

@@ -60,12 +60,12 @@ function show(item) {
   });
   page.querySelector("#regions").replaceChildren(...(regions.length ? regions : [element("li", { class: "faint" }, "No region stands out.")]));
   gallery(page.querySelector("#similar"), item.similar.map((match) => ({
-    source: `${of(category, "thumbnail")}?${new URLSearchParams({ reference: match.image })}`,
+    source: `${of(category, "references", "thumbnail")}?${new URLSearchParams({ name: match.image })}`,
     name: match.image,
     text: `${match.similarity.toFixed(4)}${match.itself ? ", the same image" : ""}`,
   })), "This bank has no similar references.");
   gallery(page.querySelector("#defects"), item.similar_defects.map((match) => ({
-    source: `${of(category, "thumbnail")}?${new URLSearchParams({ defect: match.name })}`,
+    source: `${of(category, "defects", "thumbnail")}?${new URLSearchParams({ name: match.name })}`,
     name: match.name,
     text: `${match.similarity.toFixed(4)}, ${match.label ?? "no label"}${match.synthetic ? ", synthetic" : ""}`,
   })), item.verdict === "pass" ? "A part that passes is not compared with defects." : "No defects are recorded yet: answer “defect” on the Review page to record some.");
