@@ -9,9 +9,8 @@ from pathlib import Path
 
 from fastapi import Request
 
-from patchbank.errors import PatchbankError
+from patchbank.errors import NotFittedError, PatchbankError
 from patchbank.inspection.keeping.access import Keyring
-from patchbank.inspection.keeping.manage import list_categories
 from patchbank.inspection.workspace import Workspace
 from patchbank.server.feed import Feed
 from patchbank.server.judging import Inspectors, JudgingPool
@@ -65,19 +64,17 @@ class Service:
 
     def _warm(self) -> None:
         try:
-            names = [
-                str(document["category"])
-                for document in list_categories(self.workspace)
-                if document["bank_version"] is not None
-            ]
+            names = self.workspace.database.categories.names()
         except PatchbankError as error:
             _log.warning("the banks are read when they are asked for: %s", error)
             return
-        for name in names[: self.workspace.settings.serve_banks]:
-            if self._closing:
+        for name in names:
+            if self._closing or len(self.inspectors.ready) >= self.workspace.settings.serve_banks:
                 return
             try:
                 self.inspectors.of(name)
+            except NotFittedError:
+                continue
             except PatchbankError as error:
                 _log.warning("category %r cannot be judged by: %s", name, error)
 

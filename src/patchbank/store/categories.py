@@ -94,6 +94,16 @@ class Categories:
         with self._sessions.connection() as connection:
             return [*self._found(connection, None)]
 
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all categories in order, without counting what they have."""
+        with self._sessions.statement() as connection:
+            return tuple(name for (name,) in connection.execute(self._queries["names"]))
+
+    def check(self, name: str) -> None:
+        """Raise UnknownCategoryError if a category does not exist."""
+        with self._sessions.connection() as connection:
+            find_category(connection, name)
+
     def get(self, name: str) -> Category:
         """Return a category.
 

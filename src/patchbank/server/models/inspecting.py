@@ -106,3 +106,11 @@ class InspectionAnswer(Model):
     remarks: list[str]
     in_words: InWords
     urls: InspectionUrls
+
+
+class VerdictCounts(Model):
+    """How many inspections have each verdict."""
+
+    passed: int = Field(alias="pass", description="How many passed.")
+    review: int = Field(description="How many a person decides.")
+    fail: int = Field(description="How many failed.")

@@ -14,7 +14,6 @@ from starlette.concurrency import run_in_threadpool
 from patchbank.errors import AccessError, ForbiddenError, PatchbankError
 from patchbank.inspection.keeping.access import SESSION_SECONDS, Caller
 from patchbank.inspection.keeping.inspections import recent_stations
-from patchbank.inspection.keeping.manage import list_categories
 from patchbank.server.access import SESSION_COOKIE, Operator, action_of, address_of
 from patchbank.server.pages.rendering import render
 from patchbank.server.problems import status_of, title_of
@@ -101,21 +100,21 @@ def line(
 @router.get("/categories/{category}/inspect")
 def inspect(request: Request, caller: Operator, category: str) -> str:
     """Judge an image that a person has."""
-    service_of(request).workspace.database.categories.get(category)
+    service_of(request).workspace.database.categories.check(category)
     return page_of(request, caller, "inspect", category)
 
 
 @router.get("/login")
-def ask_for_key(next: Annotated[str, Query()] = "/") -> str:  # noqa: A002 - as browsers say it
+def ask_for_key(asked: Annotated[str, Query(alias="next")] = "/") -> str:
     """Ask for a key."""
-    return render("login", problem=None, next=_own(next))
+    return render("login", problem=None, next=_own(asked))
 
 
 @router.post("/login")
 async def log_in(
     request: Request,
     key: Annotated[str, Form()],
-    next: Annotated[str, Form()] = "/",  # noqa: A002
+    asked: Annotated[str, Form(alias="next")] = "/",
 ) -> Response:
     """Begin a session with a key."""
     service = service_of(request)
@@ -123,10 +122,10 @@ async def log_in(
         caller = await run_in_threadpool(service.keyring.caller, key.strip())
     except AccessError as error:
         service.keyring.count(None, address_of(request), action_of(request), "no valid key")
-        return HTMLResponse(render("login", problem=f"{error}.", next=_own(next)), 401)
+        return HTMLResponse(render("login", problem=f"{error}.", next=_own(asked)), 401)
     service.keyring.count(caller, address_of(request), action_of(request), "allowed")
     token = await run_in_threadpool(service.keyring.begin_session, caller)
-    answer = RedirectResponse(_own(next), 303)
+    answer = RedirectResponse(_own(asked), 303)
     answer.set_cookie(
         SESSION_COOKIE,
         token,
@@ -149,8 +148,8 @@ async def log_out(request: Request) -> Response:
     return answer
 
 
-def _categories(service: Service) -> list[str]:
-    return [str(document["category"]) for document in list_categories(service.workspace)]
+def _categories(service: Service) -> tuple[str, ...]:
+    return service.workspace.database.categories.names()
 
 
 def _own(address: str) -> str:

@@ -8,15 +8,17 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
-from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
 from patchbank.inspection.keeping.inspections import count_verdicts, make_selection
 from patchbank.server.access import Operator
-from patchbank.server.models import Model
+from patchbank.server.models.inspecting import VerdictCounts
+from patchbank.server.parameters import CategoryName
 from patchbank.server.problems import PROBLEMS
 from patchbank.server.service import service_of
 from patchbank.spelling import composed
+
+Station = Annotated[str | None, Query(description="Only of this station.")]
 
 router = APIRouter(prefix="/v1", tags=["inspecting"], responses=PROBLEMS)
 
@@ -29,8 +31,8 @@ router = APIRouter(prefix="/v1", tags=["inspecting"], responses=PROBLEMS)
 async def events(
     request: Request,
     caller: Operator,
-    category: str,
-    station: Annotated[str | None, Query(description="Only of this station.")] = None,
+    category: CategoryName,
+    station: Station = None,
 ) -> StreamingResponse:
     """Follow the inspections of a category: the last twenty, then each as it is recorded.
 
@@ -40,7 +42,7 @@ async def events(
     service = service_of(request)
     category = composed(category)
     # What is wrong is said before the stream begins.
-    await run_in_threadpool(service.workspace.database.categories.get, category)
+    await run_in_threadpool(service.workspace.database.categories.check, category)
 
     async def stream() -> AsyncIterator[str]:
         # What a browser waits before it asks again, in milliseconds.
@@ -55,23 +57,15 @@ async def events(
     return StreamingResponse(stream(), media_type="text/event-stream")
 
 
-class VerdictCounts(Model):
-    """How many inspections have each verdict."""
-
-    passed: int = Field(alias="pass", description="How many passed.")
-    review: int = Field(description="How many a person decides.")
-    fail: int = Field(description="How many failed.")
-
-
 @router.get("/categories/{category}/counts")
 def counts(
     request: Request,
     caller: Operator,
-    category: str,
+    category: CategoryName,
     since: Annotated[
         str | None, Query(description="From this time on, such as 2026-03-01T06:00, 8h or 7d.")
     ] = None,
-    station: Annotated[str | None, Query(description="Only of this station.")] = None,
+    station: Station = None,
 ) -> VerdictCounts:
     """Count the inspections of a category by verdict."""
     found = count_verdicts(
