@@ -43,7 +43,7 @@ def create_app(workspace: Workspace, options: ServiceOptions | None = None) -> F
         service.feed.close()
         await run_in_threadpool(service.close)
 
-    app = FastAPI(
+    app = _Application(
         title="patchbank",
         version=version("patchbank"),
         description=_DESCRIPTION.strip(),
@@ -66,7 +66,6 @@ def create_app(workspace: Workspace, options: ServiceOptions | None = None) -> F
         most_bytes=int(settings.serve_megabytes * 1e6),
         seconds=settings.serve_seconds,
     )
-    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 
 
@@ -80,15 +79,21 @@ class _StaticFiles(StaticFiles):
         return answer
 
 
-def _openapi(app: FastAPI) -> dict[str, Any]:
-    """Return the description of all routes, with the schema of problems."""
-    if app.openapi_schema is None:
-        document = get_openapi(
-            title=app.title, version=app.version, description=app.description, routes=app.routes
-        )
-        schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        schemas["Problem"] = Problem.model_json_schema()
-        for unused in ("HTTPValidationError", "ValidationError"):
-            schemas.pop(unused, None)
-        app.openapi_schema = document
-    return app.openapi_schema
+class _Application(FastAPI):
+    """Describes problems instead of FastAPI's own errors."""
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the description of all routes, with the schema of problems."""
+        if self.openapi_schema is None:
+            document = get_openapi(
+                title=self.title,
+                version=self.version,
+                description=self.description,
+                routes=self.routes,
+            )
+            schemas = document.setdefault("components", {}).setdefault("schemas", {})
+            schemas["Problem"] = Problem.model_json_schema()
+            for unused in ("HTTPValidationError", "ValidationError"):
+                schemas.pop(unused, None)
+            self.openapi_schema = document
+        return self.openapi_schema

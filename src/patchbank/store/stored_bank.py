@@ -146,7 +146,7 @@ def _damage_said(category: str, key: BankKey) -> Iterator[None]:
 def _owners(
     image_ids: npt.NDArray[np.int64], references: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.int64]:
-    """Return the index of each patch's image among the references; -1 if it is none of them."""
+    """Return the index of each patch's image among the references; -1 if it is not one."""
     owners = np.full(len(image_ids), -1)
     by_id = np.argsort(references)
     known = np.isin(image_ids, references)

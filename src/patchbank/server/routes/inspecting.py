@@ -14,6 +14,7 @@ from patchbank.inspection.verdicts import Inspection
 from patchbank.server.access import Operator
 from patchbank.server.addresses import address
 from patchbank.server.models.inspecting import InspectionAnswer
+from patchbank.server.parameters import CategoryName
 from patchbank.server.problems import PROBLEMS
 from patchbank.server.service import service_of
 
@@ -47,7 +48,7 @@ _BODY: dict[str, Any] = {
 async def inspect(
     request: Request,
     caller: Operator,
-    category: str,
+    category: CategoryName,
     name: Annotated[
         str | None, Query(description="What the image is called in the record.")
     ] = None,
@@ -92,7 +93,7 @@ async def image_of(request: Request) -> tuple[bytes, str | None]:
     Raises
     ------
     ImageError
-        If there is none.
+        If the body has no image.
     """
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
         return _not_empty(await request.body()), None
