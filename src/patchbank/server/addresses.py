@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
 from urllib.parse import quote
 
 
@@ -10,3 +12,24 @@ def address(category: str, *parts: str | int, **query: str) -> str:
     path = "/".join(quote(str(part), safe="") for part in ("categories", category, *parts))
     asked = "&".join(f"{name}={quote(value, safe='')}" for name, value in query.items())
     return f"/v1/{path}" + (f"?{asked}" if asked else "")
+
+
+def inspection_urls(
+    category: str,
+    inspection_id: int | None,
+    *,
+    image_kept: bool,
+    similar: Iterable[str],
+) -> dict[str, Any]:
+    """Return the addresses of what belongs to an inspection; `similar` names its references."""
+    base = None if inspection_id is None else address(category, "inspections", inspection_id)
+    # A heatmap is computed of the image.
+    pictures = base if image_kept else None
+    return {
+        "inspection": base,
+        "picture": base and f"{base}/picture",
+        "map": base and f"{base}/map",
+        "image": pictures and f"{pictures}/image",
+        "heatmap": pictures and f"{pictures}/heatmap",
+        "similar": [address(category, "references", "thumbnail", name=name) for name in similar],
+    }

@@ -11,8 +11,10 @@ from typing import TypeVar
 
 from patchbank.errors import BusyError, NotFittedError, UnknownCategoryError
 from patchbank.inspection.judging.inspect import Inspector
+from patchbank.inspection.judging.live_bank import LiveBank, ReadyBank
 from patchbank.inspection.workspace import Workspace
 from patchbank.spelling import composed
+from patchbank.store.inspections import InspectionRecord
 
 Result = TypeVar("Result")
 
@@ -92,6 +94,8 @@ class Inspectors:
         self._lock = threading.Lock()
         self._making: dict[str, threading.Lock] = {}
         self._ready: dict[str, Inspector] = {}
+        # Of the versions that do not judge any more, the one that was asked for last.
+        self._earlier: ReadyBank | None = None
 
     @property
     def ready(self) -> dict[str, Inspector]:
@@ -132,6 +136,26 @@ class Inspectors:
             with self._lock:
                 self._ready.pop(composed(category), None)
             raise
+
+    def that_judged(self, category: str, inspection: InspectionRecord) -> ReadyBank:
+        """Return the version of a bank that judged an inspection, from memory where it is there.
+
+        Raises
+        ------
+        BankGoneError, ExtractorMismatchError
+            If it is not kept any more, or cannot be judged by.
+        """
+        key = inspection.category_id, inspection.bank_version
+        with self._lock:
+            earlier = self._earlier
+            inspector = self._ready.get(composed(category))
+        for bank in (earlier, None if inspector is None else inspector.ready):
+            if bank is not None and (bank.stored.key.category_id, bank.stored.version) == key:
+                return bank
+        found = LiveBank(self._workspace, category, version=inspection.bank_version).ready
+        with self._lock:
+            self._earlier = found
+        return found
 
     def _take(self, category: str) -> Inspector | None:
         with self._lock:

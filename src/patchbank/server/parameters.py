@@ -22,6 +22,10 @@ CategoryName = Annotated[
         examples=["leather"],
     ),
 ]
+InspectionNumber = Annotated[
+    int,
+    Path(alias="inspection_id", ge=1, le=MOST_NUMBER, description="Number of the inspection."),
+]
 Limit = Annotated[int, Query(ge=1, le=1000, description="How many at most.")]
 Before = Annotated[
     int | None,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from psycopg import errors
 from psycopg.types.json import Jsonb
 
-from patchbank.errors import BankGoneError
+from patchbank.errors import BankGoneError, NotFoundError
 from patchbank.store import queries
 from patchbank.store.categories import find_category
 from patchbank.store.inspection_images import ImageContent, InspectionImages, insert_images
@@ -59,6 +59,8 @@ class InspectionRecord:
         it is farther from the bank than the covering radius; None where not measured.
     review
         The last answer of a person, its label, who gave it and when; None without. Read only.
+    image_kept
+        Whether the image is in the database too. Read only.
     """
 
     category_id: int
@@ -83,6 +85,7 @@ class InspectionRecord:
     grid_columns: int | None = None
     outside: bytes | None = None
     review: dict[str, Any] | None = None
+    image_kept: bool = False
 
     def __post_init__(self) -> None:
         if self.verdict not in VERDICTS:
@@ -302,6 +305,29 @@ class Inspections(InspectionImages):
             When the category does not exist.
         """
         return self.page(category, Selection(limit=limit))
+
+    def get(self, category: str, inspection_id: int) -> InspectionRecord:
+        """Return an inspection by its number.
+
+        Raises
+        ------
+        UnknownCategoryError, NotFoundError
+            When there is no such category, or it has no such inspection.
+        """
+        with self._sessions.connection() as connection:
+            row = connection.execute(
+                self._queries["get"],
+                {
+                    "category_id": find_category(connection, category),
+                    "inspection_id": as_bigint(inspection_id),
+                },
+            ).fetchone()
+        if row is None:
+            raise NotFoundError(
+                f"category {category!r} has no inspection {inspection_id}; `patchbank inspections "
+                f"{category}` lists them"
+            )
+        return InspectionRecord(*row)
 
     def page(self, category: str, selection: Selection) -> list[InspectionRecord]:
         """Return the last of the selected inspections, newest first.

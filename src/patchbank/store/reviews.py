@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from patchbank.actors import current_actor
-from patchbank.errors import ParameterError
+from patchbank.errors import NotFoundError
 from patchbank.store import queries
 from patchbank.store.categories import add_event, find_category
 from patchbank.store.queries import as_bigint
@@ -109,7 +109,7 @@ class Reviews:
 
         Raises
         ------
-        UnknownCategoryError, ParameterError
+        UnknownCategoryError, NotFoundError
             When there is no such category, or it has no such inspection.
         """
         with self._sessions.connection() as connection:
@@ -118,7 +118,7 @@ class Reviews:
                 self._queries["inspection"], {**key, "inspection_id": inspection_id}
             ).fetchone()
         if row is None:
-            raise ParameterError(
+            raise NotFoundError(
                 f"category {category!r} has no inspection {inspection_id}; `patchbank review "
                 f"{category} --list` lists those to review"
             )

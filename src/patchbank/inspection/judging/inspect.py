@@ -130,6 +130,11 @@ class Inspector:
         """The version that judged last."""
         return self._bank.version
 
+    @property
+    def ready(self) -> ReadyBank:
+        """The version that judged last."""
+        return self._bank.ready
+
     def inspect(
         self,
         source: ImageSource,

@@ -7,7 +7,7 @@ from pathlib import Path
 from patchbank.errors import NotFoundError, ReportError
 from patchbank.files import new_file, writing
 from patchbank.inspection.workspace import Workspace
-from patchbank.store.inspections import Selection
+from patchbank.store.inspections import InspectionRecord
 
 
 def inspected_image(workspace: Workspace, category: str, inspection_id: int) -> bytes:
@@ -22,17 +22,17 @@ def inspected_image(workspace: Workspace, category: str, inspection_id: int) -> 
     NotFoundError
         If there is no such inspection, or its image was not kept.
     """
-    inspections = workspace.database.inspections
-    found = inspections.page(category, Selection(limit=1, inspection_id=inspection_id))
-    if not found:
-        raise NotFoundError(
-            f"category {category!r} has no inspection {inspection_id}; `patchbank inspections "
-            f"{category}` lists them"
-        )
-    image = inspections.image(found[0].category_id, inspection_id)
+    return image_of(workspace, workspace.database.inspections.get(category, inspection_id))
+
+
+def image_of(workspace: Workspace, inspection: InspectionRecord) -> bytes:
+    """Return the image that was kept with a recorded inspection; see `inspected_image`."""
+    number = inspection.inspection_id
+    assert number is not None
+    image = workspace.database.inspections.image(inspection.category_id, number)
     if image is None:
         raise NotFoundError(
-            f"the image of inspection {inspection_id} ({found[0].image_name}) is not in the "
+            f"the image of inspection {number} ({inspection.image_name}) is not in the "
             "database; PATCHBANK_KEEP_IMAGES says which are kept"
         )
     return image.content

@@ -6,6 +6,8 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from io import StringIO
+from itertools import islice
 from typing import Any, TextIO
 
 from patchbank.errors import ParameterError
@@ -24,6 +26,8 @@ from patchbank.store.inspections import (
     Selection,
 )
 
+# Of CSV, written at a time.
+_LINES = 1_000
 _SAID = {"fail": "failed", "review": "to review", "pass": "passed"}
 _COLUMNS = (
     "inspection_id",
@@ -70,6 +74,8 @@ class RecordedInspection:
         The inspected part and where it was inspected; None if not given.
     review
         What a person answered: ``answer``, ``label``, ``actor`` and ``reviewed_at``; None without.
+    image_kept
+        Whether the database has the image too.
     """
 
     inspection_id: int
@@ -89,6 +95,7 @@ class RecordedInspection:
     part: str | None = None
     station: str | None = None
     review: dict[str, Any] | None = None
+    image_kept: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object that the command prints."""
@@ -109,6 +116,7 @@ class RecordedInspection:
             "part": self.part,
             "station": self.station,
             "review": self.review,
+            "image_kept": self.image_kept,
             "timings_ms": {name: round(value, 3) for name, value in self.timings_ms.items()},
         }
 
@@ -228,7 +236,7 @@ def newest(workspace: Workspace, category: str, selection: Selection) -> list[Re
         If there is no category of that name.
     """
     page = workspace.database.inspections.page(category, selection)
-    return [_recorded(category, record) for record in page]
+    return [recorded(category, record) for record in page]
 
 
 class InspectionList:
@@ -244,20 +252,33 @@ class InspectionList:
 
     def whole(self) -> Iterator[RecordedInspection]:
         """Yield all that is recorded of each, oldest first."""
-        return (_recorded(self._category, record) for record in self._found.whole())
+        return (recorded(self._category, record) for record in self._found.whole())
 
     def documents(self) -> Iterator[dict[str, Any]]:
         """Yield each as a JSON object, oldest first."""
         return (inspection.to_json() for inspection in self.whole())
 
+    def csv(self) -> Iterator[str]:
+        """Yield CSV, some lines at a time: a heading and a line for each, oldest first."""
+        text = StringIO()
+        writer = SafeWriter(text)
+        writer.writerow(_COLUMNS)
+        rows = self._found.texts()
+        while True:
+            yield text.getvalue()
+            text.seek(0)
+            text.truncate()
+            some = list(islice(rows, _LINES))
+            if not some:
+                return
+            writer.writerows(
+                (number, time.astimezone().isoformat(), self._category, *others)
+                for number, time, *others in some
+            )
+
     def write_csv(self, file: TextIO) -> None:
         """Write a heading and a line for each, oldest first."""
-        writer = SafeWriter(file)
-        writer.writerow(_COLUMNS)
-        writer.writerows(
-            (number, time.astimezone().isoformat(), self._category, *others)
-            for number, time, *others in self._found.texts()
-        )
+        file.writelines(self.csv())
 
     def summary(self) -> str:
         """Return in a sentence how many there are, how many failed, and the time zone."""
@@ -300,7 +321,8 @@ def open_inspections(
         yield InspectionList(category, selection, found)
 
 
-def _recorded(category: str, record: InspectionRecord) -> RecordedInspection:
+def recorded(category: str, record: InspectionRecord) -> RecordedInspection:
+    """Return a row of the database as it is given to users."""
     assert record.inspection_id is not None
     assert record.inspected_at is not None
     return RecordedInspection(
@@ -321,4 +343,5 @@ def _recorded(category: str, record: InspectionRecord) -> RecordedInspection:
         part=record.part,
         station=record.station,
         review=record.review,
+        image_kept=record.image_kept,
     )

@@ -66,8 +66,17 @@ class InspectionUrls(Model):
     """Where there is more."""
 
     inspection: str | None = Field(description="Its record; null if it was not recorded.")
-    picture: str | None = Field(description="Its image as JPEG, to be shown.")
-    map: str | None = Field(description="Its anomaly map, as a layer to be shown above.")
+    picture: str | None = Field(
+        description="Its image as JPEG, to be shown; null if it was not recorded."
+    )
+    map: str | None = Field(
+        description="Its anomaly map, as a layer above the picture, while the service remembers it."
+    )
+    image: str | None = Field(description="Its image; null if that was not kept.")
+    heatmap: str | None = Field(
+        description="Its image beside the anomaly map; null if the image was not kept."
+    )
+    similar: list[str] = Field(description="A small picture of each similar reference.")
 
 
 class InspectionAnswer(Model):

@@ -12,7 +12,7 @@ from patchbank.errors import ImageError
 from patchbank.inspection.judging.inspect import DEFAULT_TOP, Inspector
 from patchbank.inspection.verdicts import Inspection
 from patchbank.server.access import Operator
-from patchbank.server.addresses import address
+from patchbank.server.addresses import inspection_urls
 from patchbank.server.models.inspecting import InspectionAnswer
 from patchbank.server.parameters import CategoryName
 from patchbank.server.problems import PROBLEMS
@@ -112,17 +112,16 @@ def _not_empty(content: bytes) -> bytes:
 
 def answer_of(inspection: Inspection) -> dict[str, Any]:
     """Return an inspection as it is answered, with the addresses of its pictures."""
-    number = inspection.inspection_id
-    base = number and address(inspection.category, "inspections", number)
     return {
         **inspection.to_json(),
         "in_words": {
             "rarity": inspection.rarity,
             "against_the_limits": inspection.against_the_limits,
         },
-        "urls": {
-            "inspection": base,
-            "picture": base and f"{base}/picture",
-            "map": base and f"{base}/map",
-        },
+        "urls": inspection_urls(
+            inspection.category,
+            inspection.inspection_id,
+            image_kept=inspection.image_kept,
+            similar=(match.image for match in inspection.similar),
+        ),
     }

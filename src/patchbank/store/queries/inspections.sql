@@ -42,7 +42,16 @@ category_id, version, image_name, encode(sha256, 'hex'), verdict, score,
     coalesce(pass_below, fail_above), fail_above, p_value, regions, similar_images, timings_ms,
     inspection_id, inspected_at, part, station, brightness, sharpness, grid_rows, grid_columns,
     outside,
-    <answer>
+    <answer>,
+    <image_kept>
+
+-- part image_kept --
+exists (
+    select from inspection_image
+    where inspection_image.category_id = inspection.category_id
+        and inspection_image.inspection_id = inspection.inspection_id
+        and inspection_image.inspected_at = inspection.inspected_at
+)
 
 -- part answer --
 -- The last answer of a person.
@@ -120,6 +129,10 @@ offset %(limit)s::bigint - 1 limit 1
 select <columns> from (select inspection.* from <newest>) as inspection
 order by inspected_at desc, inspection_id desc
 limit %(limit)s
+
+-- get --
+select <columns> from inspection
+where category_id = %(category_id)s and inspection_id = %(inspection_id)s
 
 -- whole --
 select <columns>

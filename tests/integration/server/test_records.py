@@ -1,0 +1,104 @@
+"""Recorded inspections through the service."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from patchbank.inspection.keeping.inspections import make_selection, open_inspections
+from patchbank.inspection.workspace import Workspace
+from patchbank.server.models.inspecting import InspectionAnswer
+from patchbank.server.models.records import Recorded
+from tests.fixtures.commands import Outcome
+from tests.fixtures.surfaces import Surfaces
+
+BRUSHED = "/v1/categories/brushed"
+
+
+def test_inspections_are_listed_shown_drawn_and_written(
+    learned: Outcome, client: TestClient, workspace: Workspace, surfaces: Surfaces
+) -> None:
+    files = [*sorted(surfaces.train.iterdir())[:3], *sorted(surfaces.scratched.iterdir())[:2]]
+    answers = []
+    for number, file in enumerate(files):
+        answer = client.post(
+            f"{BRUSHED}/inspect",
+            content=file.read_bytes(),
+            params={"name": f"cam/{file.name}", "part": str(number), "top": 2},
+        )
+        answers.append(answer.json())
+        InspectionAnswer.model_validate(answers[-1])
+    numbers = [answer["inspection_id"] for answer in answers]
+
+    seen, before = [], None
+    while True:
+        params = {"limit": 2} if before is None else {"limit": 2, "before": before}
+        page = client.get(f"{BRUSHED}/inspections", params=params).json()
+        seen += page["items"]
+        before = page["next"]
+        if before is None:
+            break
+    assert [item["inspection_id"] for item in seen] == numbers[::-1]
+    failed = client.get(f"{BRUSHED}/inspections", params={"verdict": "fail"}).json()["items"]
+    assert [item["inspection_id"] for item in failed] == numbers[:2:-1]
+    (found,) = client.get(f"{BRUSHED}/inspections", params={"part": "1"}).json()["items"]
+    assert found["inspection_id"] == numbers[1]
+    waiting = client.get(f"{BRUSHED}/inspections", params={"reviewed": "false"}).json()["items"]
+    assert waiting == failed
+
+    last = client.get(answers[-1]["urls"]["inspection"]).json()
+    Recorded.model_validate(last)
+    assert last == failed[0]
+    assert last["urls"] == answers[-1]["urls"]
+    kept = client.get(last["urls"]["image"])
+    assert kept.content == files[-1].read_bytes()
+    assert kept.headers["content-type"] == "image/png"
+    assert kept.headers["content-disposition"] == f"inline; filename*=UTF-8''{files[-1].name}"
+    # By the version that judged, also after another took its place.
+    limit = 3 * last["fail_above"]
+    assert client.put(f"{BRUSHED}/thresholds", json={"fail_above": limit}).status_code == 200
+    drawn = client.get(last["urls"]["heatmap"])
+    assert drawn.headers["content-type"] == "image/png"
+    with Image.open(io.BytesIO(drawn.content)) as opened:
+        assert opened.width > opened.height > 96
+    assert client.get(last["urls"]["similar"][0]).headers["content-type"] == "image/jpeg"
+
+    # Of a pass, no image is kept.
+    passed = client.get(f"{BRUSHED}/inspections/{numbers[0]}").json()
+    assert (passed["verdict"], passed["image_kept"], passed["urls"]["heatmap"]) == (
+        "pass",
+        False,
+        None,
+    )
+    for path in ("image", "heatmap"):
+        missing = client.get(f"{BRUSHED}/inspections/{numbers[0]}/{path}")
+        assert missing.status_code == 404
+        assert "PATCHBANK_KEEP_IMAGES" in missing.json()["detail"]
+
+    text = client.get(f"{BRUSHED}/inspections.csv")
+    assert text.headers["content-type"] == "text/csv; charset=utf-8"
+    with open_inspections(workspace, "brushed", make_selection()) as expected:
+        written = io.StringIO()
+        expected.write_csv(written)
+    assert text.text == written.getvalue()
+    assert [row["inspection_id"] for row in csv.DictReader(io.StringIO(text.text))] == [
+        str(number) for number in numbers
+    ]
+
+    for path, status, said in (
+        ("inspections?verdict=good", 422, "query.verdict"),
+        ("inspections?since=soon", 422, "not a date"),
+        ("inspections?before=9999", 404, "no inspection 9999"),
+        ("inspections?reviewed=false&verdict=pass", 422, "waits for no review"),
+        ("inspections/9999", 404, "no inspection 9999"),
+        (f"inspections/{2**64}", 422, "path.inspection_id"),
+        ("inspections.csv?until=never", 422, "not a date"),
+    ):
+        refused = client.get(f"{BRUSHED}/{path}")
+        assert (refused.status_code, said in refused.json()["detail"]) == (status, True), (
+            refused.text
+        )
+    assert client.get("/v1/categories/brush/inspections.csv").status_code == 404
