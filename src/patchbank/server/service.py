@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from fastapi import Request
 
 from patchbank.errors import NotFittedError, PatchbankError
+from patchbank.inspection.judging.live_bank import ReadyBank
 from patchbank.inspection.keeping.access import Keyring
+from patchbank.inspection.keeping.records import BankOf
 from patchbank.inspection.workspace import Workspace
+from patchbank.memory.threads import in_this_thread
 from patchbank.server.feed import Feed
 from patchbank.server.judging import Inspectors, JudgingPool
 from patchbank.server.recent import RecentInspections
 from patchbank.settings import usable_cores
+from patchbank.store.inspections import InspectionRecord
 
 _log = logging.getLogger(__name__)
 
@@ -61,6 +67,29 @@ class Service:
         self._closing = True
         self.pool.close()
         self.keyring.close()
+
+    async def judge_again(
+        self,
+        category: str,
+        inspection_id: int,
+        draw: Callable[[Workspace, str, int, BankOf], bytes],
+    ) -> bytes:
+        """Return the picture that `draw` makes of an inspection, by the bank that judged it.
+
+        Raises
+        ------
+        BusyError
+            If too many images are waiting.
+        """
+
+        def work(alone: bool) -> bytes:
+            def bank_of(found: InspectionRecord) -> ReadyBank:
+                return self.inspectors.that_judged(category, found)
+
+            with contextlib.nullcontext() if alone else in_this_thread():
+                return draw(self.workspace, category, inspection_id, bank_of)
+
+        return await self.pool.run(work)
 
     def _warm(self) -> None:
         try:

@@ -13,6 +13,7 @@ from fastapi.testclient import TestClient
 
 from patchbank.inspection.keeping.access import create_key
 from patchbank.inspection.workspace import Workspace
+from patchbank.server.app import create_app
 from tests.fixtures.commands import Outcome, Run, start
 from tests.fixtures.service import RunningService
 from tests.fixtures.surfaces import Surfaces
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 LINE, INSPECT = "/categories/brushed/line", "/categories/brushed/inspect"
+RECORDS = "/categories/brushed/records"
 
 
 @contextlib.contextmanager
@@ -162,6 +164,66 @@ def test_what_is_no_image_is_refused_on_the_page(
         tab.locator("#file").set_input_files(tmp_path / "no.png")
         tab.locator("#refused:not([hidden])").wait_for()
         assert "no.png" in tab.locator("#refused").inner_text()
+
+
+def test_records_are_filtered_sorted_and_shown(
+    browser: Browser, running_service: RunningService, surfaces: Surfaces
+) -> None:
+    good, bad = (sorted(folder.iterdir()) for folder in (surfaces.good, surfaces.scratched))
+    for number in range(52):
+        inspect(running_service, good[0], part=f"good <b>{number}", station="a")
+    failed = inspect(running_service, bad[0], part="scratched", station="b")
+    with visiting(browser, running_service.url) as (tab, problems):
+        tab.goto(running_service.url + RECORDS)
+        rows = tab.locator(".records tbody tr")
+        tab.get_by_text("50 shown; there are older ones").wait_for()
+        assert rows.count() == 50
+        assert "scratched" in rows.first.inner_text()
+        tab.get_by_role("button", name="Show older").click()
+        tab.get_by_text("53 shown, these are all").wait_for()
+        assert "good <b>0" in rows.last.inner_text()
+        # The highest score first, then last.
+        tab.get_by_role("button", name="Score, times the limit").click()
+        assert "scratched" in rows.first.inner_text()
+        tab.get_by_role("button", name="Score, times the limit").click()
+        assert "scratched" in rows.last.inner_text()
+        tab.get_by_label("Station").fill("b")
+        tab.get_by_label("fail").check()
+        tab.get_by_role("button", name="Show", exact=True).click()
+        tab.get_by_text("1 shown, these are all").wait_for()
+        assert (tab.get_by_label("fail").is_checked(), "station=b" in tab.url) == (True, True)
+        with tab.expect_download() as download:
+            tab.get_by_role("link", name="Save as CSV").click()
+        lines = Path(download.value.path()).read_text().splitlines()
+        assert len(lines) == 2
+        assert "scratched" in lines[1]
+        tab.get_by_label("Station").fill("none")
+        tab.get_by_role("button", name="Show", exact=True).click()
+        tab.get_by_text("No inspection is like this.").wait_for()
+        tab.goto(f"{running_service.url}{RECORDS}?verdict=pass&reviewed=false")
+        tab.locator("#refused:not([hidden])").wait_for()
+        assert "waits for no review" in tab.locator("#refused").inner_text()
+        # Everything that was known, also after a restart: from the image that was kept.
+        tab.goto(f"{running_service.url}{RECORDS}/{failed['inspection_id']}")
+        tab.locator("#answer .verdict.fail").wait_for()
+        tab.locator(".layers .map:not([hidden])").wait_for()
+        assert failed["sha256"] in tab.locator("#known").inner_text()
+        assert tab.locator("#similar figure").count() == 10
+        assert tab.get_by_role("link", name="The image as it was sent").is_visible()
+        tab.goto(f"{running_service.url}{RECORDS}/999999")
+        tab.get_by_text("no inspection 999999").wait_for()
+    assert [problem for problem in problems if "422" not in problem and "404" not in problem] == []
+
+
+def test_the_map_of_an_earlier_inspection_is_computed_again(
+    learned: Outcome, workspace: Workspace, client: TestClient, surfaces: Surfaces
+) -> None:
+    image = sorted(surfaces.scratched.iterdir())[0].read_bytes()
+    found = client.post("/v1/categories/brushed/inspect", content=image).json()
+    before = client.get(found["urls"]["map"]).content
+    # Another process remembers nothing of it.
+    with TestClient(create_app(workspace)) as other:
+        assert other.get(found["urls"]["map"]).content == before
 
 
 def test_people_log_in_with_a_key_and_out(

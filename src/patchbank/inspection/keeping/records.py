@@ -11,10 +11,15 @@ from patchbank.inspection.judging.live_bank import LiveBank, ReadyBank
 from patchbank.inspection.keeping.inspected_images import image_of
 from patchbank.inspection.keeping.inspections import make_selection, recorded
 from patchbank.inspection.keeping.pages import Page, page_of
+from patchbank.inspection.verdicts import Judgement
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.threads import works_alone
 from patchbank.store.inspections import InspectionRecord
+from patchbank.vision.decoded_image import DecodedImage
 from patchbank.vision.own_pictures import own_mark
+
+# Returns the bank that judged an inspection.
+BankOf = Callable[[InspectionRecord], ReadyBank]
 
 
 def show_inspection(workspace: Workspace, category: str, inspection_id: int) -> dict[str, Any]:
@@ -61,14 +66,21 @@ def list_inspections(
 
 
 def recorded_heatmap(
-    workspace: Workspace,
-    category: str,
-    inspection_id: int,
-    bank_of: Callable[[InspectionRecord], ReadyBank] | None = None,
+    workspace: Workspace, category: str, inspection_id: int, bank_of: BankOf | None = None
 ) -> bytes:
-    """Return the heatmap picture of a recorded inspection, as PNG, by the bank that judged it.
+    """Return the heatmap picture of a recorded inspection, as PNG: see `judged_again`."""
+    inspection, image, judgement = judged_again(workspace, category, inspection_id, bank_of)
+    file = io.BytesIO()
+    heatmap_of(image.pixels, judgement, inspection.image_name).save(
+        file, format="PNG", compress_level=1, **own_mark(".png")
+    )
+    return file.getvalue()
 
-    It is computed from the image that was kept with the inspection.
+
+def judged_again(
+    workspace: Workspace, category: str, inspection_id: int, bank_of: BankOf | None = None
+) -> tuple[InspectionRecord, DecodedImage, Judgement]:
+    """Return what the bank that judged an inspection makes of its image, which must be kept.
 
     Parameters
     ----------
@@ -101,8 +113,4 @@ def recorded_heatmap(
     judgement = bank.judge(
         extraction.patches, image.width, image.height, embedding=extraction.embedding
     )
-    file = io.BytesIO()
-    heatmap_of(image.pixels, judgement, inspection.image_name).save(
-        file, format="PNG", compress_level=1, **own_mark(".png")
-    )
-    return file.getvalue()
+    return inspection, image, judgement

@@ -47,19 +47,27 @@ router = APIRouter(
 )
 
 # Titles and keys of the pages of a category, in the order of the bar.
-_PAGES = (("Line", "line"), ("Inspect", "inspect"))
+_PAGES = (("Line", "line"), ("Inspect", "inspect"), ("Records", "records"))
 
 
-def page_of(request: Request, caller: Caller, name: str, category: str, **values: Any) -> str:
+def page_of(
+    request: Request,
+    caller: Caller,
+    name: str,
+    category: str,
+    *,
+    here: str | None = None,
+    **values: Any,
+) -> str:
     """Return a page of a category, with the bar above it."""
     service = service_of(request)
-    base = f"/categories/{quote(category, safe='')}"
+    base = _base(category)
     return render(
         name,
         category=category,
         categories=_categories(service),
         links=[(title, f"{base}/{key}", key) for title, key in _PAGES],
-        here=name,
+        here=here or name,
         caller=caller,
         **values,
     )
@@ -74,7 +82,7 @@ def first(
     if not names:
         return HTMLResponse(render("empty", caller=caller))
     chosen = category if category in names else names[0]
-    return RedirectResponse(f"/categories/{quote(chosen, safe='')}/line", 303)
+    return RedirectResponse(f"{_base(chosen)}/line", 303)
 
 
 @router.get("/categories/{category}/line")
@@ -93,7 +101,7 @@ def line(
         category,
         station=station or None,
         stations=stations,
-        inspect_address=f"/categories/{quote(category, safe='')}/inspect",
+        inspect_address=f"{_base(category)}/inspect",
     )
 
 
@@ -102,6 +110,56 @@ def inspect(request: Request, caller: Operator, category: str) -> str:
     """Judge an image that a person has."""
     service_of(request).workspace.database.categories.check(category)
     return page_of(request, caller, "inspect", category)
+
+
+@router.get("/categories/{category}/records")
+def records(
+    request: Request,
+    caller: Operator,
+    category: str,
+    verdict: Annotated[list[str] | None, Query()] = None,
+    reviewed: str = "",
+    since: str = "",
+    until: str = "",
+    part: str = "",
+    station: str = "",
+) -> str:
+    """Show recorded inspections as a table."""
+    stations = recent_stations(service_of(request).workspace, category)
+    chosen = {
+        "verdict": verdict or [],
+        "reviewed": reviewed,
+        "since": since,
+        "until": until,
+        "part": part,
+        "station": station,
+    }
+    address = f"{_base(category)}/records"
+    return page_of(
+        request,
+        caller,
+        "records",
+        category,
+        chosen=chosen,
+        stations=stations,
+        here_address=address,
+    )
+
+
+@router.get("/categories/{category}/records/{number}")
+def record(request: Request, caller: Operator, category: str, number: int) -> str:
+    """Show all that was known of an inspection when it was judged."""
+    service_of(request).workspace.database.categories.check(category)
+    address = f"{_base(category)}/records"
+    return page_of(
+        request,
+        caller,
+        "record",
+        category,
+        here="records",
+        number=number,
+        records_address=address,
+    )
 
 
 @router.get("/login")
@@ -146,6 +204,10 @@ async def log_out(request: Request) -> Response:
     answer = RedirectResponse("/login", 303)
     answer.delete_cookie(SESSION_COOKIE)
     return answer
+
+
+def _base(category: str) -> str:
+    return f"/categories/{quote(category, safe='')}"
 
 
 def _categories(service: Service) -> tuple[str, ...]:

@@ -6,10 +6,13 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
+from starlette.concurrency import run_in_threadpool
 
-from patchbank.errors import NotFoundError
+from patchbank.errors import BankGoneError, NotFoundError
 from patchbank.inspection.keeping.inspected_images import inspected_image
+from patchbank.inspection.keeping.records import BankOf, judged_again
 from patchbank.inspection.sources import checked_name
+from patchbank.inspection.workspace import Workspace
 from patchbank.server.access import Operator
 from patchbank.server.models import Number
 from patchbank.server.parameters import CategoryName
@@ -78,23 +81,34 @@ def inspection_picture(
     response_class=Response,
     responses=_picture("image/png"),
 )
-def inspection_map(
+async def inspection_map(
     request: Request,
     caller: Operator,
     category: CategoryName,
     inspection_id: Number,
     optional: Optional = False,
 ) -> Response:
-    """Return the anomaly map of a recent inspection as a layer to be shown above its picture."""
-    recent = service_of(request).recent.find(composed(category), inspection_id)
-    if recent is None and optional:
-        return Response(status_code=204)
-    if recent is None:
-        raise NotFoundError(
-            f"the anomaly map of inspection {inspection_id} is no longer in memory; its heatmap "
-            "can be computed if its image was kept"
-        )
-    return Response(map_layer(recent), media_type="image/png", headers=_KEEP)
+    """Return the anomaly map of an inspection as a layer to be shown above its picture.
+
+    What the service does not remember is computed again, if the image and the bank were kept.
+    """
+    service = service_of(request)
+    recent = service.recent.find(composed(category), inspection_id)
+    if recent is not None:
+        content = await run_in_threadpool(map_layer, recent)
+    else:
+        try:
+            content = await service.judge_again(category, inspection_id, _layer)
+        except (NotFoundError, BankGoneError):
+            if optional:
+                return Response(status_code=204)
+            raise
+    return Response(content, media_type="image/png", headers=_KEEP)
+
+
+def _layer(workspace: Workspace, category: str, inspection_id: int, bank_of: BankOf) -> bytes:
+    *_, judgement = judged_again(workspace, category, inspection_id, bank_of)
+    return map_layer(judgement)
 
 
 @router.get("/categories/{category}/defects/thumbnail", response_class=Response, responses=PICTURE)

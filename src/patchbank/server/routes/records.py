@@ -18,7 +18,6 @@ from patchbank.inspection.keeping.records import (
     show_inspection,
 )
 from patchbank.inspection.workspace import Workspace
-from patchbank.memory.threads import in_this_thread
 from patchbank.server.access import Operator
 from patchbank.server.addresses import inspection_urls
 from patchbank.server.models import Verdict
@@ -163,17 +162,8 @@ async def heatmap(
     It is computed from the image that was kept, by the version of the bank that judged.
     """
     service = service_of(request)
-
-    def draw(alone: bool) -> bytes:
-        with contextlib.nullcontext() if alone else in_this_thread():
-            return recorded_heatmap(
-                service.workspace,
-                category,
-                number,
-                lambda found: service.inspectors.that_judged(category, found),
-            )
-
-    return picture(await service.pool.run(draw), f"inspection-{number}-heatmap.png")
+    drawn = await service.judge_again(category, number, recorded_heatmap)
+    return picture(drawn, f"inspection-{number}-heatmap.png")
 
 
 def _with_urls(category: str, document: dict[str, Any]) -> dict[str, Any]:

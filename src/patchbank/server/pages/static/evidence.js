@@ -1,0 +1,67 @@
+// What is known of an inspection: facts, regions, similar pictures. The same on every page.
+
+import { againstLimit, element, of, rarity, verdictMark } from "./api.js";
+
+/** A list of facts; those without a value are left out. */
+export function facts(pairs) {
+  return element("dl", { class: "facts" }, ...pairs.filter(([, value]) => value !== null && value !== undefined && value !== "")
+    .flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]));
+}
+
+/** The figures of a verdict. */
+export function figures(item) {
+  return [
+    ["Score", `${item.score.toPrecision(4)}: ${againstLimit(item)}`],
+    ["Passes up to", item.pass_below.toPrecision(4)],
+    ["Fails above", item.fail_above.toPrecision(4)],
+    ["p-value", item.p_value?.toPrecision(3)],
+  ];
+}
+
+/** The verdict and how rare it is, as paragraphs. */
+export function headline(item) {
+  const rare = item.in_words?.rarity ?? rarity(item.p_value);
+  return [
+    element("p", {}, verdictMark(item.verdict)),
+    ...(rare ? [element("p", {}, `${rare[0].toUpperCase()}${rare.slice(1)}.`)] : []),
+    ...(item.probable_defect
+      ? [element("p", {}, `Probably ${item.probable_defect.label} (${item.probable_defect.agreeing} of ${item.probable_defect.nearest} most similar defects).`)]
+      : []),
+    ...(item.remarks ?? []).map((text) => element("p", { class: "notice careful" }, text)),
+  ];
+}
+
+/** Fill a list with the regions. */
+export function regions(root, item) {
+  const lines = item.regions.map((region, index) => {
+    const [x0, y0, x1, y1] = region.box_xyxy;
+    return element("li", {}, `Region ${index + 1}: x ${x0} to ${x1}, y ${y0} to ${y1}, ${region.area_pixels.toLocaleString()} pixels (${region.area_percent.toFixed(2)} % of the image)`);
+  });
+  root.replaceChildren(...(lines.length ? lines : [element("li", { class: "faint" }, "No region stands out.")]));
+}
+
+/** Fill a gallery with the most similar references. */
+export function references(root, item) {
+  gallery(root, item.similar.map((match) => ({
+    source: `${of(item.category, "references", "thumbnail")}?${new URLSearchParams({ name: match.image })}`,
+    name: match.image,
+    text: `${match.similarity.toFixed(4)}${match.itself ? ", the same image" : ""}`,
+  })), "This bank has no similar references.");
+}
+
+/** Fill a gallery with the most similar defects. */
+export function defects(root, item) {
+  gallery(root, item.similar_defects.map((match) => ({
+    source: `${of(item.category, "defects", "thumbnail")}?${new URLSearchParams({ name: match.name })}`,
+    name: match.name,
+    text: `${match.similarity.toFixed(4)}, ${match.label ?? "no label"}${match.synthetic ? ", synthetic" : ""}`,
+  })), item.verdict === "pass" ? "A part that passes is not compared with defects." : "No defects are recorded yet: answer “defect” on the Review page to record some.");
+}
+
+export function gallery(root, pictures, none) {
+  root.replaceChildren(...(pictures.length
+    ? pictures.map(({ source, name, text }) => element("figure", {},
+      element("img", { src: source, alt: name, loading: "lazy" }),
+      element("figcaption", {}, text, element("br"), element("span", { class: "faint", title: name }, name.split("/").pop()))))
+    : [element("p", { class: "faint" }, none)]));
+}

@@ -1,0 +1,45 @@
+// One recorded inspection: everything that was known when it was judged.
+
+import { Problem, ask, element, of } from "./api.js";
+import { facts, figures, headline, references, regions } from "./evidence.js";
+import { Layers } from "./layers.js";
+
+const page = document.querySelector("#record");
+const { category, number } = page.dataset;
+const find = (id) => document.querySelector(`#${id}`);
+
+function time(text) {
+  return new Date(text).toLocaleString([], { dateStyle: "full", timeStyle: "long" });
+}
+
+function show(item) {
+  find("answer").replaceChildren(...headline(item), facts(figures(item)));
+  find("known").replaceChildren(facts([
+    ["Image", item.image],
+    ["Judged", time(item.inspected_at)],
+    ["Part", item.part],
+    ["Station", item.station],
+    ["Bank", `version ${item.bank_version}`],
+    ["SHA-256 of the file", item.sha256],
+    ["Milliseconds", Object.entries(item.timings_ms).map(([stage, value]) => `${stage.replaceAll("_", " ")} ${value.toFixed(1)}`).join(", ")],
+  ]));
+  find("review").replaceChildren(item.review
+    ? facts([["Answer", item.review.answer], ["Label", item.review.label], ["By", item.review.actor], ["On", time(item.review.reviewed_at)]])
+    : element("p", { class: "faint" }, item.verdict === "pass" ? "None: the part passed." : "None yet. The Review page asks for it."));
+  regions(find("regions"), item);
+  references(find("similar"), item);
+  const files = [["image", "The image as it was sent"], ["heatmap", "The picture beside its anomaly map"]]
+    .filter(([name]) => item.urls[name]).map(([name, text]) => element("a", { class: "button", href: item.urls[name] }, text));
+  find("files").replaceChildren(...files.flatMap((link) => [link, " "]));
+  new Layers(page.querySelector(".layers"), find("opacity")).show(item);
+}
+
+find("print").addEventListener("click", () => window.print());
+try {
+  show(await ask(of(category, "inspections", number)));
+} catch (error) {
+  if (!(error instanceof Problem)) throw error;
+  find("refused").textContent = error.message;
+  find("refused").hidden = false;
+  page.hidden = true;
+}
