@@ -164,7 +164,8 @@ def named(
             close = difflib.get_close_matches(wanted, alike, n=1)
             meant = f"did you mean {close[0]!r}?" if close else remedy
             raise ParameterError(f"{to} {wanted!r}: no image has this name; {meant}")
-        if len(same) > 1:
+        # Two pictures may be held under one name: both are meant.
+        if len(set(same)) > 1:
             raise ParameterError(
                 f"{to} {wanted!r}: {len(same)} images have this name; give the whole path, such "
                 f"as {same[0]!r}"

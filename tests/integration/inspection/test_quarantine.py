@@ -207,8 +207,15 @@ def test_what_is_confirmed_is_what_was_held(
     shutil.copy(first, path)
     assert add(bank, "brushed", [path]).held
     shutil.copy(second, path)
-    with pytest.raises(ImageError, match=r"0\.png: the file has another content .* --dismiss"):
+    remedy = r"quarantine brushed --dismiss \S+/0\.png$"
+    with pytest.raises(ImageError, match=rf"0\.png: the file has another content .* {remedy}"):
         add_paths(bank, "brushed", [], held=True, force=True)
+    # Held once more, it is there twice under one name; dismissing the name takes out both.
+    assert add(bank, "brushed", [path]).held
+    assert len(quarantined(bank, "brushed")) == 2
+    assert dismiss(bank, "brushed", [str(path)]) == [path.as_posix()] * 2
+    assert quarantined(bank, "brushed") == []
+    assert add(bank, "brushed", [path]).held
     path.unlink()
     with pytest.raises(ImageError, match=r"0\.png: was held, and cannot be read .* --dismiss"):
         add_paths(bank, "brushed", [], held=True, force=True)

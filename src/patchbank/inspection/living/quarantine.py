@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -65,7 +66,7 @@ def held_sources(workspace: Workspace, category: str) -> tuple[list[str], list[I
     for image in held:
         content = quarantine.content(category, image.pixels_sha256)
         source = file_at(str(image.origin)) if content is None else content
-        _check_unchanged(workspace, image, source, bank.extractor.get("bit_depth"))
+        _check_unchanged(workspace, category, image, source, bank.extractor.get("bit_depth"))
         # Two pictures may have been held under one name.
         name = (
             image.name if image.name not in names else f"{image.name} ({image.pixels_sha256[:8]})"
@@ -75,20 +76,25 @@ def held_sources(workspace: Workspace, category: str) -> tuple[list[str], list[I
 
 
 def _check_unchanged(
-    workspace: Workspace, image: QuarantinedImage, source: ImageSource, bit_depth: int | None
+    workspace: Workspace,
+    category: str,
+    image: QuarantinedImage,
+    source: ImageSource,
+    bit_depth: int | None,
 ) -> None:
     """Raise ImageError if what is to be confirmed is not what was held."""
+    dismissal = shlex.join(["patchbank", "quarantine", category, "--dismiss", image.name])
     try:
         found = decode(source, limits=workspace.limits, bit_depth=bit_depth)
     except ImageError as error:
         raise ImageError(
             f"{image.name}: was held, and cannot be read any more ({error}); restore the file, or "
-            f"take it out of the quarantine with --dismiss"
+            f"take it out: {dismissal}"
         ) from error
     if found.pixels_sha256 != image.pixels_sha256:
         raise ImageError(
-            f"{image.name}: the file has another content than when it was held; add it again, or "
-            f"take it out of the quarantine with --dismiss"
+            f"{image.name}: the file has another content than when it was held; take it out, and "
+            f"add it again: {dismissal}"
         )
 
 

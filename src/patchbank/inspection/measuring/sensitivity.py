@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -37,6 +36,7 @@ _USUAL_SIDE = 1280
 _LARGEST_SHARE = 1 / 3
 _SMALLEST_SIZE = 2
 _MOST_OF_EACH = 12
+_MOST_MM_PER_PIXEL = 10_000
 # Fewer images are used where it would take longer, unless their number is given.
 _LONG_SECONDS = 240.0
 _FEWEST_IMAGES = 8
@@ -204,8 +204,11 @@ def _checked_trial(
     for name, values in (("sizes", sizes), ("contrasts", contrasts)):
         if len(set(values)) > _MOST_OF_EACH:
             raise ParameterError(f"{len(values)} {name}: give at most {_MOST_OF_EACH}")
-    if mm_per_pixel is not None and not (math.isfinite(mm_per_pixel) and mm_per_pixel > 0):
-        raise ParameterError(f"mm_per_pixel {mm_per_pixel:g}: must be a number above 0")
+    if mm_per_pixel is not None and not 0 < mm_per_pixel <= _MOST_MM_PER_PIXEL:
+        raise ParameterError(
+            f"millimetres per pixel {mm_per_pixel:g}: must be above 0 and at most "
+            f"{_MOST_MM_PER_PIXEL:,}, such as 0.05"
+        )
     if seed < 0:
         raise ParameterError(f"seed {seed}: must be 0 or more")
     return Trial(
