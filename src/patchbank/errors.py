@@ -180,6 +180,10 @@ class BusyError(PatchbankError):
     """The service is busy; try again in a moment."""
 
 
+class JudgedElsewhereError(DatabaseError):
+    """Another process has judged this file; watch a folder with one process."""
+
+
 class TrialError(PatchbankError):
     """The trial inspection of generated images failed; reinstall patchbank."""
 

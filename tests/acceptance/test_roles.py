@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,6 +57,7 @@ def test_a_role_with_the_documented_grants_inspects_and_no_more(
     inspector_url: str,
     graphs_home: Path,
     surfaces: Surfaces,
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     run = in_this_process(inspector_url, graphs_home, monkeypatch)
@@ -70,6 +72,11 @@ def test_a_role_with_the_documented_grants_inspects_and_no_more(
     found = run("search", "brushed", images[0], "--json")
     assert found.code == 0, found.err
     assert found.document["method"].startswith("HNSW index")
+    folder = tmp_path / "in"
+    folder.mkdir()
+    shutil.copy(images[0], folder / "a.png")
+    watched = run("watch", "brushed", folder, "--once", "--settle", "0", "--json")
+    assert watched.document["recorded"], watched.err
     refused = run("fit", "other", surfaces.train, "--image-size", "96")
     assert (refused.code, refused.out) == (2, "")
     assert "this role may inspect but not save banks" in refused.complaint

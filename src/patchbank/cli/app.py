@@ -33,6 +33,7 @@ from patchbank.cli import (
     threshold,
     transfer,
     tune,
+    watch,
 )
 from patchbank.cli.guard import complain, complain_of_usage
 from patchbank.printable import printable
@@ -57,7 +58,7 @@ _GROUPS = {
     "Data": ("defects", "export", "import", "import-anomalib", "make-surfaces", "export-demo"),
     "Database": ("index", "database", "audit", "doctor"),
     "Network": ("backbone",),
-    "Service": ("serve", "keys"),
+    "Service": ("serve", "keys", "watch"),
 }
 
 # Read from the line itself, before there is a command: see `asked_for`.
@@ -167,6 +168,7 @@ for _module in (
     audit,
     serve,
     access,
+    watch,
 ):
     _module.register(app)
 

@@ -128,6 +128,19 @@ class VerdictList:
         return text
 
 
+def print_verdict(inspection: Inspection) -> None:
+    """Print an inspection in a line, as soon as it is judged."""
+    verdict = inspection.verdict
+    text = Text(f"{verdict.upper():<6}", style=f"{_STYLES[verdict]} bold")
+    text.append(
+        f"  {inspection.score:#.4g}  {inspection.times_the_limit}", style="not bold default"
+    )
+    where = "" if inspection.passed else inspection.position
+    rest = (where, inspection.image, str(inspection.probable_defect or ""))
+    text.append("".join(f"  {printable(part)}" for part in rest if part), style="not bold default")
+    answer().print(text)
+
+
 def _print_paragraph(line: _Line, details: tuple[str, ...]) -> None:
     console = answer()
     console.print(Text(*line.heading), line.image, markup=False)

@@ -31,6 +31,34 @@ def checked_label(value: str, option: str) -> str:
     return label
 
 
+def part_expression(pattern: str) -> re.Pattern[str]:
+    """Return a pattern that finds the part in an image's name, compiled; see `parts_in`.
+
+    Raises
+    ------
+    ParameterError
+        If it is not a regular expression or has several groups.
+    """
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
+        raise ParameterError(
+            f"part-from {pattern!r}: is not a regular expression ({error})"
+        ) from error
+    if expression.groups > 1:
+        raise ParameterError(
+            f"part-from {pattern!r}: has {expression.groups} groups; give one, around the part's "
+            "id, and write the others as (?:...)"
+        )
+    return expression
+
+
+def part_in(name: str, expression: re.Pattern[str]) -> str | None:
+    """Return the part that an image's name tells; None if it tells none."""
+    found = expression.search(name)
+    return checked_label(found[expression.groups], "part") if found else None
+
+
 def parts_in(names: Sequence[str], pattern: str) -> tuple[list[str | None], tuple[str, ...]]:
     """Return the part that each image's name tells, None where it tells none, and remarks.
 
@@ -47,21 +75,8 @@ def parts_in(names: Sequence[str], pattern: str) -> tuple[list[str | None], tupl
     ParameterError
         If the pattern is not a regular expression, has several groups, or fits no name.
     """
-    try:
-        expression = re.compile(pattern)
-    except re.error as error:
-        raise ParameterError(
-            f"part-from {pattern!r}: is not a regular expression ({error})"
-        ) from error
-    if expression.groups > 1:
-        raise ParameterError(
-            f"part-from {pattern!r}: has {expression.groups} groups; give one, around the part's "
-            "id, and write the others as (?:...)"
-        )
-    parts = [
-        checked_label(found[expression.groups], "part") if found else None
-        for found in (expression.search(name) for name in names)
-    ]
+    expression = part_expression(pattern)
+    parts = [part_in(name, expression) for name in names]
     lacking = [name for name, part in zip(names, parts, strict=True) if part is None]
     if not lacking:
         return list(parts), ()

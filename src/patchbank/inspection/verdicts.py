@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,9 @@ from patchbank.memory.calibration import Thresholds, Verdict, rarity
 from patchbank.memory.defect_book import Probable
 from patchbank.memory.maps import Region, place_map
 from patchbank.vision.decoded_image import ImageSource
+
+if TYPE_CHECKING:
+    from patchbank.store.watched_files import WatchedFile
 
 # Why the verdict may be pass although a region is outlined.
 PASSES_WITH_REGION = (
@@ -256,6 +259,8 @@ class Inspection(Judgement):
         Whether the database has the image too.
     encoded
         An image in memory as a file, until it is recorded.
+    watched
+        The file of a watched folder that it is, if it is one.
     """
 
     image: str
@@ -278,6 +283,7 @@ class Inspection(Judgement):
     station: str | None = None
     image_kept: bool = False
     encoded: bytes | None = None
+    watched: WatchedFile | None = None
     similar_defects: tuple[DefectMatch, ...] = ()
     probable_defect: Probable | None = None
 

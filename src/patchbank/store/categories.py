@@ -41,6 +41,7 @@ _REMOVED_TABLES = (
     "quarantine",
     "defects",
     "reviews",
+    "watched_files",
     "inspections",
     "inspection_images",
     "images",

@@ -28,6 +28,7 @@ from patchbank.store.retention import KEEP_ALL, InspectionRetention
 from patchbank.store.reviews import Reviews
 from patchbank.store.sessions import Sessions
 from patchbank.store.versions import DEFAULT_RETENTION, Retention
+from patchbank.store.watched_files import WatchedFiles
 
 T = TypeVar("T")
 
@@ -106,6 +107,11 @@ class Database(Sessions):
         if opened is not None:
             opened.retained.close()
         super().close()
+
+    @cached_property
+    def watched_files(self) -> WatchedFiles:
+        """The judged files of watched folders."""
+        return WatchedFiles(self)
 
     @cached_property
     def reviews(self) -> Reviews:

@@ -18,6 +18,7 @@ from patchbank.store.inspection_images import ImageContent, InspectionImages, in
 from patchbank.store.months import Months
 from patchbank.store.queries import as_bigint
 from patchbank.store.retention import InspectionRetention, RetainedInspections
+from patchbank.store.watched_files import WatchedFile, insert_watched
 
 if TYPE_CHECKING:
     from patchbank.store.migrate import Connection
@@ -61,6 +62,8 @@ class InspectionRecord:
         The last answer of a person, its label, who gave it and when; None without. Read only.
     image_kept
         Whether the image is in the database too. Read only.
+    watched
+        The file of a watched folder that was judged, if it was one. Write only.
     """
 
     category_id: int
@@ -86,6 +89,7 @@ class InspectionRecord:
     outside: bytes | None = None
     review: dict[str, Any] | None = None
     image_kept: bool = False
+    watched: WatchedFile | None = None
 
     def __post_init__(self) -> None:
         if self.verdict not in VERDICTS:
@@ -235,6 +239,8 @@ class Inspections(InspectionImages):
         ------
         BankGoneError
             If one of the banks was removed in the meantime.
+        JudgedElsewhereError
+            If a file of a watched folder was judged already.
         """
         if not inspections:
             return []
@@ -276,7 +282,8 @@ class Inspections(InspectionImages):
         again: bool = False,
     ) -> list[Receipt]:
         # A single statement takes one round trip, a transaction three.
-        lent = self._sessions.statement() if images is None else self._sessions.connection()
+        alone = images is None and all(i.watched is None for i in inspections)
+        lent = self._sessions.statement() if alone else self._sessions.connection()
         with lent as connection:
             try:
                 rows = connection.execute(self._queries["record"], parameters).fetchall()
@@ -286,6 +293,7 @@ class Inspections(InspectionImages):
                 receipts = [Receipt(*row) for row in sorted(rows)]
                 if images is not None:
                     insert_images(connection, inspections, receipts, images())
+                insert_watched(connection, inspections, receipts)
             except errors.ForeignKeyViolation as error:
                 # It was being removed just then.
                 raise BankGoneError from error

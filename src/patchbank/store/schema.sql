@@ -670,3 +670,23 @@ from (
     order by review.category_id, review.inspection_id, review.review_id desc
 ) as latest
 where answer <> 'undone';
+
+-- Which files of watched folders were judged.
+
+create table watched_file (
+    category_id bigint not null references category,
+    -- The folder's own id, or where it is.
+    folder text collate "C" not null,
+    name text collate "C" not null,
+    size bigint not null,
+    modified_ns bigint not null,
+    inspection_id bigint,
+    inspected_at timestamptz not null default now(),
+    -- Why the file could not be judged; null if it was.
+    refused text,
+    -- Whether nothing is left to do with the file.
+    done boolean not null default false,
+    primary key (category_id, folder, name, size, modified_ns)
+);
+
+create index watched_file_pending on watched_file (category_id, folder) where not done;

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from patchbank.errors import BankGoneError, ImageError, ParameterError
 from patchbank.inspection.judging.heatmaps import heatmap_path, write_heatmap
@@ -31,6 +31,9 @@ from patchbank.progress import Progress, silent
 from patchbank.vision.decoded_image import ImageSource
 from patchbank.vision.extraction import Extraction, Refusal
 
+if TYPE_CHECKING:
+    from patchbank.store.watched_files import WatchedFile
+
 _log = logging.getLogger(__name__)
 
 DEFAULT_TOP = 10
@@ -41,11 +44,16 @@ _RECORDED_AT_ONCE = 16
 
 
 class _Image(NamedTuple):
-    """An image to judge, by its name, and the part it shows."""
+    """An image to judge, by its name, the part it shows, and the watched file that it is."""
 
     source: ImageSource
     name: str
     part: str | None
+    watched: WatchedFile | None = None
+
+    def of(self, judged: Inspection) -> Inspection:
+        """Return its inspection with what the image brings."""
+        return replace(judged, part=self.part, watched=self.watched)
 
 
 class _Images(NamedTuple):
@@ -54,6 +62,7 @@ class _Images(NamedTuple):
     sources: Sequence[ImageSource]
     names: Sequence[str]
     parts: Sequence[str | None]
+    watched: Sequence[WatchedFile | None]
 
     def some(self, part: slice) -> list[_Image]:
         """Return a part of them."""
@@ -184,6 +193,7 @@ class Inspector:
         *,
         names: Sequence[str] | None = None,
         parts: Sequence[str | None] | None = None,
+        watched: Sequence[WatchedFile] | None = None,
         station: str | None = None,
         top: int = DEFAULT_TOP,
         heatmaps: Path | None = None,
@@ -200,13 +210,15 @@ class Inspector:
         ----------
         parts
             The part that each image shows, as far as known.
+        watched
+            The files of a watched folder that they are: recorded in the same transaction.
         station
             Where they were taken; that of the settings by default.
         """
         wanted = self._wanted(top, heatmaps, station)
         names = checked_names(sources, names)
         parts = _checked_parts(sources, parts)
-        images = _Images(sources, names, parts)
+        images = _Images(sources, names, parts, watched or [None] * len(sources))
         if report is None:
             return self._inspect_many(images, wanted, progress)
         # Only reports load what draws.
@@ -298,7 +310,7 @@ class Inspector:
             image.source, name=image.name, limits=self.workspace.limits, alone=not works_alone()
         )
         judged = self._judge(bank, wanted, image.name, extraction, watch)
-        (inspection,) = self._recorder.recorded([replace(judged, part=image.part)], [image.source])
+        (inspection,) = self._recorder.recorded([image.of(judged)], [image.source])
         return replace(inspection, source=image.source)
 
     def _inspect_or_refuse(self, image: _Image, wanted: _Wanted) -> Inspection | Refused:
@@ -321,7 +333,7 @@ class Inspector:
     ) -> Iterator[Inspection | Refused]:
         """Record the results for these images, then give them back."""
         judged = [
-            (replace(result, part=image.part), image.source)
+            (image.of(result), image.source)
             for result, image in zip(results, images, strict=True)
             if isinstance(result, Inspection)
         ]
@@ -336,11 +348,11 @@ class Inspector:
             for image in images:
                 yield self._inspect_or_refuse(image, wanted)
         else:
-            for result, (source, _, _) in zip(results, images, strict=True):
+            for result, image in zip(results, images, strict=True):
                 if isinstance(result, Refused):
                     yield result
                 else:
-                    kept = source if isinstance(source, str | Path) else None
+                    kept = image.source if isinstance(image.source, str | Path) else None
                     yield replace(next(answers), source=kept)
 
     def _judge(

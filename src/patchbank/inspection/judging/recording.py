@@ -114,6 +114,7 @@ def record_of(inspection: Inspection) -> InspectionRecord:
         station=inspection.station,
         brightness=inspection.brightness,
         sharpness=inspection.sharpness,
+        watched=inspection.watched,
         **_outside_of(inspection),
     )
 

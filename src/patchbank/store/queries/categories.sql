@@ -75,6 +75,9 @@ delete from defect where category_id = %(category_id)s
 -- remove_reviews --
 delete from review where category_id = %(category_id)s
 
+-- remove_watched_files --
+delete from watched_file where category_id = %(category_id)s
+
 -- remove_inspections --
 delete from inspection where category_id = %(category_id)s
 

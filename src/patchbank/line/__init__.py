@@ -1,0 +1,1 @@
+"""Beside a machine: folders that are watched, and where results are sent."""

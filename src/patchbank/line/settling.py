@@ -1,0 +1,91 @@
+"""What is left to do with a judged file: to move it, and to write its line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from patchbank.errors import OutputError
+from patchbank.line.folders import WatchedFolder
+from patchbank.line.moving import Mover
+from patchbank.line.results_file import Result, ResultsFile
+from patchbank.store.watched_files import HandledFile, WatchedFile, WatchedFiles
+
+# Done together.
+_MOST = 500
+
+
+class Settler:
+    """Moves files that were judged and writes their lines, each once, also after a crash.
+
+    Parameters
+    ----------
+    folder
+        The watched folder.
+    on_failure
+        Called with what keeps a file from being moved or a line from being written.
+    """
+
+    def __init__(
+        self,
+        category: str,
+        folder: WatchedFolder,
+        mover: Mover,
+        results: ResultsFile | None,
+        on_failure: Callable[[str], None],
+    ) -> None:
+        self._category, self._folder = category, folder
+        self._mover, self._results, self._on_failure = mover, results, on_failure
+
+    def settle(self, files: WatchedFiles) -> tuple[list[WatchedFile], bool]:
+        """Do what is left; return the files that are in the folder no longer, and whether all is.
+
+        Raises
+        ------
+        DatabaseError, DiskFullError, OSError
+            If the database or the folder is away; then some may have been moved, and are found at
+            the next try.
+        """
+        gone: list[WatchedFile] = []
+        while pending := files.pending(self._category, self._folder.id, _MOST):
+            results, whole = self._moved(pending)
+            if any(result.path is None for result in results):
+                # Files that nobody can see are not gone.
+                self._folder.check()
+            if not self._written(results):
+                return gone, False
+            left = [result.handled.file for result in results if self._leaves(result)]
+            stay = [result.handled.file for result in results if not self._leaves(result)]
+            files.forget(self._category, left)
+            files.finish(self._category, stay)
+            gone += left
+            if not whole:
+                return gone, False
+        return gone, True
+
+    def begin_anew(self) -> None:
+        """Look whether lines are there already before the next are written."""
+        if self._results is not None:
+            self._results.begin_anew()
+
+    def _moved(self, pending: list[HandledFile]) -> tuple[list[Result], bool]:
+        results = []
+        for handled in pending:
+            try:
+                results.append(Result(handled, self._mover.move(handled)))
+            except OSError as error:
+                reason = (error.strerror or str(error)).lower()
+                self._on_failure(f"{handled.name} cannot be moved: {reason}; tried again")
+        return results, len(results) == len(pending)
+
+    def _written(self, results: list[Result]) -> bool:
+        if self._results is None:
+            return True
+        try:
+            self._results.add(results)
+        except OutputError as error:
+            self._on_failure(f"{error}; tried again")
+            return False
+        return True
+
+    def _leaves(self, result: Result) -> bool:
+        return result.path is None or self._mover.moves(result.handled)

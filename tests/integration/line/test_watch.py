@@ -1,0 +1,336 @@
+"""Watching a folder: each file is judged exactly once, whatever happens."""
+
+from __future__ import annotations
+
+import csv
+import os
+import random
+import shutil
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from PIL import Image
+
+from patchbank.errors import ParameterError
+from patchbank.inspection.keeping.inspections import make_selection, recorded_inspections
+from patchbank.inspection.verdicts import Inspection, Refused
+from patchbank.inspection.workspace import Workspace
+from patchbank.line.folders import MARKER
+from patchbank.line.watching import Watcher, WatchOptions
+from tests.fixtures.commands import Outcome, Run, finish, start
+from tests.fixtures.surfaces import Surfaces, brushed
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "in"
+    made.mkdir()
+    return made
+
+
+class Line:
+    """What a watcher said."""
+
+    def __init__(self) -> None:
+        self.results: list[Inspection | Refused] = []
+        self.remarks: list[str] = []
+
+    def watcher(self, workspace: Workspace, folder: Path, options: WatchOptions) -> Watcher:
+        return Watcher(
+            workspace,
+            "brushed",
+            folder,
+            options,
+            on_result=self.results.append,
+            on_remark=self.remarks.append,
+        )
+
+
+def once(workspace: Workspace, folder: Path, **options: object) -> list[Inspection | Refused]:
+    line = Line()
+    line.watcher(workspace, folder, WatchOptions(settle=0.05, once=True, **options)).run()  # type: ignore[arg-type]
+    assert not line.remarks
+    return line.results
+
+
+def counts(workspace: Workspace) -> Counter[str]:
+    """How often each file was judged, by its name."""
+    found = recorded_inspections(workspace, "brushed", make_selection())
+    return Counter(Path(inspection.image).name for inspection in found)
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def eventually(holds: Callable[[], bool], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_files_go_where_their_verdicts_say(
+    learned: Outcome, patchbank: Run, surfaces: Surfaces, folder: Path, tmp_path: Path
+) -> None:
+    good, scratched = sorted(surfaces.good.iterdir()), sorted(surfaces.scratched.iterdir())
+    for number in range(3):
+        shutil.copy(good[number], folder / f"SN{number}_good.png")
+        shutil.copy(scratched[number], folder / f"SN{number}_scratched.png")
+    (folder / "notes.txt").write_text("left alone")
+    (folder / "torn.png").write_bytes(good[0].read_bytes()[:500])
+    os.utime(folder / "torn.png", (1, 1))
+    results = tmp_path / "results.csv"
+    arguments = ["watch", "brushed", folder, "--once", "--settle", "0", "--results", results]
+    arguments += ["--station", "line-2", "--part-from", r"(SN\d)", "--json"]
+    for verdict in ("pass", "fail", "review", "refused"):
+        arguments += [f"--{verdict}", tmp_path / verdict]
+    outcome = patchbank(*arguments)
+    assert outcome.code == 2
+    assert "torn.png" in outcome.complaint
+    judged = [document for document in outcome.documents if "verdict" in document]
+    assert {document["station"] for document in judged} == {"line-2"}
+    assert len(judged) == 6
+    assert sorted(path.name for path in folder.iterdir()) == [MARKER, "notes.txt"]
+    for document in judged:
+        name = Path(document["image"]).name
+        assert (tmp_path / document["verdict"] / name).is_file()
+        assert document["part"] == name[:3]
+    assert {path.name for path in (tmp_path / "fail").iterdir()} >= {"SN0_scratched.png"}
+    assert "torn.png" in (tmp_path / "refused" / "torn.png.txt").read_text()
+    lines = rows(results)
+    assert len(lines) == 7
+    assert all(Path(line["file"]).is_file() for line in lines)
+    numbers = {document["inspection_id"]: document for document in judged}
+    for line in lines:
+        if line["verdict"] == "refused":
+            assert "torn.png" in line["refused"]
+            continue
+        document = numbers[int(line["inspection_id"])]
+        assert float(line["score"]) == document["score"]
+        assert line["sha256"] == document["sha256"]
+        assert (line["part"], line["station"]) == (document["part"], "line-2")
+    # Nothing is left to do, and no line is written again.
+    again = patchbank(*arguments)
+    assert (again.code, again.out) == (0, "")
+    assert rows(results) == lines
+
+
+def test_a_file_that_stays_is_judged_again_only_when_it_changes(
+    learned: Outcome, workspace: Workspace, surfaces: Surfaces, folder: Path
+) -> None:
+    shutil.copy(sorted(surfaces.good.iterdir())[0], folder / "a.png")
+    assert len(once(workspace, folder)) == 1
+    assert once(workspace, folder) == []
+    # The same folder under another path.
+    moved = folder.rename(folder.with_name("mounted"))
+    assert once(workspace, moved) == []
+    shutil.copy(sorted(surfaces.scratched.iterdir())[0], moved / "a.png")
+    (result,) = once(workspace, moved)
+    assert isinstance(result, Inspection)
+    assert not result.passed
+    assert counts(workspace) == {"a.png": 2}
+    # What is gone is forgotten: the table has what is in the folder.
+    (moved / "a.png").unlink()
+    assert once(workspace, moved) == []
+    marker = (moved / MARKER).read_text().strip()
+    assert workspace.database.watched_files.known("brushed", marker) == set()
+
+
+def test_names_that_are_taken_are_kept(
+    learned: Outcome, workspace: Workspace, surfaces: Surfaces, folder: Path, tmp_path: Path
+) -> None:
+    good = sorted(surfaces.good.iterdir())
+    targets = {"pass": tmp_path / "out", "review": tmp_path / "out", "fail": tmp_path / "out"}
+    for image in good[:3]:
+        shutil.copy(image, folder / "image.png")
+        assert len(once(workspace, folder, targets=targets)) == 1
+    contents = {path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    assert contents == {image.read_bytes() for image in good[:3]}
+
+
+def test_a_file_is_judged_when_it_is_complete(
+    learned: Outcome, workspace: Workspace, surfaces: Surfaces, folder: Path
+) -> None:
+    line = Line()
+    watcher = line.watcher(workspace, folder, WatchOptions(settle=0.1))
+    running = threading.Thread(target=watcher.run)
+    running.start()
+    content = sorted(surfaces.good.iterdir())[0].read_bytes()
+    with (folder / "slow.png").open("wb") as file:
+        for begin in range(0, len(content), len(content) // 5):
+            file.write(content[begin : begin + len(content) // 5])
+            file.flush()
+            # Longer than it is waited for: what cannot be decoded is not refused so soon.
+            time.sleep(0.3)
+    (folder / "part.png.tmp").write_bytes(content)
+    (folder / "part.png.tmp").rename(folder / "renamed.png")
+    eventually(lambda: len(line.results) == 2)
+    watcher.stop()
+    running.join(30)
+    assert all(isinstance(result, Inspection) for result in line.results)
+    assert counts(workspace) == {"slow.png": 1, "renamed.png": 1}
+    assert not line.remarks
+
+
+@pytest.fixture
+def burst(folder: Path) -> Iterator[int]:
+    """Images that come into the folder while a test runs."""
+    count = 60
+
+    def come() -> None:
+        for number in range(count):
+            draft = folder / f".{number:03}.png"
+            Image.fromarray(brushed(1000 + number, scratched=number % 3 == 0)).save(draft)
+            draft.rename(folder / f"{number:03}.png")
+            time.sleep(0.02)
+
+    coming = threading.Thread(target=come)
+    coming.start()
+    yield count
+    coming.join()
+
+
+@pytest.mark.serial
+def test_a_killed_watcher_judges_each_file_exactly_once(
+    learned: Outcome,
+    workspace: Workspace,
+    database_url: str,
+    graphs_home: Path,
+    burst: int,
+    folder: Path,
+    tmp_path: Path,
+) -> None:
+    chance = random.Random(7)
+    arguments: list[str | Path] = ["watch", "brushed", folder, "--settle", "0.05"]
+    arguments += ["--results", tmp_path / "results.csv"]
+    for verdict in ("pass", "fail", "review"):
+        arguments += [f"--{verdict}", tmp_path / verdict]
+    for turn in range(4):
+        process = start(*arguments, home=graphs_home, url=database_url)
+        assert process.stderr is not None
+        try:
+            assert "watching" in process.stderr.readline()
+            time.sleep(chance.uniform(0.05, 0.8))
+            if turn % 2:
+                with psycopg.connect(database_url, autocommit=True) as connection:
+                    connection.execute(
+                        "select pg_terminate_backend(pid) from pg_stat_activity "
+                        "where datname = current_database() and pid <> pg_backend_pid()"
+                    )
+                time.sleep(chance.uniform(0.05, 0.8))
+        finally:
+            process.kill()
+            process.communicate()
+    process = start(*arguments, home=graphs_home, url=database_url)
+    try:
+        eventually(lambda: sum(counts(workspace).values()) >= burst, 90)
+    finally:
+        process.send_signal(signal.SIGINT)
+        outcome = finish(process)
+    assert outcome.code == 0, outcome.err
+    names = {f"{number:03}.png" for number in range(burst)}
+    assert counts(workspace) == dict.fromkeys(names, 1)
+    moved = [path.name for path in tmp_path.glob("*/*.png")]
+    assert sorted(moved) == sorted(names)
+    assert {path.name for path in folder.iterdir()} == {MARKER}
+    lines = Counter(Path(row["image"]).name for row in rows(tmp_path / "results.csv"))
+    assert lines == dict.fromkeys(names, 1)
+
+
+def test_two_watchers_of_one_folder_judge_each_file_once(
+    learned: Outcome, workspace: Workspace, graphs_home: Path, database_url: str, burst: int,
+    folder: Path,
+) -> None:  # fmt: skip
+    with Workspace(home=graphs_home, database_url=database_url) as other:
+        lines = [Line(), Line()]
+        watchers = [
+            line.watcher(space, folder, WatchOptions(settle=0.05))
+            for line, space in zip(lines, (workspace, other), strict=True)
+        ]
+        threads = [threading.Thread(target=watcher.run) for watcher in watchers]
+        for thread in threads:
+            thread.start()
+        eventually(lambda: sum(counts(workspace).values()) >= burst, 90)
+        time.sleep(0.5)
+        for watcher, thread in zip(watchers, threads, strict=True):
+            watcher.stop()
+            thread.join(30)
+    assert counts(workspace) == {f"{number:03}.png": 1 for number in range(burst)}
+
+
+def test_a_folder_that_is_away_is_waited_for(
+    learned: Outcome, workspace: Workspace, surfaces: Surfaces, folder: Path
+) -> None:
+    line = Line()
+    shutil.copy(sorted(surfaces.good.iterdir())[0], folder / "a.png")
+    watcher = line.watcher(workspace, folder, WatchOptions(settle=0.05))
+    running = threading.Thread(target=watcher.run)
+    running.start()
+    eventually(lambda: len(line.results) == 1)
+    for _ in range(200):
+        away = folder.rename(folder.with_name("away"))
+        away.rename(folder)
+    # A drive that is not mounted leaves an empty folder.
+    away = folder.rename(folder.with_name("away"))
+    folder.mkdir()
+    eventually(lambda: any(MARKER in remark for remark in line.remarks))
+    folder.rmdir()
+    away.rename(folder)
+    shutil.copy(sorted(surfaces.good.iterdir())[1], folder / "b.png")
+    eventually(lambda: len(line.results) == 2)
+    watcher.stop()
+    running.join(30)
+    assert counts(workspace) == {"a.png": 1, "b.png": 1}
+
+
+def test_a_folder_that_goes_away_before_its_files_are_moved(
+    learned: Outcome, workspace: Workspace, surfaces: Surfaces, folder: Path, tmp_path: Path
+) -> None:
+    away = folder.with_name("away")
+    shutil.copy(sorted(surfaces.good.iterdir())[0], folder / "a.png")
+    targets = {"pass": tmp_path / "out", "review": tmp_path / "out", "fail": tmp_path / "out"}
+
+    def go_away(result: Inspection | Refused) -> None:
+        folder.rename(away)
+
+    watcher = Watcher(
+        workspace,
+        "brushed",
+        folder,
+        WatchOptions(targets, settle=0, once=True),
+        on_result=go_away,
+        on_remark=print,
+    )
+    with pytest.raises(FileNotFoundError):
+        watcher.run()
+    away.rename(folder)
+    assert once(workspace, folder, targets=targets) == []
+    assert counts(workspace) == {"a.png": 1}
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.png"]
+
+
+def test_a_folder_or_option_that_cannot_be_used(
+    learned: Outcome, workspace: Workspace, patchbank: Run, folder: Path, tmp_path: Path
+) -> None:
+    outcome = patchbank("watch", "brushed", tmp_path / "none")
+    assert outcome.code == 2
+    assert outcome.complaint == f"{tmp_path / 'none'} is not a folder; give one that exists"
+    outcome = patchbank("watch", "brushed", folder, "--pass", folder)
+    assert "is the watched folder" in outcome.complaint
+    outcome = patchbank("watch", "brushed", folder, "--part-from", "(")
+    assert "is not a regular expression" in outcome.complaint
+    outcome = patchbank("watch", "brushed", folder, "--results", tmp_path)
+    assert "results cannot be written to" in outcome.complaint
+    outcome = patchbank("watch", "brush", folder)
+    assert "did you mean 'brushed'?" in outcome.complaint
+    (folder / MARKER).write_text("?")
+    with pytest.raises(ParameterError, match="is damaged; remove it"):
+        Line().watcher(workspace, folder, WatchOptions())
