@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 LINE, INSPECT = "/categories/brushed/line", "/categories/brushed/inspect"
-RECORDS = "/categories/brushed/records"
+RECORDS, BANK = "/categories/brushed/records", "/categories/brushed/bank"
 
 
 @contextlib.contextmanager
@@ -213,6 +213,54 @@ def test_records_are_filtered_sorted_and_shown(
         tab.goto(f"{running_service.url}{RECORDS}/999999")
         tab.get_by_text("no inspection 999999").wait_for()
     assert [problem for problem in problems if "422" not in problem and "404" not in problem] == []
+
+
+def test_limits_are_dragged_set_and_undone(
+    browser: Browser, running_service: RunningService, surfaces: Surfaces
+) -> None:
+    bad = sorted(surfaces.scratched.iterdir())[0]
+    found = inspect(running_service, bad)
+    assert found["verdict"] == "fail"
+    with visiting(browser, running_service.url) as (tab, problems):
+        tab.goto(running_service.url + BANK)
+        tab.get_by_text("Version 1:").wait_for()
+        assert tab.locator("#references figure").count() >= 20
+        fails = tab.get_by_role("slider", name="Fails above")
+        wanted = "Last inspections that would fail"
+        counts = tab.locator("#counts")
+        assert "1 of 1" in counts.locator(f"dt:text-is('{wanted}') + dd").inner_text()
+        assert tab.get_by_role("button", name="Set these limits").is_disabled()
+        # By the keyboard, past the end: the inspection would go to review.
+        fails.focus()
+        before = fails.get_attribute("aria-valuenow")
+        tab.keyboard.press("ArrowRight")
+        assert fails.get_attribute("aria-valuenow") != before
+        tab.get_by_role("button", name="Back to the limits in use").click()
+        assert fails.get_attribute("aria-valuenow") == before
+        box, chart = fails.bounding_box(), tab.locator("#chart").bounding_box()
+        assert box is not None
+        assert chart is not None
+        tab.mouse.move(box["x"] + 8, box["y"] + 60)
+        tab.mouse.down()
+        tab.mouse.move(chart["x"] + chart["width"] - 2, box["y"] + 60, steps=4)
+        tab.mouse.up()
+        assert "0 of 1" in counts.locator(f"dt:text-is('{wanted}') + dd").inner_text()
+        tab.get_by_role("button", name="Set these limits").click()
+        tab.get_by_text("The limits are set, as version 2.").wait_for()
+        tab.get_by_text("Version 2:").wait_for()
+        assert inspect(running_service, bad)["verdict"] == "review"
+        tab.get_by_role("button", name="Undo the last change").click()
+        tab.get_by_text("Version 3:").wait_for()
+        assert inspect(running_service, bad)["verdict"] == "fail"
+        # By a rate, of the table.
+        tab.get_by_text("Limits by the rate of false alarms").click()
+        tab.locator("#curve tr:has-text('10 %') button").last.click()
+        tab.get_by_text("Version 4:").wait_for()
+        assert tab.locator("#history tbody tr").count() == 4
+        assert tab.evaluate(
+            "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+        )
+    assert problems == []
 
 
 def test_the_map_of_an_earlier_inspection_is_computed_again(

@@ -47,7 +47,7 @@ router = APIRouter(
 )
 
 # Titles and keys of the pages of a category, in the order of the bar.
-_PAGES = (("Line", "line"), ("Inspect", "inspect"), ("Records", "records"))
+_PAGES = (("Line", "line"), ("Inspect", "inspect"), ("Records", "records"), ("Bank", "bank"))
 
 
 def page_of(
@@ -160,6 +160,13 @@ def record(request: Request, caller: Operator, category: str, number: int) -> st
         number=number,
         records_address=address,
     )
+
+
+@router.get("/categories/{category}/bank")
+def bank(request: Request, caller: Operator, category: str) -> str:
+    """Show a category's bank: its limits, references and history."""
+    service_of(request).workspace.database.categories.check(category)
+    return page_of(request, caller, "bank", category)
 
 
 @router.get("/login")

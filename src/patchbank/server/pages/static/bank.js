@@ -1,0 +1,160 @@
+// The Bank page: limits to drag above the scores, the references, and the history.
+
+import { Problem, ask, element, of, send, toast } from "./api.js";
+import { facts } from "./evidence.js";
+import { ScoreChart } from "./score_chart.js";
+
+const page = document.querySelector(".bank");
+const { category } = page.dataset;
+const find = (id) => document.querySelector(`#${id}`);
+const MOST = 1000;
+const AT_ONCE = 60;
+const percent = (value) => `${Number((100 * value).toPrecision(3))} %`;
+const number = (value) => value.toLocaleString();
+
+let bank;
+let thresholds;
+let references = [];
+let inspections = [];
+let shown = AT_ONCE;
+const chart = new ScoreChart(find("chart"), find("pass_below"), find("fail_above"), count);
+
+async function attempt(work) {
+  find("refused").hidden = true;
+  try {
+    await work();
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    find("refused").textContent = error.message;
+    find("refused").hidden = false;
+    find("refused").scrollIntoView({ block: "nearest" });
+  }
+}
+
+async function load() {
+  let history;
+  [bank, history, thresholds, references, inspections] = await Promise.all([
+    ask(of(category)),
+    ask(of(category, "history")),
+    ask(of(category, "thresholds")),
+    ask(`${of(category, "references")}?limit=${MOST}`).then((found) => found.items),
+    ask(`${of(category, "inspections")}?limit=500`).then((found) => found.items),
+  ]);
+  const learned = new Date(bank.learned_at).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+  find("summary").textContent = `Version ${bank.bank_version}: ${number(bank.images)} references, ${number(bank.independent_references)} of them independent; ${number(bank.bank_size)} patches; ${number(bank.inspections)} inspections. Changed last on ${learned}.`;
+  find("limits").hidden = false;
+  chart.show({
+    good: references.map((item) => item.score).filter((score) => score !== null),
+    inspected: inspections.map((item) => item.score),
+    pass_below: bank.pass_below,
+    fail_above: bank.fail_above,
+  });
+  find("lowest").textContent = chart.lowest.toPrecision(3);
+  find("highest").textContent = chart.highest.toPrecision(3);
+  find("promise").textContent = `In use: ${thresholds.calibration}.`;
+  drawCurve();
+  drawReferences();
+  drawHistory(history.items);
+}
+
+// What the limits would do, as they are dragged.
+function count() {
+  const { passBelow, failAbove } = chart;
+  const verdictOf = (score) => (score > failAbove ? "fail" : score > passBelow ? "review" : "pass");
+  const good = references.filter((item) => item.score !== null);
+  const of_ = (some, verdict) => some.filter((item) => verdictOf(item.score) === verdict).length;
+  const share = (many, all) => (all ? `${number(many)} of ${number(all)} (${percent(many / all)})` : "none yet");
+  const changed = inspections.filter((item) => verdictOf(item.score) !== item.verdict).length;
+  find("counts").replaceChildren(...facts([
+    ["Passes up to", passBelow.toPrecision(4)],
+    ["Fails above", failAbove.toPrecision(4)],
+    ["Good references that would fail", share(of_(good, "fail"), good.length)],
+    ["Good references to review", share(of_(good, "review"), good.length)],
+    ["Last inspections that would fail", share(of_(inspections, "fail"), inspections.length)],
+    ["Last inspections to review", share(of_(inspections, "review"), inspections.length)],
+    ["Of them, with another verdict than before", number(changed)],
+  ]).children);
+  const same = passBelow === bank.pass_below && failAbove === bank.fail_above;
+  find("set").disabled = same;
+  find("reset").disabled = same;
+}
+
+function drawCurve() {
+  find("curve").querySelector("tbody").replaceChildren(...thresholds.curve.map((point) => {
+    const changes = point.changes.map((each) => `${number(each.inspections)} from ${each.from} to ${each.to}`).join(", ");
+    const use = element("button", { type: "button", disabled: point.in_use || !point.sufficient }, point.in_use ? "in use" : "Use");
+    use.addEventListener("click", () => setLimits({ false_alarm_rate: point.false_alarm_rate }));
+    const seen = point.sufficient
+      ? `${percent(point.realised_interval[0])} to ${percent(point.realised_interval[1])} of good parts fail`
+      : `needs ${number(point.missing_images)} more good images`;
+    return element("tr", {},
+      element("td", {}, percent(point.false_alarm_rate)),
+      element("td", {}, point.sufficient ? point.fail_above.toPrecision(4) : "–"),
+      element("td", {}, seen),
+      element("td", {}, point.sufficient ? changes || "none" : "–"),
+      element("td", {}, use));
+  }));
+}
+
+function setLimits(wanted) {
+  return attempt(async () => {
+    const done = await send(of(category, "thresholds"), wanted, "PUT");
+    toast(`The limits are set, as version ${done.bank_version}. Images are judged by them from now on.`);
+    await load();
+  });
+}
+
+function drawReferences() {
+  const order = {
+    unusual: (a, b) => (b.score ?? -1) - (a.score ?? -1),
+    newest: (a, b) => b.reference_id - a.reference_id,
+    name: (a, b) => a.name.localeCompare(b.name),
+  }[find("order").value];
+  const outside = references.filter((item) => item.score > bank.pass_below).length;
+  find("outliers").textContent = outside === 0
+    ? "None stands out: by the bank without it, each would pass."
+    : `${outside === 1 ? "1 stands out" : `${number(outside)} stand out`}: by the bank without it, such an image would not pass. Check that it shows a good part.`;
+  const sorted = [...references].sort(order);
+  find("references").replaceChildren(...sorted.slice(0, shown).map((item) => {
+    const isOutlier = item.score > bank.pass_below;
+    const times = item.score === null ? "not scored" : `${(item.score / bank.fail_above).toFixed(2)} times the limit`;
+    return element("figure", { class: isOutlier ? "outlier" : "" },
+      element("img", { src: item.thumbnail, alt: item.name, loading: "lazy" }),
+      element("figcaption", {}, times, ...(isOutlier ? [element("br"), element("strong", {}, "stands out")] : []),
+        element("br"), element("span", { class: "faint", title: item.name }, item.name.split("/").pop())));
+  }));
+  find("more").hidden = sorted.length <= shown;
+}
+
+function drawHistory(items) {
+  find("undo").disabled = items.length < 2;
+  const names = (verb, some) => (some.length ? `; ${some.length === 1 ? some[0].split("/").pop() : `${number(some.length)} images`} ${verb}` : "");
+  find("history").querySelector("tbody").replaceChildren(...items.map((item) => {
+    const back = element("button", { type: "button" }, "Go back to this");
+    back.addEventListener("click", () => goBack(item.bank_version));
+    const cause = item.same_as === null ? item.cause ?? "" : `${item.cause ?? "activate"}: same as version ${item.same_as}`;
+    return element("tr", {},
+      element("td", {}, `${item.bank_version}${item.state === "active" ? ", in use" : ""}`),
+      element("td", {}, new Date(item.created_at).toLocaleString([], { dateStyle: "medium", timeStyle: "short" })),
+      element("td", {}, cause + names("added", item.added) + names("withdrawn", item.withdrawn)),
+      element("td", {}, item.actor ?? ""),
+      element("td", { class: "number" }, number(item.images)),
+      element("td", { class: "number" }, number(item.bank_size)),
+      element("td", {}, ...(item.state === "retired" ? [back] : item.state === "pruned" ? ["no longer kept"] : [])));
+  }));
+}
+
+function goBack(version) {
+  return attempt(async () => {
+    const done = await send(of(category, "undo"), { version });
+    toast(`Version ${done.bank_version} is in use; it is the same as version ${done.same_as}.`);
+    await load();
+  });
+}
+
+find("set").addEventListener("click", () => setLimits({ pass_below: chart.passBelow, fail_above: chart.failAbove }));
+find("reset").addEventListener("click", () => chart.reset());
+find("undo").addEventListener("click", () => goBack(null));
+find("order").addEventListener("change", () => { shown = AT_ONCE; drawReferences(); });
+find("more").addEventListener("click", () => { shown += AT_ONCE; drawReferences(); });
+attempt(load);
