@@ -75,16 +75,24 @@ async def _found(
     bearer: HTTPAuthorizationCredentials | None,
     session: str | None,
 ) -> Caller:
-    try:
-        if bearer is not None:
-            return await run_in_threadpool(service.keyring.caller, bearer.credentials)
-        if session is not None:
-            return await run_in_threadpool(service.keyring.caller, session, session=True)
-        if await run_in_threadpool(lambda: service.keyring.wanted):
+    keyring = service.keyring
+    by_session = bearer is None and session is not None
+    secret = session if bearer is None else bearer.credentials
+
+    def find() -> Caller:
+        if secret is not None:
+            return keyring.caller(secret, session=by_session)
+        if keyring.wanted:
             raise AccessError(
                 "a key is needed: send the header `Authorization: Bearer KEY`, or log in"
             )
+        return Caller(NO_KEY, current_actor(), "admin")
+
+    try:
+        # A thread only where the database must be asked.
+        if keyring.remembers(secret, session=by_session):
+            return find()
+        return await run_in_threadpool(find)
     except AccessError:
         service.keyring.count(None, address_of(request), action_of(request), "no valid key")
         raise
-    return Caller(NO_KEY, current_actor(), "admin")

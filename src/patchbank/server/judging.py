@@ -28,10 +28,14 @@ class JudgingPool:
         How many images are worked on at once.
     most_waiting
         How many more may wait.
+    beside
+        Gives how many places are taken by images whose work here is done.
     """
 
-    def __init__(self, cores: int, most_waiting: int) -> None:
-        self._cores, self._most = cores, cores + most_waiting
+    def __init__(
+        self, cores: int, most_waiting: int, beside: Callable[[], int] = lambda: 0
+    ) -> None:
+        self._cores, self._most, self._beside = cores, cores + most_waiting, beside
         self._threads = ThreadPoolExecutor(cores, "patchbank-judging")
         self._lock = threading.Lock()
         self._taken = 0
@@ -39,7 +43,7 @@ class JudgingPool:
     @property
     def taken(self) -> int:
         """How many images are worked on or waiting."""
-        return self._taken
+        return self._taken + self._beside()
 
     @property
     def room(self) -> int:
@@ -55,9 +59,9 @@ class JudgingPool:
             If too many images are waiting.
         """
         with self._lock:
-            if self._taken >= self._most:
+            if self.taken >= self._most:
                 raise BusyError(
-                    f"the service is busy with {self._taken} images; try again in a second"
+                    f"the service is busy with {self.taken} images; try again in a second"
                 )
             self._taken += 1
         context = contextvars.copy_context()

@@ -7,19 +7,23 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from fastapi import Request
 
 from patchbank.errors import NotFittedError, PatchbankError
 from patchbank.inspection.judging.live_bank import ReadyBank
+from patchbank.inspection.judging.recording import record_together
 from patchbank.inspection.keeping.access import Keyring
 from patchbank.inspection.keeping.records import BankOf
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.threads import in_this_thread
 from patchbank.server.feed import Feed
+from patchbank.server.inspecting import Inspecting
 from patchbank.server.judging import Inspectors, JudgingPool
 from patchbank.server.recent import RecentInspections
+from patchbank.server.recording import RecordingLine
 from patchbank.settings import usable_cores
 from patchbank.store.inspections import InspectionRecord
 
@@ -50,10 +54,16 @@ class Service:
         self.workspace = workspace
         self.options = options
         self.keyring = Keyring(workspace)
-        self.pool = JudgingPool(usable_cores(), settings.serve_waiting)
+        self.recording = RecordingLine(partial(record_together, workspace))
+        self.pool = JudgingPool(
+            usable_cores(), settings.serve_waiting, lambda: self.recording.pending
+        )
         self.inspectors = Inspectors(workspace, settings.serve_banks)
         self.recent = RecentInspections(int(settings.serve_recent_megabytes * 1e6))
         self.feed = Feed(workspace)
+        self.inspecting = Inspecting(
+            workspace, self.inspectors, self.pool, self.recording, self.recent, self.feed
+        )
         # Until the banks are in memory.
         self.warming = threading.Thread(target=self._warm, name="patchbank-warming", daemon=True)
         self._closing = False
@@ -65,7 +75,10 @@ class Service:
     def close(self) -> None:
         """Wait for what was begun, and write what is counted."""
         self._closing = True
+        # The process must not end in the middle of the network's code.
+        self.warming.join()
         self.pool.close()
+        self.recording.close()
         self.keyring.close()
 
     async def judge_again(
@@ -101,7 +114,7 @@ class Service:
             if self._closing or len(self.inspectors.ready) >= self.workspace.settings.serve_banks:
                 return
             try:
-                self.inspectors.of(name)
+                self.inspectors.of(name).warm_up()
             except NotFittedError:
                 continue
             except PatchbankError as error:

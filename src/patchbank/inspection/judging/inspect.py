@@ -9,9 +9,11 @@ from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from patchbank.errors import BankGoneError, ImageError, ParameterError
+import numpy as np
+
+from patchbank.errors import BankGoneError, ImageError
 from patchbank.inspection.judging.heatmaps import heatmap_path, write_heatmap
 from patchbank.inspection.judging.live_bank import LiveBank, ReadyBank
 from patchbank.inspection.judging.recording import (
@@ -20,16 +22,24 @@ from patchbank.inspection.judging.recording import (
     Recorder,
     check_on_database_loss,
 )
+from patchbank.inspection.judging.wanted import (
+    ImagesToJudge,
+    ImageToJudge,
+    Judged,
+    Wanted,
+    check_top,
+    checked_parts,
+)
 from patchbank.inspection.parts import checked_label
 from patchbank.inspection.sources import checked_name, checked_names, source_name
 from patchbank.inspection.timing import Stopwatch
 from patchbank.inspection.verdicts import Inspection, Refused
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.threads import in_this_thread, works_alone
-from patchbank.printable import counted
 from patchbank.progress import Progress, silent
 from patchbank.vision.decoded_image import ImageSource
 from patchbank.vision.extraction import Extraction, Refusal
+from patchbank.vision.lossless import png_of
 
 if TYPE_CHECKING:
     from patchbank.store.watched_files import WatchedFile
@@ -41,40 +51,6 @@ DEFAULT_TOP = 10
 _STAGE = "inspected"
 # Every commit waits for the disk: some images share one. What is given back is recorded.
 _RECORDED_AT_ONCE = 16
-
-
-class _Image(NamedTuple):
-    """An image to judge, by its name, the part it shows, and the watched file that it is."""
-
-    source: ImageSource
-    name: str
-    part: str | None
-    watched: WatchedFile | None = None
-
-    def of(self, judged: Inspection) -> Inspection:
-        """Return its inspection with what the image brings."""
-        return replace(judged, part=self.part, watched=self.watched)
-
-
-class _Images(NamedTuple):
-    """The images to judge; the sources may be made when they are asked for."""
-
-    sources: Sequence[ImageSource]
-    names: Sequence[str]
-    parts: Sequence[str | None]
-    watched: Sequence[WatchedFile | None]
-
-    def some(self, part: slice) -> list[_Image]:
-        """Return a part of them."""
-        return [_Image(*image) for image in zip(*(each[part] for each in self), strict=True)]
-
-
-class _Wanted(NamedTuple):
-    """What is wanted of each image."""
-
-    top: int
-    heatmaps: Path | None
-    station: str | None
 
 
 class Inspector:
@@ -179,13 +155,54 @@ class Inspector:
         ImageError
             If the image cannot be used.
         """
-        name = source_name(source) if name is None else checked_name(name)
-        part = None if part is None else checked_label(part, "part")
-        image, wanted = _Image(source, name, part), self._wanted(top, heatmaps, station)
-        if alone:
+        image = _image_of(source, name, part)
+        wanted = self._wanted(top, heatmaps, station)
+        with _on_cores(alone):
             return self._inspect(image, wanted)
-        with in_this_thread():
-            return self._inspect(image, wanted)
+
+    def judge(
+        self,
+        source: ImageSource,
+        *,
+        name: str | None = None,
+        part: str | None = None,
+        station: str | None = None,
+        top: int = DEFAULT_TOP,
+        alone: bool = True,
+        since: float | None = None,
+    ) -> Judged:
+        """Judge one image and leave it to the caller to record it; see `inspect`.
+
+        Parameters
+        ----------
+        since
+            When the image arrived, as `time.monotonic`: the bank's version is compared with the
+            database's unless that was done since then for another image. None to do it anyway.
+        """
+        image, wanted = _image_of(source, name, part), self._wanted(top, None, station)
+        with _on_cores(alone):
+            try:
+                judged = self._judge_once(image, wanted, since)
+            except BankGoneError:
+                self._bank.read_again()
+                judged = self._judge_once(image, wanted, None)
+        return Judged(judged, source)
+
+    def warm_up(self) -> None:
+        """Judge an image that shows nothing and record nothing, so that the next one is quick.
+
+        Raises
+        ------
+        NotCalibratedError
+            When the bank has no calibration.
+        """
+        images = self._bank.ready.stored.content.images
+        width, height = (images[0].width, images[0].height) if images else (224, 224)
+        random = np.random.default_rng(0)
+        pixels = random.integers(0, 256, (height, width, 3), dtype=np.uint8)
+        content = png_of(pixels, pixels)
+        for alone in (True, False):
+            self.judge(content, name="warm-up", alone=alone)
 
     def inspect_many(
         self,
@@ -217,8 +234,8 @@ class Inspector:
         """
         wanted = self._wanted(top, heatmaps, station)
         names = checked_names(sources, names)
-        parts = _checked_parts(sources, parts)
-        images = _Images(sources, names, parts, watched or [None] * len(sources))
+        parts = checked_parts(sources, parts)
+        images = ImagesToJudge(sources, names, parts, watched or [None] * len(sources))
         if report is None:
             return self._inspect_many(images, wanted, progress)
         # Only reports load what draws.
@@ -236,7 +253,7 @@ class Inspector:
         )
 
     def _inspect_many(
-        self, images: _Images, wanted: _Wanted, progress: Progress
+        self, images: ImagesToJudge, wanted: Wanted, progress: Progress
     ) -> Iterator[Inspection | Refused]:
         count = len(images.sources)
         if count == 1:
@@ -273,9 +290,9 @@ class Inspector:
         if database is not None:
             database.banks.active_key(self.category)
 
-    def _current(self) -> ReadyBank:
+    def _current(self, since: float | None = None) -> ReadyBank:
         if self._absence is None:
-            return self._bank.refresh()
+            return self._bank.refresh(since)
         if self._absence.reason is None:
             try:
                 with self.workspace.database.at_once():
@@ -286,14 +303,12 @@ class Inspector:
                 self._absence.begin(error)
         return self._bank.ready
 
-    def _wanted(self, top: int, heatmaps: Path | None, station: str | None) -> _Wanted:
-        _check_top(top)
+    def _wanted(self, top: int, heatmaps: Path | None, station: str | None) -> Wanted:
+        check_top(top)
         station = self.workspace.settings.station if station is None else station
-        return _Wanted(
-            top, heatmaps, None if station is None else checked_label(station, "station")
-        )
+        return Wanted(top, heatmaps, None if station is None else checked_label(station, "station"))
 
-    def _inspect(self, image: _Image, wanted: _Wanted) -> Inspection:
+    def _inspect(self, image: ImageToJudge, wanted: Wanted) -> Inspection:
         try:
             return self._inspect_once(image, wanted)
         except BankGoneError:
@@ -301,26 +316,30 @@ class Inspector:
             self._bank.read_again()
             return self._inspect_once(image, wanted)
 
-    def _inspect_once(self, image: _Image, wanted: _Wanted) -> Inspection:
+    def _inspect_once(self, image: ImageToJudge, wanted: Wanted) -> Inspection:
+        judged = self._judge_once(image, wanted, None)
+        (inspection,) = self._recorder.recorded([judged], [image.source])
+        return replace(inspection, source=image.source)
+
+    def _judge_once(self, image: ImageToJudge, wanted: Wanted, since: float | None) -> Inspection:
         watch = Stopwatch()
         with watch.stage("bank"):
-            bank = self._current()
+            bank = self._current(since)
             _ = bank.judge
         extraction = bank.extractor.extract_one(
             image.source, name=image.name, limits=self.workspace.limits, alone=not works_alone()
         )
         judged = self._judge(bank, wanted, image.name, extraction, watch)
-        (inspection,) = self._recorder.recorded([image.of(judged)], [image.source])
-        return replace(inspection, source=image.source)
+        return image.of(judged)
 
-    def _inspect_or_refuse(self, image: _Image, wanted: _Wanted) -> Inspection | Refused:
+    def _inspect_or_refuse(self, image: ImageToJudge, wanted: Wanted) -> Inspection | Refused:
         try:
             return self._inspect(image, wanted)
         except ImageError as error:
             return Refused(image.name, str(error))
 
     def _judge_alone(
-        self, bank: ReadyBank, wanted: _Wanted, name: str, extraction: Extraction | Refusal
+        self, bank: ReadyBank, wanted: Wanted, name: str, extraction: Extraction | Refusal
     ) -> Inspection | Refused:
         """Judge one image of many, in the calling thread alone."""
         if isinstance(extraction, Refusal):
@@ -329,7 +348,10 @@ class Inspector:
             return self._judge(bank, wanted, name, extraction, Stopwatch())
 
     def _recorded_or_redone(
-        self, results: Sequence[Inspection | Refused], images: Sequence[_Image], wanted: _Wanted
+        self,
+        results: Sequence[Inspection | Refused],
+        images: Sequence[ImageToJudge],
+        wanted: Wanted,
     ) -> Iterator[Inspection | Refused]:
         """Record the results for these images, then give them back."""
         judged = [
@@ -358,7 +380,7 @@ class Inspector:
     def _judge(
         self,
         bank: ReadyBank,
-        wanted: _Wanted,
+        wanted: Wanted,
         name: str,
         extraction: Extraction,
         watch: Stopwatch,
@@ -404,18 +426,10 @@ class Inspector:
         ).explained()
 
 
-def _checked_parts(
-    sources: Sequence[ImageSource], parts: Sequence[str | None] | None
-) -> list[str | None]:
-    if parts is None:
-        return [None] * len(sources)
-    if len(parts) != len(sources):
-        raise ParameterError(
-            f"parts: {len(parts)} given for {counted(len(sources), 'image')}; give one per image"
-        )
-    return [None if part is None else checked_label(part, "part") for part in parts]
+def _image_of(source: ImageSource, name: str | None, part: str | None) -> ImageToJudge:
+    name = source_name(source) if name is None else checked_name(name)
+    return ImageToJudge(source, name, None if part is None else checked_label(part, "part"))
 
 
-def _check_top(top: int) -> None:
-    if top < 0:
-        raise ParameterError(f"top is {top}; must be at least 0")
+def _on_cores(alone: bool) -> contextlib.AbstractContextManager[None]:
+    return contextlib.nullcontext() if alone else in_this_thread()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -167,6 +168,8 @@ class LiveBank:
         self._workspace, self._category = workspace, category
         self._in_database, self._version = in_database, version
         self._lock = threading.Lock()
+        # When the database was asked last for what is taken over.
+        self._asked_at = time.monotonic()
         self._ready = self._read()
         # What changed since a thread began to rebuild the index; None while no thread does.
         self._missed: list[tuple[StoredBank, BankChange]] | None = None
@@ -187,17 +190,25 @@ class LiveBank:
             return self._ready.stored.key, self._ready.book.changes
         return self._workspace.database.banks.active_state(self._category)
 
-    def refresh(self) -> ReadyBank:
+    def refresh(self, since: float | None = None) -> ReadyBank:
         """Take over what changed in the database, and return the version that judges now.
 
         Of a bank that was changed, rather than made anew, only the rows that came and went are
         read.
+
+        Parameters
+        ----------
+        since
+            A time of `time.monotonic`: what was taken over since then need not be asked for again.
 
         Raises
         ------
         DatabaseError
             When the database cannot be asked.
         """
+        if since is not None and self._asked_at >= since:
+            return self._ready
+        asked_at = time.monotonic()
         key, book_changes = self._state()
         with self._lock:
             before = self._ready.stored.key
@@ -220,6 +231,7 @@ class LiveBank:
                     )  # fmt: skip
             if self._ready.book.changes != book_changes:
                 self._ready = replace(self._ready, book=self._book(key))
+            self._asked_at = max(self._asked_at, asked_at)
             return self._ready
 
     def read_again(self) -> None:

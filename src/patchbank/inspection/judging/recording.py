@@ -22,6 +22,7 @@ from patchbank.errors import (
     PatchbankError,
 )
 from patchbank.inspection.judging.kept_images import ImageKeeper
+from patchbank.inspection.judging.wanted import Judged
 from patchbank.inspection.timing import Stopwatch
 from patchbank.inspection.verdicts import Inspection, region_to_json
 from patchbank.inspection.workspace import Workspace
@@ -228,3 +229,21 @@ class Recorder:
             inspected_at=receipt.inspected_at.astimezone(UTC),
             image_kept=image_lost is None and self._keeper.wants(judged.verdict),
         )
+
+
+def record_together(workspace: Workspace, judged: Sequence[Judged]) -> list[Inspection]:
+    """Record what was judged, of whatever categories, in one transaction.
+
+    Raises
+    ------
+    BankGoneError
+        If one of the banks that judged is no more; then none is recorded.
+    """
+    recorder = Recorder(workspace, wanted=True, absence=None)
+    recorded = recorder.recorded(
+        [each.inspection for each in judged], [each.source for each in judged]
+    )
+    return [
+        replace(inspection, source=each.source)
+        for inspection, each in zip(recorded, judged, strict=True)
+    ]

@@ -129,6 +129,16 @@ class Keyring:
             self._wanted = now, self._workspace.database.access.any_key()
         return self._wanted[1]
 
+    def remembers(self, secret: str | None, *, session: bool = False) -> bool:
+        """Return whether `caller`, or without a secret `wanted`, will not ask the database."""
+        now = time.monotonic()
+        if secret is None:
+            found = self._wanted
+            return found is not None and (found[1] or now - found[0] <= _CHECK_SECONDS)
+        with self._lock:
+            checked = self._checked.get((_digest(secret), session))
+        return checked is not None and now - checked[0] <= _CHECK_SECONDS
+
     def caller(self, secret: str, *, session: bool = False) -> Caller:
         """Return whose key this is, or whose session.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -9,10 +10,10 @@ from fastapi.responses import JSONResponse
 from starlette.datastructures import UploadFile
 
 from patchbank.errors import ImageError
-from patchbank.inspection.judging.inspect import DEFAULT_TOP, Inspector
-from patchbank.inspection.verdicts import Inspection
+from patchbank.inspection.judging.inspect import DEFAULT_TOP
 from patchbank.server.access import Operator
-from patchbank.server.addresses import inspection_urls
+from patchbank.server.answers import answer_of
+from patchbank.server.inspecting import Asked
 from patchbank.server.models.inspecting import InspectionAnswer
 from patchbank.server.parameters import CategoryName
 from patchbank.server.problems import PROBLEMS
@@ -39,6 +40,11 @@ _BODY: dict[str, Any] = {
     }
 }
 
+Station = Annotated[
+    str | None, Query(description="Where it was taken; by default the service's own.")
+]
+Top = Annotated[int, Query(ge=0, le=1000, description="How many similar references.")]
+
 
 @router.post(
     "/categories/{category}/inspect",
@@ -53,36 +59,17 @@ async def inspect(
         str | None, Query(description="What the image is called in the record.")
     ] = None,
     part: Annotated[str | None, Query(description="Id of the part it shows.")] = None,
-    station: Annotated[
-        str | None, Query(description="Where it was taken; by default the service's own.")
-    ] = None,
-    top: Annotated[int, Query(ge=0, le=1000, description="How many similar references.")] = (
-        DEFAULT_TOP
-    ),
+    station: Station = None,
+    top: Top = DEFAULT_TOP,
 ) -> JSONResponse:
     """Judge an image and record the inspection.
 
     The verdict is `pass`, `review` (a person decides) or `fail`.
     """
-    service = service_of(request)
+    arrived = time.monotonic()
     content, file_name = await image_of(request)
-
-    def judge(alone: bool) -> Inspection:
-        def by(inspector: Inspector) -> Inspection:
-            return inspector.inspect(
-                content,
-                name=name or file_name or "image",
-                part=part,
-                station=station,
-                top=top,
-                alone=alone,
-            )
-
-        return service.inspectors.judge(category, by)
-
-    inspection = await service.pool.run(judge)
-    service.recent.keep(inspection)
-    service.feed.tell()
+    asked = Asked(content, name or file_name or "image", part, station, top, arrived)
+    inspection = await service_of(request).inspecting.inspect(category, asked)
     # It is as the model says, which a test proves: checking each again would cost milliseconds.
     return JSONResponse(answer_of(inspection))
 
@@ -108,20 +95,3 @@ def _not_empty(content: bytes) -> bytes:
     if not content:
         raise ImageError("the image is empty; send the file of an image as the body")
     return content
-
-
-def answer_of(inspection: Inspection) -> dict[str, Any]:
-    """Return an inspection as it is answered, with the addresses of its pictures."""
-    return {
-        **inspection.to_json(),
-        "in_words": {
-            "rarity": inspection.rarity,
-            "against_the_limits": inspection.against_the_limits,
-        },
-        "urls": inspection_urls(
-            inspection.category,
-            inspection.inspection_id,
-            image_kept=inspection.image_kept,
-            similar=(match.image for match in inspection.similar),
-        ),
-    }
