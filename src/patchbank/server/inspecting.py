@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
+import json
+import time
+from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from patchbank.errors import BankGoneError
+from starlette.concurrency import run_in_threadpool
+
+from patchbank.errors import BankGoneError, BusyError, ImageError
+from patchbank.inspection.judging.recording import first_answer, record_once
 from patchbank.inspection.judging.wanted import Judged
 from patchbank.inspection.verdicts import Inspection
 from patchbank.inspection.workspace import Workspace
+from patchbank.printable import printable
+from patchbank.server.answers import answer_of
 from patchbank.server.feed import Feed
 from patchbank.server.judging import Inspectors, JudgingPool
 from patchbank.server.recent import RecentInspections
 from patchbank.server.recording import RecordingLine
+from patchbank.store.answered_requests import RequestKey
+
+_PATIENCE_SECONDS = 0.05
 
 
 class Asked(NamedTuple):
@@ -58,6 +71,70 @@ class Inspecting:
         self._show(inspection)
         return inspection
 
+    async def inspect_once(
+        self, category: str, asked: Asked, key: tuple[int, str]
+    ) -> dict[str, Any]:
+        """Return what `inspect` answers, or what was answered under the caller's key before.
+
+        Raises
+        ------
+        ParameterError
+            If another image or other parameters came under the key.
+        """
+        once = _request_key(asked, key)
+        found = await run_in_threadpool(first_answer, self._workspace, category, once)
+        if found is not None:
+            return found
+        inspection, answer = await self._pool.run(partial(self._answer_once, category, asked, once))
+        if inspection is not None:
+            self._show(inspection)
+        return answer
+
+    async def inspect_batch(
+        self, category: str, asked: Sequence[Asked], key: tuple[int, str] | None
+    ) -> list[dict[str, Any]]:
+        """Return what `inspect` or `inspect_once` answers for each image, or why it is refused.
+
+        As many at once as there are cores; they wait while others fill the pool.
+
+        Raises
+        ------
+        BusyError
+            If too many images are waiting when it begins.
+        """
+        self._pool.check_room()
+        answers: list[dict[str, Any]] = [{}] * len(asked)
+        numbers = iter(range(len(asked)))
+
+        async def work() -> None:
+            for number in numbers:
+                image = asked[number]
+                of_image = None if key is None else (key[0], f"{key[1]}\n{number}")
+                answers[number] = await self._patiently(category, image, of_image)
+
+        tasks = [asyncio.create_task(work()) for _ in range(min(self._pool.cores, len(asked)))]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+        return answers
+
+    async def _patiently(
+        self, category: str, image: Asked, key: tuple[int, str] | None
+    ) -> dict[str, Any]:
+        while True:
+            # A batch may take longer than a new bank does to come.
+            image = image._replace(arrived=time.monotonic())
+            try:
+                if key is not None:
+                    return await self.inspect_once(category, image, key)
+                return answer_of(await self.inspect(category, image))
+            except ImageError as error:
+                return {"image": image.name, "refused": printable(str(error))}
+            except BusyError:
+                await asyncio.sleep(_PATIENCE_SECONDS)
+
     def _judge(self, category: str, asked: Asked, alone: bool) -> Judged:
         content, name, part, station, top, arrived = asked
         return self._inspectors.judge(
@@ -83,7 +160,34 @@ class Inspecting:
             ),
         )
 
+    def _answer_once(
+        self, category: str, asked: Asked, once: RequestKey, alone: bool
+    ) -> tuple[Inspection | None, dict[str, Any]]:
+        """Return an inspection and its answer; without it the answer that was given meanwhile."""
+        try:
+            judged = self._judge(category, asked, alone)
+            inspection = record_once(self._workspace, judged, once, answer_of)
+        except BankGoneError:
+            judged = self._judge(category, asked._replace(arrived=time.monotonic()), alone)
+            inspection = record_once(self._workspace, judged, once, answer_of)
+        if inspection is not None:
+            return inspection, answer_of(inspection)
+        found = first_answer(self._workspace, category, once)
+        if found is None:
+            # Its category was removed, or a day went by, within this moment.
+            raise BankGoneError
+        return None, found
+
     def _show(self, inspection: Inspection) -> None:
         """Let the pages see what was recorded here."""
         self._recent.keep(inspection)
         self._feed.tell()
+
+
+def _request_key(asked: Asked, key: tuple[int, str]) -> RequestKey:
+    """Return the key of a request, which is its caller's own, and what tells it from others."""
+    rest = json.dumps([asked.name, asked.part, asked.station, asked.top])
+    return RequestKey(
+        hashlib.sha256(f"{key[0]} {key[1]}".encode()).digest(),
+        hashlib.sha256(hashlib.sha256(asked.content).digest() + rest.encode()).digest(),
+    )

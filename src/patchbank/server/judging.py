@@ -50,6 +50,16 @@ class JudgingPool:
         """How many images there may be at most."""
         return self._most
 
+    @property
+    def cores(self) -> int:
+        """How many images are worked on at once."""
+        return self._cores
+
+    def check_room(self) -> None:
+        """Raise `BusyError` if too many images are waiting."""
+        if self.taken >= self._most:
+            raise BusyError(f"the service is busy with {self.taken} images; try again in a second")
+
     async def run(self, work: Callable[[bool], Result]) -> Result:
         """Run `work` in a thread; it is told whether no other image is there at the moment.
 
@@ -59,10 +69,7 @@ class JudgingPool:
             If too many images are waiting.
         """
         with self._lock:
-            if self.taken >= self._most:
-                raise BusyError(
-                    f"the service is busy with {self.taken} images; try again in a second"
-                )
+            self.check_room()
             self._taken += 1
         context = contextvars.copy_context()
         try:

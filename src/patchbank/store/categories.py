@@ -42,6 +42,7 @@ _REMOVED_TABLES = (
     "defects",
     "reviews",
     "watched_files",
+    "answered_requests",
     "inspections",
     "inspection_images",
     "images",

@@ -13,6 +13,7 @@ from psycopg.types.json import Jsonb
 
 from patchbank.errors import BankGoneError, NotFoundError
 from patchbank.store import queries
+from patchbank.store.answered_requests import AnsweredRequests
 from patchbank.store.categories import find_category
 from patchbank.store.inspection_images import ImageContent, InspectionImages, insert_images
 from patchbank.store.months import Months
@@ -213,7 +214,7 @@ class Selected:
             yield from cursor
 
 
-class Inspections(InspectionImages):
+class Inspections(InspectionImages, AnsweredRequests):
     """The inspections of a database."""
 
     def __init__(self, sessions: Sessions, retention: InspectionRetention) -> None:
@@ -227,6 +228,7 @@ class Inspections(InspectionImages):
         self,
         inspections: Sequence[InspectionRecord],
         images: Callable[[], Iterable[tuple[int, ImageContent]]] | None = None,
+        beside: Callable[[Connection, list[Receipt]], None] | None = None,
     ) -> list[Receipt]:
         """Record inspections in one transaction, all or none; return a receipt for each.
 
@@ -234,6 +236,8 @@ class Inspections(InspectionImages):
         ----------
         images
             Yields the images to keep, each with the position of its inspection; None for none.
+        beside
+            Does more in the same transaction; if it fails, nothing is recorded.
 
         Raises
         ------
@@ -266,9 +270,9 @@ class Inspections(InspectionImages):
             "outsides": [i.outside for i in inspections],
         }
         try:
-            receipts = self._insert(inspections, parameters, images)
+            receipts = self._insert(inspections, parameters, images, beside)
         except _MonthMadeError:
-            receipts = self._insert(inspections, parameters, images, again=True)
+            receipts = self._insert(inspections, parameters, images, beside, again=True)
         self._months.make_ahead()
         self.retained.enforce()
         return receipts
@@ -278,11 +282,12 @@ class Inspections(InspectionImages):
         inspections: Sequence[InspectionRecord],
         parameters: dict[str, Any],
         images: Callable[[], Iterable[tuple[int, ImageContent]]] | None,
+        beside: Callable[[Connection, list[Receipt]], None] | None,
         *,
         again: bool = False,
     ) -> list[Receipt]:
         # A single statement takes one round trip, a transaction three.
-        alone = images is None and all(i.watched is None for i in inspections)
+        alone = images is None and beside is None and all(i.watched is None for i in inspections)
         lent = self._sessions.statement() if alone else self._sessions.connection()
         with lent as connection:
             try:
@@ -294,6 +299,8 @@ class Inspections(InspectionImages):
                 if images is not None:
                     insert_images(connection, inspections, receipts, images())
                 insert_watched(connection, inspections, receipts)
+                if beside is not None:
+                    beside(connection, receipts)
             except errors.ForeignKeyViolation as error:
                 # It was being removed just then.
                 raise BankGoneError from error

@@ -690,3 +690,17 @@ create table watched_file (
 );
 
 create index watched_file_pending on watched_file (category_id, folder) where not done;
+
+-- What the service answered to requests that may come again: hashes of the key under which a client
+-- sent one, and of all that it asked.
+
+create table answered_request (
+    category_id bigint not null references category,
+    key_sha256 bytea not null,
+    request_sha256 bytea not null,
+    answer jsonb not null,
+    answered_at timestamptz not null default now(),
+    primary key (category_id, key_sha256)
+);
+
+create index answered_request_time on answered_request (category_id, answered_at);

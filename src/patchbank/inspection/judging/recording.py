@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import UTC
 from functools import partial
 from itertools import zip_longest
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -26,8 +26,13 @@ from patchbank.inspection.judging.wanted import Judged
 from patchbank.inspection.timing import Stopwatch
 from patchbank.inspection.verdicts import Inspection, region_to_json
 from patchbank.inspection.workspace import Workspace
+from patchbank.spelling import composed
+from patchbank.store.answered_requests import AlreadyAnsweredError, RequestKey, keep_answer
 from patchbank.store.inspections import InspectionRecord, Receipt
 from patchbank.vision.decoded_image import DecodedImage, ImageSource
+
+if TYPE_CHECKING:
+    from patchbank.store.migrate import Connection
 
 _log = logging.getLogger(__name__)
 
@@ -172,6 +177,36 @@ class Recorder:
             for position, (judgement, receipt) in enumerate(zip_longest(judged, receipts))
         ]
 
+    def recorded_once(
+        self, judged: Judged, key: RequestKey, answer: Callable[[Inspection], dict[str, Any]]
+    ) -> Inspection:
+        """Record one inspection together with what its request is answered.
+
+        Raises
+        ------
+        AlreadyAnsweredError
+            If the request was answered before; then nothing is recorded.
+        BankGoneError
+            If the bank that judged is no more.
+        """
+        watch = Stopwatch()
+        lost: dict[int, str] = {}
+        images = None
+        if self._keeper.wants(judged.inspection.verdict):
+            images = partial(self._keeper.images, [judged.inspection], [judged.source], lost)
+        found: list[Inspection] = []
+
+        def keep(connection: Connection, receipts: list[Receipt]) -> None:
+            recorded = self._answer(
+                judged.inspection, 1e3 * watch.total(), receipts[0], None, lost.get(0)
+            )
+            found.append(replace(recorded, source=judged.source))
+            keep_answer(connection, recorded.category_id, key, answer(found[-1]))
+
+        inspections = self._workspace.database.inspections
+        inspections.record_many([record_of(judged.inspection)], images, keep)
+        return found[-1]
+
     def _record(
         self,
         judged: Sequence[Inspection],
@@ -229,6 +264,45 @@ class Recorder:
             inspected_at=receipt.inspected_at.astimezone(UTC),
             image_kept=image_lost is None and self._keeper.wants(judged.verdict),
         )
+
+
+def first_answer(workspace: Workspace, category: str, key: RequestKey) -> dict[str, Any] | None:
+    """Return what a request was answered within a day; None if it comes for the first time.
+
+    Raises
+    ------
+    ParameterError
+        If another request came under its key.
+    """
+    found = workspace.database.inspections.answered(composed(category), key.key_sha256)
+    if found is None:
+        return None
+    if found.request_sha256 != key.request_sha256:
+        raise ParameterError(
+            "Idempotency-Key: another image or other parameters came under this key; give each "
+            "request a key of its own"
+        )
+    return found.answer
+
+
+def record_once(
+    workspace: Workspace,
+    judged: Judged,
+    key: RequestKey,
+    answer: Callable[[Inspection], dict[str, Any]],
+) -> Inspection | None:
+    """Record what was judged and what its request is answered; None if it has an answer already.
+
+    Raises
+    ------
+    BankGoneError
+        If the bank that judged is no more.
+    """
+    recorder = Recorder(workspace, wanted=True, absence=None)
+    try:
+        return recorder.recorded_once(judged, key, answer)
+    except AlreadyAnsweredError:
+        return None
 
 
 def record_together(workspace: Workspace, judged: Sequence[Judged]) -> list[Inspection]:

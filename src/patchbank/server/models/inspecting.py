@@ -117,6 +117,19 @@ class InspectionAnswer(Model):
     urls: InspectionUrls
 
 
+class RefusedImage(Model):
+    """An image that could not be used."""
+
+    image: str
+    refused: str = Field(description="Why, and what to do.")
+
+
+class BatchAnswer(Model):
+    """Several images judged once, in their order."""
+
+    items: list[InspectionAnswer | RefusedImage]
+
+
 class VerdictCounts(Model):
     """How many inspections have each verdict."""
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import JSONResponse
 from starlette.datastructures import UploadFile
 
-from patchbank.errors import ImageError
+from patchbank.errors import ImageError, ParameterError
 from patchbank.inspection.judging.inspect import DEFAULT_TOP
+from patchbank.printable import counted
 from patchbank.server.access import Operator
 from patchbank.server.answers import answer_of
 from patchbank.server.inspecting import Asked
-from patchbank.server.models.inspecting import InspectionAnswer
+from patchbank.server.models.inspecting import BatchAnswer, InspectionAnswer
 from patchbank.server.parameters import CategoryName
 from patchbank.server.problems import PROBLEMS
 from patchbank.server.service import service_of
@@ -40,10 +42,43 @@ _BODY: dict[str, Any] = {
     }
 }
 
+#: Of one request.
+MOST_IMAGES = 1_000
+_FORM: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": [_FILE],
+                    "properties": {
+                        _FILE: {
+                            "type": "array",
+                            "items": {"type": "string", "format": "binary"},
+                            "minItems": 1,
+                            "maxItems": MOST_IMAGES,
+                            "description": "The files of the images.",
+                        }
+                    },
+                }
+            },
+        },
+    }
+}
 Station = Annotated[
     str | None, Query(description="Where it was taken; by default the service's own.")
 ]
 Top = Annotated[int, Query(ge=0, le=1000, description="How many similar references.")]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        min_length=1,
+        max_length=255,
+        description="Any text that this request alone has, as a UUID: when it comes again within "
+        "a day, it gets its first answer, and nothing is recorded twice.",
+    ),
+]
 
 
 @router.post(
@@ -61,17 +96,86 @@ async def inspect(
     part: Annotated[str | None, Query(description="Id of the part it shows.")] = None,
     station: Station = None,
     top: Top = DEFAULT_TOP,
+    idempotency_key: IdempotencyKey = None,
 ) -> JSONResponse:
     """Judge an image and record the inspection.
 
     The verdict is `pass`, `review` (a person decides) or `fail`.
     """
     arrived = time.monotonic()
+    service = service_of(request)
     content, file_name = await image_of(request)
     asked = Asked(content, name or file_name or "image", part, station, top, arrived)
-    inspection = await service_of(request).inspecting.inspect(category, asked)
+    if idempotency_key is None:
+        answer = answer_of(await service.inspecting.inspect(category, asked))
+    else:
+        answer = await service.inspecting.inspect_once(
+            category, asked, (caller.key_id, idempotency_key)
+        )
     # It is as the model says, which a test proves: checking each again would cost milliseconds.
-    return JSONResponse(answer_of(inspection))
+    return JSONResponse(answer)
+
+
+@router.post(
+    "/categories/{category}/inspect:batch",
+    response_model=BatchAnswer,
+    openapi_extra=_FORM,
+)
+async def inspect_batch(
+    request: Request,
+    caller: Operator,
+    category: CategoryName,
+    part: Annotated[
+        list[str] | None,
+        Query(description="Id of the part that all images show; or repeated, of each one's part."),
+    ] = None,
+    station: Station = None,
+    top: Top = DEFAULT_TOP,
+    idempotency_key: IdempotencyKey = None,
+) -> JSONResponse:
+    """Judge several images and record the inspections.
+
+    The answers come in the order of the images; one that cannot be used is refused with its
+    reason, and the others are judged.
+    """
+    arrived = time.monotonic()
+    images = await images_of(request)
+    parts = _parts(part or [], len(images))
+    asked = [
+        Asked(content, name or "image", part_of_it, station, top, arrived)
+        for (content, name), part_of_it in zip(images, parts, strict=True)
+    ]
+    key = None if idempotency_key is None else (caller.key_id, idempotency_key)
+    return JSONResponse(
+        {"items": await service_of(request).inspecting.inspect_batch(category, asked, key)}
+    )
+
+
+def _parts(parts: Sequence[str], count: int) -> Sequence[str | None]:
+    if len(parts) in (0, 1):
+        return [parts[0] if parts else None] * count
+    if len(parts) != count:
+        raise ParameterError(
+            f"part: {len(parts)} given for {counted(count, 'image')}; give one, or one per image"
+        )
+    return parts
+
+
+async def images_of(request: Request) -> list[tuple[bytes, str | None]]:
+    """Return content and file name of each image in the form that a request sends.
+
+    Raises
+    ------
+    ImageError
+        If there is none.
+    """
+    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+        raise ImageError(f"send a form with the images as files in the field `{_FILE}`")
+    async with request.form(max_files=MOST_IMAGES, max_fields=10) as form:
+        files = [file for file in form.getlist(_FILE) if isinstance(file, UploadFile)]
+        if not files:
+            raise ImageError(f"the form has no file in the field `{_FILE}`; send the images there")
+        return [(await file.read(), file.filename) for file in files]
 
 
 async def image_of(request: Request) -> tuple[bytes, str | None]:

@@ -78,6 +78,9 @@ delete from review where category_id = %(category_id)s
 -- remove_watched_files --
 delete from watched_file where category_id = %(category_id)s
 
+-- remove_answered_requests --
+delete from answered_request where category_id = %(category_id)s
+
 -- remove_inspections --
 delete from inspection where category_id = %(category_id)s
 
