@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
@@ -15,6 +16,7 @@ from patchbank.inspection.keeping.access import Caller, check_role
 from patchbank.server.service import Service, service_of
 from patchbank.store.access import NO_KEY, Role
 
+_SIGNED = re.compile(r"AWS4-HMAC-SHA256 Credential=([^/,\s]+)/")
 SESSION_COOKIE = "patchbank_session"
 
 _bearer = HTTPBearer(
@@ -69,6 +71,12 @@ def action_of(request: Request) -> str:
     return f"{request.method} {getattr(route, 'path', 'unknown')}"
 
 
+def _signer_of(request: Request) -> str | None:
+    """Return the access key id with which an AWS client signed a request; it is given our key."""
+    signed = _SIGNED.match(request.headers.get("authorization", ""))
+    return signed and signed[1]
+
+
 async def _found(
     service: Service,
     request: Request,
@@ -76,11 +84,15 @@ async def _found(
     session: str | None,
 ) -> Caller:
     keyring = service.keyring
-    by_session = bearer is None and session is not None
-    secret = session if bearer is None else bearer.credentials
+    signer = _signer_of(request) if bearer is None else None
+    secret = signer if bearer is None else bearer.credentials
+    by_session = secret is None and session is not None
+    if by_session:
+        secret = session
 
     def find() -> Caller:
-        if secret is not None:
+        # AWS's clients sign every request, also where no key is needed.
+        if secret is not None and (signer is None or keyring.wanted):
             return keyring.caller(secret, session=by_session)
         if keyring.wanted:
             raise AccessError(
@@ -90,7 +102,9 @@ async def _found(
 
     try:
         # A thread only where the database must be asked.
-        if keyring.remembers(secret, session=by_session):
+        if keyring.remembers(secret, session=by_session) and (
+            signer is None or keyring.remembers(None)
+        ):
             return find()
         return await run_in_threadpool(find)
     except AccessError:
