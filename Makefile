@@ -25,7 +25,7 @@ PIP := -m pip --disable-pip-version-check --quiet
 # Python compiles what is imported; most of what is installed never is.
 INSTALL := $(PIP) install --no-compile
 
-.PHONY: help install uninstall environment parity-environment demo test test-fast coverage lint parity parity-anomalib bench clean
+.PHONY: help install uninstall environment parity-environment demo serve test test-fast coverage lint site parity parity-anomalib bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -40,9 +40,13 @@ $(STAMPS)/demo: pyproject.toml | $(STAMPS)/pip
 	$(BIN)/python $(INSTALL) --editable '.[demo]'
 	@touch $@
 
+$(STAMPS)/serve: pyproject.toml | $(STAMPS)/pip
+	$(BIN)/python $(INSTALL) --editable '.[demo,server]'
+	@touch $(STAMPS)/demo $@
+
 $(STAMPS)/test: pyproject.toml | $(STAMPS)/pip
 	$(BIN)/python $(INSTALL) --editable '.[demo,heic,hub,int8,lite1,lite2,server]' --group test
-	@touch $(STAMPS)/demo $@
+	@touch $(STAMPS)/demo $(STAMPS)/serve $@
 
 $(STAMPS)/lint: pyproject.toml | $(STAMPS)/test
 	$(BIN)/python $(INSTALL) --group lint
@@ -90,6 +94,10 @@ parity-environment: $(PARITY)/.stamp ## make the environment of parity, and run 
 demo: $(STAMPS)/demo ## learn and judge real solar cells; leaves a page in ./demo
 	$(BIN)/patchbank demo --folder demo
 
+serve: $(STAMPS)/serve ## the demo in your browser, at http://127.0.0.1:8420
+	@[ -e demo/index.html ] || $(BIN)/patchbank demo --folder demo
+	$(BIN)/patchbank serve
+
 test: $(STAMPS)/test ## run the tests
 	$(PYTEST) --numprocesses $(WORKERS) --dist worksteal -m 'not serial'
 	$(PYTEST) $(SERIAL)
@@ -114,6 +122,11 @@ lint: $(STAMPS)/lint ## style, types, layers, words and configuration
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/*.yml
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
+	@# Every link of the documentation leads somewhere.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+site: $(STAMPS)/lint ## the documentation as a site: build/site/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 parity: $(PARITY)/.stamp ## compare with the PyTorch reference implementations
 	$(PARITY)/bin/python -m pytest tests/parity
