@@ -45,7 +45,7 @@ $(STAMPS)/serve: pyproject.toml | $(STAMPS)/pip
 	@touch $(STAMPS)/demo $@
 
 $(STAMPS)/test: pyproject.toml | $(STAMPS)/pip
-	$(BIN)/python $(INSTALL) --editable '.[demo,heic,hub,int8,lite1,lite2,server]' --group test
+	$(BIN)/python $(INSTALL) --editable '.[demo,heic,hub,int8,lite1,lite2,mqtt,server]' --group test
 	@touch $(STAMPS)/demo $(STAMPS)/serve $@
 
 $(STAMPS)/lint: pyproject.toml | $(STAMPS)/test

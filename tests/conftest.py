@@ -29,6 +29,8 @@ pytest_plugins = [
     "tests.fixtures.commands",
     "tests.fixtures.database",
     "tests.fixtures.hub",
+    "tests.fixtures.mosquitto",
+    "tests.fixtures.receiver",
     "tests.fixtures.networks",
     "tests.fixtures.pgbouncer",
     "tests.fixtures.quantised",

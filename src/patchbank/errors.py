@@ -148,6 +148,10 @@ class OutputError(PatchbankError):
     """Standard output cannot be written to."""
 
 
+class SinkError(PatchbankError):
+    """Nothing can be sent to this sink at the moment; it is tried again."""
+
+
 class MissingExtraError(PatchbankError):
     """An optional part of patchbank is not installed."""
 

@@ -29,6 +29,7 @@ from patchbank.cli import (
     search,
     sensitivity,
     serve,
+    sinks,
     surfaces,
     threshold,
     transfer,
@@ -58,7 +59,7 @@ _GROUPS = {
     "Data": ("defects", "export", "import", "import-anomalib", "make-surfaces", "export-demo"),
     "Database": ("index", "database", "audit", "doctor"),
     "Network": ("backbone",),
-    "Service": ("serve", "keys", "watch"),
+    "Service": ("serve", "keys", "watch", "sinks"),
 }
 
 # Read from the line itself, before there is a command: see `asked_for`.
@@ -159,6 +160,7 @@ for _module in (
     tune,
     evaluate,
     benchmark,
+    sinks,
     surfaces,
     living,
     manage,
@@ -169,6 +171,7 @@ for _module in (
     serve,
     access,
     watch,
+    sinks,
 ):
     _module.register(app)
 

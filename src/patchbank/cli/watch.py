@@ -17,6 +17,7 @@ from patchbank.cli.output import print_json, print_remarks, talk
 from patchbank.cli.verdicts import print_verdict
 from patchbank.inspection.verdicts import Inspection, Refused
 from patchbank.inspection.workspace import Workspace
+from patchbank.line.delivering import Deliverer
 from patchbank.line.watching import DEFAULT_SETTLE, Watcher, WatchOptions
 
 
@@ -108,8 +109,9 @@ def watch_command(
             print_json(result.to_json())
         else:
             print_verdict(result)
+        deliverer.wake()
 
-    with Workspace() as workspace:
+    with Workspace() as workspace, Deliverer(workspace) as deliverer:
         watcher = Watcher(
             workspace,
             category,

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from patchbank.errors import OutputError
-from patchbank.files import writing
-from patchbank.spreadsheets import SafeWriter
+from patchbank.line.appended_csv import AppendedCsv
 from patchbank.store.watched_files import HandledFile
 
 _COLUMNS = (
@@ -47,51 +42,18 @@ class ResultsFile:
 
     Raises
     ------
-    OutputError
+    OutputError, DiskFullError
         If it cannot be written.
     """
 
     def __init__(self, path: Path, category: str) -> None:
-        self._path, self._category = path, category
-        # Whether lines may be there already, or half a line.
-        self._unsure = True
-        self._append("")
+        self._category = category
+        self._file = AppendedCsv(path, _COLUMNS, _key, "give another file with --results")
 
     def add(self, results: Sequence[Result]) -> None:
         """Append a line for each result that has none yet."""
-        if not results:
-            return
-        rows = [self._row(result) for result in results]
-        if self._unsure:
-            there = self._there({_key(row) for row in rows})
-            rows = [row for row in rows if _key(row) not in there]
-        self._unsure = True
-        text = io.StringIO()
-        SafeWriter(text).writerows(rows)
-        self._append(text.getvalue())
-        self._unsure = False
-
-    def begin_anew(self) -> None:
-        """Look again whether lines are there already before the next are written."""
-        self._unsure = True
-
-    def _append(self, text: str) -> None:
-        heading = io.StringIO()
-        SafeWriter(heading).writerow(_COLUMNS)
-        with (
-            writing("results", self._path, OutputError, "give another file with --results"),
-            self._path.open("ab") as file,
-        ):
-            size = file.seek(0, os.SEEK_END)
-            content = ("" if size else heading.getvalue()) + text
-            try:
-                file.write(content.encode())
-                file.flush()
-                os.fsync(file.fileno())
-            except OSError:
-                # No half a line.
-                file.truncate(size)
-                raise
+        if results:
+            self._file.add([self._row(result) for result in results])
 
     def _row(self, result: Result) -> tuple[str, ...]:
         handled = result.handled
@@ -114,29 +76,7 @@ class ResultsFile:
         )
         return tuple("" if value is None else str(value) for value in found)
 
-    def _there(self, wanted: set[tuple[str, str]]) -> set[tuple[str, str]]:
-        """Return which of these lines are there; the rest of a line that was cut off is removed."""
-        with writing("results", self._path, OutputError, "give another file with --results"):
-            _cut_off_half_a_line(self._path)
-            with self._path.open(encoding="utf-8", newline="") as file:
-                return {_key(row) for row in csv.reader(file) if len(row) > 3} & wanted
-
-
-def _cut_off_half_a_line(path: Path) -> None:
-    with path.open("rb+") as file:
-        position = size = file.seek(0, os.SEEK_END)
-        while position:
-            begin = max(0, position - 4096)
-            file.seek(begin)
-            end = file.read(position - begin).rfind(b"\n")
-            if end >= 0:
-                position = begin + end + 1
-                break
-            position = begin
-        if position < size:
-            file.truncate(position)
-
 
 def _key(row: Sequence[str]) -> tuple[str, str]:
-    """Return what only one line has: the time, and the image's name."""
+    """Return the time, and the image's name."""
     return row[1], row[3].removeprefix("'")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from patchbank.errors import OutputError
+from patchbank.errors import DiskFullError, OutputError
 from patchbank.line.folders import WatchedFolder
 from patchbank.line.moving import Mover
 from patchbank.line.results_file import Result, ResultsFile
@@ -62,11 +62,6 @@ class Settler:
                 return gone, False
         return gone, True
 
-    def begin_anew(self) -> None:
-        """Look whether lines are there already before the next are written."""
-        if self._results is not None:
-            self._results.begin_anew()
-
     def _moved(self, pending: list[HandledFile]) -> tuple[list[Result], bool]:
         results = []
         for handled in pending:
@@ -82,7 +77,7 @@ class Settler:
             return True
         try:
             self._results.add(results)
-        except OutputError as error:
+        except (OutputError, DiskFullError) as error:
             self._on_failure(f"{error}; tried again")
             return False
         return True

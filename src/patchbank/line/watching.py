@@ -115,7 +115,7 @@ class Watcher:
         self._expression = None if pattern is None else part_expression(pattern)
         if options.station is not None:
             checked_label(options.station, "station")
-        self._inspector = Inspector(workspace, category)
+        self._inspector = Inspector(workspace, category, deliver=True)
         self._workspace, self._category, self._options = workspace, category, options
         self._folder = WatchedFolder(folder)
         results = None if options.results is None else ResultsFile(options.results, category)
@@ -284,7 +284,6 @@ class Watcher:
     def _begin_anew(self) -> None:
         """Ask the database again what was judged: a commit may have arrived or not."""
         self._known, self._settled = None, False
-        self._settler.begin_anew()
 
     def _say(self, text: str) -> None:
         """Make a remark, once until things work again."""

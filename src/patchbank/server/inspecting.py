@@ -17,6 +17,7 @@ from patchbank.inspection.judging.recording import first_answer, record_once
 from patchbank.inspection.judging.wanted import Judged
 from patchbank.inspection.verdicts import Inspection
 from patchbank.inspection.workspace import Workspace
+from patchbank.line.delivering import Deliverer
 from patchbank.printable import printable
 from patchbank.server.answers import answer_of
 from patchbank.server.feed import Feed
@@ -40,7 +41,7 @@ class Asked(NamedTuple):
 
 
 class Inspecting:
-    """Judges images in the pool, records the inspections, and shows them to the pages."""
+    """Judges images in the pool, records the inspections, and shows them to pages and sinks."""
 
     def __init__(
         self,
@@ -50,11 +51,12 @@ class Inspecting:
         recording: RecordingLine,
         recent: RecentInspections,
         feed: Feed,
+        deliverer: Deliverer,
     ) -> None:
         self._workspace = workspace
         self._inspectors, self._pool = inspectors, pool
         self._recording = recording
-        self._recent, self._feed = recent, feed
+        self._recent, self._feed, self._deliverer = recent, feed, deliverer
 
     async def inspect(self, category: str, asked: Asked) -> Inspection:
         """Judge an image by the bank of a category, and record the inspection.
@@ -179,9 +181,10 @@ class Inspecting:
         return None, found
 
     def _show(self, inspection: Inspection) -> None:
-        """Let the pages see what was recorded here."""
+        """Let the pages and the sinks have what was recorded here."""
         self._recent.keep(inspection)
         self._feed.tell()
+        self._deliverer.wake()
 
 
 def _request_key(asked: Asked, key: tuple[int, str]) -> RequestKey:

@@ -132,7 +132,7 @@ class Inspectors:
             with making:
                 found = self._take(category)
                 if found is None:
-                    found = Inspector(self._workspace, category)
+                    found = Inspector(self._workspace, category, deliver=True)
                     self._keep(category, found)
                 return found
         finally:

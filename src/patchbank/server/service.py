@@ -18,6 +18,7 @@ from patchbank.inspection.judging.recording import record_together
 from patchbank.inspection.keeping.access import Keyring
 from patchbank.inspection.keeping.records import BankOf
 from patchbank.inspection.workspace import Workspace
+from patchbank.line.delivering import Deliverer
 from patchbank.memory.threads import in_this_thread
 from patchbank.server.feed import Feed
 from patchbank.server.inspecting import Inspecting
@@ -61,16 +62,24 @@ class Service:
         self.inspectors = Inspectors(workspace, settings.serve_banks)
         self.recent = RecentInspections(int(settings.serve_recent_megabytes * 1e6))
         self.feed = Feed(workspace)
+        self.deliverer = Deliverer(workspace)
         self.inspecting = Inspecting(
-            workspace, self.inspectors, self.pool, self.recording, self.recent, self.feed
+            workspace,
+            self.inspectors,
+            self.pool,
+            self.recording,
+            self.recent,
+            self.feed,
+            self.deliverer,
         )
         # Until the banks are in memory.
         self.warming = threading.Thread(target=self._warm, name="patchbank-warming", daemon=True)
         self._closing = False
 
     def begin(self) -> None:
-        """Read the banks into memory, in the background."""
+        """Read the banks into memory, and send what is to be sent, in the background."""
         self.warming.start()
+        self.deliverer.begin()
 
     def close(self) -> None:
         """Wait for what was begun, and write what is counted."""
@@ -79,6 +88,7 @@ class Service:
         self.warming.join()
         self.pool.close()
         self.recording.close()
+        self.deliverer.close()
         self.keyring.close()
 
     async def judge_again(

@@ -43,6 +43,7 @@ _REMOVED_TABLES = (
     "reviews",
     "watched_files",
     "answered_requests",
+    "outbox",
     "inspections",
     "inspection_images",
     "images",

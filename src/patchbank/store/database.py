@@ -21,6 +21,7 @@ from patchbank.store.images import Images
 from patchbank.store.indexes import Indexes
 from patchbank.store.inspections import Inspections
 from patchbank.store.migrate import UpgradePlan, plan_upgrade, prepare
+from patchbank.store.outbox import Outbox
 from patchbank.store.patches import Patches
 from patchbank.store.quarantine import Quarantine
 from patchbank.store.reference_features import ReferenceFeatures
@@ -107,6 +108,11 @@ class Database(Sessions):
         if opened is not None:
             opened.retained.close()
         super().close()
+
+    @cached_property
+    def outbox(self) -> Outbox:
+        """Where inspections are sent to, and which are still to be sent."""
+        return Outbox(self)
 
     @cached_property
     def watched_files(self) -> WatchedFiles:

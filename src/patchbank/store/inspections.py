@@ -229,6 +229,8 @@ class Inspections(InspectionImages, AnsweredRequests):
         inspections: Sequence[InspectionRecord],
         images: Callable[[], Iterable[tuple[int, ImageContent]]] | None = None,
         beside: Callable[[Connection, list[Receipt]], None] | None = None,
+        *,
+        deliver: bool = False,
     ) -> list[Receipt]:
         """Record inspections in one transaction, all or none; return a receipt for each.
 
@@ -238,6 +240,8 @@ class Inspections(InspectionImages, AnsweredRequests):
             Yields the images to keep, each with the position of its inspection; None for none.
         beside
             Does more in the same transaction; if it fails, nothing is recorded.
+        deliver
+            Whether sinks get them.
 
         Raises
         ------
@@ -268,6 +272,7 @@ class Inspections(InspectionImages, AnsweredRequests):
             "grid_rows": [i.grid_rows for i in inspections],
             "grid_columns": [i.grid_columns for i in inspections],
             "outsides": [i.outside for i in inspections],
+            "deliver": deliver,
         }
         try:
             receipts = self._insert(inspections, parameters, images, beside)
@@ -320,6 +325,20 @@ class Inspections(InspectionImages, AnsweredRequests):
             When the category does not exist.
         """
         return self.page(category, Selection(limit=limit))
+
+    def several(self, category_id: int, receipts: Sequence[Receipt]) -> dict[int, InspectionRecord]:
+        """Return those of these inspections of a category that there are, by number."""
+        with self._sessions.connection() as connection:
+            rows = connection.execute(
+                self._queries["several"],
+                {
+                    "category_id": category_id,
+                    "inspection_ids": [receipt.inspection_id for receipt in receipts],
+                    "times": [receipt.inspected_at for receipt in receipts],
+                },
+            ).fetchall()
+        records = [InspectionRecord(*row) for row in rows]
+        return {record.inspection_id: record for record in records if record.inspection_id}
 
     def get(self, category: str, inspection_id: int) -> InspectionRecord:
         """Return an inspection by its number.

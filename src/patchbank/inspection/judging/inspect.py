@@ -76,6 +76,8 @@ class Inspector:
         The bank, where it is in memory already.
     bank_version
         Judge by this version of the bank, always, instead of the active one.
+    deliver
+        Send what is recorded to the sinks, as the service and watchers do.
 
     Raises
     ------
@@ -99,6 +101,7 @@ class Inspector:
         on_database_loss: str = "raise",
         live: LiveBank | None = None,
         bank_version: int | None = None,
+        deliver: bool = False,
     ) -> None:
         check_on_database_loss(on_database_loss, in_database=in_database)
         self.workspace = workspace
@@ -108,7 +111,7 @@ class Inspector:
         )
         goes_on = not in_database and (on_database_loss == "judge" or not record)
         self._absence = Absence(self._ask) if goes_on else None
-        self._recorder = Recorder(workspace, wanted=record, absence=self._absence)
+        self._recorder = Recorder(workspace, wanted=record, absence=self._absence, deliver=deliver)
 
     @property
     def bank_version(self) -> int:

@@ -146,11 +146,15 @@ class Recorder:
         Whether inspections are to be recorded.
     absence
         Whether the database is away, where inspections go on without it.
+    deliver
+        Whether sinks get them.
     """
 
-    def __init__(self, workspace: Workspace, *, wanted: bool, absence: Absence | None) -> None:
+    def __init__(
+        self, workspace: Workspace, *, wanted: bool, absence: Absence | None, deliver: bool
+    ) -> None:
         self._workspace = workspace
-        self._wanted = wanted
+        self._wanted, self._deliver = wanted, deliver
         self._absence = absence
         self._keeper = ImageKeeper(workspace.settings, workspace.limits)
 
@@ -204,7 +208,7 @@ class Recorder:
             keep_answer(connection, recorded.category_id, key, answer(found[-1]))
 
         inspections = self._workspace.database.inspections
-        inspections.record_many([record_of(judged.inspection)], images, keep)
+        inspections.record_many([record_of(judged.inspection)], images, keep, deliver=self._deliver)
         return found[-1]
 
     def _record(
@@ -220,14 +224,19 @@ class Recorder:
         images = None
         if any(self._keeper.wants(inspection.verdict) for inspection in judged):
             images = partial(self._keeper.images, judged, sources, lost)
-        inspections = self._workspace.database.inspections
+        record = partial(
+            self._workspace.database.inspections.record_many,
+            records,
+            images,
+            deliver=self._deliver,
+        )
         if self._absence is None:
-            return inspections.record_many(records, images), None
+            return record(), None
         if self._absence.reason is not None:
             return [], self._absence.reason
         try:
             with self._workspace.database.at_once():
-                return inspections.record_many(records, images), None
+                return record(), None
         except BankGoneError:
             raise
         except LOSSES as error:
@@ -298,7 +307,7 @@ def record_once(
     BankGoneError
         If the bank that judged is no more.
     """
-    recorder = Recorder(workspace, wanted=True, absence=None)
+    recorder = Recorder(workspace, wanted=True, absence=None, deliver=True)
     try:
         return recorder.recorded_once(judged, key, answer)
     except AlreadyAnsweredError:
@@ -306,14 +315,14 @@ def record_once(
 
 
 def record_together(workspace: Workspace, judged: Sequence[Judged]) -> list[Inspection]:
-    """Record what was judged, of whatever categories, in one transaction.
+    """Record what was judged, of whatever categories, in one transaction; sinks get it.
 
     Raises
     ------
     BankGoneError
         If one of the banks that judged is no more; then none is recorded.
     """
-    recorder = Recorder(workspace, wanted=True, absence=None)
+    recorder = Recorder(workspace, wanted=True, absence=None, deliver=True)
     recorded = recorder.recorded(
         [each.inspection for each in judged], [each.source for each in judged]
     )

@@ -29,7 +29,8 @@ from patchbank.store.inspections import (
 # Of CSV, written at a time.
 _LINES = 1_000
 _SAID = {"fail": "failed", "review": "to review", "pass": "passed"}
-_COLUMNS = (
+#: Of CSV.
+CSV_COLUMNS = (
     "inspection_id",
     "inspected_at",
     "category",
@@ -262,7 +263,7 @@ class InspectionList:
         """Yield CSV, some lines at a time: a heading and a line for each, oldest first."""
         text = StringIO()
         writer = SafeWriter(text)
-        writer.writerow(_COLUMNS)
+        writer.writerow(CSV_COLUMNS)
         rows = self._found.texts()
         while True:
             yield text.getvalue()

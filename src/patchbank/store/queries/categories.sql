@@ -81,6 +81,9 @@ delete from watched_file where category_id = %(category_id)s
 -- remove_answered_requests --
 delete from answered_request where category_id = %(category_id)s
 
+-- remove_outbox --
+delete from outbox where category_id = %(category_id)s
+
 -- remove_inspections --
 delete from inspection where category_id = %(category_id)s
 

@@ -22,20 +22,33 @@ with known as materialized (
         grid_columns, outside, position
     )
     join patchbank.bank using (category_id, version)
+),
+recorded as (
+    insert into patchbank.inspection (
+        category_id, version, image_name, sha256, verdict, score, pass_below, fail_above, p_value,
+        regions, similar_images, timings_ms, part, station, brightness, sharpness, grid_rows,
+        grid_columns, outside
+    )
+    select
+        category_id, version, image_name, sha256, verdict, score, pass_below, fail_above, p_value,
+        regions, similar_images, timings_ms, part, station, brightness, sharpness, grid_rows,
+        grid_columns, outside
+    from known
+    where (select count(*) from known) = cardinality(%(category_ids)s::bigint[])
+    order by position
+    returning category_id, inspection_id, inspected_at, verdict
+),
+-- What is to be sent to sinks, in the same transaction.
+queued as (
+    insert into patchbank.outbox (category_id, inspection_id, sink_id, inspected_at)
+    select category_id, inspection_id, sink_id, inspected_at
+    from recorded
+    join patchbank.category using (category_id)
+    join patchbank.sink on verdict = any(sink.verdicts)
+        and (sink.categories is null or category.name = any(sink.categories))
+    where %(deliver)s
 )
-insert into patchbank.inspection (
-    category_id, version, image_name, sha256, verdict, score, pass_below, fail_above, p_value,
-    regions, similar_images, timings_ms, part, station, brightness, sharpness, grid_rows,
-    grid_columns, outside
-)
-select
-    category_id, version, image_name, sha256, verdict, score, pass_below, fail_above, p_value,
-    regions, similar_images, timings_ms, part, station, brightness, sharpness, grid_rows,
-    grid_columns, outside
-from known
-where (select count(*) from known) = cardinality(%(category_ids)s::bigint[])
-order by position
-returning inspection_id, inspected_at
+select inspection_id, inspected_at from recorded
 
 -- part columns --
 category_id, version, image_name, encode(sha256, 'hex'), verdict, score,
@@ -129,6 +142,12 @@ offset %(limit)s::bigint - 1 limit 1
 select <columns> from (select inspection.* from <newest>) as inspection
 order by inspected_at desc, inspection_id desc
 limit %(limit)s
+
+-- several --
+select <columns> from inspection
+join unnest(%(inspection_ids)s::bigint[], %(times)s::timestamptz[])
+    as wanted (inspection_id, inspected_at) using (inspection_id, inspected_at)
+where category_id = %(category_id)s
 
 -- get --
 select <columns> from inspection

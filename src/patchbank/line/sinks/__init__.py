@@ -1,0 +1,1 @@
+"""Where inspections are sent to: one module for each kind of receiver."""
