@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from patchbank.inspection.keeping.moments import Moment, moment
+from patchbank.inspection.keeping.moments import Moment
 from patchbank.inspection.living.add import AddReport, add, add_paths
 from patchbank.inspection.living.drift import DriftReport, find_drift
 from patchbank.inspection.living.history import history
 from patchbank.inspection.living.quarantine import dismiss, quarantined
-from patchbank.inspection.living.review import Reviewer, ReviewReport, review_queue
+from patchbank.inspection.living.review import Reviewer, review_queue
+from patchbank.inspection.living.review_report import ReviewReport
 from patchbank.inspection.living.undo import UndoReport, undo
 from patchbank.inspection.living.withdraw import WithdrawReport, withdraw
 from patchbank.inspection.settings import DEFAULT_EFFECT, DriftBase
@@ -338,8 +338,7 @@ class BankLiving:
         UnknownCategoryError
             If the category does not exist.
         """
-        begin = None if since is None else moment(since, "since", now=datetime.now().astimezone())
-        return review_queue(self._workspace, self.category, since=begin, limit=limit)
+        return review_queue(self._workspace, self.category, since=since, limit=limit)
 
     def review(
         self,
@@ -347,6 +346,7 @@ class BankLiving:
         answer: str,
         *,
         label: str | None = None,
+        boxes: Sequence[str] = (),
         confirmed: bool = False,
     ) -> ReviewReport:
         """Answer to an inspection, in place of an earlier answer.
@@ -358,6 +358,9 @@ class BankLiving:
             neither.
         label
             Of a defect, for example ``"crack"``.
+        boxes
+            Where the defect is, each ``"x,y,width,height"`` in pixels or in per cent; by default
+            where the bank finds it.
         confirmed
             Whether the image is added as good although it fails or is like a recorded defect.
 
@@ -369,7 +372,7 @@ class BankLiving:
         """
         waiting = self._workspace.database.reviews.inspection(self.category, inspection_id)
         return Reviewer(self._workspace, self.category).answer(
-            waiting, answer, label=label, confirmed=confirmed
+            waiting, answer, label=label, boxes=boxes, confirmed=confirmed
         )
 
     def undo_review(self, inspection_id: int | None = None) -> int:

@@ -172,6 +172,14 @@ class NotFoundError(ParameterError):
     """There is nothing of that number or name."""
 
 
+class DoubtError(ParameterError):
+    """Something speaks against the answer; look again, and confirm it."""
+
+
+class AnsweredError(ParameterError):
+    """Somebody answered already."""
+
+
 class TooLargeError(PatchbankError):
     """The request is too large."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import ExitStack
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,14 +23,13 @@ from patchbank.cli.output import (
     talk,
 )
 from patchbank.errors import ParameterError
-from patchbank.inspection.keeping.moments import moment
 from patchbank.inspection.verdicts import Inspection
 from patchbank.inspection.workspace import Workspace
 from patchbank.printable import counted, printable
 from patchbank.store.reviews import OpenInspection
 
 if TYPE_CHECKING:
-    from patchbank.inspection.living.review import ReviewReport
+    from patchbank.inspection.living.review_report import ReviewReport
     from patchbank.inspection.living.review_session import ReviewSession
 
 _STYLES = {"pass": "green", "review": "yellow", "fail": "red"}
@@ -67,6 +65,14 @@ def review_command(
     label: Annotated[
         str | None, typer.Option(help="Of a defect, with --answer defect; for example crack.")
     ] = None,
+    box: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="X,Y,WIDTH,HEIGHT",
+            help="Where the defect is, in pixels or in per cent. May be repeated.  "
+            "\\[default: where the bank finds it]",
+        ),
+    ] = None,
     yes: Annotated[
         bool,
         typer.Option("--yes", help="Add an image as good although it fails or is like a defect."),
@@ -88,7 +94,7 @@ def review_command(
     A good image goes into the bank, a defect into the defect book. Both can be undone. With --list,
     with --inspection and --answer, or with --undo, no key is asked for.
     """
-    from patchbank.inspection.living.review import Reviewer, ReviewReport, review_queue
+    from patchbank.inspection.living.review import Reviewer, review_queue
     from patchbank.inspection.living.review_session import ReviewSession
 
     if inspection is None and answer_ is not None:
@@ -97,24 +103,15 @@ def review_command(
         raise ParameterError("--inspection: give --answer or --undo too")
     with ExitStack() as stack:
         workspace = stack.enter_context(Workspace())
-        begin = None if since is None else moment(since, "since", now=datetime.now().astimezone())
         if list_:
-            waiting = review_queue(workspace, category, since=begin, limit=limit)
+            waiting = review_queue(workspace, category, since=since, limit=limit)
             return _print_queue(category, waiting, json)
         if inspection is not None or undo:
             reviewer = Reviewer(workspace, category)
             with show_progress():
                 reports = reviewer.keep_promises()
                 if undo:
-                    undone = reviewer.undo(inspection)
-                    report = ReviewReport(
-                        category,
-                        undone.inspection_id,
-                        workspace.database.reviews.inspection(
-                            category, undone.inspection_id
-                        ).image_name,
-                        "undone",
-                    )
+                    report = reviewer.undone(inspection)
                 else:
                     assert inspection is not None
                     assert answer_ is not None
@@ -122,6 +119,7 @@ def review_command(
                         workspace.database.reviews.inspection(category, inspection),
                         answer_,
                         label=label,
+                        boxes=box or (),
                         confirmed=yes,
                     )
             _print_done([*reports, report], json)
@@ -134,7 +132,7 @@ def review_command(
         )
         reviewer = Reviewer(workspace, category, pictures=folder)
         _print_done(reviewer.keep_promises(), json)
-        waiting = review_queue(workspace, category, since=begin, limit=limit)
+        waiting = review_queue(workspace, category, since=since, limit=limit)
         session = stack.enter_context(ReviewSession(reviewer))
         labels = workspace.database.reviews.labels(category)
         dialogue = _Dialogue(session, waiting, labels, show=open_)
@@ -341,7 +339,7 @@ def _print_done(reports: list[ReviewReport], json: bool) -> None:
 
 
 def _print_queue(category: str, waiting: list[OpenInspection], json: bool) -> int:
-    from patchbank.inspection.living.review import queue_to_json
+    from patchbank.inspection.living.review_report import queue_to_json
 
     for inspection in waiting:
         if json:

@@ -34,11 +34,18 @@ class Workspace:
         Folder of the embedded database and of compiled graphs; the settings' own by default.
     database_url
         URL of your own PostgreSQL server; the embedded server by default.
+
+    Attributes
+    ----------
+    reads_inspected_files
+        Whether an inspected image that is not in the database may be read from the file that it is
+        named after; not where others choose the names, as clients of the service do.
     """
 
     def __init__(self, *, home: Path | None = None, database_url: str | None = None) -> None:
         settings = get_settings()
         self.settings = settings
+        self.reads_inspected_files = True
         self.home = _without_tilde(home or settings.home)
         use_home(self.home)
         self.database_url = database_url or settings.database_url

@@ -33,3 +33,12 @@ def inspection_urls(
         "heatmap": pictures and f"{pictures}/heatmap",
         "similar": [address(category, "references", "thumbnail", name=name) for name in similar],
     }
+
+
+def with_urls(category: str, document: dict[str, Any]) -> dict[str, Any]:
+    """Return the document of a recorded inspection with the addresses of what belongs to it."""
+    similar = (match["image"] for match in document["similar"])
+    urls = inspection_urls(
+        category, document["inspection_id"], image_kept=document["image_kept"], similar=similar
+    )
+    return {**document, "urls": urls}

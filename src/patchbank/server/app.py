@@ -19,7 +19,15 @@ from patchbank.server.guard import Guard
 from patchbank.server.pages import routes as pages
 from patchbank.server.pages.rendering import STATIC, static_version
 from patchbank.server.problems import Problem
-from patchbank.server.routes import categories, inspecting, lookout, pictures, records, streaming
+from patchbank.server.routes import (
+    categories,
+    inspecting,
+    lookout,
+    pictures,
+    records,
+    reviewing,
+    streaming,
+)
 from patchbank.server.service import Service, ServiceOptions
 
 _DESCRIPTION = """
@@ -57,7 +65,15 @@ def create_app(workspace: Workspace, options: ServiceOptions | None = None) -> F
     app.include_router(health.router)
     app.include_router(pages.router)
     app.mount(f"/static/{static_version()}", _StaticFiles(directory=STATIC))
-    for module in (categories, inspecting, lookout, pictures, records, streaming):
+    for module in (
+        categories,
+        inspecting,
+        lookout,
+        pictures,
+        records,
+        reviewing,
+        streaming,
+    ):
         app.include_router(module.router)
     settings = workspace.settings
     app.add_middleware(

@@ -35,3 +35,9 @@ Before = Annotated[
         description="The `next` of the page before; leave it out for the first page.",
     ),
 ]
+_WHEN = "`yesterday`, `3h`, `2026-11-01` or `2026-11-01T14:30+01:00`; without a zone, local time"
+
+Since = Annotated[str | None, Query(max_length=100, description=f"From this time on: {_WHEN}.")]
+Until = Annotated[
+    str | None, Query(max_length=100, description="Before this time; a day is included.")
+]

@@ -30,6 +30,8 @@ _STATUS: dict[type[errors.PatchbankError], int] = {
     errors.ForbiddenError: 403,
     errors.UnknownCategoryError: 404,
     errors.NotFoundError: 404,
+    errors.DoubtError: 409,
+    errors.AnsweredError: 409,
     errors.NotFittedError: 409,
     errors.NotCalibratedError: 409,
     errors.CategoryExistsError: 409,

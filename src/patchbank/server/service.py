@@ -25,6 +25,7 @@ from patchbank.server.inspecting import Inspecting
 from patchbank.server.judging import Inspectors, JudgingPool
 from patchbank.server.recent import RecentInspections
 from patchbank.server.recording import RecordingLine
+from patchbank.server.teaching import Teaching
 from patchbank.settings import usable_cores
 from patchbank.store.inspections import InspectionRecord
 
@@ -53,6 +54,8 @@ class Service:
     def __init__(self, workspace: Workspace, options: ServiceOptions) -> None:
         settings = workspace.settings
         self.workspace = workspace
+        # Whoever sends an image chooses its name.
+        workspace.reads_inspected_files = False
         self.options = options
         self.keyring = Keyring(workspace)
         self.recording = RecordingLine(partial(record_together, workspace))
@@ -60,6 +63,7 @@ class Service:
             usable_cores(), settings.serve_waiting, lambda: self.recording.pending
         )
         self.inspectors = Inspectors(workspace, settings.serve_banks)
+        self.teaching = Teaching(workspace, self.inspectors, self.pool)
         self.recent = RecentInspections(int(settings.serve_recent_megabytes * 1e6))
         self.feed = Feed(workspace)
         self.deliverer = Deliverer(workspace)
@@ -86,6 +90,7 @@ class Service:
         self._closing = True
         # The process must not end in the middle of the network's code.
         self.warming.join()
+        self.teaching.close()
         self.pool.close()
         self.recording.close()
         self.deliverer.close()
@@ -120,6 +125,8 @@ class Service:
         except PatchbankError as error:
             _log.warning("the banks are read when they are asked for: %s", error)
             return
+        for name in names:
+            self.teaching.keep_promises(name)
         for name in names:
             if self._closing or len(self.inspectors.ready) >= self.workspace.settings.serve_banks:
                 return

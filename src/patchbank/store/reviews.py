@@ -37,6 +37,7 @@ class OpenInspection:
     bank_version: int
     part: str | None
     station: str | None
+    image_kept: bool
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ class Reviews:
         with self._sessions.connection() as connection:
             key = {"category_id": find_category(connection, category)}
             row = connection.execute(
-                self._queries["inspection"], {**key, "inspection_id": inspection_id}
+                self._queries["inspection"], {**key, "inspection_id": as_bigint(inspection_id)}
             ).fetchone()
         if row is None:
             raise NotFoundError(

@@ -175,7 +175,9 @@ def boxes_of(
     return found
 
 
-def pixels_in(boxes: Sequence[Box], image: Path, width: int, height: int) -> NDArray[np.bool_]:
+def pixels_in(
+    boxes: Sequence[Box], image: str | Path, width: int, height: int
+) -> NDArray[np.bool_]:
     """Return which pixels of an image are in one of some boxes, (height, width).
 
     Raises

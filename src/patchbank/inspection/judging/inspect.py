@@ -123,6 +123,11 @@ class Inspector:
         """The version that judged last."""
         return self._bank.ready
 
+    @property
+    def live(self) -> LiveBank:
+        """The bank, for others to share."""
+        return self._bank
+
     def inspect(
         self,
         source: ImageSource,

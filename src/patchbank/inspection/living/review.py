@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from patchbank.errors import ImageError, NoImagesError, ParameterError
+from patchbank.errors import DoubtError, ImageError, NoImagesError, ParameterError
+from patchbank.inspection.judging.defect_regions import pixels_in
 from patchbank.inspection.judging.defects import new_defect, remove_defects
 from patchbank.inspection.judging.inspect import Inspector
 from patchbank.inspection.judging.known_defects import (
@@ -18,70 +18,27 @@ from patchbank.inspection.judging.known_defects import (
     recorded_defects,
 )
 from patchbank.inspection.judging.live_bank import LiveBank
+from patchbank.inspection.keeping.moments import Moment, moment
 from patchbank.inspection.living.add import AddReport, add
 from patchbank.inspection.living.doubt import doubt
 from patchbank.inspection.living.inspected_image import inspected_image
+from patchbank.inspection.living.review_report import ReviewReport, changes_of
 from patchbank.inspection.living.undo import undo_addition
 from patchbank.inspection.living.withdraw import withdraw
 from patchbank.inspection.settings import DEFAULT_EFFECT, THUMBNAIL_SIDE
 from patchbank.inspection.verdicts import Inspection
 from patchbank.inspection.workspace import Workspace
-from patchbank.memory.calibration import Thresholds
-from patchbank.printable import counted
 from patchbank.progress import Progress, silent
 from patchbank.store.reviews import OpenInspection, StoredReview
+from patchbank.vision.regions import Box
 
 Answer = Literal["good", "defect", "skip"]
 
 _SIMILAR = 3
 
 
-@dataclass(frozen=True)
-class ReviewReport:
-    """What an answer did.
-
-    Attributes
-    ----------
-    added
-        The name of the reference or the defect that the image became; None if it became none.
-    bank_version
-        The version of the bank that the reference is in from then on.
-    pending
-        Whether the bank is still to be changed.
-    remarks
-        What one should know, a line each.
-    """
-
-    category: str
-    inspection_id: int
-    image: str
-    answer: str
-    label: str | None = None
-    added: str | None = None
-    bank_version: int | None = None
-    pending: bool = False
-    remarks: tuple[str, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the JSON object that the command prints."""
-        return {**vars(self), "remarks": list(self.remarks)}
-
-
-def queue_to_json(category: str, waiting: OpenInspection) -> dict[str, Any]:
-    """Return an inspection to review as the JSON object that the command prints."""
-    document = vars(waiting).copy()
-    del document["category_id"]
-    return {
-        "inspection_id": document.pop("inspection_id"),
-        "inspected_at": document.pop("inspected_at").isoformat(),
-        "image": document.pop("image_name"),
-        "category": category,
-        **document,
-    }
-
-
 def review_queue(
-    workspace: Workspace, category: str, *, since: datetime | None = None, limit: int | None = None
+    workspace: Workspace, category: str, *, since: Moment | None = None, limit: int | None = None
 ) -> list[OpenInspection]:
     """Return the inspections that did not pass and have no answer yet, oldest first.
 
@@ -94,7 +51,16 @@ def review_queue(
     """
     if limit is not None and limit < 1:
         raise ParameterError(f"limit {limit}: must be at least 1")
-    return workspace.database.reviews.queue(category, since=since, limit=limit)
+    return workspace.database.reviews.queue(category, since=_begin(since), limit=limit)
+
+
+def queue_length(workspace: Workspace, category: str, *, since: Moment | None = None) -> int:
+    """Return how many inspections `review_queue` has without a limit; it raises the same."""
+    return workspace.database.reviews.count(category, since=_begin(since))
+
+
+def _begin(since: Moment | None) -> datetime | None:
+    return None if since is None else moment(since, "since", now=datetime.now().astimezone())
 
 
 class Reviewer:
@@ -106,6 +72,8 @@ class Reviewer:
         Whose inspections.
     pictures
         Folder for heatmaps of the images that are looked at.
+    live
+        The bank, where it is in memory already.
 
     Raises
     ------
@@ -114,11 +82,16 @@ class Reviewer:
     """
 
     def __init__(
-        self, workspace: Workspace, category: str, *, pictures: Path | None = None
+        self,
+        workspace: Workspace,
+        category: str,
+        *,
+        pictures: Path | None = None,
+        live: LiveBank | None = None,
     ) -> None:
         self.workspace, self.category = workspace, category
         self._pictures = pictures
-        self._live = LiveBank(workspace, category)
+        self._live = live or LiveBank(workspace, category)
         self._inspector = Inspector(workspace, category, record=False, live=self._live)
 
     def look(self, waiting: OpenInspection) -> Inspection | None:
@@ -172,6 +145,7 @@ class Reviewer:
         answer: str,
         *,
         label: str | None = None,
+        boxes: Sequence[str] = (),
         confirmed: bool = False,
         judged: Inspection | None = None,
     ) -> ReviewReport:
@@ -184,6 +158,9 @@ class Reviewer:
         ----------
         label
             Of a defect, which needs one.
+        boxes
+            Where the defect is, ``x,y,width,height`` in pixels or in per cent; by default where the
+            bank finds it.
         confirmed
             Whether an image is added as good although there is a reason against it; see `doubt`.
         judged
@@ -192,18 +169,20 @@ class Reviewer:
         Raises
         ------
         ParameterError
-            If there is no such answer, it lacks its label, or it needs to be confirmed.
+            If there is no such answer, it lacks its label, or a box is none.
+        DoubtError
+            If it needs to be confirmed.
         ImageError
             If the image to add as good is gone.
         """
-        self.check(waiting, answer, label=label, confirmed=confirmed, judged=judged)
+        self.check(waiting, answer, label=label, boxes=boxes, confirmed=confirmed, judged=judged)
         if self.last_answer(waiting) is not None:
             self.undo(waiting.inspection_id)
         if answer == "good":
             return self.promise(waiting) or self.keep_promise(waiting)
         if answer == "defect":
             assert label is not None
-            return self._defect(waiting, *known_label(self.workspace, self.category, label))
+            return self._defect(waiting, *known_label(self.workspace, self.category, label), boxes)
         self._record(waiting, "skip")
         return self._report(waiting, "skip")
 
@@ -213,6 +192,7 @@ class Reviewer:
         answer: str,
         *,
         label: str | None = None,
+        boxes: Sequence[str] = (),
         confirmed: bool = False,
         judged: Inspection | None = None,
     ) -> None:
@@ -226,6 +206,10 @@ class Reviewer:
             raise ParameterError(f"{where}: a defect needs a label, for example crack")
         if answer != "defect" and label is not None:
             raise ParameterError(f"{where}: only a defect has a label; leave the label out")
+        if answer != "defect" and boxes:
+            raise ParameterError(f"{where}: only a defect has boxes; leave the boxes out")
+        for box in boxes:
+            Box.parse(box)
         if answer != "good":
             return
         judged = judged or self.look(waiting)
@@ -237,7 +221,7 @@ class Reviewer:
             )
         doubt = self.doubt(judged)
         if doubt is not None and not confirmed:
-            raise ParameterError(
+            raise DoubtError(
                 f"{where}: {doubt}; look at the image again, and confirm with --yes "
                 "(confirmed=True in Python) that it shows a good part"
             )
@@ -284,7 +268,7 @@ class Reviewer:
                 remarks += [] if added else [str(error)]
         if report is not None:
             added = report.added[0].name
-            remarks += [_effect(report), *report.remarks]
+            remarks += [changes_of(report), *report.remarks]
         version = None if report is None else report.bank_version
         self._record(waiting, "good", added=added, version=version)
         return self._report(
@@ -324,6 +308,12 @@ class Reviewer:
         database.reviews.add(self.category, last.inspection_id, "undone")
         return last
 
+    def undone(self, inspection_id: int | None = None) -> ReviewReport:
+        """Undo an answer, and return that as a report; see `undo`."""
+        number = self.undo(inspection_id).inspection_id
+        waiting = self.workspace.database.reviews.inspection(self.category, number)
+        return ReviewReport(self.category, number, waiting.image_name, "undone")
+
     def _take_back(self, name: str, version: int | None) -> None:
         """Take a reference out of the bank again, unless somebody did."""
         bank = self._live.refresh().stored
@@ -337,7 +327,13 @@ class Reviewer:
         images = self._live.refresh().stored.content.images
         return next((image.name for image in images if image.sha256 == waiting.sha256), None)
 
-    def _defect(self, waiting: OpenInspection, label: str, remarks: Sequence[str]) -> ReviewReport:
+    def _defect(
+        self,
+        waiting: OpenInspection,
+        label: str,
+        remarks: Sequence[str],
+        boxes: Sequence[str],
+    ) -> ReviewReport:
         """Record a defect, in the book if its image is there and not there already."""
         bank, source = (
             self._live.refresh(),
@@ -374,7 +370,13 @@ class Reviewer:
             if any(item.name == added for item in known):
                 added = f"{added} (inspection {waiting.inspection_id})"
             origin = None if isinstance(source, bytes) else str(Path(str(source)).absolute())
-            defect = new_defect(bank, added, label, extraction, origin=origin)
+            marked = None
+            if boxes:
+                image = extraction.image
+                marked = pixels_in(
+                    [Box.parse(box) for box in boxes], waiting.image_name, image.width, image.height
+                )
+            defect = new_defect(bank, added, label, extraction, origin=origin, marked=marked)
             self.workspace.database.defects.add(self.category, bank.extractor.fingerprint, [defect])
             remarks = [*remarks, *are_references(bank, [defect])]
         self._record(waiting, "defect", label=label, added=added)
@@ -387,14 +389,3 @@ class Reviewer:
 
     def _record(self, waiting: OpenInspection, answer: Answer, **details: Any) -> None:
         self.workspace.database.reviews.add(self.category, waiting.inspection_id, answer, **details)
-
-
-def _effect(report: AddReport) -> str:
-    def limit(thresholds: Thresholds) -> str:
-        return f"{thresholds.fail_above:.4g}"
-
-    patches = counted(report.patches, "patch", "patches")
-    return (
-        f"version {report.bank_version}: {patches} added, limit "
-        f"{limit(report.thresholds_before)} before, {limit(report.thresholds)} now"
-    )

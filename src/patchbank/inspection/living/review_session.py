@@ -8,7 +8,8 @@ from typing import Self
 
 from patchbank.errors import ParameterError, PatchbankError
 from patchbank.inspection.living.add import AddReport
-from patchbank.inspection.living.review import Reviewer, ReviewReport
+from patchbank.inspection.living.review import Reviewer
+from patchbank.inspection.living.review_report import ReviewReport
 from patchbank.inspection.verdicts import Inspection
 from patchbank.store.reviews import OpenInspection, StoredReview
 

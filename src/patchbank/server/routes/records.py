@@ -19,7 +19,7 @@ from patchbank.inspection.keeping.records import (
 )
 from patchbank.inspection.workspace import Workspace
 from patchbank.server.access import Operator
-from patchbank.server.addresses import inspection_urls
+from patchbank.server.addresses import with_urls
 from patchbank.server.models import Verdict
 from patchbank.server.models.records import InspectionPage, Recorded
 from patchbank.server.parameters import (
@@ -28,6 +28,8 @@ from patchbank.server.parameters import (
     CategoryName,
     InspectionNumber,
     Limit,
+    Since,
+    Until,
 )
 from patchbank.server.pictures import PICTURE, picture
 from patchbank.server.problems import PROBLEMS
@@ -36,14 +38,8 @@ from patchbank.store.inspections import Selection
 
 router = APIRouter(prefix="/v1", tags=["inspections"], responses=PROBLEMS)
 
-_WHEN = "`yesterday`, `3h`, `2026-11-01` or `2026-11-01T14:30+01:00`; without a zone, local time"
-
 Verdicts = Annotated[
     list[Verdict] | None, Query(alias="verdict", description="Repeat it for several; else all.")
-]
-Since = Annotated[str | None, Query(max_length=100, description=f"From this time on: {_WHEN}.")]
-Until = Annotated[
-    str | None, Query(max_length=100, description="Before this time; a day is included.")
 ]
 Part = Annotated[str | None, Query(description="Only inspections of this part.")]
 Station = Annotated[str | None, Query(description="Only inspections at this station.")]
@@ -80,7 +76,7 @@ def inspections(
         station=station,
         reviewed=reviewed,
     )
-    return {"items": [_with_urls(category, item) for item in page.items], "next": page.next}
+    return {"items": [with_urls(category, item) for item in page.items], "next": page.next}
 
 
 @router.get(
@@ -129,7 +125,7 @@ def inspection(
 ) -> dict[str, Any]:
     """Show all that was recorded of an inspection."""
     workspace = service_of(request).workspace
-    return _with_urls(category, show_inspection(workspace, category, number))
+    return with_urls(category, show_inspection(workspace, category, number))
 
 
 @router.get(
@@ -164,14 +160,6 @@ async def heatmap(
     service = service_of(request)
     drawn = await service.judge_again(category, number, recorded_heatmap)
     return picture(drawn, f"inspection-{number}-heatmap.png")
-
-
-def _with_urls(category: str, document: dict[str, Any]) -> dict[str, Any]:
-    similar = (match["image"] for match in document["similar"])
-    urls = inspection_urls(
-        category, document["inspection_id"], image_kept=document["image_kept"], similar=similar
-    )
-    return {**document, "urls": urls}
 
 
 def _lines(workspace: Workspace, category: str, selection: Selection) -> Generator[str]:

@@ -4,11 +4,20 @@ Answers of people to inspections.
 category_id = %(category_id)s and verdict <> 'pass' and not reviewed
     and inspected_at >= coalesce(%(since)s::timestamptz, '-infinity')
 
--- queue --
-select
-    category_id, inspection_id, inspected_at, image_name, encode(sha256, 'hex'), verdict, score,
+-- part columns --
+category_id, inspection_id, inspected_at, image_name, encode(sha256, 'hex'), verdict, score,
     coalesce(pass_below, fail_above), fail_above, p_value, regions, similar_images, version, part,
-    station
+    station,
+    exists (
+        select from inspection_image
+        where inspection_image.category_id = inspection.category_id
+            and inspection_image.inspection_id = inspection.inspection_id
+            and inspection_image.inspected_at = inspection.inspected_at
+    )
+
+-- queue --
+select <columns>
+
 from inspection
 where <open>
 order by inspected_at, inspection_id
@@ -18,10 +27,8 @@ limit %(limit)s
 select count(*) from inspection where <open>
 
 -- inspection --
-select
-    category_id, inspection_id, inspected_at, image_name, encode(sha256, 'hex'), verdict, score,
-    coalesce(pass_below, fail_above), fail_above, p_value, regions, similar_images, version, part,
-    station
+select <columns>
+
 from inspection
 where category_id = %(category_id)s and inspection_id = %(inspection_id)s
 

@@ -1,0 +1,194 @@
+"""Reviews through the service."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from patchbank.inspection.judging.inspect import Inspector
+from patchbank.inspection.living.review import Reviewer, review_queue
+from patchbank.inspection.workspace import Workspace
+from patchbank.server.app import create_app
+from tests.fixtures.commands import Outcome
+from tests.fixtures.surfaces import Surfaces
+
+BRUSHED = "/v1/categories/brushed"
+
+
+@pytest.fixture
+def failed(learned: Outcome, client: TestClient, surfaces: Surfaces) -> list[int]:
+    """Numbers of three inspections that failed."""
+    numbers = []
+    for file in sorted(surfaces.scratched.iterdir())[:3]:
+        answer = client.post(
+            f"{BRUSHED}/inspect", content=file.read_bytes(), params={"name": file.name}
+        ).json()
+        assert answer["verdict"] == "fail"
+        numbers.append(answer["inspection_id"])
+    return numbers
+
+
+def until_done(client: TestClient, number: int) -> dict[str, Any]:
+    """Wait until the bank has changed by an answer, and return the answer."""
+    for _ in range(300):
+        (found,) = (
+            item
+            for item in client.get(f"{BRUSHED}/answers").json()["items"]
+            if item["inspection_id"] == number
+        )
+        if not found["pending"]:
+            return dict(found)
+        time.sleep(0.1)
+    pytest.fail(f"the answer to inspection {number} changed nothing within 30 s")
+
+
+def waiting(client: TestClient) -> list[int]:
+    queue = client.get(f"{BRUSHED}/review").json()
+    assert queue["waiting"] == len(queue["items"])
+    return [item["inspection_id"] for item in queue["items"]]
+
+
+def test_a_false_alarm_is_taught_and_undone(
+    failed: list[int], client: TestClient, workspace: Workspace, surfaces: Surfaces
+) -> None:
+    number = failed[0]
+    assert waiting(client) == failed
+    first = client.get(f"{BRUSHED}/review", params={"limit": 1}).json()
+    assert (len(first["items"]), first["waiting"]) == (1, 3)
+    assert client.get(f"{BRUSHED}/review", params={"since": "now"}).json()["items"] == []
+
+    look = client.get(f"{BRUSHED}/inspections/{number}/review").json()
+    assert look["inspection"] == client.get(f"{BRUSHED}/inspections/{number}").json()
+    assert look["now"]["score"] == look["inspection"]["score"]
+    assert look["now"]["recorded"] is False
+    assert look["doubt"].startswith("fails, ")
+    effect = client.get(f"{BRUSHED}/inspections/{number}/review/effect").json()
+    assert effect["in_words"][0].startswith("would add 1 image with ")
+    assert effect["addition"]["dry_run"] is True
+    changes = effect["addition"]["effect"]["changes"]
+    assert number in [change["inspection_id"] for change in changes]
+
+    refused = client.post(f"{BRUSHED}/inspections/{number}/review", json={"answer": "good"})
+    assert refused.status_code == 409
+    assert refused.json()["type"] == "urn:patchbank:problem:doubt"
+    assert waiting(client) == failed
+    given = {"answer": "good", "confirmed": True}
+    done = client.post(f"{BRUSHED}/inspections/{number}/review", json=given).json()
+    assert (done["answer"], done["pending"], done["added"]) == ("good", True, None)
+    assert waiting(client) == failed[1:]
+    taught = until_done(client, number)
+    assert (taught["bank_version"], taught["answer"]) == (2, "good")
+    assert client.get(BRUSHED).json()["bank_version"] == 2
+    file = sorted(surfaces.scratched.iterdir())[0]
+    again = client.post(f"{BRUSHED}/inspect", content=file.read_bytes()).json()
+    assert (again["verdict"], again["bank_version"]) == ("pass", 2)
+
+    # Who answers once more is told; nothing changes.
+    twice = client.post(f"{BRUSHED}/inspections/{number}/review", json={"answer": "skip"})
+    assert (twice.status_code, twice.json()["type"]) == (409, "urn:patchbank:problem:answered")
+    assert " answered good already" in twice.json()["detail"]
+    undone = client.post(f"{BRUSHED}/review/undo", json={}).json()
+    assert (undone["inspection_id"], undone["answer"]) == (number, "undone")
+    assert undone["image"] == file.name
+    assert waiting(client) == failed
+    back = client.post(f"{BRUSHED}/inspect", content=file.read_bytes()).json()
+    assert (back["verdict"], back["score"]) == ("fail", look["now"]["score"])
+    assert client.get(f"{BRUSHED}/answers").json()["items"] == []
+    nothing = client.post(f"{BRUSHED}/review/undo", json={"inspection_id": failed[1]})
+    assert (nothing.status_code, "has no answer" in nothing.json()["detail"]) == (422, True)
+
+
+def test_defects_are_labelled_and_located(
+    failed: list[int],
+    client: TestClient,
+    workspace: Workspace,
+    surfaces: Surfaces,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    one, two, three = failed
+    whole = client.post(
+        f"{BRUSHED}/inspections/{one}/review", json={"answer": "defect", "label": "Scratch"}
+    ).json()
+    assert (whole["pending"], whole["added"], whole["label"]) == (False, whole["image"], "Scratch")
+    # What the bank passed, and a person saw.
+    settings = workspace.settings.model_copy(update={"keep_images": "all"})
+    monkeypatch.setattr(workspace, "settings", settings)
+    good = sorted(surfaces.good.iterdir())[0]
+    missed = Inspector(workspace, "brushed").inspect(good.read_bytes())
+    assert (missed.verdict, missed.regions) == ("pass", ())
+    box = client.post(
+        f"{BRUSHED}/inspections/{missed.inspection_id}/review",
+        json={"answer": "defect", "label": "scratch", "boxes": ["25%,50%,25%,25%"]},
+    ).json()
+    assert "recorded as 'Scratch'" in box["remarks"][0]
+    defects = {item.name: item for item in workspace.database.defects.of_category("brushed")}
+    assert defects[box["added"]].boxes == [[24, 48, 48, 72]]
+    assert client.get(f"{BRUSHED}/labels").json()["items"] == ["Scratch"]
+    client.post(f"{BRUSHED}/inspections/{two}/review", json={"answer": "skip"})
+    assert (
+        client.post(f"{BRUSHED}/inspections/{three}/review", json={"answer": "skip"}).json()[
+            "pending"
+        ]
+        is False
+    )
+    assert waiting(client) == []
+
+    # In place of an earlier answer.
+    replaced = client.post(
+        f"{BRUSHED}/inspections/{one}/review",
+        json={"answer": "defect", "label": "dent", "replace": True},
+    )
+    assert replaced.json()["label"] == "dent"
+    newest = client.get(f"{BRUSHED}/answers", params={"limit": 1}).json()["items"]
+    assert [(item["inspection_id"], item["label"]) for item in newest] == [(one, "dent")]
+    labels = {item.name: item.label for item in workspace.database.defects.of_category("brushed")}
+    assert labels == {whole["added"]: "dent", box["added"]: "Scratch"}
+
+    for number, body, status, said in (
+        (one, {"answer": "defect"}, 422, "needs a label"),
+        (one, {"answer": "good", "label": "dent", "confirmed": True}, 422, "only a defect"),
+        (one, {"answer": "skip", "boxes": ["1,2,3,4"]}, 422, "only a defect has boxes"),
+        (one, {"answer": "defect", "label": "dent", "boxes": ["1,2"]}, 422, "box '1,2'"),
+        (one, {"answer": "perhaps"}, 422, "body.answer"),
+        (9999, {"answer": "skip"}, 404, "no inspection 9999"),
+        (2**63 - 1, {"answer": "skip"}, 404, "no inspection"),
+    ):
+        refused = client.post(f"{BRUSHED}/inspections/{number}/review", json=body)
+        assert (refused.status_code, said in refused.json()["detail"]) == (status, True), (
+            refused.text
+        )
+
+
+def test_what_a_stop_left_undone_is_done_after_the_next_start(
+    failed: list[int], client: TestClient, workspace: Workspace
+) -> None:
+    reviewer = Reviewer(workspace, "brushed")
+    assert reviewer.promise(review_queue(workspace, "brushed")[0]) is None
+    actor = workspace.database.reviews.last("brushed")[0].actor
+    with TestClient(create_app(workspace)) as next_one:
+        taught = until_done(next_one, failed[0])
+    assert (taught["bank_version"], taught["actor"]) == (2, actor)
+
+
+def test_a_name_that_a_client_chose_is_not_taken_for_a_path(
+    learned: Outcome,
+    client: TestClient,
+    workspace: Workspace,
+    surfaces: Surfaces,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = workspace.settings.model_copy(update={"keep_images": "none"})
+    monkeypatch.setattr(workspace, "settings", settings)
+    file = sorted(surfaces.scratched.iterdir())[0]
+    judged = Inspector(workspace, "brushed").inspect(file.read_bytes(), name=str(file))
+    assert not judged.image_kept
+    number = judged.inspection_id
+    look = client.get(f"{BRUSHED}/inspections/{number}/review").json()
+    assert (look["now"], look["doubt"]) == (None, None)
+    refused = client.post(f"{BRUSHED}/inspections/{number}/review", json={"answer": "good"})
+    assert (refused.status_code, "was not kept" in refused.json()["detail"]) == (422, True)
+    effect = client.get(f"{BRUSHED}/inspections/{number}/review/effect").json()
+    assert effect == {"in_words": [], "addition": None}
