@@ -22,6 +22,7 @@ from patchbank.server.problems import Problem
 from patchbank.server.routes import (
     categories,
     inspecting,
+    living,
     lookout,
     pictures,
     records,
@@ -68,6 +69,7 @@ def create_app(workspace: Workspace, options: ServiceOptions | None = None) -> F
     for module in (
         categories,
         inspecting,
+        living,
         lookout,
         pictures,
         records,

@@ -226,6 +226,32 @@ class Images:
             ).fetchall()
         return [StoredReference(*row) for row in rows]
 
+    def reference_names(
+        self, key: BankKey, numbers: Sequence[int], pixels_sha256s: Sequence[str]
+    ) -> list[str]:
+        """Return the names of a bank's references that have these numbers or pixels.
+
+        Raises
+        ------
+        NotFoundError
+            If the bank has none with one of them.
+        """
+        with self._sessions.connection() as connection:
+            rows = connection.execute(
+                self._queries["reference_names"],
+                {
+                    **key.parameters(),
+                    "numbers": list(numbers),
+                    "pixels_sha256s": list(pixels_sha256s),
+                },
+            ).fetchall()
+        known = {number for number, _, _ in rows} | {digest for _, digest, _ in rows}
+        for wanted in (*numbers, *pixels_sha256s):
+            if wanted not in known:
+                which = "number" if isinstance(wanted, int) else "pixels"
+                raise NotFoundError(f"the active bank has no reference with the {which} {wanted}")
+        return [name for _, _, name in rows]
+
     def thumbnail(self, category: str, image_id: int) -> bytes:
         """Return an image's thumbnail, an encoded picture.
 

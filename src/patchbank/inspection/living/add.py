@@ -179,6 +179,29 @@ def add_paths(
     )
 
 
+def add_held(
+    workspace: Workspace,
+    category: str,
+    pixels_sha256: Sequence[str],
+    *,
+    effect: int = 0,
+    progress: Progress = silent,
+) -> AddReport:
+    """Add some images in quarantine, which a person has confirmed, by the SHA-256 of their pixels.
+
+    Raises
+    ------
+    NotFoundError
+        If one is not held.
+    PatchbankError
+        As `add`.
+    """
+    names, sources = held_sources(workspace, category, pixels_sha256)
+    return add(
+        workspace, category, sources, names=names, force=True, effect=effect, progress=progress
+    )
+
+
 def add(
     workspace: Workspace,
     category: str,

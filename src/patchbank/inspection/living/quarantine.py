@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from patchbank.errors import ImageError, NoImagesError
+from patchbank.errors import ImageError, NoImagesError, NotFoundError
 from patchbank.inspection.sources import file_at, named
 from patchbank.inspection.workspace import Workspace
 from patchbank.store.quarantine import QuarantinedImage
@@ -47,32 +48,92 @@ def dismiss(workspace: Workspace, category: str, images: Sequence[str]) -> list[
     return workspace.database.quarantine.dismiss(category, digests)
 
 
-def held_sources(workspace: Workspace, category: str) -> tuple[list[str], list[ImageSource]]:
-    """Return names and sources of the images that are held.
+def dismiss_pixels(workspace: Workspace, category: str, pixels_sha256: Sequence[str]) -> list[str]:
+    """Take images out of the quarantine by the SHA-256 of their pixels; see `dismiss`.
 
     Raises
     ------
-    NoImagesError
-        If there are none.
+    NotFoundError
+        If one is not held.
+    """
+    held = _held(workspace, category, pixels_sha256)
+    digests = [image.pixels_sha256 for image in held]
+    return workspace.database.quarantine.dismiss(category, digests)
+
+
+def held_image(workspace: Workspace, category: str, pixels_sha256: str) -> bytes:
+    """Return the file of an image that is held.
+
+    Raises
+    ------
+    NotFoundError
+        If it is not held.
+    ImageError
+        If its file is gone, or has another content by now.
+    """
+    (image,) = _held(workspace, category, [pixels_sha256])
+    source = _source(workspace, category, image, _bit_depth(workspace, category))
+    return source if isinstance(source, bytes) else source.read_bytes()
+
+
+def _held(
+    workspace: Workspace, category: str, pixels_sha256: Sequence[str]
+) -> list[QuarantinedImage]:
+    held = {
+        image.pixels_sha256: image for image in workspace.database.quarantine.of_category(category)
+    }
+    for wanted in pixels_sha256:
+        if wanted not in held:
+            raise NotFoundError(
+                f"category {category!r} holds no image with the pixels {wanted}; `patchbank "
+                f"quarantine {category}` lists what is held"
+            )
+    return [image for digest, image in held.items() if digest in pixels_sha256]
+
+
+def held_sources(
+    workspace: Workspace, category: str, pixels_sha256: Sequence[str] | None = None
+) -> tuple[list[str], list[ImageSource]]:
+    """Return names and sources of the images that are held, of all or of some.
+
+    Raises
+    ------
+    NoImagesError, NotFoundError
+        If there are none, or one of some is not held.
     ImageError
         If the file of one is gone, or has another content by now.
     """
-    quarantine = workspace.database.quarantine
-    held = quarantine.of_category(category)
+    if pixels_sha256 is None:
+        held = workspace.database.quarantine.of_category(category)
+    else:
+        held = _held(workspace, category, pixels_sha256)
     if not held:
         raise NoImagesError(f"category {category!r} has no images in quarantine")
-    bank = workspace.database.banks.active(category, patches=False).content
+    bit_depth = _bit_depth(workspace, category)
     names: dict[str, ImageSource] = {}
     for image in held:
-        content = quarantine.content(category, image.pixels_sha256)
-        source = file_at(str(image.origin)) if content is None else content
-        _check_unchanged(workspace, category, image, source, bank.extractor.get("bit_depth"))
+        source = _source(workspace, category, image, bit_depth)
         # Two pictures may have been held under one name.
         name = (
             image.name if image.name not in names else f"{image.name} ({image.pixels_sha256[:8]})"
         )
         names[name] = source
     return list(names), list(names.values())
+
+
+def _bit_depth(workspace: Workspace, category: str) -> int | None:
+    bank = workspace.database.banks.active(category, patches=False)
+    depth: int | None = bank.content.extractor.get("bit_depth")
+    return depth
+
+
+def _source(
+    workspace: Workspace, category: str, image: QuarantinedImage, bit_depth: int | None
+) -> Path | bytes:
+    content = workspace.database.quarantine.content(category, image.pixels_sha256)
+    source = file_at(str(image.origin)) if content is None else content
+    _check_unchanged(workspace, category, image, source, bit_depth)
+    return source
 
 
 def _check_unchanged(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from patchbank.errors import NoImagesError
+from patchbank.errors import NoImagesError, ParameterError
 from patchbank.inspection.judging.judge import calibration_of
 from patchbank.inspection.learning.demands import FEWEST_IMAGES, FEWEST_UNFORCED
 from patchbank.inspection.learning.places import patch_places
@@ -100,6 +100,7 @@ def withdraw(
     category: str,
     images: Sequence[str],
     *,
+    exact: bool = False,
     force: bool = False,
     progress: Progress = silent,
 ) -> WithdrawReport:
@@ -114,6 +115,8 @@ def withdraw(
     ----------
     images
         References, each by its name, its path or its file's name.
+    exact
+        Whether only their names count.
     force
         Whether fewer than five references may remain; two are needed in any case.
 
@@ -132,16 +135,50 @@ def withdraw(
     workspace.database.check_can_learn()
 
     def change() -> WithdrawReport:
-        return _withdraw(workspace, read_bank(workspace, category), images, force, progress)
+        return _withdraw(workspace, read_bank(workspace, category), images, exact, force, progress)
 
     return replace(until_saved(change), seconds=watch.total())
 
 
+def withdraw_numbers(
+    workspace: Workspace,
+    category: str,
+    *,
+    numbers: Sequence[int] = (),
+    pixels_sha256: Sequence[str] = (),
+    force: bool = False,
+    progress: Progress = silent,
+) -> WithdrawReport:
+    """Withdraw references by their numbers, or by the SHA-256 of their pixels; see `withdraw`.
+
+    Raises
+    ------
+    NotFoundError
+        If the bank has no such reference.
+    ParameterError
+        If nothing is given.
+    """
+    if not numbers and not pixels_sha256:
+        raise ParameterError(
+            f"withdraw from {category}: give the numbers of references, or the SHA-256 of their "
+            "pixels"
+        )
+    names = workspace.database.images.reference_names(
+        workspace.database.banks.active_key(category), numbers, pixels_sha256
+    )
+    return withdraw(workspace, category, names, exact=True, force=force, progress=progress)
+
+
 def _withdraw(
-    workspace: Workspace, bank: LivingBank, images: Sequence[str], force: bool, progress: Progress
+    workspace: Workspace,
+    bank: LivingBank,
+    images: Sequence[str],
+    exact: bool,
+    force: bool,
+    progress: Progress,
 ) -> WithdrawReport:
     before, stored = bank.content, bank.stored
-    origins = [image.origin for image in before.images]
+    origins = [None if exact else image.origin for image in before.images]
     names = [image.name for image in before.images]
     wanted = named(
         origins,

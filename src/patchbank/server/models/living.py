@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from typing import Annotated
+
 from pydantic import Field
 
-from patchbank.server.models import Model, Verdict
+from patchbank.server.models import Model, Number, Verdict
+
+#: Of one request.
+MOST_AT_ONCE = 100
+Digest = Annotated[
+    str, Field(pattern="^[0-9a-f]{64}$", description="SHA-256 of the decoded pixels.")
+]
 
 
 class Limits(Model):
@@ -84,3 +93,68 @@ class Addition(Model):
     )
     dry_run: bool = Field(description="Whether nothing was changed.")
     remarks: list[str]
+
+
+class WithdrawalWanted(Model):
+    """Which references to withdraw: by their numbers, or by their pixels."""
+
+    references: list[Number] = Field(
+        default_factory=list, max_length=1000, description="Numbers of references."
+    )
+    pixels_sha256: list[Digest] = Field(default_factory=list, max_length=1000)
+    force: bool = Field(
+        False, description="Whether fewer than five references may remain; two are needed."
+    )
+
+
+class Withdrawal(Model):
+    """What a withdrawal did to a bank."""
+
+    category: str
+    version_before: int
+    bank_version: int
+    withdrawn: list[str] = Field(description="Names of the references.")
+    removed_patches: int
+    restored_patches: int = Field(
+        description="How many patches of other references came in, as nothing stood for them."
+    )
+    same_as: int | None = Field(description="The earlier version that the bank now equals.")
+    images: int
+    bank_size: int
+    thresholds_before: Limits
+    thresholds: Limits
+    renewed_scores: int
+    unchecked_scores: int
+    seconds: float
+    remarks: list[str]
+
+
+class InQuarantine(Model):
+    """An image that is held back until a person decides."""
+
+    name: str
+    pixels_sha256: str
+    origin: str | None = Field(description="Its file on the machine where it was added.")
+    score: float
+    reason: str = Field(description="Why the bank takes it for a defect.")
+    held_at: datetime
+    held_by: str
+    picture: str = Field(description="Address of its picture.")
+
+
+class Quarantine(Model):
+    """The images that are held back, the oldest first."""
+
+    items: list[InQuarantine]
+
+
+class Decided(Model):
+    """Images in quarantine that a person has decided about."""
+
+    pixels_sha256: list[Digest] = Field(min_length=1, max_length=1000)
+
+
+class Dismissed(Model):
+    """Images that were taken out of the quarantine."""
+
+    names: list[str]

@@ -56,6 +56,17 @@ where category_id = %(category_id)s and generation = %(generation)s and <present
 order by image_id desc
 limit %(limit)s
 
+-- reference_names --
+select image_id, encode(pixels_sha256, 'hex'), name
+from reference
+join image using (category_id, image_id)
+where category_id = %(category_id)s and generation = %(generation)s and <present>
+    and (
+        image_id = any(%(numbers)s::bigint[])
+        or encode(pixels_sha256, 'hex') = any(%(pixels_sha256s)s::text[])
+    )
+order by image_id
+
 -- never_had_references --
 -- Returns a row if the bank has no references, so that an empty result is correct.
 select 1 from bank
