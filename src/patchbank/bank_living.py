@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from patchbank.inspection.keeping.moments import Moment
+from patchbank.inspection.keeping.moments import Moment, moment
 from patchbank.inspection.living.add import AddReport, add, add_paths
 from patchbank.inspection.living.drift import DriftReport, find_drift
 from patchbank.inspection.living.history import history
@@ -338,7 +339,8 @@ class BankLiving:
         UnknownCategoryError
             If the category does not exist.
         """
-        return review_queue(self._workspace, self.category, since=since, limit=limit)
+        begin = None if since is None else moment(since, "since", now=datetime.now().astimezone())
+        return review_queue(self._workspace, self.category, since=begin, limit=limit)
 
     def review(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import ExitStack
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,6 +24,7 @@ from patchbank.cli.output import (
     talk,
 )
 from patchbank.errors import ParameterError
+from patchbank.inspection.keeping.moments import moment
 from patchbank.inspection.verdicts import Inspection
 from patchbank.inspection.workspace import Workspace
 from patchbank.printable import counted, printable
@@ -68,9 +70,9 @@ def review_command(
     box: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="X,Y,WIDTH,HEIGHT",
-            help="Where the defect is, in pixels or in per cent. May be repeated.  "
-            "\\[default: where the bank finds it]",
+            metavar="X,Y,W,H",
+            help="Where the defect is, with --answer defect: in pixels or in per cent. May be "
+            "repeated.  \\[default: where the bank finds it]",
         ),
     ] = None,
     yes: Annotated[
@@ -103,8 +105,9 @@ def review_command(
         raise ParameterError("--inspection: give --answer or --undo too")
     with ExitStack() as stack:
         workspace = stack.enter_context(Workspace())
+        begin = None if since is None else moment(since, "since", now=datetime.now().astimezone())
         if list_:
-            waiting = review_queue(workspace, category, since=since, limit=limit)
+            waiting = review_queue(workspace, category, since=begin, limit=limit)
             return _print_queue(category, waiting, json)
         if inspection is not None or undo:
             reviewer = Reviewer(workspace, category)
@@ -132,7 +135,7 @@ def review_command(
         )
         reviewer = Reviewer(workspace, category, pictures=folder)
         _print_done(reviewer.keep_promises(), json)
-        waiting = review_queue(workspace, category, since=since, limit=limit)
+        waiting = review_queue(workspace, category, since=begin, limit=limit)
         session = stack.enter_context(ReviewSession(reviewer))
         labels = workspace.database.reviews.labels(category)
         dialogue = _Dialogue(session, waiting, labels, show=open_)

@@ -18,7 +18,6 @@ from patchbank.inspection.judging.known_defects import (
     recorded_defects,
 )
 from patchbank.inspection.judging.live_bank import LiveBank
-from patchbank.inspection.keeping.moments import Moment, moment
 from patchbank.inspection.living.add import AddReport, add
 from patchbank.inspection.living.doubt import doubt
 from patchbank.inspection.living.inspected_image import inspected_image
@@ -38,7 +37,7 @@ _SIMILAR = 3
 
 
 def review_queue(
-    workspace: Workspace, category: str, *, since: Moment | None = None, limit: int | None = None
+    workspace: Workspace, category: str, *, since: datetime | None = None, limit: int | None = None
 ) -> list[OpenInspection]:
     """Return the inspections that did not pass and have no answer yet, oldest first.
 
@@ -51,16 +50,12 @@ def review_queue(
     """
     if limit is not None and limit < 1:
         raise ParameterError(f"limit {limit}: must be at least 1")
-    return workspace.database.reviews.queue(category, since=_begin(since), limit=limit)
+    return workspace.database.reviews.queue(category, since=since, limit=limit)
 
 
-def queue_length(workspace: Workspace, category: str, *, since: Moment | None = None) -> int:
+def queue_length(workspace: Workspace, category: str, *, since: datetime | None = None) -> int:
     """Return how many inspections `review_queue` has without a limit; it raises the same."""
-    return workspace.database.reviews.count(category, since=_begin(since))
-
-
-def _begin(since: Moment | None) -> datetime | None:
-    return None if since is None else moment(since, "since", now=datetime.now().astimezone())
+    return workspace.database.reviews.count(category, since=since)
 
 
 class Reviewer:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+from datetime import datetime
 from typing import Any
 
 from fastapi import APIRouter, Request
 
+from patchbank.inspection.keeping.moments import moment
 from patchbank.inspection.keeping.records import show_inspection
 from patchbank.inspection.living.add import AddReport
 from patchbank.inspection.living.review import queue_length, review_queue
@@ -43,10 +45,11 @@ def queue(
 ) -> dict[str, Any]:
     """List the inspections that did not pass and have no answer yet, oldest first."""
     workspace = service_of(request).workspace
-    found = review_queue(workspace, category, since=since, limit=limit)
+    begin = None if since is None else moment(since, "since", now=datetime.now().astimezone())
+    found = review_queue(workspace, category, since=begin, limit=limit)
     return {
         "items": [with_urls(category, queue_to_json(category, waiting)) for waiting in found],
-        "waiting": queue_length(workspace, category, since=since),
+        "waiting": queue_length(workspace, category, since=begin),
     }
 
 
