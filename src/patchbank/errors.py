@@ -152,6 +152,21 @@ class SinkError(PatchbankError):
     """Nothing can be sent to this sink at the moment; it is tried again."""
 
 
+class ServiceError(PatchbankError):
+    """The service refused a request."""
+
+    def __init__(
+        self, message: str | None = None, *, status: int | None = None, problem: str = ""
+    ) -> None:
+        super().__init__(message)
+        # The HTTP status, None without an answer; and the `type` of the problem document.
+        self.status, self.problem = status, problem
+
+
+class ServiceAwayError(ServiceError):
+    """The service cannot be reached; check its URL, and whether it runs."""
+
+
 class MissingExtraError(PatchbankError):
     """An optional part of patchbank is not installed."""
 
