@@ -25,7 +25,7 @@ PIP := -m pip --disable-pip-version-check --quiet
 # Python compiles what is imported; most of what is installed never is.
 INSTALL := $(PIP) install --no-compile
 
-.PHONY: help install uninstall environment parity-environment demo serve test test-fast coverage lint site parity parity-anomalib bench clean
+.PHONY: help install uninstall environment parity-environment demo serve test test-fast coverage lint site screenshots parity parity-anomalib bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -127,6 +127,9 @@ lint: $(STAMPS)/lint ## style, types, layers, words and configuration
 
 site: $(STAMPS)/lint ## the documentation as a site: build/site/index.html
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+screenshots: $(STAMPS)/test ## take the pictures of the pages in docs/images/pages anew
+	PYTHONPATH=. $(BIN)/python docs/site/screenshots.py
 
 parity: $(PARITY)/.stamp ## compare with the PyTorch reference implementations
 	$(PARITY)/bin/python -m pytest tests/parity

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 LINE, INSPECT = "/categories/brushed/line", "/categories/brushed/inspect"
 RECORDS, BANK = "/categories/brushed/records", "/categories/brushed/bank"
+REVIEW = "/categories/brushed/review"
 
 
 @contextlib.contextmanager
@@ -213,6 +214,53 @@ def test_records_are_filtered_sorted_and_shown(
         tab.goto(f"{running_service.url}{RECORDS}/999999")
         tab.get_by_text("no inspection 999999").wait_for()
     assert [problem for problem in problems if "422" not in problem and "404" not in problem] == []
+
+
+def test_a_queue_is_reviewed_by_keyboard(
+    browser: Browser, running_service: RunningService, surfaces: Surfaces
+) -> None:
+    bad = sorted(surfaces.scratched.iterdir())
+    for number, path in enumerate(bad[:4]):
+        assert inspect(running_service, path, part=f"p{number}")["verdict"] == "fail"
+    with visiting(browser, running_service.url) as (tab, problems):
+        tab.goto(running_service.url + REVIEW)
+        waiting, where = tab.locator("#waiting"), tab.locator("#answer")
+        waiting.get_by_text("4 parts wait").wait_for()
+        where.get_by_text("part p0").wait_for()
+        tab.locator(".layers .map:not([hidden])").wait_for()
+        tab.keyboard.press("m")
+        assert tab.locator(".layers .map").evaluate("map => map.style.opacity") == "0"
+        # A defect with a new label, then with the same by its number.
+        tab.keyboard.press("d")
+        tab.keyboard.type("scratch <i>")
+        tab.keyboard.press("Enter")
+        where.get_by_text("part p1").wait_for()
+        tab.keyboard.press("1")
+        where.get_by_text("part p2").wait_for()
+        waiting.get_by_text("2 parts wait").wait_for()
+        assert "defect scratch <i>" in tab.locator("#given").inner_text()
+        # It fails, so that "good" is asked for twice, and shows first what it would change.
+        tab.keyboard.press("g")
+        tab.locator("#doubt:not([hidden])").wait_for()
+        tab.locator("#effect").get_by_text("What “good” would change").wait_for()
+        assert "part p2" in where.inner_text()
+        tab.keyboard.press("g")
+        where.get_by_text("part p3").wait_for()
+        tab.keyboard.press("s")
+        tab.get_by_text("Nothing waits for you").wait_for()
+        tab.locator("#given").get_by_text("in version 2 of the bank").wait_for()
+        assert inspect(running_service, bad[2])["similar"][0]["itself"]
+        # Undone: first the skip, then what was said to be good.
+        tab.keyboard.press("u")
+        where.get_by_text("part p3").wait_for()
+        tab.keyboard.press("u")
+        where.get_by_text("part p2").wait_for()
+        tab.get_by_text("2 parts wait").wait_for()
+        assert not inspect(running_service, bad[2])["similar"][0]["itself"]
+        assert tab.evaluate(
+            "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+        )
+    assert problems == []
 
 
 def test_limits_are_dragged_set_and_undone(

@@ -47,26 +47,33 @@ router = APIRouter(
 )
 
 # Titles and keys of the pages of a category, in the order of the bar.
-_PAGES = (("Line", "line"), ("Inspect", "inspect"), ("Records", "records"), ("Bank", "bank"))
+_PAGES = (
+    ("Line", "line"),
+    ("Inspect", "inspect"),
+    ("Review", "review"),
+    ("Records", "records"),
+    ("Bank", "bank"),
+)
 
 
 def page_of(
     request: Request,
     caller: Caller,
     name: str,
-    category: str,
+    category: str | None,
     *,
     here: str | None = None,
     **values: Any,
 ) -> str:
-    """Return a page of a category, with the bar above it."""
-    service = service_of(request)
-    base = _base(category)
+    """Return a page, of a category if it is of any, with the bar above it."""
+    links = []
+    if category is not None:
+        links = [(title, f"{_base(category)}/{key}", key) for title, key in _PAGES]
     return render(
         name,
         category=category,
-        categories=_categories(service),
-        links=[(title, f"{base}/{key}", key) for title, key in _PAGES],
+        categories=_categories(service_of(request)),
+        links=links,
         here=here or name,
         caller=caller,
         **values,
@@ -80,7 +87,7 @@ def first(
     """Go to a category's Line page."""
     names = _categories(service_of(request))
     if not names:
-        return HTMLResponse(render("empty", caller=caller))
+        return HTMLResponse(page_of(request, caller, "empty", None))
     chosen = category if category in names else names[0]
     return RedirectResponse(f"{_base(chosen)}/line", 303)
 
@@ -110,6 +117,15 @@ def inspect(request: Request, caller: Operator, category: str) -> str:
     """Judge an image that a person has."""
     service_of(request).workspace.database.categories.check(category)
     return page_of(request, caller, "inspect", category)
+
+
+@router.get("/categories/{category}/review")
+def review(request: Request, caller: Operator, category: str) -> str:
+    """Ask about what did not pass."""
+    service_of(request).workspace.database.categories.check(category)
+    return page_of(
+        request, caller, "review", category, records_address=f"{_base(category)}/records"
+    )
 
 
 @router.get("/categories/{category}/records")

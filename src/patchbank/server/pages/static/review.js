@@ -1,0 +1,237 @@
+// The Review page: is a part good or defective? All by keyboard; what comes next is fetched before it is asked for.
+
+import { Problem, ask, clock, element, of, send, toast, verdictMark } from "./api.js";
+import { defects, facts, figures, headline, references } from "./evidence.js";
+import { Layers } from "./layers.js";
+
+const page = document.querySelector("#review");
+const { category } = page.dataset;
+const find = (id) => document.querySelector(`#${id}`);
+const layers = new Layers(page.querySelector(".layers"), find("opacity"));
+const AHEAD = 3;
+
+let queue = [];
+let waiting = 0;
+let labels = [];
+let busy = false;
+let confirming = false; // whether a doubt was shown, so that "good" once more confirms it
+const looks = new Map();
+
+function look(item) {
+  if (!looks.has(item.inspection_id)) {
+    const found = ask(of(category, "inspections", item.inspection_id, "review"));
+    found.catch(() => looks.delete(item.inspection_id));
+    looks.set(item.inspection_id, found);
+  }
+  return looks.get(item.inspection_id);
+}
+
+// The browser keeps the pictures, so that they are there when their turn comes.
+async function prepare(item) {
+  if (looks.has(item.inspection_id)) return;
+  const base = of(category, "inspections", item.inspection_id);
+  await Promise.all([look(item), fetch(`${base}/picture?optional=true`), fetch(`${base}/map?optional=true`)]).catch(() => {});
+}
+
+async function attempt(work) {
+  find("refused").hidden = true;
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    find("refused").textContent = error.message;
+    find("refused").hidden = false;
+    return null;
+  }
+}
+
+async function refill() {
+  const found = await ask(`${of(category, "review")}?limit=50`);
+  waiting = found.waiting;
+  const known = new Set(queue.map((item) => item.inspection_id));
+  queue.push(...found.items.filter((item) => !known.has(item.inspection_id)));
+}
+
+async function show() {
+  const [item] = queue;
+  find("waiting").textContent = waiting === 1 ? "1 part waits for an answer" : `${waiting.toLocaleString()} parts wait for an answer`;
+  find("none").hidden = item !== undefined;
+  page.hidden = item === undefined;
+  reset();
+  if (item === undefined) return;
+  layers.show(item);
+  describe(item, null);
+  find("next").replaceChildren(...queue.slice(1, 13).map((each) => {
+    const source = `${of(category, "inspections", each.inspection_id, "picture")}?side=128&optional=true`;
+    const picture = element("img", { src: source, alt: "", width: 64, height: 64 });
+    picture.addEventListener("error", () => picture.replaceWith(element("span", { class: "none" })));
+    const button = element("button", { type: "button", class: each.verdict, "aria-label": `${each.verdict}, ${each.image}` }, picture, verdictMark(each.verdict));
+    button.addEventListener("click", () => {
+      queue = [each, ...queue.filter((other) => other !== each)];
+      show();
+    });
+    return element("li", {}, button);
+  }));
+  const found = await attempt(() => look(item));
+  if (found !== null && queue[0] === item) describe(item, found);
+  for (const each of queue.slice(1, 1 + AHEAD)) await prepare(each);
+}
+
+function describe(item, found) {
+  const now = found?.now ?? null;
+  const where = [item.image, item.part && `part ${item.part}`, item.station, clock(item.inspected_at)].filter(Boolean).join(" · ");
+  find("answer").replaceChildren(
+    ...headline({ ...item, probable_defect: now?.probable_defect }),
+    element("p", { class: "small" }, where),
+    facts([...figures(item), ["By the present bank", now && now.verdict !== item.verdict ? `${now.verdict}, score ${now.score.toPrecision(4)}` : null]]),
+  );
+  references(find("similar"), item);
+  if (now) defects(find("defects"), { ...now, verdict: item.verdict });
+  else find("defects").replaceChildren(element("p", { class: "faint" }, found ? "The image was not kept, so it cannot be compared." : "Comparing…"));
+}
+
+function reset() {
+  confirming = false;
+  find("doubt").hidden = true;
+  find("effect").hidden = true;
+  find("good").firstChild.textContent = "Good ";
+  find("label").value = "";
+}
+
+async function answer(given) {
+  const [item] = queue;
+  if (busy || item === undefined) return;
+  busy = true;
+  const done = await attempt(() => send(of(category, "inspections", item.inspection_id, "review"), given));
+  busy = false;
+  if (done === null) return;
+  for (const remark of done.remarks) toast(remark);
+  const label = given.label;
+  if (label && !labels.includes(label)) { labels.push(label); drawLabels(); }
+  queue.shift();
+  looks.delete(item.inspection_id);
+  waiting = Math.max(0, waiting - 1);
+  if (queue.length < 10 && waiting > queue.length) await attempt(refill);
+  show();
+  drawGiven();
+}
+
+async function good() {
+  const [item] = queue;
+  if (busy || item === undefined) return;
+  const found = await attempt(() => look(item));
+  if (found === null || queue[0] !== item) return;
+  if (found.doubt && !confirming) {
+    confirming = true;
+    find("doubt").textContent = `${found.doubt[0].toUpperCase()}${found.doubt.slice(1)}. If it is good all the same, press “Good” once more.`;
+    find("doubt").hidden = false;
+    find("good").firstChild.textContent = "Good, add it to the bank ";
+    foresee();
+    return;
+  }
+  await answer({ answer: "good", confirmed: confirming });
+}
+
+async function foresee() {
+  const [item] = queue;
+  const box = find("effect");
+  box.hidden = false;
+  box.replaceChildren(element("p", {}, "Judging recent parts again, as if this one were good…"));
+  const found = await attempt(() => ask(of(category, "inspections", item.inspection_id, "review", "effect")));
+  if (queue[0] !== item) return;
+  if (found === null) { box.hidden = true; return; }
+  const changes = found.addition?.effect?.changes ?? [];
+  box.replaceChildren(
+    element("p", {}, element("strong", {}, "What “good” would change")),
+    ...(found.in_words.length ? found.in_words : ["Nothing: the image was not kept, or is a reference already."]).map((line) => element("p", {}, line)),
+    ...(changes.length ? [element("div", { class: "gallery" }, ...changes.slice(0, 12).map((change) => element("figure", {},
+      element("img", { src: `${of(category, "inspections", change.inspection_id, "picture")}?side=256&optional=true`, alt: change.image, loading: "lazy" }),
+      element("figcaption", {}, verdictMark(change.before), " becomes ", verdictMark(change.after)))))] : []),
+  );
+}
+
+async function undo() {
+  if (busy) return;
+  busy = true;
+  const done = await attempt(() => send(of(category, "review", "undo"), {}));
+  busy = false;
+  if (done === null) return;
+  toast(`Undone: ${done.image} waits for an answer again.`);
+  looks.clear();
+  const found = await attempt(() => ask(of(category, "inspections", done.inspection_id)));
+  if (found !== null) {
+    queue = [found, ...queue.filter((item) => item.inspection_id !== done.inspection_id)];
+    waiting += 1;
+  }
+  show();
+  drawGiven();
+}
+
+function drawLabels() {
+  find("labels").replaceChildren(...labels.map((label) => element("option", { value: label })));
+  find("known").replaceChildren(...labels.slice(0, 9).map((label, index) => {
+    const button = element("button", { type: "button" }, `${label} `, element("kbd", {}, String(index + 1)));
+    button.addEventListener("click", () => answer({ answer: "defect", label }));
+    return button;
+  }));
+}
+
+let polling = null;
+async function drawGiven() {
+  clearTimeout(polling);
+  const found = await attempt(() => ask(`${of(category, "answers")}?limit=8`));
+  if (found === null) return;
+  find("last").hidden = found.items.length === 0;
+  find("undo").disabled = found.items.length === 0;
+  find("given").replaceChildren(...found.items.map((item) => {
+    const then = item.pending ? "; being added to the bank" : item.bank_version ? `; in version ${item.bank_version} of the bank` : "";
+    return element("li", {}, element("a", { href: `/categories/${encodeURIComponent(category)}/records/${item.inspection_id}` }, `Inspection ${item.inspection_id}`),
+      `: ${item.label ? `${item.answer} ${item.label}` : item.answer}, ${item.actor}, ${clock(item.reviewed_at)}${then}`);
+  }));
+  // The bank is changed in the background.
+  if (found.items.some((item) => item.pending)) polling = setTimeout(drawGiven, 1000);
+}
+
+const KEYS = {
+  g: good,
+  s: () => answer({ answer: "skip" }),
+  u: undo,
+  e: foresee,
+  d: () => find("label").focus(),
+  m: () => {
+    const slider = find("opacity");
+    slider.value = Number(slider.value) ? 0 : 60;
+    slider.dispatchEvent(new Event("input"));
+  },
+  escape: reset,
+};
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.altKey || event.metaKey) return;
+  if (event.target.matches("input, select, textarea")) {
+    if (event.key === "Escape") event.target.blur();
+    if (!event.target.matches("[type=range]")) return;
+  }
+  const work = KEYS[event.key.toLowerCase()];
+  const label = labels[Number(event.key) - 1];
+  if (!work && !label) return;
+  if (page.hidden && work !== undo) return;
+  event.preventDefault();
+  if (work) work();
+  else answer({ answer: "defect", label });
+});
+find("good").addEventListener("click", good);
+find("skip").addEventListener("click", KEYS.s);
+find("undo").addEventListener("click", undo);
+find("foresee").addEventListener("click", foresee);
+find("defect").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const label = find("label").value.trim();
+  if (label) { find("label").blur(); answer({ answer: "defect", label }); }
+});
+await attempt(async () => {
+  const [found] = await Promise.all([ask(of(category, "labels")), refill()]);
+  labels = found.items;
+  drawLabels();
+  drawGiven();
+  await show();
+});
