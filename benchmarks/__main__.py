@@ -13,7 +13,7 @@ import sys
 
 from benchmarks import apart, results, tables
 from benchmarks.apart import INTERRUPTED
-from benchmarks.results import MEASUREMENTS, ROOT
+from benchmarks.results import MEASUREMENTS, ROOT, TIMED
 
 _TABLES = "tables"
 _CODE = """
@@ -21,7 +21,7 @@ import sys
 from benchmarks import apart, results
 apart.end_when_terminated()
 try:
-    results.run({name!r})
+    results.run({name!r}, **{arguments!r})
 except KeyboardInterrupt:
     sys.exit({interrupted})
 """
@@ -30,11 +30,11 @@ except KeyboardInterrupt:
 def main() -> int:
     """Run what is asked for; return 1 if something failed and 130 if it was interrupted."""
     apart.end_when_terminated()
-    names = _names()
+    names, seconds = _arguments()
     failed = []
     for name in (name for name in names if name != _TABLES):
         print(f"== {name}: {MEASUREMENTS[name].what}", flush=True)
-        code = _run_apart(name)
+        code = _run_apart(name, {} if seconds is None else {"seconds": seconds})
         if code == INTERRUPTED:
             print(f"\nbenchmarks: interrupted in {name}; what was finished is kept in build/bench")
             return code
@@ -50,7 +50,7 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def _names() -> list[str]:
+def _arguments() -> tuple[list[str], float | None]:
     default = [name for name, measurement in MEASUREMENTS.items() if measurement.by_default]
     others = [name for name in MEASUREMENTS if name not in default]
     parser = argparse.ArgumentParser(
@@ -66,6 +66,11 @@ def _names() -> list[str]:
         metavar="NAME",
         help=f"measurements; or {_TABLES!r}: only write the tables again",
     )
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        help=f"how long each of {', '.join(TIMED)} runs; needs their names",
+    )
     arguments = parser.parse_args()
     if arguments.list:
         for name, measurement in MEASUREMENTS.items():
@@ -78,17 +83,19 @@ def _names() -> list[str]:
         parser.error(
             f"no measurement {unknown[0]!r}; choose from {', '.join([*MEASUREMENTS, _TABLES])}"
         )
-    return names
+    if arguments.seconds is not None and not set(names) <= {*TIMED, _TABLES}:
+        parser.error(f"--seconds is for {', '.join(TIMED)} alone")
+    return names, arguments.seconds
 
 
-def _run_apart(name: str) -> int:
+def _run_apart(name: str, arguments: dict[str, float]) -> int:
     """Run one measurement in a fresh process and return its exit code."""
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     # Kernels are compiled once, not once for every home that a measurement makes.
     environment.setdefault("NUMBA_CACHE_DIR", str(ROOT / "build" / "numba"))
     # Measured is the embedded database in a temporary folder, never anybody's own.
     environment.pop("PATCHBANK_DATABASE_URL", None)
-    code = _CODE.format(name=name, interrupted=INTERRUPTED)
+    code = _CODE.format(name=name, arguments=arguments, interrupted=INTERRUPTED)
     process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=environment)
     try:
         with apart.ended_with_us(process):

@@ -8,6 +8,8 @@ from typing import Any
 
 from benchmarks.cold import RUNNING
 from benchmarks.folder import FEATURES, MANY, SINGLY
+from benchmarks.service import API, ONE
+from benchmarks.service import MANY as MANY_OF_API
 from benchmarks.timing import spread_text, three_digits
 
 Document = Mapping[str, Any]
@@ -197,6 +199,24 @@ def _large_fit(figures: Document) -> list[Row]:
     ]
 
 
+def _service(figures: Document) -> list[Row]:
+    single, load, many = figures["one client"], figures["load"], figures[MANY_OF_API]
+    return [
+        (
+            "inspection over HTTP, 1 client",
+            f"p50 {single[ONE]['p50']} ms; {spread_text(single['ms above'], ' ms')} above the API",
+            f"{API}, p50 {single[API]['p50']} ms",
+            _as_long(single["times as long"]),
+        ),
+        (
+            f"inspections over HTTP, {load['clients']} clients",
+            f"{load['a second']} a second; p50 {load['p50']} ms, p99 {load['p99']} ms",
+            f"{MANY_OF_API}, {many['a second']} a second",
+            f"{load['a second'] / many['a second']:.2f} times as many",
+        ),
+    ]
+
+
 GLANCES: dict[str, Callable[[Document], list[Row]]] = {
     "coreset": _coreset,
     "neighbours": _neighbours,
@@ -206,4 +226,5 @@ GLANCES: dict[str, Callable[[Document], list[Row]]] = {
     "cold": _cold,
     "growth": _growth,
     "large_fit": _large_fit,
+    "service": _service,
 }

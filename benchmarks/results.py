@@ -36,6 +36,7 @@ MEASUREMENTS = {
     "cold": Measurement("the command `patchbank inspect` from its start to its end"),
     "growth": Measurement("fit and inspection with 50 to 800 reference images; draws a chart"),
     "similarity": Measurement("how similarities of good images spread; draws a chart"),
+    "service": Measurement("inspections over HTTP: 1 client, 8 clients, memory", False),
     "inspections": Measurement("200,000 recorded inspections: listed, filtered, as CSV", False),
     "drift": Measurement("how soon changes of the images are found, and false alarms", False),
     "million": Measurement("a million recorded inspections: inserted, paged, removed", False),
@@ -51,14 +52,17 @@ MEASUREMENTS = {
     "scores": Measurement("ways to score an image, on four sets; half an hour", False),
 }
 
+#: Those that take as long as they are given.
+TIMED = ("service",)
 
-def run(name: str) -> None:
+
+def run(name: str, **arguments: float) -> None:
     """Measure in this process, and keep the figures with the machine and its load."""
     from patchbank.settings import usable_cores
     from patchbank.vision.runtime import processor
 
     load, start = _load(), time.perf_counter()
-    figures = import_module(f"benchmarks.{name}").main()
+    figures = import_module(f"benchmarks.{name}").main(**arguments)
     document = {
         "measurement": name,
         "date": time.strftime("%Y-%m-%d"),

@@ -14,6 +14,8 @@ from pathlib import Path
 from benchmarks.folder import FEATURES, MANY, SINGLY
 from benchmarks.glance import GLANCES, Document, Row
 from benchmarks.results import ROOT
+from benchmarks.service import API, ONE
+from benchmarks.service import MANY as MANY_OF_API
 from benchmarks.timing import spread_text, three_digits
 
 DOCUMENTS = tuple(
@@ -392,6 +394,39 @@ def _contamination_table(figures: Document) -> str:
     )  # fmt: skip
 
 
+def _service_table(figures: Document) -> str:
+    single, many, load = figures["one client"], figures[MANY_OF_API], figures["load"]
+    rows = [
+        (name, "-", *(str(single[name][percent]) for percent in ("p50", "p95", "p99")))
+        for name in (API, ONE)
+    ]
+    rows.append((MANY_OF_API, str(many["a second"]), "-", "-", "-"))
+    rows.append(
+        (
+            f"service, {load['clients']} clients",
+            f"{load['a second']} ({load['a second, by tenths']['least']} to "
+            f"{load['a second, by tenths']['most']})",
+            *(str(load[percent]) for percent in ("p50", "p95", "p99")),
+        )
+    )
+    megabytes = load["megabytes after each tenth"]
+    return "\n\n".join(
+        (
+            table(("", "a second", "p50, ms", "p95, ms", "p99, ms"), rows),
+            f"{figures['references']} references. With one client, an answer takes "
+            f"{spread_text(single['ms above'], ' ms')} more than the Python API, block by block. "
+            f"{load['clients']} clients for {load['seconds']:g} s: {load['inspections']:,} "
+            f"inspections, {load['answered and not in the database']} of them answered and not in "
+            f"the database, {load['refused as busy']} refused as busy; "
+            f"{load['processor ms an inspection']} ms of processor each, and "
+            f"{load['of the clients']} ms of the clients. Memory of the service after each tenth: "
+            f"{', '.join(f'{value:,}' for value in megabytes)} MB, "
+            f"{load['growth after the first tenth, percent']} % more at the end than after the "
+            f"first. The first inspection took {figures['first inspection, ms']} ms.",
+        )
+    )
+
+
 TABLES: dict[str, Callable[[Document], str]] = {
     "stages": _stages_table,
     "folder": _folder_table,
@@ -402,4 +437,5 @@ TABLES: dict[str, Callable[[Document], str]] = {
     "drift": _drift_table,
     "calibration": _calibration_table,
     "contamination": _contamination_table,
+    "service": _service_table,
 }

@@ -14,7 +14,7 @@ import pytest
 
 from benchmarks import calibration as calibration_benchmark
 from benchmarks import labelled as labelled_benchmark
-from benchmarks import results, tables
+from benchmarks import results, service, tables
 from benchmarks import scores as scores_benchmark
 from benchmarks.growth import exponent
 from benchmarks.timing import Blocks, in_blocks, ratio, spread_text
@@ -189,6 +189,41 @@ def test_labelled_defects_change_figures_of_the_other_images_only() -> None:
     assert before == pytest.approx(0.5, abs=0.1)
     assert after > 0.7
     assert all(len(values) == 2 for values in found.values())
+
+
+def test_the_service_is_written_beside_the_python_api() -> None:
+    percentiles = {"p50": 14.0, "p95": 20.0, "p99": 25.0}
+    figures = {
+        "references": 200,
+        "first inspection, ms": 15.5,
+        "one client": {
+            service.API: percentiles,
+            service.ONE: {"p50": 16.0, "p95": 21.0, "p99": 26.0},
+            "times as long": {"median": 1.14, "least": 1.1, "most": 1.2},
+            "ms above": {"median": 2.0, "least": 1.5, "most": 2.5},
+        },
+        service.MANY: {"inspections": 1000, "a second": 110.0},
+        "load": {
+            **{"p50": 80.0, "p95": 110.0, "p99": 140.0},
+            "clients": 8,
+            "seconds": 60.1,
+            "inspections": 5940,
+            "a second": 99.0,
+            "a second, by tenths": {"median": 99.0, "least": 95.0, "most": 101.0},
+            "answered and not in the database": 0,
+            "refused as busy": 3,
+            "processor ms an inspection": 19.5,
+            "of the clients": 1.2,
+            "megabytes after each tenth": [400, 404],
+            "growth after the first tenth, percent": 1.0,
+        },
+    }
+    page = f"<!-- bench:service -->\n<!-- /bench -->\n{PAGE}"
+    written = tables.with_tables(page, {"service": {**COLD, "figures": figures}})
+    assert "| service, 1 client | - | 16.0 | 21.0 | 26.0 |" in written
+    assert "| service, 8 clients | 99.0 (95.0 to 101.0) | 80.0 | 110.0 | 140.0 |" in written
+    assert "takes 2 ms (1.5 to 2.5) more than the Python API" in written
+    assert "110.0 a second | 0.90 times as many | `service` |" in written
 
 
 def test_what_labelled_defects_bring_is_written_without_and_with_them() -> None:

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
 
 def address(category: str, *parts: str | int, **query: str) -> str:
     """Return the address of something in a category."""
-    path = "/".join(quote(str(part), safe="") for part in ("categories", category, *parts))
-    asked = "&".join(f"{name}={quote(value, safe='')}" for name, value in query.items())
+    path = "/".join(_quoted(str(part)) for part in ("categories", category, *parts))
+    asked = "&".join(f"{name}={_quoted(value)}" for name, value in query.items())
     return f"/v1/{path}" + (f"?{asked}" if asked else "")
+
+
+@lru_cache(4096)
+def _quoted(text: str) -> str:
+    # Every answer names ten references: to quote them took as long as all else in it.
+    return quote(text, safe="")
 
 
 def inspection_urls(
