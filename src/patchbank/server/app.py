@@ -21,6 +21,7 @@ from patchbank.server.pages.rendering import STATIC, static_version
 from patchbank.server.problems import Problem
 from patchbank.server.routes import (
     categories,
+    evidence,
     inspecting,
     living,
     lookout,
@@ -28,6 +29,7 @@ from patchbank.server.routes import (
     records,
     reviewing,
     streaming,
+    watching,
 )
 from patchbank.server.service import Service, ServiceOptions
 
@@ -68,6 +70,7 @@ def create_app(workspace: Workspace, options: ServiceOptions | None = None) -> F
     app.mount(f"/static/{static_version()}", _StaticFiles(directory=STATIC))
     for module in (
         categories,
+        evidence,
         inspecting,
         living,
         lookout,
@@ -75,6 +78,7 @@ def create_app(workspace: Workspace, options: ServiceOptions | None = None) -> F
         records,
         reviewing,
         streaming,
+        watching,
     ):
         app.include_router(module.router)
     settings = workspace.settings

@@ -29,6 +29,9 @@ from patchbank.server.teaching import Teaching
 from patchbank.settings import usable_cores
 from patchbank.store.inspections import InspectionRecord
 
+# So many wait, besides the one that is made.
+_MOST_STUDIES = 4
+
 _log = logging.getLogger(__name__)
 
 
@@ -64,6 +67,8 @@ class Service:
         )
         self.inspectors = Inspectors(workspace, settings.serve_banks)
         self.teaching = Teaching(workspace, self.inspectors, self.pool)
+        # What takes seconds and changes nothing.
+        self.studies = JudgingPool(1, _MOST_STUDIES)
         self.recent = RecentInspections(int(settings.serve_recent_megabytes * 1e6))
         self.feed = Feed(workspace)
         self.deliverer = Deliverer(workspace)
@@ -91,6 +96,7 @@ class Service:
         # The process must not end in the middle of the network's code.
         self.warming.join()
         self.teaching.close()
+        self.studies.close()
         self.pool.close()
         self.recording.close()
         self.deliverer.close()

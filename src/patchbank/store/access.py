@@ -150,5 +150,4 @@ def _document(row: StoredKey | RecordedUse) -> dict[str, Any]:
     return {
         name: value.astimezone().isoformat() if isinstance(value, datetime) else value
         for name, value in row._asdict().items()
-        if name != "key_id"
     }

@@ -112,6 +112,7 @@ class StoredDefect:
     `boxes` are those of its regions, x0, y0, x1, y1 in pixels, the strongest first.
     """
 
+    defect_id: int
     name: str
     label: str | None
     synthetic: bool

@@ -84,6 +84,31 @@ class Events:
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
 
+    def page(
+        self, category: str, *, limit: int, before: int | None = None
+    ) -> tuple[int, list[Event]]:
+        """Return the number of a category, and its last events, the newest first.
+
+        Parameters
+        ----------
+        limit
+            How many at most.
+        before
+            Only those with a lower position.
+
+        Raises
+        ------
+        UnknownCategoryError
+            When there is no such category now.
+        """
+        with self._sessions.connection() as connection:
+            category_id = find_category(connection, category)
+            rows = connection.execute(
+                queries.load("events")["page"],
+                {"category_id": category_id, "limit": limit, "before": before},
+            ).fetchall()
+        return category_id, [Event(*row) for row in rows]
+
     @contextlib.contextmanager
     def opened(self, category: str | None) -> Iterator[EventLog]:
         """Yield the log of a category, or of all, removed ones too, to be read before the end.

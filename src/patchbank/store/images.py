@@ -39,7 +39,8 @@ class StoredReference(NamedTuple):
     """A reference of a bank.
 
     `score` is that of the calibration, by the bank without it, None where there is none; `held_out`
-    whether the reference served the calibration alone.
+    whether the reference served the calibration alone; `p_value` the share of the calibration that
+    scores as high, itself included.
     """
 
     reference_id: int
@@ -50,6 +51,7 @@ class StoredReference(NamedTuple):
     added_at: datetime
     score: float | None
     held_out: bool | None
+    p_value: float | None
 
 
 @dataclass(frozen=True)
@@ -208,7 +210,7 @@ class Images:
         return StoredImage(*row)
 
     def references(
-        self, key: BankKey, *, limit: int, before: int | None = None
+        self, key: BankKey, *, limit: int, before: int | None = None, unusual: bool = False
     ) -> list[StoredReference]:
         """Return a bank's references, those with the highest numbers first.
 
@@ -217,13 +219,17 @@ class Images:
         limit
             How many at most.
         before
-            Only those with a lower number.
+            Only those after the one with this number.
+        unusual
+            Whether those with the highest scores come first instead.
         """
         with self._sessions.connection() as connection:
             rows = connection.execute(
                 self._queries["references"],
-                {**key.parameters(), "limit": limit, "before": before},
-            ).fetchall()
+                {
+                    **key.parameters(), "limit": limit, "before": before, "unusual": unusual,
+                },
+            ).fetchall()  # fmt: skip
         return [StoredReference(*row) for row in rows]
 
     def reference_names(

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchbank.datasets.collect import collect
-from patchbank.errors import ImageError, ParameterError
+from patchbank.errors import ImageError, NotFoundError, ParameterError
 from patchbank.inspection.judging.defect_regions import (
     boxes_of,
     defect_regions,
@@ -257,6 +257,23 @@ def list_defects(workspace: Workspace, category: str) -> list[StoredDefect]:
     return workspace.database.defects.of_category(category)
 
 
+def find_defect(workspace: Workspace, category: str, defect_id: int) -> StoredDefect:
+    """Return a defect by its number.
+
+    Raises
+    ------
+    UnknownCategoryError, NotFoundError
+        If there is no such category or defect.
+    """
+    for defect in workspace.database.defects.of_category(category):
+        if defect.defect_id == defect_id:
+            return defect
+    raise NotFoundError(
+        f"category {category!r} has no defect {defect_id}; `patchbank defects list {category}` "
+        "lists them"
+    )
+
+
 def remove_defects(
     workspace: Workspace, category: str, names: Sequence[str] = (), *, synthetic: bool = False
 ) -> list[str]:
@@ -278,6 +295,7 @@ def remove_defects(
 def defect_to_json(defect: StoredDefect) -> dict[str, Any]:
     """Return the JSON object the commands print."""
     return {
+        "defect_id": defect.defect_id,
         "name": defect.name,
         "label": defect.label,
         "synthetic": defect.synthetic,

@@ -13,7 +13,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from patchbank.errors import AccessError, DatabaseError, ForbiddenError, ParameterError
+from patchbank.errors import (
+    AccessError,
+    DatabaseError,
+    ForbiddenError,
+    NotFoundError,
+    ParameterError,
+)
 from patchbank.inspection.parts import checked_label
 from patchbank.inspection.workspace import Workspace
 from patchbank.store.access import NO_KEY, ROLES, KeyHolder, KeyUse, RecordedUse, Role, StoredKey
@@ -79,6 +85,21 @@ def revoke_key(workspace: Workspace, name: str) -> None:
         raise ParameterError(
             f"name {name!r}: no valid key has this name; `patchbank keys list` shows them"
         )
+
+
+def revoke_key_number(workspace: Workspace, key_id: int) -> StoredKey:
+    """Revoke a key by its number, and return it; see `revoke_key`.
+
+    Raises
+    ------
+    NotFoundError
+        If no valid key has that number.
+    """
+    valid = {key.key_id: key for key in list_keys(workspace) if key.revoked_at is None}
+    if key_id not in valid:
+        raise NotFoundError(f"there is no valid key with the number {key_id}")
+    revoke_key(workspace, valid[key_id].name)
+    return next(key for key in list_keys(workspace) if key.key_id == key_id)
 
 
 def key_uses(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TextIO
 
 from patchbank.errors import ParameterError
+from patchbank.inspection.keeping.pages import Page, page_of
 from patchbank.inspection.workspace import Workspace
 from patchbank.printable import counted
 from patchbank.spreadsheets import SafeWriter
@@ -86,6 +87,33 @@ def open_audit(workspace: Workspace, category: str | None) -> Iterator[Audit]:
     """
     with workspace.database.events.opened(category) as log:
         yield Audit(log)
+
+
+def list_events(
+    workspace: Workspace, category: str, *, limit: int, before: int | None = None
+) -> Page:
+    """Return the events of a category, the newest first.
+
+    Parameters
+    ----------
+    limit
+        How many at most.
+    before
+        The position of the last event of the page before; None for the first page.
+
+    Raises
+    ------
+    UnknownCategoryError
+        If there is no category of that name.
+    """
+    number, events = workspace.database.events.page(category, limit=limit + 1, before=before)
+    logged = LoggedCategory(number, category, removed=False, newest_version=None)
+    return page_of(
+        events,
+        limit,
+        lambda event: LoggedEvent(logged, event).to_json(),
+        lambda event: event.position,
+    )
 
 
 @dataclass(frozen=True)

@@ -242,11 +242,36 @@ class Reference(Model):
     held_out: bool | None = Field(
         description="Whether it served to compute the limits and is not in the bank."
     )
+    p_value: float | None = Field(
+        description="Share of the references that score as high, itself included."
+    )
+    outlier: bool | None = Field(description="Whether it would not pass by the bank without it.")
     thumbnail: str = Field(description="Address of a small picture.")
 
 
+class VerdictHistogram(Model):
+    """How many inspections of each verdict are in each bin."""
+
+    passed: list[int] = Field(alias="pass")
+    review: list[int]
+    fail: list[int]
+
+
+class Histogram(Model):
+    """How the scores of references and of the last inspections are distributed."""
+
+    category: str
+    bank_version: int
+    pass_below: float | None
+    fail_above: float | None
+    edges: list[float] = Field(description="Of the bins, one more than there are bins.")
+    references: list[int] = Field(description="How many references are in each bin.")
+    inspections: VerdictHistogram
+    defects: list[int] = Field(description="Those inspections that a person called a defect.")
+
+
 class ReferencePage(Model):
-    """References of the active bank, those added last first."""
+    """References of the active bank, those added last or those that score highest first."""
 
     items: list[Reference]
     next: int | None = Field(description="The `before` of the next page; null if this is the last.")

@@ -12,7 +12,7 @@ from patchbank.inspection.keeping.manage import (
     remove_category,
     show_category,
 )
-from patchbank.inspection.keeping.references import list_references
+from patchbank.inspection.keeping.references import Order, list_references, score_histogram
 from patchbank.inspection.living.history import history
 from patchbank.inspection.living.undo import undo
 from patchbank.inspection.measuring.new_limits import NewLimits
@@ -26,6 +26,7 @@ from patchbank.server.models.categories import (
     ActivationWanted,
     CategoryDetails,
     CategoryList,
+    Histogram,
     History,
     NewThresholds,
     ReferencePage,
@@ -118,12 +119,33 @@ def references(
     category: CategoryName,
     limit: Limit = DEFAULT_LIMIT,
     before: Before = None,
+    order: Annotated[
+        Order, Query(description="`newest` first, or `unusual`: those with the highest scores.")
+    ] = "newest",
 ) -> dict[str, Any]:
     """List the references of the active bank, those added last first."""
-    page = list_references(service_of(request).workspace, category, limit=limit, before=before)
+    page = list_references(
+        service_of(request).workspace, category, limit=limit, before=before, order=order
+    )
     for item in page.items:
         item["thumbnail"] = address(category, "references", item["reference_id"], "thumbnail")
     return page.to_json()
+
+
+@router.get("/categories/{category}/histogram", response_model=Histogram)
+def histogram(
+    request: Request,
+    caller: Operator,
+    category: CategoryName,
+    bins: Annotated[int, Query(ge=1, le=500, description="How many bins of one width.")] = 40,
+    inspections: Annotated[
+        int, Query(ge=1, le=10_000, description="Of how many of the last inspections.")
+    ] = 1000,
+) -> dict[str, Any]:
+    """Count the scores of references and of the last inspections in bins."""
+    return score_histogram(
+        service_of(request).workspace, category, bins=bins, inspections=inspections
+    )
 
 
 @router.get(

@@ -24,7 +24,7 @@ from patchbank.server.service import service_of
 router = APIRouter(prefix="/v1", tags=["inspecting"], responses=PROBLEMS)
 
 _FILE = "image"
-_BODY: dict[str, Any] = {
+BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "description": "The image: its file as the body, or as the field `image` of a form.",
@@ -84,7 +84,7 @@ IdempotencyKey = Annotated[
 @router.post(
     "/categories/{category}/inspect",
     response_model=InspectionAnswer,
-    openapi_extra=_BODY,
+    openapi_extra=BODY,
 )
 async def inspect(
     request: Request,

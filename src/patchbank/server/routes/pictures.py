@@ -11,12 +11,10 @@ from starlette.concurrency import run_in_threadpool
 from patchbank.errors import BankGoneError, NotFoundError
 from patchbank.inspection.keeping.inspected_images import inspected_image
 from patchbank.inspection.keeping.records import BankOf, judged_again
-from patchbank.inspection.sources import checked_name
 from patchbank.inspection.workspace import Workspace
 from patchbank.server.access import Operator
 from patchbank.server.models import Number
 from patchbank.server.parameters import CategoryName
-from patchbank.server.pictures import PICTURE, picture
 from patchbank.server.problems import PROBLEMS
 from patchbank.server.service import service_of
 from patchbank.server.shown import LARGEST_SIDE, display_picture, map_layer
@@ -109,17 +107,3 @@ async def inspection_map(
 def _layer(workspace: Workspace, category: str, inspection_id: int, bank_of: BankOf) -> bytes:
     *_, judgement = judged_again(workspace, category, inspection_id, bank_of)
     return map_layer(judgement)
-
-
-@router.get("/categories/{category}/defects/thumbnail", response_class=Response, responses=PICTURE)
-def defect_thumbnail(
-    request: Request,
-    caller: Operator,
-    category: CategoryName,
-    name: Annotated[
-        str, Query(description="Name of the defect, as inspections have it.", min_length=1)
-    ],
-) -> Response:
-    """Give a small picture of a recorded defect by its name."""
-    defects = service_of(request).workspace.database.defects
-    return picture(defects.thumbnail(category, checked_name(name)), name)

@@ -47,7 +47,7 @@ order by defect.name, defect_region.number
 
 -- list --
 select
-    name, label, synthetic, encode(sha256, 'hex'), width, height, origin, added_at,
+    defect_id, name, label, synthetic, encode(sha256, 'hex'), width, height, origin, added_at,
     exists (
         select from bank
         where bank.category_id = defect.category_id and bank.state = 'active'

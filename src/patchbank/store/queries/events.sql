@@ -19,6 +19,16 @@ where %(category_id)s::bigint is null or category_id = %(category_id)s
 group by category_id
 order by name, category_id
 
+-- page --
+-- The newest first, of one category.
+select
+    position, kind, actor, happened_at, detail, encode(hash, 'hex'), encode(previous_hash, 'hex'),
+    event_content(category_id, position, kind, actor, happened_at, detail)
+from event
+where category_id = %(category_id)s and (%(before)s::bigint is null or position < %(before)s)
+order by position desc
+limit %(limit)s
+
 -- list --
 select
     position, kind, actor, happened_at, detail, encode(hash, 'hex'), encode(previous_hash, 'hex'),

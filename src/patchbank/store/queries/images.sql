@@ -39,21 +39,37 @@ where category_id = %(category_id)s
     and (image_id = %(image_id)s::bigint or name = %(name)s::text)
 
 -- references --
--- The newest first, with their scores by the bank without them.
-select
-    image_id, name, encode(sha256, 'hex'), width, height, added_at, scored.score, scored.held_out
-from reference
-join image using (category_id, image_id)
-left join (
-    select position, score + coalesce(added, 0) as score, held_out
+-- With their scores by the bank without them, and the share of the calibration that scores as high:
+-- the newest first, or those first that score highest.
+with scored as (
+    select
+        position, score + coalesce(added, 0) as score, held_out,
+        case when counts then
+            cume_dist() over (partition by counts order by score + coalesce(added, 0) desc)
+        end as p_value
     from calibration_score
     where category_id = %(category_id)s and generation = %(generation)s
         and since_version <= %(version)s
         and (until_version is null or %(version)s < until_version)
-) as scored using (position)
-where category_id = %(category_id)s and generation = %(generation)s and <present>
-    and (%(before)s::bigint is null or image_id < %(before)s)
-order by image_id desc
+),
+listed as (
+    select
+        image_id, name, encode(sha256, 'hex') as sha256, width, height, added_at, scored.score,
+        scored.held_out, p_value,
+        case when %(unusual)s then coalesce(scored.score, '-infinity') else 0 end as rank
+    from reference
+    join image using (category_id, image_id)
+    left join scored using (position)
+    where category_id = %(category_id)s and generation = %(generation)s and <present>
+)
+select image_id, name, sha256, width, height, added_at, score, held_out, p_value
+from listed
+where %(before)s::bigint is null
+    or (rank, image_id) < (
+        case when %(unusual)s then (select rank from listed where image_id = %(before)s) else 0 end,
+        %(before)s
+    )
+order by rank desc, image_id desc
 limit %(limit)s
 
 -- reference_names --

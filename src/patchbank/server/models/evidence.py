@@ -1,0 +1,98 @@
+"""What the routes of defects, searches and spots answer."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import Field
+
+from patchbank.server.models import Model
+
+
+class DefectBox(Model):
+    """Where a defect is."""
+
+    box_xyxy: list[int] = Field(
+        min_length=4, max_length=4, description="x0, y0, x1, y1 in pixels; x1 and y1 excluded."
+    )
+
+
+class Defect(Model):
+    """A recorded defect."""
+
+    defect_id: int
+    name: str
+    label: str | None
+    synthetic: bool = Field(description="Whether it was generated.")
+    width: int
+    height: int
+    origin: str | None = Field(description="Its file on the machine where it was recorded.")
+    added_at: datetime
+    comparable: bool = Field(description="Whether the active bank can compare images with it.")
+    regions: list[DefectBox]
+    thumbnail: str = Field(description="Address of a small picture.")
+
+
+class DefectPage(Model):
+    """Recorded defects, the newest first."""
+
+    items: list[Defect]
+    next: int | None = Field(description="The `before` of the next page; null if this is the last.")
+
+
+class RemovedDefects(Model):
+    """Defects that were removed."""
+
+    names: list[str]
+
+
+class Match(Model):
+    """A stored image, patch or defect that was found."""
+
+    name: str
+    similarity: float = Field(description="1 - cosine distance, -1 to 1.")
+    distance: float = Field(description="Euclidean distance of the same vectors.")
+    label: str | None = Field(description="`good`, or a defect's own.")
+    synthetic: bool
+    itself: bool = Field(description="Whether it is what was searched for.")
+
+
+class SearchAnswer(Model):
+    """What was found."""
+
+    image: str
+    category: str
+    among: Literal["references", "defects"]
+    metric: Literal["cosine", "l2"]
+    method: str = Field(description="How it was found: by an exact scan or an index.")
+    threshold: float | None = Field(description="The similarity that a good image reaches.")
+    normal: bool | None = Field(description="Whether a reference reaches it.")
+    references: dict[str, Any] | None = Field(
+        description="How similar the references are to one another."
+    )
+    raw: bool
+    similar: list[Match]
+    remarks: list[str]
+
+
+class NearestPatch(Model):
+    """A patch of the bank."""
+
+    image: str | None = Field(description="The reference that it comes from, if that is known.")
+    row: int | None
+    column: int | None
+    box_xyxy: list[int] | None = Field(description="Where it is in that image, in pixels.")
+    distance: float = Field(description="Euclidean distance of the features.")
+    similarity: float = Field(description="1 - cosine distance of the features, -1 to 1.")
+    thumbnail: str | None = Field(description="Address of a small picture of that image.")
+
+
+class Spot(Model):
+    """A spot of an inspected image, and what in the bank is nearest to it."""
+
+    bank_version: int
+    row: int
+    column: int
+    box_xyxy: list[int] = Field(description="The patch at that spot, in pixels.")
+    nearest: list[NearestPatch]
