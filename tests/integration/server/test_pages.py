@@ -311,6 +311,44 @@ def test_limits_are_dragged_set_and_undone(
     assert problems == []
 
 
+def test_images_are_added_held_and_withdrawn_on_the_page(
+    browser: Browser, running_service: RunningService, surfaces: Surfaces, tmp_path: Path
+) -> None:
+    good: list[Path] = []
+    bad: list[Path] = []
+    for names, folder in ((good, surfaces.good), (bad, surfaces.scratched)):
+        for path in sorted(folder.iterdir())[:2]:
+            names.append(tmp_path / f"{folder.name} {path.name}")
+            names[-1].write_bytes(path.read_bytes())
+    with visiting(browser, running_service.url) as (tab, problems):
+        tab.goto(running_service.url + BANK)
+        tab.get_by_text("Version 1:").wait_for()
+        before = tab.locator("#references figure").count()
+        tab.locator("#add").set_input_files([good[0], bad[0], bad[1]])
+        tab.get_by_text("1 image added.").wait_for(timeout=60_000)
+        tab.get_by_text("2 images held,").wait_for()
+        tab.get_by_text("Version 2:").wait_for()
+        held = tab.locator("#held-images figure")
+        assert held.count() == 2
+        held.first.click()
+        assert held.first.get_attribute("aria-checked") == "true"
+        tab.get_by_role("button", name="Dismiss them").click()
+        tab.get_by_text("1 image dismissed.").wait_for()
+        held.first.focus()
+        tab.keyboard.press(" ")
+        tab.get_by_role("button", name="They are good: add them").click()
+        tab.get_by_text("Version 3:").wait_for(timeout=60_000)
+        tab.locator("#held").wait_for(state="hidden")
+        assert inspect(running_service, bad[1])["similar"][0]["itself"]
+        assert tab.locator("#references figure").count() == before + 2
+        tab.locator("#references figure", has_text=bad[1].name).click()
+        tab.get_by_role("button", name="Withdraw 1 reference").click()
+        tab.get_by_text("1 reference withdrawn, as version 4.").wait_for(timeout=60_000)
+        assert not inspect(running_service, bad[1])["similar"][0]["itself"]
+        assert tab.locator("#references figure").count() == before + 1
+    assert problems == []
+
+
 def test_the_map_of_an_earlier_inspection_is_computed_again(
     learned: Outcome, workspace: Workspace, client: TestClient, surfaces: Surfaces
 ) -> None:

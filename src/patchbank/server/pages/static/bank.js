@@ -3,6 +3,7 @@
 import { Problem, ask, element, of, send, toast } from "./api.js";
 import { facts } from "./evidence.js";
 import { ScoreChart } from "./score_chart.js";
+import { Teaching } from "./teaching.js";
 
 const page = document.querySelector(".bank");
 const { category } = page.dataset;
@@ -18,6 +19,8 @@ let references = [];
 let inspections = [];
 let shown = AT_ONCE;
 const chart = new ScoreChart(find("chart"), find("pass_below"), find("fail_above"), count);
+
+const teaching = new Teaching(category, attempt, load);
 
 async function attempt(work) {
   find("refused").hidden = true;
@@ -55,6 +58,7 @@ async function load() {
   drawCurve();
   drawReferences();
   drawHistory(history.items);
+  await teaching.drawHeld();
 }
 
 // What the limits would do, as they are dragged.
@@ -113,15 +117,16 @@ function drawReferences() {
   const outside = references.filter((item) => item.score > bank.pass_below).length;
   find("outliers").textContent = outside === 0
     ? "None stands out: by the bank without it, each would pass."
-    : `${outside === 1 ? "1 stands out" : `${number(outside)} stand out`}: by the bank without it, such an image would not pass. Check that it shows a good part.`;
+    : `${outside === 1 ? "1 stands out" : `${number(outside)} stand out`}: by the bank without it, such an image would not pass. Check that it shows a good part; if not, pick it and withdraw it.`;
   const sorted = [...references].sort(order);
   find("references").replaceChildren(...sorted.slice(0, shown).map((item) => {
     const isOutlier = item.score > bank.pass_below;
     const times = item.score === null ? "not scored" : `${(item.score / bank.fail_above).toFixed(2)} times the limit`;
-    return element("figure", { class: isOutlier ? "outlier" : "" },
+    return teaching.pick(element("figure", { class: isOutlier ? "outlier" : "" },
       element("img", { src: item.thumbnail, alt: item.name, loading: "lazy" }),
       element("figcaption", {}, times, ...(isOutlier ? [element("br"), element("strong", {}, "stands out")] : []),
-        element("br"), element("span", { class: "faint", title: item.name }, item.name.split("/").pop())));
+        element("br"), element("span", { class: "faint", title: item.name }, item.name.split("/").pop()))),
+    teaching.references, item.reference_id);
   }));
   find("more").hidden = sorted.length <= shown;
 }

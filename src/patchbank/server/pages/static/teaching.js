@@ -1,0 +1,104 @@
+// Teaching on the Bank page: images of good parts are added, held images decided, references withdrawn.
+
+import { ask, element, of, send, toast } from "./api.js";
+
+const AT_ONCE = 50;
+const count = (number, word) => `${number.toLocaleString()} ${word}${number === 1 ? "" : "s"}`;
+
+export class Teaching {
+  /** @param {string} category; `attempt` shows problems; `changed` is called when the bank has changed. */
+  constructor(category, attempt, changed) {
+    this.category = category;
+    this.attempt = attempt;
+    this.changed = changed;
+    this.find = (id) => document.querySelector(`#${id}`);
+    const choose = this.find("add");
+    choose.addEventListener("change", () => {
+      const files = [...choose.files];
+      choose.value = "";
+      if (files.length) attempt(() => this.#add(files));
+    });
+    this.find("confirm").addEventListener("click", () => attempt(() => this.#decide("confirm")));
+    this.find("dismiss").addEventListener("click", () => attempt(() => this.#decide("dismiss")));
+    this.find("withdraw").addEventListener("click", () => attempt(() => this.#withdraw()));
+    this.references = new Set();
+    this.held = new Set();
+  }
+
+  /** Make a picture that can be picked; `picked` is the set that has its key. */
+  pick(figure, picked, key) {
+    figure.setAttribute("role", "checkbox");
+    figure.setAttribute("tabindex", "0");
+    const show = () => {
+      figure.setAttribute("aria-checked", String(picked.has(key)));
+      this.find("withdraw").disabled = this.references.size === 0;
+      this.find("withdraw").textContent = this.references.size ? `Withdraw ${count(this.references.size, "reference")}` : "Withdraw";
+      for (const id of ["confirm", "dismiss"]) this.find(id).disabled = this.held.size === 0;
+    };
+    const turn = () => {
+      if (!picked.delete(key)) picked.add(key);
+      show();
+    };
+    figure.addEventListener("click", turn);
+    figure.addEventListener("keydown", (event) => {
+      if (event.key !== " " && event.key !== "Enter") return;
+      event.preventDefault();
+      turn();
+    });
+    show();
+    return figure;
+  }
+
+  /** Show what is held. */
+  async drawHeld() {
+    const { items } = await ask(of(this.category, "quarantine"));
+    this.held.clear();
+    this.find("held").hidden = items.length === 0;
+    this.find("held-images").replaceChildren(...items.map((item) => this.pick(element("figure", {},
+      element("img", { src: item.picture, alt: item.name, loading: "lazy" }),
+      element("figcaption", {}, item.reason, element("br"), element("span", { class: "faint", title: item.name }, item.name.split("/").pop()))),
+    this.held, item.pixels_sha256)));
+  }
+
+  async #add(files) {
+    const busy = this.find("adding");
+    busy.hidden = false;
+    const said = [];
+    try {
+      // A few at a time: each group is a version of the bank, and what was added stays if one is refused.
+      for (let begin = 0; begin < files.length; begin += AT_ONCE) {
+        busy.textContent = `Adding ${count(files.length, "image")}: ${begin.toLocaleString()} done…`;
+        const form = new FormData();
+        for (const file of files.slice(begin, begin + AT_ONCE)) form.append("image", file, file.name);
+        const done = await ask(`${of(this.category, "references")}?effect=100`, { method: "POST", body: form });
+        said.push(...this.#summary(done));
+      }
+    } finally {
+      busy.hidden = true;
+      this.find("added").hidden = said.length === 0;
+      this.find("added").replaceChildren(...said.map((line) => element("p", {}, line)));
+      await this.changed();
+    }
+  }
+
+  #summary(done) {
+    const lines = [`${count(done.added.length, "image")} added. The bank has ${count(done.images, "reference")}; images fail above ${done.thresholds.fail_above.toPrecision(4)} (before, above ${done.thresholds_before.fail_above.toPrecision(4)}).`];
+    if (done.held.length) lines.push(`${count(done.held.length, "image")} held, because the bank takes ${done.held.length === 1 ? "it" : "them"} for defective. Decide below.`);
+    for (const image of done.refused) lines.push(`${image.image}: ${image.error}`);
+    if (done.effect?.changes.length) lines.push(`${count(done.effect.changes.length, "recorded inspection")} would now get another verdict.`);
+    return [...lines, ...done.remarks];
+  }
+
+  async #decide(decision) {
+    const done = await send(of(this.category, "quarantine", decision), { pixels_sha256: [...this.held] });
+    await this.changed();
+    toast(decision === "dismiss" ? `${count(done.names.length, "image")} dismissed.` : this.#summary(done)[0]);
+  }
+
+  async #withdraw() {
+    const done = await send(of(this.category, "references", "withdraw"), { references: [...this.references] });
+    this.references.clear();
+    await this.changed();
+    toast(`${count(done.withdrawn.length, "reference")} withdrawn, as version ${done.bank_version}. “Undo the last change” brings ${done.withdrawn.length === 1 ? "it" : "them"} back.`);
+  }
+}
