@@ -148,6 +148,10 @@ class OutputError(PatchbankError):
     """Standard output cannot be written to."""
 
 
+class BackupError(PatchbankError):
+    """A backup cannot be written or restored."""
+
+
 class SinkError(PatchbankError):
     """Nothing can be sent to this sink at the moment; it is tried again."""
 

@@ -14,6 +14,7 @@ from patchbank.cli import (
     access,
     audit,
     backbones,
+    backup,
     benchmark,
     calibrate,
     check,
@@ -57,7 +58,7 @@ _GROUPS = {
     "Changing a bank": ("add", "quarantine", "withdraw", "history", "undo"),
     "Evidence": ("check", "drift", "sensitivity", "tune", "evaluate", "benchmark", "demo"),
     "Data": ("defects", "export", "import", "import-anomalib", "make-surfaces", "export-demo"),
-    "Database": ("index", "database", "audit", "doctor"),
+    "Database": ("index", "database", "backup", "restore", "audit", "doctor"),
     "Network": ("backbone",),
     "Service": ("serve", "keys", "watch", "sinks"),
 }
@@ -172,6 +173,7 @@ for _module in (
     access,
     watch,
     sinks,
+    backup,
 ):
     _module.register(app)
 

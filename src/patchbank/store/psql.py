@@ -35,15 +35,43 @@ def psql_command(
     """
     with open_database(url, home, idle_minutes=idle_minutes, limits=limits) as database:
         path, pooled = database.search_path, database.pooled
-    address = EmbeddedServer(home).conninfo() if url is None else for_driver(url)[0]
-    environment = {name: value for name, value in os.environ.items() if name not in _CLEARED}
-    environment |= _as_variables(address)
+    environment = _environment(url, home)
     # In PGOPTIONS, spaces and backslashes must be escaped.
     escaped = path.replace("\\", "\\\\").replace(" ", "\\ ")
     if not pooled:
         # PgBouncer rejects PGOPTIONS.
         environment["PGOPTIONS"] = f"-c search_path={escaped}"
-    return [_program(url, home)], environment
+    return [_program("psql", home, own_first=url is not None)], environment
+
+
+class ClientPrograms:
+    """PostgreSQL's client programs for a database, and the environment to run them in.
+
+    Parameters
+    ----------
+    url
+        Of one's own server; None for the embedded server, which must be running.
+    """
+
+    def __init__(self, url: str | None, home: Path) -> None:
+        self.environment = _environment(url, home)
+        self._home = home
+
+    def command(self, name: str, *arguments: str, apart: bool = False) -> list[str]:
+        """Return a command line; the bundled programs go before the system's, which may be older.
+
+        Parameters
+        ----------
+        apart
+            It asks the database nothing.
+
+        Raises
+        ------
+        EmbeddedServerError
+            If the program is not installed.
+        """
+        asking = () if apart else ("--no-password",)
+        return [_program(name, self._home, own_first=False), *asking, *arguments]
 
 
 def database_url(url: str | None, home: Path, *, idle_minutes: float, limits: Limits) -> str:
@@ -63,6 +91,13 @@ def database_url(url: str | None, home: Path, *, idle_minutes: float, limits: Li
     return as_url({name: str(value) for name, value in given.items()})
 
 
+def _environment(url: str | None, home: Path) -> dict[str, str]:
+    """Return the environment with the address, which must not be on a command line."""
+    address = EmbeddedServer(home).conninfo() if url is None else for_driver(url)[0]
+    environment = {name: value for name, value in os.environ.items() if name not in _CLEARED}
+    return environment | _as_variables(address)
+
+
 def _as_variables(address: str) -> dict[str, str]:
     """Return an address as libpq's environment variables."""
     return {
@@ -72,17 +107,17 @@ def _as_variables(address: str) -> dict[str, str]:
     }
 
 
-def _program(url: str | None, home: Path) -> str:
-    """Return the system's psql for an external server, else the bundled one if there is one."""
-    own = shutil.which("psql")
-    if url is not None and own is not None:
+def _program(name: str, home: Path, *, own_first: bool) -> str:
+    """Return the path of a client program: the system's or the bundled one."""
+    own = shutil.which(name)
+    if own_first and own is not None:
         return own
     try:
-        bundled = find_programs(None, home) / "psql"
+        bundled = find_programs(None, home) / name
     except EmbeddedServerError:
         bundled = None
     if bundled is not None and bundled.exists():
         return str(bundled)
     if own is not None:
         return own
-    raise EmbeddedServerError("psql is not installed; install the PostgreSQL client programs")
+    raise EmbeddedServerError(f"{name} is not installed; install the PostgreSQL client programs")

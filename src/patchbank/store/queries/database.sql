@@ -42,6 +42,36 @@ create table if not exists patchbank.migration (
 -- migrations --
 select name from patchbank.migration
 
+-- backup_contents --
+select
+    (select count(*) from category), (select count(*) from bank), (select count(*) from reference),
+    (select count(*) from inspection), (select count(*) from inspection_image),
+    (select count(*) from defect), (select count(*) from access_key where revoked_at is null),
+    (select count(*) from sink)
+
+-- make_way --
+-- What a restored backup replaces must have been empty; others wait until it is there.
+do $$
+declare
+    existing record;
+    filled boolean;
+begin
+    for existing in
+        select quote_ident(relname) as name
+        from pg_class
+        where relnamespace = 'patchbank'::regnamespace and relkind in ('r', 'p')
+            and not relispartition and relname <> 'migration'
+    loop
+        execute format('lock table patchbank.%s in access exclusive mode', existing.name);
+        execute format('select exists (select from patchbank.%s)', existing.name) into filled;
+        if filled then
+            raise exception 'the database is not empty: its table % has rows', existing.name;
+        end if;
+    end loop;
+end
+$$;
+drop schema patchbank cascade
+
 -- contents --
 -- These tables exist since the first version.
 select
