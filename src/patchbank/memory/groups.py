@@ -109,6 +109,22 @@ class Groups:
             apart.append(np.flatnonzero(away))
         return cls(number.astype(np.int64), tuple(apart))
 
+    def count_of(self, images: npt.NDArray[np.int64]) -> int:
+        """Return of how many groups some images are."""
+        return len(np.unique(self.number[images]))
+
+    def of_images(self, chosen: npt.NDArray[np.int64]) -> Groups:
+        """Return the groups of some images, counted anew in their order.
+
+        Raises
+        ------
+        ParameterError
+            If all of them are of one group.
+        """
+        kept, number = np.unique(self.number[chosen], return_inverse=True)
+        apart = [np.flatnonzero(np.isin(chosen, self.apart[group])) for group in kept]
+        return Groups(number.astype(np.int64), tuple(apart))
+
     @property
     def are_single(self) -> bool:
         """Whether every image is a group of its own."""

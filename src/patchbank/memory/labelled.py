@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from patchbank.errors import ParameterError
+from patchbank.memory.groups import Groups
 from patchbank.memory.neighbours import NeighbourSource
 
 Floats = npt.NDArray[np.float64]
@@ -179,6 +180,7 @@ def sharpen(
     scores: npt.NDArray[np.floating],
     defects: npt.NDArray[np.floating],
     labels: Sequence[str | None],
+    groups: Groups | None = None,
 ) -> Sharpened | None:
     """Fit what distinguishes labelled defects from references.
 
@@ -195,11 +197,14 @@ def sharpen(
         (m, s): summaries of labelled defects, by the whole bank.
     labels
         Their labels.
+    groups
+        References that depend on one another: the fit is without all that a reference's group
+        depends on. By default it is without the reference alone.
 
     Returns
     -------
-    None where nothing can be learned: too few references, no defect, nothing that varies, or
-    defects that cannot be told from references.
+    None where nothing can be learned: too few independent references, no defect, nothing that
+    varies, or defects that cannot be told from references.
 
     References
     ----------
@@ -215,7 +220,8 @@ def sharpen(
         )
     if len(labels) != len(bad):
         raise ParameterError(f"labelled defects: {len(bad)} summaries, but {len(labels)} labels")
-    if len(good) < FEWEST_REFERENCES or not len(bad):
+    independent = len(good) if groups is None else len(groups)
+    if independent < FEWEST_REFERENCES or not len(bad):
         return None
     centre, spread, scale = good.mean(axis=0), good.std(axis=0), float(scores.std())
     varying = spread > 1e-6 * spread.max()
@@ -223,7 +229,7 @@ def sharpen(
         return None
     inverse = np.where(varying, 1 / np.where(varying, spread, 1.0), 0.0)
     standard = (np.concatenate([good, bad]) - centre) * inverse
-    fitted = _fit(standard, (scores - scores.mean()) / scale, len(bad))
+    fitted = _fit(standard, (scores - scores.mean()) / scale, len(bad), groups)
     values, of_defects = np.split(fitted.left_out, [len(good)])
     deviation = float(values.std())
     order = float((of_defects[:, np.newaxis] > values).mean()) if len(bad) > 1 else np.nan
@@ -257,7 +263,7 @@ class _Fitted(NamedTuple):
     left_out: Floats
 
 
-def _fit(standard: Floats, scores: Floats, defects: int) -> _Fitted:
+def _fit(standard: Floats, scores: Floats, defects: int, groups: Groups | None) -> _Fitted:
     """Fit standardised summaries, references first, to 0 and defects to 1."""
     good = len(scores)
     wanted = np.repeat([0.0, 1.0], [good, defects])
@@ -269,7 +275,14 @@ def _fit(standard: Floats, scores: Floats, defects: int) -> _Fitted:
     products = rows @ rows.T
     inverse = np.linalg.inv(products + _PENALTY * np.trace(products) * np.eye(len(products)))
     duals = inverse @ ((wanted - intercept) * roots)
-    # Without a sample, its residual is that with it, divided by one minus its leverage.
-    leverage = np.einsum("ij,ji->i", products, inverse) + weights
-    residuals = wanted - intercept - products @ duals / roots
-    return _Fitted(duals * roots, mean, intercept, wanted - residuals / (1 - leverage))
+    hat = products @ inverse + np.outer(roots, roots)
+    residuals = roots * (wanted - intercept) - products @ duals
+    # Without a sample, its residual is that with it, divided by one minus its leverage; without
+    # several, their residuals solve the equations of their block.
+    left_out = residuals / (1 - hat.diagonal())
+    if groups is not None:
+        for group, apart in enumerate(groups.apart):
+            block = np.eye(len(apart)) - hat[np.ix_(apart, apart)]
+            own = groups.number[apart] == group
+            left_out[apart[own]] = np.linalg.solve(block, residuals[apart])[own]
+    return _Fitted(duals * roots, mean, intercept, wanted - left_out / roots)

@@ -25,7 +25,7 @@ from patchbank.inspection.living.withdraw import withdraw
 from patchbank.inspection.settings import make_fit_settings
 from patchbank.inspection.workspace import Workspace
 from tests.fixtures.commands import Run
-from tests.fixtures.surfaces import Surfaces
+from tests.fixtures.surfaces import Surfaces, brushed
 
 SCHEMA = json.loads((Path(__file__).parents[3] / "docs" / "inspection.schema.json").read_text())
 
@@ -154,6 +154,58 @@ def test_an_exported_bank_keeps_likeness(
     found = Inspector(with_book, "copy").inspect(images[0])
     assert (found.score, found.p_value) == (wanted.score, wanted.p_value)
     assert found.added == wanted.added
+
+
+def _pictures(folder: Path, parts: range, of_each: int) -> list[Path]:
+    """Write pictures of parts that differ by noise alone."""
+    folder.mkdir()
+    random = np.random.default_rng(parts.start)
+    paths = []
+    for part in parts:
+        for picture in range(of_each):
+            noisy = brushed(part) + random.integers(-2, 3, (96, 96, 1))
+            paths.append(folder / f"part{part}_{picture}.png")
+            Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8)).save(paths[-1])
+    return paths
+
+
+@pytest.mark.parametrize("rule", [r"(part\d+)_", None])
+def test_pictures_of_a_part_are_left_out_together(
+    workspace: Workspace, surfaces: Surfaces, tmp_path: Path, rule: str | None
+) -> None:
+    paths = _pictures(tmp_path / "train", range(200, 224), 2)
+    settings = make_fit_settings(image_size=64)
+    fit(workspace, "brushed", paths[1:], settings, group_by=rule)
+    add_defects(workspace, "brushed", sorted(surfaces.scratched.iterdir())[:6], label="scratch")
+    use_likeness(workspace, "brushed")
+    scores = workspace.database.banks.active("brushed").content.scores
+    assert len(np.unique(scores.group[scores.group >= 0])) == 23
+
+    # A picture that comes later gets no less than the other one of its part.
+    add(workspace, "brushed", paths[:1], force=True)
+    now = workspace.database.banks.active("brushed").content
+    names = [image.name for image in now.images]
+    added = dict(zip((names[image] for image in now.scores.image), now.scores.added, strict=True))
+    assert added[str(paths[0])] >= added[str(paths[1])] != 0
+
+    # Each alone: the other picture of its part is in the fit.
+    fit(workspace, "brushed", paths[1:], settings, group_by="image")
+    use_likeness(workspace, "brushed")
+    alone = workspace.database.banks.active("brushed").content.scores
+    paired = scores.group >= 0
+    higher = (scores.score + scores.added)[paired] > (alone.score + alone.added)[paired]
+    assert higher.mean() > 0.9
+
+
+def test_likeness_needs_independent_references(
+    workspace: Workspace, surfaces: Surfaces, tmp_path: Path
+) -> None:
+    paths = _pictures(tmp_path / "train", range(200, 212), 2)
+    fit(workspace, "brushed", paths, make_fit_settings(image_size=64))
+    add_defects(workspace, "brushed", sorted(surfaces.scratched.iterdir())[:6], label="scratch")
+    with pytest.raises(ParameterError, match="needs 20 independent references at least"):
+        use_likeness(workspace, "brushed")
+    assert workspace.database.banks.active_version("brushed") == 1
 
 
 def test_what_cannot_be_used_is_said_and_nothing_is_changed(

@@ -146,6 +146,17 @@ def test_groups_as_they_are_stored() -> None:
     assert Groups.of_numbers(np.array([2, 2, 2])) is None
 
 
+def test_groups_of_some_of_the_images() -> None:
+    apart = tuple(np.array(images) for images in ([0, 1, 3], [2, 4], [1, 3]))
+    groups = Groups(np.array([0, 0, 1, 2, 1]), apart)
+    some = groups.of_images(np.array([1, 3, 4]))
+    assert groups.count_of(np.array([1, 3, 4])) == len(some) == 3
+    np.testing.assert_array_equal(some.number, [0, 2, 1])
+    for found, expected in zip(some.apart, ([0, 1], [2], [0, 1]), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert groups.count_of(np.array([2, 4])) == 1
+
+
 def test_one_group_alone_leaves_nothing(rows: Floats, coreset: Coreset) -> None:
     with pytest.raises(ParameterError, match="all 3 images are of one group"):
         Groups.of_labels(["a", "a", "a"])

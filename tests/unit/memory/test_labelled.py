@@ -10,6 +10,7 @@ from sklearn.metrics import roc_auc_score
 from patchbank.errors import ParameterError
 from patchbank.memory import labelled
 from patchbank.memory.calibration import conformal_threshold
+from patchbank.memory.groups import Groups
 from patchbank.memory.labelled import Sharpened, sharpen, summary
 from patchbank.memory.neighbours import NeighbourIndex
 
@@ -36,10 +37,14 @@ class Parts:
 
 
 def learned(
-    references: Floats, scores: Floats, defects: Floats, labels: list[str | None]
+    references: Floats,
+    scores: Floats,
+    defects: Floats,
+    labels: list[str | None],
+    groups: Groups | None = None,
 ) -> Sharpened:
     """Return what labelled defects teach, which must be something."""
-    found = sharpen(references, scores, defects, labels)
+    found = sharpen(references, scores, defects, labels, groups)
     assert found is not None
     return found
 
@@ -97,13 +102,24 @@ def test_labelled_defects_separate_other_defects_of_their_kind_better(count: int
     assert gain > (0.12 if count == 20 else 0.0)
 
 
-def test_references_get_what_a_fit_without_them_says(monkeypatch: pytest.MonkeyPatch) -> None:
+# Twenty parts with two pictures each; beside them, pictures that overlap with the next part's too.
+OF_PARTS = Groups.of_labels([number % 20 for number in range(40)])
+OVERLAPPING = Groups(
+    OF_PARTS.number,
+    tuple(np.flatnonzero(np.isin(OF_PARTS.number, [part, (part + 1) % 20])) for part in range(20)),
+)
+
+
+@pytest.mark.parametrize("groups", [None, OF_PARTS, OVERLAPPING])
+def test_references_get_what_a_fit_without_them_says(
+    monkeypatch: pytest.MonkeyPatch, groups: Groups | None
+) -> None:
     parts = Parts(2)
     references, scores = parts.good(40)
     defects = parts.defects(6)[0]
     monkeypatch.setattr(labelled, "_LOWERED_AT_MOST", np.inf)
 
-    found = learned(references, scores, defects, [None] * 6)
+    found = learned(references, scores, defects, [None] * 6, groups)
 
     # The same by its definition: minimise the weighted squares without the reference.
     centre, spread = references.mean(axis=0), references.std(axis=0)
@@ -115,7 +131,8 @@ def test_references_get_what_a_fit_without_them_says(monkeypatch: pytest.MonkeyP
     penalty = 0.05 * float((weights[:, None] * (standard - mean) ** 2).sum())
     values = []
     for left in range(40):
-        others = np.arange(46) != left
+        gone = [left] if groups is None else np.flatnonzero(groups.left_out_with(left))
+        others = ~np.isin(np.arange(46), gone)
         rows = np.column_stack([standard, np.ones(46)])
         squares = (rows[others] * weights[others, None]).T @ rows[others]
         squares += penalty * np.diag([1.0] * DIMENSIONS + [0.0])
@@ -135,6 +152,25 @@ def test_a_calibration_by_the_new_scores_of_references_keeps_its_promise() -> No
         good, good_scores = parts.good(300)
         observed.append(np.mean(good_scores + found.likeness.addition(good) > limit))
     assert 0.035 < np.mean(observed) < 0.065
+
+
+def test_pictures_of_the_same_parts_do_not_vouch_for_one_another() -> None:
+    observed: dict[bool, list[float]] = {True: [], False: []}
+    for seed in range(20):
+        parts = Parts(300 + seed)
+        of_part, of_score = parts.good(39)
+        noise = np.random.default_rng(seed).normal(0, 0.05, (5 * 39, DIMENSIONS))
+        references, scores = np.repeat(of_part, 5, axis=0) + noise, np.repeat(of_score, 5)
+        of_parts = Groups.of_labels(np.arange(39).repeat(5).tolist())
+        good, good_scores = parts.good(300)
+        labels: list[str | None] = ["crack"] * 10
+        for grouped, rates in observed.items():
+            groups = of_parts if grouped else None
+            found = learned(references, scores, parts.defects(10)[0], labels, groups)
+            limit = conformal_threshold(scores + found.additions, 0.05, of_parts.number).value
+            rates.append(float(np.mean(good_scores + found.likeness.addition(good) > limit)))
+    assert 0.03 < np.mean(observed[True]) < 0.07
+    assert np.mean(observed[False]) > 1.3 * np.mean(observed[True])
 
 
 def test_a_kind_that_is_not_labelled_is_hardly_lowered() -> None:
@@ -177,6 +213,8 @@ def test_nothing_is_learned_of_too_little() -> None:
 
     assert sharpen(references[:few], scores[:few], defects, [None] * 3) is None
     assert sharpen(references, scores, defects[:0], []) is None
+    of_few_parts = Groups.of_labels((np.arange(60) % few).tolist())
+    assert sharpen(references, scores, defects, [None] * 3, of_few_parts) is None
     assert sharpen(references, np.ones(60), defects, [None] * 3) is None
     assert sharpen(np.ones((60, 4)), scores, np.zeros((3, 4)), [None] * 3) is None
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from patchbank.memory.groups import Groups
 from patchbank.printable import counted
+from patchbank.store.bank_content import BankContent
 from patchbank.vision.same_part import SameParts
 
 # So many images, at even distances, are compared with all others first.
@@ -78,6 +79,32 @@ def dependence_of(textures: Sequence[bytes], order: Sequence[int]) -> Dependence
         groups,
         f"{many}: {counted(count, 'image')} count as about {len(groups):,} independent; {_REMEDY}",
     )
+
+
+def groups_of_references(
+    content: BankContent, textures: Sequence[bytes], number: NDArray[np.int64] | None = None
+) -> Groups | None:
+    """Return which references of a bank depend on one another; held-out images are alone.
+
+    Parameters
+    ----------
+    textures
+        Of each image, empty where there is none: where there are some, groups are detected.
+    number
+        int64 (n,): else each image's group, -1 for one of its own; by default as the scores say.
+    """
+    scores = content.scores
+    known = scores.image >= 0
+    out = scores.image[known & scores.held_out]
+    if any(textures):
+        alone = set(out.tolist())
+        return groups_of([b"" if slot in alone else each for slot, each in enumerate(textures)])
+    if number is None:
+        number = np.full(len(content.images), -1)
+        number[scores.image[known]] = scores.group[known]
+    number = number.copy()
+    number[out] = -1
+    return Groups.of_numbers(number)
 
 
 def groups_of(textures: Sequence[bytes]) -> Groups | None:

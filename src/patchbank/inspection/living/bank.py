@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from patchbank.errors import BankReplacedError
 from patchbank.inspection.judging.judge import Judge, calibration_of, judge_of
 from patchbank.inspection.judging.matching import matching_extractor, not_calibrated
+from patchbank.inspection.learning.dependence import groups_of_references
 from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.workspace import Workspace
+from patchbank.memory.groups import Groups
 from patchbank.memory.neighbours import NeighbourIndex
-from patchbank.store.bank_content import BankContent
+from patchbank.store.bank_content import BankContent, ReferenceImage
 from patchbank.store.stored_bank import StoredBank, damaged_bank
 from patchbank.vision.extractor import Extractor
 from patchbank.vision.same_part import SIDE
@@ -61,6 +63,21 @@ class LivingBank:
     def judge(self) -> Judge:
         """What judges by it; see `judge_of`."""
         return judge_of(self.stored, self.index, self.extractor.settings)
+
+    @property
+    def groups(self) -> Groups | None:
+        """Which of its references depend on one another; None where none do."""
+        textures = self.textures_of(self.content.images, self.stored.positions)
+        return groups_of_references(self.content, textures)
+
+    def textures_of(
+        self, images: Sequence[ReferenceImage], positions: NDArray[np.int64]
+    ) -> list[bytes]:
+        """Return what tells other images of the same part, of each of some images."""
+        return [
+            image.texture or self.textures.get(position, b"")
+            for image, position in zip(images, positions.tolist(), strict=True)
+        ]
 
     @property
     def held_out(self) -> NDArray[np.bool_]:

@@ -18,6 +18,7 @@ from patchbank.inspection.living.reference_patches import features_of, inexactne
 from patchbank.inspection.verdicts import Refused
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.calibration import Thresholds
+from patchbank.memory.groups import Groups
 from patchbank.memory.labelled import FEWEST_REFERENCES, sharpen
 from patchbank.memory.leave_one_out import left_out_of
 from patchbank.printable import counted
@@ -107,8 +108,8 @@ def use_likeness(
     UnknownCategoryError, NotFittedError, NotCalibratedError, ExtractorMismatchError
         If there is no bank, or it cannot judge.
     ParameterError
-        If it is off already, or there are too few defects or references, or references depend on
-        one another, or nothing distinguishes the two. Nothing is changed then.
+        If it is off already, or there are too few defects or independent references, or nothing
+        distinguishes the two. Nothing is changed then.
     """
     workspace.database.check_can_learn()
     return until_saved(lambda: _use(workspace, category, on=on, progress=progress))
@@ -165,11 +166,7 @@ def _with_likeness(
     """Return a bank with likeness to its recorded defects; their labels, and those refused."""
     content, category = bank.content, bank.stored.category
     scores = content.scores
-    if (scores.group >= 0).any():
-        raise ParameterError(
-            f"category {category!r}: some references depend on one another, and likeness to "
-            "defects is not available for such a bank; nothing was changed"
-        )
+    groups = bank.groups
     summaries, labels, refused = _defects(workspace, bank, progress)
     if len(labels) < FEWEST_DEFECTS:
         raise ParameterError(
@@ -177,14 +174,22 @@ def _with_likeness(
             f"and {len(labels)} can be used; record more with: patchbank defects add {category} "
             "PATH..." + (f" ({refused[0].error})" if refused else "")
         )
-    learned, held_out, found = _references(workspace, bank, progress)
-    if len(learned) < FEWEST_REFERENCES:
+    learned, held_out, found = _references(workspace, bank, groups, progress)
+    independent = len(learned) if groups is None else groups.count_of(learned)
+    if independent < FEWEST_REFERENCES:
+        kind = "references" if independent == len(learned) else "independent references"
         raise ParameterError(
-            f"category {category!r}: likeness needs {FEWEST_REFERENCES} references at least, and "
-            f"the patch features of {len(learned)} are known; fit with more images"
+            f"category {category!r}: likeness needs {FEWEST_REFERENCES} {kind} at least, and "
+            f"the patch features of {independent} are known; fit with images of more parts"
         )
     of_image = scores.of_image(len(content.images))
-    sharpened = sharpen(found[learned], of_image[learned], np.stack(summaries), labels)
+    sharpened = sharpen(
+        found[learned],
+        of_image[learned],
+        np.stack(summaries),
+        labels,
+        None if groups is None else groups.of_images(learned),
+    )
     if sharpened is None:
         raise ParameterError(
             f"category {category!r}: the recorded defects cannot be told from the references by "
@@ -241,7 +246,7 @@ def _defects(
 
 
 def _references(
-    workspace: Workspace, bank: LivingBank, progress: Progress
+    workspace: Workspace, bank: LivingBank, groups: Groups | None, progress: Progress
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
     """Return which references were learned and which held out, and summaries of all, (n, s)."""
     content, stored, settings = bank.content, bank.stored, bank.settings
@@ -252,7 +257,7 @@ def _references(
     )
     out = bank.held_out
     slots = [slot for slot in sorted(features) if not out[slot]]
-    collector = ScoreCollector(settings, bank.index, summarise=True)
+    collector = ScoreCollector(settings, bank.index, groups, summarise=True)
 
     def collect(slot: int, distances: NDArray[np.float32], nearest: NDArray[np.int64]) -> None:
         image = content.images[slot]
@@ -262,7 +267,13 @@ def _references(
         patches = np.concatenate([features[slot] for slot in slots])
         images = np.array(slots).repeat([len(features[slot]) for slot in slots])
         left_out = left_out_of(
-            bank.index, bank.radius, patches, images, slack=inexactness(patches), progress=progress
+            bank.index,
+            bank.radius,
+            patches,
+            images,
+            groups=groups,
+            slack=inexactness(patches),
+            progress=progress,
         )
         end = 0
         for slot in slots:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchbank.inspection.judging.judge import calibration_of
-from patchbank.inspection.learning.dependence import groups_of
+from patchbank.inspection.learning.dependence import groups_of_references
 from patchbank.inspection.learning.remarks import moved_threshold, too_few_images
 from patchbank.inspection.learning.score_collector import ScoreCollector
 from patchbank.inspection.living.bank import LivingBank
@@ -121,14 +121,8 @@ def recalibrated(
     # Only this score and likeness to defects need a bank's rows.
     needs_rows = bank.settings.image_score == "reweighted" or likeness is not None
     index = after.index if needs_rows else bank.index
-    number = np.full(count, -1)
-    number[scores.image[scores.image >= 0]] = scores.group[scores.image >= 0]
-    if after.groups is not None:
-        number = after.groups.copy()
-    number[held_out] = -1
-    groups = Groups.of_numbers(number)
-    if bank.textures:
-        groups = _detected(bank, after, held_out)
+    textures = bank.textures_of(content.images, after.positions)
+    groups = groups_of_references(content, textures, after.groups)
     collector = _Collector(bank.settings, after, index, groups, likeness)
     learned = [slot for slot in sorted(features) if not held_out[slot]]
     remembered = None
@@ -147,24 +141,13 @@ def recalibrated(
     known = np.isin(np.arange(count), list(features))
     unknown = int(np.count_nonzero(scored & ~known))
     if len(collector):
-        scores = _with(scores, collector.scores())
+        scores = _with(scores, collector.scores(), groups)
     if bank.textures or after.groups is not None:
         # Pictures of a part that is known may have come.
         shared = np.full(count, -1) if groups is None else groups.shared
         of_learned = (scores.image >= 0) & ~scores.held_out
         scores = replace(scores, group=np.where(of_learned, shared[scores.image], scores.group))
     return Recalibration(scores, len(collector), unknown, remembered)
-
-
-def _detected(bank: LivingBank, after: ChangedBank, held_out: NDArray[np.bool_]) -> Groups | None:
-    """Return the groups of images that show the same parts, after a change."""
-    textures = [
-        b"" if out else image.texture or bank.textures.get(position, b"")
-        for image, position, out in zip(
-            after.content.images, after.positions.tolist(), held_out, strict=True
-        )
-    ]
-    return groups_of(textures)
 
 
 class _Collector:
@@ -328,11 +311,14 @@ def _reached(
     return reached[reached >= 0]
 
 
-def _with(scores: CalibrationScores, found: CalibrationScores) -> CalibrationScores:
+def _with(
+    scores: CalibrationScores, found: CalibrationScores, groups: Groups | None
+) -> CalibrationScores:
     """Return scores with those found in their place, and those of new images after them.
 
     What likeness to defects adds is that of a fit without the image, as long as the weights stay:
-    so it is taken over of new images alone, which the weights were fitted without.
+    so it is taken over of new images alone, which the weights were fitted without. A new image may
+    show a part that they were fitted to: then it gets no less than the other pictures of it.
     """
     slot_of = {int(image): row for row, image in enumerate(found.image)}
     score, maximum = scores.score.copy(), scores.map_maximum.copy()
@@ -341,6 +327,12 @@ def _with(scores: CalibrationScores, found: CalibrationScores) -> CalibrationSco
         if place is not None:
             score[row], maximum[row] = found.score[place], found.map_maximum[place]
     more = found.rows(np.array(sorted(slot_of.values()), np.int64))
+    if groups is not None:
+        known = scores.image >= 0
+        before = np.full(len(groups.number), -np.inf)
+        before[scores.image[known]] = scores.added[known]
+        least = [before[groups.left_out_with(image)].max() for image in more.image.tolist()]
+        more = replace(more, added=np.maximum(more.added, least))
     if (scores.held_out & scores.counts).any():
         # Held-out images alone set the thresholds.
         more = replace(more, counts=np.zeros(len(more), np.bool_))

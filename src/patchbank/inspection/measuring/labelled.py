@@ -11,10 +11,11 @@ import numpy as np
 from patchbank.datasets.samples import CategorySamples, Sample
 from patchbank.errors import DatasetError, ParameterError
 from patchbank.inspection.judging.judge import Judge, calibration_of
+from patchbank.inspection.learning.dependence import groups_of_references
 from patchbank.inspection.learning.learned_bank import LearnedBank
 from patchbank.inspection.learning.repeats import Repeats
 from patchbank.inspection.verdicts import Refused
-from patchbank.memory.labelled import sharpen
+from patchbank.memory.labelled import FEWEST_REFERENCES, sharpen
 from patchbank.printable import counted
 from patchbank.progress import Progress
 from patchbank.vision.decoded_image import ImageLimits
@@ -134,13 +135,20 @@ def with_labelled(
             labels.append(sample.kind)
     labelled = Labelled(len(found), seed, None, used=False, refused=tuple(refused))
     content, scores = bank.content, bank.content.scores
-    # A reference's likeness leaves out this image alone: one that depends on it would vouch for it.
-    if not found or (scores.group >= 0).any():
+    groups = groups_of_references(content, [image.texture for image in content.images])
+    few = groups is not None and groups.count_of(scores.image) < FEWEST_REFERENCES
+    if not found or few:
         return judge, labelled
     references = np.concatenate(
         [bank.summaries, (content.embeddings + content.embedding_mean)[scores.image]], axis=1
     )
-    sharpened = sharpen(references, scores.score, np.stack(found), labels)
+    sharpened = sharpen(
+        references,
+        scores.score,
+        np.stack(found),
+        labels,
+        None if groups is None else groups.of_images(scores.image),
+    )
     if sharpened is None:
         return judge, labelled
     likeness, additions = sharpened
