@@ -49,6 +49,9 @@ class ThresholdRule:
     fail_above: float | None = None
 
     def __post_init__(self) -> None:
+        for name in ("false_alarm_rate", "review_rate", "pass_below", "fail_above"):
+            if not isinstance(getattr(self, name), int | float | None):
+                raise ParameterError(f"{name} {getattr(self, name)!r:.40}: must be a number")
         check_false_alarm_rate(self.false_alarm_rate)
         check_review_rate(self.review_rate, self.false_alarm_rate)
         if type(self.estimate) is not bool:

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,6 +40,8 @@ class StoredBank:
         The number of each patch in its generation, int64 (m,), ascending.
     positions
         The number of each reference image in its generation, int64 (n,), ascending.
+    likeness_intact
+        Whether what likeness to recorded defects adds is still what was stored.
     """
 
     category: str
@@ -49,6 +52,7 @@ class StoredBank:
     content: BankContent
     ordinals: npt.NDArray[np.int64]
     positions: npt.NDArray[np.int64]
+    likeness_intact: bool = True
 
     @property
     def version(self) -> int:
@@ -174,6 +178,11 @@ def read_bank(
     mean = np.array(row[9], np.float32)
     patch_count, dimensions, image_count = row[6:9]
     with _damage_said(category, key):
+        for name, document in (("extractor", row[2]), ("settings", row[3])):
+            if not isinstance(document, dict):
+                raise ValueError(f"its {name} are {document!r:.40}, expected names and values")
+        if not isinstance(row[3].get("image_score"), str):
+            raise ValueError("its settings name no image_score")
         references = read_references(connection, key, len(mean), since, thumbnails=thumbnails)
         found = read_patches(connection, key, dimensions, since) if patches else None
     if since is None:
@@ -218,6 +227,7 @@ def read_bank(
         content=content,
         ordinals=_NO_ROWS if found is None else found.ordinal,
         positions=references.position,
+        likeness_intact=row[12] == (None if row[13] is None else sha256(row[13]).digest()),
     )
 
 

@@ -55,9 +55,69 @@ def test_a_damaged_bank_is_named_with_the_damage_and_the_remedy(
     assert patchbank("inspect", "brushed", image).code in (0, 1)
 
 
+@pytest.mark.parametrize(
+    ("column", "value", "reason"),
+    [
+        ("settings", "settings - 'image_score'", "its settings name no image_score"),
+        ("settings", "'[1]'", "its settings are [1], expected names and values"),
+        ("settings", """settings || '{"image_score": "best"}'""", "in its settings, score method"),
+        ("settings", """settings || '{"false_alarm_rate": "x"}'""", "in its settings, false_"),
+        ("settings", """settings || '{"false_alarm_rate": 7}'""", "in its settings, false-alarm"),
+        ("settings", """settings || '{"fail_above": 3}'""", "in its settings, limits: passes"),
+        ("extractor", "'[]'", "its extractor are [], expected names and values"),
+        ("extractor", """extractor || '{"image_size": -1}'""", "in its extractor, image size"),
+    ],
+)
+def test_settings_that_were_edited_by_hand_are_named(
+    learned: Outcome,
+    patchbank: Run,
+    surfaces: Surfaces,
+    database_url: str,
+    column: str,
+    value: str,
+    reason: str,
+) -> None:
+    with psycopg.connect(database_url) as connection:
+        connection.execute(f"update patchbank.bank set {column} = {value}".encode())
+    image = min(surfaces.good.iterdir())
+    for command in (
+        ("inspect", "brushed", image),
+        ("add", "brushed", image, "--force"),
+        ("threshold", "brushed"),
+        ("calibrate", "brushed", surfaces.good),
+        ("show", "brushed"),
+    ):
+        outcome = patchbank(*command)
+        if outcome.code == 0 and command[0] in ("show", "threshold"):
+            continue  # These do without a score method and an extractor.
+        assert (outcome.code, outcome.out) == (2, "")
+        assert outcome.complaint.startswith(f"bank 1 of category 'brushed' is damaged: {reason}")
+        assert outcome.complaint.endswith("; fit the category again")
+    again = patchbank("fit", "brushed", surfaces.train, "--image-size", "96")
+    assert again.code == 0, again.err
+
+
+def test_settings_of_a_newer_patchbank_are_named(
+    learned: Outcome, patchbank: Run, surfaces: Surfaces, database_url: str
+) -> None:
+    with psycopg.connect(database_url) as connection:
+        connection.execute("""update patchbank.bank set settings = settings || '{"zoom": 2}'""")
+    outcome = patchbank("inspect", "brushed", min(surfaces.good.iterdir()))
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.complaint == (
+        "bank 1 of category 'brushed' was made by a newer patchbank: it has the setting 'zoom'; "
+        "upgrade patchbank, or fit the category again"
+    )
+
+
 def with_nan(content: bytes) -> bytes:
     likeness = Likeness.from_bytes(content)
     return replace(likeness, offsets=likeness.offsets * np.nan).to_bytes()
+
+
+def with_twice_the_step(content: bytes) -> bytes:
+    likeness = Likeness.from_bytes(content)
+    return replace(likeness, step=2 * likeness.step).to_bytes()
 
 
 def with_fewer_weights(content: bytes) -> bytes:
@@ -81,8 +141,13 @@ def test_damaged_weights_of_likeness_are_named_and_can_be_switched_off(
             (b"", "likeness to defects cannot be read: "),
             (with_nan(row[0]), "likeness to defects has weights that do not belong together"),
             (with_fewer_weights(row[0]), "likeness to defects has "),
+            (with_twice_the_step(row[0]), "likeness to defects was changed, or is missing"),
+            (None, "likeness to defects was changed, or is missing"),
         ):
-            connection.execute("update patchbank.likeness set content = %s", [content])
+            if content is None:
+                connection.execute("delete from patchbank.likeness")
+            else:
+                connection.execute("update patchbank.likeness set content = %s", [content])
             for command in (
                 ("inspect", "brushed", image),
                 ("add", "brushed", image, "--force"),

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchbank.errors import ParameterError
-from patchbank.inspection.judging.matching import not_calibrated
+from patchbank.inspection.judging.matching import not_calibrated, settings_of
 from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.timing import Stopwatch
 from patchbank.inspection.verdicts import Judgement, LikenessEffect
@@ -322,12 +322,14 @@ def judge_of(stored: StoredBank, index: NeighbourSource, extractor: ExtractorSet
         raise not_calibrated(stored.category)
     try:
         likeness = likeness_of(content)
+        if not stored.likeness_intact:
+            raise ValueError("likeness to defects was changed, or is missing")
     except ValueError as error:
         remedy = f"switch likeness off with: patchbank defects use {stored.category} off"
         raise damaged_bank(stored.category, stored.key, error, remedy) from error
     return Judge(
         index,
-        FitSettings.from_json(content.settings, extractor),
+        settings_of(stored, extractor),
         calibration,
         covering_radius=content.covering_radius,
         likeness=likeness,

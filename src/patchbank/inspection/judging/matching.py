@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 
-from patchbank.errors import ExtractorMismatchError, NotCalibratedError, UnknownBackboneError
+from patchbank.errors import (
+    ExtractorMismatchError,
+    NotCalibratedError,
+    ParameterError,
+    UnknownBackboneError,
+)
+from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.workspace import Workspace
+from patchbank.memory.threshold_rule import ThresholdRule
 from patchbank.store.bank_content import BankContent
-from patchbank.store.stored_bank import StoredBank
+from patchbank.store.stored_bank import StoredBank, damaged_bank
 from patchbank.vision.backbones import get_backbone
 from patchbank.vision.extractor import Extractor
 from patchbank.vision.extractor_settings import ExtractorSettings
@@ -17,7 +26,9 @@ from patchbank.vision.quantised import QuantisedGraph
 def matching_extractor(workspace: Workspace, stored: StoredBank) -> Extractor:
     """Return the extractor that made a bank; see `matching_settings`."""
     name = f"category {stored.category!r}: bank version {stored.version}"
-    return workspace.extractor(*matching_settings(stored.content, name))
+    with _damage_said(stored, "extractor"):
+        settings = matching_settings(stored.content, name)
+    return workspace.extractor(*settings)
 
 
 def matching_settings(
@@ -65,6 +76,49 @@ def matching_settings(
             "fit the category again"
         )
     return settings, quantised
+
+
+def settings_of(stored: StoredBank, extractor: ExtractorSettings) -> FitSettings:
+    """Return what a stored bank was made with.
+
+    Raises
+    ------
+    DamagedBankError
+        If its settings cannot be those of a bank.
+    ParameterError
+        If it was made by a newer patchbank.
+    """
+    settings = stored.content.settings
+    newer = sorted(settings.keys() - {field.name for field in fields(FitSettings)})
+    if newer:
+        raise ParameterError(
+            f"bank {stored.version} of category {stored.category!r} was made by a newer patchbank: "
+            f"it has the setting {newer[0]!r}; upgrade patchbank, or fit the category again"
+        )
+    with _damage_said(stored, "settings"):
+        return FitSettings.from_json(stored.content.settings, extractor)
+
+
+def threshold_rule_of(stored: StoredBank) -> ThresholdRule:
+    """Return how a stored bank's thresholds follow from its scores.
+
+    Raises
+    ------
+    DamagedBankError
+        If its settings cannot be those of a bank.
+    """
+    with _damage_said(stored, "settings"):
+        return ThresholdRule.of_bank(stored.content.settings)
+
+
+@contextmanager
+def _damage_said(stored: StoredBank, part: str) -> Iterator[None]:
+    """Say of which bank a part is that has impossible values."""
+    try:
+        yield
+    except ParameterError as error:
+        reason = f"in its {part}, {error}"
+        raise damaged_bank(stored.category, stored.key, reason) from error
 
 
 def uncalibrated_remark(workspace: Workspace, category: str) -> list[str]:

@@ -10,10 +10,13 @@ from typing import Any
 from patchbank.errors import ParameterError
 from patchbank.inspection.judging.index import indexes_of, restore_indexes
 from patchbank.inspection.judging.judge import calibration_of
-from patchbank.inspection.judging.matching import not_calibrated, uncalibrated_remark
+from patchbank.inspection.judging.matching import (
+    not_calibrated,
+    threshold_rule_of,
+    uncalibrated_remark,
+)
 from patchbank.inspection.living.history import history
 from patchbank.inspection.workspace import Workspace
-from patchbank.memory.threshold_rule import ThresholdRule
 from patchbank.store.categories import Category
 from patchbank.store.database import upgrade_database
 from patchbank.store.embedded.server import EmbeddedServer
@@ -48,7 +51,7 @@ def show_category(workspace: Workspace, category: str) -> dict[str, Any]:
         text, review = str(not_calibrated(category)), None
         calibration = calibration_of(bank)
         if calibration is not None:
-            rule = ThresholdRule.of_bank(bank.settings)
+            rule = threshold_rule_of(stored)
             limits |= rule.thresholds(calibration).to_json()
             limits |= calibration.threshold(rule.false_alarm_rate).stated()
             text = rule.describe(calibration)
@@ -93,7 +96,7 @@ def bank_facts(workspace: Workspace, category: str) -> list[tuple[str, str]]:
     bank, calibration = stored.content, calibration_of(stored.content)
     limits = [("Calibration", str(not_calibrated(category)))]
     if calibration is not None:
-        rule = ThresholdRule.of_bank(bank.settings)
+        rule = threshold_rule_of(stored)
         limits = [
             ("Calibration", rule.describe(calibration)),
             ("Review", rule.describe_review(calibration)),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from patchbank.datasets.collect import collect
 from patchbank.errors import IndistinctImagesError, SuspiciousImagesError
 from patchbank.inspection.judging.judge import calibration_of
-from patchbank.inspection.judging.matching import matching_extractor
+from patchbank.inspection.judging.matching import matching_extractor, settings_of
 from patchbank.inspection.judging.unlike_sizes import remark_on_images
 from patchbank.inspection.learning.demands import (
     DEFAULT_MAX_REFUSED,
@@ -213,7 +213,7 @@ def calibrate(
     stored = workspace.database.banks.active(category)
     before = stored.content
     extractor = matching_extractor(workspace, stored)
-    settings = FitSettings.from_json(before.settings, extractor.settings)
+    settings = settings_of(stored, extractor.settings)
     rule = settings.threshold_rule.changed(false_alarm_rate, review_rate)
     settings = FitSettings.from_json(rule.in_settings(settings.to_json()), extractor.settings)
     # Those of an earlier calibration are let go.

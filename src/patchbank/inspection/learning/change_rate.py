@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from patchbank.errors import IndistinctImagesError, ParameterError
 from patchbank.inspection.judging.judge import calibration_of
-from patchbank.inspection.judging.matching import not_calibrated
+from patchbank.inspection.judging.matching import not_calibrated, threshold_rule_of
 from patchbank.inspection.learning.calibrate import CalibrationReport
 from patchbank.inspection.learning.indistinct import why_useless
 from patchbank.inspection.learning.remarks import no_review, replaced_limits, too_few_images
@@ -119,7 +119,7 @@ def change_rule(
     calibration = calibration_of(bank)
     if calibration is None:
         raise not_calibrated(category)
-    before = ThresholdRule.of_bank(bank.settings)
+    before = threshold_rule_of(stored)
     rule = rule_of(before, calibration)
     thresholds = rule.thresholds(calibration)
     reason = why_useless(bank, thresholds.fail_above)

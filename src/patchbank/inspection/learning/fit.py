@@ -19,6 +19,7 @@ from patchbank.errors import (
 )
 from patchbank.inspection.judging.heatmaps import check_folder
 from patchbank.inspection.judging.index import indexes_of, restore_indexes
+from patchbank.inspection.judging.matching import threshold_rule_of
 from patchbank.inspection.learning.demands import DEFAULT_MAX_REFUSED, Demands, demands_of
 from patchbank.inspection.learning.learn import learn
 from patchbank.inspection.learning.learned_bank import LearnedBank
@@ -266,9 +267,11 @@ def fit(
 def _present_bank(workspace: Workspace, category: str) -> BankContent | None:
     """Return the category's active bank without its patches, if there is one that can be read."""
     try:
-        return workspace.database.banks.active(category, patches=False).content
+        stored = workspace.database.banks.active(category, patches=False)
+        threshold_rule_of(stored)
     except (UnknownCategoryError, NotFittedError, DamagedBankError):
         return None
+    return stored.content
 
 
 def _compared(before: BankContent, bank: LearnedBank) -> list[str]:

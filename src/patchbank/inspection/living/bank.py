@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from patchbank.errors import BankReplacedError
 from patchbank.inspection.judging.judge import Judge, calibration_of, judge_of
-from patchbank.inspection.judging.matching import matching_extractor, not_calibrated
+from patchbank.inspection.judging.matching import matching_extractor, not_calibrated, settings_of
 from patchbank.inspection.learning.dependence import groups_of_references
 from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.workspace import Workspace
@@ -126,7 +126,7 @@ def read_bank(workspace: Workspace, category: str) -> LivingBank:
     content = stored.content
     if calibration_of(content) is None:
         raise not_calibrated(category)
-    settings = FitSettings.from_json(content.settings, extractor.settings)
+    settings = settings_of(stored, extractor.settings)
     index = NeighbourIndex(content.features, content.patch_image)
     textures = workspace.database.banks.textures(stored.key)
     for size in {*map(len, textures.values())} - {SIDE * SIDE}:

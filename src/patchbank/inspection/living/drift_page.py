@@ -17,7 +17,6 @@ from patchbank.inspection.living.drift_changes import DriftChange, moment_in_wor
 from patchbank.inspection.living.drift_report import DriftReport
 from patchbank.inspection.living.drift_series import Floats, Trail
 from patchbank.inspection.living.inspected_image import inspected_image
-from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.drift import Detection
 from patchbank.memory.maps import place_map
@@ -220,9 +219,7 @@ class _Writer:
         content = self._stored.content
         known = ExtractorSettings.__dataclass_fields__
         settings = {key: value for key, value in content.extractor.items() if key in known}
-        return FitSettings.from_json(
-            content.settings, ExtractorSettings.from_json(settings)
-        ).extractor
+        return ExtractorSettings.from_json(settings)
 
     def _typical(self) -> NDArray[np.uint8] | None:
         """Return the thumbnail of the reference that is nearest to the mean of all."""

@@ -123,7 +123,7 @@ def _use(workspace: Workspace, category: str, *, on: bool, progress: Progress) -
     order: float | None = None
     if on:
         changed, labels, order, refused = _with_likeness(workspace, bank, progress)
-    elif content.likeness is None:
+    elif content.likeness is None and bank.stored.likeness_intact:
         raise ParameterError(
             f"category {category!r}: likeness to defects is off already; nothing was changed"
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from patchbank.errors import ParameterError
 from patchbank.inspection.judging.judge import calibration_of
-from patchbank.inspection.judging.matching import not_calibrated
+from patchbank.inspection.judging.matching import not_calibrated, threshold_rule_of
 from patchbank.inspection.learning.change_rate import ChangedRule, change_rule
 from patchbank.inspection.learning.remarks import replaced_limits
 from patchbank.inspection.living.bank import until_saved
@@ -101,7 +101,7 @@ def threshold_report(
                 recorded=recorded_defects,
                 progress=progress,
             )
-    rule = ThresholdRule.of_bank(stored.content.settings)
+    rule = threshold_rule_of(stored)
     recorded = _recorded(workspace, category, stored.version)
     thresholds = rule.thresholds(calibration)
     remarks = [] if made is None else replaced_limits(made.before.content, made.rule)
