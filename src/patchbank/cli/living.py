@@ -22,6 +22,7 @@ from patchbank.cli.output import (
 )
 from patchbank.inspection.settings import DEFAULT_EFFECT
 from patchbank.inspection.workspace import Workspace
+from patchbank.memory.calibration import Thresholds
 from patchbank.printable import counted, printable
 
 if TYPE_CHECKING:
@@ -323,6 +324,11 @@ def version_line(entry: dict[str, Any]) -> str:
     )
     if entry["screened"]:
         exchanged += f"; left out by screening: {_some([i['name'] for i in entry['screened']])}"
+    if entry["thresholds"]:
+        exchanged += f"; {Thresholds(**entry['thresholds']).describe()}"
+    if likeness := entry["likeness"]:
+        to = f"on, to {counted(likeness['defects'], 'recorded defect')}"
+        exchanged += f"; {to if likeness['on'] else 'off'}"
     return (
         f"version {entry['bank_version']:<4} {entry['state']:<8} "
         f"{local_time(entry['created_at'])}  "

@@ -86,7 +86,8 @@ class BankVersion:
     `cause` is the event that made it and `actor` who did, None if not recorded; `same_as` the
     earlier version that was activated as this one, None for all others. `came` and `went` are the
     names of references, compared with the version before, unless all were exchanged; `screened`
-    are the images that a fit left out by itself.
+    are the images that a fit left out by itself; `thresholds` those that were set, and `likeness`
+    how likeness to recorded defects was switched, where the version did just that.
     """
 
     version: int
@@ -104,6 +105,8 @@ class BankVersion:
     came: Sequence[str] = ()
     went: Sequence[str] = ()
     screened: Sequence[Mapping[str, Any]] = ()
+    thresholds: Mapping[str, float] | None = None
+    likeness: Mapping[str, Any] | None = None
 
 
 def active_bank(connection: Connection, category: str) -> BankKey:

@@ -225,8 +225,16 @@ def test_the_command_switches_on_and_off(with_book: Workspace, patchbank: Run) -
     assert result.code == 0, result.err
     document = result.document
     assert (document["on"], document["defects"]) == (True, 6)
+    shown = patchbank("show", "brushed", "--json").document
+    assert (shown["likeness"]["defects"], shown["likeness"]["labels"]) == (6, ["scratch"])
+    assert shown["history"][0]["likeness"] == {"on": True, "defects": 6}
+    assert shown["history"][1]["likeness"] is None
+    assert "patches; on, to 6 recorded defects" in patchbank("history", "brushed").out
+    assert "likeness\n  defects" in patchbank("show", "brushed").out
     result = patchbank("defects", "use", "brushed", "off")
     assert "version 3: scores are by the bank alone" in result.out
+    assert patchbank("show", "brushed", "--json").document["likeness"] is None
+    assert "patches; off" in patchbank("history", "brushed").out
     result = patchbank("defects", "use", "brushed", "off")
     assert result.code != 0
     assert "off already" in result.err

@@ -79,6 +79,12 @@ def test_limits_are_set_by_rates_and_by_scores_without_a_fit(
     assert ", given as a score: of 24 good parts " in shown["calibration"]
     events = [entry["cause"] for entry in shown["history"]]
     assert events.count("threshold") == 2
+    set_now = {"pass_below": 0.5 * score, "fail_above": 0.9 * score}
+    assert (shown["history"][0]["thresholds"], shown["history"][-1]["thresholds"]) == (
+        set_now,
+        None,
+    )
+    assert "; passes up to " in patchbank("history", "brushed").out.splitlines()[0]
     fitted = patchbank("calibrate", "brushed", surfaces.good, "--force", "--json").document
     assert any("limits that were given as scores (passes" in line for line in fitted["remarks"])
     assert patchbank("undo", "brushed").code == 0

@@ -320,20 +320,31 @@ def judge_of(stored: StoredBank, index: NeighbourSource, extractor: ExtractorSet
     calibration = calibration_of(content)
     if calibration is None:
         raise not_calibrated(stored.category)
-    try:
-        likeness = likeness_of(content)
-        if not stored.likeness_intact:
-            raise ValueError("likeness to defects was changed, or is missing")
-    except ValueError as error:
-        remedy = f"switch likeness off with: patchbank defects use {stored.category} off"
-        raise damaged_bank(stored.category, stored.key, error, remedy) from error
     return Judge(
         index,
         settings_of(stored, extractor),
         calibration,
         covering_radius=content.covering_radius,
-        likeness=likeness,
+        likeness=stored_likeness(stored),
     )
+
+
+def stored_likeness(stored: StoredBank) -> Likeness | None:
+    """Return what likeness to recorded defects adds to a stored bank's scores; None for nothing.
+
+    Raises
+    ------
+    DamagedBankError
+        If its weights are damaged.
+    """
+    try:
+        likeness = likeness_of(stored.content)
+        if not stored.likeness_intact:
+            raise ValueError("likeness to defects was changed, or is missing")
+    except ValueError as error:
+        remedy = f"switch likeness off with: patchbank defects use {stored.category} off"
+        raise damaged_bank(stored.category, stored.key, error, remedy) from error
+    return likeness
 
 
 def calibration_of(bank: BankContent) -> Calibration | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from patchbank.errors import ParameterError
 from patchbank.inspection.judging.index import indexes_of, restore_indexes
-from patchbank.inspection.judging.judge import calibration_of
+from patchbank.inspection.judging.judge import calibration_of, stored_likeness
 from patchbank.inspection.judging.matching import (
     not_calibrated,
     threshold_rule_of,
@@ -56,7 +56,7 @@ def show_category(workspace: Workspace, category: str) -> dict[str, Any]:
             limits |= calibration.threshold(rule.false_alarm_rate).stated()
             text = rule.describe(calibration)
             review = rule.describe_review(calibration)
-        radius = bank.covering_radius
+        radius, likeness = bank.covering_radius, stored_likeness(stored)
         document |= {
             "extractor": bank.extractor,
             "settings": bank.settings,
@@ -66,6 +66,8 @@ def show_category(workspace: Workspace, category: str) -> dict[str, Any]:
             **limits,
             "calibration": text,
             "review": review,
+            "likeness": likeness
+            and {"defects": likeness.defects, "labels": likeness.labels, "order": likeness.order},
             "indexes": [
                 {
                     "name": item.index.name,

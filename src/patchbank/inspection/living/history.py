@@ -31,5 +31,8 @@ def _document(version: BankVersion) -> dict[str, Any]:
         "added": list(version.came),
         "withdrawn": list(version.went),
         "screened": [dict(image) for image in version.screened],
+        "thresholds": version.thresholds and dict(version.thresholds),
+        "likeness": version.likeness
+        and {name: version.likeness[name] for name in ("on", "defects")},
         "created_at": version.created_at.isoformat(timespec="seconds"),
     }

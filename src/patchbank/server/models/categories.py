@@ -30,6 +30,30 @@ class CategoryList(Model):
     items: list[CategoryBrief]
 
 
+class Limits(Model):
+    """Where an image passes and where it fails."""
+
+    pass_below: float = Field(description="Up to this score, an image passes.")
+    fail_above: float = Field(description="Above this score, an image fails.")
+
+
+class LikenessSwitch(Model):
+    """How likeness to recorded defects was switched."""
+
+    on: bool = Field(description="Whether it changes scores from then on.")
+    defects: int = Field(description="To how many recorded defects it was fitted.")
+
+
+class LikenessInUse(Model):
+    """What likeness to recorded defects was fitted to."""
+
+    defects: int
+    labels: list[str | None] = Field(description="Of these defects; null for those without one.")
+    order: float = Field(
+        description="Share of pairs of a defect and a reference that it puts in the right order."
+    )
+
+
 class HistoryEntry(Model):
     """A version of a bank."""
 
@@ -45,6 +69,10 @@ class HistoryEntry(Model):
     added: list[str] = Field(description="Names of the references that came.")
     withdrawn: list[str] = Field(description="Names of the references that went.")
     screened: list[dict[str, Any]] = Field(description="Images that a fit left out by itself.")
+    thresholds: Limits | None = Field(description="The limits that the version set, if any.")
+    likeness: LikenessSwitch | None = Field(
+        description="How the version switched likeness to recorded defects, if it did."
+    )
     created_at: datetime
 
 
@@ -80,6 +108,9 @@ class CategoryDetails(CategoryBrief):
     stated_false_alarm_rate: float | None = None
     calibration: str | None = Field(None, description="What the limit promises, in words.")
     review: str | None = Field(None, description="Which images go to review, in words.")
+    likeness: LikenessInUse | None = Field(
+        None, description="Likeness to recorded defects that changes scores, if it is on."
+    )
     indexes: list[Index] = Field(default_factory=list)
     history: list[HistoryEntry]
 

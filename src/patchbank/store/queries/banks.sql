@@ -356,7 +356,8 @@ select
     bank.version, bank.state, extractor_fingerprint, coreset_ratio, patch_count, dimensions,
     image_count, created_at, retired_at, event.kind, (event.detail ->> 'activated')::integer,
     event.actor, coalesce(event.detail -> 'came', '[]'), coalesce(event.detail -> 'went', '[]'),
-    coalesce(event.detail -> 'screened', '[]')
+    coalesce(event.detail -> 'screened', '[]'), event.detail -> 'thresholds',
+    case when event.kind = 'likeness' then event.detail end
 from bank
 left join lateral (
     select kind, actor, detail from event
