@@ -20,6 +20,7 @@ from patchbank.server.pages import routes as pages
 from patchbank.server.pages.rendering import STATIC, static_version
 from patchbank.server.problems import Problem
 from patchbank.server.routes import (
+    administration,
     categories,
     evidence,
     inspecting,
@@ -69,6 +70,7 @@ def create_app(workspace: Workspace, options: ServiceOptions | None = None) -> F
     app.include_router(pages.router)
     app.mount(f"/static/{static_version()}", _StaticFiles(directory=STATIC))
     for module in (
+        administration,
         categories,
         evidence,
         inspecting,

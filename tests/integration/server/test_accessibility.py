@@ -14,7 +14,7 @@ from tests.integration.server.test_pages import inspect
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-_PAGES = ("line", "inspect", "review", "records", "records/1", "bank")
+_PAGES = ("line", "inspect", "review", "records", "records/1", "bank", "/admin")
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (420, "dark")])
@@ -34,7 +34,8 @@ def test_axe_finds_no_serious_fault(
     tab = context.new_page()
     found = []
     for name in _PAGES:
-        tab.goto(f"{shared_service.url}/categories/brushed/{name}")
+        address = name if name.startswith("/") else f"/categories/brushed/{name}"
+        tab.goto(shared_service.url + address)
         tab.wait_for_load_state("networkidle") if name != "line" else tab.wait_for_timeout(500)
         if name == "inspect":
             tab.locator("#file").set_input_files(bad[0])

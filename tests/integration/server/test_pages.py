@@ -349,6 +349,80 @@ def test_images_are_added_held_and_withdrawn_on_the_page(
     assert problems == []
 
 
+def test_a_spot_of_a_picture_has_a_nearest_patch(
+    browser: Browser, shared_service: RunningService, surfaces: Surfaces
+) -> None:
+    image = sorted(surfaces.scratched.iterdir())[0]
+    with visiting(browser, shared_service.url) as (tab, problems):
+        tab.goto(shared_service.url + INSPECT)
+        tab.locator("#file").set_input_files(image)
+        tab.locator("#answer .verdict.fail").wait_for()
+        tab.locator(".layers .map:not([hidden])").wait_for()
+        picture = tab.locator(".layers > img").first
+        box = picture.bounding_box()
+        assert box is not None
+        # The middle of the picture, whatever margins it has.
+        picture.click(position={"x": box["width"] / 2, "y": box["height"] / 2})
+        tab.get_by_text("to the spot at x 48, y 48").wait_for()
+        assert tab.locator("#spot figure img").count() == 3
+        assert tab.locator("#spot figcaption").first.inner_text().startswith("distance ")
+        assert tab.locator(".layers rect.spot").count() == 1
+    assert problems == []
+
+
+def test_drift_is_shown_with_the_bank(
+    browser: Browser, running_service: RunningService, surfaces: Surfaces
+) -> None:
+    for path in sorted(surfaces.good.iterdir())[:3]:
+        inspect(running_service, path)
+    with visiting(browser, running_service.url) as (tab, problems):
+        tab.goto(running_service.url + BANK)
+        tab.locator("#trends tbody tr").first.wait_for()
+        assert "false alarm" in tab.locator("#drift").inner_text()
+        tab.get_by_role("button", name="Which images should be added?").click()
+        tab.locator("#suggested:not(:has-text('Looking')) > *").first.wait_for(timeout=60_000)
+    assert problems == []
+
+
+def test_keys_storage_health_and_the_log_are_administered(
+    browser: Browser, running_service: RunningService
+) -> None:
+    with visiting(browser, running_service.url) as (tab, problems):
+        tab.goto(running_service.url + "/admin")
+        tab.get_by_text("There are no keys").wait_for()
+        tab.get_by_text("of inspections that did not pass (PATCHBANK_KEEP_IMAGES)").wait_for()
+        assert "fit" in tab.locator("#audit tbody").inner_text()
+        tab.get_by_role("button", name="Verify all logs").click()
+        tab.get_by_text("are as they were written.").wait_for()
+        tab.get_by_role("button", name="Check now").click()
+        tab.locator("#findings .verdict.pass").first.wait_for(timeout=60_000)
+        # Whoever made a key that is no admin's would be locked out.
+        tab.locator("#key-name").fill("camera <1>")
+        tab.get_by_role("button", name="Make a key").click()
+        tab.get_by_text("Make the key of an admin first").wait_for()
+        tab.locator("#key-name").fill("anna")
+        tab.locator("#key-role").select_option("admin")
+        tab.get_by_role("button", name="Make a key").click()
+        secret = tab.locator("#secret code")
+        secret.wait_for()
+        key = secret.inner_text()
+        assert key.startswith("pbk_")
+        tab.get_by_role("link", name="Log in with it").click()
+        tab.get_by_label("Your key").fill(key)
+        tab.get_by_role("button", name="Log in").click()
+        tab.locator("#keys tbody tr").first.wait_for()
+        tab.locator("#key-name").fill("camera <1>")
+        tab.get_by_role("button", name="Make a key").click()
+        row = tab.locator("#keys tr", has_text="camera <1>")
+        row.wait_for()
+        tab.once("dialog", lambda dialog: dialog.accept())
+        row.get_by_role("button", name="Revoke").click()
+        row.get_by_text("by anna").last.wait_for()
+        tab.get_by_text("What keys were used for").click()
+        tab.locator("#uses tbody tr").first.wait_for()
+    assert problems == []
+
+
 def test_the_map_of_an_earlier_inspection_is_computed_again(
     learned: Outcome, workspace: Workspace, client: TestClient, surfaces: Surfaces
 ) -> None:

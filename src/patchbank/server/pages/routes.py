@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from patchbank.errors import AccessError, ForbiddenError, PatchbankError
 from patchbank.inspection.keeping.access import SESSION_SECONDS, Caller
 from patchbank.inspection.keeping.inspections import recent_stations
-from patchbank.server.access import SESSION_COOKIE, Operator, action_of, address_of
+from patchbank.server.access import SESSION_COOKIE, Admin, Operator, action_of, address_of
 from patchbank.server.pages.rendering import render
 from patchbank.server.problems import status_of, title_of
 from patchbank.server.service import Service, service_of
@@ -69,6 +69,8 @@ def page_of(
     links = []
     if category is not None:
         links = [(title, f"{_base(category)}/{key}", key) for title, key in _PAGES]
+    if caller.role == "admin":
+        links.append(("Admin", "/admin", "admin"))
     return render(
         name,
         category=category,
@@ -183,6 +185,13 @@ def bank(request: Request, caller: Operator, category: str) -> str:
     """Show a category's bank: its limits, references and history."""
     service_of(request).workspace.database.categories.check(category)
     return page_of(request, caller, "bank", category)
+
+
+@router.get("/admin")
+def admin(request: Request, caller: Admin) -> str:
+    """Show keys, storage, health and the log of changes."""
+    names = _categories(service_of(request))
+    return page_of(request, caller, "admin", names[0] if names else None)
 
 
 @router.get("/login")

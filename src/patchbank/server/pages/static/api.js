@@ -50,6 +50,21 @@ export function toast(text) {
   setTimeout(() => item.remove(), 6000);
 }
 
+/** Return what `work` does; if the service refuses it, say so in the page's `#refused`, and return null. */
+export async function attempt(work) {
+  const refused = document.querySelector("#refused");
+  refused.hidden = true;
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    refused.textContent = error.message;
+    refused.hidden = false;
+    refused.scrollIntoView({ block: "nearest" });
+    return null;
+  }
+}
+
 /** Make an element: element("p", {class: "faint"}, "text", child). */
 export function element(name, attributes = {}, ...children) {
   const made = document.createElement(name);

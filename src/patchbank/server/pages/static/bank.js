@@ -1,6 +1,6 @@
 // The Bank page: limits to drag above the scores, the references, and the history.
 
-import { Problem, ask, element, of, send, toast } from "./api.js";
+import { ask, attempt, element, of, send, toast } from "./api.js";
 import { facts } from "./evidence.js";
 import { ScoreChart } from "./score_chart.js";
 import { Teaching } from "./teaching.js";
@@ -20,19 +20,7 @@ let inspections = [];
 let shown = AT_ONCE;
 const chart = new ScoreChart(find("chart"), find("pass_below"), find("fail_above"), count);
 
-const teaching = new Teaching(category, attempt, load);
-
-async function attempt(work) {
-  find("refused").hidden = true;
-  try {
-    await work();
-  } catch (error) {
-    if (!(error instanceof Problem)) throw error;
-    find("refused").textContent = error.message;
-    find("refused").hidden = false;
-    find("refused").scrollIntoView({ block: "nearest" });
-  }
-}
+const teaching = new Teaching(category, load);
 
 async function load() {
   let history;
@@ -59,6 +47,33 @@ async function load() {
   drawReferences();
   drawHistory(history.items);
   await teaching.drawHeld();
+  drawDrift(await ask(of(category, "drift")));
+}
+
+// Whether what comes from the line still looks like the references.
+function drawDrift(found) {
+  find("drift").className = found.changed ? "notice careful" : "notice";
+  find("drift").replaceChildren(element("p", {}, found.verdict), ...found.remarks.map((text) => element("p", { class: "small" }, text)), element("p", { class: "small" }, found.guarantee));
+  const format = (value) => (value === null ? "–" : value.toPrecision(3));
+  find("trends").querySelector("tbody").replaceChildren(...found.trends.map((trend) => element("tr", {},
+    element("td", {}, { score: "score, times the limit", outside: "patches unlike any reference, share" }[trend.series] ?? trend.series),
+    element("td", { class: "number" }, format(trend.last)),
+    element("td", { class: "number" }, trend.references ? `${format(trend.references[0])} to ${format(trend.references[1])}` : "–"))));
+  find("trends").hidden = found.trends.length === 0;
+}
+
+async function suggest() {
+  const button = find("suggest");
+  button.disabled = true;
+  find("suggested").replaceChildren(element("p", { class: "faint" }, "Looking at recent images; this takes up to a minute…"));
+  const found = await attempt(() => ask(`${of(category, "drift")}?suggested=true`));
+  button.disabled = false;
+  const images = found?.suggested?.images ?? [];
+  find("suggested").replaceChildren(...(images.length
+    ? images.map((item) => element("figure", {},
+      element("a", { href: `/categories/${encodeURIComponent(category)}/records/${item.inspection_id}` }, element("img", { src: `${of(category, "inspections", item.inspection_id, "picture")}?side=256&optional=true`, alt: item.image, loading: "lazy" })),
+      element("figcaption", {}, `covers ${percent(item.covers)} of what is new; ${item.verdict}`, element("br"), element("span", { class: "faint", title: item.image }, item.image.split("/").pop()))))
+    : [element("p", { class: "faint" }, "No recent image would cover more, or their images were not kept.")]));
 }
 
 // What the limits would do, as they are dragged.
@@ -160,6 +175,7 @@ function goBack(version) {
 find("set").addEventListener("click", () => setLimits({ pass_below: chart.passBelow, fail_above: chart.failAbove }));
 find("reset").addEventListener("click", () => chart.reset());
 find("undo").addEventListener("click", () => goBack(null));
+find("suggest").addEventListener("click", suggest);
 find("order").addEventListener("change", () => { shown = AT_ONCE; drawReferences(); });
 find("more").addEventListener("click", () => { shown += AT_ONCE; drawReferences(); });
 attempt(load);

@@ -1,8 +1,9 @@
 // The Inspect page: an image in, a verdict with its evidence out.
 
-import { Problem, ask, of, toast } from "./api.js";
+import { ask, attempt, of, toast } from "./api.js";
 import { defects, facts, figures, headline, references, regions } from "./evidence.js";
 import { Layers } from "./layers.js";
+import { Spots } from "./spot.js";
 
 const page = document.querySelector(".inspect");
 const { category } = page.dataset;
@@ -11,6 +12,8 @@ const choose = page.querySelector("#file");
 const result = page.querySelector("#result");
 const busy = page.querySelector("#busy");
 const layers = new Layers(page.querySelector(".layers"), page.querySelector("#opacity"));
+
+const spots = new Spots(layers, page.querySelector("#spot"));
 
 async function inspect(file) {
   busy.hidden = false;
@@ -22,20 +25,13 @@ async function inspect(file) {
     const { value } = page.querySelector(`#${name}`);
     if (value.trim()) query.set(name, value.trim());
   }
-  try {
-    show(await ask(`${of(category, "inspect")}?${query}`, { method: "POST", body: form }));
-  } catch (error) {
-    if (!(error instanceof Problem)) throw error;
-    page.querySelector("#refused").textContent = error.message;
-    page.querySelector("#refused").hidden = false;
-  } finally {
-    busy.hidden = true;
-    result.removeAttribute("aria-busy");
-  }
+  const found = await attempt(() => ask(`${of(category, "inspect")}?${query}`, { method: "POST", body: form }));
+  busy.hidden = true;
+  result.removeAttribute("aria-busy");
+  if (found !== null) show(found);
 }
 
 function show(item) {
-  page.querySelector("#refused").hidden = true;
   result.hidden = false;
   page.querySelector("#pictures").hidden = false;
   page.querySelector("#answer").replaceChildren(...headline(item), facts([
@@ -47,6 +43,7 @@ function show(item) {
   references(page.querySelector("#similar"), item);
   defects(page.querySelector("#defects"), item);
   layers.show(item);
+  spots.show(item);
 }
 
 choose.addEventListener("change", () => {

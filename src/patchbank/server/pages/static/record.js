@@ -1,8 +1,9 @@
 // One recorded inspection: everything that was known when it was judged.
 
-import { Problem, ask, element, of } from "./api.js";
+import { ask, attempt, element, of } from "./api.js";
 import { facts, figures, headline, references, regions } from "./evidence.js";
 import { Layers } from "./layers.js";
+import { Spots } from "./spot.js";
 
 const page = document.querySelector("#record");
 const { category, number } = page.dataset;
@@ -31,15 +32,12 @@ function show(item) {
   const files = [["image", "The image as it was sent"], ["heatmap", "The picture beside its anomaly map"]]
     .filter(([name]) => item.urls[name]).map(([name, text]) => element("a", { class: "button", href: item.urls[name] }, text));
   find("files").replaceChildren(...files.flatMap((link) => [link, " "]));
-  new Layers(page.querySelector(".layers"), find("opacity")).show(item);
+  const layers = new Layers(page.querySelector(".layers"), find("opacity"));
+  layers.show(item);
+  new Spots(layers, find("spot")).show(item);
 }
 
 find("print").addEventListener("click", () => window.print());
-try {
-  show(await ask(of(category, "inspections", number)));
-} catch (error) {
-  if (!(error instanceof Problem)) throw error;
-  find("refused").textContent = error.message;
-  find("refused").hidden = false;
-  page.hidden = true;
-}
+const found = await attempt(() => ask(of(category, "inspections", number)));
+page.hidden = found === null;
+if (found !== null) show(found);

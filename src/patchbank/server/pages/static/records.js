@@ -1,6 +1,6 @@
 // The Records page: a table of inspections, filtered by the form, older ones on request.
 
-import { Problem, againstLimit, ask, element, of, verdictMark } from "./api.js";
+import { againstLimit, ask, attempt, element, of, verdictMark } from "./api.js";
 
 const table = document.querySelector(".records");
 const { category } = table.dataset;
@@ -72,19 +72,12 @@ async function load() {
   const query = new URLSearchParams(wanted);
   query.set("limit", "50");
   if (next !== null) query.set("before", next);
-  try {
-    const page = await ask(`${of(category, "inspections")}?${query}`);
-    items.push(...page.items);
-    next = page.next;
-    draw();
-  } catch (error) {
-    if (!(error instanceof Problem)) throw error;
-    shown.textContent = "";
-    document.querySelector("#refused").textContent = error.message;
-    document.querySelector("#refused").hidden = false;
-  } finally {
-    more.disabled = false;
-  }
+  const page = await attempt(() => ask(`${of(category, "inspections")}?${query}`));
+  more.disabled = false;
+  if (page === null) { shown.textContent = ""; return; }
+  items.push(...page.items);
+  next = page.next;
+  draw();
 }
 
 for (const heading of table.querySelectorAll("th[data-key]")) {

@@ -1,6 +1,6 @@
 // The Review page: is a part good or defective? All by keyboard; what comes next is fetched before it is asked for.
 
-import { Problem, ask, clock, element, of, send, toast, verdictMark } from "./api.js";
+import { attempt, ask, clock, element, of, send, toast, verdictMark } from "./api.js";
 import { defects, facts, figures, headline, references } from "./evidence.js";
 import { Layers } from "./layers.js";
 
@@ -31,18 +31,6 @@ async function prepare(item) {
   if (looks.has(item.inspection_id)) return;
   const base = of(category, "inspections", item.inspection_id);
   await Promise.all([look(item), fetch(`${base}/picture?optional=true`), fetch(`${base}/map?optional=true`)]).catch(() => {});
-}
-
-async function attempt(work) {
-  find("refused").hidden = true;
-  try {
-    return await work();
-  } catch (error) {
-    if (!(error instanceof Problem)) throw error;
-    find("refused").textContent = error.message;
-    find("refused").hidden = false;
-    return null;
-  }
 }
 
 async function refill() {

@@ -1,15 +1,14 @@
 // Teaching on the Bank page: images of good parts are added, held images decided, references withdrawn.
 
-import { ask, element, of, send, toast } from "./api.js";
+import { ask, attempt, element, of, send, toast } from "./api.js";
 
 const AT_ONCE = 50;
 const count = (number, word) => `${number.toLocaleString()} ${word}${number === 1 ? "" : "s"}`;
 
 export class Teaching {
-  /** @param {string} category; `attempt` shows problems; `changed` is called when the bank has changed. */
-  constructor(category, attempt, changed) {
+  /** @param {string} category; `changed` is called when the bank has changed. */
+  constructor(category, changed) {
     this.category = category;
-    this.attempt = attempt;
     this.changed = changed;
     this.find = (id) => document.querySelector(`#${id}`);
     const choose = this.find("add");

@@ -1,0 +1,115 @@
+// The Admin page: keys, storage, health, and the log of changes.
+
+import { Problem, ask, attempt, element, of, send, toast } from "./api.js";
+import { facts } from "./evidence.js";
+
+const find = (id) => document.querySelector(`#${id}`);
+const auditCategory = find("audit-category");
+const time = (text) => (text ? new Date(text).toLocaleString([], { dateStyle: "medium", timeStyle: "short" }) : "never");
+const cells = (...values) => element("tr", {}, ...values.map((value) => element("td", {}, value ?? "")));
+const size = (bytes) => (bytes === null ? "no limit" : `${(bytes / 1e6).toLocaleString([], { maximumFractionDigits: 1 })} MB`);
+
+async function drawKeys() {
+  const { items } = await ask("/v1/keys");
+  find("open").hidden = items.some((key) => key.revoked_at === null);
+  find("keys").querySelector("tbody").replaceChildren(...items.map((key) => {
+    const revoke = element("button", { type: "button", class: "danger" }, "Revoke");
+    revoke.addEventListener("click", () => attempt(async () => {
+      if (!window.confirm(`Revoke the key of ${key.name}? Whoever uses it is refused within a second.`)) return;
+      await send(`/v1/keys/${key.key_id}/revoke`, {});
+      toast(`The key of ${key.name} is revoked.`);
+      await drawKeys();
+    }));
+    return cells(key.name, key.role, `${time(key.created_at)}, by ${key.created_by}`, time(key.last_used_at),
+      key.revoked_at === null ? "yes" : `revoked ${time(key.revoked_at)}, by ${key.revoked_by}`, key.revoked_at === null ? revoke : "");
+  }));
+}
+
+async function drawUses() {
+  const { items } = await ask("/v1/keys/uses?limit=100");
+  find("uses").querySelector("tbody").replaceChildren(...items.map((use) => {
+    const row = cells(time(use.last_at), use.name || "(no valid key)", use.address, use.action, use.outcome, use.times.toLocaleString());
+    row.lastElementChild.className = "number";
+    return row;
+  }));
+}
+
+async function drawStorage() {
+  const found = await ask("/v1/storage");
+  const images = { all: "of all inspections", "not-pass": "of inspections that did not pass", none: "none" };
+  const days = found.keep_inspections_days === null ? "for ever" : `${found.keep_inspections_days.toLocaleString()} days`;
+  find("storage").replaceChildren(facts([
+    ["Database", `PostgreSQL ${found.postgresql} with pgvector ${found.pgvector}, ${found.embedded ? "embedded" : "on your server"}: ${size(found.size_bytes)}`],
+    ["Inspections and their images", size(found.inspections_bytes)],
+    ["Images that are kept", `${images[found.keep_images]} (PATCHBANK_KEEP_IMAGES)`],
+    ["Inspections are kept", `${days} (PATCHBANK_KEEP_INSPECTIONS_DAYS)`],
+    ["Space for inspections", `${size(found.keep_inspections_bytes)} (PATCHBANK_KEEP_INSPECTIONS_BYTES)`],
+    ["To be removed within the hour", `${found.due.toLocaleString()} inspections`],
+    ["Versions of a bank", `at least the last ${found.keep_versions}, and those of ${found.keep_days.toLocaleString()} days (PATCHBANK_KEEP_VERSIONS, PATCHBANK_KEEP_DAYS)`],
+  ]));
+}
+
+let before = null;
+async function drawAudit(fromStart) {
+  if (!auditCategory) return;
+  const rows = find("audit").querySelector("tbody");
+  if (fromStart) { rows.replaceChildren(); before = null; }
+  const query = new URLSearchParams({ limit: 50, ...(before === null ? {} : { before }) });
+  const page = await ask(`${of(auditCategory.value, "audit")}?${query}`);
+  before = page.next;
+  rows.append(...page.items.map((event) => {
+    const detail = Object.entries(event.detail).map(([name, value]) => `${name.replaceAll("_", " ")}: ${typeof value === "object" ? JSON.stringify(value) : value}`).join("; ");
+    return cells(String(event.position), time(event.happened_at), event.actor, event.kind, detail.length > 200 ? `${detail.slice(0, 200)}…` : detail);
+  }));
+  find("older").hidden = before === null;
+}
+
+find("create").addEventListener("submit", (event) => {
+  event.preventDefault();
+  attempt(async () => {
+    const isFirst = !find("open").hidden;
+    if (isFirst && find("key-role").value !== "admin") {
+      throw new Problem({ detail: "Make the key of an admin first: as soon as there is a key, this page asks for one." });
+    }
+    const made = await send("/v1/keys", { name: find("key-name").value, role: find("key-role").value });
+    find("secret").hidden = false;
+    find("secret").querySelector("code").textContent = made.secret;
+    find("key-name").value = "";
+    // From the first key on, the service asks for one: this page stays as it is until the key is copied.
+    if (isFirst) {
+      find("create").hidden = true;
+      find("open").hidden = true;
+      find("secret").append(element("p", {}, element("a", { class: "button", href: "/login?next=/admin" }, "Log in with it")));
+    } else {
+      await drawKeys();
+    }
+  });
+});
+find("copy").addEventListener("click", async () => {
+  await navigator.clipboard.writeText(find("secret").querySelector("code").textContent);
+  toast("Copied.");
+});
+find("uses").addEventListener("toggle", () => attempt(drawUses));
+find("check").addEventListener("click", () => attempt(async () => {
+  find("check").disabled = true;
+  try {
+    const { items } = await ask("/v1/doctor");
+    find("findings").querySelector("tbody").replaceChildren(...items.map((item) => cells(
+      element("span", { class: `verdict ${item.healthy ? "pass" : "fail"}` }, item.healthy ? "ok" : "problem"), item.name, item.text)));
+  } finally {
+    find("check").disabled = false;
+  }
+}));
+find("verify").addEventListener("click", () => attempt(async () => {
+  const found = await ask("/v1/audit/verify");
+  const problems = found.logs.filter((log) => log.problem !== null);
+  const events = found.logs.reduce((sum, log) => sum + log.events, 0);
+  find("verified").hidden = false;
+  find("verified").className = found.passed ? "notice" : "notice bad";
+  find("verified").textContent = found.passed
+    ? `All ${events.toLocaleString()} entries of ${found.logs.length} ${found.logs.length === 1 ? "log" : "logs"} are as they were written.`
+    : problems.map((log) => `${log.category}: ${log.problem}`).join("; ");
+}));
+find("older").addEventListener("click", () => attempt(() => drawAudit(false)));
+auditCategory?.addEventListener("change", () => attempt(() => drawAudit(true)));
+await attempt(() => Promise.all([drawKeys(), drawStorage(), drawAudit(true)]));
