@@ -211,6 +211,10 @@ class BusyError(PatchbankError):
     """The service is busy; try again in a moment."""
 
 
+class JobEndedError(PatchbankError):
+    """The job has ended; there is nothing to cancel."""
+
+
 class JudgedElsewhereError(DatabaseError):
     """Another process has judged this file; watch a folder with one process."""
 

@@ -157,10 +157,17 @@ class Settings(BaseSettings):
         gt=0,
         description="Largest body of a request that `patchbank serve` takes, in millions of bytes.",
     )
+    serve_upload_megabytes: float = Field(
+        default=4000.0,
+        gt=0,
+        description="Largest body of a request that brings `patchbank serve` images to learn, in "
+        "millions of bytes.",
+    )
     serve_seconds: float = Field(
         default=30.0,
         gt=0,
-        description="Seconds within which the body of a request must have arrived.",
+        description="Seconds within which the body of a request must have arrived; of images to "
+        "learn, each part of it.",
     )
     serve_waiting: int = Field(
         default=16,

@@ -24,6 +24,7 @@ from patchbank.server.routes import (
     categories,
     evidence,
     inspecting,
+    jobs,
     living,
     lookout,
     pictures,
@@ -74,6 +75,7 @@ def create_app(workspace: Workspace, options: ServiceOptions | None = None) -> F
         categories,
         evidence,
         inspecting,
+        jobs,
         living,
         lookout,
         pictures,
@@ -88,6 +90,7 @@ def create_app(workspace: Workspace, options: ServiceOptions | None = None) -> F
         Guard,
         hosts=options.hosts,
         most_bytes=int(settings.serve_megabytes * 1e6),
+        most_upload_bytes=int(settings.serve_upload_megabytes * 1e6),
         seconds=settings.serve_seconds,
     )
     return app

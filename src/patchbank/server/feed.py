@@ -17,7 +17,7 @@ _LOOK_SECONDS = 0.15
 # A page that hears nothing for longer is cut off.
 BEAT_SECONDS = 2.0
 # Then a listener asks again, and its key is checked again.
-_LONGEST_SECONDS = 300.0
+LONGEST_SECONDS = 300.0
 SHOWN = 20
 
 
@@ -44,6 +44,17 @@ class Feed:
         self._closed = True
         self.tell()
 
+    async def closed_within(self, seconds: float) -> bool:
+        """Wait so long, or until all streams are to end; return whether they are."""
+        end = asyncio.get_running_loop().time() + seconds
+        while not self._closed:
+            try:
+                async with asyncio.timeout_at(end):
+                    await self._new.wait()
+            except TimeoutError:
+                break
+        return self._closed
+
     async def follow(
         self, category: str, station: str | None
     ) -> AsyncIterator[dict[str, Any] | None]:
@@ -54,7 +65,7 @@ class Feed:
         seen: set[int] = set()
         loop = asyncio.get_running_loop()
         beat = loop.time()
-        end = beat + _LONGEST_SECONDS
+        end = beat + LONGEST_SECONDS
         while not self._closed and loop.time() < end:
             new = self._new
             try:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -19,6 +20,8 @@ from patchbank.server.request_ids import begin_request, request_id
 
 _log = logging.getLogger(__name__)
 
+# What these addresses take is images to learn.
+_UPLOADS = ("/fit",)
 _READING = ("GET", "HEAD", "OPTIONS")
 
 # Scripts, styles and pictures come from this service alone, and nothing may frame it.
@@ -44,18 +47,28 @@ class Guard:
     ----------
     hosts
         The names under which it may be asked for, without ports; empty for any.
-    most_bytes
-        How long the body of a request may be.
+    most_bytes, most_upload_bytes
+        How long the body of a request may be, and that of one with images to learn.
     seconds
-        How long it may take to arrive.
+        How long it may take to arrive; with images to learn, how long each part may.
     """
 
     def __init__(
-        self, app: ASGIApp, *, hosts: Sequence[str], most_bytes: int, seconds: float
+        self,
+        app: ASGIApp,
+        *,
+        hosts: Sequence[str],
+        most_bytes: int,
+        most_upload_bytes: int,
+        seconds: float,
     ) -> None:
         self._app = app
         self._hosts = frozenset(host.lower() for host in hosts)
-        self._most, self._seconds = most_bytes, seconds
+        self._limits = {
+            False: Limit(most_bytes, "PATCHBANK_SERVE_MEGABYTES"),
+            True: Limit(most_upload_bytes, "PATCHBANK_SERVE_UPLOAD_MEGABYTES"),
+        }
+        self._seconds = seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -66,7 +79,9 @@ class Guard:
         begin = time.perf_counter()
         status = 0
         headers = Headers(scope=scope)
-        limited = LimitedBody(receive, self._most, self._seconds)
+        uploads = scope["path"].endswith(_UPLOADS)
+        limit = self._limits[uploads]
+        limited = LimitedBody(receive, limit, self._seconds, each=uploads)
 
         async def send_on(message: Message) -> None:
             nonlocal status
@@ -80,7 +95,7 @@ class Guard:
 
         try:
             self._check_origin(scope, headers)
-            self._check_length(headers)
+            limit.check_length(headers)
         except (ForbiddenError, TooLargeError) as error:
             await problem_of(error)(scope, receive, send_on)
         else:
@@ -123,10 +138,25 @@ class Guard:
         ):
             raise ForbiddenError("requests from pages of other sites are refused")
 
-    def _check_length(self, headers: Headers) -> None:
+
+class Limit(NamedTuple):
+    """How long a body may be, and the setting that says so."""
+
+    most: int
+    setting: str
+
+    def check_length(self, headers: Headers) -> None:
+        """Raise `TooLargeError` if a request says that its body is longer."""
         length = headers.get("content-length", "0")
-        if length.isdecimal() and int(length) > self._most:
-            raise too_large(int(length), self._most)
+        if length.isdecimal() and int(length) > self.most:
+            raise self.too_large(int(length))
+
+    def too_large(self, length: int) -> TooLargeError:
+        """Return the error for a body of so many bytes, or more."""
+        return TooLargeError(
+            f"the request's body has {length / 1e6:.1f} MB or more; at most {self.most / 1e6:g} MB "
+            f"are taken ({self.setting})"
+        )
 
 
 class LimitedBody:
@@ -138,8 +168,9 @@ class LimitedBody:
         Which of both it was; whoever reads a body may say something else of the error.
     """
 
-    def __init__(self, receive: Receive, most: int, seconds: float) -> None:
-        self._receive, self._most, self._seconds = receive, most, seconds
+    def __init__(self, receive: Receive, limit: Limit, seconds: float, *, each: bool) -> None:
+        self._receive, self._limit, self._seconds = receive, limit, seconds
+        self._each = each
         self._deadline = asyncio.get_running_loop().time() + seconds
         self._taken, self._whole = 0, False
         self.failure: PatchbankError | None = None
@@ -160,17 +191,11 @@ class LimitedBody:
             raise self.failure from None
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
+        if self._each:
+            self._deadline = asyncio.get_running_loop().time() + self._seconds
         self._taken += len(message.get("body", b""))
-        if self._taken > self._most:
-            self.failure = too_large(self._taken, self._most)
+        if self._taken > self._limit.most:
+            self.failure = self._limit.too_large(self._taken)
             raise self.failure
         self._whole = not message.get("more_body", False)
         return message
-
-
-def too_large(length: int, most: int) -> TooLargeError:
-    """Return the error for a body of so many bytes, or more."""
-    return TooLargeError(
-        f"the request's body has {length / 1e6:.1f} MB or more; at most {most / 1e6:g} MB are "
-        "taken (PATCHBANK_SERVE_MEGABYTES)"
-    )

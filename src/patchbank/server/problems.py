@@ -37,6 +37,7 @@ _STATUS: dict[type[errors.PatchbankError], int] = {
     errors.CategoryExistsError: 409,
     errors.ExtractorMismatchError: 409,
     errors.BankGoneError: 409,
+    errors.JobEndedError: 409,
     errors.TooLargeError: 413,
     errors.TooSlowError: 408,
     errors.BusyError: 503,

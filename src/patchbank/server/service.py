@@ -22,6 +22,7 @@ from patchbank.line.delivering import Deliverer
 from patchbank.memory.threads import in_this_thread
 from patchbank.server.feed import Feed
 from patchbank.server.inspecting import Inspecting
+from patchbank.server.jobs import JobRunner
 from patchbank.server.judging import Inspectors, JudgingPool
 from patchbank.server.recent import RecentInspections
 from patchbank.server.recording import RecordingLine
@@ -81,6 +82,7 @@ class Service:
             self.feed,
             self.deliverer,
         )
+        self.jobs = JobRunner(workspace, self._warm_up)
         # Until the banks are in memory.
         self.warming = threading.Thread(target=self._warm, name="patchbank-warming", daemon=True)
         self._closing = False
@@ -89,10 +91,12 @@ class Service:
         """Read the banks into memory, and send what is to be sent, in the background."""
         self.warming.start()
         self.deliverer.begin()
+        self.jobs.begin()
 
     def close(self) -> None:
         """Wait for what was begun, and write what is counted."""
         self._closing = True
+        self.jobs.close()
         # The process must not end in the middle of the network's code.
         self.warming.join()
         self.teaching.close()
@@ -136,12 +140,15 @@ class Service:
         for name in names:
             if self._closing or len(self.inspectors.ready) >= self.workspace.settings.serve_banks:
                 return
-            try:
-                self.inspectors.of(name).warm_up()
-            except NotFittedError:
-                continue
-            except PatchbankError as error:
-                _log.warning("category %r cannot be judged by: %s", name, error)
+            self._warm_up(name)
+
+    def _warm_up(self, category: str) -> None:
+        try:
+            self.inspectors.of(category).warm_up()
+        except NotFittedError:
+            pass
+        except PatchbankError as error:
+            _log.warning("category %r cannot be judged by: %s", category, error)
 
 
 def service_of(request: Request) -> Service:

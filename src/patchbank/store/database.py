@@ -20,6 +20,7 @@ from patchbank.store.failures import Place, explained
 from patchbank.store.images import Images
 from patchbank.store.indexes import Indexes
 from patchbank.store.inspections import Inspections
+from patchbank.store.jobs import Jobs
 from patchbank.store.migrate import UpgradePlan, plan_upgrade, prepare
 from patchbank.store.outbox import Outbox
 from patchbank.store.patches import Patches
@@ -113,6 +114,11 @@ class Database(Sessions):
     def outbox(self) -> Outbox:
         """Where inspections are sent to, and which are still to be sent."""
         return Outbox(self)
+
+    @cached_property
+    def jobs(self) -> Jobs:
+        """Work of minutes that services do."""
+        return Jobs(self)
 
     @cached_property
     def watched_files(self) -> WatchedFiles:

@@ -147,6 +147,6 @@ def test_category_id_leads_every_primary_key(database_url: str) -> None:
     leading: dict[str, str] = dict(rows)
     assert leading.keys() == {name for (name,) in tables}
     # Of the whole database: a distributed one has copies of them everywhere.
-    for name in ("migration", "access_key", "access_session", "access_use", "sink"):
+    for name in ("migration", "access_key", "access_session", "access_use", "sink", "job"):
         assert leading.pop(name) != "category_id"
     assert set(leading.values()) == {"category_id"}

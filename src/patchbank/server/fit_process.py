@@ -1,0 +1,95 @@
+"""The process of a job that fits a bank: inspections go on beside it, and it ends with the service.
+
+Standard input is a line of JSON, and open as long as the service wants the fit. Standard output has
+a line of JSON for each progress, and a last one with the result or the error.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from patchbank.actors import acting_as
+from patchbank.errors import PatchbankError
+from patchbank.inspection.learning.fit import FitReport, fit, fit_paths
+from patchbank.inspection.settings import make_fit_settings
+from patchbank.inspection.workspace import Workspace
+from patchbank.printable import printable
+
+# Inspections come first.
+_NICENESS = 10
+_PROGRESS_SECONDS = 0.2
+
+
+def main() -> None:
+    """Fit as standard input asks."""
+    output = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
+    # What libraries print goes elsewhere.
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    if hasattr(os, "nice"):
+        os.nice(_NICENESS)
+    asked = json.loads(sys.stdin.buffer.readline())
+    threading.Thread(target=_end_with_the_service, daemon=True).start()
+    try:
+        answer: dict[str, Any] = {"result": _fit(asked, _Reporter(output)).to_json()}
+    except PatchbankError as error:
+        answer = {"error": printable(str(error))}
+    output.write(_with_names(json.dumps(answer), asked).encode() + b"\n")
+
+
+def _with_names(text: str, asked: dict[str, Any]) -> str:
+    """Return JSON with the clients' own names of images instead of where they are now."""
+    if asked["uploaded"] is None:
+        return text
+    uploaded = dict(zip(asked["paths"], asked["names"], strict=True))
+
+    def named(match: re.Match[str]) -> str:
+        return json.dumps(uploaded[match[0]])[1:-1] if match[0] in uploaded else match[0]
+
+    return re.sub(re.escape(asked["uploaded"]) + r"[/\\]+\d{6}", named, text)
+
+
+def _fit(asked: dict[str, Any], progress: _Reporter) -> FitReport:
+    settings = make_fit_settings(**asked["settings"])
+    more = {"group_by": asked["group_by"], "screen": asked["screen"], "progress": progress}
+    home = Path(asked["home"])
+    with (
+        acting_as(asked["actor"]),
+        Workspace(home=home, database_url=asked["database_url"]) as workspace,
+    ):
+        if asked["folder"] is not None:
+            return fit_paths(workspace, asked["category"], [asked["folder"]], settings, **more)
+        paths, names = asked["paths"], asked["names"]
+        return fit(workspace, asked["category"], paths, settings, names=names, **more)
+
+
+def _end_with_the_service() -> None:
+    sys.stdin.buffer.read()
+    # A transaction that is open is undone by the database.
+    os._exit(1)
+
+
+class _Reporter:
+    """Writes progress, a few times a second."""
+
+    def __init__(self, output: BinaryIO) -> None:
+        self._output = output
+        self._last: tuple[float, str] = 0.0, ""
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        at, before = self._last
+        if stage == before and done < total and now - at < _PROGRESS_SECONDS:
+            return
+        self._last = now, stage
+        self._output.write(json.dumps({"progress": [stage, done, total]}).encode() + b"\n")
+
+
+if __name__ == "__main__":
+    main()

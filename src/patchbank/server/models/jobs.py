@@ -1,0 +1,47 @@
+"""Jobs, as they are answered."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import Field
+
+from patchbank.server.models import Model
+
+
+class Job(Model):
+    """Work of minutes."""
+
+    job_id: int
+    kind: Literal["fit"]
+    category: str
+    created_by: str = Field(description="Whose key asked for it.")
+    state: Literal["waiting", "running", "done", "failed", "cancelled", "interrupted"] = Field(
+        description="`interrupted`: the service ended before it did; there is never half a bank."
+    )
+    stage: str | None = Field(description="What it is at.")
+    done: int = Field(description="How much of that is done.")
+    total: int = Field(description="Of how much.")
+    rate: float | None = Field(description="How much of it is done in a second.")
+    seconds_left: float | None = Field(description="How long this stage takes on, at that rate.")
+    error: str | None = Field(description="Why it failed or was interrupted, in one line.")
+    result: dict[str, Any] | None = Field(description="What `patchbank fit --json` prints.")
+    created_at: datetime
+    begun_at: datetime | None
+    ended_at: datetime | None
+
+
+class JobPage(Model):
+    """Some jobs, newest first."""
+
+    items: list[Job]
+    next: int | None = Field(description="Send it as `before` for the next page; null at the end.")
+
+
+class FitFolder(Model):
+    """A folder of the service's machine with images of good parts."""
+
+    folder: str = Field(
+        min_length=1, description="Its path; `patchbank serve --folder` says which are allowed."
+    )

@@ -1,0 +1,220 @@
+"""Fits, which take minutes, and how far they are."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from fastapi import Path as PathParameter
+from fastapi.responses import JSONResponse, StreamingResponse
+from pydantic import ValidationError
+from starlette.concurrency import run_in_threadpool
+
+from patchbank.errors import DatabaseError, ForbiddenError, ParameterError
+from patchbank.inspection.settings import make_fit_settings
+from patchbank.inspection.sources import checked_names
+from patchbank.server.access import Engineer, Operator
+from patchbank.server.feed import LONGEST_SECONDS
+from patchbank.server.jobs import FitRequest
+from patchbank.server.models import MOST_NUMBER
+from patchbank.server.models.jobs import FitFolder, Job, JobPage
+from patchbank.server.parameters import DEFAULT_LIMIT, Before, CategoryName, Limit
+from patchbank.server.problems import PROBLEMS
+from patchbank.server.service import Service, service_of
+from patchbank.server.uploads import received
+from patchbank.store.categories import checked_category_name
+from patchbank.store.jobs import ENDED
+
+router = APIRouter(prefix="/v1", tags=["jobs"], responses=PROBLEMS)
+
+#: Of one fit.
+MOST_IMAGES = 20_000
+_FILE = "image"
+_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "description": "Images of good parts, or a folder of the service's machine that has them.",
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": [_FILE],
+                    "properties": {
+                        _FILE: {
+                            "type": "array",
+                            "items": {"type": "string", "format": "binary"},
+                            "minItems": 1,
+                            "maxItems": MOST_IMAGES,
+                            "description": "The files of the images.",
+                        }
+                    },
+                }
+            },
+            "application/json": {
+                "schema": FitFolder.model_json_schema(),
+                "example": {"folder": "/srv/images/leather"},
+            },
+        },
+    }
+}
+JobNumber = Annotated[
+    int, PathParameter(alias="job_id", ge=1, le=MOST_NUMBER, description="Number of the job.")
+]
+
+
+@router.post("/categories/{category}/fit", response_model=Job, status_code=202, openapi_extra=_BODY)
+async def fit(
+    request: Request,
+    caller: Engineer,
+    category: CategoryName,
+    false_alarm_rate: Annotated[
+        float | None, Query(gt=0, lt=1, description="Share of good images that may fail.")
+    ] = None,
+    review_rate: Annotated[
+        float | None,
+        Query(ge=0, lt=1, description="Share of good images that may go to review besides."),
+    ] = None,
+    image_size: Annotated[
+        int | None, Query(ge=1, le=4096, description="Side of the network's input, in pixels.")
+    ] = None,
+    backbone: Annotated[
+        str | None, Query(description="The network; `patchbank backbone list` has them.")
+    ] = None,
+    group_by: Annotated[
+        str | None, Query(description="The rule for images that depend on one another.")
+    ] = None,
+    screen: Annotated[
+        bool, Query(description="Leave out the images that stand apart from the others.")
+    ] = False,
+) -> JSONResponse:
+    """Learn what good parts look like; the answer is a job.
+
+    Until it is done, the category's earlier bank answers, if there is one.
+    """
+    service = service_of(request)
+    category = checked_category_name(category)
+    given = {
+        "false_alarm_rate": false_alarm_rate,
+        "review_rate": review_rate,
+        "image_size": image_size,
+        "backbone": backbone,
+    }
+    # What is wrong is said now, rather than by a job that fails.
+    make_fit_settings(**given)  # type: ignore[arg-type]
+    service.jobs.check_room()
+    asked = FitRequest(category, given, group_by, screen, None, None, [], [])
+    if request.headers.get("content-type", "").startswith("multipart/form-data"):
+        job_id = await _with_images(service, request, asked)
+    else:
+        folder = await _folder_of(service, request)
+        job_id = await run_in_threadpool(service.jobs.fit, asked._replace(folder=folder))
+    job = await run_in_threadpool(service.workspace.database.jobs.get, job_id)
+    return JSONResponse(job.to_json(), 202)
+
+
+async def _with_images(service: Service, request: Request, asked: FitRequest) -> int:
+    folder = await run_in_threadpool(service.jobs.new_folder)
+    try:
+        upload = await received(request, folder, _FILE, MOST_IMAGES)
+        checked_names(upload.paths, upload.names)
+        asked = asked._replace(uploaded=folder, paths=upload.paths, names=upload.names)
+        return await run_in_threadpool(service.jobs.fit, asked)
+    except BaseException:
+        # Also when the client goes away.
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+async def _folder_of(service: Service, request: Request) -> Path:
+    try:
+        asked = FitFolder.model_validate_json(await request.body())
+    except ValidationError as error:
+        raise ParameterError(
+            "send images as a form, or a folder as JSON, such as "
+            '{"folder": "/srv/images/leather"}: ' + error.errors()[0]["msg"].lower()
+        ) from error
+    folder = await run_in_threadpool(_resolved, asked.folder)
+    if not any(folder.is_relative_to(allowed) for allowed in service.options.folders):
+        raise ForbiddenError(
+            f"folder {asked.folder!r}: not below a folder that `patchbank serve --folder` allows"
+        )
+    return folder
+
+
+def _resolved(folder: str) -> Path:
+    try:
+        return Path(folder).resolve()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ParameterError(f"folder {folder!r}: {error}") from error
+
+
+@router.get("/jobs", response_model=JobPage)
+def jobs(
+    request: Request,
+    caller: Operator,
+    category: Annotated[str | None, Query(description="Only of this category.")] = None,
+    limit: Limit = DEFAULT_LIMIT,
+    before: Before = None,
+) -> JSONResponse:
+    """List jobs, newest first. They are kept for 30 days."""
+    found = service_of(request).workspace.database.jobs.page(category, limit + 1, before)
+    items = found[:limit]
+    after = items[-1].job_id if len(found) > limit else None
+    return JSONResponse({"items": [item.to_json() for item in items], "next": after})
+
+
+@router.get("/jobs/{job_id}", response_model=Job)
+def job(request: Request, caller: Operator, job_id: JobNumber) -> JSONResponse:
+    """Say how far a job is."""
+    return JSONResponse(service_of(request).workspace.database.jobs.get(job_id).to_json())
+
+
+@router.post("/jobs/{job_id}/cancel", response_model=Job, status_code=202)
+def cancel(request: Request, caller: Engineer, job_id: JobNumber) -> JSONResponse:
+    """Cancel a job; it ends within seconds, and nothing of it is kept."""
+    found = service_of(request).workspace.database.jobs
+    found.cancel(job_id)
+    return JSONResponse(found.get(job_id).to_json(), 202)
+
+
+@router.get(
+    "/jobs/{job_id}/events",
+    response_class=StreamingResponse,
+    responses={200: {"description": "The stream.", "content": {"text/event-stream": {}}}},
+)
+async def job_events(request: Request, caller: Operator, job_id: JobNumber) -> StreamingResponse:
+    """Follow a job: an event `job` with it as JSON whenever it changed, until it has ended.
+
+    An event `beat` comes when nothing else does.
+    """
+    service = service_of(request)
+    get = partial(service.workspace.database.jobs.get, job_id)
+    # What is wrong is said before the stream begins.
+    found = await run_in_threadpool(get)
+
+    async def stream() -> AsyncIterator[str]:
+        nonlocal found
+        yield "retry: 1000\n\n"
+        sent = None
+        end = time.monotonic() + LONGEST_SECONDS
+        while time.monotonic() < end:
+            document = found.to_json()
+            if document != sent:
+                sent = document
+                yield f"event: job\ndata: {json.dumps(document)}\n\n"
+            else:
+                yield "event: beat\ndata: {}\n\n"
+            if found.state in ENDED or await service.feed.closed_within(1.0):
+                return
+            try:
+                found = await run_in_threadpool(get)
+            except DatabaseError:
+                return
+
+    return StreamingResponse(stream(), media_type="text/event-stream")
