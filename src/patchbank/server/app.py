@@ -27,6 +27,7 @@ from patchbank.server.routes import (
     jobs,
     living,
     lookout,
+    metrics,
     pictures,
     records,
     reviewing,
@@ -78,6 +79,7 @@ def create_app(workspace: Workspace, options: ServiceOptions | None = None) -> F
         jobs,
         living,
         lookout,
+        metrics,
         pictures,
         records,
         reviewing,
@@ -92,6 +94,7 @@ def create_app(workspace: Workspace, options: ServiceOptions | None = None) -> F
         most_bytes=int(settings.serve_megabytes * 1e6),
         most_upload_bytes=int(settings.serve_upload_megabytes * 1e6),
         seconds=settings.serve_seconds,
+        on_answer=lambda scope, status: app.state.service.metrics.answered(scope, status),
     )
     return app
 

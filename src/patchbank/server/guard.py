@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -51,6 +51,8 @@ class Guard:
         How long the body of a request may be, and that of one with images to learn.
     seconds
         How long it may take to arrive; with images to learn, how long each part may.
+    on_answer
+        Called with the scope of each request and the status of its answer; 0 without an answer.
     """
 
     def __init__(
@@ -61,8 +63,9 @@ class Guard:
         most_bytes: int,
         most_upload_bytes: int,
         seconds: float,
+        on_answer: Callable[[Scope, int], None],
     ) -> None:
-        self._app = app
+        self._app, self._on_answer = app, on_answer
         self._hosts = frozenset(host.lower() for host in hosts)
         self._limits = {
             False: Limit(most_bytes, "PATCHBANK_SERVE_MEGABYTES"),
@@ -101,6 +104,7 @@ class Guard:
         else:
             await self._app(scope, limited, self._unless_failed(limited, scope, send_on))
         finally:
+            self._on_answer(scope, status)
             _log.info(
                 "%s %s %d in %.1f ms, %s",
                 scope["method"], printable(scope["path"]), status,

@@ -22,6 +22,7 @@ from patchbank.printable import printable
 from patchbank.server.answers import answer_of
 from patchbank.server.feed import Feed
 from patchbank.server.judging import Inspectors, JudgingPool
+from patchbank.server.metrics import Metrics
 from patchbank.server.recent import RecentInspections
 from patchbank.server.recording import RecordingLine
 from patchbank.store.answered_requests import RequestKey
@@ -52,11 +53,13 @@ class Inspecting:
         recent: RecentInspections,
         feed: Feed,
         deliverer: Deliverer,
+        metrics: Metrics,
     ) -> None:
         self._workspace = workspace
         self._inspectors, self._pool = inspectors, pool
         self._recording = recording
         self._recent, self._feed, self._deliverer = recent, feed, deliverer
+        self._metrics = metrics
 
     async def inspect(self, category: str, asked: Asked) -> Inspection:
         """Judge an image by the bank of a category, and record the inspection.
@@ -126,6 +129,8 @@ class Inspecting:
         self, category: str, image: Asked, key: tuple[int, str] | None
     ) -> dict[str, Any]:
         while True:
+            while self._pool.full:
+                await asyncio.sleep(_PATIENCE_SECONDS)
             # A batch may take longer than a new bank does to come.
             image = image._replace(arrived=time.monotonic())
             try:
@@ -135,7 +140,8 @@ class Inspecting:
             except ImageError as error:
                 return {"image": image.name, "refused": printable(str(error))}
             except BusyError:
-                await asyncio.sleep(_PATIENCE_SECONDS)
+                # Another was quicker.
+                continue
 
     def _judge(self, category: str, asked: Asked, alone: bool) -> Judged:
         content, name, part, station, top, arrived = asked
@@ -181,7 +187,8 @@ class Inspecting:
         return None, found
 
     def _show(self, inspection: Inspection) -> None:
-        """Let the pages and the sinks have what was recorded here."""
+        """Let the pages, the sinks and the metrics have what was recorded here."""
+        self._metrics.inspected(inspection)
         self._recent.keep(inspection)
         self._feed.tell()
         self._deliverer.wake()

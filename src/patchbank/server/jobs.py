@@ -101,6 +101,11 @@ class JobRunner:
         self._uploads.mkdir(mode=0o700, parents=True, exist_ok=True)
         return Path(tempfile.mkdtemp(dir=self._uploads))
 
+    @property
+    def count(self) -> int:
+        """How many run or wait."""
+        return len(self._waiting)
+
     def check_room(self) -> None:
         """Raise `BusyError` if too many jobs wait."""
         if len(self._waiting) >= _MOST_WAITING:

@@ -38,7 +38,17 @@ class JudgingPool:
         self._cores, self._most, self._beside = cores, cores + most_waiting, beside
         self._threads = ThreadPoolExecutor(cores, "patchbank-judging")
         self._lock = threading.Lock()
-        self._taken = 0
+        self._taken = self._refused = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether one more would be refused."""
+        return self.taken >= self._most
+
+    @property
+    def refused(self) -> int:
+        """How many images were refused so far."""
+        return self._refused
 
     @property
     def taken(self) -> int:
@@ -57,7 +67,8 @@ class JudgingPool:
 
     def check_room(self) -> None:
         """Raise `BusyError` if too many images are waiting."""
-        if self.taken >= self._most:
+        if self.full:
+            self._refused += 1
             raise BusyError(f"the service is busy with {self.taken} images; try again in a second")
 
     async def run(self, work: Callable[[bool], Result]) -> Result:

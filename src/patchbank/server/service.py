@@ -24,6 +24,7 @@ from patchbank.server.feed import Feed
 from patchbank.server.inspecting import Inspecting
 from patchbank.server.jobs import JobRunner
 from patchbank.server.judging import Inspectors, JudgingPool
+from patchbank.server.metrics import Metrics
 from patchbank.server.recent import RecentInspections
 from patchbank.server.recording import RecordingLine
 from patchbank.server.teaching import Teaching
@@ -73,6 +74,8 @@ class Service:
         self.recent = RecentInspections(int(settings.serve_recent_megabytes * 1e6))
         self.feed = Feed(workspace)
         self.deliverer = Deliverer(workspace)
+        self.jobs = JobRunner(workspace, self._warm_up)
+        self.metrics = Metrics(workspace, self.pool, self.inspectors, self.jobs)
         self.inspecting = Inspecting(
             workspace,
             self.inspectors,
@@ -81,8 +84,8 @@ class Service:
             self.recent,
             self.feed,
             self.deliverer,
+            self.metrics,
         )
-        self.jobs = JobRunner(workspace, self._warm_up)
         # Until the banks are in memory.
         self.warming = threading.Thread(target=self._warm, name="patchbank-warming", daemon=True)
         self._closing = False
@@ -97,6 +100,7 @@ class Service:
         """Wait for what was begun, and write what is counted."""
         self._closing = True
         self.jobs.close()
+        self.metrics.close()
         # The process must not end in the middle of the network's code.
         self.warming.join()
         self.teaching.close()
