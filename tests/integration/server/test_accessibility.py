@@ -14,7 +14,7 @@ from tests.integration.server.test_pages import inspect
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-_PAGES = ("line", "inspect", "review", "records", "records/1", "bank", "/admin")
+_PAGES = ("line", "inspect", "review", "records", "records/1", "bank", "/admin", "/new")
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (420, "dark")])

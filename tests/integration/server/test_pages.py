@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+from PIL import Image
 
 from patchbank.inspection.keeping.access import create_key
 from patchbank.inspection.workspace import Workspace
@@ -420,6 +422,70 @@ def test_keys_storage_health_and_the_log_are_administered(
         row.get_by_text("by anna").last.wait_for()
         tab.get_by_text("What keys were used for").click()
         tab.locator("#uses tbody tr").first.wait_for()
+    assert problems == []
+
+
+def test_a_new_category_is_learned_and_corrected_on_the_pages_alone(
+    browser: Browser, running_service: RunningService, surfaces: Surfaces, tmp_path: Path
+) -> None:
+    good = sorted(surfaces.train.iterdir())[:10]
+    (tmp_path / "broken.png").write_text("no image")
+    defect = tmp_path / "defect.png"
+    defect.write_bytes(sorted(surfaces.scratched.iterdir())[1].read_bytes())
+    with visiting(browser, running_service.url) as (tab, problems):
+        tab.goto(running_service.url)
+        tab.get_by_role("link", name="New").click()
+        tab.get_by_label("Name of the category").fill("brushed")
+        assert tab.locator("#known").is_visible()
+        tab.get_by_label("Name of the category").fill("plate <1>")
+        assert tab.locator("#known").is_hidden()
+        tab.get_by_role("button", name="Learn what good looks like").click()
+        tab.get_by_text("Choose images of good parts first.").wait_for()
+        tab.locator("#files").set_input_files([*good, defect, tmp_path / "broken.png"])
+        assert "best 1 false alarm in 13 good parts" in tab.locator("#chosen").inner_text()
+        tab.get_by_label("Leave out images that stand apart").check()
+        tab.get_by_role("button", name="Learn what good looks like").click()
+        # Whoever leaves the page finds the work again.
+        tab.wait_for_url("**/new?job=*")
+        tab.reload()
+        tab.get_by_text("plate <1> is learned, as version 1").wait_for(timeout=120_000)
+        assert "broken.png" in tab.locator("#refusals").inner_text()
+        assert tab.locator("#left-out li").inner_text() == "defect.png"
+        assert "10, " in tab.locator("#facts").inner_text()
+        tab.get_by_role("link", name="Inspect a first image").click()
+        tab.locator("#file").set_input_files(sorted(surfaces.scratched.iterdir())[0])
+        tab.locator("#answer .verdict.fail").wait_for()
+        tab.get_by_role("link", name="Review").click()
+        tab.locator("#answer .verdict.fail").wait_for()
+        tab.keyboard.press("g")
+        tab.locator("#doubt:not([hidden])").wait_for()
+        tab.keyboard.press("g")
+        tab.get_by_text("Nothing waits for you").wait_for()
+        tab.locator("#given").get_by_text("in version 2 of the bank").wait_for(timeout=60_000)
+        tab.get_by_role("link", name="Inspect", exact=True).click()
+        tab.locator("#file").set_input_files(sorted(surfaces.scratched.iterdir())[0])
+        tab.locator("#answer .verdict:not(.fail)").wait_for()
+    assert problems == []
+
+
+def test_learning_is_cancelled_on_the_page(
+    browser: Browser, running_service: RunningService, tmp_path: Path
+) -> None:
+    random = np.random.default_rng(0)
+    images = []
+    for number in range(200):
+        images.append(tmp_path / f"{number:03}.png")
+        pixels = random.integers(0, 256, (96, 96, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(images[-1])
+    with visiting(browser, running_service.url) as (tab, problems):
+        tab.goto(running_service.url + "/new")
+        tab.get_by_label("Name of the category").fill("noise")
+        tab.locator("#files").set_input_files(images)
+        tab.get_by_role("button", name="Learn what good looks like").click()
+        tab.wait_for_url("**/new?job=*")
+        tab.get_by_role("button", name="Cancel").click()
+        tab.get_by_text("Cancelled. Nothing was learned").wait_for(timeout=60_000)
+        assert tab.get_by_label("Name of the category").is_visible()
     assert problems == []
 
 
