@@ -68,7 +68,9 @@ def _parts(file: BinaryIO) -> Iterator[bytes]:
 @router.post(
     "/categories/{category}/import",
     response_model=Imported,
-    openapi_extra={"requestBody": {"required": True, "content": {_MEDIA_TYPE: _FILE}}},
+    openapi_extra={
+        "requestBody": {"required": True, "content": {"application/octet-stream": _FILE}}
+    },
 )
 async def import_bank(
     request: Request,
