@@ -148,7 +148,7 @@ class BankLiving:
 
     def withdraw(
         self,
-        images: str | Path | Sequence[str | Path],
+        images: str | Sequence[str],
         *,
         force: bool = False,
         progress: Progress = silent,
@@ -167,8 +167,7 @@ class BankLiving:
         PatchbankError
             If there is no bank, an image is not a reference, or too few would remain.
         """
-        given = [images] if isinstance(images, str | Path) else images
-        names = [str(image) for image in given]
+        names = [images] if isinstance(images, str) else list(images)
         return withdraw(self._workspace, self.category, names, force=force, progress=progress)
 
     def undo(self, version: int | None = None) -> UndoReport:

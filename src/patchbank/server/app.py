@@ -32,7 +32,6 @@ from patchbank.server.routes import (
     records,
     reviewing,
     streaming,
-    transfer,
     watching,
 )
 from patchbank.server.service import Service, ServiceOptions
@@ -85,7 +84,6 @@ def create_app(workspace: Workspace, options: ServiceOptions | None = None) -> F
         records,
         reviewing,
         streaming,
-        transfer,
         watching,
     ):
         app.include_router(module.router)

@@ -27,6 +27,7 @@ from patchbank.server.judging import Inspectors, JudgingPool
 from patchbank.server.metrics import Metrics
 from patchbank.server.recent import RecentInspections
 from patchbank.server.recording import RecordingLine
+from patchbank.server.returning import MemoryReturn
 from patchbank.server.teaching import Teaching
 from patchbank.settings import usable_cores
 from patchbank.store.inspections import InspectionRecord
@@ -86,6 +87,7 @@ class Service:
             self.deliverer,
             self.metrics,
         )
+        self.memory_return = MemoryReturn()
         # Until the banks are in memory.
         self.warming = threading.Thread(target=self._warm, name="patchbank-warming", daemon=True)
         self._closing = False
@@ -95,10 +97,12 @@ class Service:
         self.warming.start()
         self.deliverer.begin()
         self.jobs.begin()
+        self.memory_return.begin()
 
     def close(self) -> None:
         """Wait for what was begun, and write what is counted."""
         self._closing = True
+        self.memory_return.close()
         self.jobs.close()
         self.metrics.close()
         # The process must not end in the middle of the network's code.
