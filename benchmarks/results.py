@@ -37,6 +37,7 @@ MEASUREMENTS = {
     "growth": Measurement("fit and inspection with 50 to 800 reference images; draws a chart"),
     "similarity": Measurement("how similarities of good images spread; draws a chart"),
     "service": Measurement("inspections over HTTP: 1 client, 8 clients, memory", False),
+    "pages": Measurement("the pages in a browser: first views, a verdict on the line", False),
     "inspections": Measurement("200,000 recorded inspections: listed, filtered, as CSV", False),
     "drift": Measurement("how soon changes of the images are found, and false alarms", False),
     "million": Measurement("a million recorded inspections: inserted, paged, removed", False),

@@ -427,6 +427,20 @@ def _service_table(figures: Document) -> str:
     )
 
 
+def _pages_table(figures: Document) -> str:
+    rows = [
+        (name, spread_text(each["first content, ms"]), spread_text(each["loaded, ms"]))
+        for name, each in figures["views"].items()
+    ]
+    return "\n\n".join(
+        (
+            table(("page", "first content, ms", "loaded, ms"), rows),
+            "A verdict is on the Line page "
+            f"{spread_text(figures['verdict'], ' ms')} after its inspection is answered.",
+        )
+    )
+
+
 TABLES: dict[str, Callable[[Document], str]] = {
     "stages": _stages_table,
     "folder": _folder_table,
@@ -437,5 +451,6 @@ TABLES: dict[str, Callable[[Document], str]] = {
     "drift": _drift_table,
     "calibration": _calibration_table,
     "contamination": _contamination_table,
+    "pages": _pages_table,
     "service": _service_table,
 }
