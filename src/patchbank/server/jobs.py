@@ -159,13 +159,16 @@ class JobRunner:
         # Where the database is away, the fit itself finds it out.
         with contextlib.suppress(PatchbankError):
             self._workspace.database.jobs.begin(job.job_id)
-        with tempfile.TemporaryFile() as complaints, self._process(job, complaints) as process:
-            end = self._followed(job, process)
-            if end is not None:
-                return end
-            code = process.wait()
-            complaints.seek(0)
-            said = complaints.read().decode(errors="replace").strip().rpartition("\n")[2]
+        try:
+            with tempfile.TemporaryFile() as complaints, self._process(job, complaints) as process:
+                end = self._followed(job, process)
+                if end is not None:
+                    return end
+                code = process.wait()
+                complaints.seek(0)
+                said = complaints.read().decode(errors="replace").strip().rpartition("\n")[2]
+        except OSError as error:
+            return _End("failed", f"its process could not be started: {error.strerror or error}")
         return _End("failed", f"its process ended with {code}: {said[:_LONGEST_REASON]}")
 
     @contextlib.contextmanager
@@ -211,7 +214,8 @@ class JobRunner:
         while True:
             with contextlib.suppress(queue.Empty):
                 line = lines.get(timeout=_TICK_SECONDS)
-                if not line:
+                if not line.endswith(b"\n"):
+                    # Its end, or in the middle of a word.
                     return None
                 said = json.loads(line)
                 if "progress" not in said:

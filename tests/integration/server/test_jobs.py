@@ -180,6 +180,38 @@ def test_a_fit_that_fails_says_why_and_changes_nothing(
     assert len(history(workspace, "brushed")) == 1
 
 
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [
+        ("exit 3", "its process ended with 3: "),
+        ("echo out of memory >&2; exit 1", "its process ended with 1: out of memory"),
+        ("printf '{\"result'; exit 9", "its process ended with 9: "),
+        (None, "its process could not be started: "),
+    ],
+)
+def test_a_process_that_breaks_fails_its_job_and_no_other(
+    client: TestClient,
+    workspace: Workspace,
+    files: Files,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    program: str | None,
+    said: str,
+) -> None:
+    path = tmp_path / "python"
+    if program is not None:
+        # It must have read what it is asked before it ends, else that is the error.
+        path.write_text(f"#!/bin/sh\nread asked\n{program}\n")
+        path.chmod(0o755)
+    with monkeypatch.context() as broken:
+        broken.setattr("sys.executable", str(path))
+        job = client.post("/v1/categories/new/fit", files=files, params=SMALL).json()
+        failed = ended(client, job["job_id"])
+    assert (failed["state"], failed["error"][: len(said)]) == ("failed", said)
+    job = client.post("/v1/categories/new/fit", files=files, params=SMALL).json()
+    assert ended(client, job["job_id"])["state"] == "done"
+
+
 def test_a_job_is_followed_and_cancelled_while_inspections_go_on(
     learned: Outcome, client: TestClient, workspace: Workspace, many: Files, files: Files
 ) -> None:
