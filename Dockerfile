@@ -7,8 +7,8 @@ RUN useradd --create-home --uid 10001 --user-group patchbank \
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 COPY src ./src
-# More extras by `--build-arg EXTRAS=report,hub,int8`.
-ARG EXTRAS=report,hub
+# Others by `--build-arg EXTRAS=report,hub,server,mqtt,int8`.
+ARG EXTRAS=report,hub,server,mqtt
 # The build sees no git, which the version comes from: `--build-arg VERSION=0.1.0` tells it.
 ARG VERSION=
 # hadolint ignore=DL3013
