@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import csv
 import os
-import random
 import shutil
-import signal
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
 from PIL import Image
 
@@ -23,7 +20,7 @@ from patchbank.inspection.verdicts import Inspection, Refused
 from patchbank.inspection.workspace import Workspace
 from patchbank.line.folders import MARKER
 from patchbank.line.watching import Watcher, WatchOptions
-from tests.fixtures.commands import Outcome, Run, finish, start
+from tests.fixtures.commands import Outcome, Run
 from tests.fixtures.surfaces import Surfaces, brushed
 
 
@@ -196,53 +193,6 @@ def burst(folder: Path) -> Iterator[int]:
     coming.start()
     yield count
     coming.join()
-
-
-@pytest.mark.serial
-def test_a_killed_watcher_judges_each_file_exactly_once(
-    learned: Outcome,
-    workspace: Workspace,
-    database_url: str,
-    graphs_home: Path,
-    burst: int,
-    folder: Path,
-    tmp_path: Path,
-) -> None:
-    chance = random.Random(7)
-    arguments: list[str | Path] = ["watch", "brushed", folder, "--settle", "0.05"]
-    arguments += ["--results", tmp_path / "results.csv"]
-    for verdict in ("pass", "fail", "review"):
-        arguments += [f"--{verdict}", tmp_path / verdict]
-    for turn in range(4):
-        process = start(*arguments, home=graphs_home, url=database_url)
-        assert process.stderr is not None
-        try:
-            assert "watching" in process.stderr.readline()
-            time.sleep(chance.uniform(0.05, 0.8))
-            if turn % 2:
-                with psycopg.connect(database_url, autocommit=True) as connection:
-                    connection.execute(
-                        "select pg_terminate_backend(pid) from pg_stat_activity "
-                        "where datname = current_database() and pid <> pg_backend_pid()"
-                    )
-                time.sleep(chance.uniform(0.05, 0.8))
-        finally:
-            process.kill()
-            process.communicate()
-    process = start(*arguments, home=graphs_home, url=database_url)
-    try:
-        eventually(lambda: sum(counts(workspace).values()) >= burst, 90)
-    finally:
-        process.send_signal(signal.SIGINT)
-        outcome = finish(process)
-    assert outcome.code == 0, outcome.err
-    names = {f"{number:03}.png" for number in range(burst)}
-    assert counts(workspace) == dict.fromkeys(names, 1)
-    moved = [path.name for path in tmp_path.glob("*/*.png")]
-    assert sorted(moved) == sorted(names)
-    assert {path.name for path in folder.iterdir()} == {MARKER}
-    lines = Counter(Path(row["image"]).name for row in rows(tmp_path / "results.csv"))
-    assert lines == dict.fromkeys(names, 1)
 
 
 def test_two_watchers_of_one_folder_judge_each_file_once(
