@@ -9,9 +9,12 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from patchbank.inspection.keeping.inspections import make_selection, open_inspections
+from patchbank.inspection.measuring.new_limits import NewLimits
+from patchbank.inspection.measuring.threshold_curve import threshold_report
 from patchbank.inspection.workspace import Workspace
 from patchbank.server.models.inspecting import InspectionAnswer
 from patchbank.server.models.records import Recorded
+from patchbank.store.versions import Retention
 from tests.fixtures.commands import Outcome
 from tests.fixtures.surfaces import Surfaces
 
@@ -102,3 +105,28 @@ def test_inspections_are_listed_shown_drawn_and_written(
             refused.text
         )
     assert client.get("/v1/categories/brush/inspections.csv").status_code == 404
+
+
+def test_what_a_pruned_version_judged_cannot_be_drawn_again(
+    learned: Outcome, client: TestClient, workspace: Workspace, surfaces: Surfaces
+) -> None:
+    content = sorted(surfaces.scratched.iterdir())[0].read_bytes()
+    judged = client.post(f"{BRUSHED}/inspect", content=content).json()
+    with Workspace(home=workspace.home, database_url=workspace.database_url) as other:
+        # Asked for by the first use of the banks.
+        other.database.retention = Retention(versions=2, days=0)
+        for factor in (2, 3, 4):
+            limits = NewLimits(fail_above=factor * judged["fail_above"])
+            threshold_report(other, "brushed", new=limits)
+    assert client.get(f"{BRUSHED}/history").json()["items"][-1]["state"] == "pruned"
+    # Until then the version is still in memory.
+    client.post(f"{BRUSHED}/inspect", content=content)
+    spot = f"{judged['urls']['inspection']}/nearest?x=1&y=1"
+    for address in (judged["urls"]["heatmap"], spot):
+        refused = client.get(address)
+        assert refused.status_code == 409, refused.text
+        assert refused.json()["type"] == "urn:patchbank:problem:bank-gone"
+        assert "bank version 1 of category 'brushed' was pruned" in refused.json()["detail"]
+    # What was recorded is still told, and what is in memory shown.
+    assert client.get(judged["urls"]["inspection"]).json()["bank_version"] == 1
+    assert client.get(judged["urls"]["map"]).status_code == 200
