@@ -148,7 +148,7 @@ class BankLiving:
 
     def withdraw(
         self,
-        images: str | Sequence[str],
+        images: str | Path | Sequence[str | Path],
         *,
         force: bool = False,
         progress: Progress = silent,
@@ -167,7 +167,8 @@ class BankLiving:
         PatchbankError
             If there is no bank, an image is not a reference, or too few would remain.
         """
-        names = [images] if isinstance(images, str) else list(images)
+        given = [images] if isinstance(images, str | Path) else images
+        names = [str(image) for image in given]
         return withdraw(self._workspace, self.category, names, force=force, progress=progress)
 
     def undo(self, version: int | None = None) -> UndoReport:

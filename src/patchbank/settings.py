@@ -160,14 +160,14 @@ class Settings(BaseSettings):
     serve_upload_megabytes: float = Field(
         default=4000.0,
         gt=0,
-        description="Largest body of a request that brings `patchbank serve` images to learn, in "
-        "millions of bytes.",
+        description="Largest body of a request that brings `patchbank serve` images to learn or a "
+        "bank to import, in millions of bytes.",
     )
     serve_seconds: float = Field(
         default=30.0,
         gt=0,
         description="Seconds within which the body of a request must have arrived; of images to "
-        "learn, each part of it.",
+        "learn and of banks, each part of it.",
     )
     serve_waiting: int = Field(
         default=16,

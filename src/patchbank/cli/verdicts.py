@@ -181,6 +181,11 @@ def _details(inspection: Inspection) -> tuple[str, ...]:
             f"region x {x0}-{x1}, y {y0}-{y1}: {counted(region.area_pixels, 'pixel')} "
             f"({region.area_percent:.2f} %), peak {region.peak_score:.4f}"
         )
+    if not inspection.passed and not inspection.regions:
+        lines.append(
+            "no region is outlined, because the map is nowhere above its threshold; it is highest "
+            f"at {inspection.strongest_spot}"
+        )
     if PASSES_WITH_REGION in inspection.remarks:
         lines.append(PASSES_WITH_REGION)
     if inspection.probable_defect is not None:

@@ -196,12 +196,26 @@ class Judgement:
 
     @property
     def position(self) -> str:
-        """Where the strongest region is, in words; empty without regions."""
+        """Where the strongest region is, in words.
+
+        Without regions the strongest spot, where the image does not pass: its score may be above
+        the limit, as by likeness to defects, though no part of the map is above the map threshold.
+        """
         if not self.regions:
-            return ""
+            return "" if self.passed else f"{self.strongest_spot}, not outlined"
         x0, y0, x1, y1 = self.regions[0].box_xyxy
         more = len(self.regions) - 1
         return f"x {x0}-{x1}, y {y0}-{y1}" + (f", and {more} more" if more else "")
+
+    @property
+    def strongest_spot(self) -> str:
+        """Where the anomaly map is highest, in words."""
+        row, column = np.unravel_index(self.anomaly_map.argmax(), self.anomaly_map.shape)
+        x0, y0, x1, y1 = self.inspected_box
+        rows, columns = self.anomaly_map.shape
+        x = x0 + int((column + 0.5) * (x1 - x0) / columns)
+        y = y0 + int((row + 0.5) * (y1 - y0) / rows)
+        return f"x {x}, y {y}"
 
     @property
     def passed(self) -> bool:
@@ -297,7 +311,7 @@ class Inspection(Judgement):
         """Return what Jupyter shows: the verdict, and the image beside its anomaly map."""
         from patchbank.reports.notebook import inspection_html
 
-        where = f"; at {self.position}" if self.regions else ""
+        where = f"; at {self.position}" if self.position else ""
         similar = ", ".join(f"{match.image} ({match.similarity:.3f})" for match in self.similar[:3])
         return inspection_html(
             name=self.image,

@@ -32,6 +32,7 @@ from patchbank.server.routes import (
     records,
     reviewing,
     streaming,
+    transfer,
     watching,
 )
 from patchbank.server.service import Service, ServiceOptions
@@ -84,6 +85,7 @@ def create_app(workspace: Workspace, options: ServiceOptions | None = None) -> F
         records,
         reviewing,
         streaming,
+        transfer,
         watching,
     ):
         app.include_router(module.router)

@@ -20,8 +20,8 @@ from patchbank.server.request_ids import begin_request, request_id
 
 _log = logging.getLogger(__name__)
 
-# What these addresses take is images to learn.
-_UPLOADS = ("/fit",)
+# What these addresses take is large: images to learn, or a bank.
+_UPLOADS = ("/fit", "/import")
 _READING = ("GET", "HEAD", "OPTIONS")
 
 # Scripts, styles and pictures come from this service alone, and nothing may frame it.
@@ -48,9 +48,9 @@ class Guard:
     hosts
         The names under which it may be asked for, without ports; empty for any.
     most_bytes, most_upload_bytes
-        How long the body of a request may be, and that of one with images to learn.
+        How long the body of a request may be, and that of one that learns or imports.
     seconds
-        How long it may take to arrive; with images to learn, how long each part may.
+        How long it may take to arrive; of one that learns or imports, each part.
     on_answer
         Called with the scope of each request and the status of its answer; 0 without an answer.
     """

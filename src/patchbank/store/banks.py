@@ -239,11 +239,11 @@ class Banks(StoredBanks):
             active = active_bank(connection, category)
             if key not in (None, active):
                 raise _replaced_meanwhile(category)
-            if version == active.version:
+            like = self._kept(connection, category, active, version)
+            if like == active:
                 raise ParameterError(
                     f"version {version} of category {category!r} is already the active one"
                 )
-            like = self._kept(connection, category, active, version)
             patches, images = only_row(connection, "counts", like)
             new = like._replace(version=begin_version(connection, like.category_id))
             parameters = {**new.parameters(), "like": version}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from patchbank.errors import BankGoneError, DatabaseUnreachableError
+from patchbank.errors import BankGoneError, DatabaseUnreachableError, ParameterError
 from patchbank.store import queries
 from patchbank.store.bank_key import BankKey
 from patchbank.store.categories import find_category
@@ -192,7 +192,9 @@ class StoredBanks:
     def _kept(
         self, connection: Connection, category: str, active: BankKey, version: int
     ) -> BankKey:
-        """Return the key of a version that can still judge, or raise BankGoneError."""
+        """Return the key of a version that can still judge, or raise."""
+        if type(version) is not int:
+            raise ParameterError(f"bank version {version!r}: must be a whole number")
         row = connection.execute(
             self._queries["version"], {"category_id": active.category_id, "version": version}
         ).fetchone()

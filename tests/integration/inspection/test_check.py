@@ -206,6 +206,11 @@ def test_the_page_shows_unstable_and_wrong_parts(
         with opened_page(browser, folder / "index.html", width, scheme) as (tab, problems):
             assert not problems
             assert tab.evaluate("document.documentElement.scrollWidth") <= width
+            # No column is hidden beyond the edge of its table.
+            assert tab.evaluate(
+                "[...document.querySelectorAll('.scroll')].every("
+                "card => card.scrollWidth <= card.clientWidth)"
+            )
             assert tab.evaluate("[...document.images].every(image => image.naturalWidth > 0)")
             text = tab.locator("main").inner_text()
             assert "mixed <i>" in text

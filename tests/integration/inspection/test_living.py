@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.spatial.distance import cdist
 
+from patchbank.api import open_bank
 from patchbank.errors import BankGoneError, BankReplacedError, NoImagesError, ParameterError
 from patchbank.inspection.judging.inspect import Inspector
 from patchbank.inspection.learning.fit import fit
@@ -28,7 +29,7 @@ from patchbank.inspection.workspace import Workspace
 from patchbank.memory.neighbours import NeighbourIndex
 from patchbank.store.bank_content import BankContent
 from patchbank.store.stored_bank import BankVersion, StoredBank
-from tests.fixtures.commands import Run
+from tests.fixtures.commands import Outcome, Run
 from tests.fixtures.surfaces import Surfaces
 
 SETTINGS = make_fit_settings(image_size=64)
@@ -329,6 +330,21 @@ def test_repeats_are_refused_and_names_stay_unique(
     assert [image.name for image in other.added] == ["a.png (2)"]
     back = add(learned_bank, "brushed", [good[0]], names=["a.png"])
     assert [image.name for image in back.added] == ["a.png"]
+
+
+def test_nothing_given_and_versions_that_are_no_numbers_are_refused(
+    learned: Outcome, database_url: str, graphs_home: Path
+) -> None:
+    with open_bank("brushed", home=graphs_home, database_url=database_url) as bank:
+        for change in (bank.add, bank.withdraw, bank.fit):
+            with pytest.raises(NoImagesError, match="image"):
+                change([])
+        for version in ("1", 1.5, True):
+            for go_back in (bank.undo, bank.activate):
+                with pytest.raises(ParameterError, match="must be a whole number"):
+                    go_back(version)  # type: ignore[arg-type]
+        assert len(bank.history()) == 1
+        assert len(bank.withdraw(Path("000.png")).withdrawn) == 1
 
 
 def test_the_last_images_stay(learned_bank: Workspace) -> None:

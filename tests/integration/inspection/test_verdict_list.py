@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,26 @@ def inspection(
         extractor_fingerprint="f" * 64,
         similar=(Similar("ref.png", 0.5),),
     ).explained()
+
+
+def test_an_image_that_fails_without_a_region_says_where_it_is_most_unusual(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = inspection("raised.png", 4.0)
+    found.anomaly_map[1, 2] = 0.5
+    shown = replace(found, inspected_box=(100, 0, 140, 80), width=140, height=80)
+    assert shown.position == "x 125, y 30, not outlined"
+    assert "; at x 125, y 30, not outlined" in shown._repr_html_()
+    lines, _ = printed(capsys, VerdictList(), shown, shown)
+    assert " ".join(lines[0].split()) == (
+        "FAIL 4.000 2.00 times the limit x 125, y 30, not outlined raised.png"
+    )
+    lines, _ = printed(capsys, VerdictList(), shown)
+    assert (
+        "  no region is outlined, because the map is nowhere above its threshold; it is highest at "
+        "x 125, y 30" in lines
+    )
+    assert inspection("good.png", 1.0).position == ""
 
 
 def printed(

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Literal
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
+from tests.fixtures.pages import inspect
 from tests.fixtures.service import RunningService
 from tests.fixtures.surfaces import Surfaces
-from tests.integration.server.test_pages import inspect
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-_PAGES = ("line", "inspect", "review", "records", "records/1", "bank", "/admin")
+_PAGES = ("line", "inspect", "review", "records", "records/1", "bank", "/admin", "/new")
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (420, "dark")])

@@ -251,7 +251,7 @@ def _facts(inspection: Inspection) -> str:
         inspection.likeness_in_words,
         inspection.rarity,
     ]
-    if inspection.regions:
+    if inspection.position:
         parts.append(f"at {inspection.position}")
     if inspection.probable_defect:
         parts.append(str(inspection.probable_defect))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from patchbank.errors import IndistinctImagesError
+from patchbank.errors import IndistinctImagesError, NoImagesError
 from patchbank.inspection.learning.bit_depth import settled_bit_depth
 from patchbank.inspection.learning.demands import Demands
 from patchbank.inspection.learning.gather import PatchRows, References
@@ -101,6 +101,8 @@ def learn(
     MissingExtraError, QuantisationError
         If the precision is int8 and the network cannot be quantised.
     """
+    if not sources:
+        raise NoImagesError
     watch = Stopwatch()
     limit = checked_limit(memory_limit)
     demands = demands or Demands()

@@ -258,6 +258,8 @@ def add(
         If the version or a picture cannot be written.
     """
     watch = Stopwatch()
+    if not sources:
+        raise NoImagesError
     names = checked_names(sources, names)
     if effect < 0:
         raise ParameterError(f"effect {effect}: must be 0 or more recorded inspections")

@@ -127,11 +127,13 @@ def withdraw(
     ParameterError
         If an image is not a reference of the bank.
     NoImagesError
-        If too few references would remain.
+        If no image is given, or too few references would remain.
     ExtractorMismatchError
         If this installation computes other features than those in the bank.
     """
     watch = Stopwatch()
+    if not images:
+        raise NoImagesError(f"withdraw from {category}: no images are given; name at least one")
     workspace.database.check_can_learn()
 
     def change() -> WithdrawReport:

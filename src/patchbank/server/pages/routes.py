@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from patchbank.errors import AccessError, ForbiddenError, PatchbankError
 from patchbank.inspection.keeping.access import SESSION_SECONDS, Caller
 from patchbank.inspection.keeping.inspections import recent_stations
-from patchbank.server.access import SESSION_COOKIE, Admin, Operator, action_of, address_of
+from patchbank.server.access import SESSION_COOKIE, Admin, Engineer, Operator, action_of, address_of
 from patchbank.server.pages.rendering import render
 from patchbank.server.problems import status_of, title_of
 from patchbank.server.service import Service, service_of
@@ -69,7 +69,9 @@ def page_of(
     links = []
     if category is not None:
         links = [(title, f"{_base(category)}/{key}", key) for title, key in _PAGES]
-    if caller.role == "admin":
+    if caller.may("engineer"):
+        links.append(("New", "/new", "new"))
+    if caller.may("admin"):
         links.append(("Admin", "/admin", "admin"))
     return render(
         name,
@@ -185,6 +187,21 @@ def bank(request: Request, caller: Operator, category: str) -> str:
     """Show a category's bank: its limits, references and history."""
     service_of(request).workspace.database.categories.check(category)
     return page_of(request, caller, "bank", category)
+
+
+@router.get("/new")
+def new(request: Request, caller: Engineer, category: str = "") -> str:
+    """Learn a category from images of good parts."""
+    service = service_of(request)
+    names = _categories(service)
+    return page_of(
+        request,
+        caller,
+        "new",
+        names[0] if names else None,
+        wanted=category,
+        folders=[str(folder) for folder in service.options.folders],
+    )
 
 
 @router.get("/admin")

@@ -1,0 +1,166 @@
+// The New category page: images of good parts in, a bank out; followed while it is learned.
+
+import { Problem, ask, attempt, element, of, send } from "./api.js";
+import { facts } from "./evidence.js";
+
+const find = (id) => document.querySelector(`#${id}`);
+const drop = document.querySelector(".drop");
+const number = (value) => value.toLocaleString();
+const count = (value, word) => `${number(value)} ${word}${value === 1 ? "" : "s"}`;
+const STAGES = {
+  features: "Looking at the images", coreset: "Choosing what the bank keeps", calibration: "Judging each image by the bank without it",
+  dependence: "Looking for images of the same part", database: "Saving the bank",
+};
+let files = [];
+let job = null;
+
+function choose(found) {
+  files = found.filter((file) => file.type.startsWith("image/") || /\.tiff?$/i.test(file.name));
+  const size = files.reduce((sum, file) => sum + file.size, 0);
+  const others = found.length - files.length;
+  const words = [files.length ? `${count(files.length, "image")}, ${(size / 1e6).toFixed(1)} MB.` : "No image is among these files."];
+  if (others && files.length) words.push(`${count(others, "other file")} left out.`);
+  if (files.length) words.push(advice(files.length));
+  find("chosen").textContent = words.join(" ");
+}
+
+// What so few images can promise: with n of them, no limit is exceeded by fewer than 1 in n + 1 good parts.
+function advice(many) {
+  const asked = 1 / Number(find("rate").value);
+  if (many < 5) return "At least 5 are needed.";
+  if (many + 1 < asked) return `So few can promise at best 1 false alarm in ${number(many + 1)} good parts; for 1 in ${number(asked)}, you need ${number(asked - 1)}.`;
+  return "";
+}
+
+// Of a dropped folder, all files below it.
+async function entries(entry) {
+  if (entry.isFile) return [await new Promise((done, failed) => { entry.file(done, failed); })];
+  const reader = entry.createReader();
+  const found = [];
+  for (;;) {
+    const some = await new Promise((done, failed) => { reader.readEntries(done, failed); });
+    if (!some.length) break;
+    for (const each of some) found.push(...await entries(each));
+  }
+  return found;
+}
+
+// Fetch does not say how much was sent.
+function upload(address) {
+  const form = new FormData();
+  // Files of several folders may have the same name.
+  for (const file of files) form.append("image", file, file.webkitRelativePath || file.name);
+  return new Promise((done, failed) => {
+    const request = new XMLHttpRequest();
+    request.open("POST", address);
+    request.upload.addEventListener("progress", (event) => {
+      showStage("Sending the images", event.loaded, event.total, `${(event.loaded / 1e6).toFixed(1)} of ${(event.total / 1e6).toFixed(1)} MB`);
+    });
+    request.addEventListener("load", () => {
+      const answer = JSON.parse(request.responseText);
+      if (request.status === 202) done(answer);
+      else failed(new Problem(answer));
+    });
+    request.addEventListener("error", () => failed(new Problem({ detail: "The service does not answer, or broke the connection off. Nothing was learned." })));
+    find("cancel").onclick = () => { request.abort(); failed(new Problem({ detail: "Cancelled. Nothing was learned." })); };
+    request.send(form);
+  });
+}
+
+function showStage(text, done, total, left) {
+  find("progress").hidden = false;
+  find("stage").textContent = text;
+  if (total) { find("bar").max = total; find("bar").value = done; } else find("bar").removeAttribute("value");
+  find("left").textContent = left;
+}
+
+function show(found) {
+  job = found;
+  history.replaceState(null, "", `?job=${found.job_id}`);
+  const running = found.state === "waiting" || found.state === "running";
+  find("fit").hidden = running || found.state === "done";
+  find("progress").hidden = !running;
+  find("result").hidden = found.state !== "done";
+  if (running) {
+    const left = [];
+    if (found.total) left.push(`${number(found.done)} of ${number(found.total)}`);
+    if (found.rate) left.push(`${found.rate.toPrecision(2)} a second`);
+    if (found.seconds_left !== null) left.push(found.seconds_left < 90 ? `about ${Math.ceil(found.seconds_left)} s left in this step` : `about ${Math.ceil(found.seconds_left / 60)} min left in this step`);
+    const stage = STAGES[found.stage] ?? (found.stage ? found.stage[0].toUpperCase() + found.stage.slice(1) : "Beginning");
+    showStage(found.state === "waiting" ? "Waiting for another job to end" : stage, found.done, found.total, left.join(", "));
+    find("cancel").onclick = () => attempt(() => send(`/v1/jobs/${found.job_id}/cancel`, {}));
+    return;
+  }
+  if (found.state === "done") showResult(found);
+  else attempt(() => { throw new Problem({ detail: found.state === "cancelled" ? "Cancelled. Nothing was learned, and what was there stays." : found.error ?? "The work was interrupted. Nothing was learned." }); });
+}
+
+function showResult(found) {
+  const { result } = found;
+  const base = `/categories/${encodeURIComponent(result.category)}`;
+  find("headline").textContent = `${result.category} is learned, as version ${result.bank_version}`;
+  find("facts").replaceChildren(facts([
+    ["Good images", `${number(result.images)}, ${number(result.independent_references)} of them independent of one another`],
+    ["Bank", `${number(result.bank_size)} of ${number(result.patches)} patches`],
+    ["Passes up to", result.pass_below.toPrecision(4)],
+    ["Fails above", result.fail_above.toPrecision(4)],
+    ["False alarms", `at most ${Number((100 * result.stated_false_alarm_rate).toPrecision(3))} % of good parts, on average`],
+  ]));
+  find("notes").replaceChildren(...result.remarks.map((text) => element("p", { class: "notice careful" }, text)));
+  list("refusals", result.refused);
+  list("left-out", result.screening?.left_out ?? []);
+  list("apart", result.suspicious?.images ?? []);
+  find("to-inspect").href = `${base}/inspect`;
+  find("to-bank").href = `${base}/bank`;
+  find("to-line").href = `${base}/line`;
+}
+
+function list(id, images) {
+  find(id).hidden = images.length === 0;
+  find(id).querySelector("ul").replaceChildren(...images.map((each) => element("li", {}, each.error ? `${each.image}: ${each.error}` : each.name)));
+}
+
+function follow(id) {
+  const stream = new EventSource(`/v1/jobs/${id}/events`);
+  stream.addEventListener("job", (event) => {
+    const found = JSON.parse(event.data);
+    show(found);
+    if (!["waiting", "running"].includes(found.state)) stream.close();
+  });
+}
+
+find("fit").addEventListener("submit", (event) => {
+  event.preventDefault();
+  attempt(async () => {
+    const folder = find("folder")?.value.trim();
+    if (!files.length && !folder) throw new Problem({ detail: "Choose images of good parts first." });
+    const query = new URLSearchParams({ false_alarm_rate: find("rate").value, screen: find("screen").checked });
+    const address = `${of(find("name").value.trim(), "fit")}?${query}`;
+    find("fit").hidden = true;
+    try {
+      job = files.length ? await upload(address) : await send(address, { folder });
+    } catch (error) {
+      find("progress").hidden = true;
+      find("fit").hidden = false;
+      throw error;
+    }
+    show(job);
+    follow(job.job_id);
+  });
+});
+for (const id of ["files", "folder-files"]) find(id).addEventListener("change", (event) => choose([...event.target.files]));
+find("rate").addEventListener("change", () => { if (files.length) choose(files); });
+const categories = new Set([...document.querySelectorAll("#category-choice option")].map((option) => option.value));
+find("name").addEventListener("input", () => { find("known").hidden = !categories.has(find("name").value.trim()); });
+for (const name of ["dragenter", "dragover"]) {
+  document.addEventListener(name, (event) => { event.preventDefault(); drop.classList.add("over"); });
+}
+document.addEventListener("dragleave", (event) => { if (!event.relatedTarget) drop.classList.remove("over"); });
+document.addEventListener("drop", async (event) => {
+  event.preventDefault();
+  drop.classList.remove("over");
+  const dropped = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry()).filter(Boolean);
+  choose((await Promise.all(dropped.map(entries))).flat());
+});
+const asked = new URLSearchParams(location.search).get("job");
+if (asked) follow(Number(asked));

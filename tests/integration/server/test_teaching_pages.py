@@ -1,0 +1,268 @@
+"""The pages that change something, in a browser: Review, Bank, New, Admin."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from tests.fixtures.pages import inspect, visiting
+from tests.fixtures.service import RunningService
+from tests.fixtures.surfaces import Surfaces
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+BANK, REVIEW = "/categories/brushed/bank", "/categories/brushed/review"
+
+
+def test_a_queue_is_reviewed_by_keyboard(
+    browser: Browser, running_service: RunningService, surfaces: Surfaces
+) -> None:
+    bad = sorted(surfaces.scratched.iterdir())
+    for number, path in enumerate(bad[:4]):
+        assert inspect(running_service, path, part=f"p{number}")["verdict"] == "fail"
+    with visiting(browser, running_service.url) as (tab, problems):
+        tab.goto(running_service.url + REVIEW)
+        waiting, where = tab.locator("#waiting"), tab.locator("#answer")
+        waiting.get_by_text("4 parts wait").wait_for()
+        where.get_by_text("part p0").wait_for()
+        tab.locator(".layers .map:not([hidden])").wait_for()
+        tab.keyboard.press("m")
+        assert tab.locator(".layers .map").evaluate("map => map.style.opacity") == "0"
+        # A defect with a new label, then with the same by its number.
+        tab.keyboard.press("d")
+        tab.keyboard.type("scratch <i>")
+        tab.keyboard.press("Enter")
+        where.get_by_text("part p1").wait_for()
+        tab.keyboard.press("1")
+        where.get_by_text("part p2").wait_for()
+        waiting.get_by_text("2 parts wait").wait_for()
+        assert "defect scratch <i>" in tab.locator("#given").inner_text()
+        # It fails, so that "good" is asked for twice, and shows first what it would change.
+        tab.keyboard.press("g")
+        tab.locator("#doubt:not([hidden])").wait_for()
+        tab.locator("#effect").get_by_text("What “good” would change").wait_for()
+        assert "part p2" in where.inner_text()
+        tab.keyboard.press("g")
+        where.get_by_text("part p3").wait_for()
+        tab.keyboard.press("s")
+        tab.get_by_text("Nothing waits for you").wait_for()
+        tab.locator("#given").get_by_text("in version 2 of the bank").wait_for()
+        assert inspect(running_service, bad[2])["similar"][0]["itself"]
+        # Undone: first the skip, then what was said to be good.
+        tab.keyboard.press("u")
+        where.get_by_text("part p3").wait_for()
+        tab.keyboard.press("u")
+        where.get_by_text("part p2").wait_for()
+        tab.get_by_text("2 parts wait").wait_for()
+        assert not inspect(running_service, bad[2])["similar"][0]["itself"]
+        assert tab.evaluate(
+            "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+        )
+    assert problems == []
+
+
+def test_limits_are_dragged_set_and_undone(
+    browser: Browser, running_service: RunningService, surfaces: Surfaces
+) -> None:
+    bad = sorted(surfaces.scratched.iterdir())[0]
+    found = inspect(running_service, bad)
+    assert found["verdict"] == "fail"
+    with visiting(browser, running_service.url) as (tab, problems):
+        tab.goto(running_service.url + BANK)
+        tab.get_by_text("Version 1:").wait_for()
+        assert tab.locator("#references figure").count() >= 20
+        fails = tab.get_by_role("slider", name="Fails above")
+        wanted = "Last inspections that would fail"
+        counts = tab.locator("#counts")
+        assert "1 of 1" in counts.locator(f"dt:text-is('{wanted}') + dd").inner_text()
+        assert tab.get_by_role("button", name="Set these limits").is_disabled()
+        # By the keyboard, past the end: the inspection would go to review.
+        fails.focus()
+        before = fails.get_attribute("aria-valuenow")
+        tab.keyboard.press("ArrowRight")
+        assert fails.get_attribute("aria-valuenow") != before
+        tab.get_by_role("button", name="Back to the limits in use").click()
+        assert fails.get_attribute("aria-valuenow") == before
+        box, chart = fails.bounding_box(), tab.locator("#chart").bounding_box()
+        assert box is not None
+        assert chart is not None
+        tab.mouse.move(box["x"] + 8, box["y"] + 60)
+        tab.mouse.down()
+        tab.mouse.move(chart["x"] + chart["width"] - 2, box["y"] + 60, steps=4)
+        tab.mouse.up()
+        assert "0 of 1" in counts.locator(f"dt:text-is('{wanted}') + dd").inner_text()
+        tab.get_by_role("button", name="Set these limits").click()
+        tab.get_by_text("The limits are set, as version 2.").wait_for()
+        tab.get_by_text("Version 2:").wait_for()
+        assert inspect(running_service, bad)["verdict"] == "review"
+        tab.get_by_role("button", name="Undo the last change").click()
+        tab.get_by_text("Version 3:").wait_for()
+        assert inspect(running_service, bad)["verdict"] == "fail"
+        # By a rate, of the table.
+        tab.get_by_text("Limits by the rate of false alarms").click()
+        tab.locator("#curve tr:has-text('10 %') button").last.click()
+        tab.get_by_text("Version 4:").wait_for()
+        assert tab.locator("#history tbody tr").count() == 4
+        assert tab.evaluate(
+            "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+        )
+    assert problems == []
+
+
+def test_images_are_added_held_and_withdrawn_on_the_page(
+    browser: Browser, running_service: RunningService, surfaces: Surfaces, tmp_path: Path
+) -> None:
+    good: list[Path] = []
+    bad: list[Path] = []
+    for names, folder in ((good, surfaces.good), (bad, surfaces.scratched)):
+        for path in sorted(folder.iterdir())[:2]:
+            names.append(tmp_path / f"{folder.name} {path.name}")
+            names[-1].write_bytes(path.read_bytes())
+    with visiting(browser, running_service.url) as (tab, problems):
+        tab.goto(running_service.url + BANK)
+        tab.get_by_text("Version 1:").wait_for()
+        before = tab.locator("#references figure").count()
+        tab.locator("#add").set_input_files([good[0], bad[0], bad[1]])
+        tab.get_by_text("1 image added.").wait_for(timeout=60_000)
+        tab.get_by_text("2 images held,").wait_for()
+        tab.get_by_text("Version 2:").wait_for()
+        held = tab.locator("#held-images figure")
+        assert held.count() == 2
+        held.first.click()
+        assert held.first.get_attribute("aria-checked") == "true"
+        tab.get_by_role("button", name="Dismiss them").click()
+        tab.get_by_text("1 image dismissed.").wait_for()
+        held.first.focus()
+        tab.keyboard.press(" ")
+        tab.get_by_role("button", name="They are good: add them").click()
+        tab.get_by_text("Version 3:").wait_for(timeout=60_000)
+        tab.locator("#held").wait_for(state="hidden")
+        assert inspect(running_service, bad[1])["similar"][0]["itself"]
+        assert tab.locator("#references figure").count() == before + 2
+        tab.locator("#references figure", has_text=bad[1].name).click()
+        tab.get_by_role("button", name="Withdraw 1 reference").click()
+        tab.get_by_text("1 reference withdrawn, as version 4.").wait_for(timeout=60_000)
+        assert not inspect(running_service, bad[1])["similar"][0]["itself"]
+        assert tab.locator("#references figure").count() == before + 1
+    assert problems == []
+
+
+def test_drift_is_shown_with_the_bank(
+    browser: Browser, running_service: RunningService, surfaces: Surfaces
+) -> None:
+    for path in sorted(surfaces.good.iterdir())[:3]:
+        inspect(running_service, path)
+    with visiting(browser, running_service.url) as (tab, problems):
+        tab.goto(running_service.url + BANK)
+        tab.locator("#trends tbody tr").first.wait_for()
+        assert "false alarm" in tab.locator("#drift").inner_text()
+        tab.get_by_role("button", name="Which images should be added?").click()
+        tab.locator("#suggested:not(:has-text('Looking')) > *").first.wait_for(timeout=60_000)
+    assert problems == []
+
+
+def test_a_new_category_is_learned_and_corrected_on_the_pages_alone(
+    browser: Browser, running_service: RunningService, surfaces: Surfaces, tmp_path: Path
+) -> None:
+    good = sorted(surfaces.train.iterdir())[:10]
+    (tmp_path / "broken.png").write_text("no image")
+    defect = tmp_path / "defect.png"
+    defect.write_bytes(sorted(surfaces.scratched.iterdir())[1].read_bytes())
+    with visiting(browser, running_service.url) as (tab, problems):
+        tab.goto(running_service.url)
+        tab.get_by_role("link", name="New").click()
+        tab.get_by_label("Name of the category").fill("brushed")
+        assert tab.locator("#known").is_visible()
+        tab.get_by_label("Name of the category").fill("plate <1>")
+        assert tab.locator("#known").is_hidden()
+        tab.get_by_role("button", name="Learn what good looks like").click()
+        tab.get_by_text("Choose images of good parts first.").wait_for()
+        tab.locator("#files").set_input_files([*good, defect, tmp_path / "broken.png"])
+        assert "best 1 false alarm in 13 good parts" in tab.locator("#chosen").inner_text()
+        tab.get_by_label("Leave out images that stand apart").check()
+        tab.get_by_role("button", name="Learn what good looks like").click()
+        # Whoever leaves the page finds the work again.
+        tab.wait_for_url("**/new?job=*")
+        tab.reload()
+        tab.get_by_text("plate <1> is learned, as version 1").wait_for(timeout=120_000)
+        assert "broken.png" in tab.locator("#refusals").inner_text()
+        assert tab.locator("#left-out li").inner_text() == "defect.png"
+        assert "10, " in tab.locator("#facts").inner_text()
+        tab.get_by_role("link", name="Inspect a first image").click()
+        tab.locator("#file").set_input_files(sorted(surfaces.scratched.iterdir())[0])
+        tab.locator("#answer .verdict.fail").wait_for()
+        tab.get_by_role("link", name="Review").click()
+        tab.locator("#answer .verdict.fail").wait_for()
+        tab.keyboard.press("g")
+        tab.locator("#doubt:not([hidden])").wait_for()
+        tab.keyboard.press("g")
+        tab.get_by_text("Nothing waits for you").wait_for()
+        tab.locator("#given").get_by_text("in version 2 of the bank").wait_for(timeout=60_000)
+        tab.get_by_role("link", name="Inspect", exact=True).click()
+        tab.locator("#file").set_input_files(sorted(surfaces.scratched.iterdir())[0])
+        tab.locator("#answer .verdict:not(.fail)").wait_for()
+    assert problems == []
+
+
+def test_learning_is_cancelled_on_the_page(
+    browser: Browser, running_service: RunningService, tmp_path: Path
+) -> None:
+    random = np.random.default_rng(0)
+    images = []
+    for number in range(200):
+        images.append(tmp_path / f"{number:03}.png")
+        pixels = random.integers(0, 256, (96, 96, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(images[-1])
+    with visiting(browser, running_service.url) as (tab, problems):
+        tab.goto(running_service.url + "/new")
+        tab.get_by_label("Name of the category").fill("noise")
+        tab.locator("#files").set_input_files(images)
+        tab.get_by_role("button", name="Learn what good looks like").click()
+        tab.wait_for_url("**/new?job=*")
+        tab.get_by_role("button", name="Cancel").click()
+        tab.get_by_text("Cancelled. Nothing was learned").wait_for(timeout=60_000)
+        assert tab.get_by_label("Name of the category").is_visible()
+    assert problems == []
+
+
+def test_keys_storage_health_and_the_log_are_administered(
+    browser: Browser, running_service: RunningService
+) -> None:
+    with visiting(browser, running_service.url) as (tab, problems):
+        tab.goto(running_service.url + "/admin")
+        tab.get_by_text("There are no keys").wait_for()
+        tab.get_by_text("of inspections that did not pass (PATCHBANK_KEEP_IMAGES)").wait_for()
+        assert "fit" in tab.locator("#audit tbody").inner_text()
+        tab.get_by_role("button", name="Verify all logs").click()
+        tab.get_by_text("are as they were written.").wait_for()
+        tab.get_by_role("button", name="Check now").click()
+        tab.locator("#findings .verdict.pass").first.wait_for(timeout=60_000)
+        # Whoever made a key that is no admin's would be locked out.
+        tab.locator("#key-name").fill("camera <1>")
+        tab.get_by_role("button", name="Make a key").click()
+        tab.get_by_text("Make the key of an admin first").wait_for()
+        tab.locator("#key-name").fill("anna")
+        tab.locator("#key-role").select_option("admin")
+        tab.get_by_role("button", name="Make a key").click()
+        secret = tab.locator("#secret code")
+        secret.wait_for()
+        key = secret.inner_text()
+        assert key.startswith("pbk_")
+        tab.get_by_role("link", name="Log in with it").click()
+        tab.get_by_label("Your key").fill(key)
+        tab.get_by_role("button", name="Log in").click()
+        tab.locator("#keys tbody tr").first.wait_for()
+        tab.locator("#key-name").fill("camera <1>")
+        tab.get_by_role("button", name="Make a key").click()
+        row = tab.locator("#keys tr", has_text="camera <1>")
+        row.wait_for()
+        tab.once("dialog", lambda dialog: dialog.accept())
+        row.get_by_role("button", name="Revoke").click()
+        row.get_by_text("by anna").last.wait_for()
+        tab.get_by_text("What keys were used for").click()
+        tab.locator("#uses tbody tr").first.wait_for()
+    assert problems == []
