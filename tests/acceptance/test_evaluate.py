@@ -6,7 +6,9 @@ import shutil
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from tests.fixtures.commands import Run, finish, start
 from tests.fixtures.surfaces import Surfaces
@@ -58,6 +60,24 @@ def test_labelled_defects_count_in_no_figure(patchbank: Run, root: Path) -> None
     assert any(remark.startswith("3 labelled defects drawn") for remark in found["remarks"])
     for name in ("image_auroc", "recall", "fail_above", "labelled_defects"):
         assert again[name] == found[name]
+
+
+def test_labelled_defects_are_learned_where_references_depend_on_one_another(
+    patchbank: Run, root: Path
+) -> None:
+    train = root / "[b]x[" / "train" / "good"
+    random = np.random.default_rng(3)
+    for path in sorted(train.iterdir()):
+        pixels = np.asarray(Image.open(path)) + random.integers(-2, 3, (96, 96, 1))
+        again = np.clip(pixels, 0, 255).astype(np.uint8)
+        Image.fromarray(again).save(path.with_stem(f"{path.stem}_again"))
+    five = ("--labelled-defects", "5", "--json")
+    found = patchbank("evaluate", root, *SMALL, *five).documents[0]
+    assert found["independent_references"] == 24
+    assert found["labelled_defects"]["used"]
+    # Each alone, its other picture would vouch for it, and the limit would be lower.
+    alone = patchbank("evaluate", root, *SMALL, *five, "--group-by", "image").documents[0]
+    assert alone["fail_above"] < found["fail_above"]
 
 
 def test_labelled_defects_must_leave_some_to_judge(patchbank: Run, root: Path) -> None:
