@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from fastapi import Request
 from fastapi.testclient import TestClient
 
+from patchbank.errors import BusyError
 from patchbank.inspection.judging.inspect import Inspector
 from patchbank.inspection.living.review import Reviewer, review_queue
 from patchbank.inspection.workspace import Workspace
 from patchbank.server.app import create_app
+from patchbank.server.disconnecting import until_gone
 from tests.fixtures.commands import Outcome
 from tests.fixtures.surfaces import Surfaces
 
@@ -152,6 +157,12 @@ def test_defects_are_labelled_and_located(
         (one, {"answer": "good", "label": "dent", "confirmed": True}, 422, "only a defect"),
         (one, {"answer": "skip", "boxes": ["1,2,3,4"]}, 422, "only a defect has boxes"),
         (one, {"answer": "defect", "label": "dent", "boxes": ["1,2"]}, 422, "box '1,2'"),
+        (
+            one,
+            {"answer": "defect", "label": "dent", "boxes": ["90,0,20,5"], "replace": True},
+            422,
+            "ends outside",
+        ),
         (one, {"answer": "perhaps"}, 422, "body.answer"),
         (9999, {"answer": "skip"}, 404, "no inspection 9999"),
         (2**63 - 1, {"answer": "skip"}, 404, "no inspection"),
@@ -160,6 +171,34 @@ def test_defects_are_labelled_and_located(
         assert (refused.status_code, said in refused.json()["detail"]) == (status, True), (
             refused.text
         )
+    # What was refused undid nothing.
+    assert client.get(f"{BRUSHED}/answers", params={"limit": 1}).json()["items"] == newest
+
+
+def test_work_ends_when_whoever_asked_has_gone() -> None:
+    async def ask(*messages: str) -> list[int]:
+        left, done = list(messages), []
+
+        async def receive() -> dict[str, Any]:
+            if left:
+                return {"type": left.pop(0), "body": b"", "more_body": False}
+            await asyncio.sleep(60)
+            raise AssertionError
+
+        async with until_gone(Request({"type": "http"}, receive)) as progress:
+            for number in range(5):
+                await asyncio.sleep(0.2)
+                progress("judged", number, 5)
+                done.append(number)
+        return done
+
+    # Where a browser was driven before, this thread has a loop.
+    with ThreadPoolExecutor(1) as thread:
+        stayed = thread.submit(asyncio.run, ask("http.request"))
+        assert stayed.result() == list(range(5))
+        gone = thread.submit(asyncio.run, ask("http.request", "http.disconnect"))
+        with pytest.raises(BusyError, match="nobody waits"):
+            gone.result()
 
 
 def test_what_a_stop_left_undone_is_done_after_the_next_start(

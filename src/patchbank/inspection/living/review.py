@@ -7,6 +7,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import numpy as np
+from numpy.typing import NDArray
+
 from patchbank.errors import DoubtError, ImageError, NoImagesError, ParameterError
 from patchbank.inspection.judging.defect_regions import pixels_in
 from patchbank.inspection.judging.defects import new_defect, remove_defects
@@ -29,6 +32,7 @@ from patchbank.inspection.verdicts import Inspection
 from patchbank.inspection.workspace import Workspace
 from patchbank.progress import Progress, silent
 from patchbank.store.reviews import OpenInspection, StoredReview
+from patchbank.vision.images import decode
 from patchbank.vision.regions import Box
 
 Answer = Literal["good", "defect", "skip"]
@@ -203,8 +207,8 @@ class Reviewer:
             raise ParameterError(f"{where}: only a defect has a label; leave the label out")
         if answer != "defect" and boxes:
             raise ParameterError(f"{where}: only a defect has boxes; leave the boxes out")
-        for box in boxes:
-            Box.parse(box)
+        if boxes:
+            self._marked(waiting, boxes)
         if answer != "good":
             return
         judged = judged or self.look(waiting)
@@ -365,17 +369,21 @@ class Reviewer:
             if any(item.name == added for item in known):
                 added = f"{added} (inspection {waiting.inspection_id})"
             origin = None if isinstance(source, bytes) else str(Path(str(source)).absolute())
-            marked = None
-            if boxes:
-                image = extraction.image
-                marked = pixels_in(
-                    [Box.parse(box) for box in boxes], waiting.image_name, image.width, image.height
-                )
+            marked = self._marked(waiting, boxes) if boxes else None
             defect = new_defect(bank, added, label, extraction, origin=origin, marked=marked)
             self.workspace.database.defects.add(self.category, bank.extractor.fingerprint, [defect])
             remarks = [*remarks, *are_references(bank, [defect])]
         self._record(waiting, "defect", label=label, added=added)
         return self._report(waiting, "defect", label=label, added=added, remarks=tuple(remarks))
+
+    def _marked(self, waiting: OpenInspection, boxes: Sequence[str]) -> NDArray[np.bool_] | None:
+        """Return which pixels of an image are in boxes; None if the image is gone."""
+        parsed = [Box.parse(box) for box in boxes]
+        source = inspected_image(self.workspace, waiting.category_id, waiting)
+        if source is None:
+            return None
+        image = decode(source, limits=self.workspace.limits)
+        return pixels_in(parsed, waiting.image_name, image.width, image.height)
 
     def _report(self, waiting: OpenInspection, answer: Answer, **details: Any) -> ReviewReport:
         return ReviewReport(
