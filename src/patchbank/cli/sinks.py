@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -104,7 +105,7 @@ def add_command(
         return 0
     if added.made_secret is not None:
         answer().print(added.made_secret, markup=False, soft_wrap=True)
-    text = f"added sink {added.name!r}; `patchbank sinks test {added.name}` tries it"
+    text = f"added sink {added.name!r}; `patchbank sinks test {shlex.quote(added.name)}` tries it"
     if added.made_secret is not None:
         text += "; the line above is its secret, which is not shown again: give it to the receiver"
     talk().print(text, markup=False)

@@ -17,9 +17,11 @@ from prometheus_client.metrics_core import (
 from prometheus_client.registry import Collector
 
 from patchbank.errors import PatchbankError
+from patchbank.inspection.judging.recording import LOSSES
 from patchbank.inspection.living.drift import find_drift
 from patchbank.inspection.verdicts import Inspection
 from patchbank.inspection.workspace import Workspace
+from patchbank.line.sinks.configured import list_sinks
 from patchbank.server.jobs import JobRunner
 from patchbank.server.judging import Inspectors, JudgingPool
 
@@ -79,6 +81,7 @@ class Metrics:
             registry=self._registry,
         )
         self._registry.register(_State(pool, inspectors, jobs, self._drift, self._label))
+        self._registry.register(_Sinks(workspace))
         ProcessCollector(registry=self._registry)
 
     def inspected(self, inspection: Inspection) -> None:
@@ -167,6 +170,33 @@ class _State(Collector):
         )
 
 
+class _Sinks(Collector):
+    """How the sinks fare, as the database has it; nothing while it is away."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metrics."""
+        try:
+            states = list_sinks(self._workspace)[:_MOST_CATEGORIES]
+        except LOSSES:
+            return
+        for name, text, values in (
+            (
+                "patchbank_sink_waiting",
+                "Inspections that are still to be sent to a sink.",
+                {state.sink.name: state.waiting for state in states},
+            ),
+            (
+                "patchbank_sink_failures",
+                "How often in a row nothing could be sent to a sink.",
+                {state.sink.name: state.failures for state in states},
+            ),
+        ):
+            yield _by("sink", name, text, values)
+
+
 class _Drift:
     """Looks for drift in a thread, when somebody asks and the last look is old."""
 
@@ -218,7 +248,11 @@ def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
 
 
 def _by_category(name: str, text: str, values: Mapping[str, float]) -> GaugeMetricFamily:
-    family = GaugeMetricFamily(name, text, labels=["category"])
-    for category, value in values.items():
-        family.add_metric([category], value)
+    return _by("category", name, text, values)
+
+
+def _by(label: str, name: str, text: str, values: Mapping[str, float]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, text, labels=[label])
+    for key, value in values.items():
+        family.add_metric([key], value)
     return family

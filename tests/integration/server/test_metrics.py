@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from patchbank.inspection.judging.inspect import Inspector
 from patchbank.inspection.keeping.access import create_key
 from patchbank.inspection.workspace import Workspace
+from patchbank.line.sinks.configured import SinkOptions, add_sink
 from tests.fixtures.commands import Outcome
 from tests.fixtures.surfaces import Surfaces
 
@@ -115,3 +116,15 @@ def test_metrics_need_a_key_where_there_are_keys(client: TestClient, workspace: 
     assert client.get("/metrics").status_code == 401
     answer = client.get("/metrics", headers={"Authorization": f"Bearer {secret}"})
     assert answer.status_code == 200
+
+
+def test_sinks_that_are_behind_are_shown(
+    learned: Outcome, client: TestClient, workspace: Workspace, surfaces: Surfaces
+) -> None:
+    add_sink(workspace, "mes", "http://127.0.0.1:9/", SinkOptions())
+    client.post(INSPECT, content=sorted(surfaces.train.iterdir())[0].read_bytes())
+    deadline = time.monotonic() + 30
+    while not (found := read(client)).get(("patchbank_sink_failures", "mes")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert found["patchbank_sink_waiting", "mes"] == 1

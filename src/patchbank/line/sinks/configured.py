@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from patchbank.environment import install_command
-from patchbank.errors import MissingExtraError, ParameterError
+from patchbank.errors import MissingExtraError, ParameterError, SinkError
 from patchbank.inspection.parts import checked_label
 from patchbank.inspection.workspace import Workspace
 from patchbank.line.sinks.base import Sink
@@ -149,7 +149,14 @@ def try_sink(workspace: Workspace, name: str) -> None:
         raise _unknown(name)
     # The caller's thread may run a loop of its own, as in a notebook.
     with ThreadPoolExecutor(1) as thread:
-        thread.submit(asyncio.run, _tried(stored)).result()
+        tried = thread.submit(asyncio.run, _tried(stored))
+    try:
+        tried.result()
+    except SinkError as error:
+        raise SinkError(
+            f"sink {name!r}: nothing arrives at {shown_target(stored)}: {error}; check the target "
+            "and its receiver"
+        ) from error
 
 
 async def _tried(stored: StoredSink) -> None:
