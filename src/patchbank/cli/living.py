@@ -160,8 +160,9 @@ def add_command(
 def _print_found(report: AddReport) -> None:
     """Say which images cannot be added or are held, and what else there is to know."""
     print_refused(report.refused)
+    held = "to hold" if report.dry_run else "held"
     for image in report.held:
-        talk().print(f"held     {image.name}: {image.reason}", markup=False, style="yellow")
+        talk().print(f"{held:<8} {image.name}: {image.reason}", markup=False, style="yellow")
     for added in report.added:
         if added.confirmed is not None:
             talk().print(f"forced   {added.name}: {added.confirmed}", markup=False, style="yellow")

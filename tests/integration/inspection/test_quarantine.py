@@ -189,6 +189,7 @@ def test_the_commands_show_what_is_held_and_what_would_change(
     # Nothing is held by what only shows, so that no list of it is named.
     planned = patchbank("add", "brushed", tmp_path / "1.png", "--dry-run")
     assert planned.code == 1
+    assert planned.err.startswith(f"to hold  {tmp_path / '1.png'}: ")
     assert "held images are not added; if they show good parts" in planned.err
     assert len(quarantined(bank, "brushed")) == 1
     done = patchbank("add", "brushed", "--held", "--force")
