@@ -82,9 +82,12 @@ def test_scripts_list_answer_and_undo(inspected: list[str], patchbank: Run) -> N
         "review", "brushed", "--inspection", number, "--answer", "good", "--yes", "--json"
     )
     assert answered.documents[-1]["added"] == inspected[0]
+    refused = patchbank("review", "brushed", "--box", "1,2,3,4")
+    assert refused.code == 2
+    assert "--box: give --inspection ID and --answer defect too" in refused.err
     done = patchbank(
         "review", "brushed", "--inspection", second["inspection_id"], "--answer", "defect",
-        "--label", "scratch",
+        "--label", "scratch", "--box", "10%,10%,50%,50%",
     )  # fmt: skip
     assert "in the defect book as scratch" in done.out
     listing = patchbank("inspections", "brushed").out.splitlines()

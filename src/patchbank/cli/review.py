@@ -101,6 +101,8 @@ def review_command(
 
     if inspection is None and answer_ is not None:
         raise ParameterError("--answer: give --inspection ID too")
+    if box and answer_ is None:
+        raise ParameterError("--box: give --inspection ID and --answer defect too")
     if inspection is not None and (answer_ is None) == (not undo):
         raise ParameterError("--inspection: give --answer or --undo too")
     with ExitStack() as stack:
