@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import json
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -438,3 +439,19 @@ def test_what_cannot_be_a_sink_is_refused(
     assert outcome.code == 2
     assert said in outcome.complaint
     assert "secret@" not in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("module", "target", "extra"),
+    [("aiomqtt", "mqtt://host", "mqtt"), ("httpx", "https://host/", "client")],
+)
+def test_a_missing_extra_is_named(
+    patchbank: Run, monkeypatch: pytest.MonkeyPatch, module: str, target: str, extra: str
+) -> None:
+    kind = "mqtt" if extra == "mqtt" else "webhook"
+    monkeypatch.delitem(sys.modules, f"patchbank.line.sinks.{kind}", raising=False)
+    monkeypatch.setitem(sys.modules, module, None)
+    outcome = patchbank("sinks", "add", "a", target)
+    assert outcome.code == 2
+    assert f"need the extra `{extra}`" in outcome.complaint
+    assert patchbank("sinks", "list").out.startswith("no sinks")
