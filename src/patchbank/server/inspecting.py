@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from starlette.concurrency import run_in_threadpool
-
 from patchbank.errors import BankGoneError, BusyError, ImageError
 from patchbank.inspection.judging.recording import first_answer, record_once
 from patchbank.inspection.judging.wanted import Judged
@@ -87,9 +85,6 @@ class Inspecting:
             If another image or other parameters came under the key.
         """
         once = _request_key(asked, key)
-        found = await run_in_threadpool(first_answer, self._workspace, category, once)
-        if found is not None:
-            return found
         inspection, answer = await self._pool.run(partial(self._answer_once, category, asked, once))
         if inspection is not None:
             self._show(inspection)
@@ -171,15 +166,24 @@ class Inspecting:
     def _answer_once(
         self, category: str, asked: Asked, once: RequestKey, alone: bool
     ) -> tuple[Inspection | None, dict[str, Any]]:
-        """Return an inspection and its answer; without it the answer that was given meanwhile."""
+        """Return an inspection and its answer; without it the answer that was given before."""
+        found = first_answer(self._workspace, category, once)
+        if found is not None:
+            return None, found
+        given: list[dict[str, Any]] = []
+
+        def answer(recorded: Inspection) -> dict[str, Any]:
+            given.append(answer_of(recorded))
+            return given[-1]
+
         try:
             judged = self._judge(category, asked, alone)
-            inspection = record_once(self._workspace, judged, once, answer_of)
+            inspection = record_once(self._workspace, judged, once, answer)
         except BankGoneError:
             judged = self._judge(category, asked._replace(arrived=time.monotonic()), alone)
-            inspection = record_once(self._workspace, judged, once, answer_of)
+            inspection = record_once(self._workspace, judged, once, answer)
         if inspection is not None:
-            return inspection, answer_of(inspection)
+            return inspection, given[-1]
         found = first_answer(self._workspace, category, once)
         if found is None:
             # Its category was removed, or a day went by, within this moment.

@@ -219,6 +219,7 @@ class Inspections(InspectionImages, AnsweredRequests):
 
     def __init__(self, sessions: Sessions, retention: InspectionRetention) -> None:
         self._sessions = sessions
+        self._forgot_at: dict[int, float] = {}
         self._queries = queries.load("inspections")
         self._months = Months(sessions)
         #: Removes those that are not kept any longer.

@@ -95,8 +95,13 @@ def test_the_same_request_twice_at_once_is_recorded_once(
 
 
 def test_answers_are_kept_a_day(
-    learned: Outcome, client: TestClient, workspace: Workspace, files: Files
+    learned: Outcome,
+    client: TestClient,
+    workspace: Workspace,
+    files: Files,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("patchbank.store.answered_requests._FORGET_SECONDS", -1)
     content = files[0][1][1]
     headers = {"Idempotency-Key": "7f2c"}
     first = client.post(INSPECT, content=content, headers=headers).json()

@@ -55,7 +55,9 @@ def test_a_client_judges_and_reads(shared_service: RunningService, images: list[
         assert isinstance(last, InspectionAnswer)
         assert last.image == images[1].as_posix()
         found = [each.inspection_id for each in client.inspections("brushed", station="client")]
-        assert found == [last.inspection_id, first.inspection_id, answer.inspection_id]
+        # The images of a batch are judged as many at once as there are cores.
+        assert {*found[:2]} == {last.inspection_id, first.inspection_id}
+        assert found[2:] == [answer.inspection_id]
         fails = client.inspections("brushed", station="client", verdict=["fail", "review"], limit=1)
         assert [each.verdict for each in fails][-1:] == ["fail"]
         limits = client.request("GET", "/v1/categories/brushed/thresholds")

@@ -27,7 +27,7 @@ from patchbank.inspection.timing import Stopwatch
 from patchbank.inspection.verdicts import Inspection, region_to_json
 from patchbank.inspection.workspace import Workspace
 from patchbank.spelling import composed
-from patchbank.store.answered_requests import AlreadyAnsweredError, RequestKey, keep_answer
+from patchbank.store.answered_requests import AlreadyAnsweredError, RequestKey
 from patchbank.store.inspections import InspectionRecord, Receipt
 from patchbank.vision.decoded_image import DecodedImage, ImageSource
 
@@ -205,7 +205,7 @@ class Recorder:
                 judged.inspection, 1e3 * watch.total(), receipts[0], None, lost.get(0)
             )
             found.append(replace(recorded, source=judged.source))
-            keep_answer(connection, recorded.category_id, key, answer(found[-1]))
+            inspections.keep_answer(connection, recorded.category_id, key, answer(found[-1]))
 
         inspections = self._workspace.database.inspections
         inspections.record_many([record_of(judged.inspection)], images, keep, deliver=self._deliver)
