@@ -217,9 +217,10 @@ class _Server(ThreadingHTTPServer):
 
 
 class Receiver:
-    """Takes webhooks; refuses one of twenty."""
+    """Takes webhooks, and refuses a share of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, refused_share: float) -> None:
+        self._share = refused_share
         self.taken: Counter[int] = Counter()
         self.refused = 0
         self._lock = threading.Lock()
@@ -241,7 +242,7 @@ class Receiver:
             def do_POST(self) -> None:
                 document = json.loads(self.rfile.read(int(self.headers["content-length"])))
                 with receiver._lock:
-                    refused = chance.random() < 0.05
+                    refused = chance.random() < receiver._share
                     if refused:
                         receiver.refused += 1
                     else:
@@ -326,7 +327,14 @@ def targets_of(rounds: int, seed: int) -> list[str]:
     return [names[(number + chance.randrange(2)) % 3] for number in range(rounds)]
 
 
-def play(folder: Path, *, targets: Sequence[str], external: bool, seed: int = 0) -> Figures:
+def play(
+    folder: Path,
+    *,
+    targets: Sequence[str],
+    external: bool,
+    seed: int = 0,
+    refused_share: float = 0.05,
+) -> Figures:
     """Kill one target after the other; return what happened."""
     chance = random.Random(seed)
     figures = Figures()
@@ -338,7 +346,7 @@ def play(folder: Path, *, targets: Sequence[str], external: bool, seed: int = 0)
         line.incoming.mkdir()
         if own is None:
             stack.callback(EmbeddedServer(line.home).stop)
-        receiver = Receiver()
+        receiver = Receiver(refused_share)
         stack.callback(receiver.close)
         with Workspace(home=line.home, database_url=line.url) as workspace:
             images = [picture(3 * number + 1) for number in range(24)]
