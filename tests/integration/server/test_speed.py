@@ -113,7 +113,9 @@ def test_waiting_inspections_share_a_commit() -> None:
         line.close()
         return answers
 
-    answers = asyncio.run(run())
+    # Apart, as this thread may have the loop of a browser.
+    with ThreadPoolExecutor(1) as apart:
+        answers = apart.submit(asyncio.run, run()).result()
     assert commits == [["a"], ["b", "c", "d"], ["gone"]]
     assert [answers[0], answers[1], answers[3]] == ["a recorded", "b recorded", "d recorded"]
     assert isinstance(answers[2], asyncio.CancelledError)

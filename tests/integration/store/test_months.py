@@ -134,7 +134,7 @@ def test_a_role_that_may_only_record_makes_the_months_too(
         connection.execute(
             f"create role {role}; grant usage on schema patchbank to {role};"
             f"grant select on all tables in schema patchbank to {role};"
-            f"grant insert on patchbank.inspection to {role}".encode()
+            f"grant insert on patchbank.inspection, patchbank.outbox to {role}".encode()
         )
         try:
             with open_database(as_role(database_url, role), tmp_path) as limited:

@@ -165,7 +165,7 @@ def test_a_role_that_only_records_removes_nothing(
         connection.execute(
             f"create role {role}; grant usage on schema patchbank to {role};"
             f"grant select on all tables in schema patchbank to {role};"
-            f"grant insert on patchbank.inspection to {role}".encode()
+            f"grant insert on patchbank.inspection, patchbank.outbox to {role}".encode()
         )
         try:
             with open_database(

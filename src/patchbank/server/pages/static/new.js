@@ -151,7 +151,10 @@ find("fit").addEventListener("submit", (event) => {
 for (const id of ["files", "folder-files"]) find(id).addEventListener("change", (event) => choose([...event.target.files]));
 find("rate").addEventListener("change", () => { if (files.length) choose(files); });
 const categories = new Set([...document.querySelectorAll("#category-choice option")].map((option) => option.value));
-find("name").addEventListener("input", () => { find("known").hidden = !categories.has(find("name").value.trim()); });
+const checkName = () => { find("known").hidden = !categories.has(find("name").value.trim()); };
+find("name").addEventListener("input", checkName);
+// Somebody may have begun before this was loaded.
+checkName();
 for (const name of ["dragenter", "dragover"]) {
   document.addEventListener(name, (event) => { event.preventDefault(); drop.classList.add("over"); });
 }
