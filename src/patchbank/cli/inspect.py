@@ -55,21 +55,8 @@ def inspect_command(
         str | None,
         typer.Option(help="Id of the part that the images show, to be recorded with them."),
     ] = None,
-    part_from: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PATTERN",
-            help="Take each part's id from the image's name: a regular expression with one group, "
-            "such as '(\\d+)_cam'.",
-        ),
-    ] = None,
-    station: Annotated[
-        str | None,
-        typer.Option(
-            help="Where the images were taken, to be recorded with them.  "
-            "\\[default: PATCHBANK_STATION]"
-        ),
-    ] = None,
+    part_from: options.PartFrom = None,
+    station: options.StationToRecord = None,
     heatmaps: Annotated[
         Path | None, typer.Option(help="Write a heatmap picture of each image to this folder.")
     ] = None,

@@ -29,6 +29,21 @@ Csv = Annotated[
     str | None,
     typer.Option("--csv", metavar="FILE", help="Write a CSV file; - is standard output."),
 ]
+PartFrom = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PATTERN",
+        help="Take each part's id from the image's name: a regular expression with one group, "
+        "such as '(\\d+)_cam'.",
+    ),
+]
+StationToRecord = Annotated[
+    str | None,
+    typer.Option(
+        help="Where the images were taken, to be recorded with them.  "
+        "\\[default: PATCHBANK_STATION]"
+    ),
+]
 # As it is stored, and so as it is shown again.
 Category = Annotated[str, typer.Argument(help="Category, for example leather.", callback=composed)]
 Paths = Annotated[

@@ -57,21 +57,8 @@ def watch_command(
         Path | None,
         typer.Option(metavar="CSV", help="Append a line for each file to this file."),
     ] = None,
-    station: Annotated[
-        str | None,
-        typer.Option(
-            help="Where the images were taken, to be recorded with them.  "
-            "\\[default: PATCHBANK_STATION]"
-        ),
-    ] = None,
-    part_from: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PATTERN",
-            help="Take each part's id from the image's name: a regular expression with one group, "
-            "such as '(\\d+)_cam'.",
-        ),
-    ] = None,
+    station: options.StationToRecord = None,
+    part_from: options.PartFrom = None,
     settle: Annotated[
         float,
         typer.Option(

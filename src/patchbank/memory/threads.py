@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from typing import Any
 
@@ -25,6 +25,17 @@ def in_this_thread() -> Iterator[None]:
         yield
     finally:
         _local.alone = before
+
+
+def on_cores(alone: bool) -> AbstractContextManager[None]:
+    """Run this block's numeric work on all cores, or in this thread only: see `in_this_thread`.
+
+    Parameters
+    ----------
+    alone
+        Whether no other image is processed at the same time.
+    """
+    return nullcontext() if alone else in_this_thread()
 
 
 def works_alone() -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import threading
 from collections.abc import Callable
@@ -19,7 +18,7 @@ from patchbank.inspection.keeping.access import Keyring
 from patchbank.inspection.keeping.records import BankOf
 from patchbank.inspection.workspace import Workspace
 from patchbank.line.delivering import Deliverer
-from patchbank.memory.threads import in_this_thread
+from patchbank.memory.threads import on_cores
 from patchbank.server.feed import Feed
 from patchbank.server.inspecting import Inspecting
 from patchbank.server.jobs import JobRunner
@@ -132,7 +131,7 @@ class Service:
             def bank_of(found: InspectionRecord) -> ReadyBank:
                 return self.inspectors.that_judged(category, found)
 
-            with contextlib.nullcontext() if alone else in_this_thread():
+            with on_cores(alone):
                 return draw(self.workspace, category, inspection_id, bank_of)
 
         return await self.pool.run(work)

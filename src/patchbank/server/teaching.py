@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import threading
 from collections.abc import Callable, Sequence
@@ -14,7 +13,7 @@ from patchbank.errors import AnsweredError, PatchbankError
 from patchbank.inspection.living.review import Reviewer
 from patchbank.inspection.living.review_report import ReviewReport
 from patchbank.inspection.workspace import Workspace
-from patchbank.memory.threads import in_this_thread
+from patchbank.memory.threads import on_cores
 from patchbank.server.judging import Inspectors, JudgingPool
 from patchbank.spelling import composed
 from patchbank.store.reviews import OpenInspection
@@ -101,7 +100,7 @@ class Teaching:
         """
 
         def work(alone: bool = True) -> ReviewReport:
-            with contextlib.nullcontext() if alone else in_this_thread():
+            with on_cores(alone):
                 reviewer = self.reviewer(category)
                 waiting = self._workspace.database.reviews.inspection(category, inspection_id)
                 reviewer.check(waiting, answer, label=label, boxes=boxes, confirmed=confirmed)

@@ -35,7 +35,7 @@ from patchbank.inspection.sources import checked_name, checked_names, source_nam
 from patchbank.inspection.timing import Stopwatch
 from patchbank.inspection.verdicts import Inspection, Refused
 from patchbank.inspection.workspace import Workspace
-from patchbank.memory.threads import in_this_thread, works_alone
+from patchbank.memory.threads import in_this_thread, on_cores, works_alone
 from patchbank.progress import Progress, silent
 from patchbank.vision.decoded_image import ImageSource
 from patchbank.vision.extraction import Extraction, Refusal
@@ -165,7 +165,7 @@ class Inspector:
         """
         image = _image_of(source, name, part)
         wanted = self._wanted(top, heatmaps, station)
-        with _on_cores(alone):
+        with on_cores(alone):
             return self._inspect(image, wanted)
 
     def judge(
@@ -188,7 +188,7 @@ class Inspector:
             database's unless that was done since then for another image. None to do it anyway.
         """
         image, wanted = _image_of(source, name, part), self._wanted(top, None, station)
-        with _on_cores(alone):
+        with on_cores(alone):
             try:
                 judged = self._judge_once(image, wanted, since)
             except BankGoneError:
@@ -437,7 +437,3 @@ class Inspector:
 def _image_of(source: ImageSource, name: str | None, part: str | None) -> ImageToJudge:
     name = source_name(source) if name is None else checked_name(name)
     return ImageToJudge(source, name, None if part is None else checked_label(part, "part"))
-
-
-def _on_cores(alone: bool) -> contextlib.AbstractContextManager[None]:
-    return contextlib.nullcontext() if alone else in_this_thread()

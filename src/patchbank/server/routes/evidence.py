@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -21,7 +20,7 @@ from patchbank.inspection.judging.similarity_rule import parse_threshold
 from patchbank.inspection.keeping.inspected_images import image_of as kept_image
 from patchbank.inspection.keeping.pages import page_of
 from patchbank.inspection.sources import checked_name
-from patchbank.memory.threads import in_this_thread
+from patchbank.memory.threads import on_cores
 from patchbank.server.access import Engineer, Operator
 from patchbank.server.addresses import address
 from patchbank.server.models import MOST_NUMBER
@@ -156,7 +155,7 @@ async def search_image(
     service = service_of(request)
 
     def work(alone: bool) -> dict[str, Any]:
-        with contextlib.nullcontext() if alone else in_this_thread():
+        with on_cores(alone):
             found = search(
                 service.workspace,
                 category,
@@ -230,7 +229,7 @@ async def nearest(
         content = kept_image(service.workspace, inspection) if recent is None else recent.source
         assert content is not None
         bank = service.inspectors.that_judged(category, inspection)
-        with contextlib.nullcontext() if alone else in_this_thread():
+        with on_cores(alone):
             return nearest_patches(
                 service.workspace, bank, content, inspection.image_name, x, y, top=top
             )

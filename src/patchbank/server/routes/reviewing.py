@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +12,7 @@ from patchbank.inspection.keeping.records import show_inspection
 from patchbank.inspection.living.add import AddReport
 from patchbank.inspection.living.review import queue_length, review_queue
 from patchbank.inspection.living.review_report import ReviewReport, answer_to_json, queue_to_json
-from patchbank.memory.threads import in_this_thread
+from patchbank.memory.threads import on_cores
 from patchbank.server.access import Engineer, Operator
 from patchbank.server.addresses import with_urls
 from patchbank.server.answers import answer_of
@@ -79,7 +78,7 @@ async def look(
     service = service_of(request)
 
     def work(alone: bool) -> dict[str, Any]:
-        with contextlib.nullcontext() if alone else in_this_thread():
+        with on_cores(alone):
             waiting = service.workspace.database.reviews.inspection(category, number)
             reviewer = service.teaching.reviewer(category)
             judged = reviewer.look(waiting)
