@@ -23,6 +23,7 @@ from patchbank.inspection.sources import checked_name
 from patchbank.memory.threads import on_cores
 from patchbank.server.access import Engineer, Operator
 from patchbank.server.addresses import address
+from patchbank.server.bodies import ONE_IMAGE, image_of
 from patchbank.server.models import MOST_NUMBER
 from patchbank.server.models.evidence import (
     Defect,
@@ -40,7 +41,6 @@ from patchbank.server.parameters import (
 )
 from patchbank.server.pictures import PICTURE, picture
 from patchbank.server.problems import PROBLEMS
-from patchbank.server.routes.inspecting import BODY, image_of
 from patchbank.server.service import service_of
 from patchbank.spelling import composed
 
@@ -138,7 +138,7 @@ Exact = Annotated[bool, Query(description="Whether to scan even if there is an i
 Raw = Annotated[bool, Query(description="Compares embeddings as they are, not centred ones.")]
 
 
-@router.post("/categories/{category}/search", response_model=SearchAnswer, openapi_extra=BODY)
+@router.post("/categories/{category}/search", response_model=SearchAnswer, openapi_extra=ONE_IMAGE)
 async def search_image(
     request: Request,
     caller: Operator,

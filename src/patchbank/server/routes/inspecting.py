@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import JSONResponse
-from starlette.datastructures import UploadFile
 
-from patchbank.errors import ImageError, ParameterError
+from patchbank.errors import ParameterError
 from patchbank.inspection.judging.inspect import DEFAULT_TOP
 from patchbank.printable import counted
 from patchbank.server.access import Operator
 from patchbank.server.answers import answer_of
+from patchbank.server.bodies import (
+    MOST_IMAGES,
+    ONE_IMAGE,
+    image_of,
+    images_form,
+    images_of,
+    request_body,
+)
 from patchbank.server.inspecting import Asked
 from patchbank.server.models.inspecting import BatchAnswer, InspectionAnswer
 from patchbank.server.parameters import CategoryName
@@ -23,49 +30,6 @@ from patchbank.server.service import service_of
 
 router = APIRouter(prefix="/v1", tags=["inspecting"], responses=PROBLEMS)
 
-_FILE = "image"
-BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "description": "The image: its file as the body, or as the field `image` of a form.",
-        "content": {
-            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
-            "image/*": {"schema": {"type": "string", "format": "binary"}},
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": [_FILE],
-                    "properties": {_FILE: {"type": "string", "format": "binary"}},
-                }
-            },
-        },
-    }
-}
-
-#: Of one request.
-MOST_IMAGES = 1_000
-_FORM: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": [_FILE],
-                    "properties": {
-                        _FILE: {
-                            "type": "array",
-                            "items": {"type": "string", "format": "binary"},
-                            "minItems": 1,
-                            "maxItems": MOST_IMAGES,
-                            "description": "The files of the images.",
-                        }
-                    },
-                }
-            },
-        },
-    }
-}
 Station = Annotated[
     str | None, Query(description="Where it was taken; by default the service's own.")
 ]
@@ -84,7 +48,7 @@ IdempotencyKey = Annotated[
 @router.post(
     "/categories/{category}/inspect",
     response_model=InspectionAnswer,
-    openapi_extra=BODY,
+    openapi_extra=ONE_IMAGE,
 )
 async def inspect(
     request: Request,
@@ -119,7 +83,7 @@ async def inspect(
 @router.post(
     "/categories/{category}/inspect:batch",
     response_model=BatchAnswer,
-    openapi_extra=_FORM,
+    openapi_extra=request_body(images_form(MOST_IMAGES)),
 )
 async def inspect_batch(
     request: Request,
@@ -159,43 +123,3 @@ def _parts(parts: Sequence[str], count: int) -> Sequence[str | None]:
             f"part: {len(parts)} given for {counted(count, 'image')}; give one, or one per image"
         )
     return parts
-
-
-async def images_of(request: Request) -> list[tuple[bytes, str | None]]:
-    """Return content and file name of each image in the form that a request sends.
-
-    Raises
-    ------
-    ImageError
-        If there is none.
-    """
-    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
-        raise ImageError(f"send a form with the images as files in the field `{_FILE}`")
-    async with request.form(max_files=MOST_IMAGES, max_fields=10) as form:
-        files = [file for file in form.getlist(_FILE) if isinstance(file, UploadFile)]
-        if not files:
-            raise ImageError(f"the form has no file in the field `{_FILE}`; send the images there")
-        return [(await file.read(), file.filename) for file in files]
-
-
-async def image_of(request: Request) -> tuple[bytes, str | None]:
-    """Return the content of the image in a request's body, and what its file was called.
-
-    Raises
-    ------
-    ImageError
-        If the body has no image.
-    """
-    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
-        return _not_empty(await request.body()), None
-    async with request.form(max_files=1, max_fields=10) as form:
-        file = form.get(_FILE)
-        if not isinstance(file, UploadFile):
-            raise ImageError(f"the form has no file in the field `{_FILE}`; send the image there")
-        return _not_empty(await file.read()), file.filename
-
-
-def _not_empty(content: bytes) -> bytes:
-    if not content:
-        raise ImageError("the image is empty; send the file of an image as the body")
-    return content

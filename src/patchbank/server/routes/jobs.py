@@ -20,6 +20,7 @@ from patchbank.errors import DatabaseError, ForbiddenError, ParameterError
 from patchbank.inspection.settings import make_fit_settings
 from patchbank.inspection.sources import checked_names
 from patchbank.server.access import Engineer, Operator
+from patchbank.server.bodies import FIELD, images_form, request_body
 from patchbank.server.feed import LONGEST_SECONDS
 from patchbank.server.jobs import FitRequest
 from patchbank.server.models import MOST_NUMBER
@@ -35,34 +36,16 @@ router = APIRouter(prefix="/v1", tags=["jobs"], responses=PROBLEMS)
 
 #: Of one fit.
 MOST_IMAGES = 20_000
-_FILE = "image"
-_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "description": "Images of good parts, or a folder of the service's machine that has them.",
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": [_FILE],
-                    "properties": {
-                        _FILE: {
-                            "type": "array",
-                            "items": {"type": "string", "format": "binary"},
-                            "minItems": 1,
-                            "maxItems": MOST_IMAGES,
-                            "description": "The files of the images.",
-                        }
-                    },
-                }
-            },
-            "application/json": {
-                "schema": FitFolder.model_json_schema(),
-                "example": {"folder": "/srv/images/leather"},
-            },
-        },
-    }
-}
+_BODY = request_body(
+    images_form(MOST_IMAGES)
+    | {
+        "application/json": {
+            "schema": FitFolder.model_json_schema(),
+            "example": {"folder": "/srv/images/leather"},
+        }
+    },
+    "Images of good parts, or a folder of the service's machine that has them.",
+)
 JobNumber = Annotated[
     int, PathParameter(alias="job_id", ge=1, le=MOST_NUMBER, description="Number of the job.")
 ]
@@ -99,14 +82,14 @@ async def fit(
     """
     service = service_of(request)
     category = checked_category_name(category)
-    given = {
+    given: dict[str, Any] = {
         "false_alarm_rate": false_alarm_rate,
         "review_rate": review_rate,
         "image_size": image_size,
         "backbone": backbone,
     }
     # What is wrong is said now, rather than by a job that fails.
-    make_fit_settings(**given)  # type: ignore[arg-type]
+    make_fit_settings(**given)
     service.jobs.check_room()
     asked = FitRequest(category, given, group_by, screen, None, None, [], [])
     if request.headers.get("content-type", "").startswith("multipart/form-data"):
@@ -121,7 +104,7 @@ async def fit(
 async def _with_images(service: Service, request: Request, asked: FitRequest) -> int:
     folder = await run_in_threadpool(service.jobs.new_folder)
     try:
-        upload = await received(request, folder, _FILE, MOST_IMAGES)
+        upload = await received(request, folder, FIELD, MOST_IMAGES)
         checked_names(upload.paths, upload.names)
         asked = asked._replace(uploaded=folder, paths=upload.paths, names=upload.names)
         return await run_in_threadpool(service.jobs.fit, asked)

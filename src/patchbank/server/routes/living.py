@@ -15,6 +15,7 @@ from patchbank.inspection.settings import DEFAULT_EFFECT
 from patchbank.printable import counted
 from patchbank.server.access import Engineer, Operator
 from patchbank.server.addresses import address
+from patchbank.server.bodies import IMAGE, image_of, images_form, images_of, request_body
 from patchbank.server.models.living import (
     MOST_AT_ONCE,
     Addition,
@@ -27,38 +28,15 @@ from patchbank.server.models.living import (
 )
 from patchbank.server.parameters import CategoryName
 from patchbank.server.problems import PROBLEMS
-from patchbank.server.routes.inspecting import image_of, images_of
 from patchbank.server.service import service_of
 from patchbank.server.shown import display_picture
 
 router = APIRouter(prefix="/v1", tags=["living bank"], responses=PROBLEMS)
 
-_BINARY = {"type": "string", "format": "binary"}
-_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "description": "The image: its file as the body; or several in the fields `image` of a "
-        "form.",
-        "content": {
-            "application/octet-stream": {"schema": _BINARY},
-            "image/*": {"schema": _BINARY},
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["image"],
-                    "properties": {
-                        "image": {
-                            "type": "array",
-                            "items": _BINARY,
-                            "minItems": 1,
-                            "maxItems": MOST_AT_ONCE,
-                        }
-                    },
-                }
-            },
-        },
-    }
-}
+_BODY = request_body(
+    IMAGE | images_form(MOST_AT_ONCE),
+    "The image: its file as the body; or several in the fields `image` of a form.",
+)
 Effect = Annotated[
     int,
     Query(

@@ -21,6 +21,7 @@ from patchbank.inspection.judging.inspect import DEFAULT_TOP
 from patchbank.inspection.verdicts import Inspection
 from patchbank.printable import printable
 from patchbank.server.access import Operator
+from patchbank.server.bodies import BINARY, request_body
 from patchbank.server.inspecting import Asked
 from patchbank.server.models.lookout import DetectAnomaliesAnswer, LookoutError
 from patchbank.server.problems import status_of
@@ -77,15 +78,7 @@ router = APIRouter(
 @router.post(
     "/2020-11-20/projects/{project}/models/{version}/detect",
     response_model=DetectAnomaliesAnswer,
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {
-                kind: {"schema": {"type": "string", "format": "binary"}}
-                for kind in ("image/jpeg", "image/png")
-            },
-        }
-    },
+    openapi_extra=request_body({kind: {"schema": BINARY} for kind in ("image/jpeg", "image/png")}),
 )
 async def detect_anomalies(
     request: Request,

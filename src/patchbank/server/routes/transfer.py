@@ -16,6 +16,7 @@ from starlette.concurrency import run_in_threadpool
 from patchbank.errors import PatchbankError
 from patchbank.inspection.keeping.transfer import TransferReport, export_bank, import_bank_file
 from patchbank.server.access import Admin, Engineer
+from patchbank.server.bodies import BINARY
 from patchbank.server.models.transfer import Imported
 from patchbank.server.parameters import CategoryName
 from patchbank.server.problems import PROBLEMS
@@ -25,7 +26,7 @@ router = APIRouter(prefix="/v1", tags=["categories"], responses=PROBLEMS)
 
 _MEDIA_TYPE = "application/zip"
 _PART_BYTES = 2**18
-_FILE: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
+_FILE: dict[str, Any] = {"schema": BINARY}
 
 
 @router.get(
