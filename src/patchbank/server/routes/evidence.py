@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from patchbank.inspection.judging.defects import (
     defect_to_json,
@@ -121,21 +121,37 @@ def remove(
     return {"names": remove_defects(workspace, category, [name])}
 
 
-AmongWhat = Annotated[Among, Query(description="Which stored images to search.")]
-Metric = Annotated[
-    Literal["cosine", "l2"], Query(description="The distance that orders the results.")
-]
-Threshold = Annotated[
-    str,
-    Query(
-        max_length=40,
-        description="Similarity that a good image must reach, such as 0.9; `auto`, calibrated for "
-        "the bank's false-alarm rate; or `none`.",
-    ),
-]
-SearchTop = Annotated[int, Query(ge=1, le=1000, description="How many at most.")]
-Exact = Annotated[bool, Query(description="Whether to scan even if there is an index.")]
-Raw = Annotated[bool, Query(description="Compares embeddings as they are, not centred ones.")]
+async def _options(
+    among: Annotated[Among, Query(description="Which stored images to search.")] = "references",
+    metric: Annotated[
+        Literal["cosine", "l2"], Query(description="The distance that orders the results.")
+    ] = "cosine",
+    threshold: Annotated[
+        str,
+        Query(
+            max_length=40,
+            description="Similarity that a good image must reach, such as 0.9; `auto`, calibrated "
+            "for the bank's false-alarm rate; or `none`.",
+        ),
+    ] = "auto",
+    top: Annotated[int, Query(ge=1, le=1000, description="How many at most.")] = DEFAULT_TOP,
+    exact: Annotated[bool, Query(description="Whether to scan even if there is an index.")] = False,
+    raw: Annotated[
+        bool, Query(description="Compares embeddings as they are, not centred ones.")
+    ] = False,
+) -> dict[str, Any]:
+    """Return how a request wants to search, as `search` takes it."""
+    return {
+        "among": among,
+        "metric": metric,
+        "threshold": parse_threshold(threshold),
+        "top": top,
+        "exact": exact,
+        "raw": raw,
+    }
+
+
+SearchOptions = Annotated[dict[str, Any], Depends(_options)]
 
 
 @router.post("/categories/{category}/search", response_model=SearchAnswer, openapi_extra=ONE_IMAGE)
@@ -143,12 +159,7 @@ async def search_image(
     request: Request,
     caller: Operator,
     category: CategoryName,
-    among: AmongWhat = "references",
-    metric: Metric = "cosine",
-    threshold: Threshold = "auto",
-    top: SearchTop = DEFAULT_TOP,
-    exact: Exact = False,
-    raw: Raw = False,
+    options: SearchOptions,
 ) -> dict[str, Any]:
     """Find what is most similar to an image; nothing is recorded, and it is no inspection."""
     content, name = await image_of(request)
@@ -156,17 +167,7 @@ async def search_image(
 
     def work(alone: bool) -> dict[str, Any]:
         with on_cores(alone):
-            found = search(
-                service.workspace,
-                category,
-                content,
-                among=among,
-                metric=metric,
-                threshold=parse_threshold(threshold),
-                top=top,
-                exact=exact,
-                raw=raw,
-            ).to_json()
+            found = search(service.workspace, category, content, **options).to_json()
             return {**found, "image": name or found["image"]}
 
     return await service.pool.run(work)
@@ -177,6 +178,7 @@ def search_name(
     request: Request,
     caller: Operator,
     category: CategoryName,
+    options: SearchOptions,
     name: Annotated[
         str,
         Query(
@@ -185,25 +187,9 @@ def search_name(
             description="Name of a stored image, or of a stored patch such as `NAME#r14c03`.",
         ),
     ],
-    among: AmongWhat = "references",
-    metric: Metric = "cosine",
-    threshold: Threshold = "auto",
-    top: SearchTop = DEFAULT_TOP,
-    exact: Exact = False,
-    raw: Raw = False,
 ) -> dict[str, Any]:
     """Find what is most similar to a stored image or patch."""
-    return search(
-        service_of(request).workspace,
-        category,
-        name=name,
-        among=among,
-        metric=metric,
-        threshold=parse_threshold(threshold),
-        top=top,
-        exact=exact,
-        raw=raw,
-    ).to_json()
+    return search(service_of(request).workspace, category, name=name, **options).to_json()
 
 
 @router.get("/categories/{category}/inspections/{inspection_id}/nearest", response_model=Spot)

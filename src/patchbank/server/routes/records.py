@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import AsyncIterator, Generator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import iterate_in_threadpool
 
@@ -38,15 +38,34 @@ from patchbank.store.inspections import Selection
 
 router = APIRouter(prefix="/v1", tags=["inspections"], responses=PROBLEMS)
 
-Verdicts = Annotated[
-    list[Verdict] | None, Query(alias="verdict", description="Repeat it for several; else all.")
-]
-Part = Annotated[str | None, Query(description="Only inspections of this part.")]
-Station = Annotated[str | None, Query(description="Only inspections at this station.")]
-Reviewed = Annotated[
-    bool | None,
-    Query(description="Only those that a person reviewed; with false, those that wait for review."),
-]
+
+async def _wanted(
+    verdict: Annotated[
+        list[Verdict] | None, Query(description="Repeat it for several; else all.")
+    ] = None,
+    since: Since = None,
+    until: Until = None,
+    part: Annotated[str | None, Query(description="Only inspections of this part.")] = None,
+    station: Annotated[str | None, Query(description="Only inspections at this station.")] = None,
+    reviewed: Annotated[
+        bool | None,
+        Query(
+            description="Only those that a person reviewed; with false, those that wait for review."
+        ),
+    ] = None,
+) -> dict[str, Any]:
+    """Return which inspections a request asks for, as `make_selection` takes it."""
+    return {
+        "verdicts": verdict or (),
+        "since": since,
+        "until": until,
+        "part": part,
+        "station": station,
+        "reviewed": reviewed,
+    }
+
+
+Wanted = Annotated[dict[str, Any], Depends(_wanted)]
 
 
 @router.get("/categories/{category}/inspections", response_model=InspectionPage)
@@ -54,12 +73,7 @@ def inspections(
     request: Request,
     caller: Operator,
     category: CategoryName,
-    verdict: Verdicts = None,
-    since: Since = None,
-    until: Until = None,
-    part: Part = None,
-    station: Station = None,
-    reviewed: Reviewed = None,
+    wanted: Wanted,
     limit: Limit = DEFAULT_LIMIT,
     before: Before = None,
 ) -> dict[str, Any]:
@@ -69,12 +83,7 @@ def inspections(
         category,
         limit=limit,
         before=before,
-        verdicts=verdict or (),
-        since=since,
-        until=until,
-        part=part,
-        station=station,
-        reviewed=reviewed,
+        **wanted,
     )
     return {"items": [with_urls(category, item) for item in page.items], "next": page.next}
 
@@ -93,22 +102,10 @@ def inspections_as_csv(
     request: Request,
     caller: Operator,
     category: CategoryName,
-    verdict: Verdicts = None,
-    since: Since = None,
-    until: Until = None,
-    part: Part = None,
-    station: Station = None,
-    reviewed: Reviewed = None,
+    wanted: Wanted,
 ) -> StreamingResponse:
     """Write recorded inspections as CSV, oldest first, all of one moment."""
-    selection = make_selection(
-        verdicts=verdict or (),
-        since=since,
-        until=until,
-        part=part,
-        station=station,
-        reviewed=reviewed,
-    )
+    selection = make_selection(**wanted)
     lines = _lines(service_of(request).workspace, category, selection)
     # Until here, an error is answered as one.
     first = next(lines)
