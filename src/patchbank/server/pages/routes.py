@@ -60,15 +60,17 @@ def page_of(
     request: Request,
     caller: Caller,
     name: str,
-    category: str | None,
+    category: str | None = None,
     *,
     here: str | None = None,
     **values: Any,
 ) -> str:
-    """Return a page, of a category if it is of any, with the bar above it."""
-    links = []
-    if category is not None:
-        links = [(title, f"{_base(category)}/{key}", key) for title, key in _PAGES]
+    """Return a page with the bar above it, which is the first category's for a page of none."""
+    names = _categories(service_of(request))
+    if category is None and names:
+        category = names[0]
+    base = None if category is None else _base(category)
+    links = [] if base is None else [(title, f"{base}/{key}", key) for title, key in _PAGES]
     if caller.may("engineer"):
         links.append(("New", "/new", "new"))
     if caller.may("admin"):
@@ -76,7 +78,8 @@ def page_of(
     return render(
         name,
         category=category,
-        categories=_categories(service_of(request)),
+        categories=names,
+        base=base,
         links=links,
         here=here or name,
         caller=caller,
@@ -91,7 +94,7 @@ def first(
     """Go to a category's Line page."""
     names = _categories(service_of(request))
     if not names:
-        return HTMLResponse(page_of(request, caller, "empty", None))
+        return HTMLResponse(page_of(request, caller, "empty"))
     chosen = category if category in names else names[0]
     return RedirectResponse(f"{_base(chosen)}/line", 303)
 
@@ -112,7 +115,6 @@ def line(
         category,
         station=station or None,
         stations=stations,
-        inspect_address=f"{_base(category)}/inspect",
     )
 
 
@@ -127,9 +129,7 @@ def inspect(request: Request, caller: Operator, category: str) -> str:
 def review(request: Request, caller: Operator, category: str) -> str:
     """Ask about what did not pass."""
     service_of(request).workspace.database.categories.check(category)
-    return page_of(
-        request, caller, "review", category, records_address=f"{_base(category)}/records"
-    )
+    return page_of(request, caller, "review", category)
 
 
 @router.get("/categories/{category}/records")
@@ -154,7 +154,6 @@ def records(
         "part": part,
         "station": station,
     }
-    address = f"{_base(category)}/records"
     return page_of(
         request,
         caller,
@@ -162,7 +161,6 @@ def records(
         category,
         chosen=chosen,
         stations=stations,
-        here_address=address,
     )
 
 
@@ -170,7 +168,6 @@ def records(
 def record(request: Request, caller: Operator, category: str, number: int) -> str:
     """Show all that was known of an inspection when it was judged."""
     service_of(request).workspace.database.categories.check(category)
-    address = f"{_base(category)}/records"
     return page_of(
         request,
         caller,
@@ -178,7 +175,6 @@ def record(request: Request, caller: Operator, category: str, number: int) -> st
         category,
         here="records",
         number=number,
-        records_address=address,
     )
 
 
@@ -192,23 +188,14 @@ def bank(request: Request, caller: Operator, category: str) -> str:
 @router.get("/new")
 def new(request: Request, caller: Engineer, category: str = "") -> str:
     """Learn a category from images of good parts."""
-    service = service_of(request)
-    names = _categories(service)
-    return page_of(
-        request,
-        caller,
-        "new",
-        names[0] if names else None,
-        wanted=category,
-        folders=[str(folder) for folder in service.options.folders],
-    )
+    folders = [str(folder) for folder in service_of(request).options.folders]
+    return page_of(request, caller, "new", wanted=category, folders=folders)
 
 
 @router.get("/admin")
 def admin(request: Request, caller: Admin) -> str:
     """Show keys, storage, health and the log of changes."""
-    names = _categories(service_of(request))
-    return page_of(request, caller, "admin", names[0] if names else None)
+    return page_of(request, caller, "admin")
 
 
 @router.get("/login")

@@ -40,6 +40,16 @@ export function of(category, ...parts) {
   return ["/v1/categories", ...[category, ...parts].map((part) => encodeURIComponent(part))].join("/");
 }
 
+/** The address of a page of a category. */
+export function pageOf(category, ...parts) {
+  return ["/categories", ...[category, ...parts].map((part) => encodeURIComponent(part))].join("/");
+}
+
+/** A small picture of an inspection, as attributes of an image; it may not have been kept. */
+export function smallPicture(category, number, side, alt = "") {
+  return { src: `${of(category, "inspections", number, "picture")}?side=${side}&optional=true`, alt, loading: "lazy" };
+}
+
 /** Show a sentence for a moment. */
 export function toast(text) {
   const area = document.querySelector(".toasts");
@@ -79,6 +89,15 @@ export function element(name, attributes = {}, ...children) {
 /** The colour, shape and word of a verdict. */
 export function verdictMark(verdict) {
   return element("span", { class: `verdict ${verdict}` }, verdict);
+}
+
+/** An inspection in a strip: its picture and its verdict, to be pressed. */
+export function stripButton(item, label) {
+  const picture = element("img", { ...smallPicture(item.category, item.inspection_id, 128), loading: null, width: 64, height: 64 });
+  picture.addEventListener("error", () => picture.replaceWith(element("span", { class: "none" })));
+  return element("button", {
+    type: "button", class: item.verdict, "aria-label": `${item.verdict}, ${label}`,
+  }, picture, verdictMark(item.verdict));
 }
 
 export function clock(text) {

@@ -1,6 +1,6 @@
 // The Bank page: limits to drag above the scores, the references, and the history.
 
-import { ask, attempt, element, of, send, toast } from "./api.js";
+import { ask, attempt, element, of, pageOf, send, smallPicture, toast } from "./api.js";
 import { facts } from "./evidence.js";
 import { ScoreChart } from "./score_chart.js";
 import { Teaching } from "./teaching.js";
@@ -71,7 +71,7 @@ async function suggest() {
   const images = found?.suggested?.images ?? [];
   find("suggested").replaceChildren(...(images.length
     ? images.map((item) => element("figure", {},
-      element("a", { href: `/categories/${encodeURIComponent(category)}/records/${item.inspection_id}` }, element("img", { src: `${of(category, "inspections", item.inspection_id, "picture")}?side=256&optional=true`, alt: item.image, loading: "lazy" })),
+      element("a", { href: pageOf(category, "records", item.inspection_id) }, element("img", smallPicture(category, item.inspection_id, 256, item.image))),
       element("figcaption", {}, `covers ${percent(item.covers)} of what is new; ${item.verdict}`, element("br"), element("span", { class: "faint", title: item.image }, item.image.split("/").pop()))))
     : [element("p", { class: "faint" }, "No recent image would cover more, or their images were not kept.")]));
 }
@@ -129,17 +129,16 @@ function drawReferences() {
     newest: (a, b) => b.reference_id - a.reference_id,
     name: (a, b) => a.name.localeCompare(b.name),
   }[find("order").value];
-  const outside = references.filter((item) => item.score > bank.pass_below).length;
+  const outside = references.filter((item) => item.outlier).length;
   find("outliers").textContent = outside === 0
     ? "None stands out: by the bank without it, each would pass."
     : `${outside === 1 ? "1 stands out" : `${number(outside)} stand out`}: by the bank without it, such an image would not pass. Check that it shows a good part; if not, pick it and withdraw it.`;
   const sorted = [...references].sort(order);
   find("references").replaceChildren(...sorted.slice(0, shown).map((item) => {
-    const isOutlier = item.score > bank.pass_below;
     const times = item.score === null ? "not scored" : `${(item.score / bank.fail_above).toFixed(2)} times the limit`;
-    return teaching.pick(element("figure", { class: isOutlier ? "outlier" : "" },
+    return teaching.pick(element("figure", { class: item.outlier ? "outlier" : "" },
       element("img", { src: item.thumbnail, alt: item.name, loading: "lazy" }),
-      element("figcaption", {}, times, ...(isOutlier ? [element("br"), element("strong", {}, "stands out")] : []),
+      element("figcaption", {}, times, ...(item.outlier ? [element("br"), element("strong", {}, "stands out")] : []),
         element("br"), element("span", { class: "faint", title: item.name }, item.name.split("/").pop()))),
     teaching.references, item.reference_id);
   }));

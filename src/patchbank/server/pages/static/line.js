@@ -1,6 +1,6 @@
 // The Line page: the last verdict, large; the last twenty; the shift's counts. Updates by itself.
 
-import { againstLimit, ask, clock, element, of, rarity, verdictMark } from "./api.js";
+import { againstLimit, ask, clock, element, of, rarity, stripButton, verdictMark } from "./api.js";
 import { Layers } from "./layers.js";
 
 const page = document.querySelector(".line");
@@ -54,14 +54,9 @@ function showNow(item) {
 function add(item) {
   if (items.has(item.inspection_id)) return;
   items.set(item.inspection_id, item);
-  const picture = element("img", {
-    src: `${of(category, "inspections", item.inspection_id, "picture")}?side=128&optional=true`, alt: "", width: 64, height: 64,
-  });
-  picture.addEventListener("error", () => picture.replaceWith(element("span", { class: "none" })));
-  const button = element("button", {
-    type: "button", class: item.verdict, "data-number": item.inspection_id, "aria-pressed": "false",
-    "aria-label": `${item.verdict}, ${clock(item.inspected_at)}, ${item.part ?? item.image}`,
-  }, picture, verdictMark(item.verdict));
+  const button = stripButton(item, `${clock(item.inspected_at)}, ${item.part ?? item.image}`);
+  button.dataset.number = item.inspection_id;
+  button.setAttribute("aria-pressed", "false");
   button.addEventListener("click", () => { chosen = item.inspection_id; show(item); });
   strip.prepend(element("li", {}, button));
   while (strip.children.length > SHOWN) {

@@ -1,6 +1,6 @@
 // The New category page: images of good parts in, a bank out; followed while it is learned.
 
-import { Problem, ask, attempt, element, of, send } from "./api.js";
+import { Problem, ask, attempt, element, of, pageOf, send } from "./api.js";
 import { facts } from "./evidence.js";
 
 const find = (id) => document.querySelector(`#${id}`);
@@ -97,7 +97,6 @@ function show(found) {
 
 function showResult(found) {
   const { result } = found;
-  const base = `/categories/${encodeURIComponent(result.category)}`;
   find("headline").textContent = `${result.category} is learned, as version ${result.bank_version}`;
   find("facts").replaceChildren(facts([
     ["Good images", `${number(result.images)}, ${number(result.independent_references)} of them independent of one another`],
@@ -110,9 +109,9 @@ function showResult(found) {
   list("refusals", result.refused);
   list("left-out", result.screening?.left_out ?? []);
   list("apart", result.suspicious?.images ?? []);
-  find("to-inspect").href = `${base}/inspect`;
-  find("to-bank").href = `${base}/bank`;
-  find("to-line").href = `${base}/line`;
+  find("to-inspect").href = pageOf(result.category, "inspect");
+  find("to-bank").href = pageOf(result.category, "bank");
+  find("to-line").href = pageOf(result.category, "line");
 }
 
 function list(id, images) {

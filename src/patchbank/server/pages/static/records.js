@@ -1,6 +1,6 @@
 // The Records page: a table of inspections, filtered by the form, older ones on request.
 
-import { againstLimit, ask, attempt, element, of, verdictMark } from "./api.js";
+import { againstLimit, ask, attempt, element, of, pageOf, smallPicture, verdictMark } from "./api.js";
 
 const table = document.querySelector(".records");
 const { category } = table.dataset;
@@ -32,10 +32,8 @@ function answerOf(item) {
 }
 
 function row(item) {
-  const link = `/categories/${encodeURIComponent(category)}/records/${item.inspection_id}`;
-  const picture = element("img", {
-    src: `${of(category, "inspections", item.inspection_id, "picture")}?side=128&optional=true`, alt: "", width: 48, height: 48, loading: "lazy",
-  });
+  const link = pageOf(category, "records", item.inspection_id);
+  const picture = element("img", { ...smallPicture(category, item.inspection_id, 128), width: 48, height: 48 });
   picture.addEventListener("error", () => picture.remove());
   const time = new Date(item.inspected_at);
   return element("tr", {},

@@ -1,6 +1,6 @@
 // The Review page: is a part good or defective? All by keyboard; what comes next is fetched before it is asked for.
 
-import { attempt, ask, clock, element, of, send, toast, verdictMark } from "./api.js";
+import { attempt, ask, clock, element, of, pageOf, send, smallPicture, stripButton, toast, verdictMark } from "./api.js";
 import { defects, facts, figures, headline, references } from "./evidence.js";
 import { Layers } from "./layers.js";
 
@@ -50,10 +50,7 @@ async function show() {
   layers.show(item);
   describe(item, null);
   find("next").replaceChildren(...queue.slice(1, 13).map((each) => {
-    const source = `${of(category, "inspections", each.inspection_id, "picture")}?side=128&optional=true`;
-    const picture = element("img", { src: source, alt: "", width: 64, height: 64 });
-    picture.addEventListener("error", () => picture.replaceWith(element("span", { class: "none" })));
-    const button = element("button", { type: "button", class: each.verdict, "aria-label": `${each.verdict}, ${each.image}` }, picture, verdictMark(each.verdict));
+    const button = stripButton(each, each.image);
     button.addEventListener("click", () => {
       queue = [each, ...queue.filter((other) => other !== each)];
       show();
@@ -133,7 +130,7 @@ async function foresee() {
     element("p", {}, element("strong", {}, "What “good” would change")),
     ...(found.in_words.length ? found.in_words : ["Nothing: the image was not kept, or is a reference already."]).map((line) => element("p", {}, line)),
     ...(changes.length ? [element("div", { class: "gallery" }, ...changes.slice(0, 12).map((change) => element("figure", {},
-      element("img", { src: `${of(category, "inspections", change.inspection_id, "picture")}?side=256&optional=true`, alt: change.image, loading: "lazy" }),
+      element("img", smallPicture(category, change.inspection_id, 256, change.image)),
       element("figcaption", {}, verdictMark(change.before), " becomes ", verdictMark(change.after)))))] : []),
   );
 }
@@ -173,7 +170,7 @@ async function drawGiven() {
   find("undo").disabled = found.items.length === 0;
   find("given").replaceChildren(...found.items.map((item) => {
     const then = item.pending ? "; being added to the bank" : item.bank_version ? `; in version ${item.bank_version} of the bank` : "";
-    return element("li", {}, element("a", { href: `/categories/${encodeURIComponent(category)}/records/${item.inspection_id}` }, `Inspection ${item.inspection_id}`),
+    return element("li", {}, element("a", { href: pageOf(category, "records", item.inspection_id) }, `Inspection ${item.inspection_id}`),
       `: ${item.label ? `${item.answer} ${item.label}` : item.answer}, ${item.actor}, ${clock(item.reviewed_at)}${then}`);
   }));
   // The bank is changed in the background.
