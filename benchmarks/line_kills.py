@@ -2,7 +2,7 @@
 
 Clients inspect, files come into a watched folder, and a webhook gets it all, while the service, the
 watcher or PostgreSQL is killed at random (SIGKILL). Only what a service manager restarts is
-restarted: the service when it was killed itself, the watcher, and a PostgreSQL of one's own.
+restarted: the service if it was killed itself, the watcher, and a separate PostgreSQL server.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ class Line:
 
 
 class OwnServer:
-    """A PostgreSQL of one's own, with a port, that is killed and started again."""
+    """A separate PostgreSQL server, with a port, that is killed and started again."""
 
     def __init__(self, home: Path) -> None:
         self._folder = home / "data"

@@ -164,7 +164,7 @@ class Client:
     def request(
         self, method: str, path: str, *, json: object = None, parameters: Parameters | None = None
     ) -> Any:
-        """Return what another route answers: JSON, or None where there is none."""
+        """Return the JSON that another route answers; None if its answer is empty."""
         return _document(self.send(_other(method, path, json, parameters)))
 
     def send(self, call: Call) -> httpx.Response:

@@ -101,7 +101,7 @@ def state_of(folder: str, name: str, status: os.stat_result) -> WatchedFile:
 
 
 def _marked(marker: Path) -> str:
-    """Return the id in a folder's hidden file, which is made if there is none."""
+    """Return the id in a folder's hidden file, creating the file if it is missing."""
     draft = marker.with_name(f"{MARKER}-{uuid.uuid4().hex[:8]}")
     if not marker.exists():
         # Whole or not at all: another process may begin at the same moment.

@@ -20,7 +20,7 @@ _NOT_INSPECTED = (150, 150, 150)
 
 @dataclass(frozen=True, slots=True)
 class PanelFiles:
-    """The file names of the pictures and their size in pixels; `mask` is None if there is none."""
+    """The file names of the pictures and their size in pixels; `mask` is None without one."""
 
     image: str
     mask: str | None

@@ -57,7 +57,7 @@ async def images_of(request: Request) -> list[tuple[bytes, str | None]]:
     Raises
     ------
     ImageError
-        If there is none.
+        If the form has no image.
     """
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
         raise ImageError(f"send a form with the images as files in the field `{FIELD}`")

@@ -58,7 +58,7 @@ class MemoryReturn:
 
 
 def _trim() -> ctypes._NamedFuncPointer | None:
-    """Return the C library's function; None where there is none."""
+    """Return the C library's function; None if the library lacks it."""
     try:
         return ctypes.CDLL(None).malloc_trim
     except (OSError, TypeError, AttributeError):

@@ -240,7 +240,7 @@ class Defects:
                     f"after: patchbank defects remove {category} {name}"
                 )
         return StoredBook(
-            # There is none of a category that was removed just now.
+            # A category that was removed just now has no row.
             changes=0 if changes is None else int(changes[0]),
             names=[rows[number][0] for number in first],
             labels=[rows[number][1] for number in first],

@@ -50,7 +50,7 @@ class ClientPrograms:
     Parameters
     ----------
     url
-        Of one's own server; None for the embedded server, which must be running.
+        Of your own server; None for the embedded server, which must be running.
     """
 
     def __init__(self, url: str | None, home: Path) -> None:

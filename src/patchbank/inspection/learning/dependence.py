@@ -89,9 +89,9 @@ def groups_of_references(
     Parameters
     ----------
     textures
-        Of each image, empty where there is none: where there are some, groups are detected.
+        Each image's texture, empty if it has none. If any image has one, groups are detected.
     number
-        int64 (n,): else each image's group, -1 for one of its own; by default as the scores say.
+        int64 (n,): otherwise each image's group, -1 if it is alone; by default those of the scores.
     """
     scores = content.scores
     known = scores.image >= 0

@@ -168,7 +168,7 @@ class Reviewer:
         Raises
         ------
         ParameterError
-            If there is no such answer, it lacks its label, or a box is none.
+            If the answer is unknown, its label is missing, or a box is invalid.
         DoubtError
             If it needs to be confirmed.
         ImageError

@@ -24,7 +24,7 @@ class CsvSink:
         return [Outcome()] * len(inspections)
 
     async def test(self) -> None:
-        """Make the file with its heading, if there is none."""
+        """Create the file with its heading if it is missing."""
         await self._add([])
 
     async def close(self) -> None:
