@@ -27,11 +27,6 @@ class AppendedCsv:
         Returns what only one line has.
     remedy
         What to do where it cannot be written.
-
-    Raises
-    ------
-    OutputError, DiskFullError
-        If it cannot be written; so does `add`.
     """
 
     def __init__(
@@ -39,10 +34,15 @@ class AppendedCsv:
     ) -> None:
         self._path, self._key, self._remedy = path, key, remedy
         self._columns = columns
-        self.add([])
 
     def add(self, rows: Sequence[Row]) -> None:
-        """Append the lines that are not there yet; all or none."""
+        """Append the lines that are not there yet, all or none; a new file gets its heading.
+
+        Raises
+        ------
+        OutputError, DiskFullError
+            If it cannot be written.
+        """
         with (
             writing("results", self._path, OutputError, self._remedy),
             self._path.open("ab+") as file,

@@ -49,6 +49,8 @@ class ResultsFile:
     def __init__(self, path: Path, category: str) -> None:
         self._category = category
         self._file = AppendedCsv(path, _COLUMNS, _key, "give another file with --results")
+        # What cannot be written is said before anything is judged.
+        self._file.add([])
 
     def add(self, results: Sequence[Result]) -> None:
         """Append a line for each result that has none yet."""

@@ -16,7 +16,8 @@ class CsvSink:
     """Appends a line for each inspection, with the columns of `patchbank inspections --csv`."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        remedy = "let this account write there, or remove the sink"
+        self._file = AppendedCsv(path, CSV_COLUMNS, lambda row: row[0], remedy)
 
     async def send(self, inspections: Sequence[RecordedInspection]) -> list[Outcome]:
         """Append lines; a line that is there is not written again."""
@@ -32,13 +33,9 @@ class CsvSink:
 
     async def _add(self, rows: Sequence[Sequence[str]]) -> None:
         try:
-            await asyncio.to_thread(self._write, rows)
+            await asyncio.to_thread(self._file.add, rows)
         except (OutputError, DiskFullError) as error:
             raise SinkError(str(error)) from error
-
-    def _write(self, rows: Sequence[Sequence[str]]) -> None:
-        remedy = "let this account write there, or remove the sink"
-        AppendedCsv(self._path, CSV_COLUMNS, lambda row: row[0], remedy).add(rows)
 
 
 def _row(inspection: RecordedInspection) -> tuple[str, ...]:
