@@ -2,7 +2,8 @@
 
 Clients inspect, files come into a watched folder, and a webhook gets it all, while the service, the
 watcher or PostgreSQL is killed at random (SIGKILL). Only what a service manager restarts is
-restarted: the service if it was killed itself, the watcher, and a separate PostgreSQL server.
+restarted: what was killed itself, but not an embedded PostgreSQL; and a watcher that was still
+starting when its database was killed.
 """
 
 from __future__ import annotations
@@ -99,6 +100,9 @@ class Line:
             self.port = probe.getsockname()[1]
         self.service_url = f"http://127.0.0.1:{self.port}"
         self.programs: dict[str, subprocess.Popen[bytes]] = {}
+        self._log_begins: dict[str, int] = {}
+        # Those that were still starting when their database was killed.
+        self._excused: set[int] = set()
 
     def start(self, name: str) -> None:
         """Start the service or the watcher."""
@@ -112,7 +116,8 @@ class Line:
         environment["PATCHBANK_HOME"] = str(self.home)
         if self.url is not None:
             environment["PATCHBANK_DATABASE_URL"] = self.url
-        with (self.folder / f"{name}.log").open("ab") as log:
+        with self._log(name).open("ab") as log:
+            self._log_begins[name] = log.tell()
             self.programs[name] = subprocess.Popen(
                 [sys.executable, "-m", "patchbank", *arguments],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment,
@@ -129,6 +134,24 @@ class Line:
             process.send_signal(signal.SIGTERM)
         for process in self.programs.values():
             process.wait(timeout=60)
+
+    def excuse_a_start(self) -> None:
+        """Let the watcher end if it is still starting: it says that its database is away."""
+        log = self._log("watcher").read_bytes()[self._log_begins["watcher"] :]
+        if b"watching " not in log:
+            self._excused.add(self.programs["watcher"].pid)
+
+    def restart_ended(self, figures: Figures) -> None:
+        """Start again what ended by itself, which is a violation unless it was excused."""
+        for name, process in self.programs.items():
+            if process.poll() is None:
+                continue
+            if process.pid not in self._excused:
+                figures.lost.append(f"the {name} ended by itself with {process.returncode}")
+            self.start(name)
+
+    def _log(self, name: str) -> Path:
+        return self.folder / f"{name}.log"
 
     def is_ready(self) -> bool:
         """Return whether the service says that it can judge."""
@@ -365,7 +388,7 @@ def play(
                 _kill(line, own, target, chance, figures)
         finally:
             load.end()
-        _settle(line)
+        _settle(line, figures)
         _check(line, load, receiver, figures)
     return figures
 
@@ -380,6 +403,7 @@ def _kill(
         time.sleep(chance.uniform(*_RESTART_SECONDS))
         line.start(target)
     elif own is not None:
+        line.excuse_a_start()
         own.kill()
         time.sleep(chance.uniform(*_RESTART_SECONDS))
         own.start()
@@ -390,10 +414,7 @@ def _kill(
     if target != "watcher":
         _wait(line.is_ready, f"the service was not ready again after the {target} was killed")
         figures.back_seconds.setdefault(target, []).append(time.monotonic() - begun)
-    for name, process in line.programs.items():
-        if process.poll() is not None:
-            figures.lost.append(f"the {name} ended by itself with {process.returncode}")
-            line.start(name)
+    line.restart_ended(figures)
 
 
 def _wait(holds: Callable[[], bool], otherwise: str) -> None:
@@ -404,10 +425,11 @@ def _wait(holds: Callable[[], bool], otherwise: str) -> None:
         time.sleep(0.1)
 
 
-def _settle(line: Line) -> None:
+def _settle(line: Line, figures: Figures) -> None:
     """Wait until all files are judged and all is sent, as long as it goes on."""
     least, deadline = None, 0.0
     while True:
+        line.restart_ended(figures)
         files = sum(path.suffix == ".png" for path in line.incoming.iterdir())
         try:
             with _connected(line) as connection:
