@@ -9,7 +9,21 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from patchbank.errors import BusyError, NotFittedError, UnknownCategoryError
+from patchbank.errors import (
+    BusyError,
+    DamagedBankError,
+    DownloadError,
+    ExtractorMismatchError,
+    MissingExtraError,
+    MissingWeightsError,
+    NotCalibratedError,
+    NotFittedError,
+    PatchbankError,
+    QuantisationError,
+    UnknownBackboneError,
+    UnknownCategoryError,
+    WeightsError,
+)
 from patchbank.inspection.judging.inspect import Inspector
 from patchbank.inspection.judging.live_bank import LiveBank, ReadyBank
 from patchbank.inspection.workspace import Workspace
@@ -17,6 +31,19 @@ from patchbank.spelling import composed
 from patchbank.store.inspections import InspectionRecord
 
 Result = TypeVar("Result")
+
+# Nothing that a client sends is the reason of these: the bank, or what is installed here.
+_UNUSABLE = (
+    DamagedBankError,
+    DownloadError,
+    ExtractorMismatchError,
+    MissingExtraError,
+    MissingWeightsError,
+    NotCalibratedError,
+    QuantisationError,
+    UnknownBackboneError,
+    WeightsError,
+)
 
 
 class JudgingPool:
@@ -116,6 +143,7 @@ class Inspectors:
         self._lock = threading.Lock()
         self._making: dict[str, threading.Lock] = {}
         self._ready: dict[str, Inspector] = {}
+        self._unusable: dict[str, PatchbankError] = {}
         # Of the versions that do not judge any more, the one that was asked for last.
         self._earlier: ReadyBank | None = None
 
@@ -124,6 +152,12 @@ class Inspectors:
         """Those in memory, by category."""
         with self._lock:
             return dict(self._ready)
+
+    @property
+    def unusable(self) -> dict[str, PatchbankError]:
+        """Why banks could not judge when they were asked last, by category."""
+        with self._lock:
+            return dict(self._unusable)
 
     def of(self, category: str) -> Inspector:
         """Return the inspector of a category.
@@ -152,12 +186,22 @@ class Inspectors:
 
     def judge(self, category: str, work: Callable[[Inspector], Result]) -> Result:
         """Return what `work` makes of a category's inspector; one that has no bank is forgotten."""
+        name = composed(category)
         try:
-            return work(self.of(category))
+            result = work(self.of(category))
         except (UnknownCategoryError, NotFittedError):
             with self._lock:
-                self._ready.pop(composed(category), None)
+                self._ready.pop(name, None)
+                self._unusable.pop(name, None)
             raise
+        except _UNUSABLE as error:
+            with self._lock:
+                self._unusable[name] = error
+            raise
+        if self._unusable:
+            with self._lock:
+                self._unusable.pop(name, None)
+        return result
 
     def that_judged(self, category: str, inspection: InspectionRecord) -> ReadyBank:
         """Return the version of a bank that judged an inspection, from memory where it is there.

@@ -142,6 +142,11 @@ class _State(Collector):
             value=self._pool.refused,
         )
         yield _gauge("patchbank_jobs", "Jobs that run or wait here.", self._jobs.count)
+        yield _gauge(
+            "patchbank_banks_unusable",
+            "Banks that could not judge when they were asked last.",
+            len(self._inspectors.unusable),
+        )
         ready = {
             name: inspector.ready.stored
             for name, inspector in self._inspectors.ready.items()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -11,7 +9,6 @@ from pathlib import Path
 
 from fastapi import Request
 
-from patchbank.errors import NotFittedError, PatchbankError
 from patchbank.inspection.judging.live_bank import ReadyBank
 from patchbank.inspection.judging.recording import record_together
 from patchbank.inspection.keeping.access import Keyring
@@ -28,13 +25,12 @@ from patchbank.server.recent import RecentInspections
 from patchbank.server.recording import RecordingLine
 from patchbank.server.returning import MemoryReturn
 from patchbank.server.teaching import Teaching
+from patchbank.server.warming import Warming
 from patchbank.settings import usable_cores
 from patchbank.store.inspections import InspectionRecord
 
 # So many wait, besides the one that is made.
 _MOST_STUDIES = 4
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -74,7 +70,8 @@ class Service:
         self.recent = RecentInspections(int(settings.serve_recent_megabytes * 1e6))
         self.feed = Feed(workspace)
         self.deliverer = Deliverer(workspace)
-        self.jobs = JobRunner(workspace, self._warm_up)
+        self.warming = Warming(workspace, self.inspectors, self.teaching)
+        self.jobs = JobRunner(workspace, self.warming.warm_up)
         self.metrics = Metrics(workspace, self.pool, self.inspectors, self.jobs)
         self.inspecting = Inspecting(
             workspace,
@@ -87,25 +84,20 @@ class Service:
             self.metrics,
         )
         self.memory_return = MemoryReturn()
-        # Until the banks are in memory.
-        self.warming = threading.Thread(target=self._warm, name="patchbank-warming", daemon=True)
-        self._closing = False
 
     def begin(self) -> None:
         """Read the banks into memory, and send what is to be sent, in the background."""
-        self.warming.start()
+        self.warming.begin()
         self.deliverer.begin()
         self.jobs.begin()
         self.memory_return.begin()
 
     def close(self) -> None:
         """Wait for what was begun, and write what is counted."""
-        self._closing = True
         self.memory_return.close()
         self.jobs.close()
         self.metrics.close()
-        # The process must not end in the middle of the network's code.
-        self.warming.join()
+        self.warming.close()
         self.teaching.close()
         self.studies.close()
         self.pool.close()
@@ -135,27 +127,6 @@ class Service:
                 return draw(self.workspace, category, inspection_id, bank_of)
 
         return await self.pool.run(work)
-
-    def _warm(self) -> None:
-        try:
-            names = self.workspace.database.categories.names()
-        except PatchbankError as error:
-            _log.warning("the banks are read when they are asked for: %s", error)
-            return
-        for name in names:
-            self.teaching.keep_promises(name)
-        for name in names:
-            if self._closing or len(self.inspectors.ready) >= self.workspace.settings.serve_banks:
-                return
-            self._warm_up(name)
-
-    def _warm_up(self, category: str) -> None:
-        try:
-            self.inspectors.of(category).warm_up()
-        except NotFittedError:
-            pass
-        except PatchbankError as error:
-            _log.warning("category %r cannot be judged by: %s", category, error)
 
 
 def service_of(request: Request) -> Service:
