@@ -41,8 +41,8 @@ def serve_command(
     folder: Annotated[
         list[Path] | None,
         typer.Option(
-            help="A folder of this machine whose images clients may ask to learn or to add; repeat "
-            "it for several.  \\[default: none]",
+            help="A folder of this machine whose images clients may ask to learn or to add, and to "
+            "which admins may have CSV files written; repeat it for several.  \\[default: none]",
             show_default=False,
         ),
     ] = None,

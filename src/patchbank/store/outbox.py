@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from uuid import UUID
 
 from patchbank.actors import current_actor
 from patchbank.store import queries
+from patchbank.store.categories import add_event
 
 if TYPE_CHECKING:
+    from patchbank.store.migrate import Connection
     from patchbank.store.sessions import Sessions
 
 SinkKind = Literal["webhook", "mqtt", "csv"]
@@ -96,24 +98,42 @@ class Outbox:
         self._sessions = sessions
         self._queries = queries.load("outbox")
 
-    def add(self, sink: StoredSink) -> int | None:
-        """Store a new sink and return its number; None if another has its name."""
-        parameters = {**sink._asdict(), "created_by": current_actor()}
-        with self._sessions.statement() as connection:
-            row = connection.execute(self._queries["add"], parameters).fetchone()
-        return None if row is None else int(row[0])
+    def add(self, sink: StoredSink, detail: dict[str, Any]) -> int | None:
+        """Store a new sink and return its number; None if another has its name.
 
-    def remove(self, name: str) -> int | None:
+        The logs of the categories whose inspections it gets have an event with the `detail`.
+        """
+        parameters = {**sink._asdict(), "created_by": current_actor()}
+        with self._sessions.connection() as connection:
+            row = connection.execute(self._queries["add"], parameters).fetchone()
+            if row is None:
+                return None
+            self._log(connection, sink, "add sink", detail)
+        return int(row[0])
+
+    def remove(self, sink: StoredSink, detail: dict[str, Any]) -> int | None:
         """Remove a sink; return how many inspections were still to be sent, None without it."""
-        with self._sessions.statement() as connection:
-            row = connection.execute(self._queries["remove"], {"name": name}).fetchone()
-        return None if row is None else int(row[0])
+        with self._sessions.connection() as connection:
+            row = connection.execute(self._queries["remove"], {"name": sink.name}).fetchone()
+            if row is None:
+                return None
+            self._log(connection, sink, "remove sink", {**detail, "not_sent": int(row[0])})
+        return int(row[0])
 
     def get(self, name: str) -> StoredSink | None:
         """Return a sink by its name."""
         with self._sessions.statement() as connection:
             row = connection.execute(self._queries["get"], {"name": name}).fetchone()
         return None if row is None else StoredSink(*row)
+
+    def _log(
+        self, connection: Connection, sink: StoredSink, kind: str, detail: dict[str, Any]
+    ) -> None:
+        concerned = connection.execute(
+            self._queries["concerned"], {"categories": sink.categories}
+        ).fetchall()
+        for (category_id,) in concerned:
+            add_event(connection, category_id, kind, detail)
 
     def sinks(self) -> list[SinkState]:
         """Return all sinks by name."""

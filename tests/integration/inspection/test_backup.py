@@ -42,7 +42,7 @@ def test_a_backup_is_of_one_moment_and_restores_everything(
     workspace: Workspace, other: Workspace, tmp_path: Path
 ) -> None:
     add_sink(workspace, "file", str(tmp_path / "a.csv"), SinkOptions())
-    create_key(workspace, "camera", "operator")
+    create_key(workspace, "camera", "admin")
     inspector = Inspector(workspace, "brushed", deliver=True)
     stopping = threading.Event()
 

@@ -420,7 +420,7 @@ def test_the_documented_check_of_signatures() -> None:
         (["a", "https://host/", "--category", "brush"], "did you mean 'brushed'?"),
         (["a", "https://host/", "--topic", "a"], "are for MQTT"),
         (["a", "mqtt://host", "--topic", "a/#"], "without + and #"),
-        (["a", "mqtt://host", "--secret-file", "SECRET"], "give --user too"),
+        (["a", "mqtt://host", "--secret-file", "SECRET"], "give the user too"),
         (["a", "https://host/", "--secret-file", "SECRET"], "24 to 64 bytes in base64"),
         (["a", "a.csv", "--secret-file", "SECRET"], "has no secret"),
         (["a", "https://host/", "--secret-file", "missing"], "no such file"),

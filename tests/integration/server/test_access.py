@@ -37,6 +37,7 @@ def test_a_key_is_needed_from_the_first_on_and_refused_when_revoked(
     learned: Outcome, quick_checks: None, workspace: Workspace, client: TestClient, image: bytes
 ) -> None:
     assert client.post(INSPECT, content=image).status_code == 200
+    create_key(workspace, "boss", "admin")
     key = create_key(workspace, "camera 3", "operator")
     refused = client.post(INSPECT, content=image)
     assert refused.status_code == 401
@@ -53,6 +54,7 @@ def test_a_key_is_needed_from_the_first_on_and_refused_when_revoked(
 def test_each_use_is_recorded_also_what_was_refused(
     learned: Outcome, quick_checks: None, workspace: Workspace, image: bytes
 ) -> None:
+    create_key(workspace, "boss", "admin")
     key = create_key(workspace, "camera", "operator")
     with TestClient(create_app(workspace)) as client:
         for headers in (bearer(key.secret), bearer(key.secret), {}, bearer("pbk_guess")):
@@ -68,20 +70,24 @@ def test_each_use_is_recorded_also_what_was_refused(
 
 
 def test_keys_by_command(patchbank: Run) -> None:
+    first = patchbank("keys", "create", "anna", "--role", "engineer")
+    assert (first.code, "the role admin first" in first.complaint) == (2, True)
+    assert patchbank("keys", "list", "--json").documents == []
+    assert patchbank("keys", "create", "boss", "--role", "admin").code == 0
     made = patchbank("keys", "create", "anna", "--role", "engineer", "--json").document
     assert made["secret"].startswith("pbk_")
     taken = patchbank("keys", "create", "anna", "--role", "admin")
     assert taken.code == 2
     assert "a valid key has it" in taken.complaint
     assert "role 'boss'" in patchbank("keys", "create", "ben", "--role", "boss").complaint
-    (listed,) = patchbank("keys", "list", "--json").documents
+    listed, _ = patchbank("keys", "list", "--json").documents
     assert (listed["name"], listed["role"], listed["revoked_at"]) == ("anna", "engineer", None)
     assert made["secret"] not in patchbank("keys", "list").out
     assert patchbank("keys", "revoke", "anna").code == 0
     assert "no valid key has this name" in patchbank("keys", "revoke", "anna").complaint
     # The name is free again.
     assert patchbank("keys", "create", "anna", "--role", "admin").code == 0
-    assert len(patchbank("keys", "list", "--json").documents) == 2
+    assert len(patchbank("keys", "list", "--json").documents) == 3
     assert patchbank("keys", "uses").code == 0
 
 

@@ -28,6 +28,9 @@ def test_axe_finds_no_serious_fault(
     bad = sorted(surfaces.scratched.iterdir())
     for path in bad[:2]:
         inspect(shared_service, path, part="4711", station="line-1")
+    with shared_service.client() as client:
+        wanted = {"name": f"mes {width}", "target": "http://127.0.0.1:9/"}
+        assert client.post("/v1/sinks", json=wanted).status_code == 200
     context = browser.new_context(
         viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce"
     )

@@ -131,6 +131,7 @@ def test_a_batch_waits_its_turn_once_it_has_begun(
 def test_keys_of_different_callers_are_different(
     learned: Outcome, client: TestClient, workspace: Workspace, files: Files
 ) -> None:
+    create_key(workspace, "boss", "admin")
     answers = []
     for name in ("camera-1", "camera-2"):
         secret = create_key(workspace, name, "operator").secret

@@ -109,7 +109,7 @@ def test_roles_of_the_routes_of_categories(
     monkeypatch.setattr("patchbank.inspection.keeping.access._CHECK_SECONDS", 0.0)
     headers = {
         role: {"Authorization": f"Bearer {create_key(workspace, role, role).secret}"}
-        for role in ("operator", "engineer", "admin")
+        for role in ("admin", "engineer", "operator")
     }
 
     def status(role: str, method: str, path: str = "", body: object = None) -> int:

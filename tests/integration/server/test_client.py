@@ -268,7 +268,7 @@ def test_the_documented_curl_lines_work(
         if "$KEY" not in line:
             run(line)
     with Workspace(database_url=shared_service.database_url) as workspace:
-        environment["KEY"] = create_key(workspace, "curl", "operator").secret
+        environment["KEY"] = create_key(workspace, "curl", "admin").secret
     try:
         for line in lines:
             if "$KEY" in line:

@@ -43,8 +43,14 @@ EXAMPLES = 2
 # All operations are asked in a first round; others follow until then.
 SECONDS, MOST_ROUNDS = 20, 6
 CATEGORY = "brushed"
-# They do not end where there is such a category.
-STREAMS = ("/v1/categories/{category}/events",)
+# What must not be what there is: the category stays, and streams would not end.
+NEVER_KNOWN = {
+    ("DELETE", "/v1/categories/{category}"): ("category", "another"),
+    ("GET", "/v1/categories/{category}/events"): ("category", "another"),
+    ("GET", "/v1/jobs/{job_id}/events"): ("job_id", 10**9),
+}
+# Never others: the key that this test has stays, and the service connects to nobody else.
+ALWAYS_KNOWN = ("key_id", "target")
 
 
 @dataclass
@@ -64,14 +70,11 @@ class Contract:
         for values in (case.path_parameters, case.query, case.body):
             if isinstance(values, dict):
                 for name in values.keys() & self.known.keys():
-                    # Never the key that this test has.
-                    if name == "key_id" or data.draw(st.integers(0, 3)):
+                    if name in ALWAYS_KNOWN or data.draw(st.integers(0, 3)):
                         values[name] = data.draw(st.sampled_from(self.known[name]))
-        if case.path in STREAMS or (case.method, case.path) == (
-            "DELETE",
-            "/v1/categories/{category}",
-        ):
-            case.path_parameters["category"] = "another"
+        if (case.method, case.path) in NEVER_KNOWN:
+            name, value = NEVER_KNOWN[case.method, case.path]
+            case.path_parameters[name] = value
         answer = case.call(session=self.session, timeout=60)
         self.statuses[answer.status_code] += 1
         if answer.status_code < 300:
@@ -128,6 +131,8 @@ def contract(
                 "defect_id": [item["defect_id"] for item in defects],
                 "name": [references[0]["name"], defects[0]["name"]],
                 "key_id": [2, 3],
+                "target": ["http://127.0.0.1:9/hook"],
+                "sink_id": [1, 2],
                 "version": [1],
                 "x": [10],
                 "y": [80],

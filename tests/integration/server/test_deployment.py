@@ -131,6 +131,7 @@ def test_the_service_works_behind_the_documented_nginx(
     learned: Outcome, workspace: Workspace, database_url: str, graphs_home: Path,
     surfaces: Surfaces, tmp_path: Path,
 ) -> None:  # fmt: skip
+    create_key(workspace, "boss", "admin")
     secret = create_key(workspace, "camera", "operator").secret
     image = sorted(surfaces.scratched.iterdir())[0].read_bytes()
     with (

@@ -103,6 +103,7 @@ def test_uploaded_images_become_a_bank_that_judges(
 def test_a_fit_is_recorded_under_the_name_of_the_key(
     client: TestClient, workspace: Workspace, files: Files
 ) -> None:
+    create_key(workspace, "boss", "admin")
     secrets = {role: create_key(workspace, role, role).secret for role in ("operator", "engineer")}
     headers = {"Authorization": f"Bearer {secrets['operator']}"}
     answer = client.post("/v1/categories/new/fit", files=files, params=SMALL, headers=headers)

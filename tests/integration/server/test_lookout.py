@@ -72,6 +72,7 @@ def test_boto3_reads_the_answer(
         detect(client, Path(__file__))
     assert raised.value.response["Error"]["Code"] == "ValidationException"
 
+    create_key(workspace, "boss", "admin")
     key = create_key(workspace, "old client", "operator")
     # From then on a key is needed; the service sees it within a second.
     time.sleep(1.1)

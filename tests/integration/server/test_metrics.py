@@ -112,6 +112,7 @@ def test_labels_do_not_grow_without_bound(
 
 
 def test_metrics_need_a_key_where_there_are_keys(client: TestClient, workspace: Workspace) -> None:
+    create_key(workspace, "boss", "admin")
     secret = create_key(workspace, "prometheus", "operator").secret
     assert client.get("/metrics").status_code == 401
     answer = client.get("/metrics", headers={"Authorization": f"Bearer {secret}"})

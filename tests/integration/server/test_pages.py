@@ -219,6 +219,7 @@ def test_the_map_of_an_earlier_inspection_is_computed_again(
 def test_people_log_in_with_a_key_and_out(
     browser: Browser, running_service: RunningService, workspace: Workspace
 ) -> None:
+    create_key(workspace, "boss", "admin")
     key = create_key(workspace, "anna", "engineer")
     with visiting(browser, running_service.url) as (tab, problems):
         for _ in range(30):
@@ -245,6 +246,7 @@ def test_people_log_in_with_a_key_and_out(
 
 
 def test_after_the_login_no_other_site_is_next(workspace: Workspace, client: TestClient) -> None:
+    create_key(workspace, "boss", "admin")
     key = create_key(workspace, "anna", "engineer")
     for address in ("https://evil.example", "//evil.example", "/\\evil.example", "line"):
         answer = client.post(

@@ -22,6 +22,7 @@ OF_OPERATORS = {
 def test_every_route_asks_for_a_key_and_every_change_for_an_engineers(
     learned: Outcome, workspace: Workspace, client: TestClient
 ) -> None:
+    create_key(workspace, "boss", "admin")
     key = create_key(workspace, "camera", "operator")
     headers = {"Authorization": f"Bearer {key.secret}"}
     # Whether keys are needed is asked for once a second.

@@ -76,7 +76,7 @@ def test_roles(learned: Outcome, client: TestClient, workspace: Workspace) -> No
     roles: tuple[Role, ...] = ("operator", "engineer", "admin")
     headers = {
         role: {"Authorization": f"Bearer {create_key(workspace, role, role).secret}"}
-        for role in roles
+        for role in reversed(roles)
     }
     assert [client.get(EXPORT, headers=headers[role]).status_code for role in roles] == [
         403, 200, 200,

@@ -63,6 +63,8 @@ def test_keys_are_made_used_and_revoked(
     learned: Outcome, client: TestClient, workspace: Workspace
 ) -> None:
     assert client.get("/v1/keys").json() == {"items": []}
+    first = client.post("/v1/keys", json={"name": "camera", "role": "operator"})
+    assert (first.status_code, "the role admin first" in first.json()["detail"]) == (422, True)
     admin = client.post("/v1/keys", json={"name": "boss", "role": "admin"}).json()
     # From now on a key is needed; whether one is, is looked up once a second.
     headers = {"Authorization": f"Bearer {admin['secret']}"}

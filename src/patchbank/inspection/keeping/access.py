@@ -57,11 +57,20 @@ def create_key(workspace: Workspace, name: str, role: str) -> NewKey:
     Raises
     ------
     ParameterError
-        If the name is not printable or a valid key has it, or there is no such role.
+        If the name is not printable or a valid key has it, there is no such role, or it is another
+        than admin while no valid key is an admin's: from the first key on, the service asks for
+        one, and nobody could make another there.
     """
     name = checked_label(name, "name")
     if role not in ROLES:
         raise ParameterError(f"role {role!r}: must be one of {', '.join(ROLES)}")
+    if role != "admin" and not any(
+        key.role == "admin" and key.revoked_at is None for key in list_keys(workspace)
+    ):
+        raise ParameterError(
+            f"role {role!r}: no key of an admin is valid, and without one nobody can manage the "
+            "service; make one with the role admin first"
+        )
     secret = _PREFIX + secrets.token_urlsafe(32)
     if workspace.database.access.create(name, role, _digest(secret)) is None:
         raise ParameterError(f"name {name!r}: a valid key has it; revoke that, or give another")

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from patchbank.environment import install_command
-from patchbank.errors import MissingExtraError, ParameterError, SinkError
+from patchbank.errors import MissingExtraError, NotFoundError, ParameterError, SinkError
 from patchbank.inspection.parts import checked_label
 from patchbank.inspection.workspace import Workspace
 from patchbank.line.sinks.base import Sink
@@ -57,13 +57,19 @@ class SinkOptions:
 class NewSink:
     """A sink that was added, and the secret that was made for it, which is shown once."""
 
+    sink_id: int
     name: str
     kind: SinkKind
     made_secret: str | None
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object that the command prints."""
-        return {"name": self.name, "kind": self.kind, "secret": self.made_secret}
+        return {
+            "sink_id": self.sink_id,
+            "name": self.name,
+            "kind": self.kind,
+            "secret": self.made_secret,
+        }
 
 
 def add_sink(workspace: Workspace, name: str, target: str, options: SinkOptions) -> NewSink:
@@ -88,7 +94,7 @@ def add_sink(workspace: Workspace, name: str, target: str, options: SinkOptions)
     for verdict in options.verdicts:
         if verdict not in VERDICTS:
             raise ParameterError(f"verdict {verdict!r}: must be one of {', '.join(VERDICTS)}")
-    kind = _SCHEMES.get(target.partition("://")[0].lower(), "csv")
+    kind = kind_of(target)
     target = _checked_path(target) if kind == "csv" else _checked_url(target)
     _check_options(kind, options)
     _load(kind)
@@ -108,11 +114,15 @@ def add_sink(workspace: Workspace, name: str, target: str, options: SinkOptions)
         categories=[composed(each) for each in options.categories] or None,
         verdicts=list(options.verdicts or VERDICTS),
     )
-    if workspace.database.outbox.add(stored) is None:
-        raise ParameterError(
-            f"name {name!r}: a sink has it; `patchbank sinks remove` removes that, or give another"
-        )
-    return NewSink(name, kind, made)
+    sink_id = workspace.database.outbox.add(stored, _event(stored))
+    if sink_id is None:
+        raise ParameterError(f"name {name!r}: a sink has it; remove that, or give another")
+    return NewSink(sink_id, name, kind, made)
+
+
+def kind_of(target: str) -> SinkKind:
+    """Return what kind of sink a target is; whatever is no URL is a file."""
+    return _SCHEMES.get(target.partition("://")[0].lower(), "csv")
 
 
 def list_sinks(workspace: Workspace) -> list[SinkState]:
@@ -128,10 +138,25 @@ def remove_sink(workspace: Workspace, name: str) -> int:
     ParameterError
         If there is no sink of that name.
     """
-    waiting = workspace.database.outbox.remove(name)
+    stored = workspace.database.outbox.get(name)
+    waiting = None if stored is None else workspace.database.outbox.remove(stored, _event(stored))
     if waiting is None:
         raise _unknown(name)
     return waiting
+
+
+def sink_name(workspace: Workspace, sink_id: int) -> str:
+    """Return the name of a sink by its number.
+
+    Raises
+    ------
+    NotFoundError
+        If there is no sink of that number.
+    """
+    for state in list_sinks(workspace):
+        if state.sink.sink_id == sink_id:
+            return state.sink.name
+    raise NotFoundError(f"there is no sink with the number {sink_id}")
 
 
 def try_sink(workspace: Workspace, name: str) -> None:
@@ -213,6 +238,7 @@ def state_to_json(state: SinkState) -> dict[str, Any]:
     """Return the JSON object that `patchbank sinks list` prints; never a secret."""
     sink = state.sink
     return {
+        "sink_id": sink.sink_id,
         "name": sink.name,
         "kind": sink.kind,
         "target": shown_target(sink),
@@ -231,6 +257,16 @@ def state_to_json(state: SinkState) -> dict[str, Any]:
     }
 
 
+def _event(stored: StoredSink) -> dict[str, Any]:
+    """Return what the log of a category says of a sink."""
+    return {
+        "sink": stored.name,
+        "kind": stored.kind,
+        "target": shown_target(stored),
+        "verdicts": stored.verdicts,
+    }
+
+
 def _text(moment: datetime | None) -> str | None:
     return None if moment is None else moment.astimezone().isoformat()
 
@@ -245,11 +281,15 @@ def _check_options(kind: SinkKind, options: SinkOptions) -> None:
     if kind == "webhook" and options.secret is not None:
         key_of(options.secret)
     if kind == "csv" and options.secret is not None:
-        raise ParameterError("a CSV file has no secret; leave --secret-file out")
+        raise ParameterError("a CSV file has no secret; leave the secret out")
     if kind != "mqtt" and (options.user is not None or options.topic is not None):
-        raise ParameterError("--user and --topic are for MQTT; leave them out")
+        raise ParameterError("user and topic are for MQTT; leave them out")
     if kind == "mqtt" and options.secret is not None and options.user is None:
-        raise ParameterError("the secret is the password of a user: give --user too")
+        raise ParameterError("the secret is the password of a user: give the user too")
+    if options.user is not None:
+        checked_label(options.user, "user")
+    if not (options.secret or "").isprintable():
+        raise ParameterError("the secret has characters that cannot be printed; give it again")
     topic = options.topic
     if topic is not None and (
         not topic.isprintable() or set(topic) & set("+#") or not all(topic.split("/"))
@@ -270,7 +310,7 @@ def _checked_url(url: str) -> str:
     if parts.username is not None or parts.password is not None:
         # Not printed: it has the password.
         raise ParameterError(
-            "the target's URL has a user or a password; give them with --user and --secret-file"
+            "the target's URL has a user or a password; give them apart, as user and secret"
         )
     if parts.fragment:
         raise ParameterError(f"target {url!r}: leave out the part after #, which is never sent")
@@ -279,7 +319,7 @@ def _checked_url(url: str) -> str:
 
 def _checked_path(target: str) -> str:
     path = Path(target).expanduser()
-    if "://" in target or path.suffix.lower() != ".csv":
+    if "://" in target or path.suffix.lower() != ".csv" or not target.isprintable():
         raise ParameterError(
             f"target {target!r}: must begin with http://, https://, mqtt:// or mqtts://, or be a "
             "file that ends in .csv"

@@ -194,8 +194,9 @@ def new(request: Request, caller: Engineer, category: str = "") -> str:
 
 @router.get("/admin")
 def admin(request: Request, caller: Admin) -> str:
-    """Show keys, storage, health and the log of changes."""
-    return page_of(request, caller, "admin")
+    """Show keys, sinks, storage, health and the log of changes."""
+    folders = [str(folder) for folder in service_of(request).options.folders]
+    return page_of(request, caller, "admin", folders=folders)
 
 
 @router.get("/login")

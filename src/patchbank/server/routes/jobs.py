@@ -16,12 +16,13 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
-from patchbank.errors import DatabaseError, ForbiddenError, ParameterError
+from patchbank.errors import DatabaseError, ParameterError
 from patchbank.inspection.settings import make_fit_settings
 from patchbank.inspection.sources import checked_names
 from patchbank.server.access import Engineer, Operator
 from patchbank.server.bodies import FIELD, images_form, request_body
 from patchbank.server.feed import LONGEST_SECONDS
+from patchbank.server.folders import allowed_path
 from patchbank.server.jobs import FitRequest
 from patchbank.server.models import MOST_NUMBER
 from patchbank.server.models.jobs import FitFolder, Job, JobPage
@@ -122,19 +123,7 @@ async def _folder_of(service: Service, request: Request) -> Path:
             "send images as a form, or a folder as JSON, such as "
             '{"folder": "/srv/images/leather"}: ' + error.errors()[0]["msg"].lower()
         ) from error
-    folder = await run_in_threadpool(_resolved, asked.folder)
-    if not any(folder.is_relative_to(allowed) for allowed in service.options.folders):
-        raise ForbiddenError(
-            f"folder {asked.folder!r}: not below a folder that `patchbank serve --folder` allows"
-        )
-    return folder
-
-
-def _resolved(folder: str) -> Path:
-    try:
-        return Path(folder).resolve()
-    except (OSError, ValueError, RuntimeError) as error:
-        raise ParameterError(f"folder {folder!r}: {error}") from error
+    return await run_in_threadpool(allowed_path, service, asked.folder)
 
 
 @router.get("/jobs", response_model=JobPage)

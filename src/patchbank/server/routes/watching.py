@@ -127,7 +127,7 @@ def keys(request: Request, caller: Admin) -> dict[str, Any]:
 def make_key(request: Request, caller: Admin, wanted: KeyWanted) -> dict[str, Any]:
     """Make a key. The answer has its secret, which is not stored and never shown again.
 
-    From the first key on, the service asks everybody for one: let that have the role `admin`.
+    From the first key on, the service asks everybody for one: it must have the role `admin`.
     """
     return create_key(service_of(request).workspace, wanted.name, wanted.role).to_json()
 

@@ -13,6 +13,12 @@ insert into patchbank.sink (
 on conflict (name) do nothing
 returning sink_id
 
+-- concerned --
+-- Categories whose inspections go to a sink, in the order in which their logs are written.
+select category_id from patchbank.category
+where %(categories)s::text[] is null or name = any(%(categories)s)
+order by category_id
+
 -- remove --
 with waiting as (
     select count(*) as count from patchbank.outbox join patchbank.sink using (sink_id)

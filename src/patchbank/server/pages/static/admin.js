@@ -1,6 +1,6 @@
 // The Admin page: keys, storage, health, and the log of changes.
 
-import { Problem, ask, attempt, element, of, send, toast } from "./api.js";
+import { ask, attempt, element, of, send, toast } from "./api.js";
 import { facts } from "./evidence.js";
 
 const find = (id) => document.querySelector(`#${id}`);
@@ -12,6 +12,7 @@ const size = (bytes) => (bytes === null ? "no limit" : `${(bytes / 1e6).toLocale
 async function drawKeys() {
   const { items } = await ask("/v1/keys");
   find("open").hidden = items.some((key) => key.revoked_at === null);
+  if (!find("open").hidden) find("key-role").value = "admin";
   find("keys").querySelector("tbody").replaceChildren(...items.map((key) => {
     const revoke = element("button", { type: "button", class: "danger" }, "Revoke");
     revoke.addEventListener("click", () => attempt(async () => {
@@ -68,9 +69,6 @@ find("create").addEventListener("submit", (event) => {
   event.preventDefault();
   attempt(async () => {
     const isFirst = !find("open").hidden;
-    if (isFirst && find("key-role").value !== "admin") {
-      throw new Problem({ detail: "Make the key of an admin first: as soon as there is a key, this page asks for one." });
-    }
     const made = await send("/v1/keys", { name: find("key-name").value, role: find("key-role").value });
     find("secret").hidden = false;
     find("secret").querySelector("code").textContent = made.secret;
