@@ -13,6 +13,7 @@ from patchbank.inspection.judging.live_bank import ReadyBank
 from patchbank.inspection.judging.recording import record_together
 from patchbank.inspection.keeping.access import Keyring
 from patchbank.inspection.keeping.records import BankOf
+from patchbank.inspection.measuring.judged_defects import RememberedDefects
 from patchbank.inspection.workspace import Workspace
 from patchbank.line.delivering import Deliverer
 from patchbank.memory.threads import on_cores
@@ -67,6 +68,7 @@ class Service:
         self.teaching = Teaching(workspace, self.inspectors, self.pool)
         # What takes seconds and changes nothing.
         self.studies = JudgingPool(1, _MOST_STUDIES)
+        self.defects = RememberedDefects()
         self.recent = RecentInspections(int(settings.serve_recent_megabytes * 1e6))
         self.feed = Feed(workspace)
         self.deliverer = Deliverer(workspace)

@@ -266,6 +266,21 @@ class Defects:
             ).fetchall()
         return [StoredDefect(*row) for row in rows]
 
+    def kept_with(self, category: str) -> dict[str, int]:
+        """Return the inspections whose answer recorded defects, and whose images were kept.
+
+        By the defects' names.
+
+        Raises
+        ------
+        UnknownCategoryError
+            When there is no such category.
+        """
+        with self._sessions.connection() as connection:
+            key = {"category_id": find_category(connection, category)}
+            rows = connection.execute(self._queries["kept_with"], key).fetchall()
+        return dict(rows)
+
     def remove(
         self, category: str, names: Sequence[str] = (), *, synthetic: bool = False
     ) -> list[str]:

@@ -103,7 +103,7 @@ def test_limits_are_set_by_rates_and_by_scores_without_a_fit(
         (["--fail-above", "-1"], "must be two scores above 0"),
         (["--estimate"], "24 calibration images are too few to fit the tail"),
         (["--false-alarm-rate", "0.2", "--estimate"], "leave --estimate out"),
-        (["--cost-miss", "3"], "needs all of --cost-miss, --cost-false-alarm and --defect-rate"),
+        (["--cost-miss", "3"], "needs all three: the cost of a miss (--cost-miss)"),
         (
             ["--cost-miss", "3", "--cost-false-alarm", "1", "--defect-rate", "0.1"],
             "give --defects FOLDER",

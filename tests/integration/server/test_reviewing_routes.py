@@ -14,6 +14,9 @@ from fastapi.testclient import TestClient
 from patchbank.errors import BusyError
 from patchbank.inspection.judging.inspect import Inspector
 from patchbank.inspection.living.review import Reviewer, review_queue
+from patchbank.inspection.measuring.costs import Costs
+from patchbank.inspection.measuring.judged_defects import JudgedDefects, judge_defects
+from patchbank.inspection.measuring.threshold_curve import threshold_report
 from patchbank.inspection.workspace import Workspace
 from patchbank.server.app import create_app
 from patchbank.server.disconnecting import until_gone
@@ -173,6 +176,71 @@ def test_defects_are_labelled_and_located(
         )
     # What was refused undid nothing.
     assert client.get(f"{BRUSHED}/answers", params={"limit": 1}).json()["items"] == newest
+
+
+def test_labelled_defects_show_what_each_limit_finds_and_what_mistakes_cost(
+    failed: list[int],
+    client: TestClient,
+    workspace: Workspace,
+    surfaces: Surfaces,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    judged: list[str] = []
+
+    def counting(*arguments: Any, **options: Any) -> JudgedDefects:
+        judged.append("again")
+        return judge_defects(*arguments, **options)
+
+    asked = f"{BRUSHED}/thresholds"
+    none = client.get(asked, params={"recorded_defects": True})
+    assert (none.status_code, "none is recorded" in none.json()["detail"]) == (422, True)
+    assert client.get(asked).json()["known_defects"] is None
+    for number in failed[:2]:
+        answer = {"answer": "defect", "label": "scratch"}
+        posted = client.post(f"{BRUSHED}/inspections/{number}/review", json=answer)
+        assert posted.status_code == 200, posted.text
+    monkeypatch.setattr("patchbank.inspection.measuring.judged_defects.judge_defects", counting)
+    costs = {"cost_miss": 500, "cost_false_alarm": 2, "defect_rate": 0.01}
+    found = client.get(asked, params=costs).json()
+    assert client.get(asked, params={"recorded_defects": True}).json() == {
+        **found,
+        "proposal": None,
+    }
+    assert judged == ["again"]
+    known = found["known_defects"]
+    # The images are those that were kept with the inspections: they score as they did.
+    scores = [
+        client.get(f"{BRUSHED}/inspections/{number}").json()["score"] for number in failed[:2]
+    ]
+    assert known["scores"] == pytest.approx(sorted(scores))
+    assert known["fail_above"]["recall"]["count"] == known["pass_below"]["recall"]["count"] == 2
+    assert known["fail_above"]["miss_rate"]["interval"] == known["intervals"][0]
+    assert [len(pair) for pair in known["intervals"]] == [2, 2, 2]
+    assert known["intervals"][1] == pytest.approx([0.01258, 0.98742], abs=1e-5)
+    # The same as the command, also of an image that comes later.
+    client.post(
+        f"{BRUSHED}/inspections/{failed[2]}/review", json={"answer": "defect", "label": "dent"}
+    )
+    later = client.get(asked, params=costs).json()
+    assert judged == ["again", "again"]
+    assert (
+        later
+        == threshold_report(
+            workspace, "brushed", recorded_defects=True, costs=Costs(500, 2, 0.01)
+        ).to_json()
+    )
+    # The rate that is proposed gives the limit that is proposed.
+    proposal = later["proposal"]
+    limits = client.put(asked, json={"false_alarm_rate": proposal["false_alarm_rate"]}).json()
+    assert limits["fail_above"] == proposal["fail_above"]
+    refusals: tuple[tuple[dict[str, float], str], ...] = (
+        ({"cost_miss": 5}, "needs all three"),
+        ({**costs, "cost_miss": 1e300}, "less than or equal to"),
+        ({**costs, "defect_rate": 1}, "less than 1"),
+    )
+    for wrong, said in refusals:
+        refused = client.get(asked, params=wrong)
+        assert (refused.status_code, said in refused.json()["detail"]) == (422, True), refused.text
 
 
 def test_work_ends_when_whoever_asked_has_gone() -> None:

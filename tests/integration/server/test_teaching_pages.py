@@ -113,6 +113,60 @@ def test_limits_are_dragged_set_and_undone(
     assert problems == []
 
 
+def test_known_defects_stand_in_the_histogram_and_a_limit_is_proposed_by_cost(
+    browser: Browser, running_service: RunningService, surfaces: Surfaces
+) -> None:
+    found = [inspect(running_service, path) for path in sorted(surfaces.scratched.iterdir())[:3]]
+    with visiting(browser, running_service.url) as (tab, problems):
+        tab.goto(running_service.url + BANK)
+        tab.get_by_text("No defects are recorded yet.").wait_for()
+        assert tab.locator("#costs").is_hidden()
+        bars = tab.locator("#chart rect").count()
+        with running_service.client() as client:
+            for item in found:
+                answer = client.post(
+                    f"/v1/categories/brushed/inspections/{item['inspection_id']}/review",
+                    json={"answer": "defect", "label": "scratch"},
+                )
+                assert answer.status_code == 200
+        tab.reload()
+        counts = tab.locator("#counts")
+        recall = counts.locator("dt:text-is('Known defects that would fail: recall') + dd")
+        recall.wait_for()
+        # The interval of Clopper and Pearson for 3 of 3.
+        assert recall.inner_text() == "3 of 3 (100 %), 95 % interval 29.2 to 100.0 %"
+        assert tab.locator("#chart rect").count() > bars
+        # Up to the highest score, none would fail and all would go to review.
+        fails = tab.get_by_role("slider", name="Fails above")
+        fails.focus()
+        for _ in range(25):
+            tab.keyboard.press("Shift+ArrowRight")
+        assert recall.inner_text() == "0 of 3 (0 %), 95 % interval 0.0 to 70.8 %"
+        passing = counts.locator("dt:text-is('Of these, that would pass without a review') + dd")
+        assert passing.inner_text().startswith("0 of 3")
+        tab.get_by_role("button", name="Back to the limits in use").click()
+        tab.get_by_label("A missed defect costs").fill("500")
+        tab.get_by_label("A false alarm costs").fill("2")
+        tab.get_by_label("Defective parts").fill("1")
+        tab.get_by_role("button", name="Propose a limit by cost").click()
+        proposal = tab.locator("#proposal")
+        proposal.get_by_text("0 of 3 defects missed (95 % interval 0.0 to 70.8 %)").wait_for()
+        tab.get_by_text("Limits by the rate of false alarms").click()
+        row = tab.locator("#curve tr:has-text('10 %')")
+        assert "3 of 3" in row.inner_text()
+        # By another limit than the one in use, so that what is proposed can be taken over.
+        row.get_by_role("button").click()
+        tab.get_by_text("Version 2:").wait_for()
+        proposal.wait_for(state="hidden")
+        tab.get_by_role("button", name="Propose a limit by cost").click()
+        proposal.get_by_role("button", name="Use this rate").click()
+        tab.get_by_text("Version 3:").wait_for()
+        assert tab.evaluate(
+            "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+        )
+    assert problems == []
+
+
 def test_images_are_added_held_and_withdrawn_on_the_page(
     browser: Browser, running_service: RunningService, surfaces: Surfaces, tmp_path: Path
 ) -> None:

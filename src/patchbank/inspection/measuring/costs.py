@@ -52,7 +52,8 @@ class Costs:
             return None
         if miss is None or false_alarm is None or defect_rate is None:
             raise ParameterError(
-                "a proposal by costs needs all of --cost-miss, --cost-false-alarm and --defect-rate"
+                "a proposal by costs needs all three: the cost of a miss (--cost-miss), that of a "
+                "false alarm (--cost-false-alarm) and the share of defective parts (--defect-rate)"
             )
         return cls(miss, false_alarm, defect_rate)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from patchbank.datasets.collect import collect
 from patchbank.datasets.layouts.shared import some
@@ -17,7 +18,9 @@ from patchbank.memory.neighbours import NeighbourIndex
 from patchbank.metrics import Proportion, proportion
 from patchbank.printable import counted
 from patchbank.progress import Progress, silent
+from patchbank.store.defects import StoredDefect
 from patchbank.store.stored_bank import StoredBank
+from patchbank.vision.decoded_image import ImageSource
 from patchbank.vision.extraction import Refusal
 
 
@@ -39,13 +42,41 @@ class JudgedDefects:
     def __len__(self) -> int:
         return len(self.scores)
 
-    def failing(self, fail_above: float) -> Proportion:
-        """Return the share that fails, with its 95 % interval (Clopper-Pearson): the recall."""
-        return proportion(sum(score > fail_above for score in self.scores), len(self.scores))
+    def above(self, threshold: float) -> Proportion:
+        """Return the share that scores above a threshold: of that above which images fail, recall.
 
-    def missed(self, fail_above: float) -> Proportion:
-        """Return the share that does not fail, with its interval: the miss rate."""
-        return proportion(sum(score <= fail_above for score in self.scores), len(self.scores))
+        With its 95 % interval (Clopper-Pearson).
+        """
+        return proportion(sum(score > threshold for score in self.scores), len(self.scores))
+
+    def missed(self, threshold: float) -> Proportion:
+        """Return the share that does not score above it, with its interval: the miss rate."""
+        return proportion(sum(score <= threshold for score in self.scores), len(self.scores))
+
+    def intervals(self) -> list[list[float]]:
+        """Return the 95 % interval of a share of them for each count, from none to all."""
+        total = len(self.scores)
+        shares = (proportion(count, total) for count in range(total + 1))
+        return [[share.low, share.high] for share in shares]
+
+
+class RememberedDefects:
+    """Judges the recorded defects of categories once for each version of a bank and of the book."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, tuple[Any, JudgedDefects]] = {}
+
+    def judge(
+        self, workspace: Workspace, stored: StoredBank, progress: Progress = silent
+    ) -> JudgedDefects:
+        """Return what `judge_defects` returns of the recorded ones; it raises the same."""
+        state = workspace.database.banks.active_state(stored.category)
+        known, found = self._found.get(stored.category, (None, None))
+        if found is None or known != state or state[0] != stored.key:
+            whole = workspace.database.banks.version(stored.category, stored.version)
+            found = judge_defects(workspace, whole, (), recorded=True, progress=progress)
+            self._found[stored.category] = state, found
+        return found
 
 
 def judge_defects(
@@ -66,7 +97,8 @@ def judge_defects(
     paths
         Folders, images or globs.
     recorded
-        Whether to judge the recorded defects too, as far as their files are where they were.
+        Whether to judge the recorded defects too, as far as their files are where they were, or
+        their images were kept with inspections.
 
     Raises
     ------
@@ -75,37 +107,32 @@ def judge_defects(
     ExtractorMismatchError
         If this installation computes other features than those in the bank.
     """
-    sources: list[Path] = []
+    sources: list[Path | int] = []
+    names: list[str] = []
     remarks: list[str] = []
     known: list[str | None] = []
     if paths:
         found = collect(paths)
         sources += found.images
+        names += [source_name(path) for path in found.images]
         known += [None] * len(found.images)
         remarks += found.remarks
     if recorded:
-        defects = workspace.database.defects.of_category(stored.category)
-        usable = [defect for defect in defects if not defect.synthetic]
-        there = [item for item in usable if item.origin and file_at(item.origin).is_file()]
-        sources += [file_at(item.origin) for item in there if item.origin]
-        known += [item.sha256 for item in there]
-        gone = [defect.name for defect in usable if defect not in there]
-        if gone:
-            remarks.append(
-                f"{counted(len(gone), 'recorded defect')} cannot be judged, since the file is not "
-                f"where it was: {some(gone)}"
-            )
+        for defect, source in _recorded(workspace, stored, remarks):
+            sources.append(source)
+            names.append(source_name(source) if isinstance(source, Path) else defect.name)
+            known.append(defect.sha256)
     bank, extractor = stored.content, matching_extractor(workspace, stored)
     judge = judge_of(stored, NeighbourIndex(bank.features), extractor.settings)
     seen = {digest for image in bank.images for digest in (image.sha256, image.pixels_sha256)}
     scores: list[float] = []
     learned: list[str] = []
-    names = [source_name(source) for source in sources]
     stream = extractor.extract_many(
-        sources, names=names, limits=workspace.limits, stage="defects", progress=progress
+        _contents(workspace, stored, sources), names=names, limits=workspace.limits
     )
     judged: dict[str, str] = {}
-    for name, digest, result in zip(names, known, stream, strict=True):
+    for done, (name, digest, result) in enumerate(zip(names, known, stream, strict=True), 1):
+        progress("defects", done, len(sources))
         if isinstance(result, Refusal):
             remarks.append(str(result.error))
             continue
@@ -125,6 +152,44 @@ def judge_defects(
             f"the same: {some(learned)}; withdraw what shows a defect"
         )
     if not scores:
-        reason = f": {remarks[-1]}" if remarks else "; give a folder of defects"
+        reason = f": {remarks[-1]}" if remarks else "; none is recorded, and no folder was given"
         raise NoImagesError(f"no image of a defect could be judged{reason}")
     return JudgedDefects(tuple(sorted(scores)), tuple(remarks))
+
+
+def _recorded(
+    workspace: Workspace, stored: StoredBank, remarks: list[str]
+) -> Iterator[tuple[StoredDefect, Path | int]]:
+    """Yield recorded defects with their files, or the inspections that their images were kept with.
+
+    What cannot be judged is added to the remarks.
+    """
+    kept = workspace.database.defects.kept_with(stored.category)
+    gone = []
+    for defect in workspace.database.defects.of_category(stored.category):
+        if defect.synthetic:
+            continue
+        if defect.origin and (path := file_at(defect.origin)).is_file():
+            yield defect, path
+        elif defect.name in kept:
+            yield defect, kept[defect.name]
+        else:
+            gone.append(defect.name)
+    if gone:
+        remarks.append(
+            f"{counted(len(gone), 'recorded defect')} cannot be judged, since the file is not "
+            f"where it was: {some(gone)}"
+        )
+
+
+def _contents(
+    workspace: Workspace, stored: StoredBank, sources: Sequence[Path | int]
+) -> Iterator[ImageSource]:
+    """Yield paths, and images that were kept as they are needed."""
+    for source in sources:
+        if isinstance(source, Path):
+            yield source
+            continue
+        image = workspace.database.inspections.image(stored.key.category_id, source)
+        # One that was removed just now is refused, as an empty file is.
+        yield b"" if image is None else image.content

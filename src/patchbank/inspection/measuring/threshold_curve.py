@@ -12,7 +12,11 @@ from patchbank.inspection.learning.change_rate import ChangedRule, change_rule
 from patchbank.inspection.learning.remarks import replaced_limits
 from patchbank.inspection.living.bank import until_saved
 from patchbank.inspection.measuring.costs import Costs, propose
-from patchbank.inspection.measuring.judged_defects import JudgedDefects, judge_defects
+from patchbank.inspection.measuring.judged_defects import (
+    JudgedDefects,
+    RememberedDefects,
+    judge_defects,
+)
 from patchbank.inspection.measuring.new_limits import NewLimits
 from patchbank.inspection.measuring.threshold_report import (
     CurvePoint,
@@ -41,6 +45,7 @@ def threshold_report(
     defects: Sequence[str | Path] = (),
     recorded_defects: bool = False,
     costs: Costs | None = None,
+    remembered: RememberedDefects | None = None,
     report: Path | None = None,
     progress: Progress = silent,
 ) -> ThresholdReport:
@@ -57,6 +62,8 @@ def threshold_report(
         Whether to judge the recorded defects too.
     costs
         For a proposal; needs defects.
+    remembered
+        What judged the recorded defects before, where no other defects are given.
     report
         Folder for a page with the histogram of scores.
 
@@ -81,26 +88,25 @@ def threshold_report(
         from patchbank.reports.page import check_page_folder
 
         check_page_folder(report)
-    stored, calibration = _active(workspace, category, patches=judges)
-    judged = None
-    if judges:
-        # First, since a folder without a usable image is an error, which leaves all as it was.
-        judged = judge_defects(
+    reads = judges and (bool(defects) or remembered is None)
+
+    def judged_by(stored: StoredBank) -> JudgedDefects:
+        if remembered is not None and not defects:
+            return remembered.judge(workspace, stored, progress)
+        return judge_defects(
             workspace, stored, defects, recorded=recorded_defects, progress=progress
         )
+
+    stored, calibration = _active(workspace, category, patches=reads)
+    # First, since a folder without a usable image is an error, which leaves all as it was.
+    judged = judged_by(stored) if judges else None
     made: ChangedRule | None = None
     if new is not None and new.any_given:
         made = until_saved(lambda: change_rule(workspace, category, new.rule, cause="threshold"))
-        before, (stored, calibration) = stored, _active(workspace, category, patches=judges)
+        before, (stored, calibration) = stored, _active(workspace, category, patches=reads)
         if judges and made.before.key != before.key:
             # Another process changed the bank meanwhile.
-            judged = judge_defects(
-                workspace,
-                stored,
-                defects,
-                recorded=recorded_defects,
-                progress=progress,
-            )
+            judged = judged_by(stored)
     rule = threshold_rule_of(stored)
     recorded = _recorded(workspace, category, stored.version)
     thresholds = rule.thresholds(calibration)
@@ -173,7 +179,7 @@ def _curve(
                 estimate,
                 same,
                 recorded.changes(thresholds),
-                None if judged is None else judged.failing(thresholds.fail_above),
+                None if judged is None else judged.above(thresholds.fail_above),
             )
         )
     return tuple(points)

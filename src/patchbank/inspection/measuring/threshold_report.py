@@ -114,10 +114,7 @@ class CurvePoint:
                 {"from": old, "to": new, "inspections": count}
                 for (old, new), count in self.changes.items()
             ],
-            "recall": None if self.recall is None else _share(self.recall),
-            "miss_rate": None
-            if self.recall is None
-            else _share(proportion(self.recall.total - self.recall.count, self.recall.total)),
+            **_recall(self.recall),
         }
 
 
@@ -180,13 +177,16 @@ class ThresholdReport:
             ("inspections", self._inspections_in_words()),
         ]
         if self.defects is not None:
-            fail_above = self.thresholds.fail_above
-            found, missed = self.defects.failing(fail_above), self.defects.missed(fail_above)
+            limits, known = self.thresholds, self.defects
+            found, missed = known.above(limits.fail_above), known.missed(limits.fail_above)
+            passing = known.missed(limits.pass_below)
             lines.append(
                 (
                     "defects",
                     f"{found.count} of {found.total} fail at the limit in use: recall "
-                    f"{_percents(found)}, missed {_percents(missed)}",
+                    f"{_percents(found)}, missed {_percents(missed)}; "
+                    f"{missed.count - passing.count} to review, {passing.count} pass: "
+                    f"{_percents(passing)}",
                 )
             )
         if self.proposal is not None:
@@ -232,9 +232,19 @@ class ThresholdReport:
             "inspections_by_earlier_versions": self.inspections.by_earlier,
             "curve": [point.to_json() for point in self.points],
             "defects": None if self.defects is None else len(self.defects),
+            "known_defects": None if self.defects is None else self._known(self.defects),
             "proposal": None if self.proposal is None else self.proposal.to_json(),
             "page": None if self.page is None else str(self.page),
             "remarks": list(self.remarks),
+        }
+
+    def _known(self, defects: JudgedDefects) -> dict[str, Any]:
+        """Return the scores of the defects, and how many each limit finds."""
+        return {
+            "scores": list(defects.scores),
+            "fail_above": _recall(defects.above(self.thresholds.fail_above)),
+            "pass_below": _recall(defects.above(self.thresholds.pass_below)),
+            "intervals": defects.intervals(),
         }
 
 
@@ -250,6 +260,14 @@ def _share(found: Proportion) -> dict[str, Any]:
         "value": found.value,
         "interval": [found.low, found.high],
     }
+
+
+def _recall(found: Proportion | None) -> dict[str, Any]:
+    """Return the share of defects that a limit finds, and that which it misses."""
+    if found is None:
+        return {"recall": None, "miss_rate": None}
+    missed = proportion(found.total - found.count, found.total)
+    return {"recall": _share(found), "miss_rate": _share(missed)}
 
 
 def _percents(found: Proportion) -> str:

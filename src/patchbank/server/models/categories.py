@@ -158,6 +158,40 @@ class CurvePoint(Model):
     miss_rate: Share | None
 
 
+class Finding(Model):
+    """How many of the recorded defects score above a limit, and how many do not."""
+
+    recall: Share
+    miss_rate: Share
+
+
+class KnownDefects(Model):
+    """The recorded defects, judged by the bank."""
+
+    scores: list[float] = Field(description="Of each, ascending.")
+    fail_above: Finding = Field(description="At the limit above which an image fails.")
+    pass_below: Finding = Field(description="At the limit up to which it passes.")
+    intervals: list[list[float]] = Field(
+        description="For each number of them, from none to all: the 95 % interval of their share."
+    )
+
+
+class Proposal(Model):
+    """The limit at which mistakes cost least, by the recorded defects."""
+
+    cost_miss: float
+    cost_false_alarm: float
+    defect_rate: float
+    false_alarm_rate: float = Field(description="To be set to have that limit.")
+    fail_above: float
+    missed: int = Field(description="How many of the defects it misses.")
+    defects: int = Field(description="Of how many.")
+    miss_rate_interval: list[float] = Field(description="95 % interval.")
+    cost_per_1000_parts: float
+    cost_per_1000_parts_in_use: float = Field(description="At the limit in use.")
+    text: str
+
+
 class ReviewLimits(Model):
     """Which images go to review."""
 
@@ -185,8 +219,9 @@ class Thresholds(Model):
     inspections: int
     inspections_by_earlier_versions: int
     curve: list[CurvePoint]
-    defects: int | None
-    proposal: dict[str, Any] | None
+    defects: int | None = Field(description="How many recorded defects were judged, if asked for.")
+    known_defects: KnownDefects | None
+    proposal: Proposal | None
     page: None = Field(description="Of the command line.")
     remarks: list[str]
 

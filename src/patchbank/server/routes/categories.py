@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
+from starlette.concurrency import run_in_threadpool
 
 from patchbank.inspection.keeping.manage import (
     activate_version,
@@ -15,11 +16,13 @@ from patchbank.inspection.keeping.manage import (
 from patchbank.inspection.keeping.references import Order, list_references, score_histogram
 from patchbank.inspection.living.history import history
 from patchbank.inspection.living.undo import undo
+from patchbank.inspection.measuring.costs import Costs
 from patchbank.inspection.measuring.new_limits import NewLimits
 from patchbank.inspection.measuring.threshold_curve import threshold_report
 from patchbank.inspection.sources import checked_name
 from patchbank.server.access import Admin, Engineer, Operator
 from patchbank.server.addresses import address
+from patchbank.server.disconnecting import until_gone
 from patchbank.server.models import MOST_NUMBER
 from patchbank.server.models.categories import (
     Activation,
@@ -41,6 +44,9 @@ from patchbank.server.problems import PROBLEMS
 from patchbank.server.service import service_of
 
 router = APIRouter(prefix="/v1", tags=["categories"], responses=PROBLEMS)
+
+#: Of a mistake, in any currency.
+MOST_COST = 1e12
 
 
 @router.get("/categories", response_model=CategoryList)
@@ -71,13 +77,47 @@ def versions(request: Request, caller: Operator, category: CategoryName) -> dict
 
 
 @router.get("/categories/{category}/thresholds", response_model=Thresholds)
-def thresholds(request: Request, caller: Operator, category: CategoryName) -> dict[str, Any]:
+async def thresholds(
+    request: Request,
+    caller: Operator,
+    category: CategoryName,
+    recorded_defects: Annotated[
+        bool, Query(description="Whether to judge the recorded defects too; that takes seconds.")
+    ] = False,
+    cost_miss: Annotated[
+        float | None, Query(gt=0, le=MOST_COST, description="What it costs to miss a defect.")
+    ] = None,
+    cost_false_alarm: Annotated[
+        float | None,
+        Query(gt=0, le=MOST_COST, description="What a false alarm costs, in the same currency."),
+    ] = None,
+    defect_rate: Annotated[
+        float | None, Query(gt=0, lt=1, description="Share of parts that are defective.")
+    ] = None,
+) -> dict[str, Any]:
     """Show the limits in use, what they promise, and what others would change.
 
     For each false-alarm rate, the curve has the limits, what will be seen, and how many of the last
-    10,000 recorded inspections would get another verdict.
+    10,000 recorded inspections would get another verdict. With `recorded_defects`, it also says how
+    many of these each limit finds, and with all three of the costs, which limit costs least.
     """
-    return threshold_report(service_of(request).workspace, category).to_json()
+    service = service_of(request)
+    costs = Costs.of(cost_miss, cost_false_alarm, defect_rate)
+    if costs is None and not recorded_defects:
+        found = await run_in_threadpool(threshold_report, service.workspace, category)
+        return found.to_json()
+    async with until_gone(request) as progress:
+        found = await service.studies.run(
+            lambda _: threshold_report(
+                service.workspace,
+                category,
+                recorded_defects=True,
+                costs=costs,
+                remembered=service.defects,
+                progress=progress,
+            )
+        )
+    return found.to_json()
 
 
 @router.put("/categories/{category}/thresholds", response_model=Thresholds)

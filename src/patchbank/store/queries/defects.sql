@@ -64,6 +64,18 @@ from defect
 where category_id = %(category_id)s
 order by name
 
+-- kept_with --
+-- Of a name that was recorded several times, the last.
+select distinct on (review.added) review.added, review.inspection_id
+from review
+where review.category_id = %(category_id)s and review.answer = 'defect' and review.added is not null
+    and exists (
+        select from inspection_image
+        where inspection_image.category_id = review.category_id
+            and inspection_image.inspection_id = review.inspection_id
+    )
+order by review.added, review.review_id desc
+
 -- thumbnail --
 select thumbnail from defect where category_id = %(category_id)s and name = %(name)s
 

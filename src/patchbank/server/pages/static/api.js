@@ -50,6 +50,11 @@ export function smallPicture(category, number, side, alt = "") {
   return { src: `${of(category, "inspections", number, "picture")}?side=${side}&optional=true`, alt, loading: "lazy" };
 }
 
+/** A share in per cent. */
+export function percent(value) {
+  return `${Number((100 * value).toPrecision(3))} %`;
+}
+
 /** Show a sentence for a moment. */
 export function toast(text) {
   const area = document.querySelector(".toasts");

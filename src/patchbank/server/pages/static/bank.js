@@ -1,7 +1,8 @@
 // The Bank page: limits to drag above the scores, the references, and the history.
 
-import { ask, attempt, element, of, pageOf, send, smallPicture, toast } from "./api.js";
+import { ask, attempt, element, of, pageOf, percent, send, smallPicture, toast } from "./api.js";
 import { facts } from "./evidence.js";
+import { KnownDefects } from "./known_defects.js";
 import { ScoreChart } from "./score_chart.js";
 import { Teaching } from "./teaching.js";
 
@@ -10,7 +11,6 @@ const { category } = page.dataset;
 const find = (id) => document.querySelector(`#${id}`);
 const MOST = 1000;
 const AT_ONCE = 60;
-const percent = (value) => `${Number((100 * value).toPrecision(3))} %`;
 const number = (value) => value.toLocaleString();
 
 let bank;
@@ -20,6 +20,7 @@ let inspections = [];
 let shown = AT_ONCE;
 const chart = new ScoreChart(find("chart"), find("pass_below"), find("fail_above"), count);
 
+const known = new KnownDefects(category, chart, (rate) => setLimits({ false_alarm_rate: rate }));
 const teaching = new Teaching(category, load);
 
 async function load() {
@@ -48,6 +49,8 @@ async function load() {
   drawHistory(history.items);
   await teaching.drawHeld();
   drawDrift(await ask(of(category, "drift")));
+  thresholds = (await known.load()) ?? thresholds;
+  drawCurve();
 }
 
 // Whether what comes from the line still looks like the references.
@@ -92,6 +95,7 @@ function count() {
     ["Last inspections that would fail", share(of_(inspections, "fail"), inspections.length)],
     ["Last inspections to review", share(of_(inspections, "review"), inspections.length)],
     ["Of them, with another verdict than before", number(changed)],
+    ...known.facts(),
   ]).children);
   const same = passBelow === bank.pass_below && failAbove === bank.fail_above;
   find("set").disabled = same;
@@ -99,6 +103,7 @@ function count() {
 }
 
 function drawCurve() {
+  find("recall").hidden = thresholds.known_defects === null;
   find("curve").querySelector("tbody").replaceChildren(...thresholds.curve.map((point) => {
     const changes = point.changes.map((each) => `${number(each.inspections)} from ${each.from} to ${each.to}`).join(", ");
     const use = element("button", { type: "button", disabled: point.in_use || !point.sufficient }, point.in_use ? "in use" : "Use");
@@ -110,6 +115,7 @@ function drawCurve() {
       element("td", {}, percent(point.false_alarm_rate)),
       element("td", {}, point.sufficient ? point.fail_above.toPrecision(4) : "–"),
       element("td", {}, seen),
+      ...(point.recall === null ? [] : [element("td", {}, point.sufficient ? `${number(point.recall.count)} of ${number(point.recall.total)}` : "–")]),
       element("td", {}, point.sufficient ? changes || "none" : "–"),
       element("td", {}, use));
   }));

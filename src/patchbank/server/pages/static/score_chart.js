@@ -3,7 +3,9 @@
 const SVG = "http://www.w3.org/2000/svg";
 const BINS = 60;
 const WIDTH = 1000;
-const HALF = 150;
+const HEIGHT = 300;
+// Where a limit is so far at the left, its name has no room there.
+const NEAR = 0.3;
 
 export class ScoreChart {
   /** @param {SVGElement} chart 1000 by 300; @param {HTMLElement} pass, fail sliders; `changed` is called as they move. */
@@ -18,13 +20,25 @@ export class ScoreChart {
   show({ good, inspected, pass_below: passBelow, fail_above: failAbove }) {
     this.good = good;
     this.inspected = inspected;
+    this.defects ??= [];
     this.used = { passBelow, failAbove };
-    const scores = [...good, ...inspected, passBelow, failAbove];
+    this.#fit();
+    this.reset();
+  }
+
+  /** Show the scores of known defects too; the limits stay where they are. */
+  showDefects(scores) {
+    this.defects = scores;
+    this.#fit();
+    this.#draw();
+  }
+
+  #fit() {
+    const scores = [...this.good, ...this.inspected, ...this.defects, ...Object.values(this.used)];
     const [least, most] = [Math.min(...scores), Math.max(...scores)];
     const margin = 0.05 * (most - least || Math.abs(most) || 1);
     this.lowest = Math.max(0, least - margin);
     this.highest = most + margin;
-    this.reset();
   }
 
   /** Go back to the limits in use. */
@@ -63,15 +77,22 @@ export class ScoreChart {
   }
 
   #draw() {
+    // Good references stand on the axis, and inspections hang below it; known defects stand on the edge.
+    const known = this.defects.length > 0;
+    const axis = known ? 0.38 * HEIGHT : HEIGHT / 2;
+    const byVerdict = (score) => (score > this.failAbove ? "fail" : score > this.passBelow ? "review" : "pass");
     const bars = [
-      ...this.#bars(this.good, () => "good", (height) => [HALF - height, height]),
-      ...this.#bars(this.inspected, (score) => (score > this.failAbove ? "fail" : score > this.passBelow ? "review" : "pass"), (height) => [HALF, height]),
+      ...this.#bars(this.good, () => "good", axis, -0.82 * axis),
+      ...this.#bars(this.inspected, byVerdict, axis, 0.82 * (known ? 0.26 * HEIGHT : axis)),
+      ...this.#bars(this.defects, byVerdict, HEIGHT, -0.26 * HEIGHT),
     ];
-    const axis = document.createElementNS(SVG, "line");
-    for (const [key, value] of Object.entries({ x1: 0, x2: WIDTH, y1: HALF, y2: HALF })) axis.setAttribute(key, value);
-    this.chart.replaceChildren(...bars, axis);
+    const line = document.createElementNS(SVG, "line");
+    for (const [key, value] of Object.entries({ x1: 0, x2: WIDTH, y1: axis, y2: axis })) line.setAttribute(key, value);
+    this.chart.replaceChildren(...bars, line);
     for (const [name, handle] of Object.entries(this.handles)) {
-      handle.style.left = `${(100 * (this[name] - this.lowest)) / (this.highest - this.lowest)}%`;
+      const share = (this[name] - this.lowest) / (this.highest - this.lowest);
+      handle.style.left = `${100 * share}%`;
+      handle.classList.toggle("near", share < NEAR);
       handle.setAttribute("aria-valuemin", this.lowest.toPrecision(4));
       handle.setAttribute("aria-valuemax", this.highest.toPrecision(4));
       handle.setAttribute("aria-valuenow", this[name].toPrecision(4));
@@ -79,23 +100,21 @@ export class ScoreChart {
     this.changed();
   }
 
-  // Good references stand on the axis, inspections hang below it; each has its own scale.
-  #bars(scores, classOf, reach) {
+  // Bars from a line up (a negative reach) or down, each kind with its own scale.
+  #bars(scores, classOf, from, reach) {
     const size = (this.highest - this.lowest) / BINS;
     const bins = Array.from({ length: BINS }, () => []);
     for (const score of scores) bins[Math.min(BINS - 1, Math.max(0, Math.floor((score - this.lowest) / size)))].push(score);
-    const most = Math.max(1, ...bins.map((some) => some.length));
+    const scale = Math.abs(reach) / Math.max(1, ...bins.map((some) => some.length));
     return bins.flatMap((some, index) => {
       let done = 0;
       return ["pass", "good", "review", "fail"].flatMap((kind) => {
-        const many = some.filter((score) => classOf(score) === kind).length;
-        if (!many) return [];
-        const scale = (0.82 * HALF) / most;
-        const [y, height] = reach(many * scale);
+        const height = some.filter((score) => classOf(score) === kind).length * scale;
+        if (!height) return [];
         const bar = document.createElementNS(SVG, "rect");
-        const box = { x: (index * WIDTH) / BINS + 1, width: WIDTH / BINS - 2, y: y + (y === HALF ? done * scale : 0), height, class: kind };
-        for (const [key, value] of Object.entries(box)) bar.setAttribute(key, value);
-        done += many;
+        const y = reach < 0 ? from - done - height : from + done;
+        for (const [key, value] of Object.entries({ x: (index * WIDTH) / BINS + 1, width: WIDTH / BINS - 2, y, height, class: kind })) bar.setAttribute(key, value);
+        done += height;
         return [bar];
       });
     });
