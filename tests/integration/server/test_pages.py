@@ -205,6 +205,40 @@ def test_a_spot_of_a_picture_has_a_nearest_patch(
     assert problems == []
 
 
+def test_a_spot_is_asked_for_by_keyboard(
+    browser: Browser, shared_service: RunningService, surfaces: Surfaces
+) -> None:
+    found = inspect(shared_service, min(surfaces.scratched.iterdir()))
+    with visiting(browser, shared_service.url) as (tab, problems):
+        tab.goto(f"{shared_service.url}{RECORDS}/{found['inspection_id']}")
+        tab.locator(".layers svg rect").first.wait_for(state="attached")
+        picture = tab.get_by_role("application")
+        tab.get_by_role("button", name="Print").focus()
+        for _ in range(20):
+            if picture.evaluate("each => each === document.activeElement"):
+                break
+            tab.keyboard.press("Tab")
+        tab.keyboard.press("Enter")
+        assert tab.locator("#spot figure").count() == 0, "there is no crosshair yet"
+        tab.keyboard.press("ArrowRight")
+        said = tab.locator("#spot [role=status]")
+        said.get_by_text("Crosshair at x 48, y 48 of 96 × 96 pixels").wait_for()
+        assert tab.locator(".layers path.cross").get_attribute("d") == "M48.5 0V96M0 48.5H96"
+        tab.keyboard.press("ArrowLeft")
+        tab.keyboard.press("Shift+ArrowDown")
+        said.get_by_text("x 46, y 49").wait_for()
+        for _ in range(40):
+            tab.keyboard.press("ArrowUp")
+        said.get_by_text("x 46, y 0 of").wait_for()
+        tab.keyboard.press("Enter")
+        tab.get_by_role("heading", name="to the spot at x 46, y 0").wait_for()
+        assert tab.locator("#spot figure img").count() == 3
+        tab.keyboard.press("Escape")
+        said.get_by_text("The crosshair is gone").wait_for()
+        assert tab.locator(".layers path.cross").count() == 0
+    assert problems == []
+
+
 def test_the_map_of_an_earlier_inspection_is_computed_again(
     learned: Outcome, workspace: Workspace, client: TestClient, surfaces: Surfaces
 ) -> None:
