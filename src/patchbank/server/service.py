@@ -12,6 +12,7 @@ from fastapi import Request
 from patchbank.inspection.judging.live_bank import ReadyBank
 from patchbank.inspection.judging.recording import record_together
 from patchbank.inspection.keeping.access import Keyring
+from patchbank.inspection.keeping.bank_map import RememberedMaps
 from patchbank.inspection.keeping.records import BankOf
 from patchbank.inspection.measuring.judged_defects import RememberedDefects
 from patchbank.inspection.workspace import Workspace
@@ -69,6 +70,7 @@ class Service:
         # What takes seconds and changes nothing.
         self.studies = JudgingPool(1, _MOST_STUDIES)
         self.defects = RememberedDefects()
+        self.maps = RememberedMaps()
         self.recent = RecentInspections(int(settings.serve_recent_megabytes * 1e6))
         self.feed = Feed(workspace)
         self.deliverer = Deliverer(workspace)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
+import psycopg
+import pytest
 from fastapi.testclient import TestClient
+from scipy.spatial.distance import cdist
 
 from patchbank.inspection.judging.defects import add_defects
+from patchbank.inspection.keeping.bank_map import MOST_PATCHES, bank_map
 from patchbank.inspection.workspace import Workspace
 from tests.fixtures.commands import Outcome
 from tests.fixtures.surfaces import Surfaces
@@ -151,3 +156,43 @@ def test_scores_are_counted_in_bins(
     assert one["inspections"]["fail"] == one["defects"] == [0] * 9 + [1]
     assert one["edges"][0] <= one["pass_below"] <= one["fail_above"] <= one["edges"][-1]
     assert abs(one["edges"][-1] - failed["score"]) < 1e-9
+
+
+def test_the_map_of_a_bank_shows_its_patches_and_how_they_are_covered(
+    learned: Outcome, client: TestClient, workspace: Workspace, database_url: str
+) -> None:
+    found = client.get(f"{BRUSHED}/map").json()
+    content = workspace.database.banks.active("brushed").content
+    count = len(found["x"])
+    assert count == found["patches"] == len(content.features) <= MOST_PATCHES
+    names = [found["references"][slot]["name"] for slot in found["reference"]]
+    assert names == [content.images[slot].name for slot in content.patch_image]
+    distances = cdist(content.features, content.features)
+    distances[content.patch_image[:, None] == content.patch_image] = np.inf
+    assert found["distance"] == pytest.approx(distances.min(axis=1).tolist(), rel=1e-5)
+    # A patch is where the search by its name says.
+    number = int(np.argmax(found["distance"]))
+    row, column = int(content.patch_row[number]), int(content.patch_column[number])
+    x0, y0, x1, y1 = found["box_xyxy"][number]
+    side = 96 / (1 + int(content.patch_row.max()))
+    assert (x0 <= (column + 0.5) * side < x1, y0 <= (row + 0.5) * side < y1) == (True, True)
+    assert 0 < sum(found["explained"]) <= 1
+    assert client.get(found["references"][0]["thumbnail"]).headers["content-type"] == "image/jpeg"
+    assert bank_map(workspace, "brushed")["x"] == found["x"]
+    sampled = bank_map(workspace, "brushed", most=50)
+    assert (len(sampled["x"]), sampled["patches"]) == (50, count)
+    # Another version has another map.
+    assert client.put(f"{BRUSHED}/thresholds", json={"fail_above": 99}).status_code == 200
+    changed = client.get(f"{BRUSHED}/map").json()
+    assert (changed["bank_version"], changed["fail_above"]) == (2, 99)
+    # Where a patch comes from may not be known, as of banks made elsewhere.
+    with psycopg.connect(database_url) as connection:
+        connection.execute(
+            "update patchbank.patch set image_id = null, patch_row = null, patch_column = null"
+        )
+    unknown = bank_map(workspace, "brushed")
+    assert set(unknown["reference"]) == set(unknown["box_xyxy"]) == {None}
+    distances = cdist(content.features, content.features)
+    np.fill_diagonal(distances, np.inf)
+    assert unknown["distance"] == pytest.approx(distances.min(axis=1).tolist(), rel=1e-5)
+    assert client.get("/v1/categories/nowhere/map").status_code == 404

@@ -205,6 +205,51 @@ def test_images_are_added_held_and_withdrawn_on_the_page(
     assert problems == []
 
 
+def test_the_map_of_the_bank_is_read_by_mouse_and_by_keyboard(
+    browser: Browser, running_service: RunningService
+) -> None:
+    with running_service.client() as client:
+        found = client.get("/v1/categories/brushed/map").json()
+    ranked = sorted(range(len(found["x"])), key=lambda point: -(found["distance"][point] or 0))
+    with visiting(browser, running_service.url) as (tab, problems):
+        tab.goto(running_service.url + BANK)
+        plane, answer = tab.locator("#plane"), tab.locator("#map-answer")
+        plane.wait_for()
+        plane.locator("circle").first.wait_for(state="attached")
+        marks = plane.locator("circle:not(.ring), path").count()
+        assert marks == len(found["x"])
+        legend = tab.locator("#map-legend li").all_inner_texts()
+        assert sum(int(text.rpartition(": ")[2].replace(",", "")) for text in legend) == marks
+        assert "times the limit" in legend[0]
+        plane.focus()
+        tab.keyboard.press("Home")
+        answer.get_by_text(f"1 of {marks:,}, the least covered first.").wait_for()
+        least = ranked[0]
+        assert found["references"][found["reference"][least]]["name"].endswith(
+            answer.locator("p span").inner_text()
+        )
+        x0, _, x1, _ = found["box_xyxy"][least]
+        assert f"at x {x0} to {x1}," in answer.inner_text()
+        assert answer.locator("svg rect").get_attribute("x") == str(x0)
+        assert tab.get_by_role("button", name="Less covered").is_disabled()
+        tab.get_by_role("button", name="Better covered").click()
+        answer.get_by_text(f"2 of {marks:,},").wait_for()
+        # The ring is around the point; pressing beside it finds the same one again.
+        ring, box = plane.locator(".ring"), plane.bounding_box()
+        assert box is not None
+        at = [float(ring.get_attribute(name) or 0) for name in ("cx", "cy")]
+        plane.focus()
+        tab.keyboard.press("ArrowRight")
+        answer.get_by_text(f"2 of {marks:,},").wait_for(state="detached")
+        assert float(ring.get_attribute("cx") or 0) > at[0]
+        plane.click(position={"x": at[0] + 0.5, "y": at[1] + 0.5})
+        assert [float(ring.get_attribute(name) or 0) for name in ("cx", "cy")] == at
+        assert tab.evaluate(
+            "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+        )
+    assert problems == []
+
+
 def test_drift_is_shown_with_the_bank(
     browser: Browser, running_service: RunningService, surfaces: Surfaces
 ) -> None:

@@ -69,7 +69,7 @@ def nearest_patches(
         "bank_version": bank.stored.version,
         "row": row,
         "column": column,
-        "box_xyxy": _box(settings, width, height, row, column),
+        "box_xyxy": patch_box(settings, width, height, row, column),
         "nearest": [
             {
                 "image": patch.image,
@@ -77,7 +77,7 @@ def nearest_patches(
                 "column": patch.column,
                 "box_xyxy": None
                 if patch.image is None or patch.row is None or patch.column is None
-                else _box(settings, *sizes[patch.image], patch.row, patch.column),
+                else patch_box(settings, *sizes[patch.image], patch.row, patch.column),
                 "distance": patch.distance,
                 "similarity": patch.similarity,
             }
@@ -86,7 +86,7 @@ def nearest_patches(
     }
 
 
-def _box(settings: ExtractorSettings, width: int, height: int, row: int, column: int) -> Box:
+def patch_box(settings: ExtractorSettings, width: int, height: int, row: int, column: int) -> Box:
     """Return what is nearer to a patch's centre than to others, in pixels, ends excluded."""
     down, across = settings.patch_centres(width, height)
     y0, y1 = _ends(down * height, row, height)

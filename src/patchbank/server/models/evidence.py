@@ -96,3 +96,39 @@ class Spot(Model):
     column: int
     box_xyxy: list[int] = Field(description="The patch at that spot, in pixels.")
     nearest: list[NearestPatch]
+
+
+class MappedReference(Model):
+    """A reference that patches of a map come from."""
+
+    name: str
+    width: int = Field(description="In pixels.")
+    height: int
+    thumbnail: str = Field(description="Address of a small picture.")
+
+
+class BankMap(Model):
+    """Patches of a bank in the plane; the lists from `x` on have an entry for each."""
+
+    category: str
+    bank_version: int
+    patches: int = Field(description="How many the bank has; of more than 2,000, so many are here.")
+    explained: list[float] = Field(
+        min_length=2,
+        max_length=2,
+        description="Share of the differences between the patches that each axis shows.",
+    )
+    fail_above: float | None = Field(description="The score above which an image fails.")
+    references: list[MappedReference]
+    x: list[float] = Field(description="On the first principal component of the features.")
+    y: list[float] = Field(description="On the second.")
+    distance: list[float | None] = Field(
+        description="To the nearest patch of another reference, as an anomaly score; null where "
+        "there is none."
+    )
+    reference: list[int | None] = Field(
+        description="Where its reference is in `references`; null if it is not known."
+    )
+    box_xyxy: list[list[int] | None] = Field(
+        description="Where it is in that image: x0, y0, x1, y1 in pixels; x1 and y1 excluded."
+    )

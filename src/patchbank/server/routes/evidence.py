@@ -26,6 +26,7 @@ from patchbank.server.addresses import address
 from patchbank.server.bodies import ONE_IMAGE, image_of
 from patchbank.server.models import MOST_NUMBER
 from patchbank.server.models.evidence import (
+    BankMap,
     Defect,
     DefectPage,
     RemovedDefects,
@@ -225,6 +226,22 @@ async def nearest(
         image = patch["image"]
         patch["thumbnail"] = image and address(category, "references", "thumbnail", name=image)
     return found
+
+
+@router.get("/categories/{category}/map", response_model=BankMap)
+async def bank_map(request: Request, caller: Operator, category: CategoryName) -> dict[str, Any]:
+    """Show the patches of the active bank as a map, and how well each is covered.
+
+    A patch that is far from those of all other references stands alone: only its reference lets
+    such a spot pass.
+    """
+    service = service_of(request)
+    found = await service.studies.run(lambda _: service.maps.of(service.workspace, category))
+    references = [
+        {**image, "thumbnail": address(category, "references", "thumbnail", name=image["name"])}
+        for image in found["references"]
+    ]
+    return {**found, "references": references}
 
 
 def _with_thumbnail(category: str, document: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 // The Bank page: limits to drag above the scores, the references, and the history.
 
 import { ask, attempt, element, of, pageOf, percent, send, smallPicture, toast } from "./api.js";
+import { BankMap } from "./bank_map.js";
 import { facts } from "./evidence.js";
 import { KnownDefects } from "./known_defects.js";
 import { ScoreChart } from "./score_chart.js";
@@ -20,6 +21,7 @@ let inspections = [];
 let shown = AT_ONCE;
 const chart = new ScoreChart(find("chart"), find("pass_below"), find("fail_above"), count);
 
+const map = new BankMap(category);
 const known = new KnownDefects(category, chart, (rate) => setLimits({ false_alarm_rate: rate }));
 const teaching = new Teaching(category, load);
 
@@ -51,6 +53,7 @@ async function load() {
   drawDrift(await ask(of(category, "drift")));
   thresholds = (await known.load()) ?? thresholds;
   drawCurve();
+  await map.load();
 }
 
 // Whether what comes from the line still looks like the references.
