@@ -14,7 +14,8 @@ from patchbank.environment import install_command
 from patchbank.errors import MissingExtraError, ServiceAwayError, ServiceError
 
 try:
-    from patchbank.client.clients import AsyncClient, Client
+    from patchbank.client.async_clients import AsyncClient
+    from patchbank.client.clients import Client
 except ModuleNotFoundError as error:
     raise MissingExtraError(
         f"the client needs the extra `client`: {install_command('patchbank[client]')}"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 import time
 import uuid
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,6 +27,9 @@ Parameters = Mapping[str, object]
 _PASSING = frozenset((429, 502, 503, 504))
 # Before the request was sent.
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+#: Items of a page.
+PAGE = 100
+_IDEMPOTENT = ("GET", "HEAD", "PUT", "DELETE")
 _FIRST_WAIT, _LONGEST_WAIT = 0.2, 5.0
 
 
@@ -44,7 +48,8 @@ class Call:
     parameters: Parameters = field(default_factory=dict)
     json: object = None
     content: bytes | None = None
-    files: Sequence[tuple[str, tuple[str, bytes]]] | None = None
+    # A content is bytes, or has `read`.
+    files: Sequence[tuple[str, tuple[str, Any]]] | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     repeatable: bool = False
 
@@ -190,11 +195,45 @@ def content_of(image: ImageFile) -> tuple[bytes, str | None]:
     if isinstance(image, bytes):
         return image, None
     path = Path(image)
-    try:
+    with reading(path):
         return path.read_bytes(), path.as_posix()
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Say as an `ImageError` that an image's file cannot be read."""
+    try:
+        yield
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise ImageError(f"{path}: {reason}; give the path of an image") from error
+
+
+def listing() -> Call:
+    """Return the call for all categories."""
+    return Call("GET", address(), repeatable=True)
+
+
+def inspection_page(category: str, filters: Parameters, before: int | None) -> Call:
+    """Return the call for some recorded inspections."""
+    parameters = {"limit": PAGE, **filters, "before": before}
+    return Call("GET", address(category, "inspections"), parameters, repeatable=True)
+
+
+def one_inspection(category: str, inspection_id: int) -> Call:
+    """Return the call for a recorded inspection."""
+    return Call("GET", address(category, "inspections", inspection_id), repeatable=True)
+
+
+def other(method: str, path: str, json: object, parameters: Parameters | None) -> Call:
+    """Return the call of another route."""
+    method = method.upper()
+    return Call(method, path, parameters or {}, json=json, repeatable=method in _IDEMPOTENT)
+
+
+def document(answer: httpx.Response) -> Any:
+    """Return the JSON of an answer that is a success; None if it is empty."""
+    return checked(answer).json() if answer.content else None
 
 
 def checked_url(url: str) -> str:

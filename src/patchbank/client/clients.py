@@ -1,11 +1,10 @@
-"""The clients: one that waits, and one for asyncio."""
+"""The client that waits for each answer."""
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import Any, Self
+from collections.abc import Iterator, Sequence
+from typing import Any, Self, Unpack
 
 import httpx
 
@@ -13,23 +12,36 @@ from patchbank.client.calls import (
     Call,
     ImageFile,
     Parameters,
-    address,
     attempts,
     checked,
     checked_url,
+    document,
     headers_of,
     inspecting,
     inspecting_batch,
+    inspection_page,
+    listing,
+    one_inspection,
+    other,
     read,
+)
+from patchbank.client.jobs import (
+    POLL_SECONDS,
+    FitOptions,
+    JobProgress,
+    cancelling,
+    ended,
+    fitting,
+    job_page,
+    one_job,
 )
 from patchbank.server.models.categories import CategoryBrief, CategoryList
 from patchbank.server.models.inspecting import BatchAnswer, InspectionAnswer, RefusedImage
+from patchbank.server.models.jobs import Job, JobPage
 from patchbank.server.models.records import InspectionPage, Recorded
 
 DEFAULT_TIMEOUT = 60.0
 DEFAULT_RETRY_SECONDS = 30.0
-_PAGE = 100
-_IDEMPOTENT = ("GET", "HEAD", "PUT", "DELETE")
 
 
 class Client:
@@ -135,7 +147,7 @@ class Client:
 
     def categories(self) -> list[CategoryBrief]:
         """Return all categories, by name."""
-        return read(self.send(_listing()), CategoryList).items
+        return read(self.send(listing()), CategoryList).items
 
     def inspections(self, category: str, **filters: object) -> Iterator[Recorded]:
         """Yield recorded inspections, newest first, page after page as they are asked for.
@@ -147,7 +159,7 @@ class Client:
         """
         before = None
         while True:
-            page = read(self.send(_page(category, filters, before)), InspectionPage)
+            page = read(self.send(inspection_page(category, filters, before)), InspectionPage)
             yield from page.items
             before = page.next
             if before is None:
@@ -155,7 +167,87 @@ class Client:
 
     def inspection(self, category: str, inspection_id: int) -> Recorded:
         """Return all that was recorded of an inspection."""
-        return read(self.send(_one(category, inspection_id)), Recorded)
+        return read(self.send(one_inspection(category, inspection_id)), Recorded)
+
+    def fit(
+        self,
+        category: str,
+        images: Sequence[ImageFile] | None = None,
+        *,
+        folder: str | None = None,
+        **options: Unpack[FitOptions],
+    ) -> Job:
+        """Begin to learn what good parts look like; return the job, for `wait`.
+
+        Parameters
+        ----------
+        images
+            Images of good parts, which are sent: their paths, or the contents of their files.
+        folder
+            Instead, a folder of the service's machine, below one of `patchbank serve --folder`.
+        options
+            ``false_alarm_rate``, ``review_rate``, ``image_size``, ``backbone``, ``group_by`` and
+            ``screen``, as of `patchbank fit`.
+
+        Raises
+        ------
+        ParameterError
+            If neither images nor a folder are given, or both.
+        ImageError
+            If an image cannot be read.
+        """
+        return read(self.send(fitting(category, images, folder, options)), Job)
+
+    def job(self, job_id: int) -> Job:
+        """Return how far a job is."""
+        return read(self.send(one_job(job_id)), Job)
+
+    def jobs(self, category: str | None = None) -> Iterator[Job]:
+        """Yield the jobs of the last 30 days, newest first; of a category, or all."""
+        before = None
+        while True:
+            page = read(self.send(job_page(category, before)), JobPage)
+            yield from page.items
+            before = page.next
+            if before is None:
+                return
+
+    def wait(
+        self,
+        job: Job | int,
+        *,
+        progress: JobProgress | None = None,
+        poll_seconds: float = POLL_SECONDS,
+    ) -> Job:
+        """Return a job when it is done; an interrupt ends the waiting, not the job.
+
+        Parameters
+        ----------
+        progress
+            Called with the job after each look, of which there is one in `poll_seconds`.
+
+        Raises
+        ------
+        ServiceError
+            If it failed, or was cancelled or interrupted.
+        """
+        while True:
+            found = self.job(job if isinstance(job, int) else job.job_id)
+            if progress is not None:
+                progress(found)
+            if ended(found):
+                return found
+            time.sleep(poll_seconds)
+
+    def cancel(self, job: Job | int) -> Job:
+        """Cancel a job; it ends within seconds, and nothing of it is kept.
+
+        Raises
+        ------
+        ServiceError
+            If it has ended.
+        """
+        return read(self.send(cancelling(job)), Job)
 
     def download(self, url: str) -> bytes:
         """Return a picture, by its address in an answer's `urls`."""
@@ -165,7 +257,7 @@ class Client:
         self, method: str, path: str, *, json: object = None, parameters: Parameters | None = None
     ) -> Any:
         """Return the JSON that another route answers; None if its answer is empty."""
-        return _document(self.send(_other(method, path, json, parameters)))
+        return document(self.send(other(method, path, json, parameters)))
 
     def send(self, call: Call) -> httpx.Response:
         """Send a call, again where that helps; return the answer, whatever it is."""
@@ -185,131 +277,3 @@ class Client:
             except StopIteration as end:
                 answer: httpx.Response = end.value
                 return answer
-
-
-class AsyncClient:
-    """As `Client`, for asyncio."""
-
-    def __init__(
-        self,
-        url: str,
-        key: str | None = None,
-        *,
-        timeout: float = DEFAULT_TIMEOUT,
-        retry_seconds: float = DEFAULT_RETRY_SECONDS,
-    ) -> None:
-        self._retry_seconds = retry_seconds
-        self._client = httpx.AsyncClient(
-            base_url=checked_url(url), headers=headers_of(key), timeout=timeout
-        )
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._client.aclose()
-
-    async def inspect(
-        self,
-        category: str,
-        image: ImageFile,
-        *,
-        name: str | None = None,
-        part: str | None = None,
-        station: str | None = None,
-        top: int | None = None,
-        key: str | None = None,
-    ) -> InspectionAnswer:
-        """See `Client.inspect`."""
-        options = {"name": name, "part": part, "station": station, "top": top}
-        call = await asyncio.to_thread(inspecting, category, image, key, options)
-        return read(await self.send(call), InspectionAnswer)
-
-    async def inspect_batch(
-        self,
-        category: str,
-        images: Sequence[ImageFile],
-        *,
-        parts: Sequence[str] | None = None,
-        station: str | None = None,
-        top: int | None = None,
-        key: str | None = None,
-    ) -> list[InspectionAnswer | RefusedImage]:
-        """See `Client.inspect_batch`."""
-        options = {"part": parts, "station": station, "top": top}
-        call = await asyncio.to_thread(inspecting_batch, category, images, key, options)
-        return read(await self.send(call), BatchAnswer).items
-
-    async def categories(self) -> list[CategoryBrief]:
-        """See `Client.categories`."""
-        return read(await self.send(_listing()), CategoryList).items
-
-    async def inspections(self, category: str, **filters: object) -> AsyncIterator[Recorded]:
-        """See `Client.inspections`."""
-        before = None
-        while True:
-            page = read(await self.send(_page(category, filters, before)), InspectionPage)
-            for inspection in page.items:
-                yield inspection
-            before = page.next
-            if before is None:
-                return
-
-    async def inspection(self, category: str, inspection_id: int) -> Recorded:
-        """See `Client.inspection`."""
-        return read(await self.send(_one(category, inspection_id)), Recorded)
-
-    async def download(self, url: str) -> bytes:
-        """See `Client.download`."""
-        return checked(await self.send(Call("GET", url, repeatable=True))).content
-
-    async def request(
-        self, method: str, path: str, *, json: object = None, parameters: Parameters | None = None
-    ) -> Any:
-        """See `Client.request`."""
-        return _document(await self.send(_other(method, path, json, parameters)))
-
-    async def send(self, call: Call) -> httpx.Response:
-        """See `Client.send`."""
-        steps = attempts(call, self._retry_seconds)
-        step = next(steps)
-        while True:
-            outcome: httpx.Response | httpx.TransportError | None = None
-            if isinstance(step, Call):
-                try:
-                    outcome = await self._client.request(**step.to_httpx())
-                except httpx.TransportError as error:
-                    outcome = error
-            else:
-                await asyncio.sleep(step)
-            try:
-                step = steps.send(outcome)
-            except StopIteration as end:
-                answer: httpx.Response = end.value
-                return answer
-
-
-def _listing() -> Call:
-    return Call("GET", address(), repeatable=True)
-
-
-def _page(category: str, filters: Parameters, before: int | None) -> Call:
-    parameters = {"limit": _PAGE, **filters, "before": before}
-    return Call("GET", address(category, "inspections"), parameters, repeatable=True)
-
-
-def _one(category: str, inspection_id: int) -> Call:
-    return Call("GET", address(category, "inspections", inspection_id), repeatable=True)
-
-
-def _other(method: str, path: str, json: object, parameters: Parameters | None) -> Call:
-    method = method.upper()
-    return Call(method, path, parameters or {}, json=json, repeatable=method in _IDEMPOTENT)
-
-
-def _document(answer: httpx.Response) -> Any:
-    return checked(answer).json() if answer.content else None

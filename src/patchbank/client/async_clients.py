@@ -1,0 +1,195 @@
+"""The client for asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Self, Unpack
+
+import httpx
+
+from patchbank.client.calls import (
+    Call,
+    ImageFile,
+    Parameters,
+    attempts,
+    checked,
+    checked_url,
+    document,
+    headers_of,
+    inspecting,
+    inspecting_batch,
+    inspection_page,
+    listing,
+    one_inspection,
+    other,
+    read,
+)
+from patchbank.client.clients import DEFAULT_RETRY_SECONDS, DEFAULT_TIMEOUT
+from patchbank.client.jobs import (
+    POLL_SECONDS,
+    FitOptions,
+    JobProgress,
+    cancelling,
+    ended,
+    fitting,
+    job_page,
+    one_job,
+)
+from patchbank.server.models.categories import CategoryBrief, CategoryList
+from patchbank.server.models.inspecting import BatchAnswer, InspectionAnswer, RefusedImage
+from patchbank.server.models.jobs import Job, JobPage
+from patchbank.server.models.records import InspectionPage, Recorded
+
+
+class AsyncClient:
+    """As `Client`, for asyncio."""
+
+    def __init__(
+        self,
+        url: str,
+        key: str | None = None,
+        *,
+        timeout: float = DEFAULT_TIMEOUT,
+        retry_seconds: float = DEFAULT_RETRY_SECONDS,
+    ) -> None:
+        self._retry_seconds = retry_seconds
+        self._client = httpx.AsyncClient(
+            base_url=checked_url(url), headers=headers_of(key), timeout=timeout
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def inspect(
+        self,
+        category: str,
+        image: ImageFile,
+        *,
+        name: str | None = None,
+        part: str | None = None,
+        station: str | None = None,
+        top: int | None = None,
+        key: str | None = None,
+    ) -> InspectionAnswer:
+        """See `Client.inspect`."""
+        options = {"name": name, "part": part, "station": station, "top": top}
+        call = await asyncio.to_thread(inspecting, category, image, key, options)
+        return read(await self.send(call), InspectionAnswer)
+
+    async def inspect_batch(
+        self,
+        category: str,
+        images: Sequence[ImageFile],
+        *,
+        parts: Sequence[str] | None = None,
+        station: str | None = None,
+        top: int | None = None,
+        key: str | None = None,
+    ) -> list[InspectionAnswer | RefusedImage]:
+        """See `Client.inspect_batch`."""
+        options = {"part": parts, "station": station, "top": top}
+        call = await asyncio.to_thread(inspecting_batch, category, images, key, options)
+        return read(await self.send(call), BatchAnswer).items
+
+    async def categories(self) -> list[CategoryBrief]:
+        """See `Client.categories`."""
+        return read(await self.send(listing()), CategoryList).items
+
+    async def inspections(self, category: str, **filters: object) -> AsyncIterator[Recorded]:
+        """See `Client.inspections`."""
+        before = None
+        while True:
+            page = read(await self.send(inspection_page(category, filters, before)), InspectionPage)
+            for inspection in page.items:
+                yield inspection
+            before = page.next
+            if before is None:
+                return
+
+    async def inspection(self, category: str, inspection_id: int) -> Recorded:
+        """See `Client.inspection`."""
+        return read(await self.send(one_inspection(category, inspection_id)), Recorded)
+
+    async def fit(
+        self,
+        category: str,
+        images: Sequence[ImageFile] | None = None,
+        *,
+        folder: str | None = None,
+        **options: Unpack[FitOptions],
+    ) -> Job:
+        """See `Client.fit`."""
+        call = await asyncio.to_thread(fitting, category, images, folder, options)
+        return read(await self.send(call), Job)
+
+    async def job(self, job_id: int) -> Job:
+        """See `Client.job`."""
+        return read(await self.send(one_job(job_id)), Job)
+
+    async def jobs(self, category: str | None = None) -> AsyncIterator[Job]:
+        """See `Client.jobs`."""
+        before = None
+        while True:
+            page = read(await self.send(job_page(category, before)), JobPage)
+            for job in page.items:
+                yield job
+            before = page.next
+            if before is None:
+                return
+
+    async def wait(
+        self,
+        job: Job | int,
+        *,
+        progress: JobProgress | None = None,
+        poll_seconds: float = POLL_SECONDS,
+    ) -> Job:
+        """See `Client.wait`."""
+        while True:
+            found = await self.job(job if isinstance(job, int) else job.job_id)
+            if progress is not None:
+                progress(found)
+            if ended(found):
+                return found
+            await asyncio.sleep(poll_seconds)
+
+    async def cancel(self, job: Job | int) -> Job:
+        """See `Client.cancel`."""
+        return read(await self.send(cancelling(job)), Job)
+
+    async def download(self, url: str) -> bytes:
+        """See `Client.download`."""
+        return checked(await self.send(Call("GET", url, repeatable=True))).content
+
+    async def request(
+        self, method: str, path: str, *, json: object = None, parameters: Parameters | None = None
+    ) -> Any:
+        """See `Client.request`."""
+        return document(await self.send(other(method, path, json, parameters)))
+
+    async def send(self, call: Call) -> httpx.Response:
+        """See `Client.send`."""
+        steps = attempts(call, self._retry_seconds)
+        step = next(steps)
+        while True:
+            outcome: httpx.Response | httpx.TransportError | None = None
+            if isinstance(step, Call):
+                try:
+                    outcome = await self._client.request(**step.to_httpx())
+                except httpx.TransportError as error:
+                    outcome = error
+            else:
+                await asyncio.sleep(step)
+            try:
+                step = steps.send(outcome)
+            except StopIteration as end:
+                answer: httpx.Response = end.value
+                return answer
