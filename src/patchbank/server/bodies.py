@@ -87,5 +87,5 @@ async def image_of(request: Request) -> tuple[bytes, str | None]:
 
 def _not_empty(content: bytes) -> bytes:
     if not content:
-        raise ImageError("the image is empty; send the file of an image as the body")
+        raise ImageError("the image is empty; send the file of an image")
     return content

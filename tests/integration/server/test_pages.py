@@ -107,7 +107,8 @@ def test_an_image_is_inspected_on_its_page(
         assert tab.locator("#result").is_hidden()
         tab.locator("#file").set_input_files(image)
         tab.locator("#answer .verdict.fail").wait_for()
-        assert "none scored this high" in tab.locator("#answer").inner_text()
+        assert "At most 1 good part in " in tab.locator("#answer").inner_text()
+        assert image.name in tab.locator("#answer").inner_text()
         assert tab.locator("#similar figure").count() == 10
         tab.locator(".layers .map:not([hidden])").wait_for()
         assert "Region 1: x " in tab.locator("#regions").inner_text()
@@ -133,6 +134,34 @@ def test_what_is_no_image_is_refused_on_the_page(
         tab.locator("#file").set_input_files(tmp_path / "no.png")
         tab.locator("#refused:not([hidden])").wait_for()
         assert "no.png" in tab.locator("#refused").inner_text()
+
+
+def test_several_images_are_judged_one_after_another_and_no_old_verdict_stays(
+    browser: Browser, running_service: RunningService, surfaces: Surfaces, tmp_path: Path
+) -> None:
+    good, bad = (sorted(folder.iterdir()) for folder in (surfaces.good, surfaces.scratched))
+    (tmp_path / "no.png").write_text("no image")
+    (tmp_path / "empty.png").touch()
+    with visiting(browser, running_service.url) as (tab, _):
+        tab.goto(running_service.url + INSPECT)
+        answer, refused = tab.locator("#answer"), tab.locator("#refused")
+        tab.locator("#file").set_input_files([bad[0], tmp_path / "no.png", good[0], bad[1]])
+        answer.get_by_text(bad[1].name, exact=True).wait_for(timeout=60_000)
+        assert tab.locator("#judged li").count() == 3
+        refused.get_by_text("no.png: ").wait_for()
+        # Each can be looked at again.
+        tab.locator("#judged li button").nth(1).click()
+        answer.get_by_text(good[0].name, exact=True).wait_for()
+        # A refusal never stands beside the verdict of another image.
+        tab.locator("#file").set_input_files(tmp_path / "empty.png")
+        refused.get_by_text("empty.png: the image is empty").wait_for()
+        assert tab.locator("#result").is_hidden()
+        assert tab.locator("#pictures").is_hidden()
+        # From a verdict to the answer to that very part.
+        tab.locator("#judged li button").first.click()
+        tab.get_by_role("link", name="Is it good? Answer").click()
+        tab.locator("#review #answer").get_by_text(bad[1].name).wait_for()
+        tab.locator("#waiting").get_by_text("parts wait for an answer").wait_for()
 
 
 def test_records_are_filtered_sorted_and_shown(
@@ -277,6 +306,30 @@ def test_people_log_in_with_a_key_and_out(
         assert "/login" in tab.url
     # The browser logs the refusal of the wrong key.
     assert [problem for problem in problems if "401" not in problem] == []
+
+
+def test_an_operator_sees_what_waits_and_gets_no_buttons_that_would_be_refused(
+    browser: Browser, running_service: RunningService, workspace: Workspace, surfaces: Surfaces
+) -> None:
+    inspect(running_service, sorted(surfaces.scratched.iterdir())[0])
+    create_key(workspace, "boss", "admin")
+    key = create_key(workspace, "otto", "operator")
+    with visiting(browser, running_service.url) as (tab, problems):
+        tab.goto(running_service.url + "/login?next=/categories/brushed/review")
+        tab.get_by_label("Your key").fill(key.secret)
+        tab.get_by_role("button", name="Log in").click()
+        tab.locator("#answer .verdict.fail").wait_for()
+        tab.get_by_text("Your key is an operator’s").wait_for()
+        assert tab.get_by_role("button", name="Good").count() == 0
+        tab.keyboard.press("s")
+        tab.keyboard.press("m")
+        assert tab.locator(".layers .map").evaluate("map => map.style.opacity") == "0"
+        assert "1 part waits" in tab.locator("#waiting").inner_text()
+        tab.goto(running_service.url + "/categories/brushed/bank")
+        tab.locator("#limits").wait_for()
+        for name in ("Set these limits", "Withdraw", "Undo the last change"):
+            assert tab.get_by_role("button", name=name).count() == 0
+    assert problems == []
 
 
 def test_after_the_login_no_other_site_is_next(workspace: Workspace, client: TestClient) -> None:

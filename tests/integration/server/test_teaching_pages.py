@@ -45,6 +45,7 @@ def test_a_queue_is_reviewed_by_keyboard(
         tab.keyboard.press("g")
         tab.locator("#doubt:not([hidden])").wait_for()
         tab.locator("#effect").get_by_text("What “good” would change").wait_for()
+        assert "Parts then fail above" in tab.locator("#effect").inner_text()
         assert "part p2" in where.inner_text()
         tab.keyboard.press("g")
         where.get_by_text("part p3").wait_for()

@@ -111,9 +111,9 @@ export function clock(text) {
 
 /** How rare a p-value is, in words. */
 export function rarity(p) {
-  if (p === null) return "";
-  if (p > 0.5) return "most good parts look this unusual";
-  return `at most 1 good part in ${Math.floor(1 / p).toLocaleString()} looks this unusual`;
+  if (p === null || p === undefined) return "";
+  if (p > 0.5) return "Most good parts look this unusual.";
+  return `At most 1 good part in ${Math.floor(1 / p).toLocaleString()} looks this unusual.`;
 }
 
 /** A score against the limit, in words. */

@@ -158,7 +158,7 @@ function drawHistory(items) {
   find("undo").disabled = items.length < 2;
   const names = (verb, some) => (some.length ? `; ${some.length === 1 ? some[0].split("/").pop() : `${number(some.length)} images`} ${verb}` : "");
   find("history").querySelector("tbody").replaceChildren(...items.map((item) => {
-    const back = element("button", { type: "button" }, "Go back to this");
+    const back = element("button", { type: "button", class: "teaches" }, "Go back to this");
     back.addEventListener("click", () => goBack(item.bank_version));
     const cause = item.same_as === null ? item.cause ?? "" : `${item.cause ?? "activate"}: same as version ${item.same_as}`;
     return element("tr", {},

@@ -20,10 +20,10 @@ export function figures(item) {
 
 /** The verdict and how rare it is, as paragraphs. */
 export function headline(item) {
-  const rare = item.in_words?.rarity ?? rarity(item.p_value);
+  const rare = rarity(item.p_value);
   return [
     element("p", {}, verdictMark(item.verdict)),
-    ...(rare ? [element("p", {}, `${rare[0].toUpperCase()}${rare.slice(1)}.`)] : []),
+    ...(rare ? [element("p", {}, rare)] : []),
     ...(item.probable_defect
       ? [element("p", {}, `Probably ${item.probable_defect.label} (${item.probable_defect.agreeing} of ${item.probable_defect.nearest} most similar defects).`)]
       : []),
@@ -45,8 +45,8 @@ export function references(root, item) {
   gallery(root, item.similar.map((match) => ({
     source: `${of(item.category, "references", "thumbnail")}?${new URLSearchParams({ name: match.image })}`,
     name: match.image,
-    text: `${match.similarity.toFixed(4)}${match.itself ? ", the same image" : ""}`,
-  })), "This bank has no similar references.");
+    text: `similarity ${match.similarity.toFixed(2)}${match.itself ? ", the same image" : ""}`,
+  })), "This bank has no similar references.", SIMILARITY);
 }
 
 /** Fill a gallery with the most similar defects. */
@@ -54,14 +54,17 @@ export function defects(root, item) {
   gallery(root, item.similar_defects.map((match) => ({
     source: `${of(item.category, "defects", "thumbnail")}?${new URLSearchParams({ name: match.name })}`,
     name: match.name,
-    text: `${match.similarity.toFixed(4)}, ${match.label ?? "no label"}${match.synthetic ? ", synthetic" : ""}`,
-  })), item.verdict === "pass" ? "A part that passes is not compared with defects." : "No defects are recorded yet: answer “defect” on the Review page to record some.");
+    text: `${match.label ?? "no label"}${match.synthetic ? ", synthetic" : ""}, similarity ${match.similarity.toFixed(2)}`,
+  })), item.verdict === "pass" ? "A part that passes is not compared with defects." : "No defects are recorded yet: answer “defect” on the Review page to record some.", SIMILARITY);
 }
 
-export function gallery(root, pictures, none) {
+const SIMILARITY = "Similarity is 1 for the same picture, 0 for one that shares only what all references share, and negative for one that differs the other way.";
+
+export function gallery(root, pictures, none, note = null) {
   root.replaceChildren(...(pictures.length
     ? pictures.map(({ source, name, text }) => element("figure", {},
       element("img", { src: source, alt: name, loading: "lazy" }),
       element("figcaption", {}, text, element("br"), element("span", { class: "faint", title: name }, name.split("/").pop()))))
+      .concat(note ? [element("p", { class: "small faint" }, note)] : [])
     : [element("p", { class: "faint" }, none)]));
 }

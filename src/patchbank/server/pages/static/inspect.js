@@ -1,6 +1,6 @@
-// The Inspect page: an image in, a verdict with its evidence out.
+// The Inspect page: images in, verdicts with their evidence out.
 
-import { ask, attempt, of, toast } from "./api.js";
+import { Problem, ask, element, of, pageOf, stripButton, toast } from "./api.js";
 import { defects, facts, figures, headline, references, regions } from "./evidence.js";
 import { Layers } from "./layers.js";
 import { Spots } from "./spot.js";
@@ -11,13 +11,44 @@ const drop = page.querySelector(".drop");
 const choose = page.querySelector("#file");
 const result = page.querySelector("#result");
 const busy = page.querySelector("#busy");
+const refused = page.querySelector("#refused");
+const strip = page.querySelector("#judged");
 const layers = new Layers(page.querySelector(".layers"), page.querySelector("#opacity"));
 
 const spots = new Spots(layers, page.querySelector("#spot"));
 
-async function inspect(file) {
-  busy.hidden = false;
-  result.setAttribute("aria-busy", "true");
+// Several may be given at once: they are judged one after another, and each can be looked at again.
+let waiting = [];
+let refusals = [];
+let working = false;
+async function inspect(files) {
+  waiting.push(...files);
+  if (working) return;
+  working = true;
+  refusals = [];
+  refused.hidden = true;
+  for (let done = 1; waiting.length; done += 1) {
+    const file = waiting.shift();
+    busy.textContent = waiting.length || done > 1 ? `Judging ${file.name} (${done} of ${done + waiting.length})…` : `Judging ${file.name}…`;
+    busy.hidden = false;
+    result.setAttribute("aria-busy", "true");
+    try {
+      add(await judge(file));
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+      // No verdict of another image stays beside the refusal.
+      show(null);
+      refusals.push(error.message.includes(file.name) ? error.message : `${file.name}: ${error.message}`);
+    }
+  }
+  working = false;
+  busy.hidden = true;
+  result.removeAttribute("aria-busy");
+  refused.replaceChildren(...refusals.map((text) => element("span", { class: "each" }, text)));
+  refused.hidden = refusals.length === 0;
+}
+
+function judge(file) {
   const form = new FormData();
   form.append("image", file, file.name);
   const query = new URLSearchParams();
@@ -25,20 +56,34 @@ async function inspect(file) {
     const { value } = page.querySelector(`#${name}`);
     if (value.trim()) query.set(name, value.trim());
   }
-  const found = await attempt(() => ask(`${of(category, "inspect")}?${query}`, { method: "POST", body: form }));
-  busy.hidden = true;
-  result.removeAttribute("aria-busy");
-  if (found !== null) show(found);
+  return ask(`${of(category, "inspect")}?${query}`, { method: "POST", body: form });
+}
+
+function add(item) {
+  const button = stripButton(item, item.image);
+  button.dataset.number = item.inspection_id;
+  button.addEventListener("click", () => show(item));
+  strip.querySelector("ol").prepend(element("li", {}, button));
+  strip.hidden = strip.querySelectorAll("li").length < 2;
+  show(item);
 }
 
 function show(item) {
-  result.hidden = false;
-  page.querySelector("#pictures").hidden = false;
+  result.hidden = item === null;
+  page.querySelector("#pictures").hidden = item === null;
+  for (const button of strip.querySelectorAll("button")) {
+    button.setAttribute("aria-pressed", String(Number(button.dataset.number) === item?.inspection_id));
+  }
+  if (item === null) return;
+  page.classList.add("judged");
   page.querySelector("#answer").replaceChildren(...headline(item), facts([
+    ["Image", item.image],
     ...figures(item),
     ["Judged by", `version ${item.bank_version} of the bank, ${item.calibration_images.toLocaleString()} good parts`],
     ["Took", `${Math.round(item.timings_ms.total)} ms`],
-  ]));
+  ]), element("p", { class: "row next" },
+    ...(item.verdict === "pass" ? [] : [element("a", { class: "button primary", href: `${pageOf(category, "review")}?inspection=${item.inspection_id}` }, "Is it good? Answer")]),
+    element("a", { class: "button", href: pageOf(category, "records", item.inspection_id) }, "Open its record")));
   regions(page.querySelector("#regions"), item);
   references(page.querySelector("#similar"), item);
   defects(page.querySelector("#defects"), item);
@@ -47,8 +92,9 @@ function show(item) {
 }
 
 choose.addEventListener("change", () => {
-  if (choose.files.length) inspect(choose.files[0]);
+  const files = [...choose.files];
   choose.value = "";
+  inspect(files);
 });
 for (const name of ["dragenter", "dragover"]) {
   document.addEventListener(name, (event) => { event.preventDefault(); drop.classList.add("over"); });
@@ -57,11 +103,9 @@ document.addEventListener("dragleave", (event) => { if (!event.relatedTarget) dr
 document.addEventListener("drop", (event) => {
   event.preventDefault();
   drop.classList.remove("over");
-  const file = event.dataTransfer.files[0];
-  if (file) inspect(file);
+  if (event.dataTransfer.files.length) inspect(event.dataTransfer.files);
   else toast("Drop an image file here.");
 });
 document.addEventListener("paste", (event) => {
-  const file = event.clipboardData.files[0];
-  if (file) inspect(file);
+  inspect(event.clipboardData.files);
 });

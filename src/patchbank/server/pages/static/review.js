@@ -14,6 +14,9 @@ let queue = [];
 let waiting = 0;
 let labels = [];
 let busy = false;
+// Who may only look has no buttons: an engineer's key answers.
+const mayAnswer = document.body.dataset.role !== "operator";
+let foreseen = null; // the inspection whose effect is shown
 let confirming = false; // whether a doubt was shown, so that "good" once more confirms it
 const looks = new Map();
 
@@ -49,6 +52,7 @@ async function show() {
   if (item === undefined) return;
   layers.show(item);
   describe(item, null);
+  find("next").closest("section").hidden = queue.length < 2;
   find("next").replaceChildren(...queue.slice(1, 13).map((each) => {
     const button = stripButton(each, each.image);
     button.addEventListener("click", () => {
@@ -66,7 +70,7 @@ function describe(item, found) {
   const now = found?.now ?? null;
   const where = [item.image, item.part && `part ${item.part}`, item.station, clock(item.inspected_at)].filter(Boolean).join(" · ");
   find("answer").replaceChildren(
-    ...headline({ ...item, probable_defect: now?.probable_defect }),
+    ...headline({ ...item, probable_defect: now?.probable_defect, remarks: now?.remarks }),
     element("p", { class: "small" }, where),
     facts([...figures(item), ["By the present bank", now && now.verdict !== item.verdict ? `${now.verdict}, score ${now.score.toPrecision(4)}` : null]]),
   );
@@ -77,10 +81,10 @@ function describe(item, found) {
 
 function reset() {
   confirming = false;
+  foreseen = null;
   find("doubt").hidden = true;
   find("effect").hidden = true;
   find("good").firstChild.textContent = "Good ";
-  find("label").value = "";
 }
 
 async function answer(given) {
@@ -119,20 +123,35 @@ async function good() {
 
 async function foresee() {
   const [item] = queue;
+  if (foreseen === item) return;
+  foreseen = item;
   const box = find("effect");
   box.hidden = false;
   box.replaceChildren(element("p", {}, "Judging recent parts again, as if this one were good…"));
   const found = await attempt(() => ask(of(category, "inspections", item.inspection_id, "review", "effect")));
   if (queue[0] !== item) return;
-  if (found === null) { box.hidden = true; return; }
+  if (found === null) { box.hidden = true; foreseen = null; return; }
   const changes = found.addition?.effect?.changes ?? [];
   box.replaceChildren(
     element("p", {}, element("strong", {}, "What “good” would change")),
-    ...(found.in_words.length ? found.in_words : ["Nothing: the image was not kept, or is a reference already."]).map((line) => element("p", {}, line)),
+    ...effectInWords(found).map((line) => element("p", {}, line)),
     ...(changes.length ? [element("div", { class: "gallery" }, ...changes.slice(0, 12).map((change) => element("figure", {},
       element("img", smallPicture(category, change.inspection_id, 256, change.image)),
       element("figcaption", {}, verdictMark(change.before), " becomes ", verdictMark(change.after)))))] : []),
   );
+}
+
+function effectInWords({ addition, in_words: words }) {
+  if (addition === null) return ["Nothing: the image was not kept, or is a reference already."];
+  const [before, after] = [addition.thresholds_before.fail_above, addition.thresholds.fail_above];
+  const [now, then] = [before, after].map((limit) => limit.toPrecision(4));
+  const rise = Math.round(100 * (after / before - 1));
+  return [
+    now === then ? `Parts fail above ${now}, as before.` : `Parts then fail above ${then}; now they fail above ${now}.`,
+    ...(rise >= 5 ? [`The limit rises by ${rise.toLocaleString()} %: a defect that scores below it passes.`] : []),
+    // The first two lines are the image and the limits.
+    ...words.slice(2).map((line) => `${line[0].toUpperCase()}${line.slice(1)}.`),
+  ];
 }
 
 async function undo() {
@@ -167,11 +186,12 @@ async function drawGiven() {
   const found = await attempt(() => ask(`${of(category, "answers")}?limit=8`));
   if (found === null) return;
   find("last").hidden = found.items.length === 0;
-  find("undo").disabled = found.items.length === 0;
+  for (const button of document.querySelectorAll(".undo")) button.disabled = found.items.length === 0;
   find("given").replaceChildren(...found.items.map((item) => {
     const then = item.pending ? "; being added to the bank" : item.bank_version ? `; in version ${item.bank_version} of the bank` : "";
+    const answers = { good: "good", defect: "defect", skip: "skipped" };
     return element("li", {}, element("a", { href: pageOf(category, "records", item.inspection_id) }, `Inspection ${item.inspection_id}`),
-      `: ${item.label ? `${item.answer} ${item.label}` : item.answer}, ${item.actor}, ${clock(item.reviewed_at)}${then}`);
+      `: ${answers[item.answer] ?? item.answer}${item.label ? ` ${item.label}` : ""}, ${item.actor}, ${clock(item.reviewed_at)}${then}`);
   }));
   // The bank is changed in the background.
   if (found.items.some((item) => item.pending)) polling = setTimeout(drawGiven, 1000);
@@ -188,7 +208,7 @@ const KEYS = {
     slider.value = Number(slider.value) ? 0 : 60;
     slider.dispatchEvent(new Event("input"));
   },
-  escape: reset,
+  escape: () => { find("label").value = ""; reset(); },
 };
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.altKey || event.metaKey) return;
@@ -200,22 +220,33 @@ document.addEventListener("keydown", (event) => {
   const label = labels[Number(event.key) - 1];
   if (!work && !label) return;
   if (page.hidden && work !== undo) return;
+  if (!mayAnswer && work !== KEYS.m) return;
   event.preventDefault();
   if (work) work();
   else answer({ answer: "defect", label });
 });
 find("good").addEventListener("click", good);
 find("skip").addEventListener("click", KEYS.s);
-find("undo").addEventListener("click", undo);
+for (const button of document.querySelectorAll(".undo")) button.addEventListener("click", undo);
 find("foresee").addEventListener("click", foresee);
 find("defect").addEventListener("submit", (event) => {
   event.preventDefault();
   const label = find("label").value.trim();
-  if (label) { find("label").blur(); answer({ answer: "defect", label }); }
+  // While an answer is on its way, what was typed stays, for the part that comes.
+  if (!label || busy) return;
+  find("label").blur();
+  find("label").value = "";
+  answer({ answer: "defect", label });
 });
 await attempt(async () => {
   const [found] = await Promise.all([ask(of(category, "labels")), refill()]);
   labels = found.items;
+  // A page that leads here names the one to begin with.
+  const wanted = new URLSearchParams(location.search).get("inspection");
+  if (wanted !== null) {
+    const item = queue.find((each) => String(each.inspection_id) === wanted) ?? await ask(of(category, "inspections", wanted));
+    if (!item.review) queue = [item, ...queue.filter((each) => each.inspection_id !== item.inspection_id)];
+  }
   drawLabels();
   drawGiven();
   await show();
