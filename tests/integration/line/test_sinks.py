@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import gc
 import json
+import ssl
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -263,6 +267,15 @@ def test_removed_inspections_do_not_wait_forever(
     assert state(workspace).waiting == 0
 
 
+@contextmanager
+def left_sockets() -> Iterator[None]:
+    """The MQTT library leaves the socket of a refused certificate to the garbage collector."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        yield
+        gc.collect()
+
+
 class Listener:
     """What a broker has published, in a thread with its own loop."""
 
@@ -275,8 +288,13 @@ class Listener:
         assert self._subscribed.wait(10)
 
     async def _listen(self) -> None:
+        certificate = self._broker.certificate
         async with aiomqtt.Client(
-            "127.0.0.1", self._broker.port, username="line", password=self._broker.password
+            "127.0.0.1",
+            self._broker.port,
+            username="line",
+            password=self._broker.password,
+            tls_context=ssl.create_default_context(cafile=certificate) if certificate else None,
         ) as client:
             await client.subscribe(self._topic, qos=1)
             self._subscribed.set()
@@ -289,6 +307,44 @@ class Listener:
             except aiomqtt.MqttError:
                 # The broker stopped.
                 pass
+
+
+def test_a_broker_behind_tls_is_believed_by_its_certificate_alone(
+    workspace: Workspace,
+    inspector: Inspector,
+    patchbank: Run,
+    tls_broker: Broker,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    secret = tmp_path / "password"
+    secret.write_text(tls_broker.password)
+    login = ("--user", "line", "--secret-file", secret)
+    assert patchbank("sinks", "add", "plc", tls_broker.url, *login).code == 0
+    with left_sockets():
+        unknown = patchbank("sinks", "test", "plc")
+    assert unknown.code == 2
+    assert "certificate verify failed" in unknown.complaint
+    # A sink that is not believed gets nothing, not even the password.
+    assert "line" not in (tls_broker.folder / "log").read_text()
+
+    monkeypatch.setenv("SSL_CERT_FILE", str(tls_broker.certificate))
+    assert patchbank("sinks", "test", "plc").code == 0
+    (number,) = judge(inspector, 1)
+    with Deliverer(workspace) as deliverer:
+        deliverer.wake()
+        eventually(lambda: state(workspace).delivered == 1)
+    retained = Listener(tls_broker, "patchbank/brushed/line-1/verdict")
+    eventually(lambda: len(retained.messages) >= 1)
+    assert retained.messages[0][1]["inspection_id"] == number
+
+    # The certificate is that of another name.
+    other = tls_broker.url.replace("127.0.0.1", "localhost")
+    assert patchbank("sinks", "add", "other", other, *login).code == 0
+    with left_sockets():
+        complaint = patchbank("sinks", "test", "other").complaint
+    assert "certificate" in complaint
+    assert "localhost" in complaint
 
 
 def test_a_broker_gets_inspections_and_keeps_the_last_verdict_of_each_station(

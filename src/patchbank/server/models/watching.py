@@ -81,7 +81,9 @@ class Drift(Model):
     evidence: float
     bank_versions: list[int]
     trends: list[Trend]
-    suggested: Suggested | None
+    suggested: Suggested | None = Field(
+        description="Null if it was not asked for. Images that were not kept are not among them."
+    )
     remarks: list[str]
     page: None = Field(description="Of the command line.")
     seconds: float

@@ -63,7 +63,11 @@ async def drift(
     ] = DEFAULT_IMAGES_PER_FALSE_ALARM,
     suggested: Annotated[
         bool,
-        Query(description="Whether to look for images that would best be added: up to a minute."),
+        Query(
+            description="Whether to look for images that would best be added, which takes up to a "
+            "minute. Only images that the database kept are looked at: of inspections that did "
+            "not pass, unless PATCHBANK_KEEP_IMAGES says otherwise. Those that fail are left out."
+        ),
     ] = False,
 ) -> dict[str, Any]:
     """Say whether the inspected images have changed since the fit, and how."""
