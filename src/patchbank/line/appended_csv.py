@@ -66,7 +66,8 @@ class AppendedCsv:
 
     def _keys(self, file: io.BufferedRandom, size: int) -> set[Hashable]:
         file.seek(max(0, size - _TAIL_BYTES))
-        lines = file.read().decode(errors="replace").splitlines(keepends=True)
+        # Not `splitlines`: names may have what it takes for the end of a line.
+        lines = io.StringIO(file.read().decode(errors="replace"), newline="")
         width = len(self._columns)
         return {self._key(row) for row in csv.reader(lines) if len(row) == width}
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from patchbank.inspection.sources import readable
 from patchbank.line.appended_csv import AppendedCsv
 from patchbank.store.watched_files import HandledFile
 
@@ -60,7 +61,7 @@ class ResultsFile:
     def _row(self, result: Result) -> tuple[str, ...]:
         handled = result.handled
         found = (
-            handled.file.name if result.path is None else result.path,
+            handled.file.name if result.path is None else readable(result.path.as_posix()),
             handled.inspected_at.astimezone().isoformat(),
             self._category,
             handled.image or handled.name,

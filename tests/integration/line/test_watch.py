@@ -284,3 +284,22 @@ def test_a_folder_or_option_that_cannot_be_used(
     (folder / MARKER).write_text("?")
     with pytest.raises(ParameterError, match="is damaged; remove it"):
         Line().watcher(workspace, folder, WatchOptions())
+
+
+def test_names_that_are_not_text_are_judged_moved_and_written_once(
+    learned: Outcome, workspace: Workspace, surfaces: Surfaces, folder: Path, tmp_path: Path
+) -> None:
+    good = min(surfaces.good.iterdir())
+    names = [os.fsdecode(b"latin-\xff.png"), "line\u2028separator.png", "plain.png"]
+    for name in names:
+        shutil.copy(good, folder / name)
+    targets = {verdict: tmp_path / verdict for verdict in ("pass", "review", "fail")}
+    results = tmp_path / "results.csv"
+    assert len(once(workspace, folder, targets=targets, results=results)) == len(names)
+    assert sorted(
+        path.name for path in tmp_path.glob("*/*.png") if path.parent != folder
+    ) == sorted(names)
+    written = rows(results)
+    assert sorted(Path(row["file"]).name for row in written) == sorted(
+        [r"latin-\xff.png", *names[1:]]
+    )
