@@ -73,22 +73,58 @@ def test_the_line_says_when_it_is_cut_off_and_goes_on_by_itself(
 ) -> None:
     bad = sorted(surfaces.scratched.iterdir())[0]
     port = running_service.url.rsplit(":", 1)[-1]
+    inspect(running_service, sorted(surfaces.good.iterdir())[0])
     with visiting(browser, running_service.url) as (tab, _):
         tab.goto(running_service.url + LINE)
+        big = tab.locator(".big")
+        big.get_by_text("Nothing to do.").wait_for()
         assert tab.locator("#cut").is_hidden()
         running_service.process.kill()
         running_service.process.wait()
         tab.get_by_text("Cut off from the service.").wait_for(timeout=15_000)
+        # From afar, nobody takes an old verdict for one of now.
+        assert "CUT OFF" in big.inner_text()
+        assert big.locator(".verdict.pass").count() == 0
+        assert "Nothing to do." not in big.inner_text()
         again = start("serve", "--port", port, home=graphs_home, url=database_url)
         try:
             assert again.stderr is not None
             assert "answers at" in again.stderr.readline()
             tab.locator("#cut").wait_for(state="hidden", timeout=15_000)
+            big.locator(".verdict.pass").wait_for()
             inspect(running_service, bad)
             tab.locator(".big .verdict.fail").wait_for()
         finally:
             again.terminate()
             again.communicate(timeout=60)
+
+
+@pytest.mark.parametrize("width", [1440, 1024, 420])
+def test_the_largest_words_stay_in_their_panel_and_the_bar_shows_every_page(
+    browser: Browser, running_service: RunningService, surfaces: Surfaces, width: int
+) -> None:
+    inspect(running_service, sorted(surfaces.good.iterdir())[0])
+    with visiting(browser, running_service.url, width=width) as (tab, problems):
+        tab.goto(running_service.url + LINE)
+        word = tab.locator(".big .verdict")
+        word.wait_for()
+        for verdict in ("pass", "review", "fail"):
+            inside = word.evaluate(
+                """(word, verdict) => {
+                  word.className = `verdict ${verdict}`;
+                  word.textContent = verdict;
+                  return word.scrollWidth <= word.parentElement.clientWidth
+                    && word.getBoundingClientRect().right <= innerWidth;
+                }""",
+                verdict,
+            )
+            assert inside, verdict
+        for link in tab.locator(".bar nav a").all():
+            box = link.bounding_box()
+            assert box is not None
+            assert box["x"] >= 0
+            assert box["x"] + box["width"] <= width, link.inner_text()
+    assert problems == []
 
 
 @pytest.mark.parametrize("width", [1440, 420])

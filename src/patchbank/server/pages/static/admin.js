@@ -1,6 +1,6 @@
 // The Admin page: keys, storage, health, and the log of changes.
 
-import { ask, attempt, element, of, send, toast } from "./api.js";
+import { ask, attempt, copy, element, of, send, toast } from "./api.js";
 import { facts } from "./evidence.js";
 
 const find = (id) => document.querySelector(`#${id}`);
@@ -50,6 +50,16 @@ async function drawStorage() {
   ]));
 }
 
+// What an entry records, to be read: numbers as elsewhere, and nothing of what has no value.
+function inWords(value, between = ", ") {
+  if (Array.isArray(value)) return value.map((each) => inWords(each)).join(", ");
+  if (typeof value === "number") return Number.isInteger(value) ? value.toLocaleString() : value.toPrecision(4);
+  if (value === true || value === false) return value ? "yes" : "no";
+  if (typeof value !== "object") return String(value);
+  return Object.entries(value).filter(([, each]) => each !== null && !(Array.isArray(each) && each.length === 0))
+    .map(([name, each]) => `${name.replaceAll("_", " ")}${between === "; " ? ":" : ""} ${inWords(each)}`).join(between);
+}
+
 let before = null;
 async function drawAudit(fromStart) {
   if (!auditCategory) return;
@@ -59,7 +69,7 @@ async function drawAudit(fromStart) {
   const page = await ask(`${of(auditCategory.value, "audit")}?${query}`);
   before = page.next;
   rows.append(...page.items.map((event) => {
-    const detail = Object.entries(event.detail).map(([name, value]) => `${name.replaceAll("_", " ")}: ${typeof value === "object" ? JSON.stringify(value) : value}`).join("; ");
+    const detail = inWords(event.detail, "; ");
     return cells(String(event.position), time(event.happened_at), event.actor, event.kind, detail.length > 200 ? `${detail.slice(0, 200)}…` : detail);
   }));
   find("older").hidden = before === null;
@@ -77,15 +87,16 @@ find("create").addEventListener("submit", (event) => {
     if (isFirst) {
       find("create").hidden = true;
       find("open").hidden = true;
-      find("secret").append(element("p", {}, element("a", { class: "button", href: "/login?next=/admin" }, "Log in with it")));
+      find("secret").append(element("form", { action: "/login", method: "post" },
+        element("input", { type: "hidden", name: "key", value: made.secret }), element("input", { type: "hidden", name: "next", value: "/admin" }),
+        element("button", { class: "primary" }, "I have copied it: log in with it")));
     } else {
       await drawKeys();
     }
   });
 });
 find("copy").addEventListener("click", async () => {
-  await navigator.clipboard.writeText(find("secret").querySelector("code").textContent);
-  toast("Copied.");
+  await copy(find("secret").querySelector("code"));
 });
 find("uses").addEventListener("toggle", () => attempt(drawUses));
 find("check").addEventListener("click", () => attempt(async () => {

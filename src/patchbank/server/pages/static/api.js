@@ -65,6 +65,17 @@ export function toast(text) {
   setTimeout(() => item.remove(), 6000);
 }
 
+/** Copy what an element says; browsers allow it only over HTTPS and on the service's machine. */
+export async function copy(source) {
+  if (navigator.clipboard) {
+    await navigator.clipboard.writeText(source.textContent);
+    toast("Copied.");
+    return;
+  }
+  getSelection().selectAllChildren(source);
+  toast("It is selected: copy it with Ctrl+C, or by a long press.");
+}
+
 /** Return what `work` does; if the service refuses it, say so in the page's `#refused`, and return null. */
 export async function attempt(work) {
   const refused = document.querySelector("#refused");

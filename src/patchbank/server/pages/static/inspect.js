@@ -107,5 +107,5 @@ document.addEventListener("drop", (event) => {
   else toast("Drop an image file here.");
 });
 document.addEventListener("paste", (event) => {
-  inspect(event.clipboardData.files);
+  if (event.clipboardData.files.length) inspect(event.clipboardData.files);
 });

@@ -8,6 +8,8 @@ const { category } = page.dataset;
 const station = page.dataset.station || null;
 const SHOWN = 20;
 const SILENT_MS = 5000;
+// A stream that the service ended on purpose is back within a second.
+const BROKEN_MS = 2000;
 const NEXT = {
   pass: "Nothing to do.",
   review: "Put the part aside: a person decides on the Review page.",
@@ -22,6 +24,7 @@ const layers = new Layers(page.querySelector(".layers"), document.querySelector(
 const items = new Map();
 let chosen = null; // the number of the one that a person picked; null follows the newest
 let heard = Date.now();
+let broken = null; // since when the stream is broken off
 let begun = false;
 let audio = null;
 
@@ -32,7 +35,11 @@ function show(item) {
   waiting = item;
 }
 
+const none = [...big.childNodes];
+let current = null;
 function showNow(item) {
+  current = item;
+  if (!cut.hidden) return;
   big.className = `big ${item.verdict}`;
   const where = [item.part && `part ${item.part}`, item.station, clock(item.inspected_at)].filter(Boolean).join(" · ");
   big.replaceChildren(
@@ -127,20 +134,36 @@ async function count() {
 function listen() {
   const query = station ? `?${new URLSearchParams({ station })}` : "";
   const stream = new EventSource(`${of(category, "events")}${query}`);
-  const alive = () => { heard = Date.now(); cut.hidden = true; };
+  const alive = () => {
+    heard = Date.now();
+    broken = null;
+    if (cut.hidden) return;
+    cut.hidden = true;
+    if (current) showNow(current);
+    else { big.className = "big"; big.replaceChildren(...none); }
+  };
   stream.addEventListener("open", alive);
   stream.addEventListener("beat", () => { alive(); begun = true; });
   stream.addEventListener("inspection", (event) => { alive(); add(JSON.parse(event.data)); });
   stream.addEventListener("error", () => {
-    // One that the service ended on purpose is back within a second.
+    broken ??= Date.now();
     if (stream.readyState === EventSource.CLOSED) setTimeout(listen, 1000);
   });
 }
 
 setInterval(() => {
-  if (Date.now() - heard < SILENT_MS) return;
+  const isCut = Date.now() - heard >= SILENT_MS || (broken !== null && Date.now() - broken >= BROKEN_MS);
+  if (!isCut || !cut.hidden) return;
   cut.querySelector("span").textContent = clock(heard);
   cut.hidden = false;
+  // From afar, an old verdict would look like one of now.
+  big.className = "big cut";
+  document.title = `Cut off · ${category} · patchbank`;
+  big.replaceChildren(
+    element("span", { class: "verdict cut" }, "Cut off"),
+    element("p", { class: "next" }, "Parts may be judged that you do not see here. Check that the service runs and that this device is connected."),
+    ...(current ? [element("p", {}, `The last verdict seen: ${current.verdict}, ${clock(current.inspected_at)}.`)] : []),
+  );
 }, 500);
 setTimeout(() => { begun = true; }, 2000);
 sound.setAttribute("aria-pressed", localStorage.getItem("patchbank.sound") ?? "false");

@@ -1,6 +1,6 @@
 // The sinks on the Admin page: where inspections are sent to, and how that fares.
 
-import { ask, attempt, element, send, toast } from "./api.js";
+import { ask, attempt, copy, element, send, toast } from "./api.js";
 
 const find = (id) => document.querySelector(`#${id}`);
 const time = (text) => new Date(text).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
@@ -92,7 +92,7 @@ find("add-sink").addEventListener("submit", (event) => {
   });
 });
 find("copy-sink").addEventListener("click", async () => {
-  await navigator.clipboard.writeText(find("sink-made").querySelector("code").textContent);
+  await copy(find("sink-made").querySelector("code"));
   toast("Copied.");
 });
 find("sink-target").addEventListener("input", fit);
