@@ -1,9 +1,11 @@
-"""Text that is safe to display, such as names of files, and numbers with nouns."""
+"""What can be shown or written as it is: text without control characters, finite numbers."""
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections.abc import Callable
+from typing import Any
 
 # Control characters (terminals execute them), format characters (they reverse the text or are
 # invisible), unpaired surrogates (they cannot be encoded), line separators.
@@ -50,3 +52,14 @@ def counted_rows(count: int, plural: str) -> str:
     """Return a number with the name of rows, which is a plural: ``1 patch``, ``2 images``."""
     singular = plural.removesuffix("es" if plural.endswith("ches") else "s")
     return counted(count, singular, plural)
+
+
+def finite(value: Any) -> Any:
+    """Return what JSON can say of a document: infinity and NaN become None."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(inner) for inner in value]
+    return value

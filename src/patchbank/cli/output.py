@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import math
 import os
 import re
 import sys
@@ -36,7 +35,7 @@ from rich.text import Text
 
 from patchbank.cli.logs import OWN, OwnRecords, Style, formatter
 from patchbank.errors import OutputError, ParameterError
-from patchbank.printable import printable
+from patchbank.printable import finite, printable
 from patchbank.progress import Progress as ProgressCallback
 from patchbank.progress import silent
 from patchbank.reports.writing import checked_file, new_text
@@ -198,7 +197,7 @@ def print_json(document: dict[str, Any]) -> None:
     try:
         text = json.dumps(document, ensure_ascii=not universal, allow_nan=False)
     except ValueError:
-        text = json.dumps(_finite(document), ensure_ascii=not universal, allow_nan=False)
+        text = json.dumps(finite(document), ensure_ascii=not universal, allow_nan=False)
     with writing_output():
         sys.stdout.write(printable(text, _as_in_json) + "\n")
         sys.stdout.flush()
@@ -229,16 +228,6 @@ def write_csv(target: str, write: Callable[[TextIO], None]) -> None:
 
 def _as_in_json(character: str) -> str:
     return json.dumps(character)[1:-1] if character != "\x7f" else "\\u007f"
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
-    return value
 
 
 class _Messages(logging.Handler):

@@ -13,14 +13,14 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from patchbank.actors import current_actor
 from patchbank.errors import BusyError, PatchbankError
 from patchbank.inspection.workspace import Workspace
-from patchbank.store.jobs import State
+from patchbank.store.jobs import JobKind, State
 
 _log = logging.getLogger(__name__)
 
@@ -33,8 +33,8 @@ _LEFTOVER_SECONDS = 24 * 3600.0
 _FINISH_TRIES = 30
 
 
-class FitRequest(NamedTuple):
-    """What a fit is made of.
+class JobRequest(NamedTuple):
+    """What a job is made of.
 
     Attributes
     ----------
@@ -42,26 +42,30 @@ class FitRequest(NamedTuple):
         For `make_fit_settings`.
     folder
         Of this machine, with the images; None if they were sent.
+    dataset
+        How the folder of an evaluation is laid out.
     uploaded
         The folder of the images that were sent; it is removed when the job ends.
     paths, names
         The images that were sent, and how they are called.
     """
 
+    kind: JobKind
     category: str
     settings: dict[str, Any]
-    group_by: str | None
-    screen: bool
-    folder: Path | None
-    uploaded: Path | None
-    paths: list[Path]
-    names: list[str]
+    group_by: str | None = None
+    screen: bool = False
+    folder: Path | None = None
+    dataset: str | None = None
+    uploaded: Path | None = None
+    paths: Sequence[Path] = ()
+    names: Sequence[str] = ()
 
 
 class _Waiting(NamedTuple):
     job_id: int
     actor: str
-    request: FitRequest
+    request: JobRequest
 
 
 class _End(NamedTuple):
@@ -111,8 +115,8 @@ class JobRunner:
         if len(self._waiting) >= _MOST_WAITING:
             raise BusyError(f"{len(self._waiting)} jobs wait already; try again when one has ended")
 
-    def fit(self, request: FitRequest) -> int:
-        """Return the number of a new job that fits a bank.
+    def add(self, request: JobRequest) -> int:
+        """Return the number of a new job.
 
         Raises
         ------
@@ -120,7 +124,7 @@ class JobRunner:
             If too many jobs wait.
         """
         self.check_room()
-        job_id = self._workspace.database.jobs.create("fit", request.category)
+        job_id = self._workspace.database.jobs.create(request.kind, request.category)
         with self._changed:
             self._waiting.append(_Waiting(job_id, current_actor(), request))
             self._changed.notify()
@@ -147,7 +151,7 @@ class JobRunner:
             self._finish(job, end)
             with self._changed:
                 self._waiting.popleft()
-            if end.state == "done":
+            if end.state == "done" and job.request.kind == "fit":
                 self._on_bank(job.request.category)
         for job in self._waiting:
             self._finish(job, _End("interrupted"))
@@ -185,7 +189,7 @@ class JobRunner:
             "database_url": self._workspace.database_url,
         }
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "patchbank.server.fit_process"],
+            [sys.executable, "-P", "-m", "patchbank.server.job_process"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=complaints,

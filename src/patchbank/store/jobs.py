@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from patchbank.store.sessions import Sessions
 
 State = Literal["waiting", "running", "done", "failed", "cancelled", "interrupted"]
+JobKind = Literal["fit", "evaluate"]
 #: States that change no more.
 ENDED = ("done", "failed", "cancelled", "interrupted")
 
@@ -34,7 +35,7 @@ class Job(NamedTuple):
     Attributes
     ----------
     kind
-        What it does, such as ``"fit"``.
+        What it does.
     stage, done, total
         What it is at, and how much of that is done.
     stage_seconds
@@ -46,7 +47,7 @@ class Job(NamedTuple):
     """
 
     job_id: int
-    kind: str
+    kind: JobKind
     category: str
     created_by: str
     state: State
@@ -96,7 +97,7 @@ class Jobs:
         self._sessions = sessions
         self._queries = queries.load("jobs")
 
-    def create(self, kind: str, category: str) -> int:
+    def create(self, kind: JobKind, category: str) -> int:
         """Return the number of a new job that waits; those of last month are forgotten."""
         parameters = {"kind": kind, "category": category, "created_by": current_actor()}
         with self._sessions.statement() as connection:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import threading
 import time
@@ -23,7 +24,7 @@ from patchbank.inspection.workspace import Workspace
 from patchbank.server.app import create_app
 from patchbank.server.models.jobs import Job, JobPage
 from patchbank.server.service import ServiceOptions
-from tests.fixtures.commands import Outcome
+from tests.fixtures.commands import Outcome, Run
 from tests.fixtures.service import RunningService
 from tests.fixtures.surfaces import Surfaces
 
@@ -133,6 +134,52 @@ def test_a_folder_of_the_service_is_learned_if_it_is_allowed(
         )
         assert answer.status_code == 202, answer.text
         assert ended(client, answer.json()["job_id"])["state"] == "done"
+
+
+def test_a_data_set_of_the_service_is_evaluated_and_nothing_is_stored(
+    workspace: Workspace, surfaces: Surfaces, patchbank: Run, tmp_path: Path
+) -> None:
+    root = surfaces.root.resolve()
+    address = "/v1/categories/brushed/evaluate"
+    app = create_app(workspace, ServiceOptions(folders=(root, tmp_path.resolve())))
+    with TestClient(app, raise_server_exceptions=False) as client:
+        for wanted, status, said in (
+            ({"folder": "/etc"}, 403, "serve --folder"),
+            ({"folder": f"{root}/.."}, 403, "serve --folder"),
+            ({"folder": str(root), "dataset": "mvtek"}, 422, "did you mean"),
+        ):
+            refused = client.post(address, json=wanted)
+            assert (refused.status_code, said in refused.json()["detail"]) == (status, True)
+        job = client.post(address, json={"folder": str(root)}, params=SMALL).json()
+        assert (job["kind"], job["category"]) == ("evaluate", "brushed")
+        done = Job.model_validate(ended(client, job["job_id"]))
+        assert done.state == "done", done.error
+        assert done.stage is not None
+        assert done.result is not None
+        command = patchbank(
+            "evaluate", root, "--category", "brushed", "--image-size", "64", "--json"
+        )
+        measured = command.documents[0]
+        for name in ("category", "image_auroc", "recall", "false_alarm_rate", "train_images"):
+            assert done.result[name] == pytest.approx(measured[name]), name
+        assert client.get("/v1/categories").json()["items"] == []
+
+        # Without anomalous images, some figures do not exist.
+        shutil.copytree(surfaces.train, tmp_path / "parts" / "good")
+        only_good = {"folder": str(tmp_path / "parts"), "dataset": "folder"}
+        job = client.post("/v1/categories/parts/evaluate", json=only_good, params=SMALL).json()
+        measured = ended(client, job["job_id"])
+        assert measured["state"] == "done", measured["error"]
+        assert measured["result"]["recall"] is None
+
+        # What cannot be evaluated fails with its reason.
+        job = client.post("/v1/categories/none/evaluate", json={"folder": str(root)}).json()
+        failed = ended(client, job["job_id"])
+        assert (failed["state"], "none" in failed["error"]) == ("failed", True)
+
+        job = client.post(address, json={"folder": str(root)}, params={"image_size": 448}).json()
+        assert client.post(f"/v1/jobs/{job['job_id']}/cancel").status_code == 202
+        assert ended(client, job["job_id"])["state"] == "cancelled"
 
 
 @pytest.mark.parametrize(
@@ -262,7 +309,7 @@ def test_a_service_that_is_killed_leaves_an_interrupted_job_and_no_process(
         job_id = asking.post("/v1/categories/new/fit", files=many).json()["job_id"]
         until(asking, job_id, lambda job: job["state"] == "running" and job["done"] > 0)
         children = psutil.Process(running_service.process.pid).children(recursive=True)
-        fits = [each for each in children if "patchbank.server.fit_process" in each.cmdline()]
+        fits = [each for each in children if "patchbank.server.job_process" in each.cmdline()]
         assert len(fits) == 1
         os.kill(running_service.process.pid, signal.SIGKILL)
     assert psutil.wait_procs(fits, timeout=30)[1] == []

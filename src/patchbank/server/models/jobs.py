@@ -9,12 +9,14 @@ from pydantic import Field
 
 from patchbank.server.models import Model
 
+JobKind = Literal["fit", "evaluate"]
+
 
 class Job(Model):
     """Work of minutes."""
 
     job_id: int
-    kind: Literal["fit"]
+    kind: JobKind
     category: str
     created_by: str = Field(description="Whose key asked for it.")
     state: Literal["waiting", "running", "done", "failed", "cancelled", "interrupted"] = Field(
@@ -26,7 +28,9 @@ class Job(Model):
     rate: float | None = Field(description="How much of it is done in a second.")
     seconds_left: float | None = Field(description="How long this stage takes on, at that rate.")
     error: str | None = Field(description="Why it failed or was interrupted, in one line.")
-    result: dict[str, Any] | None = Field(description="What `patchbank fit --json` prints.")
+    result: dict[str, Any] | None = Field(
+        description="What `patchbank fit --json` prints, or `patchbank evaluate --json`."
+    )
     created_at: datetime
     begun_at: datetime | None
     ended_at: datetime | None
@@ -44,4 +48,15 @@ class FitFolder(Model):
 
     folder: str = Field(
         min_length=1, description="Its path; `patchbank serve --folder` says which are allowed."
+    )
+
+
+class DataSetFolder(FitFolder):
+    """A folder of the service's machine with good and anomalous images."""
+
+    dataset: str = Field(
+        default="mvtec",
+        max_length=100,
+        description="How it is laid out, as `--dataset` of `patchbank evaluate`.",
+        examples=["mvtec"],
     )

@@ -1,4 +1,4 @@
-"""Fits, which take minutes, and how far they are."""
+"""Fits and evaluations, which take minutes, and how far they are."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi import Path as PathParameter
 from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
+from patchbank.datasets.catalogue import find_dataset
 from patchbank.errors import DatabaseError, ParameterError
 from patchbank.inspection.settings import make_fit_settings
 from patchbank.inspection.sources import checked_names
@@ -23,9 +24,9 @@ from patchbank.server.access import Engineer, Operator
 from patchbank.server.bodies import FIELD, images_form, request_body
 from patchbank.server.feed import LONGEST_SECONDS
 from patchbank.server.folders import allowed_path
-from patchbank.server.jobs import FitRequest
+from patchbank.server.jobs import JobRequest
 from patchbank.server.models import MOST_NUMBER
-from patchbank.server.models.jobs import FitFolder, Job, JobPage
+from patchbank.server.models.jobs import DataSetFolder, FitFolder, Job, JobPage
 from patchbank.server.parameters import DEFAULT_LIMIT, Before, CategoryName, Limit
 from patchbank.server.problems import PROBLEMS
 from patchbank.server.service import Service, service_of
@@ -52,11 +53,7 @@ JobNumber = Annotated[
 ]
 
 
-@router.post("/categories/{category}/fit", response_model=Job, status_code=202, openapi_extra=_BODY)
-async def fit(
-    request: Request,
-    caller: Engineer,
-    category: CategoryName,
+def _settings(
     false_alarm_rate: Annotated[
         float | None, Query(gt=0, lt=1, description="Share of good images that may fail.")
     ] = None,
@@ -70,9 +67,31 @@ async def fit(
     backbone: Annotated[
         str | None, Query(description="The network; `patchbank backbone list` has them.")
     ] = None,
-    group_by: Annotated[
-        str | None, Query(description="The rule for images that depend on one another.")
-    ] = None,
+) -> dict[str, Any]:
+    given: dict[str, Any] = {
+        "false_alarm_rate": false_alarm_rate,
+        "review_rate": review_rate,
+        "image_size": image_size,
+        "backbone": backbone,
+    }
+    # What is wrong is said now, rather than by a job that fails.
+    make_fit_settings(**given)
+    return given
+
+
+Settings = Annotated[dict[str, Any], Depends(_settings)]
+GroupBy = Annotated[
+    str | None, Query(description="The rule for images that depend on one another.")
+]
+
+
+@router.post("/categories/{category}/fit", response_model=Job, status_code=202, openapi_extra=_BODY)
+async def fit(
+    request: Request,
+    caller: Engineer,
+    category: CategoryName,
+    settings: Settings,
+    group_by: GroupBy = None,
     screen: Annotated[
         bool, Query(description="Leave out the images that stand apart from the others.")
     ] = False,
@@ -83,32 +102,48 @@ async def fit(
     """
     service = service_of(request)
     category = checked_category_name(category)
-    given: dict[str, Any] = {
-        "false_alarm_rate": false_alarm_rate,
-        "review_rate": review_rate,
-        "image_size": image_size,
-        "backbone": backbone,
-    }
-    # What is wrong is said now, rather than by a job that fails.
-    make_fit_settings(**given)
     service.jobs.check_room()
-    asked = FitRequest(category, given, group_by, screen, None, None, [], [])
+    asked = JobRequest("fit", category, settings, group_by, screen)
     if request.headers.get("content-type", "").startswith("multipart/form-data"):
         job_id = await _with_images(service, request, asked)
     else:
         folder = await _folder_of(service, request)
-        job_id = await run_in_threadpool(service.jobs.fit, asked._replace(folder=folder))
+        job_id = await run_in_threadpool(service.jobs.add, asked._replace(folder=folder))
     job = await run_in_threadpool(service.workspace.database.jobs.get, job_id)
     return JSONResponse(job.to_json(), 202)
 
 
-async def _with_images(service: Service, request: Request, asked: FitRequest) -> int:
+@router.post("/categories/{category}/evaluate", response_model=Job, status_code=202)
+def evaluate(
+    request: Request,
+    caller: Engineer,
+    category: CategoryName,
+    wanted: DataSetFolder,
+    settings: Settings,
+    group_by: GroupBy = None,
+) -> JSONResponse:
+    """Learn from a data set's good images and judge its test images; the answer is a job.
+
+    Nothing is stored: no bank is made or replaced. The category is one of the data set.
+    """
+    service = service_of(request)
+    category = checked_category_name(category)
+    find_dataset(wanted.dataset)
+    folder = allowed_path(service, wanted.folder)
+    asked = JobRequest(
+        "evaluate", category, settings, group_by, folder=folder, dataset=wanted.dataset
+    )
+    job_id = service.jobs.add(asked)
+    return JSONResponse(service.workspace.database.jobs.get(job_id).to_json(), 202)
+
+
+async def _with_images(service: Service, request: Request, asked: JobRequest) -> int:
     folder = await run_in_threadpool(service.jobs.new_folder)
     try:
         upload = await received(request, folder, FIELD, MOST_IMAGES)
         checked_names(upload.paths, upload.names)
         asked = asked._replace(uploaded=folder, paths=upload.paths, names=upload.names)
-        return await run_in_threadpool(service.jobs.fit, asked)
+        return await run_in_threadpool(service.jobs.add, asked)
     except BaseException:
         # Also when the client goes away.
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,6 +1,6 @@
-"""The process of a job that fits a bank: inspections go on beside it, and it ends with the service.
+"""The process of a job: inspections go on beside it, and it ends with the service.
 
-Standard input is a line of JSON, and open as long as the service wants the fit. Standard output has
+Standard input is a line of JSON, and open as long as the service wants the job. Standard output has
 a line of JSON for each progress, and a last one with the result or the error.
 """
 
@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from patchbank.actors import acting_as
-from patchbank.errors import PatchbankError
-from patchbank.inspection.learning.fit import FitReport, fit, fit_paths
-from patchbank.inspection.settings import make_fit_settings
+from patchbank.errors import DatasetError, PatchbankError
+from patchbank.inspection.learning.fit import fit, fit_paths
+from patchbank.inspection.measuring.evaluate import evaluate
+from patchbank.inspection.measuring.figures import Failed
+from patchbank.inspection.settings import FitSettings, make_fit_settings
 from patchbank.inspection.workspace import Workspace
-from patchbank.printable import printable
+from patchbank.printable import finite, printable
 
 # Inspections come first.
 _NICENESS = 10
@@ -28,7 +30,7 @@ _PROGRESS_SECONDS = 0.2
 
 
 def main() -> None:
-    """Fit as standard input asks."""
+    """Do what standard input asks."""
     output = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
     # What libraries print goes elsewhere.
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
@@ -37,10 +39,10 @@ def main() -> None:
     asked = json.loads(sys.stdin.buffer.readline())
     threading.Thread(target=_end_with_the_service, daemon=True).start()
     try:
-        answer: dict[str, Any] = {"result": _fit(asked, _Reporter(output)).to_json()}
+        answer: dict[str, Any] = {"result": _result(asked, _Reporter(output))}
     except PatchbankError as error:
         answer = {"error": printable(str(error))}
-    output.write(_with_names(json.dumps(answer), asked).encode() + b"\n")
+    output.write(_with_names(json.dumps(finite(answer)), asked).encode() + b"\n")
 
 
 def _with_names(text: str, asked: dict[str, Any]) -> str:
@@ -55,18 +57,47 @@ def _with_names(text: str, asked: dict[str, Any]) -> str:
     return re.sub(re.escape(asked["uploaded"]) + r"[/\\]+\d{6}", named, text)
 
 
-def _fit(asked: dict[str, Any], progress: _Reporter) -> FitReport:
+def _result(asked: dict[str, Any], progress: _Reporter) -> dict[str, Any]:
     settings = make_fit_settings(**asked["settings"])
-    more = {"group_by": asked["group_by"], "screen": asked["screen"], "progress": progress}
     home = Path(asked["home"])
     with (
         acting_as(asked["actor"]),
         Workspace(home=home, database_url=asked["database_url"]) as workspace,
     ):
-        if asked["folder"] is not None:
-            return fit_paths(workspace, asked["category"], [asked["folder"]], settings, **more)
+        work = _evaluate if asked["kind"] == "evaluate" else _fit
+        return work(workspace, asked, settings, progress)
+
+
+def _fit(
+    workspace: Workspace, asked: dict[str, Any], settings: FitSettings, progress: _Reporter
+) -> dict[str, Any]:
+    more = {"group_by": asked["group_by"], "screen": asked["screen"], "progress": progress}
+    if asked["folder"] is not None:
+        report = fit_paths(workspace, asked["category"], [asked["folder"]], settings, **more)
+    else:
         paths, names = asked["paths"], asked["names"]
-        return fit(workspace, asked["category"], paths, settings, names=names, **more)
+        report = fit(workspace, asked["category"], paths, settings, names=names, **more)
+    return report.to_json()
+
+
+def _evaluate(
+    workspace: Workspace, asked: dict[str, Any], settings: FitSettings, progress: _Reporter
+) -> dict[str, Any]:
+    # The average follows, of one category.
+    found = next(
+        evaluate(
+            workspace,
+            asked["folder"],
+            [asked["category"]],
+            settings,
+            dataset=asked["dataset"],
+            group_by=asked["group_by"],
+            progress=progress,
+        )
+    )
+    if isinstance(found, Failed):
+        raise DatasetError(f"{found.category}: {found.error}")
+    return found.to_json()
 
 
 def _end_with_the_service() -> None:
