@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -244,6 +245,16 @@ def test_records_are_filtered_sorted_and_shown(
         assert failed["sha256"] in tab.locator("#known").inner_text()
         assert tab.locator("#similar figure").count() == 10
         assert tab.get_by_role("link", name="The image as it was sent").is_visible()
+        assert "network" in tab.locator("#known").inner_text()
+        # On a page of paper, with the shape of its verdict.
+        paper = tab.pdf(format="A4")
+        assert len(re.findall(rb"/Type\s*/Page\b", paper)) == 1
+        tab.emulate_media(media="print")
+        shape = "word => getComputedStyle(word, '::before').printColorAdjust"
+        assert tab.locator("#answer .verdict").evaluate(shape) == "exact"
+        tab.emulate_media(media="screen")
+        tab.get_by_role("link", name="Is it good? Answer").click()
+        tab.locator("#review #answer").get_by_text("scratched").wait_for()
         tab.goto(f"{running_service.url}{RECORDS}/999999")
         tab.get_by_text("no inspection 999999").wait_for()
     assert [problem for problem in problems if "422" not in problem and "404" not in problem] == []

@@ -281,6 +281,12 @@ def test_a_new_category_is_learned_and_corrected_on_the_pages_alone(
         tab.locator("#known").wait_for(state="hidden")
         tab.get_by_role("button", name="Learn what good looks like").click()
         tab.get_by_text("Choose images of good parts first.").wait_for()
+        # What is given later comes to what was given before, and is seen.
+        tab.locator("#files").set_input_files([*good, defect])
+        tab.locator("#files").set_input_files([good[0], tmp_path / "broken.png"])
+        assert tab.locator("#previews img").count() == 12
+        tab.get_by_role("button", name="Remove these images").click()
+        assert tab.locator("#previews img").count() == 0
         tab.locator("#files").set_input_files([*good, defect, tmp_path / "broken.png"])
         assert "best 1 false alarm in 13 good parts" in tab.locator("#chosen").inner_text()
         tab.get_by_label("Leave out images that stand apart").check()

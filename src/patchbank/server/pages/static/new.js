@@ -9,26 +9,38 @@ const number = (value) => value.toLocaleString();
 const count = (value, word) => `${number(value)} ${word}${value === 1 ? "" : "s"}`;
 const STAGES = {
   features: "Looking at the images", coreset: "Choosing what the bank keeps", calibration: "Judging each image by the bank without it",
+  calibrate: "Judging each image by the bank without it", resolution: "Trying resolutions", "coresets of parts": "Choosing what the bank keeps",
+  recall: "Checking the search", sample: "Compressing the bank", "bit depth": "Reading the images",
   dependence: "Looking for images of the same part", database: "Saving the bank",
 };
+// What is counted while a stage lasts.
+const COUNTED = { features: " images", calibrate: " images", "bit depth": " images", resolution: " settings" };
+const PREVIEWS = 12;
 let files = [];
 let job = null;
 
 function choose(found) {
-  files = found.filter((file) => file.type.startsWith("image/") || /\.tiff?$/i.test(file.name));
+  const key = (file) => `${file.webkitRelativePath || file.name} ${file.size} ${file.lastModified}`;
+  const images = found.filter((file) => file.type.startsWith("image/") || /\.tiff?$/i.test(file.name));
+  // What is given later comes to what was given before.
+  files = [...new Map([...files, ...images].map((file) => [key(file), file])).values()];
   const size = files.reduce((sum, file) => sum + file.size, 0);
-  const others = found.length - files.length;
+  const others = found.length - images.length;
   const words = [files.length ? `${count(files.length, "image")}, ${(size / 1e6).toFixed(1)} MB.` : "No image is among these files."];
-  if (others && files.length) words.push(`${count(others, "other file")} left out.`);
+  if (others && files.length) words.push(`${count(others, "other file")} left out: no image.`);
   if (files.length) words.push(advice(files.length));
   find("chosen").textContent = words.join(" ");
+  find("clear").hidden = files.length === 0;
+  for (const image of find("previews").querySelectorAll("img")) URL.revokeObjectURL(image.src);
+  find("previews").replaceChildren(...files.slice(0, PREVIEWS).map((file) => element("img", { src: URL.createObjectURL(file), alt: file.name, title: file.name })),
+    ...(files.length > PREVIEWS ? [element("span", { class: "small faint" }, `and ${number(files.length - PREVIEWS)} more`)] : []));
 }
 
 // What so few images can promise: with n of them, no limit is exceeded by fewer than 1 in n + 1 good parts.
 function advice(many) {
   const asked = 1 / Number(find("rate").value);
-  if (many < 5) return "At least 5 are needed.";
-  if (many + 1 < asked) return `So few can promise at best 1 false alarm in ${number(many + 1)} good parts; for 1 in ${number(asked)}, you need ${number(asked - 1)}.`;
+  if (many < 5) return `At least 5 are needed: give ${5 - many} more.`;
+  if (many + 1 < asked) return `You can begin with these: at best 1 false alarm in ${number(many + 1)} good parts. For 1 in ${number(asked)}, give ${number(asked - 1 - many)} more, now or later.`;
   return "";
 }
 
@@ -83,29 +95,37 @@ function show(found) {
   find("result").hidden = found.state !== "done";
   if (running) {
     const left = [];
-    if (found.total) left.push(`${number(found.done)} of ${number(found.total)}`);
+    if (found.total) left.push(`${number(found.done)} of ${number(found.total)}${COUNTED[found.stage] ?? ""}`);
     if (found.rate) left.push(`${found.rate.toPrecision(2)} a second`);
     if (found.seconds_left !== null) left.push(found.seconds_left < 90 ? `about ${Math.ceil(found.seconds_left)} s left in this step` : `about ${Math.ceil(found.seconds_left / 60)} min left in this step`);
-    const stage = STAGES[found.stage] ?? (found.stage ? found.stage[0].toUpperCase() + found.stage.slice(1) : "Beginning");
-    showStage(found.state === "waiting" ? "Waiting for another job to end" : stage, found.done, found.total, left.join(", "));
+    const stage = STAGES[found.stage] ?? (found.stage ? found.stage[0].toUpperCase() + found.stage.slice(1) : "Starting");
+    showStage(`${found.category}: ${found.state === "waiting" ? "Waiting for another job to end" : stage}`, found.done, found.total, left.join(", "));
     find("cancel").onclick = () => attempt(() => send(`/v1/jobs/${found.job_id}/cancel`, {}));
     return;
   }
   if (found.state === "done") showResult(found);
-  else attempt(() => { throw new Problem({ detail: found.state === "cancelled" ? "Cancelled. Nothing was learned, and what was there stays." : found.error ?? "The work was interrupted. Nothing was learned." }); });
+  else attempt(() => { throw new Problem({ detail: found.state === "cancelled" ? "Cancelled. Nothing was learned, and what was there stays." : withoutFlags(found.error) ?? "The work was interrupted. Nothing was learned." }); });
 }
 
+// A message may name a flag of the command line as a way out; a page has none.
+function withoutFlags(text) {
+  return text?.replace(", or --force", "");
+}
+
+const RESOLUTION = "resolution chosen: ";
 function showResult(found) {
   const { result } = found;
+  const chosen = result.remarks.find((text) => text.startsWith(RESOLUTION));
   find("headline").textContent = `${result.category} is learned, as version ${result.bank_version}`;
   find("facts").replaceChildren(facts([
     ["Good images", `${number(result.images)}, ${number(result.independent_references)} of them independent of one another`],
-    ["Bank", `${number(result.bank_size)} of ${number(result.patches)} patches`],
-    ["Passes up to", result.pass_below.toPrecision(4)],
-    ["Fails above", result.fail_above.toPrecision(4)],
+    ["Bank", `${number(result.bank_size)} patches, which stand for all ${number(result.patches)} of the images`],
+    ["Passes up to", `an anomaly score of ${result.pass_below.toPrecision(4)}`],
+    ["Fails above", `${result.fail_above.toPrecision(4)}${result.pass_below === result.fail_above ? "; with limits that are the same, no part waits for a person between them" : ""}`],
     ["False alarms", `at most ${Number((100 * result.stated_false_alarm_rate).toPrecision(3))} % of good parts, on average`],
+    ["Resolution", chosen?.slice(RESOLUTION.length)],
   ]));
-  find("notes").replaceChildren(...result.remarks.map((text) => element("p", { class: "notice careful" }, text)));
+  find("notes").replaceChildren(...result.remarks.filter((text) => text !== chosen).map((text) => element("p", { class: "notice careful" }, text)));
   list("refusals", result.refused);
   list("left-out", result.screening?.left_out ?? []);
   list("apart", result.suspicious?.images ?? []);
@@ -148,7 +168,13 @@ find("fit").addEventListener("submit", (event) => {
   });
 });
 for (const id of ["files", "folder-files"]) find(id).addEventListener("change", (event) => choose([...event.target.files]));
-find("rate").addEventListener("change", () => { if (files.length) choose(files); });
+find("rate").addEventListener("change", () => { if (files.length) choose([]); });
+find("clear").addEventListener("click", () => {
+  files = [];
+  choose([]);
+  find("chosen").textContent = "";
+  for (const id of ["files", "folder-files"]) find(id).value = "";
+});
 const categories = new Set([...document.querySelectorAll("#category-choice option")].map((option) => option.value));
 const checkName = () => { find("known").hidden = !categories.has(find("name").value.trim()); };
 find("name").addEventListener("input", checkName);
@@ -161,8 +187,9 @@ document.addEventListener("dragleave", (event) => { if (!event.relatedTarget) dr
 document.addEventListener("drop", async (event) => {
   event.preventDefault();
   drop.classList.remove("over");
-  const dropped = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry()).filter(Boolean);
-  choose((await Promise.all(dropped.map(entries))).flat());
+  // What comes from another program than a file manager may be a file without an entry.
+  const dropped = [...event.dataTransfer.items].filter((item) => item.kind === "file").map((item) => [item.webkitGetAsEntry(), item.getAsFile()]);
+  choose((await Promise.all(dropped.map(([entry, file]) => (entry ? entries(entry) : [file])))).flat());
 });
 const asked = new URLSearchParams(location.search).get("job");
 if (asked) follow(Number(asked));

@@ -1,6 +1,6 @@
 // One recorded inspection: everything that was known when it was judged.
 
-import { ask, attempt, element, of } from "./api.js";
+import { ask, attempt, element, of, pageOf } from "./api.js";
 import { facts, figures, headline, references, regions } from "./evidence.js";
 import { Layers } from "./layers.js";
 import { Spots } from "./spot.js";
@@ -13,6 +13,24 @@ function time(text) {
   return new Date(text).toLocaleString([], { dateStyle: "full", timeStyle: "long" });
 }
 
+// In the order of the work.
+const STAGES = {
+  decode: "reading the file", preprocess: "scaling", network: "network", neighbours: "nearest patches", map: "anomaly map",
+  similar: "similar references", bank: "waiting for the bank",
+};
+
+function took(timings) {
+  const stages = [...new Set([...Object.keys(STAGES), ...Object.keys(timings)])].filter((stage) => stage !== "total" && timings[stage] >= 0.05);
+  const total = stages.reduce((sum, stage) => sum + timings[stage], 0);
+  return total ? `${Math.round(total)} ms: ${stages.map((stage) => `${STAGES[stage] ?? stage.replaceAll("_", " ")} ${timings[stage].toFixed(1)}`).join(", ")}` : null;
+}
+
+function unanswered(item) {
+  if (item.verdict === "pass") return [element("p", { class: "faint" }, "None: the part passed.")];
+  const address = `${pageOf(category, "review")}?inspection=${item.inspection_id}`;
+  return [element("p", { class: "faint" }, "None yet."), ...(document.body.dataset.role === "operator" ? [] : [element("p", { class: "screen-only" }, element("a", { class: "button", href: address }, "Is it good? Answer"))])];
+}
+
 function show(item) {
   find("answer").replaceChildren(...headline(item), facts(figures(item)));
   find("known").replaceChildren(facts([
@@ -22,11 +40,11 @@ function show(item) {
     ["Station", item.station],
     ["Bank", `version ${item.bank_version}`],
     ["SHA-256 of the file", item.sha256],
-    ["Milliseconds", Object.entries(item.timings_ms).map(([stage, value]) => `${stage.replaceAll("_", " ")} ${value.toFixed(1)}`).join(", ")],
+    ["Took", took(item.timings_ms)],
   ]));
-  find("review").replaceChildren(item.review
-    ? facts([["Answer", item.review.answer], ["Label", item.review.label], ["By", item.review.actor], ["On", time(item.review.reviewed_at)]])
-    : element("p", { class: "faint" }, item.verdict === "pass" ? "None: the part passed." : "None yet. The Review page asks for it."));
+  find("review").replaceChildren(...(item.review
+    ? [facts([["Answer", item.review.answer], ["Label", item.review.label], ["By", item.review.actor], ["On", time(item.review.reviewed_at)]])]
+    : unanswered(item)));
   regions(find("regions"), item);
   references(find("similar"), item);
   const files = [["image", "The image as it was sent"], ["heatmap", "The picture beside its anomaly map"]]
