@@ -17,10 +17,11 @@ from typing import Any, BinaryIO
 
 from patchbank.actors import acting_as
 from patchbank.errors import DatasetError, PatchbankError
+from patchbank.inspection.learning.calibrate import calibrate, calibrate_paths
 from patchbank.inspection.learning.fit import fit, fit_paths
 from patchbank.inspection.measuring.evaluate import evaluate
 from patchbank.inspection.measuring.figures import Failed
-from patchbank.inspection.settings import FitSettings, make_fit_settings
+from patchbank.inspection.settings import make_fit_settings
 from patchbank.inspection.workspace import Workspace
 from patchbank.printable import finite, printable
 
@@ -58,19 +59,16 @@ def _with_names(text: str, asked: dict[str, Any]) -> str:
 
 
 def _result(asked: dict[str, Any], progress: _Reporter) -> dict[str, Any]:
-    settings = make_fit_settings(**asked["settings"])
     home = Path(asked["home"])
     with (
         acting_as(asked["actor"]),
         Workspace(home=home, database_url=asked["database_url"]) as workspace,
     ):
-        work = _evaluate if asked["kind"] == "evaluate" else _fit
-        return work(workspace, asked, settings, progress)
+        return _WORK[asked["kind"]](workspace, asked, progress)
 
 
-def _fit(
-    workspace: Workspace, asked: dict[str, Any], settings: FitSettings, progress: _Reporter
-) -> dict[str, Any]:
+def _fit(workspace: Workspace, asked: dict[str, Any], progress: _Reporter) -> dict[str, Any]:
+    settings = make_fit_settings(**asked["settings"])
     more = {"group_by": asked["group_by"], "screen": asked["screen"], "progress": progress}
     if asked["folder"] is not None:
         report = fit_paths(workspace, asked["category"], [asked["folder"]], settings, **more)
@@ -80,16 +78,24 @@ def _fit(
     return report.to_json()
 
 
-def _evaluate(
-    workspace: Workspace, asked: dict[str, Any], settings: FitSettings, progress: _Reporter
-) -> dict[str, Any]:
+def _calibrate(workspace: Workspace, asked: dict[str, Any], progress: _Reporter) -> dict[str, Any]:
+    more = {**asked["settings"], "group_by": asked["group_by"], "progress": progress}
+    if asked["folder"] is not None:
+        report = calibrate_paths(workspace, asked["category"], [asked["folder"]], **more)
+    else:
+        paths, names = asked["paths"], asked["names"]
+        report = calibrate(workspace, asked["category"], paths, names=names, **more)
+    return report.to_json()
+
+
+def _evaluate(workspace: Workspace, asked: dict[str, Any], progress: _Reporter) -> dict[str, Any]:
     # The average follows, of one category.
     found = next(
         evaluate(
             workspace,
             asked["folder"],
             [asked["category"]],
-            settings,
+            make_fit_settings(**asked["settings"]),
             dataset=asked["dataset"],
             group_by=asked["group_by"],
             progress=progress,
@@ -98,6 +104,25 @@ def _evaluate(
     if isinstance(found, Failed):
         raise DatasetError(f"{found.category}: {found.error}")
     return found.to_json()
+
+
+def _import_anomalib(
+    workspace: Workspace, asked: dict[str, Any], progress: _Reporter
+) -> dict[str, Any]:
+    from patchbank.contrib.anomalib import import_anomalib_file
+
+    path = Path(asked["folder"])
+    progress("import", 0, 1)
+    report = import_anomalib_file(workspace, path, asked["category"], **asked["settings"])
+    return report.to_json()
+
+
+_WORK = {
+    "fit": _fit,
+    "calibrate": _calibrate,
+    "evaluate": _evaluate,
+    "import-anomalib": _import_anomalib,
+}
 
 
 def _end_with_the_service() -> None:

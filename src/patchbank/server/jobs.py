@@ -39,9 +39,9 @@ class JobRequest(NamedTuple):
     Attributes
     ----------
     settings
-        For `make_fit_settings`.
+        For `make_fit_settings`; of a calibration its rates, of an import its options.
     folder
-        Of this machine, with the images; None if they were sent.
+        Of this machine, with the images, or the file of an import; None if images were sent.
     dataset
         How the folder of an evaluation is laid out.
     uploaded
@@ -151,7 +151,7 @@ class JobRunner:
             self._finish(job, end)
             with self._changed:
                 self._waiting.popleft()
-            if end.state == "done" and job.request.kind == "fit":
+            if end.state == "done" and job.request.kind != "evaluate":
                 self._on_bank(job.request.category)
         for job in self._waiting:
             self._finish(job, _End("interrupted"))

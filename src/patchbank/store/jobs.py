@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from patchbank.store.sessions import Sessions
 
 State = Literal["waiting", "running", "done", "failed", "cancelled", "interrupted"]
-JobKind = Literal["fit", "evaluate"]
+JobKind = Literal["fit", "calibrate", "evaluate", "import-anomalib"]
 #: States that change no more.
 ENDED = ("done", "failed", "cancelled", "interrupted")
 

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from patchbank.server.models import Model
 
-JobKind = Literal["fit", "evaluate"]
+JobKind = Literal["fit", "calibrate", "evaluate", "import-anomalib"]
 
 
 class Job(Model):
@@ -29,7 +29,7 @@ class Job(Model):
     seconds_left: float | None = Field(description="How long this stage takes on, at that rate.")
     error: str | None = Field(description="Why it failed or was interrupted, in one line.")
     result: dict[str, Any] | None = Field(
-        description="What `patchbank fit --json` prints, or `patchbank evaluate --json`."
+        description="What the command of the same name prints with `--json`."
     )
     created_at: datetime
     begun_at: datetime | None
@@ -59,4 +59,31 @@ class DataSetFolder(FitFolder):
         max_length=100,
         description="How it is laid out, as `--dataset` of `patchbank evaluate`.",
         examples=["mvtec"],
+    )
+
+
+class AnomalibFile(Model):
+    """A file of the service's machine with a bank that Anomalib trained, and what it lacks."""
+
+    file: str = Field(
+        min_length=1,
+        description="Its path; `patchbank serve --folder` says which are allowed.",
+        examples=["/srv/models/leather.ckpt"],
+    )
+    backbone: str | None = Field(default=None, description="The network, if the file lacks it.")
+    layers: str | None = Field(default=None, description="The layers, with commas in between.")
+    image_size: int | None = Field(
+        default=None, ge=1, le=4096, description="What images were resized to, in pixels."
+    )
+    center_crop: int | None = Field(
+        default=None, ge=0, le=4096, description="Size of the centre crop in pixels, 0 for none."
+    )
+    image_score: Literal["max", "top1percent", "reweighted"] | None = Field(
+        default=None, description="How distances make the score; by default as Anomalib does."
+    )
+    assume_defaults: bool = Field(
+        default=False, description="Whether Anomalib's defaults stand for what is not known."
+    )
+    replace: bool = Field(
+        default=False, description="Whether it becomes the next version of a bank that is there."
     )

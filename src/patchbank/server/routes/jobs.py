@@ -1,4 +1,4 @@
-"""Fits and evaluations, which take minutes, and how far they are."""
+"""What takes minutes (fits, calibrations, evaluations, imports), and how far it is."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from patchbank.datasets.catalogue import find_dataset
 from patchbank.errors import DatabaseError, ParameterError
 from patchbank.inspection.settings import make_fit_settings
 from patchbank.inspection.sources import checked_names
-from patchbank.server.access import Engineer, Operator
+from patchbank.server.access import Admin, Engineer, Operator
 from patchbank.server.bodies import FIELD, images_form, request_body
 from patchbank.server.feed import LONGEST_SECONDS
 from patchbank.server.folders import allowed_path
 from patchbank.server.jobs import JobRequest
 from patchbank.server.models import MOST_NUMBER
-from patchbank.server.models.jobs import DataSetFolder, FitFolder, Job, JobPage
+from patchbank.server.models.jobs import AnomalibFile, DataSetFolder, FitFolder, Job, JobPage
 from patchbank.server.parameters import DEFAULT_LIMIT, Before, CategoryName, Limit
 from patchbank.server.problems import PROBLEMS
 from patchbank.server.service import Service, service_of
@@ -53,14 +53,18 @@ JobNumber = Annotated[
 ]
 
 
+FalseAlarmRate = Annotated[
+    float | None, Query(gt=0, lt=1, description="Share of good images that may fail.")
+]
+ReviewRate = Annotated[
+    float | None,
+    Query(ge=0, lt=1, description="Share of good images that may go to review besides."),
+]
+
+
 def _settings(
-    false_alarm_rate: Annotated[
-        float | None, Query(gt=0, lt=1, description="Share of good images that may fail.")
-    ] = None,
-    review_rate: Annotated[
-        float | None,
-        Query(ge=0, lt=1, description="Share of good images that may go to review besides."),
-    ] = None,
+    false_alarm_rate: FalseAlarmRate = None,
+    review_rate: ReviewRate = None,
     image_size: Annotated[
         int | None, Query(ge=1, le=4096, description="Side of the network's input, in pixels.")
     ] = None,
@@ -100,10 +104,34 @@ async def fit(
 
     Until it is done, the category's earlier bank answers, if there is one.
     """
-    service = service_of(request)
     category = checked_category_name(category)
+    return await _of_images(request, JobRequest("fit", category, settings, group_by, screen))
+
+
+@router.post(
+    "/categories/{category}/calibrate", response_model=Job, status_code=202, openapi_extra=_BODY
+)
+async def calibrate(
+    request: Request,
+    caller: Engineer,
+    category: CategoryName,
+    false_alarm_rate: FalseAlarmRate = None,
+    review_rate: ReviewRate = None,
+    group_by: GroupBy = None,
+) -> JSONResponse:
+    """Set a bank's limits from good images that it was not made of; the answer is a job.
+
+    A bank imported from Anomalib needs it before it can judge.
+    """
+    rates = {"false_alarm_rate": false_alarm_rate, "review_rate": review_rate}
+    await run_in_threadpool(service_of(request).workspace.database.categories.check, category)
+    return await _of_images(request, JobRequest("calibrate", category, rates, group_by))
+
+
+async def _of_images(request: Request, asked: JobRequest) -> JSONResponse:
+    """Begin a job with the images that a request sends, or with the folder that it names."""
+    service = service_of(request)
     service.jobs.check_room()
-    asked = JobRequest("fit", category, settings, group_by, screen)
     if request.headers.get("content-type", "").startswith("multipart/form-data"):
         job_id = await _with_images(service, request, asked)
     else:
@@ -134,6 +162,22 @@ def evaluate(
         "evaluate", category, settings, group_by, folder=folder, dataset=wanted.dataset
     )
     job_id = service.jobs.add(asked)
+    return JSONResponse(service.workspace.database.jobs.get(job_id).to_json(), 202)
+
+
+@router.post("/categories/{category}/import-anomalib", response_model=Job, status_code=202)
+def import_anomalib(
+    request: Request, caller: Admin, category: CategoryName, wanted: AnomalibFile
+) -> JSONResponse:
+    """Import a PatchCore bank that Anomalib trained; the answer is a job.
+
+    Nothing in the file is run. The bank judges once it is calibrated.
+    """
+    service = service_of(request)
+    category = checked_category_name(category)
+    path = allowed_path(service, wanted.file, "file")
+    options = wanted.model_dump(exclude={"file"})
+    job_id = service.jobs.add(JobRequest("import-anomalib", category, options, folder=path))
     return JSONResponse(service.workspace.database.jobs.get(job_id).to_json(), 202)
 
 
