@@ -7,7 +7,7 @@ from typing import Literal
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
-from patchbank.errors import PatchbankError
+from patchbank.errors import NotCalibratedError, PatchbankError
 from patchbank.server.problems import title_of
 from patchbank.server.service import service_of
 
@@ -65,7 +65,9 @@ def ready(request: Request, response: Response) -> Readiness:
         for name, inspector in service.inspectors.ready.items()
         if name not in unusable
     }
-    is_ready = database == "reachable" and not warming and bool(banks or not unusable)
+    # One that waits for its calibration is a step of an import, as a category without a bank is.
+    broken = [error for error in unusable.values() if not isinstance(error, NotCalibratedError)]
+    is_ready = database == "reachable" and not warming and bool(banks or not broken)
     response.status_code = 200 if is_ready else 503
     return Readiness(
         status="ready" if is_ready else "not ready",

@@ -57,6 +57,9 @@ def test_a_bank_of_anomalib_is_imported_calibrated_and_judges(
         assert (done.kind, done.result["bank_size"]) == ("import-anomalib", len(bank))
         image = min(surfaces.scratched.iterdir()).read_bytes()
         assert client.post(f"{LEATHER}/inspect", content=image).status_code == 409
+        ready = client.get("/health/ready")
+        waits = {"leather": "The category's bank has no calibration"}
+        assert (ready.status_code, ready.json()["cannot_judge"]) == (200, waits)
         again = ended(
             client, client.post(f"{LEATHER}/import-anomalib", json=wanted).json()["job_id"]
         )
