@@ -135,6 +135,10 @@ def test_sinks_are_administered_on_the_page(
         row = tab.locator("#sinks tbody tr")
         row.get_by_text("mes <1>").wait_for()
         assert "fail" in row.inner_text()
+        # The secret is long, and a phone is narrow.
+        tab.set_viewport_size({"width": 420, "height": 900})
+        assert tab.evaluate("document.documentElement.scrollWidth") <= 420
+        tab.set_viewport_size({"width": 1440, "height": 900})
         # The receiver does not know the secret yet.
         row.get_by_role("button", name="Send a test").click()
         tab.get_by_text("answered 401").wait_for()
