@@ -184,7 +184,7 @@ class AccessError(PatchbankError):
 
 
 class ForbiddenError(AccessError):
-    """The key may not do that; use one with another role."""
+    """That is not allowed; the key's role, or where the request came from, does not permit it."""
 
 
 class NotFoundError(ParameterError):

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
@@ -18,6 +18,7 @@ from patchbank.server import health, problems
 from patchbank.server.guard import Guard
 from patchbank.server.pages import routes as pages
 from patchbank.server.pages.rendering import STATIC, static_version
+from patchbank.server.parameters import refuse_unknown
 from patchbank.server.problems import Problem
 from patchbank.server.routes import (
     administration,
@@ -90,7 +91,7 @@ def create_app(workspace: Workspace, options: ServiceOptions | None = None) -> F
         transfer,
         watching,
     ):
-        app.include_router(module.router)
+        app.include_router(module.router, dependencies=[Depends(refuse_unknown)])
     settings = workspace.settings
     app.add_middleware(
         Guard,

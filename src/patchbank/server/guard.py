@@ -81,6 +81,10 @@ class Guard:
         begin_request()
         begin = time.perf_counter()
         status = 0
+        # HEAD is answered as GET is, without the body.
+        only_head = scope["method"] == "HEAD"
+        if only_head:
+            scope = {**scope, "method": "GET"}
         headers = Headers(scope=scope)
         uploads = scope["path"].endswith(_UPLOADS)
         limit = self._limits[uploads]
@@ -88,13 +92,18 @@ class Guard:
 
         async def send_on(message: Message) -> None:
             nonlocal status
-            if message["type"] == "http.response.start":
+            is_start = message["type"] == "http.response.start"
+            if only_head and not is_start:
+                return
+            if is_start:
                 status = message["status"]
                 own = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     own.setdefault(name, value)
                 own["x-request-id"] = request_id()
             await send(message)
+            if only_head:
+                await send({"type": "http.response.body"})
 
         try:
             self._check_origin(scope, headers)
@@ -107,7 +116,7 @@ class Guard:
             self._on_answer(scope, status)
             _log.info(
                 "%s %s %d in %.1f ms, %s",
-                scope["method"], printable(scope["path"]), status,
+                "HEAD" if only_head else scope["method"], printable(scope["path"]), status,
                 1e3 * (time.perf_counter() - begin),
                 scope["client"][0] if scope.get("client") else "unknown",
             )  # fmt: skip
@@ -130,7 +139,7 @@ class Guard:
         """Refuse what a page of another site sends through somebody's browser."""
         host = headers.get("host", "")
         # Without a key, the browser of this machine is trusted: not with a name that leads here.
-        if self._hosts and (urlsplit(f"//{host}").hostname or "") not in self._hosts:
+        if self._hosts and _name_in(host) not in self._hosts:
             raise ForbiddenError(
                 f"the service is not called {host!r}; use one of {', '.join(sorted(self._hosts))}"
             )
@@ -138,9 +147,17 @@ class Guard:
             return
         site, origin = headers.get("sec-fetch-site"), headers.get("origin")
         if site in ("cross-site", "same-site") or (
-            origin is not None and urlsplit(origin).netloc.lower() != host.lower()
+            origin is not None and origin.partition("://")[2].lower() != host.lower()
         ):
             raise ForbiddenError("requests from pages of other sites are refused")
+
+
+def _name_in(host: str) -> str:
+    """Return the name in a header `Host`, without the port; empty if it is none."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
 
 
 class Limit(NamedTuple):

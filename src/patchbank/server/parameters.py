@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import Path, Query
+from fastapi import Path, Query, Request
+from fastapi.dependencies.utils import get_flat_params
 
+from patchbank.errors import ParameterError
+from patchbank.printable import printable
 from patchbank.server.models import MOST_NUMBER
+from patchbank.spelling import nearest
 from patchbank.store.categories import MAX_NAME_LENGTH
 
 #: What a list gives at once, unless asked for another number.
@@ -41,3 +45,22 @@ Since = Annotated[str | None, Query(max_length=100, description=f"From this time
 Until = Annotated[
     str | None, Query(max_length=100, description="Before this time; a day is included.")
 ]
+
+
+def refuse_unknown(request: Request) -> None:
+    """Refuse query parameters that a route does not have: a misspelled one would say nothing.
+
+    Raises
+    ------
+    ParameterError
+        If there is one.
+    """
+    if not request.query_params:
+        return
+    own = request.scope["route"].dependant  # codespell:ignore dependant
+    known = {field.alias for field in get_flat_params(own)}
+    for name in request.query_params:
+        if name not in known:
+            match = nearest(name, known)
+            meant = "" if match is None else f"; did you mean {match!r}?"
+            raise ParameterError(f"there is no parameter {printable(repr(name))} here{meant}")

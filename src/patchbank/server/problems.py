@@ -143,9 +143,26 @@ def _known(request: Request, error: Exception) -> JSONResponse:
 def _of_http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     title = HTTPStatus(error.status_code).phrase
-    answer = problem(error.status_code, title.lower().replace(" ", "-"), title, str(error.detail))
-    answer.headers.update(error.headers or {})
+    detail, headers = str(error.detail), dict(error.headers or {})
+    path = request.scope["path"]
+    address = f"{request.method} {printable(path)}"
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        # Starlette names those of the first route of this address alone.
+        headers["Allow"] = ", ".join(_methods(request, headers.get("Allow", "")))
+        detail = f"{address}: the address takes {headers['Allow']}"
+    elif error.status_code == HTTPStatus.NOT_FOUND and detail == title:
+        detail = f"{address}: there is no such address; /openapi.json lists all"
+    answer = problem(error.status_code, title.lower().replace(" ", "-"), title, detail)
+    answer.headers.update(headers)
     return answer
+
+
+def _methods(request: Request, given: str) -> list[str]:
+    """Return the methods that the address of a request takes; of a page, those that are given."""
+    pattern = getattr(request.scope.get("route"), "path", None)
+    documented = request.app.openapi()["paths"].get(pattern, {})
+    methods = {method.upper() for method in documented} or set(filter(None, given.split(", ")))
+    return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
 
 
 def _not_valid(request: Request, error: Exception) -> JSONResponse:

@@ -115,6 +115,7 @@ def test_a_taken_port_is_said_in_one_line(
         {"Sec-Fetch-Site": "cross-site"},
         {"Sec-Fetch-Site": "same-site", "Origin": "http://testserver:81"},
         {"Origin": "null"},
+        {"Origin": "http://[x"},
     ],
 )
 def test_pages_of_other_sites_are_refused(
@@ -133,6 +134,22 @@ def test_names_that_lead_here_are_refused(workspace: Workspace) -> None:
         answer = client.get("/health/live", headers={"Host": "evil.example"})
         assert answer.status_code == 403
         assert "the service is not called 'evil.example'" in answer.json()["detail"]
+        assert "key may not" not in answer.json()["title"]
+        assert client.get("/health/live", headers={"Host": "[::"}).status_code == 403
+
+
+def test_head_and_other_methods(learned: Outcome, client: TestClient) -> None:
+    seen, head = client.get("/v1/categories"), client.head("/v1/categories")
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-length"] == seen.headers["content-length"]
+    assert client.head("/v1/categories/none").status_code == 404
+    # A stream without an end.
+    assert client.head("/v1/categories/brushed/events").status_code == 200
+    refused = client.patch("/v1/categories/brushed")
+    assert refused.status_code == 405
+    assert refused.headers["allow"] == "DELETE, GET, HEAD"
+    assert "the address takes DELETE, GET, HEAD" in refused.json()["detail"]
+    assert client.post("/login/none").status_code in (404, 405)
 
 
 def test_large_bodies_are_refused_before_they_are_read(

@@ -64,7 +64,8 @@ def test_a_form_gives_the_image_its_file_name(
         (INSPECT, {"params": {"top": "-1"}}, 422, "not-valid", "query.top: input should be"),
         (INSPECT, {"params": {"part": "\x07"}}, 422, "parameter", "control characters"),
         (INSPECT, {"files": {"other": b"x"}}, 422, "image", "no file in the field `image`"),
-        ("/v1/nothing", {}, 404, "not-found", "Not Found"),
+        (INSPECT, {"params": {"parts": "4711"}}, 422, "parameter", "did you mean 'part'?"),
+        ("/v1/nothing", {}, 404, "not-found", "POST /v1/nothing: there is no such address"),
     ],
 )
 def test_mistakes_are_problem_documents(
