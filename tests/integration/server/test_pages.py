@@ -100,6 +100,18 @@ def test_the_line_says_when_it_is_cut_off_and_goes_on_by_itself(
             again.communicate(timeout=60)
 
 
+def test_the_line_says_that_its_category_was_removed(
+    browser: Browser, running_service: RunningService, patchbank: Run
+) -> None:
+    with visiting(browser, running_service.url) as (tab, _):
+        tab.goto(running_service.url + LINE)
+        tab.get_by_text("No inspections yet.").wait_for()
+        assert patchbank("remove", "brushed", "--yes").code == 0
+        tab.locator(".big").get_by_text("brushed was removed.").wait_for(timeout=15_000)
+        tab.get_by_role("link", name="To the first page").click()
+        tab.get_by_text("No categories yet").wait_for()
+
+
 @pytest.mark.parametrize("width", [1440, 1024, 420])
 def test_the_largest_words_stay_in_their_panel_and_the_bar_shows_every_page(
     browser: Browser, running_service: RunningService, surfaces: Surfaces, width: int

@@ -66,6 +66,32 @@ def test_a_queue_is_reviewed_by_keyboard(
     assert problems == []
 
 
+def test_two_people_review_at_once_and_neither_is_stuck(
+    browser: Browser, running_service: RunningService, surfaces: Surfaces
+) -> None:
+    for number, path in enumerate(sorted(surfaces.scratched.iterdir())[:2]):
+        inspect(running_service, path, part=f"p{number}")
+    with (
+        visiting(browser, running_service.url) as (first, problems),
+        visiting(browser, running_service.url) as (second, _),
+    ):
+        for tab in (first, second):
+            tab.goto(running_service.url + REVIEW)
+            tab.locator("#answer").get_by_text("part p0").wait_for()
+        first.keyboard.press("d")
+        first.keyboard.type("scratch")
+        first.keyboard.press("Enter")
+        first.locator("#answer").get_by_text("part p1").wait_for()
+        second.keyboard.press("d")
+        second.keyboard.type("dent")
+        second.keyboard.press("Enter")
+        second.get_by_text("answered scratch meanwhile").wait_for()
+        second.locator("#answer").get_by_text("part p1").wait_for()
+        second.locator("#waiting").get_by_text("1 part waits").wait_for()
+        assert second.locator("#refused").is_hidden()
+    assert problems == []
+
+
 def test_limits_are_dragged_set_and_undone(
     browser: Browser, running_service: RunningService, surfaces: Surfaces
 ) -> None:

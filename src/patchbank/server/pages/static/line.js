@@ -151,11 +151,25 @@ function listen() {
   });
 }
 
+// The service may answer, but no longer for this category.
+async function explainCut() {
+  try {
+    await ask(of(category, "counts"));
+  } catch (error) {
+    if (error.document?.status !== 404) return;
+    const words = `${category} was removed. The service judges no more parts of it.`;
+    big.replaceChildren(element("span", { class: "verdict cut" }, "Removed"), element("p", { class: "next" }, words),
+      element("p", {}, element("a", { class: "button", href: "/" }, "To the first page")));
+    cut.replaceChildren(words);
+  }
+}
+
 setInterval(() => {
   const isCut = Date.now() - heard >= SILENT_MS || (broken !== null && Date.now() - broken >= BROKEN_MS);
   if (!isCut || !cut.hidden) return;
   cut.querySelector("span").textContent = clock(heard);
   cut.hidden = false;
+  explainCut();
   // From afar, an old verdict would look like one of now.
   big.className = "big cut";
   document.title = `Cut off · ${category} · patchbank`;

@@ -123,7 +123,7 @@ function showResult(found) {
     ["Passes up to", `an anomaly score of ${result.pass_below.toPrecision(4)}`],
     ["Fails above", `${result.fail_above.toPrecision(4)}${result.pass_below === result.fail_above ? "; with limits that are the same, no part waits for a person between them" : ""}`],
     ["False alarms", `at most ${Number((100 * result.stated_false_alarm_rate).toPrecision(3))} % of good parts, on average`],
-    ["Resolution", chosen?.slice(RESOLUTION.length)],
+    ["Can see", chosen?.slice(chosen.indexOf(": ", RESOLUTION.length) + 2)],
   ]));
   find("notes").replaceChildren(...result.remarks.filter((text) => text !== chosen).map((text) => element("p", { class: "notice careful" }, text)));
   list("refusals", result.refused);

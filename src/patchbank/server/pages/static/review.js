@@ -93,7 +93,7 @@ async function answer(given) {
   busy = true;
   const done = await attempt(() => send(of(category, "inspections", item.inspection_id, "review"), given));
   busy = false;
-  if (done === null) return;
+  if (done === null) { await leaveAnswered(item); return; }
   for (const remark of done.remarks) toast(remark);
   const label = given.label;
   if (label && !labels.includes(label)) { labels.push(label); drawLabels(); }
@@ -101,6 +101,20 @@ async function answer(given) {
   looks.delete(item.inspection_id);
   waiting = Math.max(0, waiting - 1);
   if (queue.length < 10 && waiting > queue.length) await attempt(refill);
+  show();
+  drawGiven();
+}
+
+// Another person may have answered meanwhile: what is answered waits no more.
+async function leaveAnswered(item) {
+  const found = await ask(of(category, "inspections", item.inspection_id)).catch(() => null);
+  if (!found?.review) return;
+  find("refused").hidden = true;
+  const { answer: given, label, actor } = found.review;
+  toast(`${item.image}: ${actor} answered ${label ?? given} meanwhile. Your answer was not recorded.`);
+  queue = queue.filter((each) => each.inspection_id !== item.inspection_id);
+  looks.delete(item.inspection_id);
+  await attempt(refill);
   show();
   drawGiven();
 }
