@@ -22,7 +22,6 @@ from patchbank.cli.output import (
     write_csv,
 )
 from patchbank.inspection.workspace import Workspace
-from patchbank.printable import counted
 
 if TYPE_CHECKING:
     from patchbank.inspection.measuring.check_report import CheckReport
@@ -104,17 +103,10 @@ def check_command(
 
 
 def _print(found: CheckReport) -> None:
-    from patchbank.inspection.measuring.check_report import REVIEW_COUNTS, bounds_in_words
+    from patchbank.inspection.measuring.check_report import bounds_in_words
 
     console = answer()
-    good = sum(not part.defective for part in found.parts)
-    console.print(
-        f"{found.category}: {counted(good, 'good part')} and "
-        f"{counted(len(found.parts) - good, 'defective part')}, "
-        f"{counted(len(found.verdicts), 'image')}; bank version {found.bank_version}, "
-        f"{found.thresholds.describe()}",
-        markup=False,
-    )
+    console.print(found.headline(), markup=False)
     print_table(
         [("", "left"), ("", "right"), ("", "left"), ("95 % interval", "left"), ("reading", "fold")],
         [
@@ -122,19 +114,7 @@ def _print(found: CheckReport) -> None:
             for figure in found.figures()
         ],
     )
-    console.print(bounds_in_words(), markup=False)
-    review = found.to_review(defective=False), found.to_review(defective=True)
-    console.print(
-        f"to review: {counted(review[0], 'image')} of good parts, {review[1]} of defective ones; "
-        f"{REVIEW_COUNTS}",
-        markup=False,
-    )
-    for part in found.conspicuous:
-        verdicts = ", ".join(item.verdict for item in part.verdicts)
-        console.print(
-            f"{part.outcome}: {part.name} ({part.answer}): {verdicts}; "
-            f"{part.span(found.thresholds)}",
-            markup=False,
-        )
+    for line in (bounds_in_words(), found.review_in_words(), *found.conspicuous_in_words()):
+        console.print(line, markup=False)
     if found.page is not None:
         console.print(f"report: {found.page}", markup=False)

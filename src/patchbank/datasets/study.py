@@ -14,8 +14,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
 
 from patchbank.datasets.collect import parts_below
 from patchbank.datasets.layouts.shared import (
@@ -135,6 +135,60 @@ def read_study(root: str | Path, part_from: str | None = None) -> Study:
         images += [_image(root, folder, answer, path, pattern) for path in found]
     if not images:
         raise DatasetError(f"{root} holds no image; expected {LAYOUT}")
+    told_by = "their folders" if pattern is None else f"the pattern {part_from}"
+    return Study.of(images, told_by, remarks)
+
+
+def study_of_files(
+    sources: Sequence[ImageSource], names: Sequence[str], part_from: str | None = None
+) -> Study:
+    """Return the images of a study by the names that files have in its folder, which is not read.
+
+    Parameters
+    ----------
+    names
+        Such as ``good/PART/1.png``; the folder itself may come first, as in ``study/good/...``.
+    part_from
+        See `read_study`.
+
+    Raises
+    ------
+    DatasetError
+        If the names are not laid out so.
+    ParameterError
+        If the pattern is no regular expression, or does not match.
+    """
+    paths = [PurePosixPath(name.replace("\\", "/").lstrip("/")) for name in names]
+    begins = {path.parts[0] for path in paths if len(path.parts) > 1}
+    depth = 0 if any(is_good_name(name) for name in begins) else 1
+    if depth and len(begins) > 1:
+        raise DatasetError(
+            f"expected the folder {GOOD} with the good parts among {some(sorted(begins))}; the "
+            f"study reads {LAYOUT}"
+        )
+    pattern = None if part_from is None else _compiled(part_from)
+    remarks: list[str] = []
+    images, left, masks = [], [], set()
+    for source, path in zip(sources, paths, strict=True):
+        if len(path.parts) < depth + 2:
+            left.append(path.name)
+            continue
+        root = Path(*path.parts[:depth])
+        folder = root / path.parts[depth]
+        if is_mask_folder(folder.name):
+            masks.add(folder.name)
+            continue
+        answer = GOOD if is_good_name(folder.name) else composed(folder.name)
+        image = _image(root, folder, answer, Path(path), pattern)
+        images.append(replace(image, source=source))
+    if left:
+        remarks.append(
+            f"left out, since the answer is not known: {some(left)}; the study reads {LAYOUT}"
+        )
+    if masks:
+        remarks.append(f"{some(sorted(masks))} is not read: it is named like a folder of masks")
+    if not any(image.answer == GOOD for image in images):
+        raise DatasetError(f"expected the folder {GOOD} with the good parts: {LAYOUT}")
     told_by = "their folders" if pattern is None else f"the pattern {part_from}"
     return Study.of(images, told_by, remarks)
 

@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from patchbank.actors import acting_as
+from patchbank.datasets.study import read_study, study_of_files
 from patchbank.errors import DatasetError, PatchbankError
 from patchbank.inspection.learning.calibrate import calibrate, calibrate_paths
 from patchbank.inspection.learning.fit import fit, fit_paths
+from patchbank.inspection.measuring.check import check
 from patchbank.inspection.measuring.evaluate import evaluate
 from patchbank.inspection.measuring.figures import Failed
 from patchbank.inspection.settings import make_fit_settings
@@ -117,8 +119,17 @@ def _import_anomalib(
     return report.to_json()
 
 
+def _check(workspace: Workspace, asked: dict[str, Any], progress: _Reporter) -> dict[str, Any]:
+    if asked["folder"] is not None:
+        study = read_study(asked["folder"], asked["part_from"])
+    else:
+        study = study_of_files(asked["paths"], asked["names"], asked["part_from"])
+    return check(workspace, asked["category"], study, progress=progress).to_json()
+
+
 _WORK = {
     "fit": _fit,
+    "check": _check,
     "calibrate": _calibrate,
     "evaluate": _evaluate,
     "import-anomalib": _import_anomalib,

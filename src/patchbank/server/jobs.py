@@ -44,6 +44,8 @@ class JobRequest(NamedTuple):
         Of this machine, with the images, or the file of an import; None if images were sent.
     dataset
         How the folder of an evaluation is laid out.
+    part_from
+        How the parts of a study are told; see `read_study`.
     uploaded
         The folder of the images that were sent; it is removed when the job ends.
     paths, names
@@ -57,6 +59,7 @@ class JobRequest(NamedTuple):
     screen: bool = False
     folder: Path | None = None
     dataset: str | None = None
+    part_from: str | None = None
     uploaded: Path | None = None
     paths: Sequence[Path] = ()
     names: Sequence[str] = ()

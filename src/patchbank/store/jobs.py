@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from patchbank.store.sessions import Sessions
 
 State = Literal["waiting", "running", "done", "failed", "cancelled", "interrupted"]
-JobKind = Literal["fit", "calibrate", "evaluate", "import-anomalib"]
+JobKind = Literal["fit", "calibrate", "evaluate", "import-anomalib", "check"]
 #: States that change no more.
 ENDED = ("done", "failed", "cancelled", "interrupted")
 
@@ -121,10 +121,13 @@ class Jobs:
             raise NotFoundError(f"there is no job {job_id}; jobs are kept for {_KEEP_DAYS} days")
         return Job(*row)
 
-    def page(self, category: str | None, limit: int, before: int | None) -> list[Job]:
-        """Return jobs, newest first, of a category or of all."""
+    def page(
+        self, category: str | None, limit: int, before: int | None, kind: JobKind | None = None
+    ) -> list[Job]:
+        """Return jobs, newest first, of a category or of all, of a kind or of all."""
         parameters = {
             "category": category,
+            "kind": kind,
             "limit": limit,
             "before": before,
             "silence": _SILENCE_SECONDS,

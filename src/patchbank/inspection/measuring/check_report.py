@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, TextIO
 
@@ -208,6 +208,32 @@ class CheckReport:
             ),
         ]  # fmt: skip
 
+    def headline(self) -> str:
+        """Return what was judged, in a line."""
+        good = sum(not part.defective for part in self.parts)
+        return (
+            f"{self.category}: {counted(good, 'good part')} and "
+            f"{counted(len(self.parts) - good, 'defective part')}, "
+            f"{counted(len(self.verdicts), 'image')}; bank version {self.bank_version}, "
+            f"{self.thresholds.describe()}"
+        )
+
+    def review_in_words(self) -> str:
+        """Return how many images go to review, and how they count."""
+        good, defective = self.to_review(defective=False), self.to_review(defective=True)
+        return (
+            f"to review: {counted(good, 'image')} of good parts, {defective} of defective ones; "
+            f"{REVIEW_COUNTS}"
+        )
+
+    def conspicuous_in_words(self) -> list[str]:
+        """Return a line for each part that is unstable, missed or falsely rejected."""
+        return [
+            f"{part.outcome}: {part.name} ({part.answer}): "
+            f"{', '.join(item.verdict for item in part.verdicts)}; {part.span(self.thresholds)}"
+            for part in self.conspicuous
+        ]
+
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object the command prints."""
         found = self.agreement
@@ -256,6 +282,13 @@ class CheckReport:
                 }
                 for part in self.parts
             ],
+            "in_words": {
+                "headline": self.headline(),
+                "figures": [asdict(figure) for figure in self.figures()],
+                "bounds": bounds_in_words(),
+                "review": self.review_in_words(),
+                "conspicuous": self.conspicuous_in_words(),
+            },
             "refused": [refusal.to_json() for refusal in self.refused],
             "left_out": list(self.left_out),
             "remarks": list(self.remarks),

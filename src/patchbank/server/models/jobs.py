@@ -9,14 +9,17 @@ from pydantic import Field
 
 from patchbank.server.models import Model
 
-JobKind = Literal["fit", "calibrate", "evaluate", "import-anomalib"]
+JobKind = Literal["fit", "calibrate", "evaluate", "import-anomalib", "check"]
 
 
 class Job(Model):
     """Work of minutes."""
 
     job_id: int
-    kind: JobKind
+    kind: JobKind = Field(
+        description="The command that does the same; `check` is a study of parts with known "
+        "answers."
+    )
     category: str
     created_by: str = Field(description="Whose key asked for it.")
     state: Literal["waiting", "running", "done", "failed", "cancelled", "interrupted"] = Field(
@@ -44,7 +47,7 @@ class JobPage(Model):
 
 
 class FitFolder(Model):
-    """A folder of the service's machine with images of good parts."""
+    """A folder of the service's machine with images."""
 
     folder: str = Field(
         min_length=1, description="Its path; `patchbank serve --folder` says which are allowed."

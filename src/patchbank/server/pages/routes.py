@@ -182,14 +182,13 @@ def record(request: Request, caller: Operator, category: str, number: int) -> st
 def bank(request: Request, caller: Operator, category: str) -> str:
     """Show a category's bank: its limits, references and history."""
     service_of(request).workspace.database.categories.check(category)
-    return page_of(request, caller, "bank", category)
+    return page_of(request, caller, "bank", category, folders=_folders(request))
 
 
 @router.get("/new")
 def new(request: Request, caller: Engineer, category: str = "") -> str:
     """Learn a category from images of good parts."""
-    folders = [str(folder) for folder in service_of(request).options.folders]
-    return page_of(request, caller, "new", wanted=category, folders=folders)
+    return page_of(request, caller, "new", wanted=category, folders=_folders(request))
 
 
 @router.get("/admin")
@@ -245,6 +244,11 @@ async def log_out(request: Request) -> Response:
 
 def _base(category: str) -> str:
     return f"/categories/{quote(category, safe='')}"
+
+
+def _folders(request: Request) -> list[str]:
+    """Return the folders from which jobs may take their images."""
+    return [str(folder) for folder in service_of(request).options.folders]
 
 
 def _categories(service: Service) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What takes minutes (fits, calibrations, evaluations, imports), and how far it is."""
+"""What takes minutes (fits, calibrations, evaluations, studies, imports), and how far it is."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
 from patchbank.datasets.catalogue import find_dataset
+from patchbank.datasets.study import study_of_files
 from patchbank.errors import DatabaseError, ParameterError
 from patchbank.inspection.settings import make_fit_settings
 from patchbank.inspection.sources import checked_names
@@ -26,7 +27,14 @@ from patchbank.server.feed import LONGEST_SECONDS
 from patchbank.server.folders import allowed_path
 from patchbank.server.jobs import JobRequest
 from patchbank.server.models import MOST_NUMBER
-from patchbank.server.models.jobs import AnomalibFile, DataSetFolder, FitFolder, Job, JobPage
+from patchbank.server.models.jobs import (
+    AnomalibFile,
+    DataSetFolder,
+    FitFolder,
+    Job,
+    JobKind,
+    JobPage,
+)
 from patchbank.server.parameters import DEFAULT_LIMIT, Before, CategoryName, Limit
 from patchbank.server.problems import PROBLEMS
 from patchbank.server.service import Service, service_of
@@ -47,6 +55,17 @@ _BODY = request_body(
         }
     },
     "Images of good parts, or a folder of the service's machine that has them.",
+)
+_STUDY = request_body(
+    images_form(MOST_IMAGES)
+    | {
+        "application/json": {
+            "schema": FitFolder.model_json_schema(),
+            "example": {"folder": "/srv/images/study"},
+        }
+    },
+    "Images named like `good/PART/1.png` and `defect/PART/1.png`, or a folder of the service's "
+    "machine that has them.",
 )
 JobNumber = Annotated[
     int, PathParameter(alias="job_id", ge=1, le=MOST_NUMBER, description="Number of the job.")
@@ -128,6 +147,31 @@ async def calibrate(
     return await _of_images(request, JobRequest("calibrate", category, rates, group_by))
 
 
+@router.post(
+    "/categories/{category}/check", response_model=Job, status_code=202, openapi_extra=_STUDY
+)
+async def check(
+    request: Request,
+    caller: Engineer,
+    category: CategoryName,
+    part_from: Annotated[
+        str | None,
+        Query(
+            max_length=200,
+            description="Tells the part from the name of an image, by a regular expression; by "
+            "default, each part has a folder.",
+        ),
+    ] = None,
+) -> JSONResponse:
+    """Judge parts of known answer, each imaged several times, by the active bank; a job.
+
+    Its result says how the verdicts agree with the answers and with each other. Nothing is
+    recorded, and nothing of the images is kept.
+    """
+    await run_in_threadpool(service_of(request).workspace.database.banks.active_state, category)
+    return await _of_images(request, JobRequest("check", category, {}, part_from=part_from))
+
+
 async def _of_images(request: Request, asked: JobRequest) -> JSONResponse:
     """Begin a job with the images that a request sends, or with the folder that it names."""
     service = service_of(request)
@@ -186,6 +230,9 @@ async def _with_images(service: Service, request: Request, asked: JobRequest) ->
     try:
         upload = await received(request, folder, FIELD, MOST_IMAGES)
         checked_names(upload.paths, upload.names)
+        if asked.kind == "check":
+            # Without a pattern, which may take as long as it likes: the job can be cancelled.
+            study_of_files(upload.paths, upload.names)
         asked = asked._replace(uploaded=folder, paths=upload.paths, names=upload.names)
         return await run_in_threadpool(service.jobs.add, asked)
     except BaseException:
@@ -210,11 +257,12 @@ def jobs(
     request: Request,
     caller: Operator,
     category: Annotated[str | None, Query(description="Only of this category.")] = None,
+    kind: Annotated[JobKind | None, Query(description="Only of this kind.")] = None,
     limit: Limit = DEFAULT_LIMIT,
     before: Before = None,
 ) -> JSONResponse:
     """List jobs, newest first. They are kept for 30 days."""
-    found = service_of(request).workspace.database.jobs.page(category, limit + 1, before)
+    found = service_of(request).workspace.database.jobs.page(category, limit + 1, before, kind)
     items = found[:limit]
     after = items[-1].job_id if len(found) > limit else None
     return JSONResponse({"items": [item.to_json() for item in items], "next": after})

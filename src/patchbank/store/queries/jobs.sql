@@ -29,6 +29,7 @@ select <columns> from <shown> where job_id = %(job_id)s
 -- page --
 select <columns> from <shown>
 where (%(category)s::text is null or category = %(category)s)
+    and (%(kind)s::text is null or kind = %(kind)s)
     and (%(before)s::bigint is null or job_id < %(before)s)
 order by job_id desc
 limit %(limit)s

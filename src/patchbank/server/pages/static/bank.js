@@ -5,6 +5,7 @@ import { BankMap } from "./bank_map.js";
 import { facts } from "./evidence.js";
 import { KnownDefects } from "./known_defects.js";
 import { ScoreChart } from "./score_chart.js";
+import { Study } from "./study.js";
 import { Teaching } from "./teaching.js";
 
 const page = document.querySelector(".bank");
@@ -21,6 +22,7 @@ let inspections = [];
 let shown = AT_ONCE;
 const chart = new ScoreChart(find("chart"), find("pass_below"), find("fail_above"), count);
 
+const study = new Study(category);
 const map = new BankMap(category);
 const known = new KnownDefects(category, chart, (rate) => setLimits({ false_alarm_rate: rate }));
 const teaching = new Teaching(category, load);
@@ -186,4 +188,4 @@ find("undo").addEventListener("click", () => goBack(null));
 find("suggest").addEventListener("click", suggest);
 find("order").addEventListener("change", () => { shown = AT_ONCE; drawReferences(); });
 find("more").addEventListener("click", () => { shown += AT_ONCE; drawReferences(); });
-attempt(load);
+attempt(async () => { await load(); await study.load(bank.bank_version); });

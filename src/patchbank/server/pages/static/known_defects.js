@@ -67,7 +67,7 @@ export class KnownDefects {
     const answer = await this.#ask(costs);
     if (answer === null) return;
     const { proposal, fail_above: inUse } = answer;
-    const button = element("button", { type: "button" }, "Use this rate of false alarms");
+    const button = element("button", { type: "button", class: "teaches" }, "Use this rate of false alarms");
     button.addEventListener("click", () => this.use(proposal.false_alarm_rate));
     find("proposal").replaceChildren(
       element("p", {}, `Mistakes cost least with ${proposal.text}.`),

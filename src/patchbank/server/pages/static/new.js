@@ -2,6 +2,7 @@
 
 import { Problem, ask, attempt, element, of, pageOf, send } from "./api.js";
 import { facts } from "./evidence.js";
+import { follow, howFar, imagesOf, isRunning, sent } from "./jobs.js";
 
 const find = (id) => document.querySelector(`#${id}`);
 const drop = document.querySelector(".drop");
@@ -21,7 +22,7 @@ let job = null;
 
 function choose(found) {
   const key = (file) => `${file.webkitRelativePath || file.name} ${file.size} ${file.lastModified}`;
-  const images = found.filter((file) => file.type.startsWith("image/") || /\.tiff?$/i.test(file.name));
+  const images = imagesOf(found);
   // What is given later comes to what was given before.
   files = [...new Map([...files, ...images].map((file) => [key(file), file])).values()];
   const size = files.reduce((sum, file) => sum + file.size, 0);
@@ -57,26 +58,9 @@ async function entries(entry) {
   return found;
 }
 
-// Fetch does not say how much was sent.
 function upload(address) {
-  const form = new FormData();
-  // Files of several folders may have the same name.
-  for (const file of files) form.append("image", file, file.webkitRelativePath || file.name);
-  return new Promise((done, failed) => {
-    const request = new XMLHttpRequest();
-    request.open("POST", address);
-    request.upload.addEventListener("progress", (event) => {
-      showStage("Sending the images", event.loaded, event.total, `${(event.loaded / 1e6).toFixed(1)} of ${(event.total / 1e6).toFixed(1)} MB`);
-    });
-    request.addEventListener("load", () => {
-      const answer = JSON.parse(request.responseText);
-      if (request.status === 202) done(answer);
-      else failed(new Problem(answer));
-    });
-    request.addEventListener("error", () => failed(new Problem({ detail: "The service does not answer, or broke the connection off. Nothing was learned." })));
-    find("cancel").onclick = () => { request.abort(); failed(new Problem({ detail: "Cancelled. Nothing was learned." })); };
-    request.send(form);
-  });
+  const tell = (done, total) => showStage("Sending the images", done, total, `${(done / 1e6).toFixed(1)} of ${(total / 1e6).toFixed(1)} MB`);
+  return sent(address, files, tell, (stop) => { find("cancel").onclick = stop; }, "Nothing was learned.");
 }
 
 function showStage(text, done, total, left) {
@@ -89,17 +73,13 @@ function showStage(text, done, total, left) {
 function show(found) {
   job = found;
   history.replaceState(null, "", `?job=${found.job_id}`);
-  const running = found.state === "waiting" || found.state === "running";
+  const running = isRunning(found);
   find("fit").hidden = running || found.state === "done";
   find("progress").hidden = !running;
   find("result").hidden = found.state !== "done";
   if (running) {
-    const left = [];
-    if (found.total) left.push(`${number(found.done)} of ${number(found.total)}${COUNTED[found.stage] ?? ""}`);
-    if (found.rate) left.push(`${found.rate.toPrecision(2)} a second`);
-    if (found.seconds_left !== null) left.push(found.seconds_left < 90 ? `about ${Math.ceil(found.seconds_left)} s left in this step` : `about ${Math.ceil(found.seconds_left / 60)} min left in this step`);
     const stage = STAGES[found.stage] ?? (found.stage ? found.stage[0].toUpperCase() + found.stage.slice(1) : "Starting");
-    showStage(`${found.category}: ${found.state === "waiting" ? "Waiting for another job to end" : stage}`, found.done, found.total, left.join(", "));
+    showStage(`${found.category}: ${found.state === "waiting" ? "Waiting for another job to end" : stage}`, found.done, found.total, howFar(found, COUNTED[found.stage]));
     find("cancel").onclick = () => attempt(() => send(`/v1/jobs/${found.job_id}/cancel`, {}));
     return;
   }
@@ -139,15 +119,6 @@ function list(id, images) {
   find(id).querySelector("ul").replaceChildren(...images.map((each) => element("li", {}, each.error ? `${each.image}: ${each.error}` : each.name)));
 }
 
-function follow(id) {
-  const stream = new EventSource(`/v1/jobs/${id}/events`);
-  stream.addEventListener("job", (event) => {
-    const found = JSON.parse(event.data);
-    show(found);
-    if (!["waiting", "running"].includes(found.state)) stream.close();
-  });
-}
-
 find("fit").addEventListener("submit", (event) => {
   event.preventDefault();
   attempt(async () => {
@@ -164,7 +135,7 @@ find("fit").addEventListener("submit", (event) => {
       throw error;
     }
     show(job);
-    follow(job.job_id);
+    follow(job.job_id, show);
   });
 });
 for (const id of ["files", "folder-files"]) find(id).addEventListener("change", (event) => choose([...event.target.files]));
@@ -192,4 +163,4 @@ document.addEventListener("drop", async (event) => {
   choose((await Promise.all(dropped.map(([entry, file]) => (entry ? entries(entry) : [file])))).flat());
 });
 const asked = new URLSearchParams(location.search).get("job");
-if (asked) follow(Number(asked));
+if (asked) follow(Number(asked), show);

@@ -1,0 +1,100 @@
+// The study on the Bank page: parts of known answer are judged, and the figures of the last study shown.
+
+import { ask, element, of, Problem, send } from "./api.js";
+import { follow, howFar, imagesOf, isRunning, sent } from "./jobs.js";
+
+const find = (id) => document.querySelector(`#${id}`);
+const UNDONE = "No study was made.";
+
+export class Study {
+  constructor(category) {
+    this.category = category;
+    this.files = [];
+    find("study-files").addEventListener("change", (event) => this.#choose([...event.target.files]));
+    find("study-form").addEventListener("submit", (event) => { event.preventDefault(); this.#start(); });
+  }
+
+  /** Show the last study, and follow one that runs; `version` of the bank judges now. */
+  async load(version) {
+    this.version = version;
+    const { items } = await ask(`/v1/jobs?${new URLSearchParams({ category: this.category, kind: "check", limit: 20 })}`);
+    const last = items.find((job) => job.state === "done");
+    if (last) this.#show(last);
+    else find("study-none").hidden = false;
+    if (items.length && isRunning(items[0])) this.#follow(items[0]);
+  }
+
+  #choose(found) {
+    this.files = imagesOf(found);
+    const folder = found[0]?.webkitRelativePath.split("/")[0];
+    find("study-chosen").textContent = this.files.length
+      ? `${this.files.length.toLocaleString()} image${this.files.length === 1 ? "" : "s"} in the folder ${folder}`
+      : "No image is in this folder.";
+  }
+
+  async #start() {
+    const folder = find("study-folder")?.value.trim();
+    const address = of(this.category, "check");
+    this.#refuse(null);
+    if (!this.files.length && !folder) {
+      this.#refuse("Choose the folder of a study first.");
+      return;
+    }
+    find("study-form").hidden = true;
+    try {
+      const job = this.files.length
+        ? await sent(address, this.files, (done, total) => this.#progress("Sending the images", done, total, `${(done / 1e6).toFixed(1)} of ${(total / 1e6).toFixed(1)} MB`), (stop) => { find("study-cancel").onclick = stop; }, UNDONE)
+        : await send(address, { folder });
+      this.#follow(job);
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+      this.#refuse(error.message);
+    }
+  }
+
+  #refuse(text) {
+    find("study-progress").hidden = true;
+    find("study-form").hidden = false;
+    find("study-refused").hidden = text === null;
+    find("study-refused").textContent = text ?? "";
+  }
+
+  #progress(text, done, total, left) {
+    find("study-form").hidden = true;
+    find("study-progress").hidden = false;
+    find("study-stage").textContent = text;
+    if (total) { find("study-bar").max = total; find("study-bar").value = done; } else find("study-bar").removeAttribute("value");
+    find("study-left").textContent = left;
+  }
+
+  #follow(job) {
+    find("study-cancel").onclick = () => send(`/v1/jobs/${job.job_id}/cancel`, {}).catch((error) => this.#refuse(error.message));
+    follow(job.job_id, (found) => {
+      if (isRunning(found)) this.#progress(found.state === "waiting" ? "Waiting for another job to end" : "Judging the parts", found.done, found.total, howFar(found));
+      else if (found.state === "done") { this.#refuse(null); this.#show(found); }
+      else this.#refuse(found.state === "cancelled" ? `Cancelled. ${UNDONE}` : found.error ?? UNDONE);
+    });
+  }
+
+  #show({ result, ended_at: ended, created_by: by }) {
+    const words = result.in_words;
+    find("study-none").hidden = true;
+    find("study").hidden = false;
+    const when = new Date(ended).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+    find("study-headline").textContent = words.headline;
+    find("study-when").textContent = `Made ${when} by ${by}; parts told by ${result.parts_told_by}.`;
+    find("study-figures").querySelector("tbody").replaceChildren(...words.figures.map((figure) => element("tr", {},
+      element("th", { scope: "row" }, figure.title, element("br"), element("span", { class: "small faint" }, figure.meaning)),
+      element("td", { class: "number" }, figure.value),
+      element("td", {}, figure.count),
+      element("td", {}, figure.interval),
+      element("td", {}, figure.reading))));
+    find("study-bounds").replaceChildren(...[words.bounds, words.review].map((text) => element("p", { class: "small faint" }, `${text[0].toUpperCase()}${text.slice(1)}.`)));
+    find("study-parts").replaceChildren(...(words.conspicuous.length
+      ? words.conspicuous.map((text) => element("li", {}, text))
+      : [element("li", {}, "No part is unstable, missed or falsely rejected.")]));
+    const earlier = result.bank_version === this.version ? [] : [`The study is of version ${result.bank_version}; version ${this.version} judges now. Make it again with the same parts.`];
+    const notes = [...earlier, ...result.left_out, ...result.remarks, ...result.refused.map((each) => `${each.image}: ${each.error}`)];
+    find("study-notes").replaceChildren(...notes.map((text) => element("p", { class: "notice careful" }, text)));
+  }
+}
