@@ -211,6 +211,16 @@ def test_several_images_are_judged_one_after_another_and_no_old_verdict_stays(
         tab.get_by_role("link", name="Is it good? Answer").click()
         tab.locator("#review #answer").get_by_text(bad[1].name).wait_for()
         tab.locator("#waiting").get_by_text("parts wait for an answer").wait_for()
+        # A defect that passed is taught too.
+        passed = inspect(running_service, good[0])
+        assert passed["verdict"] == "pass"
+        tab.goto(f"{running_service.url}{RECORDS}/{passed['inspection_id']}")
+        tab.get_by_role("link", name="Is it a defect? Answer").click()
+        tab.locator("#review #answer .verdict.pass").wait_for()
+        tab.keyboard.press("d")
+        tab.keyboard.type("missed")
+        tab.keyboard.press("Enter")
+        tab.locator("#given").get_by_text("defect missed").wait_for()
 
 
 def test_records_are_filtered_sorted_and_shown(

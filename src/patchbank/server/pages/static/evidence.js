@@ -1,6 +1,6 @@
 // What is known of an inspection: facts, regions, similar pictures. The same on every page.
 
-import { againstLimit, element, of, rarity, verdictMark } from "./api.js";
+import { againstLimit, element, of, pageOf, rarity, verdictMark } from "./api.js";
 
 /** A list of facts; those without a value are left out. */
 export function facts(pairs) {
@@ -14,7 +14,7 @@ export function figures(item) {
     ["Score", `${item.score.toPrecision(4)}: ${againstLimit(item)}`],
     ["Passes up to", item.pass_below.toPrecision(4)],
     ["Fails above", item.fail_above.toPrecision(4)],
-    ["p-value", item.p_value?.toPrecision(3)],
+    ["p-value", item.p_value === null || item.p_value === undefined ? null : `${item.p_value.toPrecision(3)}: the share of good parts that score at least as high`],
   ];
 }
 
@@ -29,6 +29,14 @@ export function headline(item) {
       : []),
     ...(item.remarks ?? []).map((text) => element("p", { class: "notice careful" }, text)),
   ];
+}
+
+/** The way to a person's answer: also of what passed, as a defect may be missed. */
+export function toReview(item) {
+  const address = `${pageOf(item.category, "review")}?inspection=${item.inspection_id}`;
+  return item.verdict === "pass"
+    ? element("a", { class: "button teaches", href: address }, "Is it a defect? Answer")
+    : element("a", { class: "button primary teaches", href: address }, "Is it good? Answer");
 }
 
 /** Fill a list with the regions. */

@@ -1,7 +1,7 @@
 // The Inspect page: images in, verdicts with their evidence out.
 
 import { Problem, ask, element, of, pageOf, stripButton, toast } from "./api.js";
-import { defects, facts, figures, headline, references, regions } from "./evidence.js";
+import { defects, facts, figures, headline, references, regions, toReview } from "./evidence.js";
 import { Layers } from "./layers.js";
 import { Spots } from "./spot.js";
 
@@ -82,7 +82,7 @@ function show(item) {
     ["Judged by", `version ${item.bank_version} of the bank, ${item.calibration_images.toLocaleString()} good parts`],
     ["Took", `${Math.round(item.timings_ms.total)} ms`],
   ]), element("p", { class: "row next" },
-    ...(item.verdict === "pass" ? [] : [element("a", { class: "button primary", href: `${pageOf(category, "review")}?inspection=${item.inspection_id}` }, "Is it good? Answer")]),
+    toReview(item),
     element("a", { class: "button", href: pageOf(category, "records", item.inspection_id) }, "Open its record")));
   regions(page.querySelector("#regions"), item);
   references(page.querySelector("#similar"), item);

@@ -1,7 +1,7 @@
 // One recorded inspection: everything that was known when it was judged.
 
-import { ask, attempt, element, of, pageOf } from "./api.js";
-import { facts, figures, headline, references, regions } from "./evidence.js";
+import { ask, attempt, element, of } from "./api.js";
+import { facts, figures, headline, references, regions, toReview } from "./evidence.js";
 import { Layers } from "./layers.js";
 import { Spots } from "./spot.js";
 
@@ -26,9 +26,7 @@ function took(timings) {
 }
 
 function unanswered(item) {
-  if (item.verdict === "pass") return [element("p", { class: "faint" }, "None: the part passed.")];
-  const address = `${pageOf(category, "review")}?inspection=${item.inspection_id}`;
-  return [element("p", { class: "faint" }, "None yet."), ...(document.body.dataset.role === "operator" ? [] : [element("p", { class: "screen-only" }, element("a", { class: "button", href: address }, "Is it good? Answer"))])];
+  return [element("p", { class: "faint" }, item.verdict === "pass" ? "None: the part passed." : "None yet."), element("p", { class: "screen-only" }, toReview(item))];
 }
 
 function show(item) {

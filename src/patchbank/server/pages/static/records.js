@@ -60,7 +60,7 @@ function draw() {
       ? "No inspection is like this. Ask for less above, or press “Show all”."
       : "No inspections yet. Each image that is judged is recorded here: try the Inspect page.";
   } else {
-    shown.textContent = `${items.length.toLocaleString()} shown${next === null ? ", these are all" : "; there are older ones"}. A heading sorts what is shown.`;
+    shown.textContent = `${items.length.toLocaleString()} shown${next === null ? ", these are all" : "; there are older ones"}. A heading sorts what is shown. The p-value is the share of good parts that score at least as high.`;
   }
   more.hidden = next === null;
 }

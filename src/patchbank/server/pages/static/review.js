@@ -259,6 +259,8 @@ await attempt(async () => {
   const wanted = new URLSearchParams(location.search).get("inspection");
   if (wanted !== null) {
     const item = queue.find((each) => String(each.inspection_id) === wanted) ?? await ask(of(category, "inspections", wanted));
+    // What passed is not among those that wait.
+    if (!item.review && item.verdict === "pass") waiting += 1;
     if (!item.review) queue = [item, ...queue.filter((each) => each.inspection_id !== item.inspection_id)];
   }
   drawLabels();
