@@ -21,7 +21,7 @@ from patchbank.server.request_ids import begin_request, request_id
 _log = logging.getLogger(__name__)
 
 # What these addresses take is large: images to learn, or a bank.
-_UPLOADS = ("/fit", "/check", "/import")
+_UPLOADS = ("/fit", "/calibrate", "/check", "/import")
 _READING = ("GET", "HEAD", "OPTIONS")
 
 # Scripts, styles and pictures come from this service alone, and nothing may frame it.

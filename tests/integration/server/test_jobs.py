@@ -347,6 +347,9 @@ def test_images_to_learn_have_a_limit_of_their_own(little: TestClient) -> None:
     image = {"image": ("a.png", bytes(5_000))}
     assert little.post("/v1/categories/new/inspect", files=image).status_code == 413
     assert little.post("/v1/categories/new/fit", files=image).status_code == 202
+    for work in ("fit", "calibrate", "check"):
+        # Not refused by its size, whatever else is wrong.
+        assert little.post(f"/v1/categories/new/{work}", files=image).status_code != 413
     answer = little.post("/v1/categories/new/fit", files={"image": ("a.png", bytes(200_000))})
     assert answer.status_code == 413
     assert "PATCHBANK_SERVE_UPLOAD_MEGABYTES" in answer.json()["detail"]

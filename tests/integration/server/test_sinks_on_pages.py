@@ -83,6 +83,7 @@ def test_what_cannot_be_a_sink_is_refused(learned: Outcome, client: TestClient) 
     for wanted, status, said in (
         ({"name": "a", "target": "https://host/", "categories": ["brush"]}, 404, "did you mean"),
         ({"name": "a", "target": "https://host/", "secret": "short"}, 422, "24 to 64 bytes"),
+        ({"name": "a", "target": "https://host/", "secret": "whsec_é"}, 422, "24 to 64 bytes"),
         ({"name": "a", "target": "https://host/", "verdicts": ["good"]}, 422, "verdicts"),
         ({**mqtt, "user": "a\0b"}, 422, "control characters"),
         ({**mqtt, "user": "a", "secret": "a\0b"}, 422, "cannot be printed"),

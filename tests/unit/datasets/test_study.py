@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from patchbank.datasets.study import Study, StudyImage, read_study
+from patchbank.datasets.study import Study, StudyImage, read_study, study_of_files
 from patchbank.errors import DatasetError, ParameterError
 
 
@@ -43,6 +43,37 @@ def test_parts_are_told_by_their_folders(tmp_path: Path) -> None:
     assert [image.defective for image in study.images] == [False] * 4 + [True] * 4
     (remark,) = study.remarks
     assert remark.endswith("ground_truth is not read: it is named like a folder of masks")
+
+
+@pytest.mark.parametrize("prefix", ["", "study/", "study\\"])
+def test_parts_are_told_by_the_names_that_files_have_in_their_folder(
+    tmp_path: Path, prefix: str
+) -> None:
+    names = (
+        "OK/p1/1.png", "OK/p1/2.png", "defect/scratch/p7/1.png", "dent/003.png",
+        "ground_truth/1.png",
+    )  # fmt: skip
+    make(tmp_path, *names)
+    separator = prefix[-1:] or "/"
+    sent = [prefix + name.replace("/", separator) for name in names]
+    study = study_of_files([tmp_path / name for name in names], sent)
+    assert found_in(study) == found_in(read_study(tmp_path))
+    assert [image.source for image in study.images] == [tmp_path / name for name in names[:-1]]
+    (remark,) = study.remarks
+    assert remark == "ground_truth is not read: it is named like a folder of masks"
+
+
+def test_names_without_an_answer_are_left_out_or_refused() -> None:
+    study = study_of_files([b"1", b"2"], ["good/1.png", "notes.png"])
+    assert found_in(study) == [("good/1.png", "good/1", "good")]
+    assert "left out, since the answer is not known: notes.png" in study.remarks[0]
+    by_pattern = study_of_files([b"1", b"2"], ["good/a_1.png", "good/a_2.png"], "(.*)_")
+    assert [image.part for image in by_pattern.images] == ["good/a", "good/a"]
+    for names in (["1.png"], ["scratch/1.png"], ["a/1.png", "b/1.png"], ["x/scratch/1/1.png"]):
+        with pytest.raises(DatasetError, match="expected the folder good"):
+            study_of_files([b""] * len(names), names)
+    with pytest.raises(ParameterError, match="not a regular expression"):
+        study_of_files([b"1"], ["good/1.png"], "(")
 
 
 def test_a_folder_named_like_a_kind_of_defect_is_no_part(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import secrets
@@ -30,7 +29,7 @@ def key_of(secret: str) -> bytes:
     """
     try:
         key = base64.b64decode(secret.removeprefix(_PREFIX), validate=True)
-    except binascii.Error:
+    except ValueError:  # also where it is not ASCII
         key = b""
     if not _FEWEST_BYTES <= len(key) <= _MOST_BYTES:
         raise ParameterError(

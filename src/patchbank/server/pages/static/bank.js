@@ -111,7 +111,7 @@ function drawCurve() {
   find("recall").hidden = thresholds.known_defects === null;
   find("curve").querySelector("tbody").replaceChildren(...thresholds.curve.map((point) => {
     const changes = point.changes.map((each) => `${number(each.inspections)} from ${each.from} to ${each.to}`).join(", ");
-    const use = element("button", { type: "button", disabled: point.in_use || !point.sufficient }, point.in_use ? "in use" : "Use");
+    const use = element("button", { type: "button", class: "teaches", disabled: point.in_use || !point.sufficient }, point.in_use ? "in use" : "Use");
     use.addEventListener("click", () => setLimits({ false_alarm_rate: point.false_alarm_rate }));
     const seen = point.sufficient
       ? `${percent(point.realised_interval[0])} to ${percent(point.realised_interval[1])} of good parts fail`
