@@ -12,8 +12,10 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ from patchbank.line.delivering import Deliverer
 from patchbank.line.sinks.configured import SinkOptions, add_sink, list_sinks
 from patchbank.line.sinks.mqtt import level
 from patchbank.line.sinks.signing import key_of, new_secret, signature
+from patchbank.line.sinks.webhook import WebhookSink
 from patchbank.store.outbox import SinkState
 from tests.fixtures.commands import Run
 from tests.fixtures.mosquitto import Broker
@@ -153,6 +156,27 @@ def test_what_a_receiver_missed_is_sent_when_it_is_back(
         eventually(lambda: state(workspace).waiting == 0)
     assert set(receiver.numbers) == set(numbers)
     assert state(workspace).last_error is None
+
+
+def test_a_receiver_may_say_when_it_is_back_as_a_time(receiver: Receiver) -> None:
+    back = format_datetime(datetime.now(UTC) + timedelta(minutes=10), usegmt=True)
+
+    async def waits() -> list[float]:
+        secret = new_secret()
+        receiver.trust(secret)
+        sink = WebhookSink(1, receiver.url, secret)
+        found = []
+        for value in ("30", back, "Fri, 31 Dec 1999 23:59:59 GMT", "soon", "9999999"):
+            receiver.answer = lambda document, value=value: (429, {"retry-after": value})  # type: ignore[misc]
+            outcome = await sink._post("test_1", {})
+            found.append(outcome.seconds)
+        await sink.close()
+        return found
+
+    with ThreadPoolExecutor(1) as thread:
+        number, moment, past, words, most = thread.submit(asyncio.run, waits()).result()
+    assert (number, past, words, most) == (30, 0, 0, 3600)
+    assert moment == pytest.approx(600, abs=60)
 
 
 def test_a_receiver_that_is_not_there_is_said_and_tried_again(

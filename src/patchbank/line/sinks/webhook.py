@@ -7,7 +7,8 @@ import json
 import secrets
 import time
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from importlib.metadata import version
 from typing import Any
 
@@ -103,6 +104,18 @@ class WebhookSink:
 def _outcome(answer: httpx.Response) -> Outcome:
     if answer.is_success:
         return Outcome()
-    wait = answer.headers.get("retry-after", "")
-    seconds = min(float(wait), _LONGEST_WAIT) if wait.isdecimal() else 0.0
+    seconds = min(_seconds_in(answer.headers.get("retry-after", "")), _LONGEST_WAIT)
     return Outcome(f"answered {answer.status_code} {answer.reason_phrase}".rstrip(), seconds)
+
+
+def _seconds_in(wait: str) -> float:
+    """Return the seconds that a header `Retry-After` asks for: a number, or a time (RFC 9110)."""
+    if wait.isdecimal():
+        return float(wait)
+    try:
+        moment = parsedate_to_datetime(wait)
+    except ValueError:
+        return 0.0
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return max(0.0, moment.timestamp() - time.time())
