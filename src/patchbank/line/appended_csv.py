@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import errno
+import fcntl
 import io
 import os
 from collections.abc import Callable, Hashable, Sequence
@@ -47,6 +49,7 @@ class AppendedCsv:
             writing("results", self._path, OutputError, self._remedy),
             self._path.open("ab+") as file,
         ):
+            _lock(file)
             size = _cut_off_half_a_line(file)
             there = self._keys(file, size)
             new = [row for row in rows if self._key(row) not in there]
@@ -70,6 +73,16 @@ class AppendedCsv:
         lines = io.StringIO(file.read().decode(errors="replace"), newline="")
         width = len(self._columns)
         return {self._key(row) for row in csv.reader(lines) if len(row) == width}
+
+
+def _lock(file: io.BufferedRandom) -> None:
+    """Keep others from appending until the file is closed: lines are written once, and whole."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+    except OSError as error:
+        # Some network drives have no locks; one process writes there.
+        if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
+            raise
 
 
 def _cut_off_half_a_line(file: io.BufferedRandom) -> int:

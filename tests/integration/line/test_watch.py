@@ -197,12 +197,12 @@ def burst(folder: Path) -> Iterator[int]:
 
 def test_two_watchers_of_one_folder_judge_each_file_once(
     learned: Outcome, workspace: Workspace, graphs_home: Path, database_url: str, burst: int,
-    folder: Path,
+    folder: Path, tmp_path: Path,
 ) -> None:  # fmt: skip
     with Workspace(home=graphs_home, database_url=database_url) as other:
         lines = [Line(), Line()]
         watchers = [
-            line.watcher(space, folder, WatchOptions(settle=0.05))
+            line.watcher(space, folder, WatchOptions(settle=0.05, results=tmp_path / "results.csv"))
             for line, space in zip(lines, (workspace, other), strict=True)
         ]
         threads = [threading.Thread(target=watcher.run) for watcher in watchers]
@@ -214,6 +214,8 @@ def test_two_watchers_of_one_folder_judge_each_file_once(
             watcher.stop()
             thread.join(30)
     assert counts(workspace) == {f"{number:03}.png": 1 for number in range(burst)}
+    written = Counter(Path(row["file"]).name for row in rows(tmp_path / "results.csv"))
+    assert written == counts(workspace)
 
 
 def test_a_folder_that_is_away_is_waited_for(
