@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import re
 import socket
@@ -13,6 +14,8 @@ from typing import NamedTuple
 
 from patchbank.errors import ParameterError
 from patchbank.inspection.sources import readable
+from patchbank.locks import FileLock
+from patchbank.spelling import composed
 from patchbank.store.watched_files import WatchedFile
 from patchbank.vision.image_folders import is_image_name, is_left_out, natural_key
 
@@ -93,6 +96,22 @@ class WatchedFolder:
     def check(self) -> None:
         """Raise OSError if the folder is not there at the moment."""
         (self.path / MARKER if self._marked else self.path).stat()
+
+
+def watching_lock(home: Path, category: str, folder: str) -> FileLock | None:
+    """Return what one process at a time holds that watches a folder for a category.
+
+    None where the home folder cannot be written to.
+    """
+    locks = home / "watching"
+    try:
+        locks.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    if not os.access(locks, os.W_OK | os.X_OK):
+        return None
+    key = f"{composed(category)}\n{folder}".encode()
+    return FileLock(locks / hashlib.sha256(key).hexdigest()[:32])
 
 
 def state_of(folder: str, name: str, status: os.stat_result) -> WatchedFile:

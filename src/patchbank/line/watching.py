@@ -18,7 +18,13 @@ from patchbank.inspection.parts import checked_label, part_expression, part_in
 from patchbank.inspection.sources import source_name
 from patchbank.inspection.verdicts import Inspection, Refused
 from patchbank.inspection.workspace import Workspace
-from patchbank.line.folders import Arrivals, FoundFile, WatchedFolder, state_of
+from patchbank.line.folders import (
+    Arrivals,
+    FoundFile,
+    WatchedFolder,
+    state_of,
+    watching_lock,
+)
 from patchbank.line.moving import Mover
 from patchbank.line.results_file import REFUSED, ResultsFile
 from patchbank.line.settling import Settler
@@ -136,8 +142,27 @@ class Watcher:
     def run(self) -> None:
         """Judge what is there and what comes, until stopped, or until all is done with ``once``.
 
-        While the database or the folder is away, it waits; with ``once``, it raises their errors.
+        While the database or the folder is away, or another process watches the folder, it waits;
+        with ``once``, it raises their errors.
         """
+        lock = watching_lock(self._workspace.home, self._category, self._folder.id)
+        if lock is None:
+            self._run()
+            return
+        # A file that another has judged and moved would be judged again from memory.
+        while not lock.try_acquire():
+            other = f"another process watches {self._folder.path} for {self._category!r}"
+            if self._options.once:
+                raise ParameterError(f"{other}; stop that one, or leave the folder to it")
+            self._say(f"{other}; this one goes on when that one ends")
+            if self._stop.wait(_FIRST_WAIT):
+                return
+        try:
+            self._run()
+        finally:
+            lock.release()
+
+    def _run(self) -> None:
         wait = _FIRST_WAIT
         while not self._stop.is_set():
             begun = time.monotonic()

@@ -196,10 +196,11 @@ def burst(folder: Path) -> Iterator[int]:
 
 
 def test_two_watchers_of_one_folder_judge_each_file_once(
-    learned: Outcome, workspace: Workspace, graphs_home: Path, database_url: str, burst: int,
-    folder: Path, tmp_path: Path,
+    learned: Outcome, workspace: Workspace, database_url: str, burst: int, folder: Path,
+    tmp_path: Path,
 ) -> None:  # fmt: skip
-    with Workspace(home=graphs_home, database_url=database_url) as other:
+    # From another machine, with a home of its own.
+    with Workspace(home=tmp_path / "home", database_url=database_url) as other:
         lines = [Line(), Line()]
         watchers = [
             line.watcher(space, folder, WatchOptions(settle=0.05, results=tmp_path / "results.csv"))
@@ -216,6 +217,30 @@ def test_two_watchers_of_one_folder_judge_each_file_once(
     assert counts(workspace) == {f"{number:03}.png": 1 for number in range(burst)}
     written = Counter(Path(row["file"]).name for row in rows(tmp_path / "results.csv"))
     assert written == counts(workspace)
+
+
+def test_one_process_at_a_time_watches_a_folder_and_another_takes_over(
+    learned: Outcome, workspace: Workspace, patchbank: Run, burst: int, folder: Path, tmp_path: Path
+) -> None:
+    targets = {verdict: tmp_path / verdict for verdict in ("pass", "review", "fail")}
+    options = WatchOptions(settle=0.05, targets=targets, results=tmp_path / "results.csv")
+    lines = [Line(), Line()]
+    first, second = (line.watcher(workspace, folder, options) for line in lines)
+    threads = [threading.Thread(target=watcher.run) for watcher in (first, second)]
+    threads[0].start()
+    eventually(lambda: bool(lines[0].results), 90)
+    threads[1].start()
+    eventually(lambda: bool(lines[1].remarks))
+    assert "another process watches" in lines[1].remarks[0]
+    outcome = patchbank("watch", "brushed", folder, "--once")
+    assert outcome.code == 2
+    assert "another process watches" in outcome.complaint
+    first.stop()
+    threads[0].join(30)
+    eventually(lambda: len(rows(tmp_path / "results.csv")) == burst, 90)
+    second.stop()
+    threads[1].join(30)
+    assert counts(workspace) == {f"{number:03}.png": 1 for number in range(burst)}
 
 
 def test_a_folder_that_is_away_is_waited_for(
