@@ -25,10 +25,21 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 _FOLDER = Path(__file__).parents[1] / "images" / "pages"
-_SIZES: tuple[tuple[int, int, Literal["light", "dark"]], ...] = (
-    (1440, 900, "light"),
-    (1024, 768, "dark"),
+# A desktop, a tablet and a phone.
+_SIZES: tuple[tuple[str, int, int, Literal["light", "dark"]], ...] = (
+    ("light", 1440, 900, "light"),
+    ("dark", 1024, 768, "dark"),
+    ("phone", 420, 860, "light"),
 )
+_PAGES = {
+    **{
+        name: f"/categories/cell/{name}"
+        for name in ("line", "inspect", "review", "records", "bank")
+    },
+    "record": "/categories/cell/records/4",  # the first that is defective
+    "new": "/new",
+    "admin": "/admin",
+}
 _PATCHBANK = Path(sys.executable).with_name("patchbank")
 
 
@@ -39,17 +50,17 @@ def main() -> None:
         cells = Path(folder) / "cells" / "cell-mono" / "test"
         _judge(url, cells)
         with launched() as browser:
-            for width, height, scheme in _SIZES:
+            for size, width, height, scheme in _SIZES:
                 context = browser.new_context(
                     viewport={"width": width, "height": height}, color_scheme=scheme
                 )
                 tab = context.new_page()
-                for name in ("line", "inspect", "review", "records", "bank"):
-                    tab.goto(f"{url}/categories/cell/{name}")
+                for name, address in _PAGES.items():
+                    tab.goto(url + address)
                     if name == "inspect":
                         tab.locator("#file").set_input_files(cells / "defective" / "cell0049.png")
                     tab.wait_for_timeout(3000)
-                    _save(tab, f"{name}-{scheme}")
+                    _save(tab, f"{name}-{size}")
                 context.close()
 
 
