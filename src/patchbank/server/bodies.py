@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import Request
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
 
-from patchbank.errors import ImageError
+from patchbank.errors import ImageError, ParameterError
+from patchbank.printable import printable
 
 #: The field of a form.
 FIELD = "image"
@@ -42,7 +43,12 @@ def images_form(most: int) -> dict[str, Any]:
 
 
 def _form(field: dict[str, Any]) -> dict[str, Any]:
-    schema = {"type": "object", "required": [FIELD], "properties": {FIELD: field}}
+    schema = {
+        "type": "object",
+        "required": [FIELD],
+        "properties": {FIELD: field},
+        "additionalProperties": False,
+    }
     return {"multipart/form-data": {"schema": schema}}
 
 
@@ -56,8 +62,8 @@ async def images_of(request: Request) -> list[tuple[bytes, str | None]]:
 
     Raises
     ------
-    ImageError
-        If the form has no image.
+    ImageError, ParameterError
+        If the form has no image, or another field.
     """
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
         raise ImageError(f"send a form with the images as files in the field `{FIELD}`")
@@ -65,6 +71,7 @@ async def images_of(request: Request) -> list[tuple[bytes, str | None]]:
         files = [file for file in form.getlist(FIELD) if isinstance(file, UploadFile)]
         if not files:
             raise ImageError(f"the form has no file in the field `{FIELD}`; send the images there")
+        _refuse_others(form)
         return [(await file.read(), file.filename) for file in files]
 
 
@@ -73,8 +80,8 @@ async def image_of(request: Request) -> tuple[bytes, str | None]:
 
     Raises
     ------
-    ImageError
-        If the body has no image.
+    ImageError, ParameterError
+        If the body has no image, or its form another field.
     """
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
         return _not_empty(await request.body()), None
@@ -82,7 +89,18 @@ async def image_of(request: Request) -> tuple[bytes, str | None]:
         file = form.get(FIELD)
         if not isinstance(file, UploadFile):
             raise ImageError(f"the form has no file in the field `{FIELD}`; send the image there")
+        _refuse_others(form)
         return _not_empty(await file.read()), file.filename
+
+
+def _refuse_others(form: FormData) -> None:
+    """Refuse what nobody would read, such as the part in a field of its own."""
+    for name in form:
+        if name != FIELD:
+            raise ParameterError(
+                f"the form has the field {printable(repr(name))}; give what is not an image as a "
+                "query parameter, after `?` in the address"
+            )
 
 
 def _not_empty(content: bytes) -> bytes:

@@ -55,6 +55,9 @@ def test_a_form_gives_the_image_its_file_name(
     assert answer.json()["image"] == "cam/3.png"
 
 
+IMAGE = ("a.png", b"not read")
+
+
 @pytest.mark.parametrize(
     ("path", "options", "status", "kind", "said"),
     [
@@ -64,6 +67,7 @@ def test_a_form_gives_the_image_its_file_name(
         (INSPECT, {"params": {"top": "-1"}}, 422, "not-valid", "query.top: input should be"),
         (INSPECT, {"params": {"part": "\x07"}}, 422, "parameter", "control characters"),
         (INSPECT, {"files": {"other": b"x"}}, 422, "image", "no file in the field `image`"),
+        (INSPECT, {"files": {"image": IMAGE, "part": (None, "4711")}}, 422, "parameter", "'part'"),
         (INSPECT, {"params": {"parts": "4711"}}, 422, "parameter", "did you mean 'part'?"),
         ("/v1/nothing", {}, 404, "not-found", "POST /v1/nothing: there is no such address"),
     ],
