@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field
 
+from patchbank.inspection.judging.search_results import Among
 from patchbank.server.models import Model
+from patchbank.store.hnsw_index import Metric
 
 
 class DefectBox(Model):
@@ -63,8 +65,8 @@ class SearchAnswer(Model):
 
     image: str
     category: str
-    among: Literal["references", "defects"]
-    metric: Literal["cosine", "l2"]
+    among: Among
+    metric: Metric
     method: str = Field(description="How it was found: by an exact scan or an index.")
     threshold: float | None = Field(description="The similarity that a good image reaches.")
     normal: bool | None = Field(description="Whether a reference reaches it.")

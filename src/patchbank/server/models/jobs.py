@@ -8,8 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from patchbank.server.models import Model
-
-JobKind = Literal["fit", "calibrate", "evaluate", "import-anomalib", "check"]
+from patchbank.store.jobs import JobKind, State
 
 
 class Job(Model):
@@ -22,7 +21,7 @@ class Job(Model):
     )
     category: str
     created_by: str = Field(description="Whose key asked for it.")
-    state: Literal["waiting", "running", "done", "failed", "cancelled", "interrupted"] = Field(
+    state: State = Field(
         description="`interrupted`: the service ended before it did; there is never half a bank."
     )
     stage: str | None = Field(description="What it is at.")

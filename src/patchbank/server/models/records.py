@@ -10,11 +10,13 @@ from pydantic import Field
 from patchbank.server.models import Model, Verdict
 from patchbank.server.models.inspecting import InspectionUrls, Region, Similar
 
+AnswerName = Literal["good", "defect", "skip"]
+
 
 class Review(Model):
     """What a person answered to an inspection."""
 
-    answer: Literal["good", "defect", "skip"]
+    answer: AnswerName
     label: str | None = Field(description="Of a defect.")
     actor: str = Field(description="Who answered.")
     reviewed_at: datetime

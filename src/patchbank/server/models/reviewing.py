@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
 
 from pydantic import Field
 
 from patchbank.server.models import Model, Number, Verdict
 from patchbank.server.models.inspecting import InspectionAnswer, InspectionUrls, Region, Similar
 from patchbank.server.models.living import Addition
-from patchbank.server.models.records import Recorded
-
-AnswerName = Literal["good", "defect", "skip"]
+from patchbank.server.models.records import AnswerName, Recorded
+from patchbank.store.reviews import Answer
 
 
 class Waiting(Model):
@@ -119,7 +117,7 @@ class AnswerDone(Model):
     category: str
     inspection_id: int
     image: str
-    answer: Literal["good", "defect", "skip", "undone"]
+    answer: Answer
     label: str | None
     added: str | None = Field(
         description="Name of the reference or the defect that the image became."

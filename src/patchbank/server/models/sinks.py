@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
 
 from pydantic import Field
 
 from patchbank.server.models import Model, Verdict
-
-SinkKind = Literal["webhook", "mqtt", "csv"]
+from patchbank.store.outbox import SinkKind
 
 
 class Sink(Model):

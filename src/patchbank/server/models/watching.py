@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from patchbank.server.models import Model
+from patchbank.store.access import Role
 
 Series = Literal["score", "brightness", "sharpness", "outside"]
 
@@ -129,15 +130,12 @@ class Verification(Model):
     logs: list[VerifiedLog]
 
 
-RoleName = Literal["operator", "engineer", "admin"]
-
-
 class Key(Model):
     """A key of the service, without its secret."""
 
     key_id: int
     name: str
-    role: RoleName
+    role: Role
     created_at: datetime
     created_by: str
     revoked_at: datetime | None
@@ -155,14 +153,14 @@ class KeyWanted(Model):
     """A key to make."""
 
     name: str = Field(min_length=1, max_length=200, examples=["camera-3"])
-    role: RoleName
+    role: Role
 
 
 class KeyMade(Model):
     """A key that was made. Its secret is shown once and not stored."""
 
     name: str
-    role: RoleName
+    role: Role
     secret: str
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
@@ -44,6 +44,7 @@ from patchbank.server.pictures import PICTURE, picture
 from patchbank.server.problems import PROBLEMS
 from patchbank.server.service import service_of
 from patchbank.spelling import composed
+from patchbank.store.hnsw_index import Metric
 
 router = APIRouter(prefix="/v1", tags=["evidence"], responses=PROBLEMS)
 
@@ -125,7 +126,7 @@ def remove(
 async def _options(
     among: Annotated[Among, Query(description="Which stored images to search.")] = "references",
     metric: Annotated[
-        Literal["cosine", "l2"], Query(description="The distance that orders the results.")
+        Metric, Query(description="The distance that orders the results.")
     ] = "cosine",
     threshold: Annotated[
         str,

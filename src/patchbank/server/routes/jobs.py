@@ -32,7 +32,6 @@ from patchbank.server.models.jobs import (
     DataSetFolder,
     FitFolder,
     Job,
-    JobKind,
     JobPage,
 )
 from patchbank.server.parameters import DEFAULT_LIMIT, Before, CategoryName, Limit
@@ -40,7 +39,7 @@ from patchbank.server.problems import PROBLEMS
 from patchbank.server.service import Service, service_of
 from patchbank.server.uploads import received
 from patchbank.store.categories import checked_category_name
-from patchbank.store.jobs import ENDED
+from patchbank.store.jobs import ENDED, JobKind
 
 router = APIRouter(prefix="/v1", tags=["jobs"], responses=PROBLEMS)
 
