@@ -180,8 +180,12 @@ async def _of_images(request: Request, asked: JobRequest) -> JSONResponse:
     else:
         folder = await _folder_of(service, request)
         job_id = await run_in_threadpool(service.jobs.add, asked._replace(folder=folder))
-    job = await run_in_threadpool(service.workspace.database.jobs.get, job_id)
-    return JSONResponse(job.to_json(), 202)
+    return await run_in_threadpool(_accepted, service, job_id)
+
+
+def _accepted(service: Service, job_id: int) -> JSONResponse:
+    """Answer that a job was taken on, with the job as it is."""
+    return JSONResponse(service.workspace.database.jobs.get(job_id).to_json(), 202)
 
 
 @router.post("/categories/{category}/evaluate", response_model=Job, status_code=202)
@@ -204,8 +208,7 @@ def evaluate(
     asked = JobRequest(
         "evaluate", category, settings, group_by, folder=folder, dataset=wanted.dataset
     )
-    job_id = service.jobs.add(asked)
-    return JSONResponse(service.workspace.database.jobs.get(job_id).to_json(), 202)
+    return _accepted(service, service.jobs.add(asked))
 
 
 @router.post("/categories/{category}/import-anomalib", response_model=Job, status_code=202)
@@ -220,8 +223,8 @@ def import_anomalib(
     category = checked_category_name(category)
     path = allowed_path(service, wanted.file, "file")
     options = wanted.model_dump(exclude={"file"})
-    job_id = service.jobs.add(JobRequest("import-anomalib", category, options, folder=path))
-    return JSONResponse(service.workspace.database.jobs.get(job_id).to_json(), 202)
+    asked = JobRequest("import-anomalib", category, options, folder=path)
+    return _accepted(service, service.jobs.add(asked))
 
 
 async def _with_images(service: Service, request: Request, asked: JobRequest) -> int:
@@ -234,8 +237,7 @@ async def _with_images(service: Service, request: Request, asked: JobRequest) ->
             study_of_files(upload.paths, upload.names)
         asked = asked._replace(uploaded=folder, paths=upload.paths, names=upload.names)
         return await run_in_threadpool(service.jobs.add, asked)
-    except BaseException:
-        # Also when the client goes away.
+    except BaseException:  # a cancelled request too: `CancelledError` is no `Exception`
         shutil.rmtree(folder, ignore_errors=True)
         raise
 
@@ -276,9 +278,9 @@ def job(request: Request, caller: Operator, job_id: JobNumber) -> JSONResponse:
 @router.post("/jobs/{job_id}/cancel", response_model=Job, status_code=202)
 def cancel(request: Request, caller: Engineer, job_id: JobNumber) -> JSONResponse:
     """Cancel a job; it ends within seconds, and nothing of it is kept."""
-    found = service_of(request).workspace.database.jobs
-    found.cancel(job_id)
-    return JSONResponse(found.get(job_id).to_json(), 202)
+    service = service_of(request)
+    service.workspace.database.jobs.cancel(job_id)
+    return _accepted(service, job_id)
 
 
 @router.get(
