@@ -24,6 +24,8 @@ from patchbank.store.jobs import JobKind, State
 
 _log = logging.getLogger(__name__)
 
+# Whose end is a new version of a bank.
+_MAKE_BANKS: tuple[JobKind, ...] = ("fit", "calibrate", "import-anomalib")
 _MOST_WAITING = 20
 _TICK_SECONDS = 0.5
 _STOP_SECONDS = 5.0
@@ -154,7 +156,7 @@ class JobRunner:
             self._finish(job, end)
             with self._changed:
                 self._waiting.popleft()
-            if end.state == "done" and job.request.kind != "evaluate":
+            if end.state == "done" and job.request.kind in _MAKE_BANKS:
                 self._on_bank(job.request.category)
         for job in self._waiting:
             self._finish(job, _End("interrupted"))

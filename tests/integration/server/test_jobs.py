@@ -22,6 +22,7 @@ from patchbank.inspection.keeping.access import create_key
 from patchbank.inspection.living.history import history
 from patchbank.inspection.workspace import Workspace
 from patchbank.server.app import create_app
+from patchbank.server.jobs import JobRequest, JobRunner
 from patchbank.server.models.jobs import Job, JobPage
 from patchbank.server.service import ServiceOptions
 from tests.fixtures.commands import Outcome, Run
@@ -213,6 +214,28 @@ def test_mistakes_are_said_at_once_and_leave_nothing(
     assert said in answer.json()["detail"]
     assert client.get("/v1/jobs").json()["items"] == []
     assert uploads(workspace) == before
+
+
+def test_a_bank_is_read_when_a_job_made_it_and_not_after_a_study(
+    workspace: Workspace, surfaces: Surfaces
+) -> None:
+    made: list[str] = []
+    runner = JobRunner(workspace, made.append)
+    asked = (
+        JobRequest("fit", "new", SMALL, folder=surfaces.good),
+        JobRequest("check", "new", {}, folder=surfaces.good.parent),
+        JobRequest("calibrate", "new", {}, folder=surfaces.train),
+    )
+    numbers = [runner.add(request) for request in asked]
+    runner.begin()
+    end = time.monotonic() + 120
+    while runner.count and time.monotonic() < end:
+        time.sleep(0.1)
+    runner.close()
+    for number in numbers:
+        job = workspace.database.jobs.get(number)
+        assert job.state == "done", job.error
+    assert made == ["new", "new"]
 
 
 def test_a_fit_that_fails_says_why_and_changes_nothing(
