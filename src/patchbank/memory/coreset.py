@@ -167,6 +167,7 @@ class Cover:
         while self._search.surface() > squared_radius:
             progress("put back", len(self._search), len(rows))
             self._search.choose(squared_radius)
+        progress("put back", len(rows), len(rows))
         return self._search.indices
 
 

@@ -59,6 +59,7 @@ class TwoNearest:
             found = index.nearest_of_two_groups(patches[part])
             distances[part] = found.distances
             ordinals[part] = np.where(found.indices >= 0, bank[found.indices], -1)
+        progress("calibrate", len(patches), len(patches))
         return cls(bank, distances, ordinals)
 
     def of(self, chosen: npt.NDArray[np.bool_]) -> TwoNearest:

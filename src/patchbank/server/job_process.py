@@ -116,6 +116,7 @@ def _import_anomalib(
     path = Path(asked["folder"])
     progress("import", 0, 1)
     report = import_anomalib_file(workspace, path, asked["category"], **asked["settings"])
+    progress("import", 1, 1)
     return report.to_json()
 
 

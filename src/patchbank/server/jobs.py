@@ -228,6 +228,8 @@ class JobRunner:
                     return None
                 said = json.loads(line)
                 if "progress" not in said:
+                    # What came since the last look: else a job that is done would seem half done.
+                    self._report(job, progress)
                     if "error" in said:
                         return _End("failed", said["error"])
                     return _End("done", result=said["result"])
@@ -239,10 +241,14 @@ class JobRunner:
                 return _End("interrupted")
             if self._cancelled(job):
                 return _End("cancelled")
-            if progress is not None:
-                with contextlib.suppress(PatchbankError):
-                    self._workspace.database.jobs.report(job.job_id, *progress)
-                progress = None
+            self._report(job, progress)
+            progress = None
+
+    def _report(self, job: _Waiting, progress: list[Any] | None) -> None:
+        """Record how far a job is; where the database is away, the next time."""
+        if progress is not None:
+            with contextlib.suppress(PatchbankError):
+                self._workspace.database.jobs.report(job.job_id, *progress)
 
     def _cancelled(self, job: _Waiting) -> bool:
         """Say of all jobs here that they are alive; return whether this one is to be cancelled."""

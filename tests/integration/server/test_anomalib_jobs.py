@@ -55,6 +55,7 @@ def test_a_bank_of_anomalib_is_imported_calibrated_and_judges(
         assert done.state == "done", done.error
         assert done.result is not None
         assert (done.kind, done.result["bank_size"]) == ("import-anomalib", len(bank))
+        assert (done.done, done.total) == (1, 1)
         image = min(surfaces.scratched.iterdir()).read_bytes()
         assert client.post(f"{LEATHER}/inspect", content=image).status_code == 409
         ready = client.get("/health/ready")

@@ -156,6 +156,7 @@ def test_a_data_set_of_the_service_is_evaluated_and_nothing_is_stored(
         done = Job.model_validate(ended(client, job["job_id"]))
         assert done.state == "done", done.error
         assert done.stage is not None
+        assert done.done == done.total > 0, done.stage
         assert done.result is not None
         command = patchbank(
             "evaluate", root, "--category", "brushed", "--image-size", "64", "--json"
@@ -235,6 +236,7 @@ def test_a_bank_is_read_when_a_job_made_it_and_not_after_a_study(
     for number in numbers:
         job = workspace.database.jobs.get(number)
         assert job.state == "done", job.error
+        assert job.done == job.total > 0, (job.kind, job.stage)
     assert made == ["new", "new"]
 
 

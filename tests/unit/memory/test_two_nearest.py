@@ -22,7 +22,9 @@ def test_what_is_updated_equals_what_is_searched(seed: int) -> None:
     patches = random.integers(0, 3, (300, 4)).astype(np.float32) + 0.25
     ordinals = np.sort(random.choice(len(everything), 60, replace=False))
     index = NeighbourIndex(everything[ordinals], owners[ordinals])
-    state = TwoNearest.searched(index, ordinals, patches)
+    seen: list[tuple[int, int]] = []
+    state = TwoNearest.searched(index, ordinals, patches, lambda _, *at: seen.append(at))
+    assert seen[-1] == (len(patches), len(patches))
     for _ in range(8):
         stay = ordinals[random.random(len(ordinals)) < 0.9]
         came = random.choice(len(everything), random.integers(0, 20), replace=False)
