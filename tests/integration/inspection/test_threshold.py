@@ -10,8 +10,14 @@ import pytest
 from PIL import Image
 
 import patchbank as package
+from patchbank.inspection.measuring.judged_defects import (
+    JudgedDefects,
+    RememberedDefects,
+    judge_defects,
+)
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.calibration import conformal_threshold
+from patchbank.store.stored_bank import StoredBank
 from tests.fixtures.commands import Outcome, Run
 from tests.fixtures.surfaces import Surfaces, brushed
 
@@ -190,6 +196,35 @@ def test_recorded_defects_are_judged_where_their_files_are(
     assert any(
         "is another picture than the recorded defect" in line for line in document["remarks"]
     )
+
+
+def test_remembered_defects_are_those_that_this_version_judged(
+    learned: Outcome, patchbank: Run, surfaces: Surfaces, workspace: Workspace
+) -> None:
+    assert patchbank("defects", "add", "brushed", surfaces.scratched).code == 0
+    remembered = RememberedDefects()
+    calls: list[str] = []
+
+    def judge(stored: StoredBank) -> JudgedDefects:
+        return remembered.judge(workspace, stored, lambda stage, *_: calls.append(stage))
+
+    with workspace:
+        first = workspace.database.banks.active("brushed")
+        # Another process changes the bank after it was read.
+        good = sorted(surfaces.train.iterdir())[:12]
+        assert patchbank("fit", "brushed", *good, "--image-size", "64").code == 0
+        second = workspace.database.banks.active("brushed")
+        assert first.key != second.key
+        for stored in (first, second):
+            expected = judge_defects(workspace, stored, (), recorded=True)
+            assert judge(stored).scores == expected.scores
+        assert judge(first).scores != judge(second).scores
+        calls.clear()
+        assert judge(second) is judge(second)
+        assert calls == []
+        name = workspace.database.defects.of_category("brushed")[0].name
+        assert patchbank("defects", "remove", "brushed", name).code == 0
+        assert len(judge(second)) == len(expected) - 1
 
 
 def test_thresholds_in_python(

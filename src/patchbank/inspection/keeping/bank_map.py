@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import math
-import threading
-from collections import OrderedDict
 from typing import Any
 
 from patchbank.inspection.judging.judge import calibration_of
 from patchbank.inspection.judging.matching import matching_settings
 from patchbank.inspection.judging.nearest_patch import patch_box
+from patchbank.inspection.remembering import LastResults
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.bank_map import map_of_bank
 from patchbank.memory.threshold_rule import ThresholdRule
-from patchbank.spelling import composed
-from patchbank.store.bank_key import BankKey
 
 #: How many patches are shown at most.
 MOST_PATCHES = 2000
@@ -86,20 +83,9 @@ class RememberedMaps:
     """Makes the map of each version of a bank once. Thread-safe."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._found: OrderedDict[str, tuple[BankKey, dict[str, Any]]] = OrderedDict()
+        self._maps = LastResults[dict[str, Any]](_MOST_MAPS)
 
     def of(self, workspace: Workspace, category: str) -> dict[str, Any]:
         """Return what `bank_map` returns; it raises the same."""
         key, _ = workspace.database.banks.active_state(category)
-        name = composed(category)
-        with self._lock:
-            known, found = self._found.get(name, (None, None))
-        if found is None or known != key:
-            found = bank_map(workspace, category)
-            with self._lock:
-                self._found[name] = key, found
-                self._found.move_to_end(name)
-                if len(self._found) > _MOST_MAPS:
-                    self._found.popitem(last=False)
-        return found
+        return self._maps.of(category, key, lambda: bank_map(workspace, category))

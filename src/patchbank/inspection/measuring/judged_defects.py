@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from patchbank.datasets.collect import collect
 from patchbank.datasets.layouts.shared import some
 from patchbank.errors import NoImagesError
 from patchbank.inspection.judging.judge import judge_of
 from patchbank.inspection.judging.matching import matching_extractor
+from patchbank.inspection.remembering import LastResults
 from patchbank.inspection.sources import file_at, source_name
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.neighbours import NeighbourIndex
@@ -22,6 +22,9 @@ from patchbank.store.defects import StoredDefect
 from patchbank.store.stored_bank import StoredBank
 from patchbank.vision.decoded_image import ImageSource
 from patchbank.vision.extraction import Refusal
+
+# Categories.
+_MOST_REMEMBERED = 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,22 +64,23 @@ class JudgedDefects:
 
 
 class RememberedDefects:
-    """Judges the recorded defects of categories once for each version of a bank and of the book."""
+    """Judges the recorded defects once for each version of a bank and of the book. Thread-safe."""
 
     def __init__(self) -> None:
-        self._found: dict[str, tuple[Any, JudgedDefects]] = {}
+        self._judged = LastResults[JudgedDefects](_MOST_REMEMBERED)
 
     def judge(
         self, workspace: Workspace, stored: StoredBank, progress: Progress = silent
     ) -> JudgedDefects:
         """Return what `judge_defects` returns of the recorded ones; it raises the same."""
-        state = workspace.database.banks.active_state(stored.category)
-        known, found = self._found.get(stored.category, (None, None))
-        if found is None or known != state or state[0] != stored.key:
+
+        def judge() -> JudgedDefects:
             whole = workspace.database.banks.version(stored.category, stored.version)
-            found = judge_defects(workspace, whole, (), recorded=True, progress=progress)
-            self._found[stored.category] = state, found
-        return found
+            return judge_defects(workspace, whole, (), recorded=True, progress=progress)
+
+        # The active bank may be another by now: what is judged is this one.
+        _, book_changes = workspace.database.banks.active_state(stored.category)
+        return self._judged.of(stored.category, (stored.key, book_changes), judge)
 
 
 def judge_defects(
