@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,12 @@ import numpy as np
 import psycopg
 import pytest
 
+from patchbank.datasets.study import read_study
+from patchbank.errors import DamagedBankError
+from patchbank.inspection.keeping.bank_map import bank_map
+from patchbank.inspection.keeping.references import list_references, score_histogram
+from patchbank.inspection.measuring.check import check
+from patchbank.inspection.workspace import Workspace
 from patchbank.memory.labelled import Likeness
 from tests.fixtures.commands import Outcome, Run
 from tests.fixtures.surfaces import Surfaces
@@ -95,6 +102,35 @@ def test_settings_that_were_edited_by_hand_are_named(
         assert outcome.complaint.endswith("; fit the category again")
     again = patchbank("fit", "brushed", surfaces.train, "--image-size", "96")
     assert again.code == 0, again.err
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "shown"),
+    [
+        ("settings", '{"false_alarm_rate": 7}', ("references", "histogram", "map")),
+        ("extractor", '{"image_size": -1}', ("map", "check")),
+    ],
+)
+def test_what_shows_a_bank_names_the_damage_too(
+    learned: Outcome,
+    workspace: Workspace,
+    surfaces: Surfaces,
+    column: str,
+    value: str,
+    shown: tuple[str, ...],
+) -> None:
+    with workspace.database.connection() as connection:
+        connection.execute(f"update bank set {column} = {column} || '{value}'".encode())
+    show: dict[str, Callable[[], object]] = {
+        "references": lambda: list_references(workspace, "brushed", limit=5),
+        "histogram": lambda: score_histogram(workspace, "brushed", bins=5, inspections=5),
+        "map": lambda: bank_map(workspace, "brushed"),
+        "check": lambda: check(workspace, "brushed", read_study(surfaces.good.parent)),
+    }
+    for name in shown:
+        start = f"^bank 1 of category 'brushed' is damaged: in its {column}, "
+        with pytest.raises(DamagedBankError, match=start):
+            show[name]()
 
 
 def test_settings_of_a_newer_patchbank_are_named(

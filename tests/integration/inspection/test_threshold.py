@@ -216,15 +216,15 @@ def test_remembered_defects_are_those_that_this_version_judged(
         second = workspace.database.banks.active("brushed")
         assert first.key != second.key
         for stored in (first, second):
-            expected = judge_defects(workspace, stored, (), recorded=True)
-            assert judge(stored).scores == expected.scores
+            alone = judge_defects(workspace, stored, (), recorded=True)
+            assert judge(stored).scores == alone.scores
         assert judge(first).scores != judge(second).scores
         calls.clear()
         assert judge(second) is judge(second)
         assert calls == []
         name = workspace.database.defects.of_category("brushed")[0].name
         assert patchbank("defects", "remove", "brushed", name).code == 0
-        assert len(judge(second)) == len(expected) - 1
+        assert len(judge(second)) == 7
 
 
 def test_thresholds_in_python(

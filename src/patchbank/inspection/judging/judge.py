@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchbank.errors import ParameterError
-from patchbank.inspection.judging.matching import not_calibrated, settings_of
+from patchbank.inspection.judging.matching import not_calibrated, settings_of, threshold_rule_of
 from patchbank.inspection.settings import FitSettings
 from patchbank.inspection.timing import Stopwatch
 from patchbank.inspection.verdicts import Judgement, LikenessEffect
@@ -358,6 +358,18 @@ def calibration_of(bank: BankContent) -> Calibration | None:
         str(bank.settings["image_score"]),
         tuple(counted.group.tolist()),
     )
+
+
+def thresholds_of(stored: StoredBank) -> Thresholds | None:
+    """Return the thresholds of a stored bank; None where it has no calibration yet.
+
+    Raises
+    ------
+    DamagedBankError
+        If its settings cannot be those of a bank.
+    """
+    calibration = calibration_of(stored.content)
+    return None if calibration is None else threshold_rule_of(stored).thresholds(calibration)
 
 
 def likeness_of(bank: BankContent) -> Likeness | None:

@@ -24,11 +24,23 @@ from patchbank.vision.quantised import QuantisedGraph
 
 
 def matching_extractor(workspace: Workspace, stored: StoredBank) -> Extractor:
-    """Return the extractor that made a bank; see `matching_settings`."""
+    """Return the extractor that made a bank; it raises what `matching_settings_of` does."""
+    return workspace.extractor(*matching_settings_of(stored))
+
+
+def matching_settings_of(stored: StoredBank) -> tuple[ExtractorSettings, QuantisedGraph | None]:
+    """Return what the extractor of a stored bank is made of.
+
+    Raises
+    ------
+    DamagedBankError
+        If its extractor cannot be that of a bank.
+    UnknownBackboneError, ExtractorMismatchError
+        As `matching_settings` says.
+    """
     name = f"category {stored.category!r}: bank version {stored.version}"
     with _damage_said(stored, "extractor"):
-        settings = matching_settings(stored.content, name)
-    return workspace.extractor(*settings)
+        return matching_settings(stored.content, name)
 
 
 def matching_settings(

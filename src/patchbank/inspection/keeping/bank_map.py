@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from patchbank.inspection.judging.judge import calibration_of
-from patchbank.inspection.judging.matching import matching_settings
+from patchbank.inspection.judging.judge import thresholds_of
+from patchbank.inspection.judging.matching import matching_settings_of
 from patchbank.inspection.judging.nearest_patch import patch_box
 from patchbank.inspection.remembering import LastResults
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.bank_map import map_of_bank
-from patchbank.memory.threshold_rule import ThresholdRule
 
 #: How many patches are shown at most.
 MOST_PATCHES = 2000
@@ -40,13 +39,9 @@ def bank_map(workspace: Workspace, category: str, *, most: int = MOST_PATCHES) -
     """
     stored = workspace.database.banks.active(category)
     content = stored.content
-    settings, _ = matching_settings(content, f"category {category!r}: version {stored.version}")
+    settings, _ = matching_settings_of(stored)
     found = map_of_bank(content.features, content.patch_image, most=most)
-    calibration = calibration_of(content)
-    fail_above = None
-    if calibration is not None:
-        rule = ThresholdRule.of_bank(content.settings)
-        fail_above = rule.thresholds(calibration).fail_above
+    thresholds = thresholds_of(stored)
     references: list[int | None] = []
     boxes: list[list[int] | None] = []
     for row in found.rows.tolist():
@@ -64,7 +59,7 @@ def bank_map(workspace: Workspace, category: str, *, most: int = MOST_PATCHES) -
         "bank_version": stored.version,
         "patches": stored.patch_count,
         "explained": found.explained.tolist(),
-        "fail_above": fail_above,
+        "fail_above": None if thresholds is None else thresholds.fail_above,
         "references": [
             {"name": image.name, "width": image.width, "height": image.height}
             for image in content.images

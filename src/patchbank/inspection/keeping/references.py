@@ -6,14 +6,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from patchbank.inspection.judging.judge import calibration_of
+from patchbank.inspection.judging.judge import thresholds_of
 from patchbank.inspection.keeping.pages import Page, page_of
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.calibration import Thresholds
-from patchbank.memory.threshold_rule import ThresholdRule
 from patchbank.store.images import StoredReference
 from patchbank.store.inspections import VERDICTS, Selection
-from patchbank.store.stored_bank import StoredBank
 
 Order = Literal["newest", "unusual"]
 
@@ -45,7 +43,7 @@ def list_references(
         If there is no such category, or no bank in it.
     """
     stored = workspace.database.banks.active(category, patches=False)
-    thresholds = _thresholds(stored)
+    thresholds = thresholds_of(stored)
     rows = workspace.database.images.references(
         stored.key, limit=limit + 1, before=before, unusual=order == "unusual"
     )
@@ -72,7 +70,7 @@ def score_histogram(
         If there is no such category, or no bank in it.
     """
     stored = workspace.database.banks.active(category, patches=False)
-    thresholds = _thresholds(stored)
+    thresholds = thresholds_of(stored)
     scores = stored.content.scores
     references = (scores.score + scores.added)[scores.counts]
     with workspace.database.inspections.selected(
@@ -100,13 +98,6 @@ def score_histogram(
         "inspections": {verdict: counted(values) for verdict, values in found.items()},
         "defects": counted(defects),
     }
-
-
-def _thresholds(stored: StoredBank) -> Thresholds | None:
-    calibration = calibration_of(stored.content)
-    if calibration is None:
-        return None
-    return ThresholdRule.of_bank(stored.content.settings).thresholds(calibration)
 
 
 def _document(reference: StoredReference, thresholds: Thresholds | None) -> dict[str, Any]:

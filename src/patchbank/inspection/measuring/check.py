@@ -16,7 +16,7 @@ from patchbank.datasets.study import Study, StudyImage
 from patchbank.errors import ImageError, NoImagesError
 from patchbank.inspection.judging.inspect import Inspector
 from patchbank.inspection.judging.live_bank import LiveBank
-from patchbank.inspection.judging.matching import matching_settings
+from patchbank.inspection.judging.matching import matching_settings_of
 from patchbank.inspection.measuring.check_report import (
     USUAL_PARTS,
     USUAL_REPEATS,
@@ -79,9 +79,7 @@ def check(
         if bank_version is None
         else banks.version(category, bank_version, patches=False)
     )
-    settings, _ = matching_settings(
-        stored.content, f"category {category!r}: bank version {stored.version}"
-    )
+    settings, _ = matching_settings_of(stored)
     study = replace(
         study, images=tuple(replace(image, name=checked_name(image.name)) for image in study.images)
     )
