@@ -1,11 +1,12 @@
 // The Admin page: keys, storage, health, and the log of changes.
 
-import { ask, attempt, copy, element, of, send, toast } from "./api.js";
+import { ask, of, send } from "./api.js";
+import { attempt, copy, element, find, toast } from "./elements.js";
 import { facts } from "./evidence.js";
+import { count, dateTime, number } from "./words.js";
 
-const find = (id) => document.querySelector(`#${id}`);
 const auditCategory = find("audit-category");
-const time = (text) => (text ? new Date(text).toLocaleString([], { dateStyle: "medium", timeStyle: "short" }) : "never");
+const time = (text) => (text ? dateTime(text) : "never");
 const cells = (...values) => element("tr", {}, ...values.map((value) => element("td", {}, value ?? "")));
 const size = (bytes) => (bytes === null ? "no limit" : `${(bytes / 1e6).toLocaleString([], { maximumFractionDigits: 1 })} MB`);
 
@@ -29,7 +30,7 @@ async function drawKeys() {
 async function drawUses() {
   const { items } = await ask("/v1/keys/uses?limit=100");
   find("uses").querySelector("tbody").replaceChildren(...items.map((use) => {
-    const row = cells(time(use.last_at), use.name || "(no valid key)", use.address, use.action, use.outcome, use.times.toLocaleString());
+    const row = cells(time(use.last_at), use.name || "(no valid key)", use.address, use.action, use.outcome, number(use.times));
     row.lastElementChild.className = "number";
     return row;
   }));
@@ -38,22 +39,22 @@ async function drawUses() {
 async function drawStorage() {
   const found = await ask("/v1/storage");
   const images = { all: "of all inspections", "not-pass": "of inspections that did not pass", none: "none" };
-  const days = found.keep_inspections_days === null ? "for ever" : `${found.keep_inspections_days.toLocaleString()} days`;
+  const days = found.keep_inspections_days === null ? "for ever" : `${number(found.keep_inspections_days)} days`;
   find("storage").replaceChildren(facts([
     ["Database", `PostgreSQL ${found.postgresql} with pgvector ${found.pgvector}, ${found.embedded ? "embedded" : "on your server"}: ${size(found.size_bytes)}`],
     ["Inspections and their images", size(found.inspections_bytes)],
     ["Images that are kept", `${images[found.keep_images]} (PATCHBANK_KEEP_IMAGES)`],
     ["Inspections are kept", `${days} (PATCHBANK_KEEP_INSPECTIONS_DAYS)`],
     ["Space for inspections", `${size(found.keep_inspections_bytes)} (PATCHBANK_KEEP_INSPECTIONS_BYTES)`],
-    ["To be removed within the hour", `${found.due.toLocaleString()} inspections`],
-    ["Versions of a bank", `at least the last ${found.keep_versions}, and those of ${found.keep_days.toLocaleString()} days (PATCHBANK_KEEP_VERSIONS, PATCHBANK_KEEP_DAYS)`],
+    ["To be removed within the hour", `${number(found.due)} inspections`],
+    ["Versions of a bank", `at least the last ${found.keep_versions}, and those of ${number(found.keep_days)} days (PATCHBANK_KEEP_VERSIONS, PATCHBANK_KEEP_DAYS)`],
   ]));
 }
 
 // What an entry records, to be read: numbers as elsewhere, and nothing of what has no value.
 function inWords(value, between = ", ") {
   if (Array.isArray(value)) return value.map((each) => inWords(each)).join(", ");
-  if (typeof value === "number") return Number.isInteger(value) ? value.toLocaleString() : value.toPrecision(4);
+  if (typeof value === "number") return Number.isInteger(value) ? number(value) : value.toPrecision(4);
   if (value === true || value === false) return value ? "yes" : "no";
   if (typeof value !== "object") return String(value);
   return Object.entries(value).filter(([, each]) => each !== null && !(Array.isArray(each) && each.length === 0))
@@ -116,7 +117,7 @@ find("verify").addEventListener("click", () => attempt(async () => {
   find("verified").hidden = false;
   find("verified").className = found.passed ? "notice" : "notice bad";
   find("verified").textContent = found.passed
-    ? `All ${events.toLocaleString()} entries of ${found.logs.length} ${found.logs.length === 1 ? "log" : "logs"} are as they were written.`
+    ? `All ${number(events)} entries of ${count(found.logs.length, "log")} are as they were written.`
     : problems.map((log) => `${log.category}: ${log.problem}`).join("; ");
 }));
 find("older").addEventListener("click", () => attempt(() => drawAudit(false)));

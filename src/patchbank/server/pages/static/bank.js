@@ -1,19 +1,19 @@
 // The Bank page: limits to drag above the scores, the references, and the history.
 
-import { ask, attempt, element, of, pageOf, percent, send, smallPicture, toast } from "./api.js";
+import { ask, of, pageOf, send } from "./api.js";
 import { BankMap } from "./bank_map.js";
+import { attempt, element, figure, find, smallPicture, toast } from "./elements.js";
 import { facts } from "./evidence.js";
 import { KnownDefects } from "./known_defects.js";
 import { ScoreChart } from "./score_chart.js";
 import { Study } from "./study.js";
 import { Teaching } from "./teaching.js";
+import { baseName, dateTime, number, percent } from "./words.js";
 
 const page = document.querySelector(".bank");
 const { category } = page.dataset;
-const find = (id) => document.querySelector(`#${id}`);
 const MOST = 1000;
 const AT_ONCE = 60;
-const number = (value) => value.toLocaleString();
 
 let bank;
 let thresholds;
@@ -36,8 +36,7 @@ async function load() {
     ask(`${of(category, "references")}?limit=${MOST}`).then((found) => found.items),
     ask(`${of(category, "inspections")}?limit=500`).then((found) => found.items),
   ]);
-  const learned = new Date(bank.learned_at).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
-  find("summary").textContent = `Version ${bank.bank_version}: ${number(bank.images)} references, ${number(bank.independent_references)} of them independent; ${number(bank.bank_size)} patches; ${number(bank.inspections)} inspections. Changed last on ${learned}.`;
+  find("summary").textContent = `Version ${bank.bank_version}: ${number(bank.images)} references, ${number(bank.independent_references)} of them independent; ${number(bank.bank_size)} patches; ${number(bank.inspections)} inspections. Changed last on ${dateTime(bank.learned_at)}.`;
   find("limits").hidden = false;
   chart.show({
     good: references.map((item) => item.score).filter((score) => score !== null),
@@ -78,20 +77,19 @@ async function suggest() {
   button.disabled = false;
   const images = found?.suggested?.images ?? [];
   find("suggested").replaceChildren(...(images.length
-    ? images.map((item) => element("figure", {},
+    ? images.map((item) => figure({},
       element("a", { href: pageOf(category, "records", item.inspection_id) }, element("img", smallPicture(category, item.inspection_id, 256, item.image))),
-      element("figcaption", {}, `covers ${percent(item.covers)} of what is new; ${item.verdict}`, element("br"), element("span", { class: "faint", title: item.image }, item.image.split("/").pop()))))
+      item.image, `covers ${percent(item.covers)} of what is new; ${item.verdict}`))
     : [element("p", { class: "faint" }, "No recent image would cover more, or their images were not kept.")]));
 }
 
 // What the limits would do, as they are dragged.
 function count() {
   const { passBelow, failAbove } = chart;
-  const verdictOf = (score) => (score > failAbove ? "fail" : score > passBelow ? "review" : "pass");
   const good = references.filter((item) => item.score !== null);
-  const of_ = (some, verdict) => some.filter((item) => verdictOf(item.score) === verdict).length;
+  const of_ = (some, verdict) => some.filter((item) => chart.verdictOf(item.score) === verdict).length;
   const share = (many, all) => (all ? `${number(many)} of ${number(all)} (${percent(many / all)})` : "none yet");
-  const changed = inspections.filter((item) => verdictOf(item.score) !== item.verdict).length;
+  const changed = inspections.filter((item) => chart.verdictOf(item.score) !== item.verdict).length;
   find("counts").replaceChildren(...facts([
     ["Passes up to", passBelow.toPrecision(4)],
     ["Fails above", failAbove.toPrecision(4)],
@@ -147,10 +145,9 @@ function drawReferences() {
   const sorted = [...references].sort(order);
   find("references").replaceChildren(...sorted.slice(0, shown).map((item) => {
     const times = item.score === null ? "not scored" : `${(item.score / bank.fail_above).toFixed(2)} times the limit`;
-    return teaching.pick(element("figure", { class: item.outlier ? "outlier" : "" },
+    return teaching.pick(figure({ class: item.outlier ? "outlier" : "" },
       element("img", { src: item.thumbnail, alt: item.name, loading: "lazy" }),
-      element("figcaption", {}, times, ...(item.outlier ? [element("br"), element("strong", {}, "stands out")] : []),
-        element("br"), element("span", { class: "faint", title: item.name }, item.name.split("/").pop()))),
+      item.name, times, ...(item.outlier ? [element("br"), element("strong", {}, "stands out")] : [])),
     teaching.references, item.reference_id);
   }));
   find("more").hidden = sorted.length <= shown;
@@ -158,14 +155,14 @@ function drawReferences() {
 
 function drawHistory(items) {
   find("undo").disabled = items.length < 2;
-  const names = (verb, some) => (some.length ? `; ${some.length === 1 ? some[0].split("/").pop() : `${number(some.length)} images`} ${verb}` : "");
+  const names = (verb, some) => (some.length ? `; ${some.length === 1 ? baseName(some[0]) : `${number(some.length)} images`} ${verb}` : "");
   find("history").querySelector("tbody").replaceChildren(...items.map((item) => {
     const back = element("button", { type: "button", class: "teaches" }, "Go back to this");
     back.addEventListener("click", () => goBack(item.bank_version));
     const cause = item.same_as === null ? item.cause ?? "" : `${item.cause ?? "activate"}: same as version ${item.same_as}`;
     return element("tr", {},
       element("td", {}, `${item.bank_version}${item.state === "active" ? ", in use" : ""}`),
-      element("td", {}, new Date(item.created_at).toLocaleString([], { dateStyle: "medium", timeStyle: "short" })),
+      element("td", {}, dateTime(item.created_at)),
       element("td", {}, cause + names("added", item.added) + names("withdrawn", item.withdrawn)),
       element("td", {}, item.actor ?? ""),
       element("td", { class: "number" }, number(item.images)),

@@ -1,22 +1,15 @@
 // The map of a bank: its patches in the plane, coloured by how far each is from those of other references.
 
-import { ask, element, of } from "./api.js";
+import { ask, of } from "./api.js";
+import { element, find, outline, shape } from "./elements.js";
+import { baseName, number, percent } from "./words.js";
 
-const SVG = "http://www.w3.org/2000/svg";
-const find = (id) => document.querySelector(`#${id}`);
 const STEPS = 4;
 const MARGIN = 14;
 const RADII = [3, 3.5, 4.5, 5.5, 7];
 // So far from a point, in pixels, a finger still means it.
 const REACH = 24;
 const WAYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
-const percent = (share) => `${(100 * share).toFixed(0)} %`;
-
-function shape(name, attributes) {
-  const made = document.createElementNS(SVG, name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  return made;
-}
 
 export class BankMap {
   constructor(category) {
@@ -41,12 +34,12 @@ export class BankMap {
     const most = Math.max(...known);
     this.limit = limit;
     this.end = limit !== null && limit > this.least && limit < most ? limit : most;
-    const shown = distance.length < patches ? `${distance.length.toLocaleString()} of its ${patches.toLocaleString()} patches are shown, drawn at random` : `All ${patches.toLocaleString()} patches are shown`;
+    const shown = distance.length < patches ? `${number(distance.length)} of its ${number(patches)} patches are shown, drawn at random` : `All ${number(patches)} patches are shown`;
     find("shown").textContent = `${shown}. The two directions hold ${percent(explained[0] + explained[1])} of the differences between them (principal components), so that patches which lie together may still differ.`;
     const alone = limit === null ? 0 : known.filter((value) => value > limit).length;
     find("alone").textContent = limit === null || !known.length ? "" : alone === 0
       ? "No patch shown is farther from those of other references than the limit: each is covered by another reference too."
-      : `${alone === 1 ? "1 patch shown is" : `${alone.toLocaleString()} patches shown are`} farther from those of other references than the limit. Check what they show; add more good parts that look like them, or withdraw the reference if it shows a defect.`;
+      : `${alone === 1 ? "1 patch shown is" : `${number(alone)} patches shown are`} farther from those of other references than the limit. Check what they show; add more good parts that look like them, or withdraw the reference if it shows a defect.`;
     this.#legend(known.length > 0);
     find("map-answer").replaceChildren(element("p", { class: "small faint" }, "Click a point, or use the buttons or the arrow keys, to see which reference it comes from and where."));
     find("map-card").hidden = false;
@@ -66,12 +59,12 @@ export class BankMap {
     for (const distance of this.map.distance) counts[this.#step_of(distance)] += 1;
     const times = (value) => (this.limit > 0 ? `${(value / this.limit).toFixed(2)}` : value.toPrecision(3));
     const unit = this.limit > 0 ? "times the limit" : "as an anomaly score";
-    find("map-legend").replaceChildren(...(known ? counts : []).flatMap((count, step) => {
+    find("map-legend").replaceChildren(...(known ? counts : []).flatMap((points, step) => {
       if (step === STEPS && this.limit === null) return [];
       const text = step === STEPS ? `above the limit of ${this.limit.toPrecision(4)}` : `${times(this.least + step * size)} to ${times(this.least + (step + 1) * size)} ${unit}`;
       const sample = shape("svg", { viewBox: "-8 -8 16 16", width: 16, height: 16, "aria-hidden": "true" });
       sample.append(this.#mark(step, 0, 0));
-      return [element("li", {}, sample, `${text}: ${count.toLocaleString()}`)];
+      return [element("li", {}, sample, `${text}: ${number(points)}`)];
     }));
   }
 
@@ -155,7 +148,7 @@ export class BankMap {
     const times = this.limit > 0 && far !== null ? `, ${(far / this.limit).toFixed(2)} times the limit` : "";
     const lines = [
       element("p", {}, far === null ? "There is no other reference to cover it." : `${far.toPrecision(4)} to the nearest patch of another reference${times}.`),
-      element("p", { class: "small faint" }, `${rank.toLocaleString()} of ${this.order.length.toLocaleString()}, the least covered first.`),
+      element("p", { class: "small faint" }, `${number(rank)} of ${number(this.order.length)}, the least covered first.`),
     ];
     const image = reference[point] === null ? null : references[reference[point]];
     if (image === null) {
@@ -164,11 +157,11 @@ export class BankMap {
     }
     const [x0, y0, x1, y1] = boxes[point];
     const over = shape("svg", { viewBox: `0 0 ${image.width} ${image.height}`, "aria-hidden": "true" });
-    over.append(shape("rect", { x: x0, y: y0, width: x1 - x0, height: y1 - y0, class: "spot" }));
+    over.append(outline(boxes[point], { class: "spot" }));
     find("map-answer").replaceChildren(
       element("div", { class: "layers" }, element("img", { src: image.thumbnail, alt: image.name }), over),
       ...lines,
-      element("p", {}, element("span", { title: image.name }, image.name.split("/").pop()), `, at x ${x0} to ${x1}, y ${y0} to ${y1} pixels`),
+      element("p", {}, element("span", { title: image.name }, baseName(image.name)), `, at x ${x0} to ${x1}, y ${y0} to ${y1} pixels`),
     );
   }
 }

@@ -1,8 +1,11 @@
 // What is known of an inspection: facts, regions, similar pictures. The same on every page.
 
-import { againstLimit, element, of, pageOf, rarity, verdictMark } from "./api.js";
+import { of, pageOf } from "./api.js";
+import { element, figure, verdictMark } from "./elements.js";
+import { againstLimit, number, rarity } from "./words.js";
 
 /** A list of facts; those without a value are left out. */
+
 export function facts(pairs) {
   return element("dl", { class: "facts" }, ...pairs.filter(([, value]) => value !== null && value !== undefined && value !== "")
     .flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]));
@@ -43,7 +46,7 @@ export function toReview(item) {
 export function regions(root, item) {
   const lines = item.regions.map((region, index) => {
     const [x0, y0, x1, y1] = region.box_xyxy;
-    return element("li", {}, `Region ${index + 1}: x ${x0} to ${x1}, y ${y0} to ${y1}, ${region.area_pixels.toLocaleString()} pixels (${region.area_percent.toFixed(2)} % of the image)`);
+    return element("li", {}, `Region ${index + 1}: x ${x0} to ${x1}, y ${y0} to ${y1}, ${number(region.area_pixels)} pixels (${region.area_percent.toFixed(2)} % of the image)`);
   });
   root.replaceChildren(...(lines.length ? lines : [element("li", { class: "faint" }, "No region stands out.")]));
 }
@@ -68,11 +71,9 @@ export function defects(root, item) {
 
 const SIMILARITY = "Similarity is 1 for the same picture, 0 for one that shares only what all references share, and negative for one that differs the other way.";
 
-export function gallery(root, pictures, none, note = null) {
+function gallery(root, pictures, none, note = null) {
   root.replaceChildren(...(pictures.length
-    ? pictures.map(({ source, name, text }) => element("figure", {},
-      element("img", { src: source, alt: name, loading: "lazy" }),
-      element("figcaption", {}, text, element("br"), element("span", { class: "faint", title: name }, name.split("/").pop()))))
+    ? pictures.map(({ source, name, text }) => figure({}, element("img", { src: source, alt: name, loading: "lazy" }), name, text))
       .concat(note ? [element("p", { class: "small faint" }, note)] : [])
     : [element("p", { class: "faint" }, none)]));
 }

@@ -1,13 +1,15 @@
 // The Inspect page: images in, verdicts with their evidence out.
 
-import { Problem, ask, element, of, pageOf, stripButton, toast } from "./api.js";
+import { ask, of, pageOf, Problem } from "./api.js";
+import { onDrop } from "./drop.js";
+import { element, stripButton, toast } from "./elements.js";
 import { defects, facts, figures, headline, references, regions, toReview } from "./evidence.js";
 import { Layers } from "./layers.js";
 import { Spots } from "./spot.js";
+import { number } from "./words.js";
 
 const page = document.querySelector(".inspect");
 const { category } = page.dataset;
-const drop = page.querySelector(".drop");
 const choose = page.querySelector("#file");
 const result = page.querySelector("#result");
 const busy = page.querySelector("#busy");
@@ -79,7 +81,7 @@ function show(item) {
   page.querySelector("#answer").replaceChildren(...headline(item), facts([
     ["Image", item.image],
     ...figures(item),
-    ["Judged by", `version ${item.bank_version} of the bank, ${item.calibration_images.toLocaleString()} good parts`],
+    ["Judged by", `version ${item.bank_version} of the bank, ${number(item.calibration_images)} good parts`],
     ["Took", `${Math.round(item.timings_ms.total)} ms`],
   ]), element("p", { class: "row next" },
     toReview(item),
@@ -96,14 +98,8 @@ choose.addEventListener("change", () => {
   choose.value = "";
   inspect(files);
 });
-for (const name of ["dragenter", "dragover"]) {
-  document.addEventListener(name, (event) => { event.preventDefault(); drop.classList.add("over"); });
-}
-document.addEventListener("dragleave", (event) => { if (!event.relatedTarget) drop.classList.remove("over"); });
-document.addEventListener("drop", (event) => {
-  event.preventDefault();
-  drop.classList.remove("over");
-  if (event.dataTransfer.files.length) inspect(event.dataTransfer.files);
+onDrop(({ files }) => {
+  if (files.length) inspect(files);
   else toast("Drop an image file here.");
 });
 document.addEventListener("paste", (event) => {

@@ -1,8 +1,9 @@
 // Known defects on the Bank page: how many each limit finds, and the limit at which mistakes cost least.
 
-import { ask, element, of, percent, Problem } from "./api.js";
+import { ask, of, Problem } from "./api.js";
+import { element, find } from "./elements.js";
+import { number, percent, sentence } from "./words.js";
 
-const find = (id) => document.querySelector(`#${id}`);
 const interval = ([low, high]) => `${(100 * low).toFixed(1)} to ${(100 * high).toFixed(1)} %`;
 
 export class KnownDefects {
@@ -29,7 +30,7 @@ export class KnownDefects {
     if (limits === null) return null;
     this.found = limits.known_defects;
     find("costs").hidden = false;
-    const left = limits.remarks.length ? ` ${limits.remarks.map((text) => `${text[0].toUpperCase()}${text.slice(1)}.`).join(" ")}` : "";
+    const left = limits.remarks.length ? ` ${limits.remarks.map(sentence).join(" ")}` : "";
     known.textContent = `Recall is the share of the recorded defects that fails, the miss rate the share that does not. With defects like these, the true share is within the interval, with 95 % confidence.${left}`;
     find("chart").parentElement.classList.add("known");
     find("of-defects").hidden = false;
@@ -42,7 +43,7 @@ export class KnownDefects {
     if (this.found === null) return [];
     const { scores, intervals } = this.found;
     const above = (limit) => scores.filter((score) => score > limit).length;
-    const share = (count) => `${count.toLocaleString()} of ${scores.length.toLocaleString()} (${percent(count / scores.length)}), 95 % interval ${interval(intervals[count])}`;
+    const share = (found) => `${number(found)} of ${number(scores.length)} (${percent(found / scores.length)}), 95 % interval ${interval(intervals[found])}`;
     const [failing, stopped] = [above(this.chart.failAbove), above(this.chart.passBelow)];
     return [
       ["Known defects that would fail: recall", share(failing)],

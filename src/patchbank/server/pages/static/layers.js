@@ -1,8 +1,7 @@
 // A picture with its anomaly map above it, regions outlined, and a slider for the map.
 
-import { element, of } from "./api.js";
-
-const SVG = "http://www.w3.org/2000/svg";
+import { of } from "./api.js";
+import { element, outline, shape } from "./elements.js";
 
 export class Layers {
   /** @param {HTMLElement} root of the class `layers`; @param {HTMLInputElement} slider 0 to 100 */
@@ -11,7 +10,7 @@ export class Layers {
     this.number = null;
     this.picture = element("img", { alt: "" });
     this.map = element("img", { class: "map", alt: "", hidden: true });
-    this.outlines = document.createElementNS(SVG, "svg");
+    this.outlines = shape("svg", {});
     this.none = element("p", { class: "none", hidden: true });
     root.append(this.picture, this.map, this.outlines, this.none);
     this.map.addEventListener("load", () => this.map.removeAttribute("hidden"));
@@ -40,11 +39,7 @@ export class Layers {
     this.map.src = of(item.category, "inspections", item.inspection_id, "map") + "?optional=true";
     const [width, height] = answer.headers.get("x-image-size").split("x").map(Number);
     this.outlines.setAttribute("viewBox", `0 0 ${width} ${height}`);
-    this.outlines.replaceChildren(...item.regions.map(({ box_xyxy: [x0, y0, x1, y1] }) => {
-      const box = document.createElementNS(SVG, "rect");
-      for (const [name, value] of Object.entries({ x: x0, y: y0, width: x1 - x0, height: y1 - y0 })) box.setAttribute(name, value);
-      return box;
-    }));
+    this.outlines.replaceChildren(...item.regions.map((region) => outline(region.box_xyxy)));
   }
 
   #fade() {

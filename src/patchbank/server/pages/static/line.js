@@ -1,7 +1,9 @@
 // The Line page: the last verdict, large; the last twenty; the shift's counts. Updates by itself.
 
-import { againstLimit, ask, clock, element, of, rarity, stripButton, verdictMark } from "./api.js";
+import { ask, of } from "./api.js";
+import { element, stripButton, verdictMark } from "./elements.js";
 import { Layers } from "./layers.js";
+import { againstLimit, clock, number, rarity } from "./words.js";
 
 const page = document.querySelector(".line");
 const { category } = page.dataset;
@@ -118,11 +120,11 @@ async function count() {
     const total = found.pass + found.review + found.fail;
     const hours = Math.max((Date.now() - begin) / 3600e3, 1 / 60);
     for (const verdict of ["pass", "review", "fail"]) {
-      document.querySelector(`#count-${verdict}`).textContent = found[verdict].toLocaleString();
+      document.querySelector(`#count-${verdict}`).textContent = number(found[verdict]);
     }
-    document.querySelector("#count-all").textContent = total.toLocaleString();
+    document.querySelector("#count-all").textContent = number(total);
     document.querySelector("#share").textContent = total ? `${(100 * (found.fail + found.review) / total).toFixed(1)} %` : "–";
-    document.querySelector("#rate").textContent = `${Math.round(total / hours).toLocaleString()} an hour`;
+    document.querySelector("#rate").textContent = `${number(Math.round(total / hours))} an hour`;
   } catch {
     // The bar at the top says that the service is away.
   } finally {

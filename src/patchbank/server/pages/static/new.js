@@ -1,13 +1,12 @@
 // The New category page: images of good parts in, a bank out; followed while it is learned.
 
-import { Problem, ask, attempt, element, of, pageOf, send } from "./api.js";
+import { of, pageOf, Problem, send } from "./api.js";
+import { onDrop } from "./drop.js";
+import { attempt, element, find } from "./elements.js";
 import { facts } from "./evidence.js";
-import { follow, howFar, imagesOf, isRunning, sent } from "./jobs.js";
+import { follow, howFar, imagesOf, isRunning, Progress } from "./jobs.js";
+import { capital, count, megabytes, number, percent } from "./words.js";
 
-const find = (id) => document.querySelector(`#${id}`);
-const drop = document.querySelector(".drop");
-const number = (value) => value.toLocaleString();
-const count = (value, word) => `${number(value)} ${word}${value === 1 ? "" : "s"}`;
 const STAGES = {
   features: "Looking at the images", coreset: "Choosing what the bank keeps", calibration: "Judging each image by the bank without it",
   calibrate: "Judging each image by the bank without it", resolution: "Trying resolutions", "coresets of parts": "Choosing what the bank keeps",
@@ -17,6 +16,7 @@ const STAGES = {
 // What is counted while a stage lasts.
 const COUNTED = { features: " images", calibrate: " images", "bit depth": " images", resolution: " settings" };
 const PREVIEWS = 12;
+const progress = new Progress(find("progress"));
 let files = [];
 let job = null;
 
@@ -27,7 +27,7 @@ function choose(found) {
   files = [...new Map([...files, ...images].map((file) => [key(file), file])).values()];
   const size = files.reduce((sum, file) => sum + file.size, 0);
   const others = found.length - images.length;
-  const words = [files.length ? `${count(files.length, "image")}, ${(size / 1e6).toFixed(1)} MB.` : "No image is among these files."];
+  const words = [files.length ? `${count(files.length, "image")}, ${megabytes(size)} MB.` : "No image is among these files."];
   if (others && files.length) words.push(`${count(others, "other file")} left out: no image.`);
   if (files.length) words.push(advice(files.length));
   find("chosen").textContent = words.join(" ");
@@ -58,29 +58,17 @@ async function entries(entry) {
   return found;
 }
 
-function upload(address) {
-  const tell = (done, total) => showStage("Sending the images", done, total, `${(done / 1e6).toFixed(1)} of ${(total / 1e6).toFixed(1)} MB`);
-  return sent(address, files, tell, (stop) => { find("cancel").onclick = stop; }, "Nothing was learned.");
-}
-
-function showStage(text, done, total, left) {
-  find("progress").hidden = false;
-  find("stage").textContent = text;
-  if (total) { find("bar").max = total; find("bar").value = done; } else find("bar").removeAttribute("value");
-  find("left").textContent = left;
-}
-
 function show(found) {
   job = found;
   history.replaceState(null, "", `?job=${found.job_id}`);
   const running = isRunning(found);
   find("fit").hidden = running || found.state === "done";
-  find("progress").hidden = !running;
+  if (!running) progress.hide();
   find("result").hidden = found.state !== "done";
   if (running) {
-    const stage = STAGES[found.stage] ?? (found.stage ? found.stage[0].toUpperCase() + found.stage.slice(1) : "Starting");
-    showStage(`${found.category}: ${found.state === "waiting" ? "Waiting for another job to end" : stage}`, found.done, found.total, howFar(found, COUNTED[found.stage]));
-    find("cancel").onclick = () => attempt(() => send(`/v1/jobs/${found.job_id}/cancel`, {}));
+    const stage = STAGES[found.stage] ?? (found.stage ? capital(found.stage) : "Starting");
+    progress.show(`${found.category}: ${found.state === "waiting" ? "Waiting for another job to end" : stage}`, found.done, found.total, howFar(found, COUNTED[found.stage]));
+    progress.onCancel(() => attempt(() => send(`/v1/jobs/${found.job_id}/cancel`, {})));
     return;
   }
   if (found.state === "done") showResult(found);
@@ -102,7 +90,7 @@ function showResult(found) {
     ["Bank", `${number(result.bank_size)} patches, which stand for all ${number(result.patches)} of the images`],
     ["Passes up to", `an anomaly score of ${result.pass_below.toPrecision(4)}`],
     ["Fails above", `${result.fail_above.toPrecision(4)}${result.pass_below === result.fail_above ? "; with limits that are the same, no part waits for a person between them" : ""}`],
-    ["False alarms", `at most ${Number((100 * result.stated_false_alarm_rate).toPrecision(3))} % of good parts, on average`],
+    ["False alarms", `at most ${percent(result.stated_false_alarm_rate)} of good parts, on average`],
     ["Can see", chosen?.slice(chosen.indexOf(": ", RESOLUTION.length) + 2)],
   ]));
   find("notes").replaceChildren(...result.remarks.filter((text) => text !== chosen).map((text) => element("p", { class: "notice careful" }, text)));
@@ -128,9 +116,9 @@ find("fit").addEventListener("submit", (event) => {
     const address = `${of(find("name").value.trim(), "fit")}?${query}`;
     find("fit").hidden = true;
     try {
-      job = files.length ? await upload(address) : await send(address, { folder });
+      job = files.length ? await progress.send(address, files, "Nothing was learned.") : await send(address, { folder });
     } catch (error) {
-      find("progress").hidden = true;
+      progress.hide();
       find("fit").hidden = false;
       throw error;
     }
@@ -151,15 +139,9 @@ const checkName = () => { find("known").hidden = !categories.has(find("name").va
 find("name").addEventListener("input", checkName);
 // Somebody may have begun before this was loaded.
 checkName();
-for (const name of ["dragenter", "dragover"]) {
-  document.addEventListener(name, (event) => { event.preventDefault(); drop.classList.add("over"); });
-}
-document.addEventListener("dragleave", (event) => { if (!event.relatedTarget) drop.classList.remove("over"); });
-document.addEventListener("drop", async (event) => {
-  event.preventDefault();
-  drop.classList.remove("over");
+onDrop(async ({ items }) => {
   // What comes from another program than a file manager may be a file without an entry.
-  const dropped = [...event.dataTransfer.items].filter((item) => item.kind === "file").map((item) => [item.webkitGetAsEntry(), item.getAsFile()]);
+  const dropped = [...items].filter((item) => item.kind === "file").map((item) => [item.webkitGetAsEntry(), item.getAsFile()]);
   choose((await Promise.all(dropped.map(([entry, file]) => (entry ? entries(entry) : [file])))).flat());
 });
 const asked = new URLSearchParams(location.search).get("job");

@@ -1,13 +1,13 @@
 // One recorded inspection: everything that was known when it was judged.
 
-import { ask, attempt, element, of } from "./api.js";
+import { ask, of } from "./api.js";
+import { attempt, element, find } from "./elements.js";
 import { facts, figures, headline, references, regions, toReview } from "./evidence.js";
 import { Layers } from "./layers.js";
 import { Spots } from "./spot.js";
 
 const page = document.querySelector("#record");
 const { category, number } = page.dataset;
-const find = (id) => document.querySelector(`#${id}`);
 
 function time(text) {
   return new Date(text).toLocaleString([], { dateStyle: "full", timeStyle: "long" });

@@ -1,6 +1,8 @@
 // The Records page: a table of inspections, filtered by the form, older ones on request.
 
-import { againstLimit, ask, attempt, element, of, pageOf, smallPicture, verdictMark } from "./api.js";
+import { ask, of, pageOf } from "./api.js";
+import { attempt, element, smallPicture, verdictMark } from "./elements.js";
+import { againstLimit, baseName, number } from "./words.js";
 
 const table = document.querySelector(".records");
 const { category } = table.dataset;
@@ -44,7 +46,7 @@ function row(item) {
     element("td", { "data-name": "p" }, item.p_value === null ? "" : item.p_value.toPrecision(2)),
     element("td", { "data-name": "part" }, item.part ?? ""),
     element("td", { "data-name": "at" }, item.station ?? ""),
-    element("td", { title: item.image }, item.image.split("/").pop()),
+    element("td", { title: item.image }, baseName(item.image)),
     element("td", { "data-name": "answer" }, answerOf(item)),
   );
 }
@@ -60,7 +62,7 @@ function draw() {
       ? "No inspection is like this. Ask for less above, or press “Show all”."
       : "No inspections yet. Each image that is judged is recorded here: try the Inspect page.";
   } else {
-    shown.textContent = `${items.length.toLocaleString()} shown${next === null ? ", these are all" : "; there are older ones"}. A heading sorts what is shown. The p-value is the share of good parts that score at least as high.`;
+    shown.textContent = `${number(items.length)} shown${next === null ? ", these are all" : "; there are older ones"}. A heading sorts what is shown. The p-value is the share of good parts that score at least as high.`;
   }
   more.hidden = next === null;
 }

@@ -1,12 +1,13 @@
 // The Review page: is a part good or defective? All by keyboard; what comes next is fetched before it is asked for.
 
-import { attempt, ask, clock, element, of, pageOf, send, smallPicture, stripButton, toast, verdictMark } from "./api.js";
+import { ask, of, pageOf, send } from "./api.js";
+import { attempt, element, find, smallPicture, stripButton, toast, verdictMark } from "./elements.js";
 import { defects, facts, figures, headline, references } from "./evidence.js";
 import { Layers } from "./layers.js";
+import { clock, number, sentence } from "./words.js";
 
 const page = document.querySelector("#review");
 const { category } = page.dataset;
-const find = (id) => document.querySelector(`#${id}`);
 const layers = new Layers(page.querySelector(".layers"), find("opacity"));
 const AHEAD = 3;
 
@@ -45,7 +46,7 @@ async function refill() {
 
 async function show() {
   const [item] = queue;
-  find("waiting").textContent = waiting === 1 ? "1 part waits for an answer" : `${waiting.toLocaleString()} parts wait for an answer`;
+  find("waiting").textContent = waiting === 1 ? "1 part waits for an answer" : `${number(waiting)} parts wait for an answer`;
   find("none").hidden = item !== undefined;
   page.hidden = item === undefined;
   reset();
@@ -126,7 +127,7 @@ async function good() {
   if (found === null || queue[0] !== item) return;
   if (found.doubt && !confirming) {
     confirming = true;
-    find("doubt").textContent = `${found.doubt[0].toUpperCase()}${found.doubt.slice(1)}. If it is good all the same, press “Good” once more.`;
+    find("doubt").textContent = `${sentence(found.doubt)} If it is good all the same, press “Good” once more.`;
     find("doubt").hidden = false;
     find("good").firstChild.textContent = "Good, add it to the bank ";
     foresee();
@@ -162,9 +163,9 @@ function effectInWords({ addition, in_words: words }) {
   const rise = Math.round(100 * (after / before - 1));
   return [
     now === then ? `Parts fail above ${now}, as before.` : `Parts then fail above ${then}; now they fail above ${now}.`,
-    ...(rise >= 5 ? [`The limit rises by ${rise.toLocaleString()} %: a defect that scores below it passes.`] : []),
+    ...(rise >= 5 ? [`The limit rises by ${number(rise)} %: a defect that scores below it passes.`] : []),
     // The first two lines are the image and the limits.
-    ...words.slice(2).map((line) => `${line[0].toUpperCase()}${line.slice(1)}.`),
+    ...words.slice(2).map(sentence),
   ];
 }
 

@@ -1,6 +1,7 @@
 // Histograms of scores with two limits above them, to be dragged or moved by keys.
 
-const SVG = "http://www.w3.org/2000/svg";
+import { shape } from "./elements.js";
+
 const BINS = 60;
 const WIDTH = 1000;
 const HEIGHT = 300;
@@ -31,6 +32,11 @@ export class ScoreChart {
     this.defects = scores;
     this.#fit();
     this.#draw();
+  }
+
+  /** The verdict of a score by the limits as they stand in the chart. */
+  verdictOf(score) {
+    return score > this.failAbove ? "fail" : score > this.passBelow ? "review" : "pass";
   }
 
   #fit() {
@@ -80,15 +86,13 @@ export class ScoreChart {
     // Good references stand on the axis, and inspections hang below it; known defects stand on the edge.
     const known = this.defects.length > 0;
     const axis = known ? 0.38 * HEIGHT : HEIGHT / 2;
-    const byVerdict = (score) => (score > this.failAbove ? "fail" : score > this.passBelow ? "review" : "pass");
+    const byVerdict = (score) => this.verdictOf(score);
     const bars = [
       ...this.#bars(this.good, () => "good", axis, -0.82 * axis),
       ...this.#bars(this.inspected, byVerdict, axis, 0.82 * (known ? 0.26 * HEIGHT : axis)),
       ...this.#bars(this.defects, byVerdict, HEIGHT, -0.26 * HEIGHT),
     ];
-    const line = document.createElementNS(SVG, "line");
-    for (const [key, value] of Object.entries({ x1: 0, x2: WIDTH, y1: axis, y2: axis })) line.setAttribute(key, value);
-    this.chart.replaceChildren(...bars, line);
+    this.chart.replaceChildren(...bars, shape("line", { x1: 0, x2: WIDTH, y1: axis, y2: axis }));
     for (const [name, handle] of Object.entries(this.handles)) {
       const share = (this[name] - this.lowest) / (this.highest - this.lowest);
       handle.style.left = `${100 * share}%`;
@@ -111,11 +115,9 @@ export class ScoreChart {
       return ["pass", "good", "review", "fail"].flatMap((kind) => {
         const height = some.filter((score) => classOf(score) === kind).length * scale;
         if (!height) return [];
-        const bar = document.createElementNS(SVG, "rect");
         const y = reach < 0 ? from - done - height : from + done;
-        for (const [key, value] of Object.entries({ x: (index * WIDTH) / BINS + 1, width: WIDTH / BINS - 2, y, height, class: kind })) bar.setAttribute(key, value);
         done += height;
-        return [bar];
+        return [shape("rect", { x: (index * WIDTH) / BINS + 1, width: WIDTH / BINS - 2, y, height, class: kind })];
       });
     });
   }

@@ -1,14 +1,14 @@
 // The sinks on the Admin page: where inspections are sent to, and how that fares.
 
-import { ask, attempt, copy, element, send, toast } from "./api.js";
+import { ask, send } from "./api.js";
+import { attempt, copy, element, find, toast } from "./elements.js";
+import { dateTime, number } from "./words.js";
 
-const find = (id) => document.querySelector(`#${id}`);
-const time = (text) => new Date(text).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
 const AGAIN_MS = 5000;
 
 function waits(sink) {
   if (!sink.waiting) return "none";
-  return `${sink.waiting.toLocaleString()}, the oldest of ${time(sink.waiting_since)}`;
+  return `${number(sink.waiting)}, the oldest of ${dateTime(sink.waiting_since)}`;
 }
 
 function gets(sink) {
@@ -18,7 +18,7 @@ function gets(sink) {
 
 function state(sink) {
   if (sink.last_error === null) return element("span", { class: "verdict pass" }, "ok");
-  const since = sink.delivered_at ? `nothing arrived since ${time(sink.delivered_at)}` : "nothing arrived yet";
+  const since = sink.delivered_at ? `nothing arrived since ${dateTime(sink.delivered_at)}` : "nothing arrived yet";
   return element("div", {}, element("span", { class: "verdict fail" }, "problem"), element("div", { class: "small" }, `${sink.last_error}${sink.failures ? `; ${since}` : ""}`));
 }
 
@@ -37,7 +37,7 @@ function buttons(sink) {
   }));
   const remove = element("button", { type: "button", class: "danger", "aria-label": `Remove ${sink.name}` }, "Remove");
   remove.addEventListener("click", () => attempt(async () => {
-    const lost = sink.waiting ? ` ${sink.waiting.toLocaleString()} that wait for it will not be sent.` : "";
+    const lost = sink.waiting ? ` ${number(sink.waiting)} that wait for it will not be sent.` : "";
     if (!window.confirm(`Send no more inspections to ${sink.name}?${lost}`)) return;
     await ask(`/v1/sinks/${sink.sink_id}`, { method: "DELETE" });
     toast(`${sink.name} is removed.`);
@@ -55,10 +55,10 @@ async function draw() {
   find("no-sinks").hidden = items.length > 0;
   find("sinks").hidden = items.length === 0;
   find("sinks").querySelector("tbody").replaceChildren(...items.map((sink) => element("tr", {},
-    element("td", {}, sink.name, element("div", { class: "small faint" }, `added ${time(sink.created_at)}, by ${sink.created_by}`)),
+    element("td", {}, sink.name, element("div", { class: "small faint" }, `added ${dateTime(sink.created_at)}, by ${sink.created_by}`)),
     element("td", { "data-name": "Target" }, sink.target),
     element("td", { "data-name": "Gets" }, gets(sink)),
-    element("td", { "data-name": "Sent" }, sink.delivered_at === null ? "none" : `${sink.delivered.toLocaleString()}, the last ${time(sink.delivered_at)}`),
+    element("td", { "data-name": "Sent" }, sink.delivered_at === null ? "none" : `${number(sink.delivered)}, the last ${dateTime(sink.delivered_at)}`),
     element("td", { "data-name": "Waiting" }, waits(sink)),
     element("td", {}, state(sink)),
     element("td", {}, buttons(sink)))));

@@ -1,17 +1,13 @@
 // A spot of a picture: which patch of the bank is nearest to it, and the reference it came from.
 
-import { ask, attempt, element, of } from "./api.js";
+import { ask, of } from "./api.js";
+import { attempt, element, outline, shape } from "./elements.js";
+import { baseName } from "./words.js";
 
-const SVG = "http://www.w3.org/2000/svg";
 // An arrow key moves the crosshair by this share of the longer side; with Shift, by a pixel.
+
 const STEP = 1 / 40;
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
-
-function shape(name, attributes) {
-  const made = document.createElementNS(SVG, name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  return made;
-}
 
 export class Spots {
   /** @param {Layers} layers; @param {HTMLElement} root where the answer is shown */
@@ -93,15 +89,14 @@ export class Spots {
     const found = await attempt(() => ask(`${of(item.category, "inspections", item.inspection_id, "nearest")}?${new URLSearchParams({ x, y, top: 3 })}`));
     if (!found || this.item !== item) return;
     this.mark?.remove();
-    const [x0, y0, x1, y1] = found.box_xyxy;
-    this.mark = shape("rect", { x: x0, y: y0, width: x1 - x0, height: y1 - y0, class: "spot" });
+    this.mark = outline(found.box_xyxy, { class: "spot" });
     layers.outlines.append(this.mark);
     this.answer.replaceChildren(
       element("h3", {}, `Nearest patches of the bank to the spot at x ${shown[0]}, y ${shown[1]}`),
       element("div", { class: "gallery" }, ...found.nearest.map((patch) => element("figure", {},
         patch.thumbnail ? element("img", { src: patch.thumbnail, alt: patch.image }) : element("span", { class: "none" }),
         element("figcaption", {}, `distance ${patch.distance.toPrecision(3)}`, patch.box_xyxy ? `, there at x ${patch.box_xyxy[0]} to ${patch.box_xyxy[2]}, y ${patch.box_xyxy[1]} to ${patch.box_xyxy[3]}` : "",
-          element("br"), element("span", { class: "faint", title: patch.image ?? "" }, patch.image ? patch.image.split("/").pop() : "its reference is not known"))))),
+          element("br"), element("span", { class: "faint", title: patch.image ?? "" }, patch.image ? baseName(patch.image) : "its reference is not known"))))),
     );
   }
 }

@@ -1,15 +1,17 @@
 // The study on the Bank page: parts of known answer are judged, and the figures of the last study shown.
 
-import { ask, element, of, Problem, send } from "./api.js";
-import { follow, howFar, imagesOf, isRunning, sent } from "./jobs.js";
+import { ask, of, Problem, send } from "./api.js";
+import { element, find } from "./elements.js";
+import { follow, howFar, imagesOf, isRunning, Progress } from "./jobs.js";
+import { count, dateTime, sentence } from "./words.js";
 
-const find = (id) => document.querySelector(`#${id}`);
 const UNDONE = "No study was made.";
 
 export class Study {
   constructor(category) {
     this.category = category;
     this.files = [];
+    this.progress = new Progress(find("study-progress"));
     find("study-files").addEventListener("change", (event) => this.#choose([...event.target.files]));
     find("study-form").addEventListener("submit", (event) => { event.preventDefault(); this.#start(); });
   }
@@ -28,7 +30,7 @@ export class Study {
     this.files = imagesOf(found);
     const folder = found[0]?.webkitRelativePath.split("/")[0];
     find("study-chosen").textContent = this.files.length
-      ? `${this.files.length.toLocaleString()} image${this.files.length === 1 ? "" : "s"} in the folder ${folder}`
+      ? `${count(this.files.length, "image")} in the folder ${folder}`
       : "No image is in this folder.";
   }
 
@@ -43,7 +45,7 @@ export class Study {
     find("study-form").hidden = true;
     try {
       const job = this.files.length
-        ? await sent(address, this.files, (done, total) => this.#progress("Sending the images", done, total, `${(done / 1e6).toFixed(1)} of ${(total / 1e6).toFixed(1)} MB`), (stop) => { find("study-cancel").onclick = stop; }, UNDONE)
+        ? await this.progress.send(address, this.files, UNDONE)
         : await send(address, { folder });
       this.#follow(job);
     } catch (error) {
@@ -53,24 +55,17 @@ export class Study {
   }
 
   #refuse(text) {
-    find("study-progress").hidden = true;
+    this.progress.hide();
     find("study-form").hidden = false;
     find("study-refused").hidden = text === null;
     find("study-refused").textContent = text ?? "";
   }
 
-  #progress(text, done, total, left) {
-    find("study-form").hidden = true;
-    find("study-progress").hidden = false;
-    find("study-stage").textContent = text;
-    if (total) { find("study-bar").max = total; find("study-bar").value = done; } else find("study-bar").removeAttribute("value");
-    find("study-left").textContent = left;
-  }
-
   #follow(job) {
-    find("study-cancel").onclick = () => send(`/v1/jobs/${job.job_id}/cancel`, {}).catch((error) => this.#refuse(error.message));
+    find("study-form").hidden = true;
+    this.progress.onCancel(() => send(`/v1/jobs/${job.job_id}/cancel`, {}).catch((error) => this.#refuse(error.message)));
     follow(job.job_id, (found) => {
-      if (isRunning(found)) this.#progress(found.state === "waiting" ? "Waiting for another job to end" : "Judging the parts", found.done, found.total, howFar(found));
+      if (isRunning(found)) this.progress.show(found.state === "waiting" ? "Waiting for another job to end" : "Judging the parts", found.done, found.total, howFar(found));
       else if (found.state === "done") { this.#refuse(null); this.#show(found); }
       else this.#refuse(found.state === "cancelled" ? `Cancelled. ${UNDONE}` : found.error ?? UNDONE);
     });
@@ -80,7 +75,7 @@ export class Study {
     const words = result.in_words;
     find("study-none").hidden = true;
     find("study").hidden = false;
-    const when = new Date(ended).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+    const when = dateTime(ended);
     find("study-headline").textContent = words.headline;
     find("study-when").textContent = `Made ${when} by ${by}; parts told by ${result.parts_told_by}.`;
     find("study-figures").querySelector("tbody").replaceChildren(...words.figures.map((figure) => element("tr", {},
@@ -89,7 +84,7 @@ export class Study {
       element("td", {}, figure.count),
       element("td", {}, figure.interval),
       element("td", {}, figure.reading))));
-    find("study-bounds").replaceChildren(...[words.bounds, words.review].map((text) => element("p", { class: "small faint" }, `${text[0].toUpperCase()}${text.slice(1)}.`)));
+    find("study-bounds").replaceChildren(...[words.bounds, words.review].map((text) => element("p", { class: "small faint" }, sentence(text))));
     find("study-parts").replaceChildren(...(words.conspicuous.length
       ? words.conspicuous.map((text) => element("li", {}, text))
       : [element("li", {}, "No part is unstable, missed or falsely rejected.")]));

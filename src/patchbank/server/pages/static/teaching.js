@@ -1,25 +1,25 @@
 // Teaching on the Bank page: images of good parts are added, held images decided, references withdrawn.
 
-import { ask, attempt, element, of, send, toast } from "./api.js";
+import { ask, of, send } from "./api.js";
+import { attempt, element, figure, find, toast } from "./elements.js";
+import { count, number } from "./words.js";
 
 const AT_ONCE = 50;
-const count = (number, word) => `${number.toLocaleString()} ${word}${number === 1 ? "" : "s"}`;
 
 export class Teaching {
   /** @param {string} category; `changed` is called when the bank has changed. */
   constructor(category, changed) {
     this.category = category;
     this.changed = changed;
-    this.find = (id) => document.querySelector(`#${id}`);
-    const choose = this.find("add");
+    const choose = find("add");
     choose.addEventListener("change", () => {
       const files = [...choose.files];
       choose.value = "";
       if (files.length) attempt(() => this.#add(files));
     });
-    this.find("confirm").addEventListener("click", () => attempt(() => this.#decide("confirm")));
-    this.find("dismiss").addEventListener("click", () => attempt(() => this.#decide("dismiss")));
-    this.find("withdraw").addEventListener("click", () => attempt(() => this.#withdraw()));
+    find("confirm").addEventListener("click", () => attempt(() => this.#decide("confirm")));
+    find("dismiss").addEventListener("click", () => attempt(() => this.#decide("dismiss")));
+    find("withdraw").addEventListener("click", () => attempt(() => this.#withdraw()));
     this.references = new Set();
     this.held = new Set();
   }
@@ -30,9 +30,9 @@ export class Teaching {
     figure.setAttribute("tabindex", "0");
     const show = () => {
       figure.setAttribute("aria-checked", String(picked.has(key)));
-      this.find("withdraw").disabled = this.references.size === 0;
-      this.find("withdraw").textContent = this.references.size ? `Withdraw ${count(this.references.size, "reference")}` : "Withdraw";
-      for (const id of ["confirm", "dismiss"]) this.find(id).disabled = this.held.size === 0;
+      find("withdraw").disabled = this.references.size === 0;
+      find("withdraw").textContent = this.references.size ? `Withdraw ${count(this.references.size, "reference")}` : "Withdraw";
+      for (const id of ["confirm", "dismiss"]) find(id).disabled = this.held.size === 0;
     };
     const turn = () => {
       if (!picked.delete(key)) picked.add(key);
@@ -52,21 +52,20 @@ export class Teaching {
   async drawHeld() {
     const { items } = await ask(of(this.category, "quarantine"));
     this.held.clear();
-    this.find("held").hidden = items.length === 0;
-    this.find("held-images").replaceChildren(...items.map((item) => this.pick(element("figure", {},
-      element("img", { src: item.picture, alt: item.name, loading: "lazy" }),
-      element("figcaption", {}, item.reason, element("br"), element("span", { class: "faint", title: item.name }, item.name.split("/").pop()))),
+    find("held").hidden = items.length === 0;
+    find("held-images").replaceChildren(...items.map((item) => this.pick(figure({},
+      element("img", { src: item.picture, alt: item.name, loading: "lazy" }), item.name, item.reason),
     this.held, item.pixels_sha256)));
   }
 
   async #add(files) {
-    const busy = this.find("adding");
+    const busy = find("adding");
     busy.hidden = false;
     const said = [];
     try {
       // A few at a time: each group is a version of the bank, and what was added stays if one is refused.
       for (let begin = 0; begin < files.length; begin += AT_ONCE) {
-        busy.textContent = `Adding ${count(files.length, "image")}: ${begin.toLocaleString()} done…`;
+        busy.textContent = `Adding ${count(files.length, "image")}: ${number(begin)} done…`;
         const form = new FormData();
         for (const file of files.slice(begin, begin + AT_ONCE)) form.append("image", file, file.name);
         const done = await ask(`${of(this.category, "references")}?effect=100`, { method: "POST", body: form });
@@ -74,8 +73,8 @@ export class Teaching {
       }
     } finally {
       busy.hidden = true;
-      this.find("added").hidden = said.length === 0;
-      this.find("added").replaceChildren(...said.map((line) => element("p", {}, line)));
+      find("added").hidden = said.length === 0;
+      find("added").replaceChildren(...said.map((line) => element("p", {}, line)));
       await this.changed();
     }
   }
