@@ -17,7 +17,7 @@ from patchbank.inspection.keeping.inspections import recent_stations
 from patchbank.server.access import SESSION_COOKIE, Admin, Engineer, Operator, action_of, address_of
 from patchbank.server.pages.rendering import render
 from patchbank.server.problems import status_of, title_of
-from patchbank.server.service import Service, service_of
+from patchbank.server.service import service_of
 
 
 class PageRoute(APIRoute):
@@ -66,8 +66,11 @@ def page_of(
     **values: Any,
 ) -> str:
     """Return a page with the bar above it, which is the first category's for a page of none."""
-    names = _categories(service_of(request))
-    if category is None and names:
+    categories = service_of(request).workspace.database.categories
+    names = categories.names()
+    if category is not None:
+        categories.check(category)
+    elif names:
         category = names[0]
     base = None if category is None else _base(category)
     links = [] if base is None else [(title, f"{base}/{key}", key) for title, key in _PAGES]
@@ -92,7 +95,7 @@ def first(
     request: Request, caller: Operator, category: Annotated[str | None, Query()] = None
 ) -> Response:
     """Go to a category's Line page."""
-    names = _categories(service_of(request))
+    names = service_of(request).workspace.database.categories.names()
     if not names:
         return HTMLResponse(page_of(request, caller, "empty"))
     chosen = category if category in names else names[0]
@@ -121,14 +124,12 @@ def line(
 @router.get("/categories/{category}/inspect")
 def inspect(request: Request, caller: Operator, category: str) -> str:
     """Judge an image that a person has."""
-    service_of(request).workspace.database.categories.check(category)
     return page_of(request, caller, "inspect", category)
 
 
 @router.get("/categories/{category}/review")
 def review(request: Request, caller: Operator, category: str) -> str:
     """Ask about what did not pass."""
-    service_of(request).workspace.database.categories.check(category)
     return page_of(request, caller, "review", category)
 
 
@@ -167,7 +168,6 @@ def records(
 @router.get("/categories/{category}/records/{number}")
 def record(request: Request, caller: Operator, category: str, number: int) -> str:
     """Show all that was known of an inspection when it was judged."""
-    service_of(request).workspace.database.categories.check(category)
     return page_of(
         request,
         caller,
@@ -181,7 +181,6 @@ def record(request: Request, caller: Operator, category: str, number: int) -> st
 @router.get("/categories/{category}/bank")
 def bank(request: Request, caller: Operator, category: str) -> str:
     """Show a category's bank: its limits, references and history."""
-    service_of(request).workspace.database.categories.check(category)
     return page_of(request, caller, "bank", category, folders=_folders(request))
 
 
@@ -194,8 +193,7 @@ def new(request: Request, caller: Engineer, category: str = "") -> str:
 @router.get("/admin")
 def admin(request: Request, caller: Admin) -> str:
     """Show keys, sinks, storage, health and the log of changes."""
-    folders = [str(folder) for folder in service_of(request).options.folders]
-    return page_of(request, caller, "admin", folders=folders)
+    return page_of(request, caller, "admin", folders=_folders(request))
 
 
 @router.get("/login")
@@ -247,12 +245,8 @@ def _base(category: str) -> str:
 
 
 def _folders(request: Request) -> list[str]:
-    """Return the folders from which jobs may take their images."""
+    """Return the folders of images for jobs, and of CSV files."""
     return [str(folder) for folder in service_of(request).options.folders]
-
-
-def _categories(service: Service) -> tuple[str, ...]:
-    return service.workspace.database.categories.names()
 
 
 def _own(address: str) -> str:
