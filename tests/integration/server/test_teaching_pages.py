@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from patchbank.inspection.keeping.access import create_key
+from patchbank.inspection.workspace import Workspace
+from tests.fixtures.commands import Outcome
 from tests.fixtures.pages import inspect, visiting
-from tests.fixtures.service import RunningService
+from tests.fixtures.service import RunningService, running
 from tests.fixtures.surfaces import Surfaces
 
 if TYPE_CHECKING:
@@ -395,3 +398,32 @@ def test_keys_storage_health_and_the_log_are_administered(
         tab.get_by_text("What keys were used for").click()
         tab.locator("#uses tbody tr").first.wait_for()
     assert problems == []
+
+
+def test_secrets_are_copied_over_plain_http_too(
+    browser: Browser, learned: Outcome, workspace: Workspace, graphs_home: Path, database_url: str
+) -> None:
+    key = create_key(workspace, "boss", "admin")
+    with running(graphs_home, database_url) as service:
+        # Where browsers lend no clipboard: over HTTP, and not on the service's machine.
+        url = service.url.replace("127.0.0.1", "plant.test")
+        with visiting(browser, url) as (tab, problems):
+            tab.goto(url + "/login?next=/admin")
+            tab.get_by_label("Your key").fill(key.secret)
+            tab.get_by_role("button", name="Log in").click()
+            tab.locator("#keys tbody tr").first.wait_for()
+            assert tab.evaluate("navigator.clipboard === undefined")
+            pasted = tab.locator("#key-name")
+            pasted.fill("camera")
+            tab.get_by_role("button", name="Make a key").click()
+            tab.locator("#sink-name").fill("mes")
+            tab.locator("#sink-target").fill("http://127.0.0.1:9/")
+            tab.get_by_role("button", name="Add the sink").click()
+            for made in ("#secret", "#sink-made"):
+                tab.locator(made).get_by_role("button", name="Copy").click()
+                tab.get_by_text("Copied.", exact=True).last.wait_for()
+                pasted.fill("")
+                pasted.press("Control+v")
+                assert pasted.input_value() == tab.locator(f"{made} code").inner_text()
+    # Browsers say that they ignore a header which is for HTTPS.
+    assert [problem for problem in problems if "Cross-Origin-Opener-Policy" not in problem] == []

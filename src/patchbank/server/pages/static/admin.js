@@ -96,9 +96,7 @@ find("create").addEventListener("submit", (event) => {
     }
   });
 });
-find("copy").addEventListener("click", async () => {
-  await copy(find("secret").querySelector("code"));
-});
+for (const button of document.querySelectorAll(".copy")) button.addEventListener("click", () => copy(button.previousElementSibling));
 find("uses").addEventListener("toggle", () => attempt(drawUses));
 find("check").addEventListener("click", () => attempt(async () => {
   find("check").disabled = true;

@@ -73,13 +73,13 @@ export async function attempt(work) {
   }
 }
 
-/** Copy what an element says; browsers allow it only over HTTPS and on the service's machine. */
+/** Copy what an element says. */
 export async function copy(source) {
-  if (navigator.clipboard) {
-    await navigator.clipboard.writeText(source.textContent);
-    toast("Copied.");
-    return;
+  // Browsers lend the clipboard only over HTTPS and on the service's machine; a selection can be copied anywhere.
+  let isCopied = await navigator.clipboard?.writeText(source.textContent).then(() => true, () => false);
+  if (!isCopied) {
+    getSelection().selectAllChildren(source);
+    isCopied = document.execCommand("copy");
   }
-  getSelection().selectAllChildren(source);
-  toast("It is selected: copy it with Ctrl+C, or by a long press.");
+  toast(isCopied ? "Copied." : "It is selected: copy it with Ctrl+C, or by a long press.");
 }

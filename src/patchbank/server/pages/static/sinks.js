@@ -1,7 +1,7 @@
 // The sinks on the Admin page: where inspections are sent to, and how that fares.
 
 import { ask, send } from "./api.js";
-import { attempt, copy, element, find, toast } from "./elements.js";
+import { attempt, element, find, toast } from "./elements.js";
 import { dateTime, number } from "./words.js";
 
 const AGAIN_MS = 5000;
@@ -90,10 +90,6 @@ find("add-sink").addEventListener("submit", (event) => {
     toast(`${made.name} is added. Send a test to see whether it arrives.`);
     await draw();
   });
-});
-find("copy-sink").addEventListener("click", async () => {
-  await copy(find("sink-made").querySelector("code"));
-  toast("Copied.");
 });
 find("sink-target").addEventListener("input", fit);
 fit();
