@@ -8,6 +8,7 @@ written to a draft next to its target and renamed when complete.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import os
 import re
@@ -131,18 +132,22 @@ def writing(
 
 
 @contextlib.contextmanager
-def new_file(target: Path, *, durable: bool = True) -> Iterator[Path]:
-    """Yield the path of an empty file that replaces `target` on success.
+def new_file(target: Path, *, durable: bool = True, replace: bool = True) -> Iterator[Path]:
+    """Yield the path of an empty file that becomes `target` on success.
 
     Parameters
     ----------
     durable
         Whether the file survives a power failure; this waits for the disk.
+    replace
+        Whether it replaces a file that is there.
 
     Raises
     ------
     UnfitFileError
         If `target` is a device, a pipe or a socket, which a rename would remove.
+    FileExistsError
+        If it may not replace the file that is there.
     """
     if target.exists() and not (target.is_file() or target.is_dir()):
         raise _unfit(target, errno.EINVAL, "is a device or a pipe")
@@ -154,11 +159,39 @@ def new_file(target: Path, *, durable: bool = True) -> Iterator[Path]:
         if durable:
             with draft.open("rb") as file:
                 os.fsync(file.fileno())
-        draft.replace(target)
+        if replace:
+            draft.replace(target)
+        else:
+            rename_new(draft, target)
     finally:
         # The draft, or even its folder, may not exist.
         with contextlib.suppress(OSError):
             draft.unlink(missing_ok=True)
+
+
+_renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+_AT_FDCWD, _RENAME_NOREPLACE = -100, 1
+
+
+def rename_new(source: Path, target: Path) -> None:
+    """Rename a file, but never onto another, also if that is written at the same moment.
+
+    Raises
+    ------
+    FileExistsError
+        If there is a `target`.
+    """
+    if _renameat2 is not None:
+        paths = os.fsencode(source), os.fsencode(target)
+        if not _renameat2(_AT_FDCWD, paths[0], _AT_FDCWD, paths[1], _RENAME_NOREPLACE):
+            return
+        number = ctypes.get_errno()
+        if number not in (errno.EINVAL, errno.ENOSYS):
+            raise OSError(number, os.strerror(number), str(source), None, str(target))
+    # NFS, for one, cannot do both at once.
+    if os.path.lexists(target):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
+    source.rename(target)
 
 
 @contextlib.contextmanager
@@ -201,4 +234,5 @@ def remove_drafts(folder: Path) -> None:
 
 def _sibling(target: Path, kind: str) -> Path:
     """Return a free name in the same folder, because renames work only within a file system."""
-    return target.with_name(f".{target.name}.{secrets.token_hex(4)}.{kind}")
+    # A name may have 255 bytes, and a letter up to four of them.
+    return target.with_name(f".{target.name[:50]}.{secrets.token_hex(4)}.{kind}")

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import filecmp
+import hashlib
+import itertools
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 from patchbank.errors import ParameterError
-from patchbank.files import new_file
+from patchbank.files import new_file, rename_new
 from patchbank.inspection.sources import file_at
 from patchbank.line.folders import state_of
 from patchbank.store.watched_files import HandledFile, WatchedFile
 
 # File systems keep times to up to two seconds.
 _COARSE_NS = 2_000_000_000
+# In bytes, on all usual file systems.
+_LONGEST_NAME = 255
 
 
 class Mover:
@@ -38,6 +43,7 @@ class Mover:
 
     def __init__(self, folder: Path, targets: Mapping[str, Path]) -> None:
         self._folder, self._targets = folder, targets
+        self._drives: dict[Path, Path] = {}
         for verdict, target in targets.items():
             try:
                 target.mkdir(parents=True, exist_ok=True)
@@ -54,6 +60,7 @@ class Mover:
                 raise ParameterError(
                     f"--{verdict} {target}: cannot be written to; give another folder"
                 )
+            self._drives[target] = _drive(target)
 
     def moves(self, handled: HandledFile) -> bool:
         """Return whether the file is to be moved."""
@@ -71,15 +78,21 @@ class Mover:
         target = self._targets.get(_verdict(handled))
         if target is None:
             return source if _is(source, handled.file) else None
-        first, second = target / source.name, target / _with_time(source, handled.file)
-        if not _is(source, handled.file):
-            # It was moved before, or another came in its place, which is judged by itself.
-            moved = next((path for path in (second, first) if _was(path, handled.file)), None)
-        else:
+        if _drive(target) != self._drives[target]:
+            # What is moved to its empty mount point is hidden when it is back.
+            raise FileNotFoundError(
+                errno.ENOENT, f"{self._drives[target]} is not mounted", str(target)
+            )
+        if _is(source, handled.file):
             target.mkdir(parents=True, exist_ok=True)
-            moved = _moved(source, handled.file, first, second)
+            moved = _moved(source, handled.file, target)
+        else:
+            # It was moved before, or another came in its place, which is judged by itself.
+            first, *others = _taken(source, handled.file, target)
+            moved = next((path for path in (*others, first) if _was(path, handled.file)), None)
         if moved is not None and handled.refused:
-            with new_file(moved.with_name(f"{moved.name}.txt"), durable=False) as draft:
+            reason = moved.with_name(_fitting(moved.name, ".txt"))
+            with new_file(reason, durable=False) as draft:
                 draft.write_text(f"{handled.refused}\n", encoding="utf-8")
         return moved
 
@@ -88,29 +101,78 @@ def _verdict(handled: HandledFile) -> str:
     return "refused" if handled.refused else handled.verdict or ""
 
 
-def _moved(source: Path, file: WatchedFile, first: Path, second: Path) -> Path | None:
-    """Move a file to the first path if that is free, else to the second."""
-    for path in (first, second):
+def _drive(path: Path) -> Path:
+    """Return the mount point that a path is below."""
+    path = path.absolute()
+    return next(each for each in (path, *path.parents) if each.is_mount())
+
+
+def _names(source: Path, file: WatchedFile, target: Path) -> Iterator[Path]:
+    """Yield the paths for a file in a folder: its name, then with its time, then numbered too."""
+    moment = datetime.fromtimestamp(file.modified_ns // 10**9, UTC)
+    time = f"-{moment:%Y%m%dT%H%M%S}{file.modified_ns % 10**9:09d}"
+    yield target / source.name
+    yield target / _fitting(source.stem, f"{time}{source.suffix}")
+    for number in itertools.count(2):
+        yield target / _fitting(source.stem, f"{time}-{number}{source.suffix}")
+
+
+def _taken(source: Path, file: WatchedFile, target: Path) -> list[Path]:
+    """Return the first two paths for a file, and those after them that are taken."""
+    names = _names(source, file, target)
+    return [*itertools.islice(names, 2), *itertools.takewhile(os.path.lexists, names)]
+
+
+def _fitting(stem: str, ending: str) -> str:
+    """Return a name; a stem that is too long for it is cut, and marked by what it was."""
+    name = stem + ending
+    if len(os.fsencode(name)) > _LONGEST_NAME:
+        ending = f"-{hashlib.sha256(os.fsencode(stem)).hexdigest()[:8]}{ending}"
+        while len(os.fsencode(stem + ending)) > _LONGEST_NAME:
+            stem = stem[:-1]
+        name = stem + ending
+    return name
+
+
+def _moved(source: Path, file: WatchedFile, target: Path) -> Path | None:
+    """Move a file to the first path that is free."""
+    for path in _taken(source, file, target):
         if path.exists() and filecmp.cmp(source, path, shallow=False):
             # A copy to another disk was finished, but not yet the removal.
             source.unlink()
             return path
-    path = second if first.exists() else first
-    if path.exists():
-        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+    for path in _names(source, file, target):
+        # Another watcher may take a name at the same moment.
+        with contextlib.suppress(FileExistsError):
+            return _put(source, file, path)
+    raise AssertionError("there is always another name")
+
+
+def _put(source: Path, file: WatchedFile, path: Path) -> Path | None:
     try:
-        source.rename(path)
+        rename_new(source, path)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        with new_file(path) as draft:
-            shutil.copy2(source, draft)
-        source.unlink()
-        return path
+        return _copied(source, file, path)
     if not _is(path, file, name=file.name) and not source.exists():
         # Just then another was written under its name: that has not been judged.
         path.rename(source)
         return None
+    return path
+
+
+def _copied(source: Path, file: WatchedFile, path: Path) -> Path | None:
+    with new_file(path, replace=False) as draft:
+        shutil.copyfile(source, draft)
+        # Some drives let nobody set times or permissions.
+        with contextlib.suppress(PermissionError):
+            shutil.copystat(source, draft)
+    if not _is(source, file):
+        # While it was copied, another was written under its name: that has not been judged.
+        path.unlink()
+        return None
+    source.unlink()
     return path
 
 
@@ -130,9 +192,3 @@ def _was(path: Path, file: WatchedFile) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     return status.st_size == file.size and abs(status.st_mtime_ns - file.modified_ns) <= _COARSE_NS
-
-
-def _with_time(source: Path, file: WatchedFile) -> str:
-    moment = datetime.fromtimestamp(file.modified_ns // 10**9, UTC)
-    part = f"{moment:%Y%m%dT%H%M%S}{file.modified_ns % 10**9:09d}"
-    return f"{source.stem}-{part}{source.suffix}"
