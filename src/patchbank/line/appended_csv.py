@@ -7,6 +7,7 @@ import errno
 import fcntl
 import io
 import os
+import time
 from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from patchbank.spreadsheets import SafeWriter
 
 # Where lines of before a crash are looked for: thousands of lines.
 _TAIL_BYTES = 1_000_000
+# For how long another program may have the file locked.
+_LOCK_SECONDS = 5.0
 
 Row = Sequence[str]
 
@@ -36,6 +39,9 @@ class AppendedCsv:
     ) -> None:
         self._path, self._key, self._remedy = path, key, remedy
         self._columns = columns
+        heading = io.StringIO()
+        SafeWriter(heading).writerow(columns)
+        self._heading = heading.getvalue().encode()
 
     def add(self, rows: Sequence[Row]) -> None:
         """Append the lines that are not there yet, all or none; a new file gets its heading.
@@ -43,22 +49,21 @@ class AppendedCsv:
         Raises
         ------
         OutputError, DiskFullError
-            If it cannot be written.
+            If it cannot be written, or is a file with another heading.
         """
         with (
             writing("results", self._path, OutputError, self._remedy),
             self._path.open("ab+") as file,
         ):
             _lock(file)
+            self._check_heading(file)
             size = _cut_off_half_a_line(file)
             there = self._keys(file, size)
             new = [row for row in rows if self._key(row) not in there]
             text = io.StringIO()
-            writer = SafeWriter(text)
-            if not size:
-                writer.writerow(self._columns)
-            writer.writerows(new)
+            SafeWriter(text).writerows(new)
             try:
+                file.write(b"" if size else self._heading)
                 file.write(text.getvalue().encode())
                 file.flush()
                 os.fsync(file.fileno())
@@ -66,6 +71,15 @@ class AppendedCsv:
                 # No half a line.
                 file.truncate(size)
                 raise
+
+    def _check_heading(self, file: io.BufferedRandom) -> None:
+        file.seek(0)
+        # Half of it may have been written before a crash.
+        if not self._heading.startswith(file.read(len(self._heading))):
+            raise OutputError(
+                f"{self._path} has other columns than its lines would have; move it away, and a "
+                "new file begins"
+            )
 
     def _keys(self, file: io.BufferedRandom, size: int) -> set[Hashable]:
         file.seek(max(0, size - _TAIL_BYTES))
@@ -77,12 +91,21 @@ class AppendedCsv:
 
 def _lock(file: io.BufferedRandom) -> None:
     """Keep others from appending until the file is closed: lines are written once, and whole."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX)
-    except OSError as error:
-        # Some network drives have no locks; one process writes there.
-        if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
-            raise
+    deadline = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if time.monotonic() > deadline:
+                raise OSError(error.errno, "another program has locked it") from error
+            time.sleep(0.01)
+        except OSError as error:
+            # Some network drives have no locks; one process writes there.
+            if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
+                raise
+            return
+        else:
+            return
 
 
 def _cut_off_half_a_line(file: io.BufferedRandom) -> int:

@@ -22,6 +22,7 @@ from patchbank.vision.image_folders import is_image_name, is_left_out, natural_k
 #: The file by which a folder is known, wherever it is mounted.
 MARKER = ".patchbank-watch"
 _ID = re.compile(r"[0-9a-f]{32}")
+_LONGEST_ID = 100
 
 
 class FoundFile(NamedTuple):
@@ -31,12 +32,23 @@ class FoundFile(NamedTuple):
     file: WatchedFile
 
 
+class OtherFolderError(Exception):
+    """Another folder than before is there, as when a drive was mounted over it."""
+
+
 class WatchedFolder:
     """A folder whose images are judged as they come.
 
     It is known by a small hidden file with a random number, so that it is the same folder from
     another machine, in another container or under another path; one that cannot be written to is
     known by this machine's name and its path.
+
+    Attributes
+    ----------
+    id
+        What it is known by.
+    marked
+        Whether it has the hidden file.
 
     Raises
     ------
@@ -48,13 +60,13 @@ class WatchedFolder:
         self.path = path
         if not path.is_dir():
             raise ParameterError(f"{path} is not a folder; give one that exists")
-        self._marked = True
+        self.marked = True
         try:
             self.id = _marked(path / MARKER)
         except OSError as error:
             if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
                 raise
-            self._marked = False
+            self.marked = False
             self.id = readable(f"{socket.gethostname()}:{path.resolve()}")
 
     def look(self) -> dict[WatchedFile, FoundFile]:
@@ -64,16 +76,16 @@ class WatchedFolder:
         ------
         OSError
             If the folder is not there at the moment, as when a network drive is away.
+        OtherFolderError
+            If it has another's hidden file now, by which it is known from now on.
         """
         found = {}
-        is_there = not self._marked
         # Through the open folder: below its path there may be another one at any moment.
         folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
         try:
+            self._identify(folder)
             with os.scandir(folder) as entries:
                 for entry in entries:
-                    if entry.name == MARKER:
-                        is_there = True
                     if is_left_out(entry.name) or not is_image_name(entry.name):
                         continue
                     try:
@@ -87,15 +99,36 @@ class WatchedFolder:
                     found[file] = FoundFile(self.path / entry.name, file)
         finally:
             os.close(folder)
-        if not is_there:
-            raise FileNotFoundError(
-                errno.ENOENT, f"is not what it was: the file {MARKER} is missing", str(self.path)
-            )
         return found
 
     def check(self) -> None:
-        """Raise OSError if the folder is not there at the moment."""
-        (self.path / MARKER if self._marked else self.path).stat()
+        """Raise the errors of `look` if the folder is not there at the moment."""
+        folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            self._identify(folder)
+        finally:
+            os.close(folder)
+
+    def _identify(self, folder: int) -> None:
+        try:
+            marker = os.open(MARKER, os.O_RDONLY, dir_fd=folder)
+        except FileNotFoundError as error:
+            if self.marked:
+                raise FileNotFoundError(
+                    errno.ENOENT,
+                    f"is not what it was: the file {MARKER} is missing",
+                    str(self.path),
+                ) from error
+            return
+        except PermissionError:
+            if self.marked:
+                raise
+            return
+        with open(marker, encoding="ascii", errors="replace") as file:  # noqa: PTH123 (of a descriptor)
+            found = _id_in(file.read(_LONGEST_ID), self.path / MARKER)
+        if found != self.id:
+            self.id, self.marked = found, True
+            raise OtherFolderError(f"{self.path} is another folder than before")
 
 
 def watching_lock(home: Path, category: str, folder: str) -> FileLock | None:
@@ -133,10 +166,13 @@ def _marked(marker: Path) -> str:
             # Network drives may know no links.
             draft.replace(marker)
         draft.unlink(missing_ok=True)
-    text = marker.read_text(encoding="ascii", errors="replace").strip()
-    if not _ID.fullmatch(text):
+    return _id_in(marker.read_text(encoding="ascii", errors="replace"), marker)
+
+
+def _id_in(text: str, marker: Path) -> str:
+    if not _ID.fullmatch(text.strip()):
         raise ParameterError(f"{marker} is damaged; remove it: the folder is then watched anew")
-    return text
+    return text.strip()
 
 
 class Arrivals:
@@ -157,10 +193,6 @@ class Arrivals:
         self._since = {file: self._since.get(file, now) for file in found}
         settled = [found[file] for file in found if now - self._since[file] >= self._settle]
         return sorted(settled, key=_order)
-
-    def unchanged(self, file: WatchedFile, now: float) -> float:
-        """Return for how many seconds a file has not changed, as far as was seen."""
-        return now - self._since.get(file, now)
 
 
 def _order(found: FoundFile) -> tuple[int, object]:

@@ -35,19 +35,24 @@ class Settler:
     ) -> None:
         self._category, self._folder = category, folder
         self._mover, self._results, self._on_failure = mover, results, on_failure
+        self._failed: set[str] = set()
 
     def settle(self, files: WatchedFiles) -> tuple[list[WatchedFile], bool]:
         """Do what is left; return the files that are in the folder no longer, and whether all is.
 
         Raises
         ------
-        DatabaseError, DiskFullError, OSError
+        DatabaseError, DiskFullError, OSError, OtherFolderError
             If the database or the folder is away; then some may have been moved, and are found at
             the next try.
         """
         gone: list[WatchedFile] = []
-        while pending := files.pending(self._category, self._folder.id, _MOST):
-            results, whole = self._moved(pending)
+        # Those that cannot be moved keep no others back.
+        stuck = 0
+        self._failed.clear()
+        while pending := files.pending(self._category, self._folder.id, _MOST, stuck):
+            results = self._moved(pending)
+            stuck += len(pending) - len(results)
             if any(result.path is None for result in results):
                 # Files that nobody can see are not gone.
                 self._folder.check()
@@ -58,19 +63,20 @@ class Settler:
             files.forget(self._category, left)
             files.finish(self._category, stay)
             gone += left
-            if not whole:
-                return gone, False
-        return gone, True
+        return gone, not stuck
 
-    def _moved(self, pending: list[HandledFile]) -> tuple[list[Result], bool]:
+    def _moved(self, pending: list[HandledFile]) -> list[Result]:
         results = []
         for handled in pending:
             try:
                 results.append(Result(handled, self._mover.move(handled)))
             except OSError as error:
                 reason = (error.strerror or str(error)).lower()
-                self._on_failure(f"{handled.name} cannot be moved: {reason}; tried again")
-        return results, len(results) == len(pending)
+                # Of many that wait for the same drive, the first.
+                if reason not in self._failed:
+                    self._failed.add(reason)
+                    self._on_failure(f"{handled.name} cannot be moved: {reason}; tried again")
+        return results
 
     def _written(self, results: list[Result]) -> bool:
         if self._results is None:
@@ -83,4 +89,5 @@ class Settler:
         return True
 
     def _leaves(self, result: Result) -> bool:
-        return result.path is None or self._mover.moves(result.handled)
+        # One that is gone is forgotten when the folder is looked at again.
+        return result.path is not None and self._mover.moves(result.handled)

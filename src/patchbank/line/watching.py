@@ -21,6 +21,7 @@ from patchbank.inspection.workspace import Workspace
 from patchbank.line.folders import (
     Arrivals,
     FoundFile,
+    OtherFolderError,
     WatchedFolder,
     state_of,
     watching_lock,
@@ -32,7 +33,8 @@ from patchbank.store.inspections import VERDICTS
 from patchbank.store.watched_files import WatchedFile, WatchedFiles
 
 DEFAULT_SETTLE = 1.0
-# What cannot be decoded may still be written to, by somebody who pauses.
+# What cannot be read or decoded may still be written to, by somebody who pauses, or another program
+# holds it. By this machine's clock: that of a camera or a drive may be wrong.
 _PATIENCE = 10.0
 # Judged together; of large files fewer.
 _MOST_FILES = 64
@@ -130,6 +132,8 @@ class Watcher:
         )
         self._arrivals = Arrivals(options.settle)
         self._on_result, self._on_remark = on_result, on_remark
+        # Since when.
+        self._unusable: dict[WatchedFile, float] = {}
         self._known: set[WatchedFile] | None = None
         self._settled, self._settle_at = False, 0.0
         self._said: set[str] = set()
@@ -145,22 +149,26 @@ class Watcher:
         While the database or the folder is away, or another process watches the folder, it waits;
         with ``once``, it raises their errors.
         """
-        lock = watching_lock(self._workspace.home, self._category, self._folder.id)
-        if lock is None:
-            self._run()
-            return
-        # A file that another has judged and moved would be judged again from memory.
-        while not lock.try_acquire():
-            other = f"another process watches {self._folder.path} for {self._category!r}"
-            if self._options.once:
-                raise ParameterError(f"{other}; stop that one, or leave the folder to it")
-            self._say(f"{other}; this one goes on when that one ends")
-            if self._stop.wait(_FIRST_WAIT):
+        while not self._stop.is_set():
+            lock = watching_lock(self._workspace.home, self._category, self._folder.id)
+            # A file that another has judged and moved would be judged again from memory.
+            while lock is not None and not lock.try_acquire():
+                other = f"another process watches {self._folder.path} for {self._category!r}"
+                if self._options.once:
+                    raise ParameterError(f"{other}; stop that one, or leave the folder to it")
+                self._say(f"{other}; this one goes on when that one ends")
+                if self._stop.wait(_FIRST_WAIT):
+                    return
+            try:
+                self._run()
                 return
-        try:
-            self._run()
-        finally:
-            lock.release()
+            except OtherFolderError as error:
+                # A drive was mounted there, or is away and left a folder that was watched once.
+                self._say(f"{error}; from now on, that one is watched")
+                self._begin_anew()
+            finally:
+                if lock is not None:
+                    lock.release()
 
     def _run(self) -> None:
         wait = _FIRST_WAIT
@@ -211,10 +219,12 @@ class Watcher:
             self._settle(known)
         found = self._folder.look()
         gone = [file for file in known if file not in found]
-        if gone and self._settled:
+        # An empty folder without a mark may be the mount point of a drive that is away.
+        if gone and self._settled and (found or self._folder.marked):
             self._files.forget(self._category, gone)
             known.difference_update(gone)
         new = {file: found[file] for file in found if file not in known}
+        self._unusable = {file: at for file, at in self._unusable.items() if file in new}
         for images in self._read(self._arrivals.complete(new, now), known, now):
             self._judge(images, known, now)
             self._settle(known)
@@ -250,7 +260,6 @@ class Watcher:
                 self._refuse(found, f"{found.path}: {reason}", known, now)
                 continue
             except OSError as error:
-                # Another program may hold it.
                 reason = (error.strerror or str(error)).lower()
                 self._refuse(found, f"{found.path}: {reason}", known, now)
                 continue
@@ -291,11 +300,7 @@ class Watcher:
 
     def _refuse(self, found: FoundFile, reason: str, known: set[WatchedFile], now: float) -> None:
         """Put a file aside that cannot be judged, unless it may still be written to."""
-        unchanged = max(
-            self._arrivals.unchanged(found.file, now),
-            time.time() - found.file.modified_ns / 1e9,
-        )
-        if unchanged < _PATIENCE:
+        if now - self._unusable.setdefault(found.file, now) < _PATIENCE:
             return
         self._files.refuse(self._category, found.file, reason)
         known.add(found.file)

@@ -135,8 +135,8 @@ class WatchedFiles:
         with self._sessions.connection() as connection:
             _insert(connection, find_category(connection, category), file, None, None, reason)
 
-    def pending(self, category: str, folder: str, limit: int) -> list[HandledFile]:
-        """Return files with which something is left to do, oldest first."""
+    def pending(self, category: str, folder: str, limit: int, skip: int = 0) -> list[HandledFile]:
+        """Return files with which something is left to do, oldest first, after the first few."""
         with self._sessions.connection() as connection:
             rows = connection.execute(
                 self._queries["pending"],
@@ -144,6 +144,7 @@ class WatchedFiles:
                     "category_id": find_category(connection, category),
                     "folder": folder,
                     "limit": limit,
+                    "skip": skip,
                 },
             ).fetchall()
         return [HandledFile(*row) for row in rows]

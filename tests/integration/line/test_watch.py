@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import os
 import shutil
 import threading
@@ -18,6 +19,7 @@ from patchbank.errors import ParameterError
 from patchbank.inspection.keeping.inspections import make_selection, recorded_inspections
 from patchbank.inspection.verdicts import Inspection, Refused
 from patchbank.inspection.workspace import Workspace
+from patchbank.line import folders, settling
 from patchbank.line.folders import MARKER
 from patchbank.line.watching import Watcher, WatchOptions
 from tests.fixtures.commands import Outcome, Run
@@ -292,6 +294,115 @@ def test_a_folder_that_goes_away_before_its_files_are_moved(
     assert once(workspace, folder, targets=targets) == []
     assert counts(workspace) == {"a.png": 1}
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.png"]
+
+
+def test_a_drive_that_is_mounted_after_the_start_is_watched_as_itself(
+    learned: Outcome, workspace: Workspace, surfaces: Surfaces, folder: Path
+) -> None:
+    good = sorted(surfaces.good.iterdir())
+    shutil.copy(good[0], folder / "a.png")
+    assert len(once(workspace, folder)) == 1
+    # At the next start the drive is away, and its mount point can be written to.
+    drive = folder.rename(folder.with_name("drive"))
+    folder.mkdir()
+    line = Line()
+    watcher = line.watcher(workspace, folder, WatchOptions(settle=0.05))
+    running = threading.Thread(target=watcher.run)
+    running.start()
+    eventually(lambda: (folder / MARKER).exists())
+    point = folder.with_name("point")
+    for number in range(3):
+        folder.rename(point)
+        drive.rename(folder)
+        shutil.copy(good[1 + number], folder / f"{number}.png")
+        eventually(lambda number=number: len(line.results) == 1 + number)  # type: ignore[misc]
+        # Away again: the mount point has a mark of its own now.
+        folder.rename(drive)
+        point.rename(folder)
+        time.sleep(0.3)
+    watcher.stop()
+    running.join(30)
+    assert any("is another folder than before" in remark for remark in line.remarks)
+    folder.rename(point)
+    drive.rename(folder)
+    assert once(workspace, folder) == []
+    assert counts(workspace) == {"a.png": 1, "0.png": 1, "1.png": 1, "2.png": 1}
+
+
+def test_an_empty_folder_without_a_mark_may_be_a_drive_that_is_away(
+    learned: Outcome, workspace: Workspace, surfaces: Surfaces, folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    def refuse(marker: Path) -> str:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(marker))
+
+    monkeypatch.setattr(folders, "_marked", refuse)
+    good = sorted(surfaces.good.iterdir())
+    shutil.copy(good[0], folder / "a.png")
+    assert len(once(workspace, folder)) == 1
+    drive = folder.rename(folder.with_name("drive"))
+    folder.mkdir()
+    assert once(workspace, folder) == []
+    folder.rmdir()
+    drive.rename(folder)
+    assert once(workspace, folder) == []
+    # What is really gone is forgotten.
+    (folder / "a.png").rename(folder / "b.png")
+    assert len(once(workspace, folder)) == 1
+    (folder / "b.png").rename(folder / "a.png")
+    assert len(once(workspace, folder)) == 1
+
+
+def test_files_that_cannot_be_moved_keep_no_others_back(
+    learned: Outcome, workspace: Workspace, surfaces: Surfaces, folder: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(settling, "_MOST", 2)
+    for number, path in enumerate(sorted(surfaces.scratched.iterdir())[:5]):
+        shutil.copy(path, folder / f"{number}.png")
+        os.utime(folder / f"{number}.png", (number, number))
+    shutil.copy(sorted(surfaces.good.iterdir())[0], folder / "good.png")
+    targets = {verdict: tmp_path / verdict for verdict in ("pass", "review", "fail")}
+    line = Line()
+    options = WatchOptions(targets, tmp_path / "results.csv", settle=0.05)
+    watcher = line.watcher(workspace, folder, options)
+    # Somebody put a file where the folder was.
+    targets["fail"].rmdir()
+    targets["fail"].touch()
+    running = threading.Thread(target=watcher.run)
+    running.start()
+    moved = {path.name: path for path in (targets["pass"], targets["review"])}
+    eventually(lambda: any((path / "good.png").exists() for path in moved.values()))
+    eventually(lambda: any("cannot be moved" in remark for remark in line.remarks))
+    assert sum("cannot be moved" in remark for remark in line.remarks) == 1
+    targets["fail"].unlink()
+    eventually(lambda: len(rows(tmp_path / "results.csv")) == 6)
+    watcher.stop()
+    running.join(30)
+    assert len(list(targets["fail"].glob("*.png"))) == 5
+    assert counts(workspace) == {f"{number}.png": 1 for number in range(5)} | {"good.png": 1}
+
+
+def test_a_drive_whose_clock_is_wrong_does_not_cost_a_file_that_is_still_written(
+    learned: Outcome, workspace: Workspace, surfaces: Surfaces, folder: Path, tmp_path: Path
+) -> None:
+    content = sorted(surfaces.good.iterdir())[0].read_bytes()
+    line = Line()
+    options = WatchOptions({"refused": tmp_path / "refused"}, settle=0.05)
+    watcher = line.watcher(workspace, folder, options)
+    running = threading.Thread(target=watcher.run)
+    running.start()
+    with (folder / "a.png").open("wb") as file:
+        for part in (content[:700], content[700:]):
+            file.write(part)
+            file.flush()
+            # An hour behind.
+            os.utime(folder / "a.png", (time.time() - 3600 + file.tell(), time.time() - 3600))
+            time.sleep(1)
+    eventually(lambda: len(line.results) == 1)
+    watcher.stop()
+    running.join(30)
+    assert isinstance(line.results[0], Inspection)
 
 
 def test_a_folder_or_option_that_cannot_be_used(

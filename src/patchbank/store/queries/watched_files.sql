@@ -30,7 +30,7 @@ select
 from watched_file left join inspection using (category_id, inspection_id, inspected_at)
 where category_id = %(category_id)s and folder = %(folder)s and not done
 order by inspected_at, inspection_id, name
-limit %(limit)s
+limit %(limit)s offset %(skip)s
 
 -- finish --
 update watched_file set done = true from <given> where <same>
