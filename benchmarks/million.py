@@ -31,7 +31,8 @@ _FILL = """
 insert into inspection (
     category_id, version, image_name, sha256, verdict, score, pass_below, fail_above, p_value,
     regions, similar_images, timings_ms, inspected_at, part, station, brightness, sharpness,
-    grid_rows, grid_columns, outside
+    grid_rows, grid_columns, outside, width, height, calibration_images, independent_references,
+    actor
 )
 select
     1 + number %% %(categories)s, 1, 'line-1/' || number || '.png', sha256(number::text::bytea),
@@ -52,7 +53,8 @@ select
     case
         when number between 700000 and 705000 then 'line-3' else 'line-' || 1 + number / 8 %% 2
     end,
-    118.5, 0.12, 28, 28, decode(repeat('00', 98), 'hex')
+    118.5, 0.12, 28, 28, decode(repeat('00', 98), 'hex'), 300, 300, 200, 200,
+    'camera 1'
 from generate_series(1, %(count)s) as number, (
     select jsonb_agg(jsonb_build_object(
         'image', 'good/' || rank || '.png', 'similarity', 1 - rank / 100.0, 'itself', false

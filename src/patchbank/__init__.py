@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from patchbank.contrib.anomalib import ImportReport, import_anomalib
     from patchbank.datasets.study import StudyImage
     from patchbank.inspection.judging.search_results import SearchResult
-    from patchbank.inspection.keeping.inspections import RecordedInspection
+    from patchbank.inspection.keeping.recorded import RecordedInspection
     from patchbank.inspection.keeping.transfer import TransferReport
     from patchbank.inspection.learning.calibrate import CalibrationReport
     from patchbank.inspection.learning.fit import FitReport
@@ -79,7 +79,7 @@ _MODULES = {
     "FitReport": "patchbank.inspection.learning.fit",
     "ImportReport": "patchbank.contrib.anomalib",
     "Inspection": "patchbank.inspection.verdicts",
-    "RecordedInspection": "patchbank.inspection.keeping.inspections",
+    "RecordedInspection": "patchbank.inspection.keeping.recorded",
     "Refused": "patchbank.inspection.verdicts",
     "Region": "patchbank.memory.maps",
     "SearchResult": "patchbank.inspection.judging.search_results",

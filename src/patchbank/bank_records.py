@@ -10,12 +10,12 @@ from typing import Self
 from patchbank.errors import DatabaseError, NotFittedError, UnknownCategoryError
 from patchbank.inspection.keeping.inspected_images import inspected_image
 from patchbank.inspection.keeping.inspections import (
-    RecordedInspection,
     make_selection,
     recorded_inspections,
 )
 from patchbank.inspection.keeping.manage import activate_version, bank_facts
 from patchbank.inspection.keeping.moments import Moment
+from patchbank.inspection.keeping.recorded import RecordedInspection
 from patchbank.inspection.keeping.transfer import TransferReport, export_bank
 from patchbank.inspection.workspace import Workspace
 from patchbank.progress import Progress, silent

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from patchbank.cli import options
 from patchbank.cli.guard import guarded
-from patchbank.cli.output import answer, print_json, talk, write_csv
+from patchbank.cli.output import answer, print_json, print_remarks, talk, write_csv
 from patchbank.errors import ParameterError
 from patchbank.inspection.keeping.inspected_images import write_inspected_image
 from patchbank.inspection.keeping.inspections import (
@@ -112,8 +112,25 @@ def inspections_command(
                 print_json(document)
         else:
             _print_list(found)
+            if inspection_id is not None:
+                _print_details(found)
         talk().print(found.summary(), markup=False)
     return 0
+
+
+def _print_details(found: InspectionList) -> None:
+    for inspection in found.whole():
+        details = {
+            "image size": inspection.width and f"{inspection.width} x {inspection.height} pixels",
+            "good parts": inspection.calibration_images,
+            "extractor": inspection.extractor["in_words"],
+            "fingerprint": inspection.extractor_fingerprint,
+            "actor": inspection.actor,
+        }
+        for name, value in details.items():
+            if value is not None:
+                answer().print(f"{name:<12} {value}", markup=False)
+        print_remarks(inspection.remarks)
 
 
 def _print_list(found: InspectionList) -> None:

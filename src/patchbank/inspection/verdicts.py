@@ -269,6 +269,8 @@ class Inspection(Judgement):
         neighbours, relative to it.
     part, station
         The inspected part and where it was inspected, if named.
+    actor
+        On whose behalf it was judged: the user's account, or the name of a key of the service.
     image_kept
         Whether the database has the image too.
     encoded
@@ -295,6 +297,7 @@ class Inspection(Judgement):
     sharpness: float | None = None
     part: str | None = None
     station: str | None = None
+    actor: str | None = None
     image_kept: bool = False
     encoded: bytes | None = None
     watched: WatchedFile | None = None
@@ -345,6 +348,16 @@ class Inspection(Judgement):
             return self
         return replace(self, remarks=(*self.remarks, PASSES_WITH_REGION))
 
+    def likeness_to_json(self) -> dict[str, Any] | None:
+        """Return what likeness to labelled defects did to the score; None where it changes none."""
+        if self.likeness is None:
+            return None
+        return {
+            "added": self.added,
+            "score_without": self.score_without_likeness,
+            "label": self.likeness.label,
+        }
+
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object the commands print; its keys are names of attributes.
 
@@ -357,12 +370,7 @@ class Inspection(Judgement):
             "category": self.category,
             "verdict": self.verdict,
             "score": self.score,
-            "likeness": self.likeness
-            and {
-                "added": self.added,
-                "score_without": self.score_without_likeness,
-                "label": self.likeness.label,
-            },
+            "likeness": self.likeness_to_json(),
             **self.thresholds.to_json(),
             "p_value": self.p_value,
             "calibration_images": self.calibration_images,
@@ -384,6 +392,7 @@ class Inspection(Judgement):
             "recorded": self.recorded,
             "part": self.part,
             "station": self.station,
+            "actor": self.actor,
             "image_kept": self.image_kept,
             "remarks": list(self.remarks),
         }

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from patchbank.errors import DatabaseError, DiskFullError, PatchbankError
-from patchbank.inspection.keeping.inspections import RecordedInspection, recorded
+from patchbank.inspection.keeping.recorded import RecordedInspection, recorded
 from patchbank.inspection.workspace import Workspace
 from patchbank.line.sinks.base import Outcome, Sink
 from patchbank.line.sinks.configured import open_sink

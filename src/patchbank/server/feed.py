@@ -9,7 +9,8 @@ from typing import Any
 from starlette.concurrency import run_in_threadpool
 
 from patchbank.errors import DatabaseError
-from patchbank.inspection.keeping.inspections import RecordedInspection, make_selection, newest
+from patchbank.inspection.keeping.inspections import make_selection, newest
+from patchbank.inspection.keeping.recorded import RecordedInspection
 from patchbank.inspection.workspace import Workspace
 
 # Between two looks at the database: others' inspections are seen after that.

@@ -9,13 +9,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from psycopg import errors
-from psycopg.types.json import Jsonb
 
 from patchbank.errors import BankGoneError, NotFoundError
 from patchbank.store import queries
 from patchbank.store.answered_requests import AnsweredRequests
 from patchbank.store.categories import find_category
 from patchbank.store.inspection_images import ImageContent, InspectionImages, insert_images
+from patchbank.store.inspection_rows import parameters_of
 from patchbank.store.months import Months
 from patchbank.store.queries import as_bigint
 from patchbank.store.retention import InspectionRetention, RetainedInspections
@@ -59,6 +59,21 @@ class InspectionRecord:
     grid_rows, grid_columns, outside
         Of each patch of the grid, row by row, a bit (the first is the highest of a byte): whether
         it is farther from the bank than the covering radius; None where not measured.
+    width, height
+        Of the image, in pixels; this and the following are None, or empty, in inspections recorded
+        before they were kept.
+    calibration_images, independent_references
+        How many images of good parts the p-value compares with, and how many are independent.
+    actor
+        On whose behalf it was judged.
+    likeness, similar_defects, probable_defect
+        As JSON values: what likeness to recorded defects did to the score, the most similar ones,
+        and what the strongest region probably is.
+    remarks
+        What one should know of it.
+    extractor
+        As JSON values: ``fingerprint``, ``backbone``, ``layers``, ``image_size``, ``center_crop``,
+        ``scale`` and ``precision`` of the bank's extractor. Read only.
     review
         The last answer of a person, its label, who gave it and when; None without. Read only.
     image_kept
@@ -88,6 +103,16 @@ class InspectionRecord:
     grid_rows: int | None = None
     grid_columns: int | None = None
     outside: bytes | None = None
+    width: int | None = None
+    height: int | None = None
+    calibration_images: int | None = None
+    independent_references: int | None = None
+    actor: str | None = None
+    likeness: dict[str, Any] | None = None
+    similar_defects: Sequence[dict[str, Any]] = ()
+    probable_defect: dict[str, Any] | None = None
+    remarks: Sequence[str] = ()
+    extractor: dict[str, Any] | None = None
     review: dict[str, Any] | None = None
     image_kept: bool = False
     watched: WatchedFile | None = None
@@ -97,6 +122,13 @@ class InspectionRecord:
             raise ValueError(f"verdict is {self.verdict!r}, expected one of {VERDICTS}")
         if len(bytes.fromhex(self.sha256)) != 32:
             raise ValueError(f"sha256 is {self.sha256!r}, expected 64 hexadecimal digits")
+
+    @property
+    def share_outside(self) -> float | None:
+        """The share of patches of the grid that are outside; None where not measured."""
+        if self.outside is None or not self.grid_rows or not self.grid_columns:
+            return None
+        return int.from_bytes(self.outside).bit_count() / (self.grid_rows * self.grid_columns)
 
 
 class _MonthMadeError(Exception):
@@ -253,28 +285,7 @@ class Inspections(InspectionImages, AnsweredRequests):
         """
         if not inspections:
             return []
-        parameters = {
-            "category_ids": [i.category_id for i in inspections],
-            "versions": [i.bank_version for i in inspections],
-            "image_names": [i.image_name for i in inspections],
-            "sha256s": [bytes.fromhex(i.sha256) for i in inspections],
-            "verdicts": [i.verdict for i in inspections],
-            "scores": [float(i.score) for i in inspections],
-            "pass_below": [float(i.pass_below) for i in inspections],
-            "fail_above": [float(i.fail_above) for i in inspections],
-            "p_values": [None if i.p_value is None else float(i.p_value) for i in inspections],
-            "regions": [Jsonb(list(i.regions)) for i in inspections],
-            "similar": [Jsonb(list(i.similar)) for i in inspections],
-            "timings": [Jsonb(i.timings_ms) for i in inspections],
-            "parts": [i.part for i in inspections],
-            "stations": [i.station for i in inspections],
-            "brightnesses": [i.brightness for i in inspections],
-            "sharpnesses": [i.sharpness for i in inspections],
-            "grid_rows": [i.grid_rows for i in inspections],
-            "grid_columns": [i.grid_columns for i in inspections],
-            "outsides": [i.outside for i in inspections],
-            "deliver": deliver,
-        }
+        parameters = {**parameters_of(inspections), "deliver": deliver}
         try:
             receipts = self._insert(inspections, parameters, images, beside)
         except _MonthMadeError:

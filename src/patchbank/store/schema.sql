@@ -235,6 +235,22 @@ create table inspection (
     outside bytea,
     -- Whether a person answered to it: its last row in `review` is there and not undone.
     reviewed boolean not null default false,
+    -- The columns from here on are null in inspections recorded before they existed. Size of the
+    -- image in pixels.
+    width integer,
+    height integer,
+    -- How many images of good parts the p-value compares with, and how many are independent.
+    calibration_images integer,
+    independent_references integer,
+    -- On whose behalf it was judged: the user, or the name of a key.
+    actor text,
+    -- What likeness to recorded defects did to the score, the most similar of them, and what the
+    -- strongest region therefore probably is; null for nothing.
+    likeness jsonb,
+    similar_defects jsonb,
+    probable_defect jsonb,
+    -- A list of texts; null for none.
+    remarks jsonb,
     primary key (category_id, inspection_id, inspected_at),
     foreign key (category_id, version) references bank
 ) partition by range (inspected_at);
@@ -656,7 +672,14 @@ select
     coalesce(inspection.pass_below, inspection.fail_above) as pass_below, inspection.fail_above,
     inspection.p_value, inspection.regions, inspection.similar_images, inspection.timings_ms,
     encode(inspection.sha256, 'hex') as sha256, category_id, inspection.version,
-    inspection.part, inspection.station
+    inspection.part, inspection.station, inspection.width, inspection.height,
+    inspection.calibration_images, inspection.independent_references, inspection.actor,
+    inspection.likeness, inspection.similar_defects, inspection.probable_defect,
+    inspection.remarks,
+    (
+        select bank.extractor_fingerprint from bank
+        where bank.category_id = inspection.category_id and bank.version = inspection.version
+    ) as extractor_fingerprint
 from inspection join category using (category_id);
 
 create view reviews as

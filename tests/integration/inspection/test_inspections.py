@@ -259,9 +259,34 @@ def test_a_record_says_what_the_inspection_said(
         assert moments[0] == moments[1]
         # Nobody has answered yet.
         assert record.pop("review") is None
+        assert record.pop("extractor")["image_size"] == 96
+        for name in ("brightness", "sharpness"):
+            assert record.pop(name) == pytest.approx(document[name], rel=1e-6)
         timings = document.pop("timings_ms"), record.pop("timings_ms")
         assert timings[0].items() >= timings[1].items()
         assert {name: document[name] for name in record} == record
+
+
+def test_one_is_shown_with_its_remarks_and_its_extractor(
+    patchbank: Run, learned: Outcome, surfaces: Surfaces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATCHBANK_MAX_KEPT_IMAGE_MEGABYTES", "0.0001")
+    image = min(surfaces.scratched.iterdir())
+    (document,) = patchbank("inspect", "brushed", image, "--json").documents
+    number = str(document["inspection_id"])
+    outcome = patchbank("inspections", "brushed", "--id", number)
+    lines = outcome.out.splitlines()
+    assert image.name in lines[1]
+    assert lines[2:] == [
+        "image size   96 x 96 pixels",
+        "good parts   24",
+        "extractor    efficientnet-lite0, layers blocks.4, blocks.10; 96 pixels; f32",
+        f"fingerprint  {document['extractor_fingerprint']}",
+        f"actor        {document['actor']}",
+    ]
+    assert "remark   images of more than 0.0001 MB are not kept" in outcome.err
+    # In a list, each has one line.
+    assert len(patchbank("inspections", "brushed").out.splitlines()) == 2
 
 
 def test_pages_follow_one_another_without_gap_or_repeat(

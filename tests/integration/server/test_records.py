@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import csv
 import io
+from datetime import datetime
 
+import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
+from patchbank.actors import current_actor
+from patchbank.inspection.judging.defects import add_defects
 from patchbank.inspection.keeping.inspections import make_selection, open_inspections
+from patchbank.inspection.living.likeness import use_likeness
 from patchbank.inspection.measuring.new_limits import NewLimits
 from patchbank.inspection.measuring.threshold_curve import threshold_report
 from patchbank.inspection.workspace import Workspace
 from patchbank.server.models.inspecting import InspectionAnswer
-from patchbank.server.models.records import Recorded
+from patchbank.server.models.records import Extractor, Recorded
 from patchbank.store.versions import Retention
 from tests.fixtures.commands import Outcome
 from tests.fixtures.surfaces import Surfaces
@@ -107,6 +112,54 @@ def test_inspections_are_listed_shown_drawn_and_written(
     assert client.get("/v1/categories/brush/inspections.csv").status_code == 404
 
 
+def test_a_record_has_all_that_was_answered(
+    learned: Outcome, client: TestClient, workspace: Workspace, surfaces: Surfaces
+) -> None:
+    workspace.settings = workspace.settings.model_copy(update={"max_kept_image_megabytes": 0.0001})
+    scratched = sorted(surfaces.scratched.iterdir())
+    add_defects(workspace, "brushed", scratched[:6], label="scratch")
+    use_likeness(workspace, "brushed")
+    content, files = scratched[6].read_bytes(), [*scratched, *surfaces.good.iterdir()]
+    images = [("image", (file.name, file.read_bytes())) for file in files]
+    answers = [
+        client.post(f"{BRUSHED}/inspect", content=content).json(),
+        client.post(
+            f"{BRUSHED}/inspect", content=content, headers={"Idempotency-Key": "7f2c"}
+        ).json(),
+        *client.post(f"{BRUSHED}/inspect:batch", files=images).json()["items"],
+    ]
+    records = [client.get(answer["urls"]["inspection"]).json() for answer in answers]
+    extractor = client.get(BRUSHED).json()["extractor"]
+    for answer, record in zip(answers, records, strict=True):
+        # The file of a heatmap is where a command wrote it, and the words are made of the figures.
+        assert answer.keys() - record.keys() == {"heatmap", "recorded", "in_words"}
+        assert record.keys() - answer.keys() == {"extractor", "review"}
+        Extractor.model_validate(record["extractor"])
+        words = record["extractor"].pop("in_words")
+        assert words == "efficientnet-lite0, layers blocks.4, blocks.10; 96 pixels; f32"
+        assert record["extractor"] == {name: extractor[name] for name in record["extractor"]}
+        moments = [datetime.fromisoformat(each.pop("inspected_at")) for each in (answer, record)]
+        assert moments[0] == moments[1]
+        # How long recording took is not known before it is done.
+        assert answer.pop("timings_ms").items() >= record.pop("timings_ms").items()
+        for name in ("brightness", "sharpness"):
+            assert record.pop(name) == pytest.approx(answer.pop(name), rel=1e-6)
+        assert record == {**record, **{name: answer[name] for name in answer.keys() & record}}
+    first, passed = records[0], records[-1]
+    assert first["remarks"] == [
+        "images of more than 0.0001 MB are not kept; raise PATCHBANK_MAX_KEPT_IMAGE_MEGABYTES"
+    ]
+    assert first["likeness"]["label"] == "scratch"
+    assert "scratch" in {(each["probable_defect"] or {}).get("label") for each in records}
+    assert len(first["similar_defects"]) == 6
+    assert (first["width"], first["calibration_images"], first["actor"]) == (
+        96,
+        24,
+        current_actor(),
+    )
+    assert (passed["verdict"], passed["remarks"], passed["similar_defects"]) == ("pass", [], [])
+
+
 def test_what_a_pruned_version_judged_cannot_be_drawn_again(
     learned: Outcome, client: TestClient, workspace: Workspace, surfaces: Surfaces
 ) -> None:
@@ -128,5 +181,8 @@ def test_what_a_pruned_version_judged_cannot_be_drawn_again(
         assert refused.json()["type"] == "urn:patchbank:problem:bank-gone"
         assert "bank version 1 of category 'brushed' was pruned" in refused.json()["detail"]
     # What was recorded is still told, and what is in memory shown.
-    assert client.get(judged["urls"]["inspection"]).json()["bank_version"] == 1
+    told = client.get(judged["urls"]["inspection"]).json()
+    assert told["bank_version"] == 1
+    assert told["extractor_fingerprint"] == judged["extractor_fingerprint"]
+    assert told["extractor"]["backbone"] == "efficientnet-lite0"
     assert client.get(judged["urls"]["map"]).status_code == 200

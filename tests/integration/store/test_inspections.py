@@ -42,24 +42,49 @@ def test_inspections_are_kept_as_they_were(database: Database) -> None:
         _inspection(key, "a.png"),
         _inspection(key, "b 'ä'.png", verdict="fail", p_value=None, regions=(), similar=()),
         _inspection(key, "c.png", verdict="review", timings_ms={}),
-    ]
+        _inspection(
+            key, "e.png", verdict="fail", part="1", station="2", brightness=118.5, sharpness=0.25,
+            grid_rows=2, grid_columns=5, outside=bytes([0b10000001, 0b01000000]), width=40_000,
+            height=480, calibration_images=200, independent_references=150, actor="line 2",
+            likeness={"added": 0.1, "score_without": 1.4, "label": None},
+            similar_defects=[{"name": "d/1.png", "label": "poke", "similarity": 0.75}],
+            probable_defect={"label": "poke", "agreeing": 4, "nearest": 5},
+            remarks=["has 40000 x 480 pixels", "«ß»"],
+        ),
+    ]  # fmt: skip
     database.inspections.record_many(new)
     database.inspections.record_many([_inspection(key, "d.png")])
     database.inspections.record_many([])
     recent = database.inspections.recent("tile")
     assert recent[0].image_name == "d.png"
     stored = {inspection.image_name: inspection for inspection in recent}
-    assert len(stored) == len(recent) == 4
+    assert len(stored) == len(recent) == 5
     for inspection in new:
         found = stored[inspection.image_name]
         assert found.inspection_id is not None
         assert found.inspected_at is not None
         unnumbered = replace(found, inspection_id=None, inspected_at=None)
         assert unnumbered == replace(
-            inspection, regions=list(inspection.regions), similar=list(inspection.similar)
+            inspection,
+            regions=list(inspection.regions),
+            similar=list(inspection.similar),
+            similar_defects=list(inspection.similar_defects),
+            remarks=list(inspection.remarks),
+            # Of the bank that judged.
+            extractor=dict.fromkeys(("image_size", "center_crop", "scale", "precision"))
+            | {"fingerprint": "fingerprint", **make_bank().extractor},
         )
+    assert stored["e.png"].share_outside == 0.3
+    assert stored["a.png"].share_outside is None
     assert [i.image_name for i in database.inspections.recent("tile", 1)] == ["d.png"]
-    assert database.categories.get("tile").inspection_count == 4
+    assert database.categories.get("tile").inspection_count == 5
+    with database.connection() as connection:
+        # What says nothing takes no space.
+        rows = connection.execute(
+            "select image_name from inspection where num_nulls("
+            "actor, likeness, similar_defects, probable_defect, remarks) = 0"
+        ).fetchall()
+    assert rows == [("e.png",)]
 
 
 def test_many_inspections_are_estimated_not_counted(

@@ -96,6 +96,10 @@ def test_banks_stored_as_copies_become_rows_with_the_same_verdicts(
             earlier = workspace.database.inspections.recent(category)[-1]
             assert earlier.image_name == "earlier.png"
             assert (earlier.pass_below, earlier.fail_above) == (2.5, 2.5)
+            # What was not kept then is not made up; the extractor is that of its version.
+            assert (earlier.remarks, earlier.width, earlier.actor) == ([], None, None)
+            assert earlier.extractor is not None
+            assert earlier.extractor["fingerprint"] == inspections[0].extractor_fingerprint
         indexes = workspace.database.indexes.of_category(1)
         found = [stored.index for stored in indexes]
         assert [(index.name, index.least_ef_search, index.recall) for index in found] == [

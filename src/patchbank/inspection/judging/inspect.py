@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from patchbank.actors import current_actor
 from patchbank.errors import BankGoneError, ImageError
 from patchbank.inspection.judging.heatmaps import heatmap_path, write_heatmap
 from patchbank.inspection.judging.live_bank import LiveBank, ReadyBank
@@ -314,7 +315,9 @@ class Inspector:
     def _wanted(self, top: int, heatmaps: Path | None, station: str | None) -> Wanted:
         check_top(top)
         station = self.workspace.settings.station if station is None else station
-        return Wanted(top, heatmaps, None if station is None else checked_label(station, "station"))
+        station = None if station is None else checked_label(station, "station")
+        # Here, since the threads that judge many images do not know it.
+        return Wanted(top, heatmaps, station, current_actor())
 
     def _inspect(self, image: ImageToJudge, wanted: Wanted) -> Inspection:
         try:
@@ -430,6 +433,7 @@ class Inspector:
             timings_ms={stage: 1e3 * seconds for stage, seconds in watch.seconds.items()},
             remarks=bank.remarks_on(image.width, image.height),
             station=wanted.station,
+            actor=wanted.actor,
             encoded=self._recorder.encoded(extraction.source, image, judgement.verdict),
         ).explained()
 

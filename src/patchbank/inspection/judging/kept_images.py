@@ -48,18 +48,37 @@ class ImageKeeper:
         for position, (inspection, source) in enumerate(zip(judged, sources, strict=True)):
             if not self.wants(inspection.verdict):
                 continue
+            too_large = self.too_large(inspection, source)
+            if too_large is not None:
+                missed[position] = too_large
+                continue
             try:
                 image = self._content(inspection, source)
             except ImageError as error:
                 missed[position] = f"the image is not kept: {error}"
                 continue
-            if len(image.content) > self._most * 1e6:
-                missed[position] = (
-                    f"images of more than {self._most:g} MB are not kept; raise "
-                    "PATCHBANK_MAX_KEPT_IMAGE_MEGABYTES"
-                )
-                continue
             yield position, image
+
+    def too_large(self, inspection: Inspection, source: ImageSource) -> str | None:
+        """Return a remark on an image that would be kept if it were smaller; None for others."""
+        if not self.wants(inspection.verdict) or self._size(inspection, source) <= self._most * 1e6:
+            return None
+        return (
+            f"images of more than {self._most:g} MB are not kept; raise "
+            "PATCHBANK_MAX_KEPT_IMAGE_MEGABYTES"
+        )
+
+    def _size(self, inspection: Inspection, source: ImageSource) -> int:
+        if inspection.encoded is not None:
+            return len(inspection.encoded)
+        if isinstance(source, bytes):
+            return len(source)
+        assert isinstance(source, str | Path)
+        try:
+            return Path(source).stat().st_size
+        except OSError:
+            # Whoever reads it says why it cannot be read.
+            return 0
 
     def _content(self, inspection: Inspection, source: ImageSource) -> ImageContent:
         if inspection.encoded is not None:

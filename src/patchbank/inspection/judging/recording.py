@@ -103,6 +103,7 @@ def check_on_database_loss(value: str, *, in_database: bool) -> None:
 
 def record_of(inspection: Inspection) -> InspectionRecord:
     """Return what the database keeps of an inspection."""
+    probable = inspection.probable_defect
     return InspectionRecord(
         category_id=inspection.category_id,
         bank_version=inspection.bank_version,
@@ -120,6 +121,15 @@ def record_of(inspection: Inspection) -> InspectionRecord:
         station=inspection.station,
         brightness=inspection.brightness,
         sharpness=inspection.sharpness,
+        width=inspection.width,
+        height=inspection.height,
+        calibration_images=inspection.calibration_images,
+        independent_references=inspection.independent_references or inspection.calibration_images,
+        actor=inspection.actor,
+        likeness=inspection.likeness_to_json(),
+        similar_defects=[match.to_json() for match in inspection.similar_defects],
+        probable_defect=None if probable is None else probable.to_json(),
+        remarks=inspection.remarks,
         watched=inspection.watched,
         **_outside_of(inspection),
     )
@@ -208,8 +218,15 @@ class Recorder:
             inspections.keep_answer(connection, recorded.category_id, key, answer(found[-1]))
 
         inspections = self._workspace.database.inspections
-        inspections.record_many([record_of(judged.inspection)], images, keep, deliver=self._deliver)
+        record = self._record_of(judged.inspection, judged.source)
+        inspections.record_many([record], images, keep, deliver=self._deliver)
         return found[-1]
+
+    def _record_of(self, judged: Inspection, source: ImageSource) -> InspectionRecord:
+        too_large = self._keeper.too_large(judged, source)
+        if too_large is not None:
+            judged = replace(judged, remarks=(*judged.remarks, too_large))
+        return record_of(judged)
 
     def _record(
         self,
@@ -220,7 +237,7 @@ class Recorder:
         """Record if asked to; return receipts, and why the database cannot be reached, if so."""
         if not self._wanted:
             return [], None if self._absence is None else self._absence.reason
-        records = [record_of(inspection) for inspection in judged]
+        records = list(map(self._record_of, judged, sources))
         images = None
         if any(self._keeper.wants(inspection.verdict) for inspection in judged):
             images = partial(self._keeper.images, judged, sources, lost)

@@ -44,11 +44,12 @@ class ImagesToJudge(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """What is wanted of each image."""
+    """What is wanted of each image, where they were taken, and on whose behalf they are judged."""
 
     top: int
     heatmaps: Path | None
     station: str | None
+    actor: str
 
 
 class Judged(NamedTuple):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from io import StringIO
 from itertools import islice
@@ -12,6 +11,7 @@ from typing import Any, TextIO
 
 from patchbank.errors import ParameterError
 from patchbank.inspection.keeping.moments import Moment, moment, zone_text
+from patchbank.inspection.keeping.recorded import RecordedInspection, recorded
 from patchbank.inspection.parts import checked_label
 from patchbank.inspection.workspace import Workspace
 from patchbank.printable import counted
@@ -20,7 +20,6 @@ from patchbank.store.inspections import (
     MOST_COUNTED,
     VERDICTS,
     BriefInspection,
-    InspectionRecord,
     Receipt,
     Selected,
     Selection,
@@ -49,77 +48,6 @@ CSV_COLUMNS = (
     "station",
     "review",
 )
-
-
-@dataclass(frozen=True)
-class RecordedInspection:
-    """An inspection as the database has it.
-
-    Attributes
-    ----------
-    inspection_id
-        Its number, unique in the database.
-    inspected_at
-        When it was recorded, in the local time zone.
-    image, sha256
-        Name of the image, and the SHA-256 of its content in hexadecimal.
-    verdict, score, pass_below, fail_above, p_value
-        The verdict and its basis; there is no p-value in records of the first versions.
-    regions, similar
-        As in the JSON of `patchbank inspect`.
-    bank_version
-        The version of the bank that judged.
-    timings_ms
-        Milliseconds that each stage took, until it was recorded.
-    part, station
-        The inspected part and where it was inspected; None if not given.
-    review
-        What a person answered: ``answer``, ``label``, ``actor`` and ``reviewed_at``; None without.
-    image_kept
-        Whether the database has the image too.
-    """
-
-    inspection_id: int
-    inspected_at: datetime
-    category: str
-    image: str
-    sha256: str
-    verdict: str
-    score: float
-    pass_below: float
-    fail_above: float
-    p_value: float | None
-    regions: tuple[dict[str, Any], ...]
-    similar: tuple[dict[str, Any], ...]
-    bank_version: int
-    timings_ms: dict[str, float]
-    part: str | None = None
-    station: str | None = None
-    review: dict[str, Any] | None = None
-    image_kept: bool = False
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the JSON object that the command prints."""
-        return {
-            "inspection_id": self.inspection_id,
-            "inspected_at": self.inspected_at.isoformat(),
-            "image": self.image,
-            "category": self.category,
-            "verdict": self.verdict,
-            "score": self.score,
-            "pass_below": self.pass_below,
-            "fail_above": self.fail_above,
-            "p_value": self.p_value,
-            "regions": list(self.regions),
-            "similar": list(self.similar),
-            "bank_version": self.bank_version,
-            "sha256": self.sha256,
-            "part": self.part,
-            "station": self.station,
-            "review": self.review,
-            "image_kept": self.image_kept,
-            "timings_ms": {name: round(value, 3) for name, value in self.timings_ms.items()},
-        }
 
 
 def make_selection(
@@ -320,29 +248,3 @@ def open_inspections(
     """
     with workspace.database.inspections.selected(category, selection) as found:
         yield InspectionList(category, selection, found)
-
-
-def recorded(category: str, record: InspectionRecord) -> RecordedInspection:
-    """Return a row of the database as it is given to users."""
-    assert record.inspection_id is not None
-    assert record.inspected_at is not None
-    return RecordedInspection(
-        inspection_id=record.inspection_id,
-        inspected_at=record.inspected_at.astimezone(),
-        category=category,
-        image=record.image_name,
-        sha256=record.sha256,
-        verdict=record.verdict,
-        score=record.score,
-        pass_below=record.pass_below,
-        fail_above=record.fail_above,
-        p_value=record.p_value,
-        regions=tuple(record.regions),
-        similar=tuple(record.similar),
-        bank_version=record.bank_version,
-        timings_ms=record.timings_ms,
-        part=record.part,
-        station=record.station,
-        review=record.review,
-        image_kept=record.image_kept,
-    )

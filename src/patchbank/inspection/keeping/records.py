@@ -9,8 +9,9 @@ from typing import Any
 from patchbank.inspection.judging.heatmaps import heatmap_of
 from patchbank.inspection.judging.live_bank import LiveBank, ReadyBank
 from patchbank.inspection.keeping.inspected_images import image_of
-from patchbank.inspection.keeping.inspections import make_selection, recorded
+from patchbank.inspection.keeping.inspections import make_selection
 from patchbank.inspection.keeping.pages import Page, page_of
+from patchbank.inspection.keeping.recorded import recorded
 from patchbank.inspection.verdicts import Judgement
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.threads import works_alone

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from patchbank.inspection.keeping.inspections import RecordedInspection
+from patchbank.inspection.keeping.recorded import RecordedInspection
 
 
 class Outcome(NamedTuple):

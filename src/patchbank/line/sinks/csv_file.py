@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from patchbank.errors import DiskFullError, OutputError, SinkError
-from patchbank.inspection.keeping.inspections import CSV_COLUMNS, RecordedInspection
+from patchbank.inspection.keeping.inspections import CSV_COLUMNS
+from patchbank.inspection.keeping.recorded import RecordedInspection
 from patchbank.line.appended_csv import AppendedCsv
 from patchbank.line.sinks.base import Outcome
 

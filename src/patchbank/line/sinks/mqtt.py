@@ -12,7 +12,7 @@ from urllib.parse import quote, urlsplit
 import aiomqtt
 
 from patchbank.errors import SinkError
-from patchbank.inspection.keeping.inspections import RecordedInspection
+from patchbank.inspection.keeping.recorded import RecordedInspection
 from patchbank.line.sinks.base import Outcome
 
 _PORTS = {"mqtt": 1883, "mqtts": 8883}

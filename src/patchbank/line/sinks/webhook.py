@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 
 from patchbank.errors import SinkError
-from patchbank.inspection.keeping.inspections import RecordedInspection
+from patchbank.inspection.keeping.recorded import RecordedInspection
 from patchbank.line.sinks.base import Outcome
 from patchbank.line.sinks.signing import key_of, signature
 

@@ -111,6 +111,7 @@ class InspectionAnswer(Model):
     recorded: bool
     part: str | None
     station: str | None
+    actor: str | None = Field(description="On whose behalf: the name of the key, if there are any.")
     image_kept: bool
     remarks: list[str]
     in_words: InWords

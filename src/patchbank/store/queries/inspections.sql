@@ -7,7 +7,9 @@ with known as materialized (
     select bank.category_id, bank.version, row.image_name, row.sha256, row.verdict, row.score,
         row.pass_below, row.fail_above, row.p_value, row.regions, row.similar_images,
         row.timings_ms, row.part, row.station, row.brightness, row.sharpness, row.grid_rows,
-        row.grid_columns, row.outside, row.position
+        row.grid_columns, row.outside, row.width, row.height, row.calibration_images,
+        row.independent_references, row.actor, row.likeness, row.similar_defects,
+        row.probable_defect, row.remarks, row.position
     from unnest(
         %(category_ids)s::bigint[], %(versions)s::integer[], %(image_names)s::text[],
         %(sha256s)s::bytea[], %(verdicts)s::text[], %(scores)s::double precision[],
@@ -15,11 +17,15 @@ with known as materialized (
         %(p_values)s::double precision[], %(regions)s::jsonb[], %(similar)s::jsonb[],
         %(timings)s::jsonb[], %(parts)s::text[], %(stations)s::text[], %(brightnesses)s::real[],
         %(sharpnesses)s::real[], %(grid_rows)s::smallint[], %(grid_columns)s::smallint[],
-        %(outsides)s::bytea[]
+        %(outsides)s::bytea[], %(widths)s::integer[], %(heights)s::integer[],
+        %(calibration_images)s::integer[], %(independent_references)s::integer[],
+        %(actors)s::text[], %(likenesses)s::jsonb[], %(similar_defects)s::jsonb[],
+        %(probable_defects)s::jsonb[], %(remarks)s::jsonb[]
     ) with ordinality as row (
         category_id, version, image_name, sha256, verdict, score, pass_below, fail_above, p_value,
         regions, similar_images, timings_ms, part, station, brightness, sharpness, grid_rows,
-        grid_columns, outside, position
+        grid_columns, outside, width, height, calibration_images, independent_references, actor,
+        likeness, similar_defects, probable_defect, remarks, position
     )
     join patchbank.bank using (category_id, version)
 ),
@@ -27,12 +33,14 @@ recorded as (
     insert into patchbank.inspection (
         category_id, version, image_name, sha256, verdict, score, pass_below, fail_above, p_value,
         regions, similar_images, timings_ms, part, station, brightness, sharpness, grid_rows,
-        grid_columns, outside
+        grid_columns, outside, width, height, calibration_images, independent_references, actor,
+        likeness, similar_defects, probable_defect, remarks
     )
     select
         category_id, version, image_name, sha256, verdict, score, pass_below, fail_above, p_value,
         regions, similar_images, timings_ms, part, station, brightness, sharpness, grid_rows,
-        grid_columns, outside
+        grid_columns, outside, width, height, calibration_images, independent_references, actor,
+        likeness, similar_defects, probable_defect, remarks
     from known
     where (select count(*) from known) = cardinality(%(category_ids)s::bigint[])
     order by position
@@ -54,9 +62,28 @@ select inspection_id, inspected_at from recorded
 category_id, version, image_name, encode(sha256, 'hex'), verdict, score,
     coalesce(pass_below, fail_above), fail_above, p_value, regions, similar_images, timings_ms,
     inspection_id, inspected_at, part, station, brightness, sharpness, grid_rows, grid_columns,
-    outside,
+    outside, width, height, calibration_images, independent_references, actor, likeness,
+    coalesce(similar_defects, '[]'), probable_defect, coalesce(remarks, '[]'),
+    <extractor>,
     <answer>,
     <image_kept>
+
+-- part extractor --
+-- Of the version that judged, which stays when its rows are pruned. Its fingerprint stands for all
+-- that is left out here.
+(
+    select jsonb_build_object(
+        'fingerprint', extractor_fingerprint,
+        'backbone', extractor -> 'backbone',
+        'layers', extractor -> 'layers',
+        'image_size', extractor -> 'image_size',
+        'center_crop', extractor -> 'center_crop',
+        'scale', extractor -> 'scale',
+        'precision', extractor -> 'precision'
+    )
+    from bank
+    where bank.category_id = inspection.category_id and bank.version = inspection.version
+)
 
 -- part image_kept --
 exists (

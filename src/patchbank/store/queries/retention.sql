@@ -29,9 +29,9 @@ order by month nulls last
 
 -- by_hour --
 -- Bytes that the inspections of each hour take, newest first: rows as some of them are large, with
--- their entries in the indexes.
+-- their entries in the indexes and their share of what stays free in a page.
 with typical as (
-    select coalesce(avg(pg_column_size(sample)), 0) + 300 as bytes
+    select coalesce(avg(pg_column_size(sample)), 0) + 480 as bytes
     from (select inspection.* from inspection where inspected_at >= %(first)s limit 1000) as sample
 )
 select hour, sum(bytes)::bigint
