@@ -16,6 +16,7 @@ import httpx
 from pydantic import ValidationError
 
 from patchbank.errors import ImageError, ParameterError, ServiceAwayError, ServiceError
+from patchbank.retry_after import seconds_to_wait
 from patchbank.server.models import Model
 
 Answer = TypeVar("Answer", bound=Model)
@@ -87,9 +88,7 @@ def attempts(call: Call, seconds: float) -> Attempts:
         assert outcome is not None
         pause = wait * random.uniform(0.5, 1.5)
         if isinstance(outcome, httpx.Response):
-            asked = outcome.headers.get("retry-after", "")
-            if asked.isdecimal():
-                pause = max(pause, float(asked))
+            pause = max(pause, seconds_to_wait(outcome.headers.get("retry-after", "")))
             late = time.monotonic() + pause > deadline
             if outcome.status_code not in _PASSING or not call.repeatable or late:
                 return outcome

@@ -13,6 +13,8 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -230,6 +232,12 @@ def test_a_busy_service_is_asked_again_when_it_says_so() -> None:
     with answering([busy, (502, {}, b"bad gateway"), (200, {}, listed)]) as url:
         assert Client(url).categories() == []
     assert time.monotonic() - begun >= 1
+    # As a time, of whole seconds, which proxies like.
+    back = format_datetime(datetime.now(UTC) + timedelta(seconds=2), usegmt=True)
+    begun = time.monotonic()
+    with answering([(503, {"retry-after": back}, b""), (200, {}, listed)]) as url:
+        assert Client(url).categories() == []
+    assert time.monotonic() - begun >= 0.9
     with answering([busy]) as url, pytest.raises(ServiceError, match="answered 503") as raised:
         Client(url, retry_seconds=0.5).categories()
     assert raised.value.status == 503

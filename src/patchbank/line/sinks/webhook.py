@@ -7,8 +7,7 @@ import json
 import secrets
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from importlib.metadata import version
 from typing import Any
 
@@ -18,6 +17,7 @@ from patchbank.errors import SinkError
 from patchbank.inspection.keeping.recorded import RecordedInspection
 from patchbank.line.sinks.base import Outcome
 from patchbank.line.sinks.signing import key_of, signature
+from patchbank.retry_after import seconds_to_wait
 
 # A receiver that takes longer is tried again.
 _SECONDS = 10.0
@@ -104,18 +104,5 @@ class WebhookSink:
 def _outcome(answer: httpx.Response) -> Outcome:
     if answer.is_success:
         return Outcome()
-    seconds = min(_seconds_in(answer.headers.get("retry-after", "")), _LONGEST_WAIT)
+    seconds = min(seconds_to_wait(answer.headers.get("retry-after", "")), _LONGEST_WAIT)
     return Outcome(f"answered {answer.status_code} {answer.reason_phrase}".rstrip(), seconds)
-
-
-def _seconds_in(wait: str) -> float:
-    """Return the seconds that a header `Retry-After` asks for: a number, or a time (RFC 9110)."""
-    if wait.isdecimal():
-        return float(wait)
-    try:
-        moment = parsedate_to_datetime(wait)
-    except ValueError:
-        return 0.0
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return max(0.0, moment.timestamp() - time.time())
