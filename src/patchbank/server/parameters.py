@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import Path, Query, Request
 from fastapi.dependencies.utils import get_flat_params
+from fastapi.params import Query as QueryParameter
 
 from patchbank.errors import ParameterError
 from patchbank.printable import printable
@@ -58,7 +59,9 @@ def refuse_unknown(request: Request) -> None:
     if not request.query_params:
         return
     own = request.scope["route"].dependant  # codespell:ignore dependant
-    known = {field.alias for field in get_flat_params(own)}
+    # An idempotency key or a category, sent as a query parameter, would say nothing either.
+    fields = get_flat_params(own)
+    known = {field.alias for field in fields if isinstance(field.field_info, QueryParameter)}
     for name in request.query_params:
         if name not in known:
             match = nearest(name, known)

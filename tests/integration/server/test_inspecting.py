@@ -69,6 +69,8 @@ IMAGE = ("a.png", b"not read")
         (INSPECT, {"files": {"other": b"x"}}, 422, "image", "no file in the field `image`"),
         (INSPECT, {"files": {"image": IMAGE, "part": (None, "4711")}}, 422, "parameter", "'part'"),
         (INSPECT, {"params": {"parts": "4711"}}, 422, "parameter", "did you mean 'part'?"),
+        (INSPECT, {"params": {"idempotency-key": "a"}}, 422, "parameter", "no parameter 'idem"),
+        (INSPECT, {"params": {"category": "a"}}, 422, "parameter", "no parameter 'category'"),
         ("/v1/nothing", {}, 404, "not-found", "POST /v1/nothing: there is no such address"),
     ],
 )
