@@ -90,7 +90,7 @@ def attempts(call: Call, seconds: float) -> Attempts:
         if isinstance(outcome, httpx.Response):
             pause = max(pause, seconds_to_wait(outcome.headers.get("retry-after", "")))
             late = time.monotonic() + pause > deadline
-            if outcome.status_code not in _PASSING or not call.repeatable or late:
+            if not _passes(outcome) or not call.repeatable or late:
                 return outcome
         elif (
             not (call.repeatable or isinstance(outcome, _NOT_SENT))
@@ -103,6 +103,14 @@ def attempts(call: Call, seconds: float) -> Attempts:
             ) from outcome
         yield pause
         wait = min(2 * wait, _LONGEST_WAIT)
+
+
+def _passes(answer: httpx.Response) -> bool:
+    """Whether the reason of an answer passes by itself; the service says then when to try again."""
+    if answer.status_code not in _PASSING:
+        return False
+    of_the_service = answer.headers.get("content-type") == "application/problem+json"
+    return not of_the_service or "retry-after" in answer.headers
 
 
 def checked(answer: httpx.Response) -> httpx.Response:

@@ -46,8 +46,14 @@ _STATUS: dict[type[errors.PatchbankError], int] = {
     errors.MissingExtraError: 501,
 }
 
-# What a client may wait for, in seconds, before it asks again.
-_RETRY_SECONDS = {503: 1}
+# Waiting does not help: somebody has to act.
+_LASTING = (
+    errors.DamagedBankError,
+    errors.DatabaseTooNewError,
+    errors.DatabaseUpgradeNeededError,
+    errors.PgvectorMissingError,
+)
+_RETRY_SECONDS = 1
 _LONGEST_VALUE = 100
 
 
@@ -82,7 +88,11 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     for status, description in (
         ("4XX", "The request cannot be fulfilled as it is."),
         (422, "A value is not valid, or an image cannot be used."),
-        ("5XX", "The service cannot answer now: it is busy, or its database is away."),
+        (
+            "5XX",
+            "The service cannot answer now. With `Retry-After`, because it is busy or its database "
+            "is away; without, somebody has to act first.",
+        ),
     )
 }
 
@@ -104,8 +114,6 @@ def status_of(error: errors.PatchbankError) -> int:
 def problem(status: int, kind: str, title: str, detail: str, **more: Any) -> JSONResponse:
     """Return a problem document as a response."""
     headers = {}
-    if status in _RETRY_SECONDS:
-        headers["Retry-After"] = str(_RETRY_SECONDS[status])
     if status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
     document = {
@@ -123,9 +131,11 @@ def problem_of(error: errors.PatchbankError) -> JSONResponse:
     """Return an error of ours as a problem document."""
     kind = type(error)
     words = re.findall("[A-Z][a-z]+", kind.__name__.removesuffix("Error")) or ["patchbank"]
-    return problem(
-        status_of(error), "-".join(words).lower(), title_of(error), printable(str(error))
-    )
+    status = status_of(error)
+    answer = problem(status, "-".join(words).lower(), title_of(error), printable(str(error)))
+    if status == HTTPStatus.SERVICE_UNAVAILABLE and not isinstance(error, _LASTING):
+        answer.headers["Retry-After"] = str(_RETRY_SECONDS)
+    return answer
 
 
 def title_of(error: errors.PatchbankError) -> str:

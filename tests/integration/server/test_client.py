@@ -241,6 +241,12 @@ def test_a_busy_service_is_asked_again_when_it_says_so() -> None:
     with answering([busy]) as url, pytest.raises(ServiceError, match="answered 503") as raised:
         Client(url, retry_seconds=0.5).categories()
     assert raised.value.status == 503
+    # Somebody has to act first.
+    damaged = (503, {"content-type": "application/problem+json"}, b'{"type": "x", "detail": "y"}')
+    begun = time.monotonic()
+    with answering([damaged]) as url, pytest.raises(ServiceError, match="y"):
+        Client(url).categories()
+    assert time.monotonic() - begun < 5
 
 
 def test_another_program_is_not_taken_for_the_service() -> None:

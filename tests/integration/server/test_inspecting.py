@@ -14,6 +14,7 @@ from fastapi.testclient import TestClient
 
 from patchbank.inspection.judging.inspect import Inspector
 from patchbank.inspection.workspace import Workspace
+from patchbank.server.app import create_app
 from patchbank.server.judging import JudgingPool
 from patchbank.server.models.inspecting import InspectionAnswer
 from tests.fixtures.commands import Outcome
@@ -138,6 +139,21 @@ def test_a_busy_service_says_when_to_ask_again(
     answer = client.post(INSPECT, content=image.read_bytes())
     assert answer.status_code == 503
     assert answer.headers["retry-after"] == "1"
+
+
+def test_a_damaged_bank_is_not_waited_for(
+    learned: Outcome, image: Path, workspace: Workspace
+) -> None:
+    with workspace.database.connection() as connection:
+        connection.execute("update bank set settings = '[1]'")
+    with TestClient(create_app(workspace)) as client:
+        answer = client.post(INSPECT, content=image.read_bytes())
+    assert (answer.status_code, answer.json()["type"]) == (
+        503,
+        "urn:patchbank:problem:damaged-bank",
+    )
+    assert "fit the category again" in answer.json()["detail"]
+    assert "retry-after" not in answer.headers
 
 
 def test_clients_at_once_get_the_scores_of_one_alone(
