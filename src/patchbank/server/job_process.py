@@ -25,7 +25,8 @@ from patchbank.inspection.measuring.evaluate import evaluate
 from patchbank.inspection.measuring.figures import Failed
 from patchbank.inspection.settings import make_fit_settings
 from patchbank.inspection.workspace import Workspace
-from patchbank.printable import finite, printable
+from patchbank.printable import finite
+from patchbank.server.remedies import detail_of
 
 # Inspections come first.
 _NICENESS = 10
@@ -44,7 +45,7 @@ def main() -> None:
     try:
         answer: dict[str, Any] = {"result": _result(asked, _Reporter(output))}
     except PatchbankError as error:
-        answer = {"error": printable(str(error))}
+        answer = {"error": detail_of(error)}
     output.write(_with_names(json.dumps(finite(answer)), asked).encode() + b"\n")
 
 

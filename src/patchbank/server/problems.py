@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from patchbank import errors
 from patchbank.files import is_disk_full
 from patchbank.printable import printable
+from patchbank.server.remedies import detail_of
 from patchbank.server.request_ids import request_id
 
 _log = logging.getLogger(__name__)
@@ -132,7 +133,7 @@ def problem_of(error: errors.PatchbankError) -> JSONResponse:
     kind = type(error)
     words = re.findall("[A-Z][a-z]+", kind.__name__.removesuffix("Error")) or ["patchbank"]
     status = status_of(error)
-    answer = problem(status, "-".join(words).lower(), title_of(error), printable(str(error)))
+    answer = problem(status, "-".join(words).lower(), title_of(error), detail_of(error))
     if status == HTTPStatus.SERVICE_UNAVAILABLE and not isinstance(error, _LASTING):
         answer.headers["Retry-After"] = str(_RETRY_SECONDS)
     return answer
