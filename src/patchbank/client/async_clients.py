@@ -9,6 +9,7 @@ from typing import Any, Self, Unpack
 import httpx
 
 from patchbank.client.calls import (
+    Answer,
     Call,
     ImageFile,
     Parameters,
@@ -23,6 +24,7 @@ from patchbank.client.calls import (
     listing,
     one_inspection,
     other,
+    paged_async,
     read,
 )
 from patchbank.client.clients import DEFAULT_RETRY_SECONDS, DEFAULT_TIMEOUT
@@ -82,7 +84,7 @@ class AsyncClient:
         """See `Client.inspect`."""
         options = {"name": name, "part": part, "station": station, "top": top}
         call = await asyncio.to_thread(inspecting, category, image, key, options)
-        return read(await self.send(call), InspectionAnswer)
+        return await self._ask(call, InspectionAnswer)
 
     async def inspect_batch(
         self,
@@ -97,26 +99,21 @@ class AsyncClient:
         """See `Client.inspect_batch`."""
         options = {"part": parts, "station": station, "top": top}
         call = await asyncio.to_thread(inspecting_batch, category, images, key, options)
-        return read(await self.send(call), BatchAnswer).items
+        return (await self._ask(call, BatchAnswer)).items
 
     async def categories(self) -> list[CategoryBrief]:
         """See `Client.categories`."""
-        return read(await self.send(listing()), CategoryList).items
+        return (await self._ask(listing(), CategoryList)).items
 
-    async def inspections(self, category: str, **filters: object) -> AsyncIterator[Recorded]:
+    def inspections(self, category: str, **filters: object) -> AsyncIterator[Recorded]:
         """See `Client.inspections`."""
-        before = None
-        while True:
-            page = read(await self.send(inspection_page(category, filters, before)), InspectionPage)
-            for inspection in page.items:
-                yield inspection
-            before = page.next
-            if before is None:
-                return
+        return paged_async(
+            lambda before: self._ask(inspection_page(category, filters, before), InspectionPage)
+        )
 
     async def inspection(self, category: str, inspection_id: int) -> Recorded:
         """See `Client.inspection`."""
-        return read(await self.send(one_inspection(category, inspection_id)), Recorded)
+        return await self._ask(one_inspection(category, inspection_id), Recorded)
 
     async def fit(
         self,
@@ -128,22 +125,15 @@ class AsyncClient:
     ) -> Job:
         """See `Client.fit`."""
         call = await asyncio.to_thread(fitting, category, images, folder, options)
-        return read(await self.send(call), Job)
+        return await self._ask(call, Job)
 
-    async def job(self, job_id: int) -> Job:
+    async def job(self, job: Job | int) -> Job:
         """See `Client.job`."""
-        return read(await self.send(one_job(job_id)), Job)
+        return await self._ask(one_job(job), Job)
 
-    async def jobs(self, category: str | None = None) -> AsyncIterator[Job]:
+    def jobs(self, category: str | None = None) -> AsyncIterator[Job]:
         """See `Client.jobs`."""
-        before = None
-        while True:
-            page = read(await self.send(job_page(category, before)), JobPage)
-            for job in page.items:
-                yield job
-            before = page.next
-            if before is None:
-                return
+        return paged_async(lambda before: self._ask(job_page(category, before), JobPage))
 
     async def wait(
         self,
@@ -154,7 +144,7 @@ class AsyncClient:
     ) -> Job:
         """See `Client.wait`."""
         while True:
-            found = await self.job(job if isinstance(job, int) else job.job_id)
+            found = await self.job(job)
             if progress is not None:
                 progress(found)
             if ended(found):
@@ -163,7 +153,7 @@ class AsyncClient:
 
     async def cancel(self, job: Job | int) -> Job:
         """See `Client.cancel`."""
-        return read(await self.send(cancelling(job)), Job)
+        return await self._ask(cancelling(job), Job)
 
     async def download(self, url: str) -> bytes:
         """See `Client.download`."""
@@ -174,6 +164,9 @@ class AsyncClient:
     ) -> Any:
         """See `Client.request`."""
         return document(await self.send(other(method, path, json, parameters)))
+
+    async def _ask(self, call: Call, model: type[Answer]) -> Answer:
+        return read(await self.send(call), model)
 
     async def send(self, call: Call) -> httpx.Response:
         """See `Client.send`."""

@@ -5,11 +5,19 @@ from __future__ import annotations
 import random
 import time
 import uuid
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Generator,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 from urllib.parse import quote, urlsplit
 
 import httpx
@@ -20,6 +28,8 @@ from patchbank.retry_after import seconds_to_wait
 from patchbank.server.models import Model
 
 Answer = TypeVar("Answer", bound=Model)
+Item = TypeVar("Item")
+Item_co = TypeVar("Item_co", covariant=True)
 
 #: An image: its path, or the content of its file.
 ImageFile = str | Path | bytes
@@ -230,6 +240,41 @@ def inspection_page(category: str, filters: Parameters, before: int | None) -> C
 def one_inspection(category: str, inspection_id: int) -> Call:
     """Return the call for a recorded inspection."""
     return Call("GET", address(category, "inspections", inspection_id), repeatable=True)
+
+
+class Page(Protocol[Item_co]):
+    """A page of a list."""
+
+    @property
+    def items(self) -> Sequence[Item_co]:
+        """What is on it."""
+
+    @property
+    def next(self) -> int | None:
+        """What asks for the page after it; None on the last one."""
+
+
+def paged(ask: Callable[[int | None], Page[Item]]) -> Iterator[Item]:
+    """Yield the items of a list, page after page as they are asked for."""
+    before = None
+    while True:
+        page = ask(before)
+        yield from page.items
+        before = page.next
+        if before is None:
+            return
+
+
+async def paged_async(ask: Callable[[int | None], Awaitable[Page[Item]]]) -> AsyncIterator[Item]:
+    """As `paged`, for asyncio."""
+    before = None
+    while True:
+        page = await ask(before)
+        for item in page.items:
+            yield item
+        before = page.next
+        if before is None:
+            return
 
 
 def other(method: str, path: str, json: object, parameters: Parameters | None) -> Call:

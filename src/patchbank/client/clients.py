@@ -9,6 +9,7 @@ from typing import Any, Self, Unpack
 import httpx
 
 from patchbank.client.calls import (
+    Answer,
     Call,
     ImageFile,
     Parameters,
@@ -23,6 +24,7 @@ from patchbank.client.calls import (
     listing,
     one_inspection,
     other,
+    paged,
     read,
 )
 from patchbank.client.jobs import (
@@ -123,7 +125,7 @@ class Client:
             If it is not judged; all methods raise the first two.
         """
         options = {"name": name, "part": part, "station": station, "top": top}
-        return read(self.send(inspecting(category, image, key, options)), InspectionAnswer)
+        return self._ask(inspecting(category, image, key, options), InspectionAnswer)
 
     def inspect_batch(
         self,
@@ -143,11 +145,11 @@ class Client:
             One that all show, or one for each image.
         """
         options = {"part": parts, "station": station, "top": top}
-        return read(self.send(inspecting_batch(category, images, key, options)), BatchAnswer).items
+        return self._ask(inspecting_batch(category, images, key, options), BatchAnswer).items
 
     def categories(self) -> list[CategoryBrief]:
         """Return all categories, by name."""
-        return read(self.send(listing()), CategoryList).items
+        return self._ask(listing(), CategoryList).items
 
     def inspections(self, category: str, **filters: object) -> Iterator[Recorded]:
         """Yield recorded inspections, newest first, page after page as they are asked for.
@@ -157,17 +159,13 @@ class Client:
         filters
             ``verdict`` (one or several), ``since``, ``until``, ``part``, ``station``, ``reviewed``.
         """
-        before = None
-        while True:
-            page = read(self.send(inspection_page(category, filters, before)), InspectionPage)
-            yield from page.items
-            before = page.next
-            if before is None:
-                return
+        return paged(
+            lambda before: self._ask(inspection_page(category, filters, before), InspectionPage)
+        )
 
     def inspection(self, category: str, inspection_id: int) -> Recorded:
         """Return all that was recorded of an inspection."""
-        return read(self.send(one_inspection(category, inspection_id)), Recorded)
+        return self._ask(one_inspection(category, inspection_id), Recorded)
 
     def fit(
         self,
@@ -196,21 +194,15 @@ class Client:
         ImageError
             If an image cannot be read.
         """
-        return read(self.send(fitting(category, images, folder, options)), Job)
+        return self._ask(fitting(category, images, folder, options), Job)
 
-    def job(self, job_id: int) -> Job:
+    def job(self, job: Job | int) -> Job:
         """Return how far a job is."""
-        return read(self.send(one_job(job_id)), Job)
+        return self._ask(one_job(job), Job)
 
     def jobs(self, category: str | None = None) -> Iterator[Job]:
         """Yield the jobs of the last 30 days, newest first; of a category, or all."""
-        before = None
-        while True:
-            page = read(self.send(job_page(category, before)), JobPage)
-            yield from page.items
-            before = page.next
-            if before is None:
-                return
+        return paged(lambda before: self._ask(job_page(category, before), JobPage))
 
     def wait(
         self,
@@ -232,7 +224,7 @@ class Client:
             If it failed, or was cancelled or interrupted.
         """
         while True:
-            found = self.job(job if isinstance(job, int) else job.job_id)
+            found = self.job(job)
             if progress is not None:
                 progress(found)
             if ended(found):
@@ -247,7 +239,7 @@ class Client:
         ServiceError
             If it has ended.
         """
-        return read(self.send(cancelling(job)), Job)
+        return self._ask(cancelling(job), Job)
 
     def download(self, url: str) -> bytes:
         """Return a picture, by its address in an answer's `urls`."""
@@ -258,6 +250,9 @@ class Client:
     ) -> Any:
         """Return the JSON that another route answers; None if its answer is empty."""
         return document(self.send(other(method, path, json, parameters)))
+
+    def _ask(self, call: Call, model: type[Answer]) -> Answer:
+        return read(self.send(call), model)
 
     def send(self, call: Call) -> httpx.Response:
         """Send a call, again where that helps; return the answer, whatever it is."""

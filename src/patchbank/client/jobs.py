@@ -74,9 +74,9 @@ def fitting(
     return Call("POST", path, {**options}, files=files)
 
 
-def one_job(job_id: int) -> Call:
-    """Return the call for a job."""
-    return Call("GET", f"/v1/jobs/{job_id}", repeatable=True)
+def one_job(job: Job | int) -> Call:
+    """Return the call for a job, by itself or its number."""
+    return Call("GET", _address_of(job), repeatable=True)
 
 
 def job_page(category: str | None, before: int | None) -> Call:
@@ -87,7 +87,11 @@ def job_page(category: str | None, before: int | None) -> Call:
 
 def cancelling(job: Job | int) -> Call:
     """Return the call that cancels a job."""
-    return Call("POST", f"/v1/jobs/{job if isinstance(job, int) else job.job_id}/cancel")
+    return Call("POST", f"{_address_of(job)}/cancel")
+
+
+def _address_of(job: Job | int) -> str:
+    return f"/v1/jobs/{job if isinstance(job, int) else job.job_id}"
 
 
 def ended(job: Job) -> bool:
