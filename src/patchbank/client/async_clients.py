@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Self, Unpack
 
 import httpx
@@ -30,11 +30,16 @@ from patchbank.client.calls import (
 from patchbank.client.clients import DEFAULT_RETRY_SECONDS, DEFAULT_TIMEOUT
 from patchbank.client.jobs import (
     POLL_SECONDS,
+    CalibrateOptions,
+    EvaluateOptions,
     FitOptions,
+    ImportOptions,
     JobProgress,
+    beginning,
     cancelling,
     ended,
-    fitting,
+    evaluating,
+    importing,
     job_page,
     one_job,
 )
@@ -124,8 +129,50 @@ class AsyncClient:
         **options: Unpack[FitOptions],
     ) -> Job:
         """See `Client.fit`."""
-        call = await asyncio.to_thread(fitting, category, images, folder, options)
+        call = await asyncio.to_thread(beginning, "fit", category, images, folder, options)
         return await self._ask(call, Job)
+
+    async def calibrate(
+        self,
+        category: str,
+        images: Sequence[ImageFile] | None = None,
+        *,
+        folder: str | None = None,
+        **options: Unpack[CalibrateOptions],
+    ) -> Job:
+        """See `Client.calibrate`."""
+        call = await asyncio.to_thread(beginning, "calibrate", category, images, folder, options)
+        return await self._ask(call, Job)
+
+    async def check(
+        self,
+        category: str,
+        images: Mapping[str, ImageFile] | None = None,
+        *,
+        folder: str | None = None,
+        part_from: str | None = None,
+    ) -> Job:
+        """See `Client.check`."""
+        options = {"part_from": part_from}
+        call = await asyncio.to_thread(beginning, "check", category, images, folder, options)
+        return await self._ask(call, Job)
+
+    async def evaluate(
+        self,
+        category: str,
+        folder: str,
+        *,
+        dataset: str = "mvtec",
+        **options: Unpack[EvaluateOptions],
+    ) -> Job:
+        """See `Client.evaluate`."""
+        return await self._ask(evaluating(category, folder, dataset, options), Job)
+
+    async def import_anomalib(
+        self, category: str, file: str, **options: Unpack[ImportOptions]
+    ) -> Job:
+        """See `Client.import_anomalib`."""
+        return await self._ask(importing(category, file, options), Job)
 
     async def job(self, job: Job | int) -> Job:
         """See `Client.job`."""

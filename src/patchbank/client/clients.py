@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self, Unpack
 
 import httpx
@@ -29,11 +29,16 @@ from patchbank.client.calls import (
 )
 from patchbank.client.jobs import (
     POLL_SECONDS,
+    CalibrateOptions,
+    EvaluateOptions,
     FitOptions,
+    ImportOptions,
     JobProgress,
+    beginning,
     cancelling,
     ended,
-    fitting,
+    evaluating,
+    importing,
     job_page,
     one_job,
 )
@@ -194,7 +199,82 @@ class Client:
         ImageError
             If an image cannot be read.
         """
-        return self._ask(fitting(category, images, folder, options), Job)
+        return self._ask(beginning("fit", category, images, folder, options), Job)
+
+    def calibrate(
+        self,
+        category: str,
+        images: Sequence[ImageFile] | None = None,
+        *,
+        folder: str | None = None,
+        **options: Unpack[CalibrateOptions],
+    ) -> Job:
+        """Begin to set a bank's limits from good images that it was not made of; return the job.
+
+        Parameters
+        ----------
+        images, folder
+            See `fit`, which raises the same.
+        options
+            ``false_alarm_rate``, ``review_rate`` and ``group_by``, as of `patchbank calibrate`.
+        """
+        return self._ask(beginning("calibrate", category, images, folder, options), Job)
+
+    def check(
+        self,
+        category: str,
+        images: Mapping[str, ImageFile] | None = None,
+        *,
+        folder: str | None = None,
+        part_from: str | None = None,
+    ) -> Job:
+        """Begin to judge parts with known answers; return the job.
+
+        Parameters
+        ----------
+        images
+            Images by names such as ``good/PART/1.png`` and ``defect/PART/1.png``, which are sent.
+        folder
+            Instead, a folder of the service's machine; see `fit`, which raises the same.
+        part_from
+            Tells the part from a name, as of `patchbank check`.
+        """
+        options = {"part_from": part_from}
+        return self._ask(beginning("check", category, images, folder, options), Job)
+
+    def evaluate(
+        self,
+        category: str,
+        folder: str,
+        *,
+        dataset: str = "mvtec",
+        **options: Unpack[EvaluateOptions],
+    ) -> Job:
+        """Begin to evaluate a category of a data set; return the job. No bank is stored.
+
+        Parameters
+        ----------
+        folder
+            Of the service's machine; see `fit`.
+        dataset
+            How it is laid out, as of `patchbank evaluate`.
+        options
+            Those of `fit` without ``screen``.
+        """
+        return self._ask(evaluating(category, folder, dataset, options), Job)
+
+    def import_anomalib(self, category: str, file: str, **options: Unpack[ImportOptions]) -> Job:
+        """Begin to import a bank that Anomalib trained; return the job. Calibrate it then.
+
+        Parameters
+        ----------
+        file
+            Of the service's machine, below one of `patchbank serve --folder`.
+        options
+            ``backbone``, ``layers``, ``image_size``, ``center_crop``, ``image_score``,
+            ``assume_defaults`` and ``replace``, as of `patchbank import-anomalib`.
+        """
+        return self._ask(importing(category, file, options), Job)
 
     def job(self, job: Job | int) -> Job:
         """Return how far a job is."""

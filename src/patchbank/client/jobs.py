@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from io import SEEK_END, SEEK_SET
 from pathlib import Path
-from typing import TypedDict
+from typing import Literal, TypedDict
 
-from patchbank.client.calls import PAGE, Call, ImageFile, address, reading
+from patchbank.client.calls import PAGE, Call, ImageFile, Parameters, address, reading
 from patchbank.errors import ParameterError, ServiceError
 from patchbank.server.models.jobs import Job
 
@@ -18,15 +18,37 @@ _RUNNING = ("waiting", "running")
 JobProgress = Callable[[Job], None]
 
 
-class FitOptions(TypedDict, total=False):
-    """Options of a fit; see `patchbank fit`."""
+class CalibrateOptions(TypedDict, total=False):
+    """Options of a calibration; see `patchbank calibrate`."""
 
     false_alarm_rate: float | None
     review_rate: float | None
+    group_by: str | None
+
+
+class EvaluateOptions(CalibrateOptions, total=False):
+    """Options of an evaluation; see `patchbank evaluate`."""
+
     image_size: int | None
     backbone: str | None
-    group_by: str | None
+
+
+class FitOptions(EvaluateOptions, total=False):
+    """Options of a fit; see `patchbank fit`."""
+
     screen: bool
+
+
+class ImportOptions(TypedDict, total=False):
+    """Options of an import; see `patchbank import-anomalib`."""
+
+    backbone: str | None
+    layers: str | None
+    image_size: int | None
+    center_crop: int | None
+    image_score: Literal["max", "top1percent", "reweighted"] | None
+    assume_defaults: bool
+    replace: bool
 
 
 class ImageReader:
@@ -56,22 +78,37 @@ class ImageReader:
         return self._position
 
 
-def fitting(
-    category: str, images: Sequence[ImageFile] | None, folder: str | None, options: FitOptions
+def beginning(
+    kind: Literal["fit", "calibrate", "check"],
+    category: str,
+    images: Sequence[ImageFile] | Mapping[str, ImageFile] | None,
+    folder: str | None,
+    options: Parameters,
 ) -> Call:
-    """Return the call that begins a fit; see `Client.fit`."""
+    """Return the call that begins a job with images, or with a folder of the service's machine."""
     if (images is None) == (folder is None):
         raise ParameterError("give either images or a folder of the service's machine")
-    path = address(category, "fit")
+    path = address(category, kind)
     if images is None:
-        return Call("POST", path, {**options}, json={"folder": folder})
-    files: list[tuple[str, tuple[str, bytes | ImageReader]]] = []
-    for number, image in enumerate(images, 1):
-        if isinstance(image, bytes):
-            files.append(("image", (f"image-{number:06}", image)))
-        else:
-            files.append(("image", (Path(image).as_posix(), ImageReader(Path(image)))))
-    return Call("POST", path, {**options}, files=files)
+        return Call("POST", path, options, json={"folder": folder})
+    named = (
+        images.items()
+        if isinstance(images, Mapping)
+        else [(_name_of(image, number), image) for number, image in enumerate(images, 1)]
+    )
+    files = [("image", (name, _content_of(image))) for name, image in named]
+    return Call("POST", path, options, files=files)
+
+
+def evaluating(category: str, folder: str, dataset: str, options: EvaluateOptions) -> Call:
+    """Return the call that begins an evaluation; see `Client.evaluate`."""
+    wanted = {"folder": folder, "dataset": dataset}
+    return Call("POST", address(category, "evaluate"), {**options}, json=wanted)
+
+
+def importing(category: str, file: str, options: ImportOptions) -> Call:
+    """Return the call that begins an import; see `Client.import_anomalib`."""
+    return Call("POST", address(category, "import-anomalib"), json={"file": file, **options})
 
 
 def one_job(job: Job | int) -> Call:
@@ -88,6 +125,14 @@ def job_page(category: str | None, before: int | None) -> Call:
 def cancelling(job: Job | int) -> Call:
     """Return the call that cancels a job."""
     return Call("POST", f"{_address_of(job)}/cancel")
+
+
+def _name_of(image: ImageFile, number: int) -> str:
+    return f"image-{number:06}" if isinstance(image, bytes) else Path(image).as_posix()
+
+
+def _content_of(image: ImageFile) -> bytes | ImageReader:
+    return image if isinstance(image, bytes) else ImageReader(Path(image))
 
 
 def _address_of(job: Job | int) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,8 +17,10 @@ from patchbank.client import AsyncClient, Client, ServiceError
 from patchbank.client.jobs import ImageReader
 from patchbank.errors import ImageError, ParameterError
 from patchbank.server.models.jobs import Job
-from tests.fixtures.service import RunningService
+from tests.fixtures.anomalib import tensor_file
+from tests.fixtures.service import RunningService, running
 from tests.fixtures.surfaces import Surfaces
+from tests.integration.server.test_anomalib_jobs import MADE_WITH
 
 
 @pytest.fixture
@@ -107,6 +111,65 @@ def test_an_async_client_learns_too(shared_service: RunningService, good: list[P
     # Tests of pages may have a loop in this thread.
     with ThreadPoolExecutor(1) as thread:
         thread.submit(asyncio.run, learn()).result()
+
+
+def begun_by(client: Any, surfaces: Surfaces, bank: Path) -> Iterator[Any]:
+    """Yield a job of each kind but a fit, each after the one before it has ended."""
+    good, scratched = sorted(surfaces.good.iterdir()), sorted(surfaces.scratched.iterdir())
+    category = f"imported-by-{type(client).__name__}"
+    yield client.import_anomalib(category, str(bank), **MADE_WITH)
+    yield client.calibrate(category, folder=str(surfaces.train), group_by="image")
+    study = {f"good/{number}.png": path for number, path in enumerate(good)}
+    study |= {f"scratch/7-{number}.png": path for number, path in enumerate(scratched)}
+    yield client.check(category, study, part_from="^[^-]+")
+    yield client.evaluate("brushed", str(surfaces.root), image_size=64)
+
+
+def check_jobs(jobs: list[Job]) -> None:
+    assert [job.kind for job in jobs] == ["import-anomalib", "calibrate", "check", "evaluate"]
+    imported, calibrated, checked, evaluated = (job.result or {} for job in jobs)
+    assert imported["bank_size"] == 64
+    assert calibrated["images"] == 24
+    assert len(checked["parts"]) == 9
+    assert evaluated["image_auroc"] > 0.9
+
+
+@pytest.fixture(scope="module")
+def bank(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of Anomalib with a bank of features that nothing resembles."""
+    path = tmp_path_factory.mktemp("anomalib") / "bank.pt"
+    path.write_bytes(tensor_file(np.random.default_rng(0).random((64, 152), np.float32)))
+    return path
+
+
+@pytest.fixture(scope="module")
+def allowing_service(
+    shared_service: RunningService, surfaces: Surfaces, bank: Path, graphs_home: Path
+) -> Iterator[RunningService]:
+    """A service that takes folders and files of its machine."""
+    folders = ("--folder", surfaces.root, "--folder", bank.parent)
+    with running(graphs_home, shared_service.database_url, *folders) as service:
+        yield service
+
+
+def test_jobs_of_all_kinds_are_begun(
+    allowing_service: RunningService, surfaces: Surfaces, bank: Path
+) -> None:
+    with Client(allowing_service.url) as client:
+        jobs = [client.wait(job, poll_seconds=0.1) for job in begun_by(client, surfaces, bank)]
+        check_jobs(jobs)
+        with pytest.raises(ServiceError, match="did you mean mvtec"):
+            client.evaluate("brushed", str(surfaces.root), dataset="mvtek")
+
+    async def begin() -> list[Job]:
+        async with AsyncClient(allowing_service.url) as client:
+            return [
+                await client.wait(await job, poll_seconds=0.1)
+                for job in begun_by(client, surfaces, bank)
+            ]
+
+    with ThreadPoolExecutor(1) as thread:
+        check_jobs(thread.submit(asyncio.run, begin()).result())
 
 
 def test_a_file_may_be_sent_again(tmp_path: Path) -> None:
