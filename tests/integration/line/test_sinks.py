@@ -6,6 +6,7 @@ import asyncio
 import csv
 import gc
 import json
+import socket
 import ssl
 import sys
 import threading
@@ -24,12 +25,13 @@ import psycopg
 import pytest
 from fastapi.testclient import TestClient
 
+from patchbank.errors import SinkError
 from patchbank.inspection.judging.inspect import Inspector
 from patchbank.inspection.keeping.inspections import CSV_COLUMNS
 from patchbank.inspection.workspace import Workspace
 from patchbank.line.delivering import Deliverer
 from patchbank.line.sinks.configured import SinkOptions, add_sink, list_sinks
-from patchbank.line.sinks.mqtt import level
+from patchbank.line.sinks.mqtt import MqttSink, level
 from patchbank.line.sinks.signing import key_of, new_secret, signature
 from patchbank.line.sinks.webhook import WebhookSink
 from patchbank.store.outbox import SinkState
@@ -192,6 +194,45 @@ def test_a_receiver_that_is_not_there_is_said_and_tried_again(
     # Its owner is told what is lost.
     assert "1 inspection that waited" in patchbank("sinks", "remove", "mes").out
     judge(inspector, 1)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("SSL_CERT_FILE", "missing.pem"), ("HTTPS_PROXY", "http://a:b:c")],
+)
+def test_an_environment_that_cannot_be_used_is_said(
+    workspace: Workspace, inspector: Inspector, patchbank: Run, deliverer: Deliverer,
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str,
+) -> None:  # fmt: skip
+    monkeypatch.setenv(variable, value)
+    add_sink(workspace, "mes", "https://127.0.0.1:9/", SinkOptions())
+    judge(inspector, 1)
+    eventually(lambda: state(workspace).failures > 0)
+    assert "of the environment cannot be used" in (state(workspace).last_error or "")
+    assert variable in patchbank("sinks", "test", "mes").complaint
+
+
+def test_a_name_that_no_host_can_have_is_said(
+    workspace: Workspace, inspector: Inspector, deliverer: Deliverer
+) -> None:
+    add_sink(workspace, "mes", "https://xn--a/", SinkOptions())
+    judge(inspector, 1)
+    eventually(lambda: state(workspace).failures > 0)
+    assert state(workspace).last_error == "no host can have this name"
+    # One that was added before such names were refused.
+    with pytest.raises(SinkError, match="no host can have this name"):
+        asyncio.run(MqttSink("mqtt://a..b", None, None, "patchbank").test())
+
+
+def test_a_broker_that_accepts_and_never_answers_is_said(
+    workspace: Workspace, inspector: Inspector, deliverer: Deliverer
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        add_sink(workspace, "plc", f"mqtt://127.0.0.1:{silent.getsockname()[1]}", SinkOptions())
+        judge(inspector, 1)
+        eventually(lambda: state(workspace).failures > 0)
+        assert state(workspace).last_error == "the broker does not answer"
+        assert state(workspace).waiting == 1
 
 
 def test_an_inspection_that_is_not_taken_holds_no_other_up(
@@ -492,6 +533,7 @@ def test_the_documented_check_of_signatures() -> None:
     ("arguments", "said"),
     [
         (["a", "https://"], "is not a URL"),
+        (["a", "mqtt://plant..example"], "is not a URL"),
         (["a", "https://user:secret@host/"], "has a user or a password"),
         (["a", "https://host/#part"], "leave out the part after #"),
         (["a", "ftp://host/"], "must begin with http://"),

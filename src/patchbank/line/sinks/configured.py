@@ -303,6 +303,8 @@ def _checked_url(url: str) -> str:
     try:
         parts = urlsplit(url)
         _ = parts.port
+        # Some names are no host's, such as `a..b`.
+        (parts.hostname or "").encode("idna")
     except ValueError:
         parts = urlsplit("")
     if not parts.hostname or not url.isascii() or not url.isprintable() or " " in url:

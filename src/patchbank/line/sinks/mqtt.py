@@ -21,6 +21,8 @@ _SECONDS = 10.0
 NO_STATION = "-"
 # At least once.
 _QOS = 1
+# No host can have some names, such as `a..b`.
+_FAILURES = (aiomqtt.MqttError, UnicodeError)
 
 
 class MqttSink:
@@ -46,7 +48,7 @@ class MqttSink:
                 await self.close()
         try:
             return await self._send(await self._connected(), inspections)
-        except aiomqtt.MqttError as error:
+        except _FAILURES as error:
             await self.close()
             raise SinkError(_reason(error)) from error
 
@@ -55,7 +57,7 @@ class MqttSink:
         try:
             client = await self._connected()
             await client.publish(f"{self._topic}/test", "{}", qos=_QOS)
-        except aiomqtt.MqttError as error:
+        except _FAILURES as error:
             raise SinkError(_reason(error)) from error
 
     async def close(self) -> None:
@@ -120,5 +122,8 @@ def _text(document: object) -> str:
     return json.dumps(document, allow_nan=False, ensure_ascii=False)
 
 
-def _reason(error: aiomqtt.MqttError) -> str:
-    return str(error) or "the broker does not answer"
+def _reason(error: aiomqtt.MqttError | UnicodeError) -> str:
+    if isinstance(error, UnicodeError):
+        return "no host can have this name"
+    text = str(error)
+    return "the broker does not answer" if text in ("", "Operation timed out") else text

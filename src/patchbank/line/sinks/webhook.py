@@ -27,18 +27,30 @@ _LONGEST_WAIT = 3600.0
 
 
 class WebhookSink:
-    """Posts each inspection as a JSON document."""
+    """Posts each inspection as a JSON document.
+
+    Raises
+    ------
+    SinkError
+        If the environment has certificates or a proxy that cannot be used.
+    """
 
     def __init__(self, sink_id: int, url: str, secret: str) -> None:
         self._sink_id, self._url, self._key = sink_id, url, key_of(secret)
-        self._client = httpx.AsyncClient(
-            timeout=_SECONDS,
-            limits=httpx.Limits(max_connections=_AT_ONCE),
-            headers={
-                "content-type": "application/json",
-                "user-agent": f"patchbank/{version('patchbank')}",
-            },
-        )
+        try:
+            self._client = httpx.AsyncClient(
+                timeout=_SECONDS,
+                limits=httpx.Limits(max_connections=_AT_ONCE),
+                headers={
+                    "content-type": "application/json",
+                    "user-agent": f"patchbank/{version('patchbank')}",
+                },
+            )
+        except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
+            raise SinkError(
+                f"the certificates or the proxy of the environment cannot be used: {error}; check "
+                "SSL_CERT_FILE, SSL_CERT_DIR, HTTPS_PROXY and HTTP_PROXY"
+            ) from error
         self._room = asyncio.Semaphore(_AT_ONCE)
 
     async def send(self, inspections: Sequence[RecordedInspection]) -> list[Outcome]:
@@ -96,6 +108,8 @@ class WebhookSink:
                     self._client.stream("POST", self._url, content=body, headers=headers) as answer,
                 ):
                     return _outcome(answer)
+            except UnicodeError as error:
+                raise SinkError("no host can have this name") from error
             except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
                 reason = str(error) or f"no answer within {_SECONDS:g} s"
                 raise SinkError(reason) from error
