@@ -14,8 +14,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from patchbank.datasets.collect import parts_below
 from patchbank.datasets.layouts.shared import (
@@ -129,14 +130,12 @@ def read_study(root: str | Path, part_from: str | None = None) -> Study:
     require_folder(root, f"{LAYOUT}, or a CSV file with the columns {', '.join(_COLUMNS)}")
     pattern = None if part_from is None else _compiled(part_from)
     remarks: list[str] = []
-    images: list[StudyImage] = []
-    for folder, answer in _answers(root, remarks):
-        found = parts_below(folder, remarks)
-        images += [_image(root, folder, answer, path, pattern) for path in found]
-    if not images:
+    found: list[_Found] = []
+    for folder in _answers(root, remarks):
+        found += [_Found(folder, path, path) for path in parts_below(folder, remarks)]
+    if not found:
         raise DatasetError(f"{root} holds no image; expected {LAYOUT}")
-    told_by = "their folders" if pattern is None else f"the pattern {part_from}"
-    return Study.of(images, told_by, remarks)
+    return _study(root, found, pattern, remarks)
 
 
 def study_of_files(
@@ -167,30 +166,45 @@ def study_of_files(
             f"study reads {LAYOUT}"
         )
     pattern = None if part_from is None else _compiled(part_from)
-    remarks: list[str] = []
-    images, left, masks = [], [], set()
+    found, left, masks = [], [], set()
     for source, path in zip(sources, paths, strict=True):
         if len(path.parts) < depth + 2:
             left.append(path.name)
-            continue
-        root = Path(*path.parts[:depth])
-        folder = root / path.parts[depth]
-        if is_mask_folder(folder.name):
-            masks.add(folder.name)
-            continue
-        answer = GOOD if is_good_name(folder.name) else composed(folder.name)
-        image = _image(root, folder, answer, Path(path), pattern)
-        images.append(replace(image, source=source))
+        elif is_mask_folder(path.parts[depth]):
+            masks.add(path.parts[depth])
+        else:
+            found.append(_Found(Path(*path.parts[: depth + 1]), Path(path), source))
+    if not any(is_good_name(file.folder.name) for file in found):
+        raise DatasetError(f"expected the folder {GOOD} with the good parts: {LAYOUT}")
+    remarks = []
     if left:
         remarks.append(
             f"left out, since the answer is not known: {some(left)}; the study reads {LAYOUT}"
         )
     if masks:
-        remarks.append(f"{some(sorted(masks))} is not read: it is named like a folder of masks")
-    if not any(image.answer == GOOD for image in images):
-        raise DatasetError(f"expected the folder {GOOD} with the good parts: {LAYOUT}")
-    told_by = "their folders" if pattern is None else f"the pattern {part_from}"
+        remarks.append(_not_read(sorted(masks)))
+    return _study(found[0].folder.parent, found, pattern, remarks)
+
+
+class _Found(NamedTuple):
+    """An image file, and the folder of its answer."""
+
+    folder: Path
+    path: Path
+    source: ImageSource
+
+
+def _study(
+    root: Path, found: Sequence[_Found], pattern: re.Pattern[str] | None, remarks: Sequence[str]
+) -> Study:
+    """Return a study of the image files below a folder."""
+    images = [_image(root, file, pattern) for file in found]
+    told_by = "their folders" if pattern is None else f"the pattern {pattern.pattern}"
     return Study.of(images, told_by, remarks)
+
+
+def _not_read(masks: Sequence[str]) -> str:
+    return f"{some(masks)} is not read: it is named like a folder of masks"
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:
@@ -203,8 +217,8 @@ def _compiled(pattern: str) -> re.Pattern[str]:
         ) from error
 
 
-def _answers(root: Path, remarks: list[str]) -> list[tuple[Path, str]]:
-    """Return the folders of good and of defective parts, and their answers."""
+def _answers(root: Path, remarks: list[str]) -> list[Path]:
+    """Return the folders of good and of defective parts, named by their answers."""
     folders = subfolders(root)
     if any(is_train(folder.name) for folder in folders):
         tests = [folder for folder in folders if is_test(folder.name)]
@@ -219,17 +233,12 @@ def _answers(root: Path, remarks: list[str]) -> list[tuple[Path, str]]:
         )
     masks = [folder.name for folder in folders if is_mask_folder(folder.name)]
     if masks:
-        remarks.append(f"{root}: {some(masks)} is not read: it is named like a folder of masks")
-    return [
-        (folder, GOOD if is_good_name(folder.name) else composed(folder.name))
-        for folder in folders
-        if folder.name not in masks
-    ]
+        remarks.append(f"{root}: {_not_read(masks)}")
+    return [folder for folder in folders if folder.name not in masks]
 
 
-def _image(
-    root: Path, folder: Path, answer: str, path: Path, pattern: re.Pattern[str] | None
-) -> StudyImage:
+def _image(root: Path, file: _Found, pattern: re.Pattern[str] | None) -> StudyImage:
+    folder, path, source = file
     below = path.relative_to(folder)
     if pattern is not None:
         text = below.with_suffix("").as_posix()
@@ -245,7 +254,8 @@ def _image(
         # is a part.
         inner = [name for name in below.parent.parts if not _is_kind(name)]
         part = below.parent.as_posix() if inner else below.with_suffix("").as_posix()
-    return StudyImage(path, name_below(root, path), composed(f"{folder.name}/{part}"), answer)
+    answer = GOOD if is_good_name(folder.name) else composed(folder.name)
+    return StudyImage(source, name_below(root, path), composed(f"{folder.name}/{part}"), answer)
 
 
 def _is_kind(name: str) -> bool:
