@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from patchbank.inspection.keeping.access import create_key, key_uses, revoke_key
+from patchbank.inspection.keeping.access import Keyring, create_key, key_uses, revoke_key
 from patchbank.inspection.workspace import Workspace
 from patchbank.server.app import create_app
 from patchbank.server.service import ServiceOptions
@@ -67,6 +67,21 @@ def test_each_use_is_recorded_also_what_was_refused(
         ("camera", "testclient", action, "allowed", 2),
     ]
     assert [use.name for use in key_uses(workspace, "camera")] == ["camera"]
+
+
+def test_who_tries_keys_from_many_addresses_does_not_fill_the_record(
+    learned: Outcome, workspace: Workspace
+) -> None:
+    create_key(workspace, "boss", "admin")
+    keyring = Keyring(workspace)
+    for number in range(5_000):
+        keyring.count(None, f"2001:db8::{number:x}", "POST /login", "no valid key")
+    keyring.close()
+    uses = key_uses(workspace, limit=10_000)
+    # The hour may change meanwhile.
+    assert 101 <= len(uses) <= 202
+    assert sum(use.times for use in uses) == 5_000
+    assert max(uses, key=lambda use: use.times).address == "others"
 
 
 def test_keys_by_command(patchbank: Run) -> None:

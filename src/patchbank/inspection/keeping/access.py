@@ -35,6 +35,8 @@ SESSION_SECONDS = 12 * 3600
 _WRITE_SECONDS = 1.0
 # Of one write; what is beyond is counted under one address.
 _MOST_USES = 1_000
+# Without a valid key, in an hour; somebody who tries keys may have any number of addresses.
+_MOST_STRANGERS = 100
 _KEEP_DAYS = 400
 
 
@@ -146,6 +148,7 @@ class Keyring:
         self._lock = threading.Lock()
         self._checked: dict[tuple[bytes, bool], tuple[float, KeyHolder | None]] = {}
         self._uses: Counter[tuple[int, str, str, str]] = Counter()
+        self._hour, self._strangers = 0.0, set[tuple[str, str]]()
         self._wanted: tuple[float, bool] | None = None
         self._closing = threading.Event()
         self._writer = threading.Thread(target=self._write_on, name="patchbank-uses", daemon=True)
@@ -207,9 +210,19 @@ class Keyring:
         """Record a use, or a request that was refused."""
         key = NO_KEY if caller is None else caller.key_id
         with self._lock:
-            if len(self._uses) >= _MOST_USES:
+            if len(self._uses) >= _MOST_USES or (caller is None and self._crowd(address, action)):
                 address = "others"
             self._uses[key, address, action, outcome] += 1
+
+    def _crowd(self, address: str, action: str) -> bool:
+        """Return whether so many asked without a key in this hour that another is not recorded."""
+        hour = time.time() // 3600
+        if hour != self._hour:
+            self._hour, self._strangers = hour, set()
+        if (address, action) not in self._strangers and len(self._strangers) >= _MOST_STRANGERS:
+            return True
+        self._strangers.add((address, action))
+        return False
 
     def close(self) -> None:
         """Write what is counted, and end the thread."""
