@@ -16,6 +16,9 @@ from patchbank.printable import counted
 
 Verdict = Literal["pass", "review", "fail"]
 
+# Scores sorted, what each weighs, and the number of groups.
+_Ranked = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], int]
+
 
 def p_value(
     calibration_scores: npt.ArrayLike, score: float, groups: npt.ArrayLike | None = None
@@ -43,10 +46,7 @@ def p_value(
     Models", JASA 118, 2023; Y. Lee, R. Barber, R. Willett, "Distribution-Free Inference with
     Hierarchical Data", 2023 (groups).
     """
-    scores, weights, independent = _ranked(calibration_scores, groups)
-    at_least = weights[np.searchsorted(scores, score, side="left") :].sum()
-    # Shares of a group may sum to a little more than 1.
-    return (1 + min(float(at_least), independent)) / (independent + 1)
+    return _p_value(_ranked(calibration_scores, groups), score)
 
 
 def rarity(p_value: float, images: int, independent: int | None = None) -> str:
@@ -282,9 +282,14 @@ def images_needed_to_review(false_alarm_rate: float, review_rate: float) -> int:
     return math.ceil(max(1 / review_rate, 2 / (false_alarm_rate + review_rate)) - 1e-9) - 1
 
 
-def _ranked(
-    scores: npt.ArrayLike, groups: npt.ArrayLike | None
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], int]:
+def _p_value(ranked: _Ranked, score: float) -> float:
+    scores, weights, independent = ranked
+    at_least = weights[np.searchsorted(scores, score, side="left") :].sum()
+    # Shares of a group may sum to a little more than 1.
+    return (1 + min(float(at_least), independent)) / (independent + 1)
+
+
+def _ranked(scores: npt.ArrayLike, groups: npt.ArrayLike | None) -> _Ranked:
     """Return the scores sorted, what each weighs, and the number of groups, or raise."""
     values = _checked_scores(scores, "calibration scores")
     order = np.argsort(values, kind="stable")
@@ -360,7 +365,12 @@ class Calibration:
     @property
     def independent(self) -> int:
         """The number of groups: of images, where each is its own."""
-        return _ranked(self.scores, self._groups)[2]
+        return self._by_rank[2]
+
+    @cached_property
+    def _by_rank(self) -> _Ranked:
+        # Every inspection asks for its p-value.
+        return _ranked(self.scores, self._groups)
 
     @property
     def _groups(self) -> tuple[int, ...] | None:
@@ -368,7 +378,7 @@ class Calibration:
 
     def p_value(self, score: float) -> float:
         """Return how unlikely a score is for an image of a good part; see `p_value`."""
-        return p_value(self.scores, score, self._groups)
+        return _p_value(self._by_rank, score)
 
     def threshold(self, false_alarm_rate: float = 0.01) -> ConformalThreshold:
         """Return the threshold on the image score."""
