@@ -37,16 +37,12 @@ $(STAMPS)/pip:
 	@mkdir -p $(STAMPS) && touch $@
 
 $(STAMPS)/demo: pyproject.toml | $(STAMPS)/pip
-	$(BIN)/python $(INSTALL) --editable '.[demo]'
-	@touch $@
-
-$(STAMPS)/serve: pyproject.toml | $(STAMPS)/pip
 	$(BIN)/python $(INSTALL) --editable '.[demo,server]'
-	@touch $(STAMPS)/demo $@
+	@touch $@
 
 $(STAMPS)/test: pyproject.toml | $(STAMPS)/pip
 	$(BIN)/python $(INSTALL) --editable '.[demo,heic,hub,int8,lite1,lite2,mqtt,server]' --group test
-	@touch $(STAMPS)/demo $(STAMPS)/serve $@
+	@touch $(STAMPS)/demo $@
 
 $(STAMPS)/lint: pyproject.toml | $(STAMPS)/test
 	$(BIN)/python $(INSTALL) --group lint
@@ -94,7 +90,7 @@ parity-environment: $(PARITY)/.stamp ## make the environment of parity, and run 
 demo: $(STAMPS)/demo ## learn and judge real solar cells; leaves a page in ./demo
 	$(BIN)/patchbank demo --folder demo
 
-serve: $(STAMPS)/serve ## the demo in your browser, at http://127.0.0.1:8420
+serve: $(STAMPS)/demo ## the demo in your browser, at http://127.0.0.1:8420
 	@[ -e demo/index.html ] || $(BIN)/patchbank demo --folder demo
 	$(BIN)/patchbank serve
 
