@@ -59,6 +59,8 @@ def test_the_line_shows_what_is_judged_as_it_is_judged(
         assert tab.locator(".layers .map").evaluate("map => map.style.opacity") == "0"
         tab.locator("#count-all").get_by_text("3").wait_for()
         assert tab.locator("#count-fail").inner_text() != "0"
+        # However long the shift is.
+        assert tab.locator("#rate").inner_text() != "0 an hour"
         # Another station has none of these but the first.
         tab.goto(running_service.url + LINE + "?station=line-2")
         tab.locator(".big .verdict.fail").wait_for()

@@ -124,7 +124,9 @@ async function count() {
     }
     document.querySelector("#count-all").textContent = number(total);
     document.querySelector("#share").textContent = total ? `${(100 * (found.fail + found.review) / total).toFixed(1)} %` : "–";
-    document.querySelector("#rate").textContent = `${number(Math.round(total / hours))} an hour`;
+    const rate = total / hours;
+    // Few are not none.
+    document.querySelector("#rate").textContent = `${number(rate < 10 ? Number(rate.toPrecision(2)) : Math.round(rate))} an hour`;
   } catch {
     // The bar at the top says that the service is away.
   } finally {
