@@ -11,12 +11,14 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 
+from patchbank.inspection.judging.defects import add_defects
 from patchbank.inspection.keeping.access import create_key
+from patchbank.inspection.living.likeness import use_likeness
 from patchbank.inspection.workspace import Workspace
 from patchbank.server.app import create_app
 from tests.fixtures.commands import Outcome, Run, start
 from tests.fixtures.pages import inspect, visiting
-from tests.fixtures.service import RunningService
+from tests.fixtures.service import RunningService, running
 from tests.fixtures.surfaces import Surfaces
 
 if TYPE_CHECKING:
@@ -267,7 +269,13 @@ def test_records_are_filtered_sorted_and_shown(
         tab.goto(f"{running_service.url}{RECORDS}/{failed['inspection_id']}")
         tab.locator("#answer .verdict.fail").wait_for()
         tab.locator(".layers .map:not([hidden])").wait_for()
-        assert failed["sha256"] in tab.locator("#known").inner_text()
+        known = tab.locator("#known").inner_text()
+        for said in (
+            failed["sha256"], failed["extractor_fingerprint"], failed["actor"], "96 × 96 pixels",
+            "version 1 of the bank, 24 good parts", "efficientnet-lite0, layers blocks.4, ",
+        ):  # fmt: skip
+            assert said in known
+        assert tab.locator("#defects").is_hidden()
         assert tab.locator("#similar figure").count() == 10
         assert tab.get_by_role("link", name="The image as it was sent").is_visible()
         assert "network" in tab.locator("#known").inner_text()
@@ -277,12 +285,51 @@ def test_records_are_filtered_sorted_and_shown(
         tab.emulate_media(media="print")
         shape = "word => getComputedStyle(word, '::before').printColorAdjust"
         assert tab.locator("#answer .verdict").evaluate(shape) == "exact"
+        # Dark on white, also where the screen is dark.
+        ink = "main => getComputedStyle(main).color"
+        colour = tab.locator("main").evaluate(ink)
+        tab.emulate_media(media="print", color_scheme="dark")
+        assert tab.locator("main").evaluate(ink) == colour
         tab.emulate_media(media="screen")
+        assert tab.locator("main").evaluate(ink) != colour
+        tab.emulate_media(color_scheme="light")
         tab.get_by_role("link", name="Is it good? Answer").click()
         tab.locator("#review #answer").get_by_text("scratched").wait_for()
         tab.goto(f"{running_service.url}{RECORDS}/999999")
         tab.get_by_text("no inspection 999999").wait_for()
     assert [problem for problem in problems if "422" not in problem and "404" not in problem] == []
+
+
+def test_a_record_shows_remarks_and_similar_defects(
+    browser: Browser,
+    learned: Outcome,
+    workspace: Workspace,
+    surfaces: Surfaces,
+    graphs_home: Path,
+    database_url: str,
+) -> None:
+    scratched = sorted(surfaces.scratched.iterdir())
+    add_defects(workspace, "brushed", scratched[:6], label="scratch")
+    use_likeness(workspace, "brushed")
+    limit = {"PATCHBANK_MAX_KEPT_IMAGE_MEGABYTES": "0.0001"}
+    with (
+        running(graphs_home, database_url, **limit) as service,
+        visiting(browser, service.url, width=420) as (tab, problems),
+    ):
+        found = inspect(service, scratched[6])
+        tab.goto(f"{service.url}{RECORDS}/{found['inspection_id']}")
+        tab.locator("#answer .verdict.fail").wait_for()
+        remark = tab.locator("#answer .notice").inner_text()
+        assert remark.startswith("images of more than 0.0001 MB are not kept")
+        assert "most like scratch; without it" in tab.locator("#answer").inner_text()
+        assert tab.locator("#defects figure").count() == 6
+        assert "scratch, similarity" in tab.locator("#defects").inner_text()
+        # On a phone, the verdict comes before the picture that it is of.
+        tops = [tab.locator(each).bounding_box() for each in ("#answer", "#record .layers")]
+        assert tops[0] is not None
+        assert tops[1] is not None
+        assert tops[0]["y"] < tops[1]["y"]
+        assert problems == []
 
 
 def test_a_spot_of_a_picture_has_a_nearest_patch(

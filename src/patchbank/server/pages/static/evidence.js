@@ -21,6 +21,21 @@ export function figures(item) {
   ];
 }
 
+/** By which bank, and by how many good parts. */
+export function judgedBy(item) {
+  const independent = item.independent_references < item.calibration_images ? `, about ${number(item.independent_references)} of them independent` : "";
+  const parts = item.calibration_images === null ? "" : `, ${number(item.calibration_images)} good parts${independent}`;
+  return `version ${item.bank_version} of the bank${parts}`;
+}
+
+/** What likeness to recorded defects did to the score. */
+export function likeness(item) {
+  if (!item.likeness?.added) return null;
+  const { added, label, score_without } = item.likeness;
+  const effect = added > 0 ? `adds ${added.toPrecision(2)} to the score, most like ${label ?? "defects without a label"}` : `takes ${(-added).toPrecision(2)} off the score`;
+  return `${effect}; without it ${score_without.toPrecision(4)}`;
+}
+
 /** The verdict and how rare it is, as paragraphs. */
 export function headline(item) {
   const rare = rarity(item.p_value);
@@ -73,7 +88,7 @@ const SIMILARITY = "Similarity is 1 for the same picture, 0 for one that shares 
 
 function gallery(root, pictures, none, note = null) {
   root.replaceChildren(...(pictures.length
-    ? pictures.map(({ source, name, text }) => figure({}, element("img", { src: source, alt: name, loading: "lazy" }), name, text))
+    ? pictures.map(({ source, name, text }) => figure({}, element("img", { src: source, alt: name }), name, text))
       .concat(note ? [element("p", { class: "small faint" }, note)] : [])
     : [element("p", { class: "faint" }, none)]));
 }

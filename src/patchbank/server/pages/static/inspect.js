@@ -3,10 +3,9 @@
 import { ask, of, pageOf, Problem } from "./api.js";
 import { onDrop } from "./drop.js";
 import { element, stripButton, toast } from "./elements.js";
-import { defects, facts, figures, headline, references, regions, toReview } from "./evidence.js";
+import { defects, facts, figures, headline, judgedBy, likeness, references, regions, toReview } from "./evidence.js";
 import { Layers } from "./layers.js";
 import { Spots } from "./spot.js";
-import { number } from "./words.js";
 
 const page = document.querySelector(".inspect");
 const { category } = page.dataset;
@@ -81,7 +80,8 @@ function show(item) {
   page.querySelector("#answer").replaceChildren(...headline(item), facts([
     ["Image", item.image],
     ...figures(item),
-    ["Judged by", `version ${item.bank_version} of the bank, ${number(item.calibration_images)} good parts`],
+    ["Likeness to defects", likeness(item)],
+    ["Judged by", judgedBy(item)],
     ["Took", `${Math.round(item.timings_ms.total)} ms`],
   ]), element("p", { class: "row next" },
     toReview(item),
