@@ -47,7 +47,6 @@ _STATUS: dict[type[errors.PatchbankError], int] = {
     errors.MissingExtraError: 501,
 }
 
-# Waiting does not help: somebody has to act.
 _LASTING = (
     errors.DamagedBankError,
     errors.DatabaseTooNewError,
@@ -112,6 +111,11 @@ def status_of(error: errors.PatchbankError) -> int:
     return next(_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS)
 
 
+def passes(error: errors.PatchbankError) -> bool:
+    """Return whether the reason of a 503 passes by itself, rather than when somebody acts."""
+    return not isinstance(error, _LASTING)
+
+
 def problem(status: int, kind: str, title: str, detail: str, **more: Any) -> JSONResponse:
     """Return a problem document as a response."""
     headers = {}
@@ -134,7 +138,7 @@ def problem_of(error: errors.PatchbankError) -> JSONResponse:
     words = re.findall("[A-Z][a-z]+", kind.__name__.removesuffix("Error")) or ["patchbank"]
     status = status_of(error)
     answer = problem(status, "-".join(words).lower(), title_of(error), detail_of(error))
-    if status == HTTPStatus.SERVICE_UNAVAILABLE and not isinstance(error, _LASTING):
+    if status == HTTPStatus.SERVICE_UNAVAILABLE and passes(error):
         answer.headers["Retry-After"] = str(_RETRY_SECONDS)
     return answer
 

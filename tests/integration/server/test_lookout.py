@@ -18,6 +18,7 @@ from PIL import Image
 
 from patchbank.inspection.keeping.access import create_key
 from patchbank.inspection.workspace import Workspace
+from patchbank.server.app import create_app
 from patchbank.server.models.lookout import DetectAnomaliesAnswer
 from tests.fixtures.commands import Outcome
 from tests.fixtures.service import RunningService
@@ -99,3 +100,12 @@ def test_a_busy_service_is_asked_again(
     answer = client.post("/2020-11-20/projects/brushed/models/1/detect", content=b"x")
     assert answer.status_code == 429
     assert answer.headers["x-amzn-errortype"] == "ThrottlingException"
+
+
+def test_a_damaged_bank_is_no_throttling(learned: Outcome, workspace: Workspace) -> None:
+    with workspace.database.connection() as connection:
+        connection.execute("update bank set settings = '[1]'")
+    with TestClient(create_app(workspace)) as client:
+        answer = client.post("/2020-11-20/projects/brushed/models/1/detect", content=b"x")
+    assert answer.status_code == 500
+    assert answer.headers["x-amzn-errortype"] == "InternalServerException"

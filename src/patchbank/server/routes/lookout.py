@@ -23,7 +23,7 @@ from patchbank.server.access import Operator
 from patchbank.server.bodies import BINARY, request_body
 from patchbank.server.inspecting import Asked
 from patchbank.server.models.lookout import DetectAnomaliesAnswer, LookoutError
-from patchbank.server.problems import status_of
+from patchbank.server.problems import passes, status_of
 from patchbank.server.remedies import detail_of
 from patchbank.server.request_ids import request_id
 from patchbank.server.service import service_of
@@ -53,7 +53,8 @@ class _Route(APIRoute):
             try:
                 return await handle(request)
             except PatchbankError as error:
-                return _error(status_of(error), detail_of(error))
+                # Throttling would have clients try again.
+                return _error(status_of(error) if passes(error) else 500, detail_of(error))
             except RequestValidationError as error:
                 return _error(422, error.errors()[0]["msg"])
             except HTTPException as error:
