@@ -14,6 +14,7 @@ from patchbank.memory._integer_products import (
     panel_reach,
     query_scores,
 )
+from patchbank.memory._nearest_rows import keep
 from patchbank.memory._products import BLOCK, PANEL, compiled, squared_distance
 from patchbank.memory._projections import (
     Panels,
@@ -114,53 +115,6 @@ def threshold_for(squared: float, factor: float, lengths: Any, error: float) -> 
 
 
 @compiled
-def insert(distance: float, index: int, distances: Any, indices: Any, held: int) -> Any:
-    """Insert a row into the sorted nearest rows (ties in row order); return how many are held.
-
-    A row already among them is not inserted again.
-    """
-    k = distances.shape[0]
-    at = held
-    while at > 0 and (
-        distances[at - 1] > distance or (distances[at - 1] == distance and indices[at - 1] > index)
-    ):
-        at -= 1
-    if at == k or (at > 0 and indices[at - 1] == index):
-        return held
-    for rank in range(min(held, k - 1), at, -1):
-        distances[rank] = distances[rank - 1]
-        indices[rank] = indices[rank - 1]
-    distances[at] = distance
-    indices[at] = index
-    return min(held + 1, k)
-
-
-@compiled
-def insert_of_two_groups(
-    distance: float, index: int, groups: Any, distances: Any, indices: Any, held: int
-) -> Any:
-    """Insert a row into the nearest rows of two different groups; return how many are held.
-
-    Inserting a row again changes nothing.
-    """
-    group = groups[index]
-    if held == 0 or distance < distances[0] or (distance == distances[0] and index < indices[0]):
-        if held > 0 and groups[indices[0]] != group:
-            distances[1] = distances[0]
-            indices[1] = indices[0]
-            held = 2
-        distances[0] = distance
-        indices[0] = index
-        return max(held, 1)
-    if groups[indices[0]] == group:
-        return held
-    if held == 1 or distance < distances[1] or (distance == distances[1] and index < indices[1]):
-        distances[1] = distance
-        indices[1] = index
-    return 2
-
-
-@compiled
 def write_block(
     queries: Any, start: int, stop: int, projection: Any, whole: bool, buffers: Any, block: int
 ) -> None:
@@ -182,26 +136,6 @@ def write_block(
         # A query q outside the ball is rounded as its projection p onto it. For any point b in the
         # ball, the angle at p is not acute: |q - b|^2 >= |p - b|^2 + |q - p|^2.
         lengths[2] = max(0.0, length * (1.0 - 1e-9) - LONGEST) ** 2 if whole else 0.0
-
-
-@compiled
-def keep(
-    distance: float,
-    row: int,
-    query: int,
-    groups: Any,
-    excluded: Any,
-    two_groups: bool,
-    distances: Any,
-    indices: Any,
-    held: int,
-) -> Any:
-    """Keep a row if it is among a query's nearest; return how many are held."""
-    if excluded.shape[0] and groups[row] == excluded[query]:
-        return held
-    if two_groups:
-        return insert_of_two_groups(distance, row, groups, distances[query], indices[query], held)
-    return insert(distance, row, distances[query], indices[query], held)
 
 
 @compiled
@@ -285,6 +219,38 @@ def search(
     rows of a query's excluded group are ignored. With `two_groups`, k is 2 and the second neighbour
     is the nearest row of another group (at infinite distance without one).
     """
+    tile = len(buffers.held)
+    computed = 0
+    for first in range(start, stop, tile):
+        computed += search_tile(
+            queries,
+            first,
+            min(first + tile, stop),
+            projection,
+            bank,
+            excluded,
+            two_groups,
+            buffers,
+            distances,
+            indices,
+        )
+    return computed
+
+
+@compiled
+def search_tile(
+    queries: Any,
+    start: int,
+    stop: int,
+    projection: Any,
+    bank: Any,
+    excluded: Any,
+    two_groups: bool,
+    buffers: Any,
+    distances: Any,
+    indices: Any,
+) -> int:
+    """Find the nearest bank rows of as many queries as the buffers are for; see `search`."""
     panels, centres = bank.panels, bank.centres
     pairs = panels.values.shape[1]
     size = pairs * BLOCK * 2

@@ -15,6 +15,7 @@ from patchbank.memory._matrices import FloatMatrix, checked_features
 from patchbank.memory._parallel import TileWorker, for_tiles
 from patchbank.memory._plain import PlainBank
 from patchbank.memory._plain import search as plain_search
+from patchbank.memory.threads import works_alone
 
 if TYPE_CHECKING:
     from patchbank.memory._neighbour_kernels import Bank
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 # Blocks of queries compared with a panel while it is in the cache.
 _TILE_BLOCKS = 4
+# What a thread that works alone searches in one call: each return to Python waits for its lock
+# while other threads hold it.
+_ALONE_TILES = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -238,5 +242,5 @@ def search(
 
         return work
 
-    for_tiles(len(queries), tile, make_worker)
+    for_tiles(len(queries), tile * _ALONE_TILES if works_alone() else tile, make_worker)
     return Neighbours(np.sqrt(squared).astype(np.float32), indices, sum(computed))
