@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 import socket
-import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -28,15 +27,15 @@ from patchbank.inspection.learning.fit import fit
 from patchbank.inspection.settings import make_fit_settings
 from patchbank.inspection.workspace import Workspace
 from patchbank.store import migrate, queries
+from patchbank.store.backup import read_backup
 from patchbank.store.bank_content import BankContent
 from patchbank.store.database import open_database, upgrade_database
-from patchbank.store.embedded.programs import find_programs
 from patchbank.store.embedded.room import Room
 from patchbank.store.embedded.server import EmbeddedServer
+from patchbank.store.psql import ClientPrograms
 from patchbank.store.stored_bank import StoredBank
 from tests.fixtures.banks import make_bank
 from tests.fixtures.commands import Run
-from tests.fixtures.database import url_of
 from tests.fixtures.older_database import ROWS, make_older
 from tests.fixtures.surfaces import Surfaces
 
@@ -131,7 +130,9 @@ def _stored(url: str, home: Path, bank: BankContent) -> list[StoredBank]:
 def test_the_embedded_database_is_upgraded_after_a_copy_of_it_is_kept(
     older: list[StoredBank], tmp_path: Path
 ) -> None:
-    server = EmbeddedServer(tmp_path / "home", idle_minutes=60)
+    server, before = (
+        EmbeddedServer(tmp_path / name, idle_minutes=60) for name in ("home", "before")
+    )
     server.connect(lambda conninfo: psycopg.connect(conninfo)).close()
     try:
         make_older(server.conninfo(), older)
@@ -147,24 +148,20 @@ def test_the_embedded_database_is_upgraded_after_a_copy_of_it_is_kept(
         copies = {path.name for path in server.folder.glob("*.dump*")}
         assert copies == {f"before-{ROWS}.dump", "mine.dump"}
         assert str(server.folder / f"before-{ROWS}.dump") in str(warned[0].message)
-        # Restored as in docs/storage.md.
-        with psycopg.connect(server.conninfo()) as connection:
-            connection.execute("drop schema patchbank cascade")
-        copy = server.folder / f"before-{ROWS}.dump"
-        url = url_of(server, "postgres")
-        programs = find_programs(None, server.home)
-        command = [str(programs / "pg_restore"), "--no-owner", f"--dbname={url}", str(copy)]
-        subprocess.run(command, check=True)
-        with psycopg.connect(url) as connection:
+        # Restored as in docs/storage.md: the older patchbank does not upgrade it.
+        open_database(None, before.home).close()
+        read_backup(ClientPrograms(None, before.home), server.folder / f"before-{ROWS}.dump")
+        with psycopg.connect(before.conninfo()) as connection:
             found = connection.execute("select calibration, version from patchbank.bank").fetchall()
         assert len(found) == 1
         # Whole: it can be upgraded again, and has the same bank.
-        with pytest.warns(DatabaseUpgradedWarning), open_database(None, server.home) as database:
+        with pytest.warns(DatabaseUpgradedWarning), open_database(None, before.home) as database:
             restored = database.banks.active("tile").content
         assert np.array_equal(restored.features, older[0].content.features)
         assert np.array_equal(restored.embeddings, older[0].content.embeddings)
     finally:
         server.stop()
+        before.stop()
 
 
 def test_without_room_for_the_copy_nothing_is_upgraded(
