@@ -60,14 +60,17 @@ class WatchedFolder:
         self.path = path
         if not path.is_dir():
             raise ParameterError(f"{path} is not a folder; give one that exists")
-        self.marked = True
+        self._begin()
+
+    def _begin(self) -> None:
+        self.marked, self._drive = True, drive_of(self.path)
         try:
-            self.id = _marked(path / MARKER)
+            self.id = _marked(self.path / MARKER)
         except OSError as error:
             if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
                 raise
             self.marked = False
-            self.id = readable(f"{socket.gethostname()}:{path.resolve()}")
+            self.id = readable(f"{socket.gethostname()}:{self.path.resolve()}")
 
     def look(self) -> dict[WatchedFile, FoundFile]:
         """Return the images that are in the folder now; not what is in folders below, nor links.
@@ -77,7 +80,7 @@ class WatchedFolder:
         OSError
             If the folder is not there at the moment, as when a network drive is away.
         OtherFolderError
-            If it has another's hidden file now, by which it is known from now on.
+            If another drive was mounted there; then that is the folder from now on.
         """
         found = {}
         # Through the open folder: below its path there may be another one at any moment.
@@ -114,6 +117,9 @@ class WatchedFolder:
             marker = os.open(MARKER, os.O_RDONLY, dir_fd=folder)
         except FileNotFoundError as error:
             if self.marked:
+                if self._drive.is_mount() and drive_of(self.path) != self._drive:
+                    self._begin()
+                    raise self._other() from error
                 raise FileNotFoundError(
                     errno.ENOENT,
                     f"is not what it was: the file {MARKER} is missing",
@@ -127,8 +133,17 @@ class WatchedFolder:
         with open(marker, encoding="ascii", errors="replace") as file:  # noqa: PTH123 (of a descriptor)
             found = _id_in(file.read(_LONGEST_ID), self.path / MARKER)
         if found != self.id:
-            self.id, self.marked = found, True
-            raise OtherFolderError(f"{self.path} is another folder than before")
+            self._begin()
+            raise self._other()
+
+    def _other(self) -> OtherFolderError:
+        return OtherFolderError(f"{self.path} is another folder than before")
+
+
+def drive_of(path: Path) -> Path:
+    """Return the mount point that a path is below."""
+    path = path.absolute()
+    return next(each for each in (path, *path.parents) if each.is_mount())
 
 
 def watching_lock(home: Path, category: str, folder: str) -> FileLock | None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from patchbank.errors import ParameterError
 from patchbank.files import new_file, rename_new
 from patchbank.inspection.sources import file_at
-from patchbank.line.folders import state_of
+from patchbank.line.folders import drive_of, state_of
 from patchbank.store.watched_files import HandledFile, WatchedFile
 
 # File systems keep times to up to two seconds.
@@ -60,7 +60,7 @@ class Mover:
                 raise ParameterError(
                     f"--{verdict} {target}: cannot be written to; give another folder"
                 )
-            self._drives[target] = _drive(target)
+            self._drives[target] = drive_of(target)
 
     def moves(self, handled: HandledFile) -> bool:
         """Return whether the file is to be moved."""
@@ -78,11 +78,13 @@ class Mover:
         target = self._targets.get(_verdict(handled))
         if target is None:
             return source if _is(source, handled.file) else None
-        if _drive(target) != self._drives[target]:
+        if not self._drives[target].is_mount():
             # What is moved to its empty mount point is hidden when it is back.
             raise FileNotFoundError(
                 errno.ENOENT, f"{self._drives[target]} is not mounted", str(target)
             )
+        # Another may have been mounted since.
+        self._drives[target] = drive_of(target)
         if _is(source, handled.file):
             target.mkdir(parents=True, exist_ok=True)
             moved = _moved(source, handled.file, target)
@@ -99,12 +101,6 @@ class Mover:
 
 def _verdict(handled: HandledFile) -> str:
     return "refused" if handled.refused else handled.verdict or ""
-
-
-def _drive(path: Path) -> Path:
-    """Return the mount point that a path is below."""
-    path = path.absolute()
-    return next(each for each in (path, *path.parents) if each.is_mount())
 
 
 def _names(source: Path, file: WatchedFile, target: Path) -> Iterator[Path]:

@@ -132,10 +132,12 @@ class Watcher:
         )
         self._arrivals = Arrivals(options.settle)
         self._on_result, self._on_remark = on_result, on_remark
+        # How long it took last.
+        self._looking = 0.0
         # Since when.
         self._unusable: dict[WatchedFile, float] = {}
         self._known: set[WatchedFile] | None = None
-        self._settled, self._settle_at = False, 0.0
+        self._settled, self._stuck, self._settle_at = False, False, 0.0
         self._said: set[str] = set()
         self._stop = threading.Event()
 
@@ -203,12 +205,12 @@ class Watcher:
                 self._on_remark("it works again")
                 self._said.clear()
             wait = _FIRST_WAIT
-            self._stop.wait(self._pause(time.monotonic() - begun))
+            self._stop.wait(self._pause())
 
-    def _pause(self, taken: float) -> float:
-        """Return how long to wait after a round that took so many seconds."""
+    def _pause(self) -> float:
+        """Return how long to wait until the folder is looked at again."""
         pause = min(0.5, max(0.05, self._options.settle / 2))
-        return max(pause, min(taken / _SHARE_OF_LOOKING, _LONGEST_WAIT))
+        return max(pause, min(self._looking / _SHARE_OF_LOOKING, _LONGEST_WAIT))
 
     def _round(self, now: float) -> bool:
         """Judge what is complete; return whether something is left to do."""
@@ -217,7 +219,9 @@ class Watcher:
             known = self._known = self._files.known(self._category, self._folder.id)
         if not self._settled and now >= self._settle_at:
             self._settle(known)
+        begun = time.monotonic()
         found = self._folder.look()
+        self._looking = time.monotonic() - begun
         gone = [file for file in known if file not in found]
         # An empty folder without a mark may be the mount point of a drive that is away.
         if gone and self._settled and (found or self._folder.marked):
@@ -236,7 +240,13 @@ class Watcher:
         self._settled = False
         gone, self._settled = self._settler.settle(self._files)
         known.difference_update(gone)
-        if not self._settled:
+        if self._settled:
+            if self._stuck:
+                self._on_remark("all judged files are moved and written down again")
+                self._said.clear()
+            self._stuck = False
+        else:
+            self._stuck = True
             self._settle_at = time.monotonic() + _SETTLE_AGAIN
             if self._options.once:
                 raise OutputError("files were judged that are still to be moved; run it again")

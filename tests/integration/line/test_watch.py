@@ -197,6 +197,35 @@ def burst(folder: Path) -> Iterator[int]:
     coming.join()
 
 
+def test_a_file_after_many_others_is_judged_soon(
+    learned: Outcome, workspace: Workspace, surfaces: Surfaces, folder: Path
+) -> None:
+    good = sorted(surfaces.good.iterdir())[0]
+    line = Line()
+
+    def take_time(result: Inspection | Refused) -> None:
+        line.results.append(result)
+        time.sleep(0.1)
+
+    for number in range(20):
+        shutil.copy(good, folder / f"{number}.png")
+    options = WatchOptions(settle=0.05)
+    watcher = Watcher(
+        workspace, "brushed", folder, options, on_result=take_time, on_remark=line.remarks.append
+    )
+    running = threading.Thread(target=watcher.run)
+    running.start()
+    eventually(lambda: len(line.results) == 20)
+    begun = time.monotonic()
+    shutil.copy(good, folder / "last.png")
+    eventually(lambda: len(line.results) == 21)
+    taken = time.monotonic() - begun
+    watcher.stop()
+    running.join(30)
+    # Not a pause in proportion to what the others took.
+    assert taken < 5
+
+
 def test_two_watchers_of_one_folder_judge_each_file_once(
     learned: Outcome, workspace: Workspace, database_url: str, burst: int, folder: Path,
     tmp_path: Path,
@@ -379,6 +408,7 @@ def test_files_that_cannot_be_moved_keep_no_others_back(
     eventually(lambda: len(rows(tmp_path / "results.csv")) == 6)
     watcher.stop()
     running.join(30)
+    assert "moved and written down again" in line.remarks[-1]
     assert len(list(targets["fail"].glob("*.png"))) == 5
     assert counts(workspace) == {f"{number}.png": 1 for number in range(5)} | {"good.png": 1}
 

@@ -179,3 +179,11 @@ def test_nothing_is_moved_to_the_mount_point_of_a_drive_that_is_away(
     assert source.exists()
     mounted.add(drive)
     assert mover.move(file) == drive / "out" / "a.png"
+    # A drive that is mounted since is the one that matters.
+    source.write_bytes(b"judged later")
+    mounted.add(drive / "out")
+    assert mover.move(handled(source)) is not None
+    source.write_bytes(b"judged last")
+    mounted.remove(drive / "out")
+    with pytest.raises(FileNotFoundError, match="out is not mounted"):
+        mover.move(handled(source))
