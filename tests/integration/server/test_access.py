@@ -69,6 +69,25 @@ def test_each_use_is_recorded_also_what_was_refused(
     assert [use.name for use in key_uses(workspace, "camera")] == ["camera"]
 
 
+def test_an_inspection_says_whose_key_sent_it(
+    learned: Outcome, workspace: Workspace, client: TestClient, image: bytes
+) -> None:
+    create_key(workspace, "boss", "admin")
+    headers = [bearer(create_key(workspace, name, "operator").secret) for name in ("east", "west")]
+    for number in range(6):
+        who = headers[number % 2]
+        if number < 2:
+            answer = client.post(INSPECT, content=image, headers=who)
+        elif number < 4:
+            answer = client.post(INSPECT, content=image, headers={**who, "Idempotency-Key": "1"})
+        else:
+            files = [("image", (f"{each}.png", image)) for each in range(3)]
+            answer = client.post(f"{INSPECT}:batch", files=files, headers=who)
+        assert answer.status_code == 200, answer.text
+    actors = [each.actor for each in reversed(workspace.database.inspections.recent("brushed"))]
+    assert actors == ["east", "west"] * 2 + ["east"] * 3 + ["west"] * 3
+
+
 def test_who_tries_keys_from_many_addresses_does_not_fill_the_record(
     learned: Outcome, workspace: Workspace
 ) -> None:
