@@ -22,7 +22,7 @@ from tests.fixtures.service import RunningService, running
 from tests.fixtures.surfaces import Surfaces
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Route
 
 LINE, INSPECT = "/categories/brushed/line", "/categories/brushed/inspect"
 RECORDS = "/categories/brushed/records"
@@ -188,6 +188,18 @@ def test_what_is_no_image_is_refused_on_the_page(
         tab.locator("#file").set_input_files(tmp_path / "no.png")
         tab.locator("#refused:not([hidden])").wait_for()
         assert "no.png" in tab.locator("#refused").inner_text()
+
+
+def test_an_image_that_is_chosen_before_the_script_is_there_is_judged(
+    browser: Browser, running_service: RunningService, surfaces: Surfaces
+) -> None:
+    held: list[Route] = []
+    with visiting(browser, running_service.url) as (tab, _):
+        tab.route("**/inspect.js", lambda route: held.append(route))
+        tab.goto(running_service.url + INSPECT, wait_until="commit")
+        tab.locator("#file").set_input_files(sorted(surfaces.scratched.iterdir())[0])
+        held.pop().continue_()
+        tab.locator("#answer .verdict.fail").wait_for()
 
 
 def test_several_images_are_judged_one_after_another_and_no_old_verdict_stays(

@@ -1,7 +1,7 @@
 // The Inspect page: images in, verdicts with their evidence out.
 
 import { ask, of, pageOf, Problem } from "./api.js";
-import { onDrop } from "./drop.js";
+import { onChosen, onDrop } from "./drop.js";
 import { element, stripButton, toast } from "./elements.js";
 import { defects, facts, figures, headline, judgedBy, likeness, references, regions, toReview } from "./evidence.js";
 import { Layers } from "./layers.js";
@@ -9,7 +9,6 @@ import { Spots } from "./spot.js";
 
 const page = document.querySelector(".inspect");
 const { category } = page.dataset;
-const choose = page.querySelector("#file");
 const result = page.querySelector("#result");
 const busy = page.querySelector("#busy");
 const refused = page.querySelector("#refused");
@@ -93,11 +92,7 @@ function show(item) {
   spots.show(item);
 }
 
-choose.addEventListener("change", () => {
-  const files = [...choose.files];
-  choose.value = "";
-  inspect(files);
-});
+onChosen(page.querySelector("#file"), inspect);
 onDrop(({ files }) => {
   if (files.length) inspect(files);
   else toast("Drop an image file here.");

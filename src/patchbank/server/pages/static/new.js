@@ -1,7 +1,7 @@
 // The New category page: images of good parts in, a bank out; followed while it is learned.
 
 import { of, pageOf, Problem, send } from "./api.js";
-import { onDrop } from "./drop.js";
+import { onChosen, onDrop } from "./drop.js";
 import { attempt, element, find } from "./elements.js";
 import { facts } from "./evidence.js";
 import { follow, howFar, imagesOf, isRunning, Progress } from "./jobs.js";
@@ -126,13 +126,12 @@ find("fit").addEventListener("submit", (event) => {
     follow(job.job_id, show);
   });
 });
-for (const id of ["files", "folder-files"]) find(id).addEventListener("change", (event) => choose([...event.target.files]));
+for (const id of ["files", "folder-files"]) onChosen(find(id), choose);
 find("rate").addEventListener("change", () => { if (files.length) choose([]); });
 find("clear").addEventListener("click", () => {
   files = [];
   choose([]);
   find("chosen").textContent = "";
-  for (const id of ["files", "folder-files"]) find(id).value = "";
 });
 const categories = new Set([...document.querySelectorAll("#category-choice option")].map((option) => option.value));
 const checkName = () => { find("known").hidden = !categories.has(find("name").value.trim()); };

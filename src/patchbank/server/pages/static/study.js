@@ -1,6 +1,7 @@
 // The study on the Bank page: parts of known answer are judged, and the figures of the last study shown.
 
 import { ask, of, Problem, send } from "./api.js";
+import { onChosen } from "./drop.js";
 import { element, find } from "./elements.js";
 import { follow, howFar, imagesOf, isRunning, Progress } from "./jobs.js";
 import { count, dateTime, sentence } from "./words.js";
@@ -12,7 +13,7 @@ export class Study {
     this.category = category;
     this.files = [];
     this.progress = new Progress(find("study-progress"));
-    find("study-files").addEventListener("change", (event) => this.#choose([...event.target.files]));
+    onChosen(find("study-files"), (files) => this.#choose(files));
     find("study-form").addEventListener("submit", (event) => { event.preventDefault(); this.#start(); });
   }
 

@@ -1,6 +1,7 @@
 // Teaching on the Bank page: images of good parts are added, held images decided, references withdrawn.
 
 import { ask, of, send } from "./api.js";
+import { onChosen } from "./drop.js";
 import { attempt, element, figure, find, toast } from "./elements.js";
 import { count, number } from "./words.js";
 
@@ -11,12 +12,7 @@ export class Teaching {
   constructor(category, changed) {
     this.category = category;
     this.changed = changed;
-    const choose = find("add");
-    choose.addEventListener("change", () => {
-      const files = [...choose.files];
-      choose.value = "";
-      if (files.length) attempt(() => this.#add(files));
-    });
+    onChosen(find("add"), (files) => attempt(() => this.#add(files)));
     find("confirm").addEventListener("click", () => attempt(() => this.#decide("confirm")));
     find("dismiss").addEventListener("click", () => attempt(() => this.#decide("dismiss")));
     find("withdraw").addEventListener("click", () => attempt(() => this.#withdraw()));
