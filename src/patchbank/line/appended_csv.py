@@ -13,6 +13,7 @@ from pathlib import Path
 
 from patchbank.errors import OutputError
 from patchbank.files import writing
+from patchbank.line.folders import drive_of
 from patchbank.spreadsheets import SafeWriter
 
 # Where lines of before a crash are looked for: thousands of lines.
@@ -38,6 +39,7 @@ class AppendedCsv:
         self, path: Path, columns: Row, key: Callable[[Row], Hashable], remedy: str
     ) -> None:
         self._path, self._key, self._remedy = path, key, remedy
+        self._drive = drive_of(path.parent)
         self._columns = columns
         heading = io.StringIO()
         SafeWriter(heading).writerow(columns)
@@ -51,6 +53,10 @@ class AppendedCsv:
         OutputError, DiskFullError
             If it cannot be written, or is a file with another heading.
         """
+        if not self._drive.is_mount():
+            # A new file would begin in its empty mount point, and be hidden when it is back.
+            raise OutputError(f"{self._path}: {self._drive} is not mounted; mount it")
+        self._drive = drive_of(self._path.parent)
         with (
             writing("results", self._path, OutputError, self._remedy),
             self._path.open("ab+") as file,

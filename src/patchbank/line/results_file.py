@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from patchbank.inspection.sources import readable
+from patchbank.inspection.sources import readable, source_name
 from patchbank.line.appended_csv import AppendedCsv
 from patchbank.store.watched_files import HandledFile
 
@@ -47,8 +47,8 @@ class ResultsFile:
         If it cannot be written.
     """
 
-    def __init__(self, path: Path, category: str) -> None:
-        self._category = category
+    def __init__(self, path: Path, category: str, folder: Path) -> None:
+        self._category, self._folder = category, folder
         self._file = AppendedCsv(path, _COLUMNS, _key, "give another file with --results")
         # What cannot be written is said before anything is judged.
         self._file.add([])
@@ -64,7 +64,7 @@ class ResultsFile:
             handled.file.name if result.path is None else readable(result.path.as_posix()),
             handled.inspected_at.astimezone().isoformat(),
             self._category,
-            handled.image or handled.name,
+            handled.image or source_name(self._folder / handled.name),
             REFUSED if handled.refused else handled.verdict,
             handled.score,
             handled.pass_below,

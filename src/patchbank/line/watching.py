@@ -126,7 +126,9 @@ class Watcher:
         self._inspector = Inspector(workspace, category, deliver=True)
         self._workspace, self._category, self._options = workspace, category, options
         self._folder = WatchedFolder(folder)
-        results = None if options.results is None else ResultsFile(options.results, category)
+        results = None
+        if options.results is not None:
+            results = ResultsFile(options.results, category, folder)
         self._settler = Settler(
             category, self._folder, Mover(folder, options.targets), results, self._say
         )

@@ -111,6 +111,7 @@ def test_files_go_where_their_verdicts_say(
     for line in lines:
         if line["verdict"] == "refused":
             assert "torn.png" in line["refused"]
+            assert line["image"] == str(folder / "torn.png")
             continue
         document = numbers[int(line["inspection_id"])]
         assert float(line["score"]) == document["score"]

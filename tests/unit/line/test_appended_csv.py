@@ -78,3 +78,20 @@ def test_a_file_that_another_program_has_locked_is_not_waited_for_without_end(
             file.add([("a", "1")])
     file.add([("a", "1")])
     assert path.read_text() == "name,score\na,1\n"
+
+
+def test_no_file_begins_in_the_mount_point_of_a_drive_that_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mounted = {tmp_path}
+    is_mount = Path.is_mount
+    monkeypatch.setattr(Path, "is_mount", lambda path: path in mounted or is_mount(path))
+    path = tmp_path / "results.csv"
+    file = AppendedCsv(path, ("name", "score"), lambda row: row[0], "give another file")
+    mounted.clear()
+    with pytest.raises(OutputError, match="is not mounted"):
+        file.add([("a", "1")])
+    assert not path.exists()
+    mounted.add(tmp_path)
+    file.add([("a", "1")])
+    assert path.exists()
