@@ -165,6 +165,17 @@ def test_the_page_loads_whole(opened: tuple[Any, list[str]]) -> None:
     assert all(source.endswith(f"-{'dark' if dark else 'light'}.svg") for source in charts)
 
 
+def test_paper_is_white_on_a_dark_screen_too(opened: tuple[Any, list[str]]) -> None:
+    tab, _ = opened
+    tab.emulate_media(media="print")
+    try:
+        assert tab.evaluate("getComputedStyle(document.body).color") == "rgb(28, 32, 38)"
+        assert tab.evaluate("getComputedStyle(document.documentElement).colorScheme") == "light"
+        tab.wait_for_function("[...document.images].every(i => !i.currentSrc.endsWith('-dark.svg'))")
+    finally:
+        tab.emulate_media(media="screen")
+
+
 def test_nothing_overflows_sideways(opened: tuple[Any, list[str]]) -> None:
     tab, _ = opened
     wide, inner = tab.evaluate("[document.documentElement.scrollWidth, innerWidth]")
