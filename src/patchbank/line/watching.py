@@ -33,8 +33,8 @@ from patchbank.store.inspections import VERDICTS
 from patchbank.store.watched_files import WatchedFile, WatchedFiles
 
 DEFAULT_SETTLE = 1.0
-# What cannot be read or decoded may still be written to, by somebody who pauses, or another program
-# holds it. By this machine's clock: that of a camera or a drive may be wrong.
+# What cannot be decoded may still be written to, by somebody who pauses. By this machine's clock:
+# that of a camera or a drive may be wrong.
 _PATIENCE = 10.0
 # Judged together; of large files fewer.
 _MOST_FILES = 64
@@ -138,6 +138,8 @@ class Watcher:
         self._looking = 0.0
         # Since when.
         self._unusable: dict[WatchedFile, float] = {}
+        # Of which that was said.
+        self._unreadable: set[WatchedFile] = set()
         self._known: set[WatchedFile] | None = None
         self._settled, self._stuck, self._settle_at = False, False, 0.0
         self._said: set[str] = set()
@@ -231,12 +233,13 @@ class Watcher:
             known.difference_update(gone)
         new = {file: found[file] for file in found if file not in known}
         self._unusable = {file: at for file, at in self._unusable.items() if file in new}
+        self._unreadable.intersection_update(new)
         for images in self._read(self._arrivals.complete(new, now), known, now):
             self._judge(images, known, now)
             self._settle(known)
             if self._stop.is_set():
                 break
-        return bool(new) or not self._settled
+        return not (self._unreadable.issuperset(new) and self._settled)
 
     def _settle(self, known: set[WatchedFile]) -> None:
         self._settled = False
@@ -272,8 +275,7 @@ class Watcher:
                 self._refuse(found, f"{found.path}: {reason}", known, now)
                 continue
             except OSError as error:
-                reason = (error.strerror or str(error)).lower()
-                self._refuse(found, f"{found.path}: {reason}", known, now)
+                self._cannot_read(found, (error.strerror or str(error)).lower(), now)
                 continue
             if content is None:
                 continue
@@ -312,12 +314,22 @@ class Watcher:
 
     def _refuse(self, found: FoundFile, reason: str, known: set[WatchedFile], now: float) -> None:
         """Put a file aside that cannot be judged, unless it may still be written to."""
-        if now - self._unusable.setdefault(found.file, now) < _PATIENCE:
+        if self._is_patient(found, now):
             return
         self._files.refuse(self._category, found.file, reason)
         known.add(found.file)
         self._settled = False
         self._on_result(Refused(source_name(found.path), reason))
+
+    def _cannot_read(self, found: FoundFile, reason: str, now: float) -> None:
+        """Say that a file cannot be read; it is judged when it can be."""
+        if found.file not in self._unreadable and not self._is_patient(found, now):
+            self._unreadable.add(found.file)
+            reason = f"{found.path}: {reason}; tried again until it can be read"
+            self._on_result(Refused(source_name(found.path), reason))
+
+    def _is_patient(self, found: FoundFile, now: float) -> bool:
+        return now - self._unusable.setdefault(found.file, now) < _PATIENCE
 
     @property
     def _files(self) -> WatchedFiles:

@@ -10,16 +10,19 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from io import BufferedReader
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from patchbank.errors import ParameterError
+from patchbank.files import open_regular
 from patchbank.inspection.keeping.inspections import make_selection, recorded_inspections
 from patchbank.inspection.verdicts import Inspection, Refused
 from patchbank.inspection.workspace import Workspace
-from patchbank.line import folders, settling
+from patchbank.line import folders, settling, watching
 from patchbank.line.folders import MARKER
 from patchbank.line.watching import Watcher, WatchOptions
 from tests.fixtures.commands import Outcome, Run
@@ -196,6 +199,43 @@ def burst(folder: Path) -> Iterator[int]:
     coming.start()
     yield count
     coming.join()
+
+
+def test_a_file_that_cannot_be_read_is_said_and_judged_when_it_can_be(
+    learned: Outcome, workspace: Workspace, surfaces: Surfaces, folder: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(watching, "_PATIENCE", 0.2)
+    denied = {"locked.png"}
+
+    def open_unless_denied(path: Path, limit: int) -> AbstractContextManager[BufferedReader]:
+        # Root, as whom tests may run, is never denied.
+        if path.name in denied:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return open_regular(path, limit)
+
+    monkeypatch.setattr(watching, "open_regular", open_unless_denied)
+    good = sorted(surfaces.good.iterdir())
+    shutil.copy(good[0], folder / "locked.png")
+    shutil.copy(good[1], folder / "a.png")
+    results = once(workspace, folder, targets={"refused": tmp_path / "refused"})
+    (said,) = (each for each in results if isinstance(each, Refused))
+    assert said.error.endswith("locked.png: permission denied; tried again until it can be read")
+    assert len(results) == 2
+    line = Line()
+    watcher = line.watcher(workspace, folder, WatchOptions(settle=0.05))
+    running = threading.Thread(target=watcher.run)
+    running.start()
+    eventually(lambda: len(line.results) == 1)
+    # Once is enough.
+    time.sleep(0.5)
+    denied.clear()
+    eventually(lambda: len(line.results) == 2)
+    watcher.stop()
+    running.join(30)
+    assert [type(each) for each in line.results] == [Refused, Inspection]
+    assert counts(workspace) == {"a.png": 1, "locked.png": 1}
+    assert not any((tmp_path / "refused").iterdir())
 
 
 def test_a_file_after_many_others_is_judged_soon(
