@@ -126,7 +126,11 @@ class Deliverer:
         await asyncio.sleep(_GATHER_SECONDS)
 
     async def _tidy(self) -> None:
-        self._sending = {key: task for key, task in self._sending.items() if not task.done()}
+        ended = {key: task for key, task in self._sending.items() if task.done()}
+        for sink_id, task in ended.items():
+            del self._sending[sink_id]
+            if not task.cancelled() and (error := task.exception()) is not None:
+                await self._fail_internally(sink_id, error)
         for sink_id, (sink, used) in list(self._open.items()):
             if sink_id not in self._sending and time.monotonic() - used > _IDLE_SECONDS:
                 del self._open[sink_id]
@@ -203,6 +207,15 @@ class Deliverer:
         if failure:
             await self._fail(stored, _short(failure), wait)
         return not failure
+
+    async def _fail_internally(self, sink_id: int, error: BaseException) -> None:
+        """Say in the list of sinks, too, that a fault of this program keeps one waiting."""
+        _log.error("sink %d: internal error", sink_id, exc_info=error)
+        reason = _short(f"internal error, see the log: {error!r}")
+        with contextlib.suppress(*_LOSSES):
+            await asyncio.to_thread(
+                self._outbox.fail, sink_id, reason, seconds=0.0, most=_LONGEST_WAIT
+            )
 
     async def _fail(self, stored: StoredSink, reason: str, wait: float) -> None:
         _log.warning("sink %r: nothing can be sent, it is tried again: %s", stored.name, reason)

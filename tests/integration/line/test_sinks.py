@@ -31,6 +31,7 @@ from patchbank.inspection.keeping.inspections import CSV_COLUMNS
 from patchbank.inspection.workspace import Workspace
 from patchbank.line.delivering import Deliverer
 from patchbank.line.sinks.configured import SinkOptions, add_sink, list_sinks
+from patchbank.line.sinks.csv_file import CsvSink
 from patchbank.line.sinks.mqtt import MqttSink, level
 from patchbank.line.sinks.signing import key_of, new_secret, signature
 from patchbank.line.sinks.webhook import WebhookSink
@@ -222,6 +223,38 @@ def test_a_name_that_no_host_can_have_is_said(
     # One that was added before such names were refused.
     with pytest.raises(SinkError, match="no host can have this name"):
         asyncio.run(MqttSink("mqtt://a..b", None, None, "patchbank").test())
+
+
+def test_a_receiver_that_has_moved_is_said(
+    workspace: Workspace, inspector: Inspector, deliverer: Deliverer, receiver: Receiver
+) -> None:
+    added(workspace, receiver)
+    receiver.answer = lambda _: (308, {"location": f"{receiver.url}/new"})
+    judge(inspector, 1)
+    eventually(lambda: state(workspace).failures > 0)
+    assert "308: it has moved; add the sink with its new URL" in (state(workspace).last_error or "")
+    assert not receiver.documents
+
+
+def test_a_fault_of_a_sink_is_said_and_does_not_end_the_others(
+    workspace: Workspace, inspector: Inspector, deliverer: Deliverer, receiver: Receiver,
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+) -> None:  # fmt: skip
+    async def fail(sink: CsvSink, inspections: object) -> None:
+        raise RuntimeError("a fault")
+
+    monkeypatch.setattr(CsvSink, "send", fail)
+    added(workspace, receiver, "mes")
+    add_sink(workspace, "archive", str(tmp_path / "a.csv"), SinkOptions())
+    judge(inspector, 2)
+
+    def states() -> dict[str, SinkState]:
+        return {each.sink.name: each for each in list_sinks(workspace)}
+
+    eventually(lambda: states()["mes"].delivered == 2 and states()["archive"].failures > 0)
+    assert "internal error, see the log: RuntimeError" in (states()["archive"].last_error or "")
+    monkeypatch.undo()
+    eventually(lambda: states()["archive"].delivered == 2)
 
 
 def test_a_broker_that_accepts_and_never_answers_is_said(

@@ -171,7 +171,9 @@ def test_paper_is_white_on_a_dark_screen_too(opened: tuple[Any, list[str]]) -> N
     try:
         assert tab.evaluate("getComputedStyle(document.body).color") == "rgb(28, 32, 38)"
         assert tab.evaluate("getComputedStyle(document.documentElement).colorScheme") == "light"
-        tab.wait_for_function("[...document.images].every(i => !i.currentSrc.endsWith('-dark.svg'))")
+        tab.wait_for_function(
+            "[...document.images].every(i => !i.currentSrc.endsWith('-dark.svg'))"
+        )
     finally:
         tab.emulate_media(media="screen")
 

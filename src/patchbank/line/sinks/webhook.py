@@ -118,5 +118,9 @@ class WebhookSink:
 def _outcome(answer: httpx.Response) -> Outcome:
     if answer.is_success:
         return Outcome()
+    if answer.has_redirect_location:
+        return Outcome(
+            f"answered {answer.status_code}: it has moved; add the sink with its new URL"
+        )
     seconds = min(seconds_to_wait(answer.headers.get("retry-after", "")), _LONGEST_WAIT)
     return Outcome(f"answered {answer.status_code} {answer.reason_phrase}".rstrip(), seconds)
