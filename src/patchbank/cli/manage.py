@@ -71,7 +71,7 @@ def categories_command(json: options.Json = False) -> int:
 def show_command(category: options.Category, json: options.Json = False) -> int:
     """Show a category's active bank and its history."""
     with Workspace() as workspace:
-        document = show_category(workspace, category)
+        document = show_category(workspace, category, check_patches=True)
     if json:
         print_json(document)
         return 0

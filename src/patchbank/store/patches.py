@@ -84,6 +84,13 @@ class Patches:
                 )
             ]
 
+    def all_known(self, key: BankKey) -> bool:
+        """Return whether the image of every patch of a bank is known."""
+        with self._sessions.statement() as connection:
+            row = connection.execute(self._queries["all_known"], key.parameters()).fetchone()
+        assert row is not None
+        return bool(row[0])
+
     def sample(
         self, key: BankKey, ordinals: Sequence[int]
     ) -> list[tuple[str, npt.NDArray[np.float32]]]:

@@ -29,8 +29,15 @@ def list_categories(workspace: Workspace) -> list[dict[str, Any]]:
     return [_brief(category) for category in workspace.database.categories.list()]
 
 
-def show_category(workspace: Workspace, category: str) -> dict[str, Any]:
+def show_category(
+    workspace: Workspace, category: str, *, check_patches: bool = False
+) -> dict[str, Any]:
     """Return all there is to know of a category in JSON's types.
+
+    Parameters
+    ----------
+    check_patches
+        Whether to read all patches too, which takes seconds, to find damaged ones.
 
     Raises
     ------
@@ -40,7 +47,7 @@ def show_category(workspace: Workspace, category: str) -> dict[str, Any]:
     found = workspace.database.categories.get(category)
     document = _brief(found)
     if found.bank_version is not None:
-        stored = workspace.database.banks.active(category)
+        stored = workspace.database.banks.active(category, patches=check_patches)
         bank = stored.content
         limits: dict[str, float | None] = {
             "pass_below": None,
@@ -62,7 +69,7 @@ def show_category(workspace: Workspace, category: str) -> dict[str, Any]:
             "settings": bank.settings,
             "covering_radius": None if math.isnan(radius) else radius,
             # Whether the bank knows which image and position each of its patches came from.
-            "provenance_known": bool((bank.patch_image >= 0).all()),
+            "provenance_known": workspace.database.patches.all_known(stored.key),
             **limits,
             "calibration": text,
             "review": review,

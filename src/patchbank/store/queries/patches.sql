@@ -35,6 +35,13 @@ where category_id = %(category_id)s and generation = %(generation)s and <present
     and image.name = %(image)s
 order by patch_row, patch_column
 
+-- all_known --
+select not exists (
+    select from patchbank.patch
+    where category_id = %(category_id)s and generation = %(generation)s and image_id is null
+        and <present>
+)
+
 -- sample --
 select patchbank.patch_name(image.name, patch_row, patch_column, ordinal), feature::real[]
 from patchbank.patch left join patchbank.image using (category_id, image_id)
