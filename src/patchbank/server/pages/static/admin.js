@@ -1,7 +1,7 @@
 // The Admin page: keys, storage, health, and the log of changes.
 
 import { ask, of, send } from "./api.js";
-import { attempt, copy, element, find, toast } from "./elements.js";
+import { attempt, copy, element, find, toast, whenPressed } from "./elements.js";
 import { facts } from "./evidence.js";
 import { count, dateTime, number } from "./words.js";
 
@@ -16,12 +16,12 @@ async function drawKeys() {
   if (!find("open").hidden) find("key-role").value = "admin";
   find("keys").querySelector("tbody").replaceChildren(...items.map((key) => {
     const revoke = element("button", { type: "button", class: "danger" }, "Revoke");
-    revoke.addEventListener("click", () => attempt(async () => {
+    whenPressed(revoke, async () => {
       if (!window.confirm(`Revoke the key of ${key.name}? Whoever uses it is refused within a second.`)) return;
       await send(`/v1/keys/${key.key_id}/revoke`, {});
       toast(`The key of ${key.name} is revoked.`);
       await drawKeys();
-    }));
+    });
     return cells(key.name, key.role, `${time(key.created_at)}, by ${key.created_by}`, time(key.last_used_at),
       key.revoked_at === null ? "yes" : `revoked ${time(key.revoked_at)}, by ${key.revoked_by}`, key.revoked_at === null ? revoke : "");
   }));
@@ -76,39 +76,31 @@ async function drawAudit(fromStart) {
   find("older").hidden = before === null;
 }
 
-find("create").addEventListener("submit", (event) => {
-  event.preventDefault();
-  attempt(async () => {
-    const isFirst = !find("open").hidden;
-    const made = await send("/v1/keys", { name: find("key-name").value, role: find("key-role").value });
-    find("secret").hidden = false;
-    find("secret").querySelector("code").textContent = made.secret;
-    find("key-name").value = "";
-    // From the first key on, the service asks for one: this page stays as it is until the key is copied.
-    if (isFirst) {
-      find("create").hidden = true;
-      find("open").hidden = true;
-      find("secret").append(element("form", { action: "/login", method: "post" },
-        element("input", { type: "hidden", name: "key", value: made.secret }), element("input", { type: "hidden", name: "next", value: "/admin" }),
-        element("button", { class: "primary" }, "I have copied it: log in with it")));
-    } else {
-      await drawKeys();
-    }
-  });
+whenPressed(find("create"), async () => {
+  const isFirst = !find("open").hidden;
+  const made = await send("/v1/keys", { name: find("key-name").value, role: find("key-role").value });
+  find("secret").hidden = false;
+  find("secret").querySelector("code").textContent = made.secret;
+  find("key-name").value = "";
+  // From the first key on, the service asks for one: this page stays as it is until the key is copied.
+  if (isFirst) {
+    find("create").hidden = true;
+    find("open").hidden = true;
+    find("secret").append(element("form", { action: "/login", method: "post" },
+      element("input", { type: "hidden", name: "key", value: made.secret }), element("input", { type: "hidden", name: "next", value: "/admin" }),
+      element("button", { class: "primary" }, "I have copied it: log in with it")));
+  } else {
+    await drawKeys();
+  }
 });
 for (const button of document.querySelectorAll(".copy")) button.addEventListener("click", () => copy(button.previousElementSibling));
 find("uses").addEventListener("toggle", () => attempt(drawUses));
-find("check").addEventListener("click", () => attempt(async () => {
-  find("check").disabled = true;
-  try {
-    const { items } = await ask("/v1/doctor");
-    find("findings").querySelector("tbody").replaceChildren(...items.map((item) => cells(
-      element("span", { class: `verdict ${item.healthy ? "pass" : "fail"}` }, item.healthy ? "ok" : "problem"), item.name, item.text)));
-  } finally {
-    find("check").disabled = false;
-  }
-}));
-find("verify").addEventListener("click", () => attempt(async () => {
+whenPressed(find("check"), async () => {
+  const { items } = await ask("/v1/doctor");
+  find("findings").querySelector("tbody").replaceChildren(...items.map((item) => cells(
+    element("span", { class: `verdict ${item.healthy ? "pass" : "fail"}` }, item.healthy ? "ok" : "problem"), item.name, item.text)));
+});
+whenPressed(find("verify"), async () => {
   const found = await ask("/v1/audit/verify");
   const problems = found.logs.filter((log) => log.problem !== null);
   const events = found.logs.reduce((sum, log) => sum + log.events, 0);
@@ -117,7 +109,7 @@ find("verify").addEventListener("click", () => attempt(async () => {
   find("verified").textContent = found.passed
     ? `All ${number(events)} entries of ${count(found.logs.length, "log")} are as they were written.`
     : problems.map((log) => `${log.category}: ${log.problem}`).join("; ");
-}));
-find("older").addEventListener("click", () => attempt(() => drawAudit(false)));
+});
+whenPressed(find("older"), () => drawAudit(false));
 auditCategory?.addEventListener("change", () => attempt(() => drawAudit(true)));
 await attempt(() => Promise.all([drawKeys(), drawStorage(), drawAudit(true)]));

@@ -2,24 +2,24 @@
 
 import { ask, of, pageOf, send } from "./api.js";
 import { BankMap } from "./bank_map.js";
-import { attempt, element, figure, find, smallPicture, toast } from "./elements.js";
+import { attempt, element, figure, find, smallPicture, toast, whenPressed } from "./elements.js";
 import { facts } from "./evidence.js";
 import { KnownDefects } from "./known_defects.js";
 import { ScoreChart } from "./score_chart.js";
 import { Study } from "./study.js";
 import { Teaching } from "./teaching.js";
-import { baseName, dateTime, number, percent } from "./words.js";
+import { baseName, dateTime, number, percent, sentence } from "./words.js";
 
 const page = document.querySelector(".bank");
 const { category } = page.dataset;
 const MOST = 1000;
-const AT_ONCE = 60;
+// So many rows of references are shown at first.
+const ROWS = 5;
 
 let bank;
-let thresholds;
 let references = [];
 let inspections = [];
-let shown = AT_ONCE;
+let allShown = false;
 const chart = new ScoreChart(find("chart"), find("pass_below"), find("fail_above"), count);
 
 const study = new Study(category);
@@ -27,16 +27,29 @@ const map = new BankMap(category);
 const known = new KnownDefects(category, chart, (rate) => setLimits({ false_alarm_rate: rate }));
 const teaching = new Teaching(category, load);
 
+// Each part is shown as soon as it is there: drift and known defects take seconds, and nothing waits for them.
 async function load() {
-  let history;
-  [bank, history, thresholds, references, inspections] = await Promise.all([
-    ask(of(category)),
-    ask(of(category, "history")),
-    ask(of(category, "thresholds")),
+  const drawn = loadBank();
+  attempt(() => Promise.all([
+    Promise.all([ask(of(category, "thresholds")), drawn]).then(([limits]) => showLimits(limits)),
+    ask(of(category, "history")).then(({ items }) => drawHistory(items)),
+    teaching.drawHeld(),
+    ask(of(category, "drift")).then(drawDrift),
+    map.load(),
+  ]));
+  await drawn;
+}
+
+async function loadBank() {
+  const summed = ask(of(category)).then((found) => {
+    bank = found;
+    find("summary").textContent = `Version ${bank.bank_version}: ${number(bank.images)} references, ${number(bank.independent_references)} of them independent; ${number(bank.bank_size)} patches; ${number(bank.inspections)} inspections. Changed last on ${dateTime(bank.learned_at)}.`;
+  });
+  [, references, inspections] = await Promise.all([
+    summed,
     ask(`${of(category, "references")}?limit=${MOST}`).then((found) => found.items),
     ask(`${of(category, "inspections")}?limit=500`).then((found) => found.items),
   ]);
-  find("summary").textContent = `Version ${bank.bank_version}: ${number(bank.images)} references, ${number(bank.independent_references)} of them independent; ${number(bank.bank_size)} patches; ${number(bank.inspections)} inspections. Changed last on ${dateTime(bank.learned_at)}.`;
   find("limits").hidden = false;
   chart.show({
     good: references.map((item) => item.score).filter((score) => score !== null),
@@ -44,37 +57,30 @@ async function load() {
     pass_below: bank.pass_below,
     fail_above: bank.fail_above,
   });
-  find("lowest").textContent = chart.lowest.toPrecision(3);
-  find("highest").textContent = chart.highest.toPrecision(3);
-  find("promise").textContent = `In use: ${thresholds.calibration}.`;
-  drawCurve();
   drawReferences();
-  drawHistory(history.items);
-  await teaching.drawHeld();
-  drawDrift(await ask(of(category, "drift")));
-  thresholds = (await known.load()) ?? thresholds;
-  drawCurve();
-  await map.load();
+}
+
+async function showLimits(limits) {
+  find("promise").textContent = `In use: ${limits.calibration}.`;
+  drawCurve(limits);
+  const withDefects = await known.load();
+  if (withDefects !== null) drawCurve(withDefects);
 }
 
 // Whether what comes from the line still looks like the references.
 function drawDrift(found) {
   find("drift").className = found.changed ? "notice careful" : "notice";
-  find("drift").replaceChildren(element("p", {}, found.verdict), ...found.remarks.map((text) => element("p", { class: "small" }, text)), element("p", { class: "small" }, found.guarantee));
+  find("drift").replaceChildren(element("p", {}, sentence(found.verdict)), ...[...found.remarks, found.guarantee].map((text) => element("p", { class: "small" }, sentence(text))));
   const format = (value) => (value === null ? "–" : value.toPrecision(3));
   find("trends").querySelector("tbody").replaceChildren(...found.trends.map((trend) => element("tr", {},
     element("td", {}, { score: "score, times the limit", outside: "patches unlike any reference, share" }[trend.series] ?? trend.series),
     element("td", { class: "number" }, format(trend.last)),
     element("td", { class: "number" }, trend.references ? `${format(trend.references[0])} to ${format(trend.references[1])}` : "–"))));
-  find("trends").hidden = found.trends.length === 0;
 }
 
 async function suggest() {
-  const button = find("suggest");
-  button.disabled = true;
   find("suggested").replaceChildren(element("p", { class: "faint" }, "Looking at recent images; this takes up to a minute…"));
   const found = await attempt(() => ask(`${of(category, "drift")}?suggested=true`));
-  button.disabled = false;
   const images = found?.suggested?.images ?? [];
   find("suggested").replaceChildren(...(images.length
     ? images.map((item) => figure({},
@@ -85,7 +91,10 @@ async function suggest() {
 
 // What the limits would do, as they are dragged.
 function count() {
-  const { passBelow, failAbove } = chart;
+  const { passBelow, failAbove, lowest, highest } = chart;
+  // Known defects may score higher than all that was there before.
+  find("lowest").textContent = lowest.toPrecision(3);
+  find("highest").textContent = highest.toPrecision(3);
   const good = references.filter((item) => item.score !== null);
   const of_ = (some, verdict) => some.filter((item) => chart.verdictOf(item.score) === verdict).length;
   const share = (many, all) => (all ? `${number(many)} of ${number(all)} (${percent(many / all)})` : "none yet");
@@ -105,12 +114,12 @@ function count() {
   find("reset").disabled = same;
 }
 
-function drawCurve() {
-  find("recall").hidden = thresholds.known_defects === null;
-  find("curve").querySelector("tbody").replaceChildren(...thresholds.curve.map((point) => {
+function drawCurve(limits) {
+  find("recall").hidden = limits.known_defects === null;
+  find("curve").querySelector("tbody").replaceChildren(...limits.curve.map((point) => {
     const changes = point.changes.map((each) => `${number(each.inspections)} from ${each.from} to ${each.to}`).join(", ");
     const use = element("button", { type: "button", class: "teaches", disabled: point.in_use || !point.sufficient }, point.in_use ? "in use" : "Use");
-    use.addEventListener("click", () => setLimits({ false_alarm_rate: point.false_alarm_rate }));
+    whenPressed(use, () => setLimits({ false_alarm_rate: point.false_alarm_rate }));
     const seen = point.sufficient
       ? `${percent(point.realised_interval[0])} to ${percent(point.realised_interval[1])} of good parts fail`
       : `needs ${number(point.missing_images)} more good images`;
@@ -124,12 +133,10 @@ function drawCurve() {
   }));
 }
 
-function setLimits(wanted) {
-  return attempt(async () => {
-    const done = await send(of(category, "thresholds"), wanted, "PUT");
-    toast(`The limits are set, as version ${done.bank_version}. Images are judged by them from now on.`);
-    await load();
-  });
+async function setLimits(wanted) {
+  const done = await send(of(category, "thresholds"), wanted, "PUT");
+  toast(`The limits are set, as version ${done.bank_version}. Images are judged by them from now on.`);
+  await load();
 }
 
 function drawReferences() {
@@ -142,15 +149,21 @@ function drawReferences() {
   find("outliers").textContent = outside === 0
     ? "None stands out: by the bank without it, each would pass."
     : `${outside === 1 ? "1 stands out" : `${number(outside)} stand out`}: by the bank without it, such an image would not pass. Check that it shows a good part; if not, pick it and withdraw it.`;
+  const gallery = find("references");
+  const first = ROWS * getComputedStyle(gallery).gridTemplateColumns.split(" ").length;
   const sorted = [...references].sort(order);
-  find("references").replaceChildren(...sorted.slice(0, shown).map((item) => {
+  gallery.replaceChildren(...sorted.slice(0, allShown ? undefined : first).map((item) => {
     const times = item.score === null ? "not scored" : `${(item.score / bank.fail_above).toFixed(2)} times the limit`;
     return teaching.pick(figure({ class: item.outlier ? "outlier" : "" },
       element("img", { src: item.thumbnail, alt: item.name, loading: "lazy" }),
       item.name, times, ...(item.outlier ? [element("br"), element("strong", {}, "stands out")] : [])),
     teaching.references, item.reference_id);
   }));
-  find("more").hidden = sorted.length <= shown;
+  const more = find("more");
+  more.hidden = sorted.length <= first;
+  more.textContent = allShown ? "Show fewer" : `Show all ${number(sorted.length)}`;
+  more.setAttribute("aria-expanded", String(allShown));
+  return first;
 }
 
 function drawHistory(items) {
@@ -158,7 +171,7 @@ function drawHistory(items) {
   const names = (verb, some) => (some.length ? `; ${some.length === 1 ? baseName(some[0]) : `${number(some.length)} images`} ${verb}` : "");
   find("history").querySelector("tbody").replaceChildren(...items.map((item) => {
     const back = element("button", { type: "button", class: "teaches" }, "Go back to this");
-    back.addEventListener("click", () => goBack(item.bank_version));
+    whenPressed(back, () => goBack(item.bank_version));
     const cause = item.same_as === null ? item.cause ?? "" : `${item.cause ?? "activate"}: same as version ${item.same_as}`;
     return element("tr", {},
       element("td", {}, `${item.bank_version}${item.state === "active" ? ", in use" : ""}`),
@@ -171,18 +184,21 @@ function drawHistory(items) {
   }));
 }
 
-function goBack(version) {
-  return attempt(async () => {
-    const done = await send(of(category, "undo"), { version });
-    toast(`Version ${done.bank_version} is in use; it is the same as version ${done.same_as}.`);
-    await load();
-  });
+async function goBack(version) {
+  const done = await send(of(category, "undo"), { version });
+  toast(`Version ${done.bank_version} is in use; it is the same as version ${done.same_as}.`);
+  await load();
 }
 
-find("set").addEventListener("click", () => setLimits({ pass_below: chart.passBelow, fail_above: chart.failAbove }));
+whenPressed(find("set"), () => setLimits({ pass_below: chart.passBelow, fail_above: chart.failAbove }));
 find("reset").addEventListener("click", () => chart.reset());
-find("undo").addEventListener("click", () => goBack(null));
-find("suggest").addEventListener("click", suggest);
-find("order").addEventListener("change", () => { shown = AT_ONCE; drawReferences(); });
-find("more").addEventListener("click", () => { shown += AT_ONCE; drawReferences(); });
+whenPressed(find("undo"), () => goBack(null));
+whenPressed(find("suggest"), suggest);
+find("order").addEventListener("change", drawReferences);
+find("more").addEventListener("click", () => {
+  allShown = !allShown;
+  const first = drawReferences();
+  // The keyboard goes on with the first of those that came.
+  if (allShown) find("references").children[first].focus();
+});
 attempt(async () => { await load(); await study.load(bank.bank_version); });

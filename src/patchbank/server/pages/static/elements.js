@@ -73,6 +73,22 @@ export async function attempt(work) {
   }
 }
 
+/** Do `work` at each press of a button, or whenever a form is sent: once at a time, and the focus stays. */
+export function whenPressed(target, work) {
+  const isForm = target.matches("form");
+  const button = isForm ? target.querySelector("button:not([type])") : target;
+  target.addEventListener(isForm ? "submit" : "click", async (event) => {
+    event.preventDefault();
+    if (button.ariaDisabled) return;
+    button.ariaDisabled = "true";
+    try {
+      await attempt(work);
+    } finally {
+      button.ariaDisabled = null;
+    }
+  });
+}
+
 /** Copy what an element says. */
 export async function copy(source) {
   // Browsers lend the clipboard only over HTTPS and on the service's machine; a selection can be copied anywhere.

@@ -2,7 +2,7 @@
 
 import { of, pageOf } from "./api.js";
 import { element, figure, verdictMark } from "./elements.js";
-import { againstLimit, number, rarity } from "./words.js";
+import { againstLimit, number, rarity, sentence } from "./words.js";
 
 /** A list of facts; those without a value are left out. */
 
@@ -45,7 +45,7 @@ export function headline(item) {
     ...(item.probable_defect
       ? [element("p", {}, `Probably ${item.probable_defect.label} (${item.probable_defect.agreeing} of ${item.probable_defect.nearest} most similar defects).`)]
       : []),
-    ...(item.remarks ?? []).map((text) => element("p", { class: "notice careful" }, text)),
+    ...(item.remarks ?? []).map((text) => element("p", { class: "notice careful" }, sentence(text))),
   ];
 }
 

@@ -1,7 +1,7 @@
 // Known defects on the Bank page: how many each limit finds, and the limit at which mistakes cost least.
 
 import { ask, of, Problem } from "./api.js";
-import { element, find } from "./elements.js";
+import { element, find, whenPressed } from "./elements.js";
 import { number, percent, sentence } from "./words.js";
 
 const interval = ([low, high]) => `${(100 * low).toFixed(1)} to ${(100 * high).toFixed(1)} %`;
@@ -13,7 +13,7 @@ export class KnownDefects {
     this.chart = chart;
     this.use = use;
     this.found = null;
-    find("costs").addEventListener("submit", (event) => { event.preventDefault(); this.#propose(); });
+    whenPressed(find("costs"), () => this.#propose());
   }
 
   /** Judge them, which takes seconds, and show them; return the limits with what each finds, or null. */
@@ -69,7 +69,7 @@ export class KnownDefects {
     if (answer === null) return;
     const { proposal, fail_above: inUse } = answer;
     const button = element("button", { type: "button", class: "teaches" }, "Use this rate of false alarms");
-    button.addEventListener("click", () => this.use(proposal.false_alarm_rate));
+    whenPressed(button, () => this.use(proposal.false_alarm_rate));
     find("proposal").replaceChildren(
       element("p", {}, `Mistakes cost least with ${proposal.text}.`),
       element("p", { class: "small" }, "Reviews are not counted. Defects that are not recorded may be fainter: this is only as good as the recorded ones."),

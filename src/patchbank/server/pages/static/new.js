@@ -2,10 +2,10 @@
 
 import { of, pageOf, Problem, send } from "./api.js";
 import { onChosen, onDrop } from "./drop.js";
-import { attempt, element, find } from "./elements.js";
+import { attempt, element, find, whenPressed } from "./elements.js";
 import { facts } from "./evidence.js";
 import { follow, howFar, imagesOf, isRunning, Progress } from "./jobs.js";
-import { capital, count, megabytes, number, percent } from "./words.js";
+import { capital, count, megabytes, number, percent, sentence } from "./words.js";
 
 const STAGES = {
   features: "Looking at the images", coreset: "Choosing what the bank keeps", calibration: "Judging each image by the bank without it",
@@ -93,7 +93,7 @@ function showResult(found) {
     ["False alarms", `at most ${percent(result.stated_false_alarm_rate)} of good parts, on average`],
     ["Can see", chosen?.slice(chosen.indexOf(": ", RESOLUTION.length) + 2)],
   ]));
-  find("notes").replaceChildren(...result.remarks.filter((text) => text !== chosen).map((text) => element("p", { class: "notice careful" }, text)));
+  find("notes").replaceChildren(...result.remarks.filter((text) => text !== chosen).map((text) => element("p", { class: "notice careful" }, sentence(text))));
   list("refusals", result.refused);
   list("left-out", result.screening?.left_out ?? []);
   list("apart", result.suspicious?.images ?? []);
@@ -107,24 +107,21 @@ function list(id, images) {
   find(id).querySelector("ul").replaceChildren(...images.map((each) => element("li", {}, each.error ? `${each.image}: ${each.error}` : each.name)));
 }
 
-find("fit").addEventListener("submit", (event) => {
-  event.preventDefault();
-  attempt(async () => {
-    const folder = find("folder")?.value.trim();
-    if (!files.length && !folder) throw new Problem({ detail: "Choose images of good parts first." });
-    const query = new URLSearchParams({ false_alarm_rate: find("rate").value, screen: find("screen").checked });
-    const address = `${of(find("name").value.trim(), "fit")}?${query}`;
-    find("fit").hidden = true;
-    try {
-      job = files.length ? await progress.send(address, files, "Nothing was learned.") : await send(address, { folder });
-    } catch (error) {
-      progress.hide();
-      find("fit").hidden = false;
-      throw error;
-    }
-    show(job);
-    follow(job.job_id, show);
-  });
+whenPressed(find("fit"), async () => {
+  const folder = find("folder")?.value.trim();
+  if (!files.length && !folder) throw new Problem({ detail: "Choose images of good parts first." });
+  const query = new URLSearchParams({ false_alarm_rate: find("rate").value, screen: find("screen").checked });
+  const address = `${of(find("name").value.trim(), "fit")}?${query}`;
+  find("fit").hidden = true;
+  try {
+    job = files.length ? await progress.send(address, files, "Nothing was learned.") : await send(address, { folder });
+  } catch (error) {
+    progress.hide();
+    find("fit").hidden = false;
+    throw error;
+  }
+  show(job);
+  follow(job.job_id, show);
 });
 for (const id of ["files", "folder-files"]) onChosen(find(id), choose);
 find("rate").addEventListener("change", () => { if (files.length) choose([]); });

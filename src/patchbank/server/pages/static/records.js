@@ -1,7 +1,7 @@
 // The Records page: a table of inspections, filtered by the form, older ones on request.
 
 import { ask, of, pageOf } from "./api.js";
-import { attempt, element, smallPicture, verdictMark } from "./elements.js";
+import { attempt, element, smallPicture, verdictMark, whenPressed } from "./elements.js";
 import { againstLimit, baseName, number } from "./words.js";
 
 const table = document.querySelector(".records");
@@ -68,13 +68,10 @@ function draw() {
 }
 
 async function load() {
-  more.disabled = true;
   const query = new URLSearchParams(wanted);
   query.set("limit", "50");
   if (next !== null) query.set("before", next);
-  const page = await attempt(() => ask(`${of(category, "inspections")}?${query}`));
-  more.disabled = false;
-  if (page === null) { shown.textContent = ""; return; }
+  const page = await ask(`${of(category, "inspections")}?${query}`);
   items.push(...page.items);
   next = page.next;
   draw();
@@ -89,5 +86,5 @@ for (const heading of table.querySelectorAll("th[data-key]")) {
     draw();
   });
 }
-more.addEventListener("click", load);
-load();
+whenPressed(more, load);
+if (await attempt(load) === null) shown.textContent = "";

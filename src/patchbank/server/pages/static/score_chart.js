@@ -5,7 +5,7 @@ import { shape } from "./elements.js";
 const BINS = 60;
 const WIDTH = 1000;
 const HEIGHT = 300;
-// Where a limit is so far at the left, its name has no room there.
+// Where a limit is so near to an end, its name has no room on that side.
 const NEAR = 0.3;
 
 export class ScoreChart {
@@ -97,6 +97,7 @@ export class ScoreChart {
       const share = (this[name] - this.lowest) / (this.highest - this.lowest);
       handle.style.left = `${100 * share}%`;
       handle.classList.toggle("near", share < NEAR);
+      handle.classList.toggle("far", share > 1 - NEAR);
       handle.setAttribute("aria-valuemin", this.lowest.toPrecision(4));
       handle.setAttribute("aria-valuemax", this.highest.toPrecision(4));
       handle.setAttribute("aria-valuenow", this[name].toPrecision(4));

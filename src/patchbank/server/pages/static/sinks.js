@@ -1,7 +1,7 @@
 // The sinks on the Admin page: where inspections are sent to, and how that fares.
 
 import { ask, send } from "./api.js";
-import { attempt, element, find, toast } from "./elements.js";
+import { attempt, element, find, toast, whenPressed } from "./elements.js";
 import { dateTime, number } from "./words.js";
 
 const AGAIN_MS = 5000;
@@ -24,25 +24,23 @@ function state(sink) {
 
 function buttons(sink) {
   const test = element("button", { type: "button", "aria-label": `Send a test to ${sink.name}` }, "Send a test");
-  test.addEventListener("click", () => attempt(async () => {
-    test.disabled = true;
+  whenPressed(test, async () => {
     test.textContent = "Sending…";
     try {
       const tried = await send(`/v1/sinks/${sink.sink_id}/test`, {});
       toast(tried.arrived ? `The test arrived at ${sink.name}.` : `${tried.error}.`);
     } finally {
-      test.disabled = false;
       test.textContent = "Send a test";
     }
-  }));
+  });
   const remove = element("button", { type: "button", class: "danger", "aria-label": `Remove ${sink.name}` }, "Remove");
-  remove.addEventListener("click", () => attempt(async () => {
+  whenPressed(remove, async () => {
     const lost = sink.waiting ? ` ${number(sink.waiting)} that wait for it will not be sent.` : "";
     if (!window.confirm(`Send no more inspections to ${sink.name}?${lost}`)) return;
     await ask(`/v1/sinks/${sink.sink_id}`, { method: "DELETE" });
     toast(`${sink.name} is removed.`);
     await draw();
-  }));
+  });
   return element("div", { class: "row" }, test, remove);
 }
 
@@ -53,7 +51,6 @@ async function draw() {
   if (JSON.stringify(items) === drawn) return;
   drawn = JSON.stringify(items);
   find("no-sinks").hidden = items.length > 0;
-  find("sinks").hidden = items.length === 0;
   find("sinks").querySelector("tbody").replaceChildren(...items.map((sink) => element("tr", {},
     element("td", {}, sink.name, element("div", { class: "small faint" }, `added ${dateTime(sink.created_at)}, by ${sink.created_by}`)),
     element("td", { "data-name": "Target" }, sink.target),
@@ -74,22 +71,19 @@ function fit() {
   find("sink-secret-is").textContent = isMqtt ? "Password" : "Secret that signs (whsec_…), made if you leave it empty";
 }
 
-find("add-sink").addEventListener("submit", (event) => {
-  event.preventDefault();
-  attempt(async () => {
-    const value = (id) => (find(id).closest("[hidden]") ? null : find(id).value.trim() || null);
-    const [categories, verdicts] = ["category", "verdict"].map((of) => [...document.querySelectorAll(`[name=sink-${of}]:checked`)].map((box) => box.value));
-    const made = await send("/v1/sinks", {
-      name: find("sink-name").value, target: find("sink-target").value.trim(), categories, verdicts,
-      secret: value("sink-secret"), user: value("sink-user"), topic: value("sink-topic"),
-    });
-    find("sink-made").hidden = made.secret === null;
-    find("sink-made").querySelector("code").textContent = made.secret ?? "";
-    find("add-sink").reset();
-    fit();
-    toast(`${made.name} is added. Send a test to see whether it arrives.`);
-    await draw();
+whenPressed(find("add-sink"), async () => {
+  const value = (id) => (find(id).closest("[hidden]") ? null : find(id).value.trim() || null);
+  const [categories, verdicts] = ["category", "verdict"].map((of) => [...document.querySelectorAll(`[name=sink-${of}]:checked`)].map((box) => box.value));
+  const made = await send("/v1/sinks", {
+    name: find("sink-name").value, target: find("sink-target").value.trim(), categories, verdicts,
+    secret: value("sink-secret"), user: value("sink-user"), topic: value("sink-topic"),
   });
+  find("sink-made").hidden = made.secret === null;
+  find("sink-made").querySelector("code").textContent = made.secret ?? "";
+  find("add-sink").reset();
+  fit();
+  toast(`${made.name} is added. Send a test to see whether it arrives.`);
+  await draw();
 });
 find("sink-target").addEventListener("input", fit);
 fit();

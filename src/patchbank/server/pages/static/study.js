@@ -90,7 +90,7 @@ export class Study {
       ? words.conspicuous.map((text) => element("li", {}, text))
       : [element("li", {}, "No part is unstable, missed or falsely rejected.")]));
     const earlier = result.bank_version === this.version ? [] : [`The study is of version ${result.bank_version}; version ${this.version} judges now. Make it again with the same parts.`];
-    const notes = [...earlier, ...result.left_out, ...result.remarks, ...result.refused.map((each) => `${each.image}: ${each.error}`)];
+    const notes = [...earlier, ...[...result.left_out, ...result.remarks].map(sentence), ...result.refused.map((each) => `${each.image}: ${each.error}`)];
     find("study-notes").replaceChildren(...notes.map((text) => element("p", { class: "notice careful" }, text)));
   }
 }

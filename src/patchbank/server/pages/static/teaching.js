@@ -2,7 +2,7 @@
 
 import { ask, of, send } from "./api.js";
 import { onChosen } from "./drop.js";
-import { attempt, element, figure, find, toast } from "./elements.js";
+import { attempt, element, figure, find, toast, whenPressed } from "./elements.js";
 import { count, number } from "./words.js";
 
 const AT_ONCE = 50;
@@ -13,9 +13,8 @@ export class Teaching {
     this.category = category;
     this.changed = changed;
     onChosen(find("add"), (files) => attempt(() => this.#add(files)));
-    find("confirm").addEventListener("click", () => attempt(() => this.#decide("confirm")));
-    find("dismiss").addEventListener("click", () => attempt(() => this.#decide("dismiss")));
-    find("withdraw").addEventListener("click", () => attempt(() => this.#withdraw()));
+    for (const id of ["confirm", "dismiss"]) whenPressed(find(id), () => this.#decide(id));
+    whenPressed(find("withdraw"), () => this.#withdraw());
     this.references = new Set();
     this.held = new Set();
   }

@@ -14,7 +14,7 @@ export const megabytes = (bytes) => (bytes / 1e6).toFixed(1);
 export const capital = (text) => text[0].toUpperCase() + text.slice(1);
 
 /** What the service says in the middle of a line, as a sentence. */
-export const sentence = (text) => `${capital(text)}.`;
+export const sentence = (text) => `${capital(text)}${/[.!?]$/.test(text) ? "" : "."}`;
 
 /** A file's name without its folders. */
 export const baseName = (name) => name.split("/").pop();
