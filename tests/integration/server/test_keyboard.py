@@ -215,6 +215,7 @@ def test_a_phone_is_enough(
     tab.goto(url + "/categories/brushed/bank")
     fails, chart = tab.get_by_role("slider", name="Fails above"), tab.locator("#chart")
     fails.wait_for()
+    tab.get_by_text("1 of 1 (100 %), 95 % interval").first.wait_for()
     fails.scroll_into_view_if_needed()
     before = float(fails.get_attribute("aria-valuenow") or 0)
     box, end = fails.bounding_box(), chart.bounding_box()

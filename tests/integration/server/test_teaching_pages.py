@@ -162,7 +162,7 @@ def test_known_defects_stand_in_the_histogram_and_a_limit_is_proposed_by_cost(
         tab.reload()
         counts = tab.locator("#counts")
         recall = counts.locator("dt:text-is('Known defects that would fail: recall') + dd")
-        recall.wait_for()
+        recall.get_by_text("3 of 3").wait_for()
         # The interval of Clopper and Pearson for 3 of 3.
         assert recall.inner_text() == "3 of 3 (100 %), 95 % interval 29.2 to 100.0 %"
         assert tab.locator("#chart rect").count() > bars

@@ -13,6 +13,7 @@ export class KnownDefects {
     this.chart = chart;
     this.use = use;
     this.found = null;
+    this.judging = false;
     whenPressed(find("costs"), () => this.#propose());
   }
 
@@ -25,8 +26,14 @@ export class KnownDefects {
       known.textContent = "No defects are recorded yet. Answer “defect” on the Review page to record some: you then see here how many of them each limit finds.";
       return null;
     }
-    if (this.found === null) known.textContent = "Judging the recorded defects…";
+    if (this.found === null) {
+      known.textContent = "Judging the recorded defects…";
+      this.judging = true;
+      // They have their lines from now on, so that nothing moves under a finger later.
+      this.chart.changed();
+    }
     const limits = await this.#ask({});
+    this.judging = false;
     if (limits === null) return null;
     this.found = limits.known_defects;
     find("costs").hidden = false;
@@ -40,16 +47,13 @@ export class KnownDefects {
 
   /** How many of them the limits of the chart would find, as facts. */
   facts() {
-    if (this.found === null) return [];
+    const titles = ["Known defects that would fail: recall", "Known defects that would not fail: miss rate", "Of these, that would pass without a review"];
+    if (this.found === null) return this.judging ? titles.map((title) => [title, "being judged…"]) : [];
     const { scores, intervals } = this.found;
     const above = (limit) => scores.filter((score) => score > limit).length;
     const share = (found) => `${number(found)} of ${number(scores.length)} (${percent(found / scores.length)}), 95 % interval ${interval(intervals[found])}`;
     const [failing, stopped] = [above(this.chart.failAbove), above(this.chart.passBelow)];
-    return [
-      ["Known defects that would fail: recall", share(failing)],
-      ["Known defects that would not fail: miss rate", share(scores.length - failing)],
-      ["Of these, that would pass without a review", share(scores.length - stopped)],
-    ];
+    return [failing, scores.length - failing, scores.length - stopped].map((some, index) => [titles[index], share(some)]);
   }
 
   async #ask(costs) {
