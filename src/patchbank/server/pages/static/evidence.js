@@ -2,10 +2,9 @@
 
 import { of, pageOf } from "./api.js";
 import { element, figure, verdictMark } from "./elements.js";
-import { againstLimit, number, rarity, sentence } from "./words.js";
+import { againstLimit, number, rarity } from "./words.js";
 
 /** A list of facts; those without a value are left out. */
-
 export function facts(pairs) {
   return element("dl", { class: "facts" }, ...pairs.filter(([, value]) => value !== null && value !== undefined && value !== "")
     .flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]));
@@ -45,7 +44,7 @@ export function headline(item) {
     ...(item.probable_defect
       ? [element("p", {}, `Probably ${item.probable_defect.label} (${item.probable_defect.agreeing} of ${item.probable_defect.nearest} most similar defects).`)]
       : []),
-    ...(item.remarks ?? []).map((text) => element("p", { class: "notice careful" }, sentence(text))),
+    ...(item.remarks ?? []).map((text) => element("p", { class: "notice careful" }, text)),
   ];
 }
 

@@ -4,7 +4,6 @@ import { Problem } from "./api.js";
 import { megabytes, number } from "./words.js";
 
 /** The files that are images, by their type or their name. */
-
 export const imagesOf = (files) => files.filter((file) => file.type.startsWith("image/") || /\.tiff?$/i.test(file.name));
 
 /** A part of a page that shows how far something is, and cancels it. */

@@ -5,7 +5,6 @@ import { attempt, element, outline, shape } from "./elements.js";
 import { baseName } from "./words.js";
 
 // An arrow key moves the crosshair by this share of the longer side; with Shift, by a pixel.
-
 const STEP = 1 / 40;
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
