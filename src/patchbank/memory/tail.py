@@ -117,7 +117,7 @@ class TailFit:
         return float(low), float(high)
 
     def _rates(self, threshold: float, start: Floats, shape: Floats, scale: Floats) -> Floats:
-        # The generalised Pareto distribution, without `scipy.stats`, which takes a second to import.
+        # The generalised Pareto distribution; `scipy.stats` has it, and takes a second to import.
         from scipy.special import inv_boxcox
 
         excess = np.maximum((threshold - start) / scale, 0)

@@ -21,6 +21,7 @@ from patchbank.errors import DatasetError, PatchbankError
 from patchbank.inspection.learning.calibrate import calibrate, calibrate_paths
 from patchbank.inspection.learning.fit import fit, fit_paths
 from patchbank.inspection.measuring.check import check
+from patchbank.inspection.measuring.check_pictures import small_pictures
 from patchbank.inspection.measuring.evaluate import evaluate
 from patchbank.inspection.measuring.figures import Failed
 from patchbank.inspection.settings import make_fit_settings
@@ -126,7 +127,9 @@ def _check(workspace: Workspace, asked: dict[str, Any], progress: _Reporter) -> 
         study = read_study(asked["folder"], asked["part_from"])
     else:
         study = study_of_files(asked["paths"], asked["names"], asked["part_from"])
-    return check(workspace, asked["category"], study, progress=progress).to_json()
+    report = check(workspace, asked["category"], study, progress=progress)
+    # What was sent is removed when the job has ended.
+    return {**report.to_json(), "pictures": small_pictures(workspace, report)}
 
 
 _WORK = {

@@ -70,7 +70,15 @@ def test_a_study_that_is_sent_has_the_figures_of_the_command(
         for part in document["parts"]:
             for image in part["images"]:
                 image["image"] = image["image"].removeprefix("study/")
+    pictures = found.pop("pictures")
     assert comparable(found) == comparable(wanted)
+    names = [
+        image["image"]
+        for part in found["parts"]
+        if part["outcome"] != "right"
+        for image in part["images"]
+    ]
+    assert sorted(pictures) == sorted(names)
     assert (found["good_parts"], found["defective_parts"], found["images"]) == (4, 3, 14)
     # In the words of the command.
     printed = " ".join(patchbank("check", "brushed", study).out.split())
@@ -118,6 +126,36 @@ def test_a_study_that_cannot_be_made_is_refused_at_once(
     assert nowhere.status_code == 404
     assert uploads(workspace) == before
     assert client.get("/v1/jobs").json()["items"] == []
+
+
+def test_parts_to_look_at_have_pictures(
+    browser: Browser, running_service: RunningService, surfaces: Surfaces, tmp_path: Path
+) -> None:
+    good, bad = sorted(surfaces.good.iterdir()), sorted(surfaces.scratched.iterdir())
+    # Answers that are wrong: a scratched part as a good one, and a good one as scratched.
+    for name, path in {
+        "good/right/0.png": good[0],
+        "good/odd/0.png": bad[0],
+        "scratch/right/0.png": bad[1],
+        "scratch/faint/0.png": good[1],
+    }.items():
+        (tmp_path / "study" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "study" / name).write_bytes(path.read_bytes())
+    with visiting(browser, running_service.url, width=420) as (tab, problems):
+        tab.goto(running_service.url + "/categories/brushed/bank")
+        tab.locator("#study-files").set_input_files(tmp_path / "study")
+        tab.get_by_role("button", name="Judge these parts").click()
+        parts = tab.locator("#study-parts li")
+        parts.nth(1).wait_for(timeout=120_000)
+        missed, alarm = parts.all()
+        for part, outcome, verdict in ((missed, "Missed", "pass"), (alarm, "False alarm", "fail")):
+            assert part.inner_text().startswith(outcome)
+            assert part.locator("img").count() == 1
+            assert part.locator("img").evaluate("image => image.decode().then(() => image.width)")
+            assert part.locator(f"figcaption .verdict.{verdict}").count() == 1
+            assert "times the limit" in part.locator("figcaption").inner_text()
+        assert tab.evaluate("document.documentElement.scrollWidth") <= 420
+    assert problems == []
 
 
 def test_a_study_is_made_on_the_bank_page(

@@ -2,11 +2,20 @@
 
 import { ask, of, Problem, send } from "./api.js";
 import { onChosen } from "./drop.js";
-import { element, find } from "./elements.js";
+import { element, figure, find, verdictMark } from "./elements.js";
 import { follow, howFar, imagesOf, isRunning, Progress } from "./jobs.js";
-import { count, dateTime, sentence } from "./words.js";
+import { againstLimit, count, dateTime, sentence } from "./words.js";
 
 const UNDONE = "No study was made.";
+const OUTCOMES = ["unstable", "missed", "false alarm"];
+
+// The first parts have pictures; studies of earlier versions have none.
+function pictures(result, part) {
+  const shown = part.images.filter((each) => result.pictures?.[each.image]);
+  return element("div", { class: "gallery" }, ...shown.map((each) => figure({},
+    element("img", { src: `data:image/jpeg;base64,${result.pictures[each.image]}`, alt: each.image }), each.image,
+    verdictMark(each.verdict), ` ${againstLimit({ ...each, fail_above: result.fail_above })}`)));
+}
 
 export class Study {
   constructor(category) {
@@ -74,6 +83,8 @@ export class Study {
 
   #show({ result, ended_at: ended, created_by: by }) {
     const words = result.in_words;
+    // In the order of the words: sorting keeps the order of those that are alike.
+    const conspicuous = result.parts.filter((part) => OUTCOMES.includes(part.outcome)).sort((a, b) => OUTCOMES.indexOf(a.outcome) - OUTCOMES.indexOf(b.outcome));
     find("study-none").hidden = true;
     find("study").hidden = false;
     const when = dateTime(ended);
@@ -87,7 +98,7 @@ export class Study {
       element("td", {}, figure.reading))));
     find("study-bounds").replaceChildren(...[words.bounds, words.review].map((text) => element("p", { class: "small faint" }, sentence(text))));
     find("study-parts").replaceChildren(...(words.conspicuous.length
-      ? words.conspicuous.map((text) => element("li", {}, text))
+      ? words.conspicuous.map((text, index) => element("li", {}, sentence(text), pictures(result, conspicuous[index])))
       : [element("li", {}, "No part is unstable, missed or falsely rejected.")]));
     const earlier = result.bank_version === this.version ? [] : [`The study is of version ${result.bank_version}; version ${this.version} judges now. Make it again with the same parts.`];
     const notes = [...earlier, ...[...result.left_out, ...result.remarks].map(sentence), ...result.refused.map((each) => `${each.image}: ${each.error}`)];
