@@ -122,7 +122,8 @@ class WatchedFolder:
                     raise self._other() from error
                 raise FileNotFoundError(
                     errno.ENOENT,
-                    f"is not what it was: the file {MARKER} is missing",
+                    f"is not what it was: the file {MARKER} is missing (mount its drive, or start "
+                    "again if the folder was made anew)",
                     str(self.path),
                 ) from error
             return
