@@ -9,13 +9,16 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from fastapi.testclient import TestClient
 
 from patchbank.errors import DatabaseError, DatabaseReadOnlyError
 from patchbank.inspection.judging.index import build_index
 from patchbank.inspection.judging.inspect import Inspector
+from patchbank.inspection.keeping.access import create_key, key_uses
 from patchbank.inspection.learning.fit import fit
 from patchbank.inspection.settings import make_fit_settings
 from patchbank.inspection.workspace import Workspace
+from patchbank.server.app import create_app
 from patchbank.store.database import open_database
 from patchbank.store.hnsw_index import HnswIndex
 from tests.fixtures.banks import make_bank
@@ -84,6 +87,26 @@ def test_a_role_with_the_documented_grants_inspects_and_no_more(
     (database,) = (one for one in doctor.document["findings"] if one["name"] == "database")
     assert database["healthy"]
     assert "may inspect but not fit" in database["text"]
+
+
+def test_a_service_with_the_documented_grants_takes_keys(
+    network_server: NetworkServer, inspector_url: str, graphs_home: Path
+) -> None:
+    with Workspace(home=graphs_home, database_url=network_server.url("roles")) as workspace:
+        secret = create_key(workspace, "boss", "admin").secret
+    with Workspace(home=graphs_home, database_url=inspector_url) as workspace:
+        with TestClient(create_app(workspace), follow_redirects=False) as client:
+            assert client.post("/login", data={"key": secret}).status_code == 303
+            assert client.get("/v1/categories").status_code == 200
+            assert client.post("/logout").status_code == 303
+            again = client.post("/login", data={"key": "pbk_guess"})
+            assert again.status_code == 401
+        # Written when it ends, at the latest.
+        assert {(use.action, use.outcome) for use in key_uses(workspace)} == {
+            ("POST /login", "allowed"),
+            ("GET /v1/categories", "allowed"),
+            ("POST /login", "no valid key"),
+        }
 
 
 def test_a_role_that_may_not_record_is_told_what_it_lacks(
