@@ -132,6 +132,10 @@ class BankReplacedError(BankGoneError):
     """Another process changed the bank first; nothing was changed, try again."""
 
 
+class BankChangedError(ParameterError):
+    """The bank was changed meanwhile; look at the version in use, then decide again."""
+
+
 class UnsafePathError(PatchbankError):
     """A path goes through a link that another account may have made."""
 

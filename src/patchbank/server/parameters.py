@@ -40,6 +40,15 @@ Before = Annotated[
         description="The `next` of the page before; leave it out for the first page.",
     ),
 ]
+ExpectedVersion = Annotated[
+    int | None,
+    Query(
+        ge=1,
+        le=MOST_NUMBER,
+        description="The version of the bank that you saw: if another is in use now, the status is "
+        "409 and nothing is changed. Without it, whatever is in use is changed.",
+    ),
+]
 _WHEN = "`yesterday`, `3h`, `2026-11-01` or `2026-11-01T14:30+01:00`; without a zone, local time"
 
 Since = Annotated[str | None, Query(max_length=100, description=f"From this time on: {_WHEN}.")]

@@ -33,6 +33,7 @@ _STATUS: dict[type[errors.PatchbankError], int] = {
     errors.NotFoundError: 404,
     errors.DoubtError: 409,
     errors.AnsweredError: 409,
+    errors.BankChangedError: 409,
     errors.NotFittedError: 409,
     errors.NotCalibratedError: 409,
     errors.CategoryExistsError: 409,

@@ -9,12 +9,20 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
+from patchbank.errors import BankChangedError
 from patchbank.inspection.keeping.access import create_key
 from patchbank.inspection.keeping.manage import show_category
+from patchbank.inspection.learning.change_rate import ChangedRule, change_rule
+from patchbank.inspection.living.bank import until_saved
+from patchbank.inspection.living.history import history
+from patchbank.inspection.measuring.new_limits import NewLimits
 from patchbank.inspection.measuring.threshold_curve import threshold_report
 from patchbank.inspection.workspace import Workspace
+from patchbank.memory.calibration import Calibration
+from patchbank.memory.threshold_rule import ThresholdRule
 from patchbank.server.models import categories as models
 from tests.fixtures.commands import Outcome
+from tests.fixtures.surfaces import Surfaces
 
 BRUSHED = "/v1/categories/brushed"
 
@@ -98,6 +106,85 @@ def test_limits_are_set_undone_and_activated(
         answer = client.request(method, f"{BRUSHED}/{path}", json=body)
         assert (answer.status_code, said in answer.json()["detail"]) == (status, True), answer.text
     assert show_category(workspace, "brushed")["bank_version"] == 4
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("PUT", "thresholds", {"review_rate": 0.1}),
+        ("POST", "undo", {}),
+        ("POST", "undo", {"version": 1}),
+        ("POST", "activate", {"version": 1}),
+        ("POST", "references", None),
+        ("POST", "references/withdraw", {"references": [1]}),
+        ("POST", "quarantine/confirm", {"pixels_sha256": ["0" * 64]}),
+    ],
+)
+def test_a_bank_that_was_changed_meanwhile_is_left_alone(
+    learned: Outcome,
+    client: TestClient,
+    surfaces: Surfaces,
+    method: str,
+    path: str,
+    body: dict[str, Any] | None,
+) -> None:
+    assert client.put(f"{BRUSHED}/thresholds", json={"review_rate": 0.05}).status_code == 200
+    history = client.get(f"{BRUSHED}/history").json()
+    sent: dict[str, Any] = {"json": body}
+    if body is None:
+        sent = {"content": sorted(surfaces.good.iterdir())[0].read_bytes()}
+    refused = client.request(method, f"{BRUSHED}/{path}", params={"expected_version": 1}, **sent)
+    assert (refused.status_code, refused.json()["type"]) == (
+        409,
+        "urn:patchbank:problem:bank-changed",
+    )
+    assert "version 2 is in use now instead of version 1" in refused.json()["detail"]
+    assert client.get(f"{BRUSHED}/history").json() == history
+
+
+def test_the_version_that_was_seen_is_changed(
+    learned: Outcome, client: TestClient, surfaces: Surfaces
+) -> None:
+    good, bad = sorted(surfaces.good.iterdir())[0], sorted(surfaces.scratched.iterdir())[0]
+    held = client.post(f"{BRUSHED}/references", content=bad.read_bytes()).json()["held"]
+    assert len(held) == 1
+    (waiting,) = client.get(f"{BRUSHED}/quarantine").json()["items"]
+    newest = client.get(f"{BRUSHED}/references", params={"limit": 1}).json()["items"]
+    for seen, (method, path, sent) in enumerate(
+        (
+            ("PUT", "thresholds", {"json": {"review_rate": 0.05}}),
+            ("POST", "undo", {"json": {}}),
+            ("POST", "activate", {"json": {"version": 2}}),
+            ("POST", "references", {"content": good.read_bytes()}),
+            ("POST", "references/withdraw", {"json": {"references": [newest[0]["reference_id"]]}}),
+            ("POST", "quarantine/confirm", {"json": {"pixels_sha256": [waiting["pixels_sha256"]]}}),
+        ),
+        1,
+    ):
+        done = client.request(
+            method, f"{BRUSHED}/{path}", params={"expected_version": seen}, **sent
+        )
+        assert done.status_code == 200, done.text
+        assert done.json()["bank_version"] == seen + 1
+
+
+def test_a_change_between_the_look_and_the_save_is_noticed(
+    learned: Outcome, workspace: Workspace
+) -> None:
+    others: list[int] = []
+
+    def rule_of(rule: ThresholdRule, _: Calibration) -> ThresholdRule:
+        if not others:
+            new = NewLimits(review_rate=0.05)
+            others.append(threshold_report(workspace, "brushed", new=new).bank_version)
+        return rule.changed(0.1, None)
+
+    def change() -> ChangedRule:
+        return change_rule(workspace, "brushed", rule_of, cause="threshold", expected_version=1)
+
+    with pytest.raises(BankChangedError, match="version 2 is in use now instead of version 1"):
+        until_saved(change)
+    assert [entry["bank_version"] for entry in history(workspace, "brushed")] == [2, 1]
 
 
 def test_roles_of_the_routes_of_categories(

@@ -143,6 +143,37 @@ def test_limits_are_dragged_set_and_undone(
     assert problems == []
 
 
+def test_a_page_that_shows_an_earlier_version_changes_nothing(
+    browser: Browser, running_service: RunningService, surfaces: Surfaces
+) -> None:
+    address = "/v1/categories/brushed/thresholds"
+    with visiting(browser, running_service.url) as (tab, problems), running_service.client() as api:
+        tab.goto(running_service.url + BANK)
+        refused, history = tab.locator("#refused:not([hidden])"), tab.locator("#history tbody tr")
+        for press in (
+            lambda: (tab.locator("#fail_above").press("ArrowRight"), tab.locator("#set").click()),
+            lambda: tab.locator("#undo:enabled").click(),
+            lambda: tab.locator("#add").set_input_files(sorted(surfaces.good.iterdir())[0]),
+        ):
+            tab.locator("#references figure").first.wait_for()
+            history.first.get_by_text(", in use").wait_for()
+            before = api.get(address).json()
+            other = api.put(address, json={"fail_above": 1.1 * before["fail_above"]}).json()
+            press()
+            said = f"changed meanwhile, version {other['bank_version']} is in use now"
+            refused.get_by_text(said).wait_for()
+            # What is in use is shown now, and was left as it is.
+            history.first.get_by_text(f"{other['bank_version']}, in use").wait_for()
+            tab.locator("#summary").get_by_text(f"Version {other['bank_version']}:").wait_for()
+            assert api.get(address).json()["bank_version"] == other["bank_version"]
+        tab.locator("#undo:enabled").click()
+        history.first.get_by_text(f"{other['bank_version'] + 1}, in use").wait_for()
+        assert refused.count() == 0
+    # The browser itself tells of each refusal.
+    assert len(problems) == 3
+    assert all("409" in problem for problem in problems)
+
+
 def test_known_defects_stand_in_the_histogram_and_a_limit_is_proposed_by_cost(
     browser: Browser, running_service: RunningService, surfaces: Surfaces
 ) -> None:

@@ -134,7 +134,9 @@ class Activation:
         return asdict(self) | {"remarks": list(self.remarks)}
 
 
-def activate_version(workspace: Workspace, category: str, version: int) -> Activation:
+def activate_version(
+    workspace: Workspace, category: str, version: int, *, expected_version: int | None = None
+) -> Activation:
     """Make an earlier version of a category's bank the active one, as its next version.
 
     Running inspectors judge by it from their next image on.
@@ -147,16 +149,20 @@ def activate_version(workspace: Workspace, category: str, version: int) -> Activ
         If that version is the active one.
     BankGoneError
         If there is no such version, or it is not kept any more.
+    BankChangedError, BankReplacedError
+        If another version than the expected one is active, or becomes active meanwhile.
     """
     workspace.database.check_can_learn()
     banks, indexes = workspace.database.banks, indexes_of(workspace, category)
-    before = banks.active_version(category)
-    number = banks.activate(category, version)
+    before = banks.active_key(category)
+    before.check_version(category, expected_version)
+    key = None if expected_version is None else before
+    number = banks.activate(category, version, key=key)
     remarks = [
         *restore_indexes(workspace, category, indexes),
         *uncalibrated_remark(workspace, category),
     ]
-    return Activation(category, number, version, before, tuple(remarks))
+    return Activation(category, number, version, before.version, tuple(remarks))
 
 
 def remove_category(workspace: Workspace, category: str) -> dict[str, int]:

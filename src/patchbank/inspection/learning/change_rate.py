@@ -94,6 +94,7 @@ def change_rule(
     rule_of: Callable[[ThresholdRule, Calibration], ThresholdRule],
     *,
     cause: str,
+    expected_version: int | None = None,
 ) -> ChangedRule:
     """Make a version of the active bank with other thresholds, in one transaction.
 
@@ -103,6 +104,8 @@ def change_rule(
         Returns the new rule, of the present one and the calibration.
     cause
         Name of the recorded event.
+    expected_version
+        The version to be changed; the active one by default.
 
     Raises
     ------
@@ -110,11 +113,14 @@ def change_rule(
         If there is no such category, or it has no bank, or that has no calibration.
     IndistinctImagesError
         If the threshold would be 0.
+    BankChangedError
+        If another version than the expected one is active.
     BankReplacedError
         If the bank was replaced meanwhile; nothing is changed then.
     """
     workspace.database.check_can_learn()
     stored = workspace.database.banks.active(category)
+    stored.key.check_version(category, expected_version)
     bank = stored.content
     calibration = calibration_of(bank)
     if calibration is None:

@@ -185,6 +185,7 @@ def add_held(
     pixels_sha256: Sequence[str],
     *,
     effect: int = 0,
+    expected_version: int | None = None,
     progress: Progress = silent,
 ) -> AddReport:
     """Add some images in quarantine, which a person has confirmed, by the SHA-256 of their pixels.
@@ -196,9 +197,18 @@ def add_held(
     PatchbankError
         As `add`.
     """
+    # Another person may have decided about them.
+    workspace.database.banks.active_key(category).check_version(category, expected_version)
     names, sources = held_sources(workspace, category, pixels_sha256)
     return add(
-        workspace, category, sources, names=names, force=True, effect=effect, progress=progress
+        workspace,
+        category,
+        sources,
+        names=names,
+        force=True,
+        effect=effect,
+        expected_version=expected_version,
+        progress=progress,
     )
 
 
@@ -215,6 +225,7 @@ def add(
     budget: int | None = None,
     group_by: str | None = None,
     report: Path | None = None,
+    expected_version: int | None = None,
     confirm: Confirm = _always,
     progress: Progress = silent,
 ) -> AddReport:
@@ -243,6 +254,8 @@ def add(
         By default the rule of the fit.
     report
         Folder for heatmaps of the images held and of inspections whose verdict changes.
+    expected_version
+        The version to be changed; the active one by default.
     confirm
         Called with the report before the bank is changed; returns whether to go on.
 
@@ -252,6 +265,8 @@ def add(
         If there is no such category, or it has no bank, or that has no calibration.
     NoImagesError
         If none of the images can be used.
+    BankChangedError
+        If another version than the expected one is active.
     ExtractorMismatchError
         If this installation computes other features than those in the bank.
     DiskFullError, DatabaseError, ReportError
@@ -273,7 +288,7 @@ def add(
 
     def change() -> AddReport:
         nonlocal confirmed
-        bank = read_bank(workspace, category)
+        bank = read_bank(workspace, category, expected_version)
         fingerprint = bank.extractor.fingerprint
         if fingerprint not in results:
             # Once, unless a fit replaced the bank's extractor meanwhile.

@@ -109,19 +109,24 @@ def held_out_of(content: BankContent) -> NDArray[np.bool_]:
     return found
 
 
-def read_bank(workspace: Workspace, category: str) -> LivingBank:
+def read_bank(
+    workspace: Workspace, category: str, expected_version: int | None = None
+) -> LivingBank:
     """Read the active bank of a category.
 
     Raises
     ------
     UnknownCategoryError, NotFittedError
         If there is no such category or it has no bank.
+    BankChangedError
+        If another version than the expected one is active.
     NotCalibratedError
         If its bank has no calibration.
     ExtractorMismatchError
         If this installation computes other features than those in the bank.
     """
     stored = workspace.database.banks.active(category)
+    stored.key.check_version(category, expected_version)
     extractor = matching_extractor(workspace, stored)
     content = stored.content
     if calibration_of(content) is None:

@@ -42,11 +42,22 @@ class UndoReport:
         return {**vars(self), "remarks": list(self.remarks)}
 
 
-def undo(workspace: Workspace, category: str, version: int | None = None) -> UndoReport:
+def undo(
+    workspace: Workspace,
+    category: str,
+    version: int | None = None,
+    *,
+    expected_version: int | None = None,
+) -> UndoReport:
     """Undo the last change of a category's bank, or all changes since a version.
 
     The state before becomes the next version. Undoing again goes back one change more. With its
     number, any version that is still kept can be restored, also one that was undone.
+
+    Parameters
+    ----------
+    expected_version
+        The version whose last change is to be undone; the active one by default.
 
     Raises
     ------
@@ -56,14 +67,17 @@ def undo(workspace: Workspace, category: str, version: int | None = None) -> Und
         If there is nothing to undo, or the version is the active one.
     BankGoneError
         If the version does not exist, or is not kept any more.
+    BankChangedError
+        If another version than the expected one is active.
     BankReplacedError
-        If another process changed the bank meanwhile, where no version is named.
+        If another process changed the bank meanwhile, where no version is named or expected.
     """
     workspace.database.check_can_learn()
     banks, indexes = workspace.database.banks, indexes_of(workspace, category)
 
     def change() -> UndoReport:
         key = banks.active_key(category)
+        key.check_version(category, expected_version)
         wanted, undone = version, None
         if wanted is None:
             versions = {item.version: item for item in banks.history(category)}
@@ -77,7 +91,7 @@ def undo(workspace: Workspace, category: str, version: int | None = None) -> Und
         return UndoReport(category, number, wanted, key.version, undone)
 
     # What another process changed meanwhile is not the change that was to be undone.
-    report = change() if version is None else until_saved(change)
+    report = change() if version is expected_version is None else until_saved(change)
     remarks = [
         *restore_indexes(workspace, category, indexes),
         *uncalibrated_remark(workspace, category),

@@ -102,6 +102,7 @@ def withdraw(
     *,
     exact: bool = False,
     force: bool = False,
+    expected_version: int | None = None,
     progress: Progress = silent,
 ) -> WithdrawReport:
     """Withdraw references from the active bank of a category, as its next version.
@@ -119,6 +120,8 @@ def withdraw(
         Whether only their names count.
     force
         Whether fewer than five references may remain; two are needed in any case.
+    expected_version
+        The version to be changed; the active one by default.
 
     Raises
     ------
@@ -126,6 +129,8 @@ def withdraw(
         If there is no such category, or it has no bank, or that has no calibration.
     ParameterError
         If an image is not a reference of the bank.
+    BankChangedError
+        If another version than the expected one is active.
     NoImagesError
         If no image is given, or too few references would remain.
     ExtractorMismatchError
@@ -137,7 +142,8 @@ def withdraw(
     workspace.database.check_can_learn()
 
     def change() -> WithdrawReport:
-        return _withdraw(workspace, read_bank(workspace, category), images, exact, force, progress)
+        bank = read_bank(workspace, category, expected_version)
+        return _withdraw(workspace, bank, images, exact, force, progress)
 
     return replace(until_saved(change), seconds=watch.total())
 
@@ -149,6 +155,7 @@ def withdraw_numbers(
     numbers: Sequence[int] = (),
     pixels_sha256: Sequence[str] = (),
     force: bool = False,
+    expected_version: int | None = None,
     progress: Progress = silent,
 ) -> WithdrawReport:
     """Withdraw references by their numbers, or by the SHA-256 of their pixels; see `withdraw`.
@@ -165,10 +172,18 @@ def withdraw_numbers(
             f"withdraw from {category}: give the numbers of references, or the SHA-256 of their "
             "pixels"
         )
-    names = workspace.database.images.reference_names(
-        workspace.database.banks.active_key(category), numbers, pixels_sha256
+    key = workspace.database.banks.active_key(category)
+    key.check_version(category, expected_version)
+    names = workspace.database.images.reference_names(key, numbers, pixels_sha256)
+    return withdraw(
+        workspace,
+        category,
+        names,
+        exact=True,
+        force=force,
+        expected_version=expected_version,
+        progress=progress,
     )
-    return withdraw(workspace, category, names, exact=True, force=force, progress=progress)
 
 
 def _withdraw(

@@ -47,6 +47,7 @@ def threshold_report(
     costs: Costs | None = None,
     remembered: RememberedDefects | None = None,
     report: Path | None = None,
+    expected_version: int | None = None,
     progress: Progress = silent,
 ) -> ThresholdReport:
     """Return the thresholds of the active bank and what others would do.
@@ -66,6 +67,8 @@ def threshold_report(
         What judged the recorded defects before, where no other defects are given.
     report
         Folder for a page with the histogram of scores.
+    expected_version
+        The version whose thresholds are to be replaced; the active one by default.
 
     Raises
     ------
@@ -73,6 +76,8 @@ def threshold_report(
         If there is no such category, or it has no bank, or that has no calibration.
     ParameterError
         If a new threshold is out of range, or there are costs without defects.
+    BankChangedError
+        If another version than the expected one is active.
     NoImagesError, ExtractorMismatchError
         If defects are given and none can be judged.
     PatchbankError
@@ -102,7 +107,12 @@ def threshold_report(
     judged = judged_by(stored) if judges else None
     made: ChangedRule | None = None
     if new is not None and new.any_given:
-        made = until_saved(lambda: change_rule(workspace, category, new.rule, cause="threshold"))
+        rule_of = new.rule
+        made = until_saved(
+            lambda: change_rule(
+                workspace, category, rule_of, cause="threshold", expected_version=expected_version
+            )
+        )
         before, (stored, calibration) = stored, _active(workspace, category, patches=reads)
         if judges and made.before.key != before.key:
             # Another process changed the bank meanwhile.

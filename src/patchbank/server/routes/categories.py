@@ -38,7 +38,7 @@ from patchbank.server.models.categories import (
     Undone,
     UndoWanted,
 )
-from patchbank.server.parameters import DEFAULT_LIMIT, Before, CategoryName, Limit
+from patchbank.server.parameters import DEFAULT_LIMIT, Before, CategoryName, ExpectedVersion, Limit
 from patchbank.server.pictures import PICTURE, picture
 from patchbank.server.problems import PROBLEMS
 from patchbank.server.service import service_of
@@ -122,34 +122,55 @@ async def thresholds(
 
 @router.put("/categories/{category}/thresholds", response_model=Thresholds)
 def set_thresholds(
-    request: Request, caller: Engineer, category: CategoryName, wanted: NewThresholds
+    request: Request,
+    caller: Engineer,
+    category: CategoryName,
+    wanted: NewThresholds,
+    expected_version: ExpectedVersion = None,
 ) -> dict[str, Any]:
     """Set the limits by rates or as scores, without a fit, as a version of the bank.
 
     Images are judged by them from the next on. `undo` takes them back.
     """
     new = NewLimits(**wanted.model_dump())
-    return threshold_report(service_of(request).workspace, category, new=new.required()).to_json()
+    return threshold_report(
+        service_of(request).workspace,
+        category,
+        new=new.required(),
+        expected_version=expected_version,
+    ).to_json()
 
 
 @router.post("/categories/{category}/activate", response_model=Activation)
 def activate(
-    request: Request, caller: Engineer, category: CategoryName, wanted: ActivationWanted
+    request: Request,
+    caller: Engineer,
+    category: CategoryName,
+    wanted: ActivationWanted,
+    expected_version: ExpectedVersion = None,
 ) -> dict[str, Any]:
     """Make an earlier version of a bank the active one, as its next version."""
-    return activate_version(service_of(request).workspace, category, wanted.version).to_json()
+    return activate_version(
+        service_of(request).workspace, category, wanted.version, expected_version=expected_version
+    ).to_json()
 
 
 @router.post("/categories/{category}/undo", response_model=Undone)
 def undo_change(
-    request: Request, caller: Engineer, category: CategoryName, wanted: UndoWanted
+    request: Request,
+    caller: Engineer,
+    category: CategoryName,
+    wanted: UndoWanted,
+    expected_version: ExpectedVersion = None,
 ) -> dict[str, Any]:
     """Undo the last change of a bank, or go back to a version.
 
     The state before becomes the next version, so an undo can be undone: name the version that you
     want back. Undoing again without a version goes back one change more.
     """
-    return undo(service_of(request).workspace, category, wanted.version).to_json()
+    return undo(
+        service_of(request).workspace, category, wanted.version, expected_version=expected_version
+    ).to_json()
 
 
 @router.get("/categories/{category}/references", response_model=ReferencePage)

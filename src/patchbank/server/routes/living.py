@@ -26,7 +26,7 @@ from patchbank.server.models.living import (
     Withdrawal,
     WithdrawalWanted,
 )
-from patchbank.server.parameters import CategoryName
+from patchbank.server.parameters import CategoryName, ExpectedVersion
 from patchbank.server.problems import PROBLEMS
 from patchbank.server.service import service_of
 from patchbank.server.shown import display_picture
@@ -61,6 +61,7 @@ async def add_images(
     ] = False,
     dry_run: Annotated[bool, Query(description="Only shows what would change.")] = False,
     effect: Effect = 0,
+    expected_version: ExpectedVersion = None,
 ) -> dict[str, Any]:
     """Add images of good parts to a bank, without fitting it again.
 
@@ -79,6 +80,7 @@ async def add_images(
             force=force,
             dry_run=dry_run,
             effect=effect,
+            expected_version=expected_version,
         )
 
     return (await service.teaching.change(work)).to_json()
@@ -86,7 +88,11 @@ async def add_images(
 
 @router.post("/categories/{category}/references/withdraw", response_model=Withdrawal)
 async def withdraw_references(
-    request: Request, caller: Engineer, category: CategoryName, wanted: WithdrawalWanted
+    request: Request,
+    caller: Engineer,
+    category: CategoryName,
+    wanted: WithdrawalWanted,
+    expected_version: ExpectedVersion = None,
 ) -> dict[str, Any]:
     """Withdraw references from a bank, and restore what others lose with them; see `undo`."""
     service = service_of(request)
@@ -98,6 +104,7 @@ async def withdraw_references(
             numbers=wanted.references,
             pixels_sha256=wanted.pixels_sha256,
             force=wanted.force,
+            expected_version=expected_version,
         )
 
     return (await service.teaching.change(work)).to_json()
@@ -142,12 +149,19 @@ async def confirm(
     category: CategoryName,
     decided: Decided,
     effect: Effect = 0,
+    expected_version: ExpectedVersion = None,
 ) -> dict[str, Any]:
     """Add images in quarantine to the bank: a person confirms that they show good parts."""
     service = service_of(request)
 
     def work() -> AddReport:
-        return add_held(service.workspace, category, decided.pixels_sha256, effect=effect)
+        return add_held(
+            service.workspace,
+            category,
+            decided.pixels_sha256,
+            effect=effect,
+            expected_version=expected_version,
+        )
 
     return (await service.teaching.change(work)).to_json()
 

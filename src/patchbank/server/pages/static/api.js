@@ -5,6 +5,11 @@ export class Problem extends Error {
     super(document.detail);
     this.document = document;
   }
+
+  /** Whether somebody else changed the bank, so that it is not the one that the page shows. */
+  get isStale() {
+    return ["bank-changed", "bank-replaced"].some((kind) => this.document.type === `urn:patchbank:problem:${kind}`);
+  }
 }
 
 /** Return the answer's JSON; throw a Problem for one that is not a success. */

@@ -1,6 +1,6 @@
 // The Bank page: limits to drag above the scores, the references, and the history.
 
-import { ask, of, pageOf, send } from "./api.js";
+import { ask, of, pageOf, Problem, send } from "./api.js";
 import { BankMap } from "./bank_map.js";
 import { attempt, element, figure, find, smallPicture, toast, whenPressed } from "./elements.js";
 import { facts } from "./evidence.js";
@@ -25,7 +25,20 @@ const chart = new ScoreChart(find("chart"), find("pass_below"), find("fail_above
 const study = new Study(category);
 const map = new BankMap(category);
 const known = new KnownDefects(category, chart, (rate) => setLimits({ false_alarm_rate: rate }));
-const teaching = new Teaching(category, load);
+const teaching = new Teaching(category, load, change);
+
+// Change the bank that is shown, and no other: where somebody else changed it meanwhile, that is shown first.
+async function change(work) {
+  try {
+    return await work(`expected_version=${bank.bank_version}`);
+  } catch (error) {
+    if (error instanceof Problem && error.isStale) {
+      teaching.references.clear();
+      await load();
+    }
+    throw error;
+  }
+}
 
 // Each part is shown as soon as it is there: drift and known defects take seconds, and nothing waits for them.
 async function load() {
@@ -134,7 +147,7 @@ function drawCurve(limits) {
 }
 
 async function setLimits(wanted) {
-  const done = await send(of(category, "thresholds"), wanted, "PUT");
+  const done = await change((seen) => send(`${of(category, "thresholds")}?${seen}`, wanted, "PUT"));
   toast(`The limits are set, as version ${done.bank_version}. Images are judged by them from now on.`);
   await load();
 }
@@ -185,7 +198,7 @@ function drawHistory(items) {
 }
 
 async function goBack(version) {
-  const done = await send(of(category, "undo"), { version });
+  const done = await change((seen) => send(`${of(category, "undo")}?${seen}`, { version }));
   toast(`Version ${done.bank_version} is in use; it is the same as version ${done.same_as}.`);
   await load();
 }

@@ -8,10 +8,11 @@ import { count, number } from "./words.js";
 const AT_ONCE = 50;
 
 export class Teaching {
-  /** @param {string} category; `changed` is called when the bank has changed. */
-  constructor(category, changed) {
+  /** @param {string} category; `changed` is called when the bank has changed; `change` changes it as it is shown. */
+  constructor(category, changed, change) {
     this.category = category;
     this.changed = changed;
+    this.change = change;
     onChosen(find("add"), (files) => attempt(() => this.#add(files)));
     for (const id of ["confirm", "dismiss"]) whenPressed(find(id), () => this.#decide(id));
     whenPressed(find("withdraw"), () => this.#withdraw());
@@ -63,7 +64,9 @@ export class Teaching {
         busy.textContent = `Adding ${count(files.length, "image")}: ${number(begin)} done…`;
         const form = new FormData();
         for (const file of files.slice(begin, begin + AT_ONCE)) form.append("image", file, file.name);
-        const done = await ask(`${of(this.category, "references")}?effect=100`, { method: "POST", body: form });
+        const add = (seen) => ask(`${of(this.category, "references")}?effect=100&${seen}`, { method: "POST", body: form });
+        // The others follow, whatever else is taught meanwhile.
+        const done = await (begin === 0 ? this.change(add) : add(""));
         said.push(...this.#summary(done));
       }
     } finally {
@@ -83,13 +86,14 @@ export class Teaching {
   }
 
   async #decide(decision) {
-    const done = await send(of(this.category, "quarantine", decision), { pixels_sha256: [...this.held] });
+    const decide = (seen) => send(`${of(this.category, "quarantine", decision)}?${seen}`, { pixels_sha256: [...this.held] });
+    const done = await (decision === "dismiss" ? decide("") : this.change(decide));
     await this.changed();
     toast(decision === "dismiss" ? `${count(done.names.length, "image")} dismissed.` : this.#summary(done)[0]);
   }
 
   async #withdraw() {
-    const done = await send(of(this.category, "references", "withdraw"), { references: [...this.references] });
+    const done = await this.change((seen) => send(`${of(this.category, "references", "withdraw")}?${seen}`, { references: [...this.references] }));
     this.references.clear();
     await this.changed();
     toast(`${count(done.withdrawn.length, "reference")} withdrawn, as version ${done.bank_version}. “Undo the last change” brings ${done.withdrawn.length === 1 ? "it" : "them"} back.`);
