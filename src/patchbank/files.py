@@ -186,7 +186,7 @@ def rename_new(source: Path, target: Path) -> None:
         if not _renameat2(_AT_FDCWD, paths[0], _AT_FDCWD, paths[1], _RENAME_NOREPLACE):
             return
         number = ctypes.get_errno()
-        if number not in (errno.EINVAL, errno.ENOSYS):
+        if number not in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
             raise OSError(number, os.strerror(number), str(source), None, str(target))
     # NFS, for one, cannot do both at once.
     if os.path.lexists(target):
