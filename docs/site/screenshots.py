@@ -52,7 +52,10 @@ def main() -> None:
         with launched() as browser:
             for size, width, height, scheme in _SIZES:
                 context = browser.new_context(
-                    viewport={"width": width, "height": height}, color_scheme=scheme
+                    viewport={"width": width, "height": height},
+                    color_scheme=scheme,
+                    has_touch=size == "phone",
+                    is_mobile=size == "phone",
                 )
                 tab = context.new_page()
                 for name, address in _PAGES.items():
