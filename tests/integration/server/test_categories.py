@@ -150,17 +150,15 @@ def test_the_version_that_was_seen_is_changed(
     assert len(held) == 1
     (waiting,) = client.get(f"{BRUSHED}/quarantine").json()["items"]
     newest = client.get(f"{BRUSHED}/references", params={"limit": 1}).json()["items"]
-    for seen, (method, path, sent) in enumerate(
-        (
-            ("PUT", "thresholds", {"json": {"review_rate": 0.05}}),
-            ("POST", "undo", {"json": {}}),
-            ("POST", "activate", {"json": {"version": 2}}),
-            ("POST", "references", {"content": good.read_bytes()}),
-            ("POST", "references/withdraw", {"json": {"references": [newest[0]["reference_id"]]}}),
-            ("POST", "quarantine/confirm", {"json": {"pixels_sha256": [waiting["pixels_sha256"]]}}),
-        ),
-        1,
-    ):
+    requests: list[tuple[str, str, dict[str, Any]]] = [
+        ("PUT", "thresholds", {"json": {"review_rate": 0.05}}),
+        ("POST", "undo", {"json": {}}),
+        ("POST", "activate", {"json": {"version": 2}}),
+        ("POST", "references", {"content": good.read_bytes()}),
+        ("POST", "references/withdraw", {"json": {"references": [newest[0]["reference_id"]]}}),
+        ("POST", "quarantine/confirm", {"json": {"pixels_sha256": [waiting["pixels_sha256"]]}}),
+    ]
+    for seen, (method, path, sent) in enumerate(requests, 1):
         done = client.request(
             method, f"{BRUSHED}/{path}", params={"expected_version": seen}, **sent
         )

@@ -150,24 +150,30 @@ def test_a_page_that_shows_an_earlier_version_changes_nothing(
     with visiting(browser, running_service.url) as (tab, problems), running_service.client() as api:
         tab.goto(running_service.url + BANK)
         refused, history = tab.locator("#refused:not([hidden])"), tab.locator("#history tbody tr")
-        for press in (
-            lambda: (tab.locator("#fail_above").press("ArrowRight"), tab.locator("#set").click()),
-            lambda: tab.locator("#undo:enabled").click(),
-            lambda: tab.locator("#add").set_input_files(sorted(surfaces.good.iterdir())[0]),
-        ):
+
+        def set_limits() -> None:
+            tab.locator("#fail_above").press("ArrowRight")
+            tab.locator("#set").click()
+
+        def undo() -> None:
+            tab.locator("#undo:enabled").click()
+
+        def add() -> None:
+            tab.locator("#add").set_input_files(sorted(surfaces.good.iterdir())[0])
+
+        for press, version in ((set_limits, 2), (undo, 3), (add, 4)):
             tab.locator("#references figure").first.wait_for()
             history.first.get_by_text(", in use").wait_for()
             before = api.get(address).json()
-            other = api.put(address, json={"fail_above": 1.1 * before["fail_above"]}).json()
+            api.put(address, json={"fail_above": 1.1 * before["fail_above"]})
             press()
-            said = f"changed meanwhile, version {other['bank_version']} is in use now"
-            refused.get_by_text(said).wait_for()
+            refused.get_by_text(f"changed meanwhile, version {version} is in use now").wait_for()
             # What is in use is shown now, and was left as it is.
-            history.first.get_by_text(f"{other['bank_version']}, in use").wait_for()
-            tab.locator("#summary").get_by_text(f"Version {other['bank_version']}:").wait_for()
-            assert api.get(address).json()["bank_version"] == other["bank_version"]
-        tab.locator("#undo:enabled").click()
-        history.first.get_by_text(f"{other['bank_version'] + 1}, in use").wait_for()
+            history.first.get_by_text(f"{version}, in use").wait_for()
+            tab.locator("#summary").get_by_text(f"Version {version}:").wait_for()
+            assert api.get(address).json()["bank_version"] == version
+        undo()
+        history.first.get_by_text("5, in use").wait_for()
         assert refused.count() == 0
     # The browser itself tells of each refusal.
     assert len(problems) == 3
