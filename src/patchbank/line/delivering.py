@@ -19,6 +19,7 @@ from patchbank.inspection.keeping.recorded import RecordedInspection, recorded
 from patchbank.inspection.workspace import Workspace
 from patchbank.line.sinks.base import Outcome, Sink
 from patchbank.line.sinks.configured import open_sink
+from patchbank.line.sinks.csv_file import CsvSink
 from patchbank.printable import counted, printable
 from patchbank.store.inspections import Receipt
 from patchbank.store.outbox import DueInspection, Outbox, Refusal, StoredSink
@@ -132,7 +133,9 @@ class Deliverer:
             if not task.cancelled() and (error := task.exception()) is not None:
                 await self._fail_internally(sink_id, error)
         for sink_id, (sink, used) in list(self._open.items()):
-            if sink_id not in self._sending and time.monotonic() - used > _IDLE_SECONDS:
+            # A file has no connection, and knows on which drive it was.
+            idle = sink_id not in self._sending and time.monotonic() - used > _IDLE_SECONDS
+            if idle and not isinstance(sink, CsvSink):
                 del self._open[sink_id]
                 await sink.close()
 

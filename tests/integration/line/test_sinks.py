@@ -29,6 +29,7 @@ from patchbank.errors import SinkError
 from patchbank.inspection.judging.inspect import Inspector
 from patchbank.inspection.keeping.inspections import CSV_COLUMNS
 from patchbank.inspection.workspace import Workspace
+from patchbank.line import delivering
 from patchbank.line.delivering import Deliverer
 from patchbank.line.sinks.configured import SinkOptions, add_sink, list_sinks
 from patchbank.line.sinks.csv_file import CsvSink
@@ -255,6 +256,33 @@ def test_a_fault_of_a_sink_is_said_and_does_not_end_the_others(
     assert "internal error, see the log: RuntimeError" in (states()["archive"].last_error or "")
     monkeypatch.undo()
     eventually(lambda: states()["archive"].delivered == 2)
+
+
+def test_a_csv_file_does_not_begin_in_the_mount_point_of_a_drive_that_is_away(
+    workspace: Workspace, inspector: Inspector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mounted = {tmp_path}
+    is_mount = Path.is_mount
+    monkeypatch.setattr(Path, "is_mount", lambda path: path in mounted or is_mount(path))
+    monkeypatch.setattr(delivering, "_IDLE_SECONDS", 0.0)
+    path = tmp_path / "a.csv"
+    add_sink(workspace, "archive", str(path), SinkOptions())
+    with Deliverer(workspace):
+        judge(inspector, 1)
+        eventually(lambda: state(workspace).delivered == 1)
+        # Nothing is sent for a while, and then the drive is away.
+        time.sleep(2.5)
+        away = path.rename(tmp_path / "away.csv")
+        mounted.clear()
+        judge(inspector, 1, first=1)
+        eventually(lambda: state(workspace).failures > 0)
+        assert "is not mounted" in (state(workspace).last_error or "")
+        assert not path.exists()
+        mounted.add(tmp_path)
+        away.rename(path)
+        eventually(lambda: state(workspace).delivered == 2)
+    with path.open(encoding="utf-8", newline="") as file:
+        assert len(list(csv.DictReader(file))) == 2
 
 
 def test_a_broker_that_accepts_and_never_answers_is_said(
