@@ -51,6 +51,8 @@ class StoredReview:
     added, version
         What followed: the name of the reference or the defect that was added, and the version of
         the bank that the reference is in from then on.
+    in_use
+        Whether that is still in the active bank or the defect book; False if nothing was added.
     """
 
     inspection_id: int
@@ -61,6 +63,7 @@ class StoredReview:
     pending: bool
     added: str | None
     version: int | None
+    in_use: bool
 
     def describe(self) -> str:
         """Return the answer in words."""
@@ -170,6 +173,7 @@ class Reviews:
         category: str,
         inspection_id: int | None = None,
         *,
+        actor: str | None = None,
         pending: bool = False,
         limit: int | None = 1,
     ) -> list[StoredReview]:
@@ -179,6 +183,8 @@ class Reviews:
         ----------
         inspection_id
             Only to this inspection.
+        actor
+            Only those that this person gave.
         pending
             Only those whose change is still to be made.
         limit
@@ -195,6 +201,7 @@ class Reviews:
                 {
                     "category_id": find_category(connection, category),
                     "inspection_id": as_bigint(inspection_id),
+                    "actor": actor,
                     "pending": pending,
                     "limit": as_bigint(limit),
                 },

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 import patchbank
+from patchbank.actors import acting_as
 from patchbank.errors import ImageError, ParameterError
 from patchbank.inspection.judging.defects import add_defects, list_defects
 from patchbank.inspection.judging.inspect import Inspector
@@ -219,7 +220,8 @@ def test_an_interrupted_session_loses_nothing(workspace: Workspace, inspector: I
     first, second, third = review_queue(workspace, "brushed")
     reviewer = Reviewer(workspace, "brushed")
     # As if it was killed: before the change of the bank, and between it and its record.
-    reviewer.promise(first)
+    with acting_as("eve"):
+        reviewer.promise(first)
     reviewer.promise(second)
     add(workspace, "brushed", [second.image_name], force=True)
     assert [item.inspection_id for item in review_queue(workspace, "brushed")] == [
@@ -228,6 +230,9 @@ def test_an_interrupted_session_loses_nothing(workspace: Workspace, inspector: I
     done = Reviewer(workspace, "brushed").keep_promises()
     assert [report.added for report in done] == [first.image_name, second.image_name]
     assert Reviewer(workspace, "brushed").keep_promises() == []
+    # It stays the answer of whoever gave it.
+    (by_eve,) = workspace.database.reviews.last("brushed", actor="eve")
+    assert (by_eve.inspection_id, by_eve.in_use) == (first.inspection_id, True)
     assert inspector.inspect(first.image_name).verdict == "pass"
     reviewer.undo(second.inspection_id)
     assert references(workspace) & {first.image_name, second.image_name} == {first.image_name}

@@ -98,7 +98,7 @@ def test_the_whole_way_by_keyboard_alone(
         tab.keyboard.type("scratch")
         tab.keyboard.press("Enter")
         tab.get_by_text("Nothing waits for you").wait_for()
-        press(tab, "Undo the last answer U")
+        press(tab, "Undo your last answer U")
         tab.locator("#answer").get_by_text(bad[0].name).wait_for()
         check_focus(tab, "main")
 

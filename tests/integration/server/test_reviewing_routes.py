@@ -12,7 +12,9 @@ from fastapi import Request
 from fastapi.testclient import TestClient
 
 from patchbank.errors import BusyError
+from patchbank.inspection.judging.defects import remove_defects
 from patchbank.inspection.judging.inspect import Inspector
+from patchbank.inspection.keeping.access import create_key
 from patchbank.inspection.living.review import Reviewer, review_queue
 from patchbank.inspection.measuring.costs import Costs
 from patchbank.inspection.measuring.judged_defects import JudgedDefects, judge_defects
@@ -107,6 +109,59 @@ def test_a_false_alarm_is_taught_and_undone(
     assert client.get(f"{BRUSHED}/answers").json()["items"] == []
     nothing = client.post(f"{BRUSHED}/review/undo", json={"inspection_id": failed[1]})
     assert (nothing.status_code, "has no answer" in nothing.json()["detail"]) == (422, True)
+
+
+def test_you_undo_your_own_last_answer(
+    failed: list[int], client: TestClient, workspace: Workspace
+) -> None:
+    headers = {}
+    for name, role in (("boss", "admin"), ("eve", "engineer"), ("anna", "engineer")):
+        headers[name] = {"authorization": f"Bearer {create_key(workspace, name, role).secret}"}
+
+    def answer(name: str, number: int, given: dict[str, Any]) -> dict[str, Any]:
+        path = f"{BRUSHED}/inspections/{number}/review"
+        return dict(client.post(path, json=given, headers=headers[name]).json())
+
+    assert answer("eve", failed[0], {"answer": "good", "confirmed": True})["waiting"] == 2
+    crack = {"answer": "defect", "label": "crack"}
+    assert answer("boss", failed[1], crack)["waiting"] == 1
+    # What eve said is carried out on nobody else's behalf, also after the boss's answer.
+    client.headers.update(headers["boss"])
+    assert until_done(client, failed[0])["actor"] == "eve"
+    undo = f"{BRUSHED}/review/undo"
+    nothing = client.post(undo, json={}, headers=headers["anna"])
+    assert nothing.status_code == 422
+    assert nothing.json()["detail"] == "category 'brushed' has no answer by anna to undo"
+    undone = client.post(undo, json={}, headers=headers["eve"]).json()
+    assert (undone["inspection_id"], undone["waiting"]) == (failed[0], 2)
+    (left,) = client.get(f"{BRUSHED}/answers").json()["items"]
+    assert (left["inspection_id"], left["actor"]) == (failed[1], "boss")
+    assert client.post(undo, json={}, headers=headers["eve"]).status_code == 422
+    # Another's answer is undone by its number.
+    by_number = client.post(undo, json={"inspection_id": failed[1]}, headers=headers["eve"])
+    assert by_number.json()["waiting"] == 3
+
+
+def test_an_answer_says_whether_what_followed_is_still_in_use(
+    failed: list[int], client: TestClient, workspace: Workspace
+) -> None:
+    def in_use() -> dict[int, bool]:
+        items = client.get(f"{BRUSHED}/answers").json()["items"]
+        return {item["inspection_id"]: item["in_use"] for item in items}
+
+    path = f"{BRUSHED}/inspections/{{}}/review"
+    client.post(path.format(failed[0]), json={"answer": "good", "confirmed": True})
+    client.post(path.format(failed[1]), json={"answer": "defect", "label": "crack"})
+    client.post(path.format(failed[2]), json={"answer": "skip"})
+    assert until_done(client, failed[0])["bank_version"] == 2
+    assert in_use() == {failed[0]: True, failed[1]: True, failed[2]: False}
+    assert client.post(f"{BRUSHED}/undo", json={}).status_code == 200
+    assert in_use() == {failed[0]: False, failed[1]: True, failed[2]: False}
+    (defect,) = workspace.database.defects.of_category("brushed")
+    remove_defects(workspace, "brushed", [defect.name])
+    assert in_use() == {failed[0]: False, failed[1]: False, failed[2]: False}
+    assert client.post(f"{BRUSHED}/undo", json={"version": 2}).status_code == 200
+    assert in_use()[failed[0]]
 
 
 def test_defects_are_labelled_and_located(

@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from patchbank.actors import acting_as
 from patchbank.errors import DoubtError, ImageError, NoImagesError, ParameterError
 from patchbank.inspection.judging.defect_regions import pixels_in
 from patchbank.inspection.judging.defects import new_defect, remove_defects
@@ -277,16 +278,18 @@ class Reviewer:
     def keep_promises(self) -> list[ReviewReport]:
         """Do what an interrupted review had still to do; return what that did."""
         reviews = self.workspace.database.reviews
-        return [
-            self.keep_promise(reviews.inspection(self.category, review.inspection_id))
-            for review in reversed(reviews.last(self.category, pending=True, limit=None))
-        ]
+        reports = []
+        for review in reversed(reviews.last(self.category, pending=True, limit=None)):
+            with acting_as(review.actor):
+                waiting = reviews.inspection(self.category, review.inspection_id)
+                reports.append(self.keep_promise(waiting))
+        return reports
 
-    def undo(self, inspection_id: int | None = None) -> StoredReview:
-        """Undo the last answer, to an inspection or to any, and what followed from it.
+    def undo(self, inspection_id: int | None = None, *, actor: str | None = None) -> StoredReview:
+        """Undo the last answer, to an inspection or to any, by a person or by anybody.
 
-        A reference that it added is withdrawn from the bank, a defect leaves the book, and the
-        inspection is in the queue again.
+        What followed is undone too: a reference that it added is withdrawn from the bank, a defect
+        leaves the book. The inspection is in the queue again.
 
         Raises
         ------
@@ -294,9 +297,10 @@ class Reviewer:
             If there is no answer to undo.
         """
         database = self.workspace.database
-        last = next(iter(database.reviews.last(self.category, inspection_id)), None)
+        last = next(iter(database.reviews.last(self.category, inspection_id, actor=actor)), None)
         if last is None:
-            which = "" if inspection_id is None else f" to inspection {inspection_id}"
+            which = "" if actor is None else f" by {actor}"
+            which += "" if inspection_id is None else f" to inspection {inspection_id}"
             raise ParameterError(f"category {self.category!r} has no answer{which} to undo")
         if last.added is not None and last.answer == "good":
             self._take_back(last.added, last.version)
@@ -307,9 +311,9 @@ class Reviewer:
         database.reviews.add(self.category, last.inspection_id, "undone")
         return last
 
-    def undone(self, inspection_id: int | None = None) -> ReviewReport:
+    def undone(self, inspection_id: int | None = None, *, actor: str | None = None) -> ReviewReport:
         """Undo an answer, and return that as a report; see `undo`."""
-        number = self.undo(inspection_id).inspection_id
+        number = self.undo(inspection_id, actor=actor).inspection_id
         waiting = self.workspace.database.reviews.inspection(self.category, number)
         return ReviewReport(self.category, number, waiting.image_name, "undone")
 

@@ -59,6 +59,9 @@ class GivenAnswer(Model):
     pending: bool = Field(description="Whether the bank is still to be changed.")
     added: str | None = Field(description="Name of the reference or the defect that it became.")
     bank_version: int | None = Field(description="The version that has the reference from then on.")
+    in_use: bool = Field(
+        description="Whether what it became is still in the bank or the defect book."
+    )
 
 
 class AnswerList(Model):
@@ -127,11 +130,13 @@ class AnswerDone(Model):
         description="Whether the bank is still to be changed, which happens in the background."
     )
     remarks: list[str]
+    waiting: int = Field(description="How many inspections wait for an answer now.")
 
 
 class UndoneWanted(Model):
     """Which answer to undo."""
 
     inspection_id: Number | None = Field(
-        None, description="That to this inspection; by default the last one to any."
+        None,
+        description="That to this inspection, whoever gave it; by default the last that you gave.",
     )

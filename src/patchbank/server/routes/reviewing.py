@@ -6,12 +6,14 @@ from datetime import datetime
 from typing import Any
 
 from fastapi import APIRouter, Request
+from starlette.concurrency import run_in_threadpool
 
 from patchbank.inspection.keeping.moments import moment
 from patchbank.inspection.keeping.records import show_inspection
 from patchbank.inspection.living.add import AddReport
 from patchbank.inspection.living.review import queue_length, review_queue
 from patchbank.inspection.living.review_report import ReviewReport, answer_to_json, queue_to_json
+from patchbank.inspection.workspace import Workspace
 from patchbank.memory.threads import on_cores
 from patchbank.server.access import Engineer, Operator
 from patchbank.server.addresses import with_urls
@@ -62,7 +64,7 @@ def labels(request: Request, caller: Operator, category: CategoryName) -> dict[s
 def answers(
     request: Request, caller: Operator, category: CategoryName, limit: Limit = DEFAULT_LIMIT
 ) -> dict[str, Any]:
-    """List the answers that count, the last first: the first is what `undo` undoes."""
+    """List the answers that count, the last first."""
     found = service_of(request).workspace.database.reviews.last(category, limit=limit)
     return {"items": [answer_to_json(review) for review in found]}
 
@@ -132,18 +134,29 @@ async def answer(
     An image that is `good` comes into the bank in the background; the answer is recorded at once.
     Where there is a doubt that it is good, or there is an answer already, the status is 409.
     """
-    report = await service_of(request).teaching.answer(category, number, **given.model_dump())
-    return report.to_json()
+    service = service_of(request)
+    report = await service.teaching.answer(category, number, **given.model_dump())
+    return await run_in_threadpool(_done, service.workspace, report)
 
 
 @router.post("/categories/{category}/review/undo", response_model=AnswerDone)
 async def undo_answer(
     request: Request, caller: Engineer, category: CategoryName, wanted: UndoneWanted
 ) -> dict[str, Any]:
-    """Undo an answer, and what followed from it; the inspection waits for review again."""
-    teaching = service_of(request).teaching
+    """Undo an answer, and what followed from it; the inspection waits for review again.
 
-    def work() -> ReviewReport:
-        return teaching.reviewer(category).undone(wanted.inspection_id)
+    Without a number, it is the last answer that was given with the caller's key.
+    """
+    service = service_of(request)
+    number = wanted.inspection_id
 
-    return (await teaching.change(work)).to_json()
+    def work() -> dict[str, Any]:
+        reviewer = service.teaching.reviewer(category)
+        done = reviewer.undone(number, actor=caller.name if number is None else None)
+        return _done(service.workspace, done)
+
+    return await service.teaching.change(work)
+
+
+def _done(workspace: Workspace, report: ReviewReport) -> dict[str, Any]:
+    return {**report.to_json(), "waiting": queue_length(workspace, report.category)}

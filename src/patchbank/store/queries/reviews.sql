@@ -49,10 +49,31 @@ returning review_id, reviewed_at
 -- last --
 -- Of an inspection, or of the category, by when they were given: the change that follows from an answer
 -- adds a row later, perhaps after other answers.
-select inspection_id, answer, label, actor, reviewed_at, pending, added, version
+select
+    inspection_id, answer, label, actor, reviewed_at, pending, added, version,
+    case answer
+        when 'good' then exists (
+            select from bank
+            join reference using (category_id, generation)
+            join image using (category_id, image_id)
+            where category_id = review.category_id and state = 'active' and name = review.added
+                and not exists (
+                    select from absent_reference
+                    where absent_reference.category_id = bank.category_id
+                        and absent_reference.version = bank.version
+                        and absent_reference.position = reference.position
+                )
+        )
+        when 'defect' then exists (
+            select from defect
+            where defect.category_id = review.category_id and defect.name = review.added
+        )
+        else false
+    end
 from review
 where category_id = %(category_id)s
     and (%(inspection_id)s::bigint is null or inspection_id = %(inspection_id)s)
+    and (%(actor)s::text is null or actor = %(actor)s)
     and answer <> 'undone'
     and not exists (
         select from review as later

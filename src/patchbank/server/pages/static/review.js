@@ -46,7 +46,7 @@ async function refill() {
 
 async function show() {
   const [item] = queue;
-  find("waiting").textContent = waiting === 1 ? "1 part waits for an answer" : `${number(waiting)} parts wait for an answer`;
+  find("waiting").textContent = waiting === 1 ? "1 part waits for an answer" : `${number(waiting) || "No"} parts wait for an answer`;
   find("none").hidden = item !== undefined;
   page.hidden = item === undefined;
   reset();
@@ -100,7 +100,7 @@ async function answer(given) {
   if (label && !labels.includes(label)) { labels.push(label); drawLabels(); }
   queue.shift();
   looks.delete(item.inspection_id);
-  waiting = Math.max(0, waiting - 1);
+  waiting = done.waiting;
   if (queue.length < 10 && waiting > queue.length) await attempt(refill);
   show();
   drawGiven();
@@ -177,10 +177,10 @@ async function undo() {
   if (done === null) return;
   toast(`Undone: ${done.image} waits for an answer again.`);
   looks.clear();
+  waiting = done.waiting;
   const found = await attempt(() => ask(of(category, "inspections", done.inspection_id)));
   if (found !== null) {
     queue = [found, ...queue.filter((item) => item.inspection_id !== done.inspection_id)];
-    waiting += 1;
   }
   show();
   drawGiven();
@@ -195,6 +195,13 @@ function drawLabels() {
   }));
 }
 
+// What followed from an answer, as it is now.
+function followed(item) {
+  if (item.pending) return "; being added to the bank";
+  if (item.added !== null && !item.in_use) return item.answer === "good" ? "; no longer in the bank" : "; no longer in the defect book";
+  return item.bank_version ? `; in version ${item.bank_version} of the bank` : "";
+}
+
 let polling = null;
 async function drawGiven() {
   clearTimeout(polling);
@@ -203,10 +210,9 @@ async function drawGiven() {
   find("last").hidden = found.items.length === 0;
   for (const button of document.querySelectorAll(".undo")) button.disabled = found.items.length === 0;
   find("given").replaceChildren(...found.items.map((item) => {
-    const then = item.pending ? "; being added to the bank" : item.bank_version ? `; in version ${item.bank_version} of the bank` : "";
     const answers = { good: "good", defect: "defect", skip: "skipped" };
     return element("li", {}, element("a", { href: pageOf(category, "records", item.inspection_id) }, `Inspection ${item.inspection_id}`),
-      `: ${answers[item.answer] ?? item.answer}${item.label ? ` ${item.label}` : ""}, ${item.actor}, ${clock(item.reviewed_at)}${then}`);
+      `: ${answers[item.answer] ?? item.answer}${item.label ? ` ${item.label}` : ""}, ${item.actor}, ${clock(item.reviewed_at)}${followed(item)}`);
   }));
   // The bank is changed in the background.
   if (found.items.some((item) => item.pending)) polling = setTimeout(drawGiven, 1000);
@@ -260,8 +266,6 @@ await attempt(async () => {
   const wanted = new URLSearchParams(location.search).get("inspection");
   if (wanted !== null) {
     const item = queue.find((each) => String(each.inspection_id) === wanted) ?? await ask(of(category, "inspections", wanted));
-    // What passed is not among those that wait.
-    if (!item.review && item.verdict === "pass") waiting += 1;
     if (!item.review) queue = [item, ...queue.filter((each) => each.inspection_id !== item.inspection_id)];
   }
   drawLabels();
