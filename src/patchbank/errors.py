@@ -203,6 +203,10 @@ class AnsweredError(ParameterError):
     """Somebody answered already."""
 
 
+class LastAdminError(ParameterError):
+    """No admin's key would be valid, and others would; make another admin's key first."""
+
+
 class TooLargeError(PatchbankError):
     """The request is too large."""
 

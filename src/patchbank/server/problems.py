@@ -40,6 +40,7 @@ _STATUS: dict[type[errors.PatchbankError], int] = {
     errors.ExtractorMismatchError: 409,
     errors.BankGoneError: 409,
     errors.JobEndedError: 409,
+    errors.LastAdminError: 409,
     errors.TooLargeError: 413,
     errors.TooSlowError: 408,
     errors.BusyError: 503,

@@ -7,9 +7,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from patchbank.actors import current_actor
+from patchbank.errors import LastAdminError
 from patchbank.store import queries
 
 if TYPE_CHECKING:
+    from patchbank.store.migrate import Connection
     from patchbank.store.sessions import Sessions
 
 Role = Literal["operator", "engineer", "admin"]
@@ -82,15 +84,23 @@ class Access:
         self._queries = queries.load("access")
 
     def create(self, name: str, role: Role, secret_sha256: bytes) -> int | None:
-        """Store a new key and return its number; None if a valid key has that name."""
+        """Store a new key and return its number; None if a valid key has that name.
+
+        Raises
+        ------
+        LastAdminError
+            If there would be valid keys, and none of an admin.
+        """
         parameters = {
             "name": name,
             "role": role,
             "secret_sha256": secret_sha256,
             "created_by": current_actor(),
         }
-        with self._sessions.statement() as connection:
+        with self._sessions.connection() as connection:
+            connection.execute(self._queries["lock_admins"])
             row = connection.execute(self._queries["create"], parameters).fetchone()
+            self._check_admin(connection)
         return None if row is None else int(row[0])
 
     def keys(self) -> list[StoredKey]:
@@ -100,10 +110,25 @@ class Access:
         return [StoredKey(*row) for row in rows]
 
     def revoke(self, name: str) -> bool:
-        """Revoke the valid key of a name; return whether there was one."""
+        """Revoke the valid key of a name; return whether there was one.
+
+        Raises
+        ------
+        LastAdminError
+            If other keys would be valid, and none of an admin.
+        """
         parameters = {"name": name, "revoked_by": current_actor()}
-        with self._sessions.statement() as connection:
-            return connection.execute(self._queries["revoke"], parameters).fetchone() is not None
+        with self._sessions.connection() as connection:
+            connection.execute(self._queries["lock_admins"])
+            row = connection.execute(self._queries["revoke"], parameters).fetchone()
+            if row is not None:
+                self._check_admin(connection)
+        return row is not None
+
+    def _check_admin(self, connection: Connection) -> None:
+        row = connection.execute(self._queries["without_admin"]).fetchone()
+        if row == (True,):
+            raise LastAdminError
 
     def any_key(self) -> bool:
         """Return whether there ever was a key: then the service asks for one."""

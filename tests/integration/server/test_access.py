@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
 
-from patchbank.inspection.keeping.access import Keyring, create_key, key_uses, revoke_key
+from patchbank.errors import LastAdminError, ParameterError
+from patchbank.inspection.keeping.access import (
+    Keyring,
+    create_key,
+    key_uses,
+    list_keys,
+    revoke_key,
+)
 from patchbank.inspection.workspace import Workspace
 from patchbank.server.app import create_app
 from patchbank.server.service import ServiceOptions
@@ -123,6 +131,54 @@ def test_keys_by_command(patchbank: Run) -> None:
     assert patchbank("keys", "create", "anna", "--role", "admin").code == 0
     assert len(patchbank("keys", "list", "--json").documents) == 3
     assert patchbank("keys", "uses").code == 0
+
+
+def test_the_last_key_of_an_admin_goes_last(
+    quick_checks: None, workspace: Workspace, client: TestClient, patchbank: Run
+) -> None:
+    boss = create_key(workspace, "boss", "admin")
+    create_key(workspace, "camera", "operator")
+    numbers = {key.name: key.key_id for key in list_keys(workspace)}
+    headers = bearer(boss.secret)
+    refused = client.post(f"/v1/keys/{numbers['boss']}/revoke", headers=headers)
+    assert (refused.status_code, refused.json()["type"]) == (
+        409,
+        "urn:patchbank:problem:last-admin",
+    )
+    assert "make another admin's key first, or revoke all others first" in refused.json()["detail"]
+    by_command = patchbank("keys", "revoke", "boss")
+    assert (by_command.code, by_command.complaint) == (2, refused.json()["detail"])
+    assert client.get("/v1/keys", headers=headers).status_code == 200
+    # With another admin's, it goes; and the last of all goes as well.
+    create_key(workspace, "deputy", "admin")
+    assert client.post(f"/v1/keys/{numbers['boss']}/revoke", headers=headers).status_code == 200
+    with pytest.raises(LastAdminError):
+        revoke_key(workspace, "deputy")
+    revoke_key(workspace, "camera")
+    revoke_key(workspace, "deputy")
+    assert all(key.revoked_at is not None for key in list_keys(workspace))
+
+
+@pytest.mark.parametrize("second", ["revoke", "create"])
+def test_the_last_two_keys_of_admins_are_not_revoked_at_once(
+    workspace: Workspace, second: str
+) -> None:
+    create_key(workspace, "boss", "admin")
+    if second == "revoke":
+        create_key(workspace, "deputy", "admin")
+        create_key(workspace, "camera", "operator")
+    with ThreadPoolExecutor(1) as others:
+        with workspace.database.connection() as first:
+            first.execute("update access_key set revoked_at = now() where name = 'boss'")
+            begun = (
+                others.submit(revoke_key, workspace, "deputy")
+                if second == "revoke"
+                else others.submit(create_key, workspace, "camera", "operator")
+            )
+            with pytest.raises(TimeoutError):
+                begun.result(0.5)
+        with pytest.raises(ParameterError, match="admin"):
+            begun.result(10)
 
 
 def test_other_machines_need_keys(graphs_home: Path, database_url: str) -> None:

@@ -17,6 +17,7 @@ from patchbank.errors import (
     AccessError,
     DatabaseError,
     ForbiddenError,
+    LastAdminError,
     NotFoundError,
     ParameterError,
 )
@@ -66,15 +67,15 @@ def create_key(workspace: Workspace, name: str, role: str) -> NewKey:
     name = checked_label(name, "name")
     if role not in ROLES:
         raise ParameterError(f"role {role!r}: must be one of {', '.join(ROLES)}")
-    if role != "admin" and not any(
-        key.role == "admin" and key.revoked_at is None for key in list_keys(workspace)
-    ):
+    secret = _PREFIX + secrets.token_urlsafe(32)
+    try:
+        number = workspace.database.access.create(name, role, _digest(secret))
+    except LastAdminError as error:
         raise ParameterError(
             f"role {role!r}: no key of an admin is valid, and without one nobody can manage the "
             "service; make one with the role admin first"
-        )
-    secret = _PREFIX + secrets.token_urlsafe(32)
-    if workspace.database.access.create(name, role, _digest(secret)) is None:
+        ) from error
+    if number is None:
         raise ParameterError(f"name {name!r}: a valid key has it; revoke that, or give another")
     return NewKey(name, role, secret)
 
@@ -91,8 +92,19 @@ def revoke_key(workspace: Workspace, name: str) -> None:
     ------
     ParameterError
         If no valid key has that name.
+    LastAdminError
+        If it is the last of an admin, and others are valid: nobody could manage the service. The
+        last key of all can be revoked.
     """
-    if not workspace.database.access.revoke(name.strip()):
+    name = name.strip()
+    try:
+        revoked = workspace.database.access.revoke(name)
+    except LastAdminError as error:
+        raise LastAdminError(
+            f"name {name!r}: the last valid key of an admin, and without one nobody can manage the "
+            "service; make another admin's key first, or revoke all others first"
+        ) from error
+    if not revoked:
         raise ParameterError(
             f"name {name!r}: no valid key has this name; `patchbank keys list` shows them"
         )

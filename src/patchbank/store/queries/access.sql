@@ -6,6 +6,17 @@ values (%(name)s, %(role)s, %(secret_sha256)s, %(created_by)s)
 on conflict (name) where revoked_at is null do nothing
 returning key_id
 
+-- lock_admins --
+-- Else two revocations, or one and a new key, would not see each other.
+select key_id from patchbank.access_key
+where role = 'admin' and revoked_at is null
+order by key_id
+for update
+
+-- without_admin --
+select exists (select from patchbank.access_key where revoked_at is null)
+    and not exists (select from patchbank.access_key where revoked_at is null and role = 'admin')
+
 -- list --
 select
     key_id, name, role, created_at, created_by, revoked_at, revoked_by,
