@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from typing import Annotated, Any
 
 from fastapi import Depends, Request, Security
@@ -11,13 +13,15 @@ from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBea
 from starlette.concurrency import run_in_threadpool
 
 from patchbank.actors import act_as, current_actor
-from patchbank.errors import AccessError, ForbiddenError
+from patchbank.errors import AccessError, DatabaseError, ForbiddenError
 from patchbank.inspection.keeping.access import Caller, check_role
 from patchbank.server.service import Service, service_of
 from patchbank.store.access import NO_KEY, Role
 
 _SIGNED = re.compile(r"AWS4-HMAC-SHA256 Credential=([^/,\s]+)/")
 SESSION_COOKIE = "patchbank_session"
+# A stream goes on for so long after its key was revoked, and until it has something to say.
+_CHECK_SECONDS = 2.0
 
 _bearer = HTTPBearer(
     auto_error=False,
@@ -58,6 +62,24 @@ def needs(role: Role) -> Any:
 Operator = Annotated[Caller, needs("operator")]
 Engineer = Annotated[Caller, needs("engineer")]
 Admin = Annotated[Caller, needs("admin")]
+
+
+async def while_allowed(request: Request, stream: AsyncGenerator[str]) -> AsyncIterator[str]:
+    """Yield what a stream says until the key or the session of a request is no longer valid.
+
+    A database that is away ends it too.
+    """
+    bearer, session = await _bearer(request), await _cookie(request)
+    checked = time.monotonic()
+    async with aclosing(stream):
+        async for text in stream:
+            if time.monotonic() - checked >= _CHECK_SECONDS:
+                try:
+                    await _found(service_of(request), request, bearer, session)
+                except (AccessError, DatabaseError):
+                    return
+                checked = time.monotonic()
+            yield text
 
 
 def address_of(request: Request) -> str:

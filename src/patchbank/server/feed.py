@@ -17,7 +17,7 @@ from patchbank.inspection.workspace import Workspace
 _LOOK_SECONDS = 0.15
 # A page that hears nothing for longer is cut off.
 BEAT_SECONDS = 2.0
-# Then a listener asks again, and its key is checked again.
+# Then a listener asks again.
 LONGEST_SECONDS = 300.0
 SHOWN = 20
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +14,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from patchbank.inspection.judging.defects import add_defects
-from patchbank.inspection.keeping.access import create_key
+from patchbank.inspection.keeping.access import create_key, revoke_key
 from patchbank.inspection.living.likeness import use_likeness
 from patchbank.inspection.workspace import Workspace
 from patchbank.server.app import create_app
@@ -541,3 +543,38 @@ def test_a_stop_ends_the_streams(running_service: RunningService) -> None:
         assert running_service.process.wait(timeout=20) == 0
     with pytest.raises(httpx.ConnectError):
         httpx.get(running_service.url)
+
+
+def test_streams_end_with_their_key_or_session(
+    running_service: RunningService, workspace: Workspace
+) -> None:
+    boss = create_key(workspace, "boss", "admin")
+    anna, otto = (create_key(workspace, name, "operator") for name in ("anna", "otto"))
+    address = "/v1/categories/brushed/events"
+    with ExitStack() as opened:
+        api, browser = (opened.enter_context(running_service.client()) for _ in range(2))
+        while api.get("/v1/categories").status_code != 401:
+            time.sleep(0.1)
+        login = browser.post("/login", data={"key": otto.secret, "next": "/"})
+        assert login.status_code == 303, login.text
+        streams = []
+        for client, headers in (
+            (api, {"Authorization": f"Bearer {anna.secret}"}),
+            (browser, {}),
+            (api, {"Authorization": f"Bearer {boss.secret}"}),
+        ):
+            stream = opened.enter_context(client.stream("GET", address, headers=headers))
+            lines = stream.iter_lines()
+            assert next(lines) == "retry: 1000"
+            streams.append(lines)
+        begun = time.monotonic()
+        revoke_key(workspace, "anna")
+        assert browser.post("/logout").status_code == 303
+        for lines in streams[:2]:
+            # An endless stream would have a beat every two seconds.
+            beats = sum(line == "event: beat" for line in itertools.islice(lines, 30))
+            assert beats < 5
+            assert next(lines, None) is None
+        assert time.monotonic() - begun < 8
+        # The other one goes on.
+        assert sum(line == "event: beat" for line in itertools.islice(streams[2], 9)) == 3

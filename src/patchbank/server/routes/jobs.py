@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,7 +21,7 @@ from patchbank.datasets.study import study_of_files
 from patchbank.errors import DatabaseError, ParameterError
 from patchbank.inspection.settings import make_fit_settings
 from patchbank.inspection.sources import checked_names
-from patchbank.server.access import Admin, Engineer, Operator
+from patchbank.server.access import Admin, Engineer, Operator, while_allowed
 from patchbank.server.bodies import FIELD, images_form, request_body
 from patchbank.server.feed import LONGEST_SECONDS
 from patchbank.server.folders import allowed_path
@@ -298,7 +298,7 @@ async def job_events(request: Request, caller: Operator, job_id: JobNumber) -> S
     # What is wrong is said before the stream begins.
     found = await run_in_threadpool(get)
 
-    async def stream() -> AsyncIterator[str]:
+    async def stream() -> AsyncGenerator[str]:
         nonlocal found
         yield "retry: 1000\n\n"
         sent = None
@@ -317,4 +317,4 @@ async def job_events(request: Request, caller: Operator, job_id: JobNumber) -> S
             except DatabaseError:
                 return
 
-    return StreamingResponse(stream(), media_type="text/event-stream")
+    return StreamingResponse(while_allowed(request, stream()), media_type="text/event-stream")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
@@ -11,7 +11,7 @@ from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from patchbank.inspection.keeping.inspections import count_verdicts, make_selection
-from patchbank.server.access import Operator
+from patchbank.server.access import Operator, while_allowed
 from patchbank.server.models.inspecting import VerdictCounts
 from patchbank.server.parameters import CategoryName
 from patchbank.server.problems import PROBLEMS
@@ -37,14 +37,15 @@ async def events(
     """Follow the inspections of a category: the last twenty, then each as it is recorded.
 
     Each is an event `inspection` with the record as JSON. An event `beat` comes when nothing else
-    does: whoever hears nothing for five seconds is cut off.
+    does: whoever hears nothing for five seconds is cut off. The stream ends some seconds after the
+    key is revoked.
     """
     service = service_of(request)
     category = composed(category)
     # What is wrong is said before the stream begins.
     await run_in_threadpool(service.workspace.database.categories.check, category)
 
-    async def stream() -> AsyncIterator[str]:
+    async def stream() -> AsyncGenerator[str]:
         # What a browser waits before it asks again, in milliseconds.
         yield "retry: 1000\n\n"
         async for item in service.feed.follow(category, station):
@@ -54,7 +55,7 @@ async def events(
                 number, text = item["inspection_id"], json.dumps(item)
                 yield f"event: inspection\nid: {number}\ndata: {text}\n\n"
 
-    return StreamingResponse(stream(), media_type="text/event-stream")
+    return StreamingResponse(while_allowed(request, stream()), media_type="text/event-stream")
 
 
 @router.get("/categories/{category}/counts")
