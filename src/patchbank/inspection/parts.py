@@ -27,7 +27,10 @@ def checked_label(value: str, option: str) -> str:
             f"{option} {label[:20]!r}... has {len(label)} characters; use at most {_LONGEST}"
         )
     if not label.isprintable():
-        raise ParameterError(f"{option} {label!r} must not contain control characters")
+        raise ParameterError(
+            f"{option} {label!r} must not contain control characters, invisible ones or spaces "
+            "other than the usual one"
+        )
     return label
 
 

@@ -98,8 +98,13 @@ class JudgingPool:
             self._refused += 1
             raise BusyError(f"the service is busy with {self.taken} images; try again in a second")
 
-    async def run(self, work: Callable[[bool], Result]) -> Result:
+    async def run(self, work: Callable[[bool], Result], *, let_in: bool = False) -> Result:
         """Run `work` in a thread; it is told whether no other image is there at the moment.
+
+        Parameters
+        ----------
+        let_in
+            Whether it is a part of a request that was let in before, and is not refused any more.
 
         Raises
         ------
@@ -107,7 +112,8 @@ class JudgingPool:
             If too many images are waiting.
         """
         with self._lock:
-            self.check_room()
+            if not let_in:
+                self.check_room()
             self._taken += 1
         context = contextvars.copy_context()
         try:

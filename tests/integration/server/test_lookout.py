@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from patchbank.inspection.keeping.access import create_key
+from patchbank.inspection.verdicts import Inspection
 from patchbank.inspection.workspace import Workspace
 from patchbank.server.app import create_app
 from patchbank.server.models.lookout import DetectAnomaliesAnswer
@@ -91,6 +93,24 @@ def test_the_answer_is_as_described(
         answer = client.post(path, content=image.read_bytes())
         assert answer.status_code == 200
         DetectAnomaliesAnswer.model_validate(answer.json())
+
+
+def test_the_mask_is_drawn_where_images_are_judged(
+    learned: Outcome, client: TestClient, surfaces: Surfaces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the event loop, the mask of a large image would stop the whole service for seconds."""
+    drawn = Inspection.full_map
+    threads: list[str] = []
+
+    def watched(inspection: Inspection) -> Any:
+        threads.append(threading.current_thread().name)
+        return drawn(inspection)
+
+    monkeypatch.setattr(Inspection, "full_map", watched)
+    scratched = sorted(surfaces.scratched.iterdir())[0].read_bytes()
+    answer = client.post("/2020-11-20/projects/brushed/models/1/detect", content=scratched)
+    assert answer.json()["DetectAnomalyResult"]["IsAnomalous"]
+    assert [name.rpartition("_")[0] for name in threads] == ["patchbank-judging"]
 
 
 def test_a_busy_service_is_asked_again(

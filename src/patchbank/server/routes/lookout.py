@@ -95,7 +95,10 @@ async def detect_anomalies(
     from the one up to which an image passes: 0.5 there, towards 1 far below or above it.
     """
     asked = Asked(await request.body(), "image", None, None, DEFAULT_TOP, time.monotonic())
-    return JSONResponse(_answer(await service_of(request).inspecting.inspect(project, asked)))
+    service = service_of(request)
+    inspection = await service.inspecting.inspect(project, asked)
+    # The mask of a large image takes seconds, in which the service goes on answering others.
+    return JSONResponse(await service.pool.run(lambda _: _answer(inspection), let_in=True))
 
 
 def _answer(inspection: Inspection) -> dict[str, Any]:
