@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterable
 from typing import Any, TextIO
 
-_FIRST = frozenset("=+-@\t\r")
+# Of these, the full-width ones too, as programs set to Japanese or Chinese read them alike.
+_FIRST = frozenset("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 
 
