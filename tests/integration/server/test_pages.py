@@ -6,6 +6,8 @@ import itertools
 import re
 import time
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from html import unescape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -192,6 +194,28 @@ def test_what_is_no_image_is_refused_on_the_page(
         assert "no.png" in tab.locator("#refused").inner_text()
 
 
+@pytest.mark.parametrize(
+    ("path", "status", "words"),
+    [
+        ("/nothing", 404, "there is no such address."),
+        ("/categories/brushed/records/abc", 422, "number"),
+        ("/categories/brush/line", 404, "There is no category "),
+        ("/new?job=9999", 404, "There is no job 9999"),
+        ("/new?job=abc", 422, "valid integer"),
+    ],
+)
+def test_what_is_not_there_is_said_on_a_page(
+    learned: Outcome, client: TestClient, path: str, status: int, words: str
+) -> None:
+    answer = client.get(path, headers={"Accept": "text/html,*/*;q=0.8"})
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    text = unescape(re.sub("<[^>]+>", "", answer.text))
+    assert words in text
+    assert "To the first page" in text
+    assert "GET /v1" not in text
+
+
 def test_an_image_that_is_chosen_before_the_script_is_there_is_judged(
     browser: Browser, running_service: RunningService, surfaces: Surfaces
 ) -> None:
@@ -240,6 +264,24 @@ def test_several_images_are_judged_one_after_another_and_no_old_verdict_stays(
         tab.keyboard.type("missed")
         tab.keyboard.press("Enter")
         tab.locator("#given").get_by_text("defect missed").wait_for()
+
+
+def test_the_days_of_records_are_the_readers(
+    browser: Browser, running_service: RunningService, surfaces: Surfaces
+) -> None:
+    inspect(running_service, sorted(surfaces.good.iterdir())[0])
+    now = datetime.now(UTC)
+    # Somewhere it is another day.
+    zone, hours = ("Etc/GMT-14", 14) if now.hour >= 12 else ("Etc/GMT+12", -12)
+    day = (now + timedelta(hours=hours)).date()
+    with visiting(browser, running_service.url, time_zone=zone) as (tab, problems):
+        for found, query in (
+            ("1 shown, these are all", f"?since={day}&until={day}"),
+            ("No inspection is like this.", f"?since={now.date()}&until={now.date()}"),
+        ):
+            tab.goto(running_service.url + RECORDS + query)
+            tab.get_by_text(found).wait_for()
+    assert problems == []
 
 
 def test_records_are_filtered_sorted_and_shown(

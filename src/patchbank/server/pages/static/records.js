@@ -26,6 +26,13 @@ let sort = { key: "inspected_at", descending: true };
 
 // What is empty in the form is not asked for.
 const wanted = new URLSearchParams([...new URLSearchParams(location.search)].filter(([, value]) => value.trim()));
+// Days are those of the reader, as the times in the table are; the service may run in another time zone.
+for (const [name, after] of [["since", 0], ["until", 1]]) {
+  const midnight = new Date(`${wanted.get(name)}T00:00`);
+  if (isNaN(midnight)) continue;
+  midnight.setDate(midnight.getDate() + after);
+  wanted.set(name, midnight.toISOString());
+}
 document.querySelector("#csv").href = `${of(category, "inspections.csv")}?${wanted}`;
 
 function answerOf(item) {
