@@ -17,7 +17,7 @@ from patchbank.inspection.workspace import Workspace
 from patchbank.server import health, problems
 from patchbank.server.guard import Guard
 from patchbank.server.pages import routes as pages
-from patchbank.server.pages.rendering import STATIC, static_version
+from patchbank.server.pages.rendering import STATIC, problem_page, static_version
 from patchbank.server.parameters import refuse_unknown
 from patchbank.server.problems import Problem
 from patchbank.server.routes import (
@@ -70,7 +70,7 @@ def create_app(workspace: Workspace, options: ServiceOptions | None = None) -> F
         redoc_url=None,
         openapi_url="/openapi.json",
     )
-    problems.install(app)
+    problems.install(app, problem_page)
     app.include_router(health.router)
     app.include_router(pages.router)
     app.mount(f"/static/{static_version()}", _StaticFiles(directory=STATIC))

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import inspect
+import json
 import logging
 import re
+from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
@@ -23,6 +26,9 @@ from patchbank.server.request_ids import request_id
 _log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
+
+#: Makes a page of a title and a detail.
+Page = Callable[[str, str], str]
 
 # The nearest class counts; what is not here is the caller's mistake.
 _STATUS: dict[type[errors.PatchbankError], int] = {
@@ -99,13 +105,22 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def install(app: FastAPI) -> None:
-    """Have an application answer every error with a problem document."""
-    app.add_exception_handler(errors.PatchbankError, _known)
-    app.add_exception_handler(HTTPException, _of_http)
-    app.add_exception_handler(RequestValidationError, _not_valid)
-    app.add_exception_handler(OSError, _of_system)
-    app.add_exception_handler(Exception, _unexpected)
+def install(app: FastAPI, page: Page) -> None:
+    """Have an application answer every error with a problem document.
+
+    Parameters
+    ----------
+    page
+        Makes a page of its title and its detail, for browsers that open an address.
+    """
+    for kind, answer in (
+        (errors.PatchbankError, _known),
+        (HTTPException, _of_http),
+        (RequestValidationError, _not_valid),
+        (OSError, _of_system),
+        (Exception, _unexpected),
+    ):
+        app.add_exception_handler(kind, partial(_answered, answer, page))
 
 
 def status_of(error: errors.PatchbankError) -> int:
@@ -150,6 +165,24 @@ def title_of(error: errors.PatchbankError) -> str:
     return (inspect.getdoc(type(error)) or "").split(";")[0].removesuffix(".")
 
 
+def _answered(
+    answer: Callable[[Request, Exception], JSONResponse],
+    page: Page,
+    request: Request,
+    error: Exception,
+) -> Response:
+    """Answer an error with a problem document; with a page where a browser opens an address."""
+    found = answer(request, error)
+    if "text/html" not in request.headers.get("accept", ""):
+        return found
+    document = json.loads(bytes(found.body))
+    shown = HTMLResponse(page(document["title"], document["detail"]), found.status_code)
+    shown.headers.update(
+        {name: value for name, value in found.headers.items() if not name.startswith("content-")}
+    )
+    return shown
+
+
 def _known(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, errors.PatchbankError)
     if status_of(error) >= HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -168,7 +201,7 @@ def _of_http(request: Request, error: Exception) -> JSONResponse:
         headers["Allow"] = ", ".join(_methods(request, headers.get("Allow", "")))
         detail = f"{address}: the address takes {headers['Allow']}"
     elif error.status_code == HTTPStatus.NOT_FOUND and detail == title:
-        detail = f"{address}: there is no such address; /openapi.json lists all"
+        detail = f"{address}: there is no such address; `GET /openapi.json` lists all"
     answer = problem(error.status_code, title.lower().replace(" ", "-"), title, detail)
     answer.headers.update(headers)
     return answer

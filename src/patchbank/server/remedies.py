@@ -29,9 +29,19 @@ _ROUTES = tuple(
 )
 
 
+# What only programs can call; a message may name it as a remedy.
+_CALL = re.compile(r"(?:;|(?<=\?)) `GET [^`]+`[^;]*|: `POST [^`]+`")
+
+
 def detail_of(error: Exception) -> str:
     """Return the message of an error in one line, with routes instead of commands."""
     text = str(error)
     for command, route in _ROUTES:
         text = command.sub(route, text)
     return printable(text)
+
+
+def for_people(detail: str) -> str:
+    """Return a message as a sentence of a page, where nobody calls routes."""
+    text = _CALL.sub("", detail)
+    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '!', '?')) else '.'}"

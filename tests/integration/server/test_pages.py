@@ -521,7 +521,7 @@ def test_pages_without_a_category_say_what_to_do(client: TestClient) -> None:
     assert "No categories yet" in client.get("/").text
     answer = client.get("/categories/none/line")
     assert answer.status_code == 404
-    assert "there is no category" in answer.text
+    assert "There is no category" in answer.text
 
 
 def test_files_of_the_pages_are_kept_by_browsers(client: TestClient) -> None:

@@ -361,6 +361,7 @@ def test_a_new_category_is_learned_and_corrected_on_the_pages_alone(
         tab.wait_for_url("**/new?job=*")
         tab.reload()
         tab.get_by_text("plate <1> is learned, as version 1").wait_for(timeout=120_000)
+        assert tab.locator("#category-choice").input_value() == "plate <1>"
         assert "broken.png" in tab.locator("#refusals").inner_text()
         assert tab.locator("#left-out li").inner_text() == "defect.png"
         assert "10, " in tab.locator("#facts").inner_text()
@@ -377,6 +378,30 @@ def test_a_new_category_is_learned_and_corrected_on_the_pages_alone(
         tab.get_by_role("link", name="Inspect", exact=True).click()
         tab.locator("#file").set_input_files(sorted(surfaces.scratched.iterdir())[0])
         tab.locator("#answer .verdict:not(.fail)").wait_for()
+    assert problems == []
+
+
+def test_who_sends_images_is_told_to_stay(
+    browser: Browser, running_service: RunningService, tmp_path: Path
+) -> None:
+    (tmp_path / "large.png").write_bytes(b"\x89PNG" + bytes(2_000_000))
+    with visiting(browser, running_service.url) as (tab, problems):
+        slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 1e5}
+        tab.context.new_cdp_session(tab).send("Network.emulateNetworkConditions", slow)
+        tab.goto(running_service.url + "/new")
+        tab.get_by_label("Name of the category").fill("a/b")
+        tab.locator("#files").set_input_files([tmp_path / "large.png"] * 5)
+        learn = tab.get_by_role("button", name="Learn what good looks like")
+        learn.click()
+        assert tab.locator("#name:invalid").count() == 1
+        tab.get_by_label("Name of the category").fill("large")
+        learn.click()
+        tab.get_by_text("Stay on this page until all images are sent.").wait_for()
+        assert tab.get_by_text("You may leave this page").is_hidden()
+        tab.once("dialog", lambda dialog: dialog.dismiss())
+        tab.close(run_before_unload=True)
+        tab.get_by_role("button", name="Cancel").click()
+        tab.get_by_text("Cancelled. Nothing was learned.").wait_for()
     assert problems == []
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from patchbank.printable import printable
+from patchbank.server.remedies import for_people
 
 _FOLDER = Path(__file__).parent
 STATIC = _FOLDER / "static"
@@ -48,3 +49,8 @@ def render(name: str, **values: Any) -> str:
         .get_template(f"{name}.html.j2")
         .render({**defaults, "caller": None, **values})
     )
+
+
+def problem_page(title: str, detail: str) -> str:
+    """Return the page that says what went wrong, by the words of a problem document."""
+    return render("problem", title=title, detail=for_people(detail))

@@ -15,8 +15,9 @@ from patchbank.errors import AccessError, ForbiddenError, PatchbankError
 from patchbank.inspection.keeping.access import SESSION_SECONDS, Caller
 from patchbank.inspection.keeping.inspections import recent_stations
 from patchbank.server.access import SESSION_COOKIE, Admin, Engineer, Operator, action_of, address_of
-from patchbank.server.pages.rendering import render
+from patchbank.server.pages.rendering import problem_page, render
 from patchbank.server.problems import status_of, title_of
+from patchbank.server.remedies import detail_of
 from patchbank.server.service import service_of
 
 
@@ -36,8 +37,9 @@ class PageRoute(APIRoute):
                         f"?{request.url.query}" if request.url.query else ""
                     )
                     return RedirectResponse(f"/login?{urlencode({'next': asked})}", 303)
-                page = render("problem", title=title_of(error), detail=str(error))
-                return HTMLResponse(page, status_of(error))
+                return HTMLResponse(
+                    problem_page(title_of(error), detail_of(error)), status_of(error)
+                )
 
         return handle
 
@@ -185,9 +187,24 @@ def bank(request: Request, caller: Operator, category: str) -> str:
 
 
 @router.get("/new")
-def new(request: Request, caller: Engineer, category: str = "") -> str:
-    """Learn a category from images of good parts."""
-    return page_of(request, caller, "new", wanted=category, folders=_folders(request))
+def new(
+    request: Request,
+    caller: Engineer,
+    category: str = "",
+    job: Annotated[int | None, Query()] = None,
+) -> str:
+    """Learn a category from images of good parts; show how far a job that does so is."""
+    database = service_of(request).workspace.database
+    learned = None if job is None else database.jobs.get(job).category
+    return page_of(
+        request,
+        caller,
+        "new",
+        learned if learned in database.categories.names() else None,
+        here="new",
+        wanted=category,
+        folders=_folders(request),
+    )
 
 
 @router.get("/admin")

@@ -1,8 +1,11 @@
 // Asks the service, and says what went wrong in its own words.
 
+// What only programs can call; a message may name it as a remedy.
+const CALL = /(?:;|(?<=\?)) `GET [^`]+`[^;]*|: `POST [^`]+`/g;
+
 export class Problem extends Error {
   constructor(document) {
-    super(document.detail);
+    super(document.detail.replaceAll(CALL, ""));
     this.document = document;
   }
 

@@ -36,6 +36,10 @@ export class Progress {
     // Files of several folders may have the same name.
     for (const file of files) form.append("image", file, file.webkitRelativePath || file.name);
     return new Promise((done, failed) => {
+      // Whoever leaves now loses what was sent; the work itself goes on without the page.
+      const ask = (event) => event.preventDefault();
+      addEventListener("beforeunload", ask);
+      this.root.dataset.sending = "";
       // Fetch does not say how much was sent.
       const request = new XMLHttpRequest();
       request.open("POST", address);
@@ -46,6 +50,7 @@ export class Progress {
         else failed(new Problem(answer));
       });
       request.addEventListener("error", () => failed(new Problem({ detail: `The service does not answer, or broke the connection off. ${undone}` })));
+      request.addEventListener("loadend", () => { removeEventListener("beforeunload", ask); delete this.root.dataset.sending; });
       this.onCancel(() => { request.abort(); failed(new Problem({ detail: `Cancelled. ${undone}` })); });
       request.send(form);
     });

@@ -19,6 +19,7 @@ const PREVIEWS = 12;
 const progress = new Progress(find("progress"));
 let files = [];
 let job = null;
+let wasRunning = false;
 
 function choose(found) {
   const key = (file) => `${file.webkitRelativePath || file.name} ${file.size} ${file.lastModified}`;
@@ -62,6 +63,12 @@ function show(found) {
   job = found;
   history.replaceState(null, "", `?job=${found.job_id}`);
   const running = isRunning(found);
+  if (found.state === "done" && wasRunning) {
+    // With the new category in the bar.
+    location.reload();
+    return;
+  }
+  wasRunning = running;
   find("fit").hidden = running || found.state === "done";
   if (!running) progress.hide();
   find("result").hidden = found.state !== "done";
