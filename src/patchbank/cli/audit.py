@@ -26,10 +26,10 @@ _LIST = "list"
 
 
 class _Audit(TyperGroup):
-    """`audit CATEGORY` is `audit list CATEGORY`."""
+    """`audit CATEGORY` is `audit list CATEGORY`, and `audit` is `audit list`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if args and args[0] not in self.commands and args[0] not in ("-h", "--help"):
+        if not args or args[0] not in (*self.commands, "-h", "--help"):
             args = [_LIST, *args]
         return super().parse_args(ctx, args)
 
@@ -38,8 +38,8 @@ def register(app: typer.Typer) -> None:
     """Add this module's commands."""
     group = typer.Typer(
         cls=_Audit,
-        no_args_is_help=True,
-        help="Who changed what and when: the event log. `audit CATEGORY` is `audit list CATEGORY`.",
+        help="Who changed what and when: the event log. `audit CATEGORY` is `audit list CATEGORY`; "
+        "`audit` alone lists all, of removed categories too.",
     )
     group.command(_LIST)(guarded(list_command))
     group.command("verify")(guarded(verify_command))

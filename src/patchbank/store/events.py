@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from patchbank.errors import NotFoundError
 from patchbank.store import queries
 from patchbank.store.categories import find_category
 
@@ -85,12 +86,14 @@ class Events:
         self._sessions = sessions
 
     def page(
-        self, category: str, *, limit: int, before: int | None = None
-    ) -> tuple[int, list[Event]]:
-        """Return the number of a category, and its last events, the newest first.
+        self, category: str | int, *, limit: int, before: int | None = None
+    ) -> tuple[LoggedCategory, list[Event]]:
+        """Return a category, and its last events, the newest first.
 
         Parameters
         ----------
+        category
+            Its name, or its number, also of one that was removed.
         limit
             How many at most.
         before
@@ -100,14 +103,24 @@ class Events:
         ------
         UnknownCategoryError
             When there is no such category now.
+        NotFoundError
+            When there never was one with this number.
         """
         with self._sessions.connection() as connection:
-            category_id = find_category(connection, category)
+            if isinstance(category, str):
+                number = find_category(connection, category)
+                logged = LoggedCategory(number, category, removed=False, newest_version=None)
+            else:
+                found = {"category_id": category}
+                row = connection.execute(queries.load("events")["names"], found).fetchone()
+                if row is None:
+                    raise NotFoundError(f"there is no log of changes with the number {category}")
+                logged = LoggedCategory(*row)
             rows = connection.execute(
                 queries.load("events")["page"],
-                {"category_id": category_id, "limit": limit, "before": before},
+                {"category_id": logged.category_id, "limit": limit, "before": before},
             ).fetchall()
-        return category_id, [Event(*row) for row in rows]
+        return logged, [Event(*row) for row in rows]
 
     @contextlib.contextmanager
     def opened(self, category: str | None) -> Iterator[EventLog]:

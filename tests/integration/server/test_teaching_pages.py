@@ -433,7 +433,7 @@ def test_keys_storage_health_and_the_log_are_administered(
         tab.goto(running_service.url + "/admin")
         tab.get_by_text("There are no keys").wait_for()
         tab.get_by_text("of inspections that did not pass (PATCHBANK_KEEP_IMAGES)").wait_for()
-        assert "fit" in tab.locator("#audit tbody").inner_text()
+        tab.locator("#audit tbody").get_by_text("fit", exact=True).wait_for()
         tab.get_by_role("button", name="Verify all logs").click()
         tab.get_by_text("are as they were written.").wait_for()
         tab.get_by_role("button", name="Check now").click()
@@ -459,6 +459,20 @@ def test_keys_storage_health_and_the_log_are_administered(
         row.get_by_text("by anna").last.wait_for()
         tab.get_by_text("What keys were used for").click()
         tab.locator("#uses tbody tr").first.wait_for()
+    assert problems == []
+
+
+def test_the_log_of_a_removed_category_can_be_chosen(
+    browser: Browser, running_service: RunningService
+) -> None:
+    with visiting(browser, running_service.url) as (tab, problems), running_service.client() as api:
+        assert api.delete("/v1/categories/brushed").status_code == 200
+        tab.goto(running_service.url + "/admin")
+        tab.locator("#audit tbody").get_by_text("remove", exact=True).wait_for()
+        assert tab.locator("#audit tbody").get_by_text("fit", exact=True).is_visible()
+        assert tab.locator("#audit-category").is_visible()
+        (choice,) = tab.locator("#audit-category option").all_text_contents()
+        assert choice == "brushed (removed, no. 1)"
     assert problems == []
 
 

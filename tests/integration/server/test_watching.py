@@ -59,6 +59,23 @@ def test_the_event_log_is_listed_and_verified(
     assert "event 2" in changed["logs"][0]["problem"]
 
 
+def test_the_log_of_a_removed_category_is_listed(learned: Outcome, client: TestClient) -> None:
+    assert client.delete(BRUSHED).status_code == 200
+    assert client.get(f"{BRUSHED}/audit").status_code == 404
+    (log,) = client.get("/v1/audit").json()["items"]
+    assert (log["category"], log["removed"]) == ("brushed", True)
+    newest = client.get(f"/v1/audit/{log['category_id']}", params={"limit": 1}).json()
+    (event,) = newest["items"]
+    assert (event["kind"], event["category"], event["position"]) == ("remove", "brushed", 2)
+    rest = client.get(f"/v1/audit/{log['category_id']}", params={"before": newest["next"]}).json()
+    assert ([event["kind"] for event in rest["items"]], rest["next"]) == (["fit"], None)
+    missing = client.get("/v1/audit/999")
+    assert (missing.status_code, missing.json()["detail"]) == (
+        404,
+        "there is no log of changes with the number 999",
+    )
+
+
 def test_keys_are_made_used_and_revoked(
     learned: Outcome, client: TestClient, workspace: Workspace
 ) -> None:

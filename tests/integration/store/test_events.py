@@ -204,6 +204,9 @@ def test_the_commands_list_and_verify(
     assert [line.split()[1] for line in listed.out.splitlines()[1:]] == ["1", "2", "3", "4"]
     documents = patchbank("audit", "--json").documents
     assert [document["category"] for document in documents] == ["leather"] + ["tile"] * 4
+    everything = patchbank("audit")
+    assert (everything.code, everything.out) == (0, patchbank("audit", "list").out)
+    assert len(everything.out.splitlines()) == 6
     assert patchbank("audit", "list", "tile", "--json").documents == documents[1:]
     rows = list(csv.DictReader(io.StringIO(patchbank("audit", "tile", "--csv", "-").out)))
     assert [row["hash"] for row in rows] == [document["hash"] for document in documents[1:]]

@@ -89,13 +89,21 @@ def open_audit(workspace: Workspace, category: str | None) -> Iterator[Audit]:
         yield Audit(log)
 
 
+def list_logs(workspace: Workspace) -> list[LoggedCategory]:
+    """Return the categories that have events, by name, those that were removed last."""
+    with workspace.database.events.opened(None) as log:
+        return sorted(log.categories, key=lambda found: found.removed)
+
+
 def list_events(
-    workspace: Workspace, category: str, *, limit: int, before: int | None = None
+    workspace: Workspace, category: str | int, *, limit: int, before: int | None = None
 ) -> Page:
     """Return the events of a category, the newest first.
 
     Parameters
     ----------
+    category
+        Its name, or its number, also of one that was removed.
     limit
         How many at most.
     before
@@ -105,9 +113,10 @@ def list_events(
     ------
     UnknownCategoryError
         If there is no category of that name.
+    NotFoundError
+        If there never was one with this number.
     """
-    number, events = workspace.database.events.page(category, limit=limit + 1, before=before)
-    logged = LoggedCategory(number, category, removed=False, newest_version=None)
+    logged, events = workspace.database.events.page(category, limit=limit + 1, before=before)
     return page_of(
         events,
         limit,

@@ -111,6 +111,20 @@ class EventPage(Model):
     next: int | None = Field(description="The `before` of the next page; null if this is the last.")
 
 
+class EventLog(Model):
+    """The event log of a category, which stays when the category is removed."""
+
+    category: str
+    category_id: int
+    removed: bool
+
+
+class EventLogList(Model):
+    """The event logs, by name; those of removed categories last."""
+
+    items: list[EventLog]
+
+
 class VerifiedLog(Model):
     """What a verification found in the log of a category."""
 

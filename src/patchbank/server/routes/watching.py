@@ -12,7 +12,7 @@ from patchbank.inspection.keeping.access import (
     list_keys,
     revoke_key_number,
 )
-from patchbank.inspection.keeping.audit import list_events, verify_log
+from patchbank.inspection.keeping.audit import list_events, list_logs, verify_log
 from patchbank.inspection.living.drift import find_drift
 from patchbank.inspection.settings import DriftBase
 from patchbank.memory.drift import DEFAULT_IMAGES_PER_FALSE_ALARM
@@ -21,6 +21,7 @@ from patchbank.server.disconnecting import until_gone
 from patchbank.server.models import MOST_NUMBER
 from patchbank.server.models.watching import (
     Drift,
+    EventLogList,
     EventPage,
     Key,
     KeyList,
@@ -119,6 +120,30 @@ async def verify_all(request: Request, caller: Admin, expect: Expected = None) -
     service = service_of(request)
     found = await service.studies.run(lambda _: verify_log(service.workspace, expect=expect))
     return found.to_json()
+
+
+@router.get("/audit", response_model=EventLogList, tags=["audit"])
+def logs(request: Request, caller: Admin) -> dict[str, Any]:
+    """List the event logs, of removed categories too."""
+    return {
+        "items": [
+            {"category": log.name, "category_id": log.category_id, "removed": log.removed}
+            for log in list_logs(service_of(request).workspace)
+        ]
+    }
+
+
+@router.get("/audit/{category_id}", response_model=EventPage, tags=["audit"])
+def events_of_log(
+    request: Request,
+    caller: Admin,
+    category_id: Annotated[int, Path(ge=1, le=MOST_NUMBER, description="Number of the category.")],
+    limit: Limit = DEFAULT_LIMIT,
+    before: Before = None,
+) -> dict[str, Any]:
+    """List who changed what in a category, the newest first, also in one that was removed."""
+    workspace = service_of(request).workspace
+    return list_events(workspace, category_id, limit=limit, before=before).to_json()
 
 
 @router.get("/keys", response_model=KeyList, tags=["keys"])

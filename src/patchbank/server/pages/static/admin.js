@@ -1,6 +1,6 @@
 // The Admin page: keys, storage, health, and the log of changes.
 
-import { ask, of, send } from "./api.js";
+import { ask, send } from "./api.js";
 import { attempt, copy, element, find, toast, whenPressed } from "./elements.js";
 import { facts } from "./evidence.js";
 import { count, dateTime, number } from "./words.js";
@@ -61,13 +61,21 @@ function inWords(value, between = ", ") {
     .map(([name, each]) => `${name.replaceAll("_", " ")}${between === "; " ? ":" : ""} ${inWords(each)}`).join(between);
 }
 
+// Of removed categories too.
+async function drawLogs() {
+  const { items } = await ask("/v1/audit");
+  auditCategory.replaceChildren(...items.map((log) => element("option", { value: log.category_id }, log.removed ? `${log.category} (removed, no. ${log.category_id})` : log.category)));
+  auditCategory.parentElement.hidden = items.length === 0;
+  await drawAudit(true);
+}
+
 let before = null;
 async function drawAudit(fromStart) {
-  if (!auditCategory) return;
+  if (!auditCategory.value) return;
   const rows = find("audit").querySelector("tbody");
   if (fromStart) { rows.replaceChildren(); before = null; }
   const query = new URLSearchParams({ limit: 50, ...(before === null ? {} : { before }) });
-  const page = await ask(`${of(auditCategory.value, "audit")}?${query}`);
+  const page = await ask(`/v1/audit/${auditCategory.value}?${query}`);
   before = page.next;
   rows.append(...page.items.map((event) => {
     const detail = inWords(event.detail, "; ");
@@ -111,5 +119,5 @@ whenPressed(find("verify"), async () => {
     : problems.map((log) => `${log.category}: ${log.problem}`).join("; ");
 });
 whenPressed(find("older"), () => drawAudit(false));
-auditCategory?.addEventListener("change", () => attempt(() => drawAudit(true)));
-await attempt(() => Promise.all([drawKeys(), drawStorage(), drawAudit(true)]));
+auditCategory.addEventListener("change", () => attempt(() => drawAudit(true)));
+await attempt(() => Promise.all([drawKeys(), drawStorage(), drawLogs()]));
