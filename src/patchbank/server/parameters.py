@@ -9,6 +9,7 @@ from fastapi.dependencies.utils import get_flat_params
 from fastapi.params import Query as QueryParameter
 
 from patchbank.errors import ParameterError
+from patchbank.inspection.settings import DEFAULT_EFFECT
 from patchbank.printable import printable
 from patchbank.server.models import MOST_NUMBER
 from patchbank.spelling import nearest
@@ -54,6 +55,15 @@ _WHEN = "`yesterday`, `3h`, `2026-11-01` or `2026-11-01T14:30+01:00`; without a 
 Since = Annotated[str | None, Query(max_length=100, description=f"From this time on: {_WHEN}.")]
 Until = Annotated[
     str | None, Query(max_length=100, description="Before this time; a day is included.")
+]
+Effect = Annotated[
+    int,
+    Query(
+        ge=0,
+        le=10_000,
+        description="Of how many recorded inspections, the last ones, the verdicts before and "
+        f"after are compared; {DEFAULT_EFFECT} take a second or more.",
+    ),
 ]
 
 

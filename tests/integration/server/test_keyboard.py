@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from patchbank.inspection.keeping.access import create_key
 from patchbank.inspection.workspace import Workspace
 from tests.fixtures.commands import Outcome
-from tests.fixtures.pages import visiting
+from tests.fixtures.pages import press_seen, visiting
 from tests.fixtures.service import RunningService, running
 from tests.fixtures.surfaces import Surfaces
 
@@ -94,7 +94,7 @@ def test_the_whole_way_by_keyboard_alone(
         tab.get_by_text("to the spot at x 48, y 48").wait_for()
         press(tab, "Is it good? Answer", "link")
         tab.locator("#answer").get_by_text(bad[0].name).wait_for()
-        tab.keyboard.press("d")
+        press_seen(tab, "d")
         tab.keyboard.type("scratch")
         tab.keyboard.press("Enter")
         tab.get_by_text("Nothing waits for you").wait_for()
@@ -203,8 +203,10 @@ def test_a_phone_is_enough(
     tab.get_by_role("link", name="Is it good? Answer").tap()
     where = tab.locator("#answer")
     where.get_by_text(bad[1].name).wait_for()
+    tab.wait_for_timeout(500)
     tab.get_by_role("button", name="Good", exact=True).tap()
     tab.locator("#effect").get_by_text("What “good” would change").wait_for()
+    tab.wait_for_timeout(500)
     tab.get_by_role("button", name="Good, add it").tap()
     where.get_by_text(bad[0].name).wait_for()
     tab.locator("#label").fill("scratch")

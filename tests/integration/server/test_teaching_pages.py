@@ -11,7 +11,7 @@ from PIL import Image
 from patchbank.inspection.keeping.access import create_key
 from patchbank.inspection.workspace import Workspace
 from tests.fixtures.commands import Outcome
-from tests.fixtures.pages import inspect, visiting
+from tests.fixtures.pages import inspect, press_seen, visiting
 from tests.fixtures.service import RunningService, running
 from tests.fixtures.surfaces import Surfaces
 
@@ -36,30 +36,30 @@ def test_a_queue_is_reviewed_by_keyboard(
         tab.keyboard.press("m")
         assert tab.locator(".layers .map").evaluate("map => map.style.opacity") == "0"
         # A defect with a new label, then with the same by its number.
-        tab.keyboard.press("d")
+        press_seen(tab, "d")
         tab.keyboard.type("scratch <i>")
         tab.keyboard.press("Enter")
         where.get_by_text("part p1").wait_for()
-        tab.keyboard.press("1")
+        press_seen(tab, "1")
         where.get_by_text("part p2").wait_for()
         waiting.get_by_text("2 parts wait").wait_for()
         assert "defect scratch <i>" in tab.locator("#given").inner_text()
         # It fails, so that "good" is asked for twice, and shows first what it would change.
-        tab.keyboard.press("g")
+        press_seen(tab, "g")
         tab.locator("#doubt:not([hidden])").wait_for()
         tab.locator("#effect").get_by_text("What “good” would change").wait_for()
         assert "Parts then fail above" in tab.locator("#effect").inner_text()
         assert "part p2" in where.inner_text()
-        tab.keyboard.press("g")
+        press_seen(tab, "g")
         where.get_by_text("part p3").wait_for()
-        tab.keyboard.press("s")
+        press_seen(tab, "s")
         tab.get_by_text("Nothing waits for you").wait_for()
         tab.locator("#given").get_by_text("in version 2 of the bank").wait_for()
         assert inspect(running_service, bad[2])["similar"][0]["itself"]
         # Undone: first the skip, then what was said to be good.
-        tab.keyboard.press("u")
+        press_seen(tab, "u")
         where.get_by_text("part p3").wait_for()
-        tab.keyboard.press("u")
+        press_seen(tab, "u")
         where.get_by_text("part p2").wait_for()
         tab.get_by_text("2 parts wait").wait_for()
         assert not inspect(running_service, bad[2])["similar"][0]["itself"]
@@ -81,17 +81,115 @@ def test_two_people_review_at_once_and_neither_is_stuck(
         for tab in (first, second):
             tab.goto(running_service.url + REVIEW)
             tab.locator("#answer").get_by_text("part p0").wait_for()
-        first.keyboard.press("d")
+        press_seen(first, "d")
         first.keyboard.type("scratch")
         first.keyboard.press("Enter")
         first.locator("#answer").get_by_text("part p1").wait_for()
-        second.keyboard.press("d")
+        press_seen(second, "d")
         second.keyboard.type("dent")
         second.keyboard.press("Enter")
         second.get_by_text("answered scratch meanwhile").wait_for()
         second.locator("#answer").get_by_text("part p1").wait_for()
         second.locator("#waiting").get_by_text("1 part waits").wait_for()
         assert second.locator("#refused").is_hidden()
+    assert problems == []
+
+
+def test_what_is_pressed_before_a_part_was_seen_answers_nothing(
+    browser: Browser, running_service: RunningService, surfaces: Surfaces
+) -> None:
+    for number, path in enumerate(sorted(surfaces.scratched.iterdir())[:4]):
+        inspect(running_service, path, part=f"p{number}")
+    with visiting(browser, running_service.url) as (tab, problems):
+        tab.goto(running_service.url + REVIEW)
+        where, early = tab.locator("#answer"), tab.locator("#early")
+        where.get_by_text("part p0").wait_for()
+        tab.wait_for_timeout(500)
+        # Held down, until after the effect is shown; then again and again.
+        for _ in range(30):
+            tab.keyboard.down("g")
+            tab.wait_for_timeout(33)
+        tab.locator("#effect").get_by_text("What “good” would change").wait_for()
+        for _ in range(30):
+            tab.keyboard.down("g")
+            tab.wait_for_timeout(33)
+        tab.keyboard.up("g")
+        assert early.is_hidden()
+        tab.keyboard.press("Escape")
+        for _ in range(60):
+            tab.keyboard.press("g")
+            tab.wait_for_timeout(33)
+        early.wait_for()
+        assert "part p0" in where.inner_text()
+        # The same by a button that has the focus.
+        tab.locator("#good").focus()
+        for _ in range(30):
+            tab.keyboard.down("Enter")
+            tab.wait_for_timeout(33)
+        tab.keyboard.up("Enter")
+        assert "part p0" in where.inner_text()
+        press_seen(tab, "g")
+        where.get_by_text("part p1").wait_for()
+        assert early.is_hidden()
+        tab.wait_for_timeout(500)
+        for _ in range(3):
+            tab.keyboard.press("d")
+            tab.keyboard.type("scratch")
+            tab.keyboard.press("Enter")
+        where.get_by_text("part p2").wait_for()
+        early.wait_for()
+        assert tab.locator("#label").input_value() == ""
+        tab.wait_for_timeout(500)
+        tab.keyboard.press("s")
+        tab.keyboard.press("s")
+        where.get_by_text("part p3").wait_for()
+        early.wait_for()
+        tab.locator("#waiting").get_by_text("1 part waits").wait_for()
+        given = tab.locator("#given li")
+        given.nth(2).wait_for()
+        assert [text.split(", ")[0].split(": ")[1] for text in given.all_inner_texts()] == [
+            "skipped", "defect scratch", "good",
+        ]  # fmt: skip
+        press_seen(tab, "s")
+        tab.get_by_text("Nothing waits for you").wait_for()
+    assert problems == []
+
+
+def test_the_effect_is_seen_before_any_part_comes_into_the_bank(
+    browser: Browser, running_service: RunningService, surfaces: Surfaces
+) -> None:
+    bad = sorted(surfaces.scratched.iterdir())[:2]
+    found = inspect(running_service, bad[0])
+    with running_service.client() as client:
+        limits = {"pass_below": found["score"] / 2, "fail_above": found["score"] * 2}
+        assert client.put("/v1/categories/brushed/thresholds", json=limits).status_code == 200
+    assert inspect(running_service, bad[0], part="p1")["verdict"] == "review"
+    with visiting(browser, running_service.url) as (tab, problems):
+        tab.goto(running_service.url + REVIEW)
+        where, effect = tab.locator("#answer"), tab.locator("#effect")
+        where.get_by_text(found["image"]).wait_for()
+        press_seen(tab, "s")
+        where.get_by_text("part p1").wait_for()
+        press_seen(tab, "g")
+        effect.get_by_text("If it is good, press “Good” once more.").wait_for()
+        assert tab.locator("#doubt").is_hidden()
+        assert "of the last" in effect.inner_text().lower()
+        assert effect.evaluate(
+            "box => { const { top, bottom } = box.getBoundingClientRect();"
+            " return top >= 0 && bottom <= innerHeight; }"
+        )
+        press_seen(tab, "Escape")
+        assert effect.is_hidden()
+        assert tab.evaluate("scrollY") == 0
+        press_seen(tab, "g")
+        effect.get_by_text("press “Good” once more").wait_for()
+        press_seen(tab, "g")
+        tab.locator("#given").get_by_text("in version 3 of the bank").wait_for()
+        # Undone on another page, it is not said to be there.
+        with running_service.client() as client:
+            assert client.post("/v1/categories/brushed/undo", json={}).status_code == 200
+        tab.reload()
+        tab.locator("#given").get_by_text("no longer in the bank").wait_for()
     assert problems == []
 
 
@@ -370,9 +468,9 @@ def test_a_new_category_is_learned_and_corrected_on_the_pages_alone(
         tab.locator("#answer .verdict.fail").wait_for()
         tab.get_by_role("link", name="Review").click()
         tab.locator("#answer .verdict.fail").wait_for()
-        tab.keyboard.press("g")
+        press_seen(tab, "g")
         tab.locator("#doubt:not([hidden])").wait_for()
-        tab.keyboard.press("g")
+        press_seen(tab, "g")
         tab.get_by_text("Nothing waits for you").wait_for()
         tab.locator("#given").get_by_text("in version 2 of the bank").wait_for(timeout=60_000)
         tab.get_by_role("link", name="Inspect", exact=True).click()

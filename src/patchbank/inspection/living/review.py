@@ -120,8 +120,16 @@ class Reviewer:
             judged.probable_defect,
         )
 
-    def foresee(self, waiting: OpenInspection, progress: Progress = silent) -> AddReport | None:
-        """Return what `good` would do, with its effect on recorded inspections; None if nothing."""
+    def foresee(
+        self,
+        waiting: OpenInspection,
+        latest: int = DEFAULT_EFFECT,
+        progress: Progress = silent,
+    ) -> AddReport | None:
+        """Return what `good` would do, with its effect on the last recorded inspections.
+
+        None if that is nothing.
+        """
         source = inspected_image(self.workspace, waiting.category_id, waiting)
         if source is None:
             return None
@@ -133,7 +141,7 @@ class Reviewer:
                 names=[waiting.image_name],
                 force=True,
                 dry_run=True,
-                effect=DEFAULT_EFFECT,
+                effect=latest,
                 progress=progress,
             )
         except NoImagesError:

@@ -139,7 +139,7 @@ class ReviewSession:
                 raise _NotWantedError
 
         try:
-            return self._reviewer.foresee(inspection, go_on)
+            return self._reviewer.foresee(inspection, progress=go_on)
         except _NotWantedError:
             return None
 

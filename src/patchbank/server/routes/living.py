@@ -11,7 +11,6 @@ from patchbank.errors import ParameterError
 from patchbank.inspection.living.add import AddReport, add, add_held
 from patchbank.inspection.living.quarantine import dismiss_pixels, held_image, quarantined
 from patchbank.inspection.living.withdraw import WithdrawReport, withdraw_numbers
-from patchbank.inspection.settings import DEFAULT_EFFECT
 from patchbank.printable import counted
 from patchbank.server.access import Engineer, Operator
 from patchbank.server.addresses import address
@@ -26,7 +25,7 @@ from patchbank.server.models.living import (
     Withdrawal,
     WithdrawalWanted,
 )
-from patchbank.server.parameters import CategoryName, ExpectedVersion
+from patchbank.server.parameters import CategoryName, Effect, ExpectedVersion
 from patchbank.server.problems import PROBLEMS
 from patchbank.server.service import service_of
 from patchbank.server.shown import display_picture
@@ -37,15 +36,6 @@ _BODY = request_body(
     IMAGE | images_form(MOST_AT_ONCE),
     "The image: its file as the body; or several in the fields `image` of a form.",
 )
-Effect = Annotated[
-    int,
-    Query(
-        ge=0,
-        le=10_000,
-        description="Of how many recorded inspections, the last ones, the verdicts before and "
-        f"after are compared; {DEFAULT_EFFECT} take a second or more.",
-    ),
-]
 
 
 @router.post("/categories/{category}/references", response_model=Addition, openapi_extra=_BODY)

@@ -13,6 +13,7 @@ from patchbank.inspection.keeping.records import show_inspection
 from patchbank.inspection.living.add import AddReport
 from patchbank.inspection.living.review import queue_length, review_queue
 from patchbank.inspection.living.review_report import ReviewReport, answer_to_json, queue_to_json
+from patchbank.inspection.settings import DEFAULT_EFFECT
 from patchbank.inspection.workspace import Workspace
 from patchbank.memory.threads import on_cores
 from patchbank.server.access import Engineer, Operator
@@ -29,7 +30,14 @@ from patchbank.server.models.reviewing import (
     Queue,
     UndoneWanted,
 )
-from patchbank.server.parameters import DEFAULT_LIMIT, CategoryName, InspectionNumber, Limit, Since
+from patchbank.server.parameters import (
+    DEFAULT_LIMIT,
+    CategoryName,
+    Effect,
+    InspectionNumber,
+    Limit,
+    Since,
+)
 from patchbank.server.problems import PROBLEMS
 from patchbank.server.service import service_of
 
@@ -100,19 +108,23 @@ async def look(
     response_model=AnswerEffect,
 )
 async def effect(
-    request: Request, caller: Engineer, category: CategoryName, number: InspectionNumber
+    request: Request,
+    caller: Engineer,
+    category: CategoryName,
+    number: InspectionNumber,
+    effect: Effect = DEFAULT_EFFECT,
 ) -> dict[str, Any]:
     """Show what the answer `good` would do to the bank, and to recent verdicts.
 
-    The last 100 inspections whose images were kept are judged by the bank as it is and as it would
-    be, which takes a second or more. It ends when whoever asked goes away.
+    Those whose images were kept are judged by the bank as it is and as it would be, which takes a
+    second or more. It ends when whoever asked goes away.
     """
     teaching = service_of(request).teaching
     async with until_gone(request) as progress:
 
         def work() -> AddReport | None:
             waiting = service_of(request).workspace.database.reviews.inspection(category, number)
-            return teaching.reviewer(category).foresee(waiting, progress)
+            return teaching.reviewer(category).foresee(waiting, effect, progress)
 
         found = await teaching.change(work)
     return {

@@ -10,6 +10,15 @@ const page = document.querySelector("#review");
 const { category } = page.dataset;
 const layers = new Layers(page.querySelector(".layers"), find("opacity"));
 const AHEAD = 3;
+// Milliseconds: a part takes no answer before it was seen, nor a confirmation before the effect was read. Whatever is
+// pressed before is meant for something else; nothing counts until there was a pause, for a word typed ahead has an S or a G.
+const SEEN = 150;
+const READ = 400;
+const PAUSE = 400;
+// Whoever goes on at once leaves the service in peace.
+const SETTLED = 300;
+// Recent parts that are judged again as if the part were good: more would not be there when they are wanted.
+const JUDGED_AGAIN = 30;
 
 let queue = [];
 let waiting = 0;
@@ -17,8 +26,9 @@ let labels = [];
 let busy = false;
 // Who may only look has no buttons: an engineer's key answers.
 const mayAnswer = document.body.dataset.role !== "operator";
-let foreseen = null; // the inspection whose effect is shown
-let confirming = false; // whether a doubt was shown, so that "good" once more confirms it
+let answersFrom = 0; // when the next answer counts
+let foreseen = null; // what "good" would change, for the part that is shown
+let question = null; // "good" was said of the part that is shown, and what it would change is to be confirmed
 const looks = new Map();
 
 function look(item) {
@@ -50,6 +60,11 @@ async function show() {
   find("none").hidden = item !== undefined;
   page.hidden = item === undefined;
   reset();
+  wait(SEEN);
+  if (foreseen?.item !== item) {
+    foreseen?.leave();
+    foreseen = item && mayAnswer ? new Foreseen(item) : null;
+  }
   if (item === undefined) return;
   layers.show(item);
   describe(item, null);
@@ -80,9 +95,46 @@ function describe(item, found) {
   else find("defects").replaceChildren(element("p", { class: "faint" }, found ? "The image was not kept, so it cannot be compared." : "Comparing…"));
 }
 
+/** What "good" would change: asked for while the part is looked at, and no longer once it is answered. */
+class Foreseen {
+  #leaving = new AbortController();
+  #asked = null;
+  #timer = setTimeout(() => this.found(), SETTLED);
+
+  constructor(item) {
+    this.item = item;
+  }
+
+  found() {
+    clearTimeout(this.#timer);
+    const address = `${of(category, "inspections", this.item.inspection_id, "review", "effect")}?effect=${JUDGED_AGAIN}`;
+    this.#asked ??= ask(address, { signal: this.#leaving.signal });
+    this.#asked.catch(() => { this.#asked = null; });
+    return this.#asked;
+  }
+
+  leave() {
+    clearTimeout(this.#timer);
+    this.#leaving.abort();
+  }
+}
+
+function wait(milliseconds) {
+  answersFrom = Math.max(answersFrom, performance.now() + milliseconds);
+}
+
+/** Whether an answer counts now; if not, that is said. */
+function counts() {
+  const isEarly = busy || (queue.length > 0 && performance.now() < answersFrom);
+  if (isEarly) wait(PAUSE);
+  find("early").hidden = !isEarly;
+  return !isEarly;
+}
+
 function reset() {
-  confirming = false;
-  foreseen = null;
+  // Where the picture was before the effect came into sight.
+  if (question) scrollTo(0, question.scrolled);
+  question = null;
   find("doubt").hidden = true;
   find("effect").hidden = true;
   find("good").firstChild.textContent = "Good ";
@@ -93,8 +145,14 @@ async function answer(given) {
   if (busy || item === undefined) return;
   busy = true;
   const done = await attempt(() => send(of(category, "inspections", item.inspection_id, "review"), given));
-  busy = false;
-  if (done === null) { await leaveAnswered(item); return; }
+  if (done === null) {
+    busy = false;
+    // What is said of the part may have changed.
+    looks.delete(item.inspection_id);
+    reset();
+    await leaveAnswered(item);
+    return;
+  }
   for (const remark of done.remarks) toast(remark);
   const label = given.label;
   if (label && !labels.includes(label)) { labels.push(label); drawLabels(); }
@@ -102,6 +160,8 @@ async function answer(given) {
   looks.delete(item.inspection_id);
   waiting = done.waiting;
   if (queue.length < 10 && waiting > queue.length) await attempt(refill);
+  // Until the next part is there, nothing is taken for an answer to it.
+  busy = false;
   show();
   drawGiven();
 }
@@ -123,33 +183,40 @@ async function leaveAnswered(item) {
 async function good() {
   const [item] = queue;
   if (busy || item === undefined) return;
-  const found = await attempt(() => look(item));
-  if (found === null || queue[0] !== item) return;
-  if (found.doubt && !confirming) {
-    confirming = true;
-    find("doubt").textContent = `${sentence(found.doubt)} If it is good all the same, press “Good” once more.`;
-    find("doubt").hidden = false;
-    find("good").firstChild.textContent = "Good, add it to the bank ";
-    foresee();
+  if (question !== null) {
+    if (question.isShown) await answer({ answer: "good", confirmed: question.isDoubted });
     return;
   }
-  await answer({ answer: "good", confirmed: confirming });
-}
-
-async function foresee() {
-  const [item] = queue;
-  if (foreseen === item) return;
-  foreseen = item;
+  const asked = { isShown: false, isDoubted: false, scrolled: scrollY };
+  question = asked;
   const box = find("effect");
   box.hidden = false;
   box.replaceChildren(element("p", {}, "Judging recent parts again, as if this one were good…"));
-  const found = await attempt(() => ask(of(category, "inspections", item.inspection_id, "review", "effect")));
-  if (queue[0] !== item) return;
-  if (found === null) { box.hidden = true; foreseen = null; return; }
-  const changes = found.addition?.effect?.changes ?? [];
+  box.scrollIntoView({ block: "nearest" });
+  const [found, effect] = await attempt(() => Promise.all([look(item), foreseen.found()])
+    // Whoever left the part is not told that nothing came of it.
+    .catch((problem) => { if (question === asked) throw problem; return []; })) ?? [];
+  if (question !== asked) return;
+  if (found === undefined) { reset(); return; }
+  if (found.doubt) {
+    asked.isDoubted = true;
+    find("doubt").textContent = sentence(found.doubt);
+    find("doubt").hidden = false;
+  }
+  find("good").firstChild.textContent = "Good, add it to the bank ";
+  drawEffect(effect, found.doubt);
+  box.scrollIntoView({ block: "nearest" });
+  asked.isShown = true;
+  wait(READ);
+}
+
+function drawEffect(effect, isDoubted) {
+  const box = find("effect");
+  const changes = effect.addition?.effect?.changes ?? [];
   box.replaceChildren(
     element("p", {}, element("strong", {}, "What “good” would change")),
-    ...effectInWords(found).map((line) => element("p", {}, line)),
+    ...effectInWords(effect).map((line) => element("p", {}, line)),
+    element("p", {}, `If it is good${isDoubted ? " all the same" : ""}, press “Good” once more.`),
     ...(changes.length ? [element("div", { class: "gallery" }, ...changes.slice(0, 12).map((change) => element("figure", {},
       element("img", smallPicture(category, change.inspection_id, 256, change.image)),
       element("figcaption", {}, verdictMark(change.before), " becomes ", verdictMark(change.after)))))] : []),
@@ -173,8 +240,7 @@ async function undo() {
   if (busy) return;
   busy = true;
   const done = await attempt(() => send(of(category, "review", "undo"), {}));
-  busy = false;
-  if (done === null) return;
+  if (done === null) { busy = false; return; }
   toast(`Undone: ${done.image} waits for an answer again.`);
   looks.clear();
   waiting = done.waiting;
@@ -182,6 +248,7 @@ async function undo() {
   if (found !== null) {
     queue = [found, ...queue.filter((item) => item.inspection_id !== done.inspection_id)];
   }
+  busy = false;
   show();
   drawGiven();
 }
@@ -190,7 +257,7 @@ function drawLabels() {
   find("labels").replaceChildren(...labels.map((label) => element("option", { value: label })));
   find("known").replaceChildren(...labels.slice(0, 9).map((label, index) => {
     const button = element("button", { type: "button" }, `${label} `, element("kbd", {}, String(index + 1)));
-    button.addEventListener("click", () => answer({ answer: "defect", label }));
+    whenCounted(button, () => answer({ answer: "defect", label }));
     return button;
   }));
 }
@@ -218,11 +285,14 @@ async function drawGiven() {
   if (found.items.some((item) => item.pending)) polling = setTimeout(drawGiven, 1000);
 }
 
+function whenCounted(button, work) {
+  button.addEventListener("click", () => { if (counts()) work(); });
+}
+
 const KEYS = {
   g: good,
   s: () => answer({ answer: "skip" }),
   u: undo,
-  e: foresee,
   d: () => find("label").focus(),
   m: () => {
     const slider = find("opacity");
@@ -233,28 +303,38 @@ const KEYS = {
 };
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.altKey || event.metaKey) return;
+  const work = KEYS[event.key.toLowerCase()];
+  const label = labels[Number(event.key) - 1];
+  // A key that is held down says something once. The keyboard presses a button that has the focus.
+  if (event.repeat && (event.target.matches("button") || ((work || label) && !event.target.matches("input, select, textarea")))) {
+    event.preventDefault();
+    return;
+  }
   if (event.target.matches("input, select, textarea")) {
     if (event.key === "Escape") event.target.blur();
     if (!event.target.matches("[type=range]")) return;
   }
-  const work = KEYS[event.key.toLowerCase()];
-  const label = labels[Number(event.key) - 1];
-  if (!work && !label) return;
+  // Another letter may belong to a word that was typed too early.
+  if (!work && !label) {
+    if (event.key.length === 1 && performance.now() < answersFrom) wait(PAUSE);
+    return;
+  }
   if (page.hidden && work !== undo) return;
   if (!mayAnswer && work !== KEYS.m) return;
   event.preventDefault();
-  if (work) work();
+  if (work === KEYS.m || work === KEYS.escape) work();
+  else if (!counts()) return;
+  else if (work) work();
   else answer({ answer: "defect", label });
 });
-find("good").addEventListener("click", good);
-find("skip").addEventListener("click", KEYS.s);
-for (const button of document.querySelectorAll(".undo")) button.addEventListener("click", undo);
-find("foresee").addEventListener("click", foresee);
+whenCounted(find("good"), good);
+whenCounted(find("skip"), KEYS.s);
+for (const button of document.querySelectorAll(".undo")) whenCounted(button, undo);
 find("defect").addEventListener("submit", (event) => {
   event.preventDefault();
   const label = find("label").value.trim();
-  // While an answer is on its way, what was typed stays, for the part that comes.
-  if (!label || busy) return;
+  // What does not count stays, for the part that comes.
+  if (!label || !counts()) return;
   find("label").blur();
   find("label").value = "";
   answer({ answer: "defect", label });
