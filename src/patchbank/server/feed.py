@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -65,8 +66,9 @@ class Feed:
         """
         seen: set[int] = set()
         loop = asyncio.get_running_loop()
-        beat = loop.time()
-        end = beat + LONGEST_SECONDS
+        # That there are none yet is said at once.
+        beat = -math.inf
+        end = loop.time() + LONGEST_SECONDS
         while not self._closed and loop.time() < end:
             new = self._new
             try:

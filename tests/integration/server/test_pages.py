@@ -40,7 +40,7 @@ def test_the_line_shows_what_is_judged_as_it_is_judged(
     with visiting(browser, running_service.url) as (tab, problems):
         tab.goto(running_service.url)
         assert tab.url.endswith(LINE)
-        assert tab.get_by_text("No inspections yet.").is_visible()
+        tab.get_by_text("No inspections yet.").wait_for(timeout=1500)
         inspect(running_service, bad[0], part="4711", station="line-2")
         big = tab.locator(".big")
         big.locator(".verdict.fail").wait_for()
@@ -53,7 +53,7 @@ def test_the_line_shows_what_is_judged_as_it_is_judged(
         big.get_by_text("part 4712").wait_for()
         assert big.locator(f".verdict.{found['verdict']}").is_visible()
         assert tab.locator(".strip li").count() == 2
-        # One that a person picked stays; the newest is a press away.
+        # One that a person picked stays for a while; the newest is a press away.
         tab.locator(".strip li button").nth(1).click()
         big.get_by_text("part 4711").wait_for()
         inspect(running_service, good[1], part="4713")
@@ -71,6 +71,46 @@ def test_the_line_shows_what_is_judged_as_it_is_judged(
         tab.goto(running_service.url + LINE + "?station=line-2")
         tab.locator(".big .verdict.fail").wait_for()
         assert tab.locator(".strip li").count() == 1
+    assert problems == []
+
+
+def test_nobody_takes_an_older_inspection_for_one_of_now(
+    browser: Browser, running_service: RunningService, surfaces: Surfaces
+) -> None:
+    good = sorted(surfaces.good.iterdir())[0]
+    bad = sorted(surfaces.scratched.iterdir())[0]
+    inspect(running_service, good, part="1")
+    inspect(running_service, good, part="2")
+    with visiting(browser, running_service.url) as (tab, problems):
+        tab.goto(running_service.url + LINE)
+        big = tab.locator(".big")
+        big.get_by_text("part 2").wait_for()
+        oldest = tab.locator(".strip li button").last
+        oldest.click()
+        big.get_by_text("part 1").wait_for()
+        assert big.locator("p").first.inner_text() == "An older one"
+        assert "Nothing to do." not in big.inner_text()
+        # It is large, and has no large area in a verdict's colour.
+        height = big.get_by_text("An older one").evaluate("node => node.offsetHeight")
+        assert height >= 40
+        white = big.evaluate("node => getComputedStyle(node).backgroundColor")
+        # What did not pass takes over at once.
+        inspect(running_service, bad, part="3")
+        big.get_by_text("part 3").wait_for(timeout=3000)
+        assert "Take the part out." in big.inner_text()
+        assert big.get_by_text("An older one").count() == 0
+        assert big.evaluate("node => getComputedStyle(node).backgroundColor") != white
+        assert tab.title() == "FAIL · brushed · patchbank"
+        # What passed takes over when nobody has touched anything for a while.
+        oldest.click()
+        big.get_by_text("part 1").wait_for()
+        assert tab.title() == "FAIL · brushed · patchbank"
+        inspect(running_service, good, part="4")
+        big.get_by_text("Newest: pass").wait_for()
+        assert tab.title() == "PASS · brushed · patchbank"
+        assert "part 1" in big.inner_text()
+        big.get_by_text("part 4").wait_for(timeout=15_000)
+        assert tab.get_by_role("button", name="Back to the newest").is_hidden()
     assert problems == []
 
 
@@ -110,15 +150,79 @@ def test_the_line_says_when_it_is_cut_off_and_goes_on_by_itself(
 
 
 def test_the_line_says_that_its_category_was_removed(
+    browser: Browser, running_service: RunningService, patchbank: Run, surfaces: Surfaces
+) -> None:
+    good = sorted(surfaces.good.iterdir())[0]
+    inspect(running_service, good, part="1")
+    with visiting(browser, running_service.url) as (tab, problems):
+        tab.goto(running_service.url + LINE)
+        big = tab.locator(".big")
+        big.get_by_text("part 1").wait_for()
+        asked: list[str] = []
+        tab.on("request", lambda request: asked.append(request.url))
+        assert patchbank("remove", "brushed", "--yes").code == 0
+        big.get_by_text("brushed was removed.").wait_for(timeout=15_000)
+        assert tab.title().startswith("Removed")
+        assert tab.locator(".strip li").count() == 0
+        assert tab.locator(".layers").is_hidden()
+        # It asks seldom, for what is there.
+        del asked[:]
+        said = len(problems)
+        tab.wait_for_timeout(12_000)
+        assert len(asked) in (1, 2)
+        assert problems[said:] == []
+        # A category of the same name is another one, and is followed as well as the first.
+        fitted = patchbank("fit", "brushed", surfaces.train, "--image-size", "96")
+        assert fitted.code == 0, fitted.err
+        big.get_by_text("No inspections yet.").wait_for(timeout=15_000)
+        inspect(running_service, good, part="2")
+        big.get_by_text("part 2").wait_for()
+        assert tab.locator(".layers").is_visible()
+        assert tab.locator(".strip li").count() == 1
+        running_service.process.kill()
+        running_service.process.wait()
+        tab.get_by_text("Cut off from the service.").wait_for(timeout=15_000)
+        assert tab.title().startswith("Cut off")
+        assert "The last verdict seen" in big.inner_text()
+    assert [problem for problem in problems if problem.startswith("error")] == []
+
+
+def test_the_page_of_a_removed_category_leads_to_the_first_page(
     browser: Browser, running_service: RunningService, patchbank: Run
 ) -> None:
     with visiting(browser, running_service.url) as (tab, _):
         tab.goto(running_service.url + LINE)
         tab.get_by_text("No inspections yet.").wait_for()
         assert patchbank("remove", "brushed", "--yes").code == 0
-        tab.locator(".big").get_by_text("brushed was removed.").wait_for(timeout=15_000)
-        tab.get_by_role("link", name="To the first page").click()
+        tab.get_by_role("link", name="To the first page").click(timeout=15_000)
         tab.get_by_text("No categories yet").wait_for()
+
+
+def test_a_category_that_was_replaced_while_nobody_listened_leaves_nothing_behind(
+    browser: Browser,
+    running_service: RunningService,
+    patchbank: Run,
+    surfaces: Surfaces,
+    graphs_home: Path,
+    database_url: str,
+) -> None:
+    port = running_service.url.rsplit(":", 1)[-1]
+    inspect(running_service, sorted(surfaces.good.iterdir())[0])
+    with visiting(browser, running_service.url) as (tab, _):
+        tab.goto(running_service.url + LINE)
+        tab.locator(".big .verdict.pass").wait_for()
+        running_service.process.kill()
+        running_service.process.wait()
+        assert patchbank("remove", "brushed", "--yes").code == 0
+        fitted = patchbank("fit", "brushed", surfaces.train, "--image-size", "96")
+        assert fitted.code == 0, fitted.err
+        again = start("serve", "--port", port, home=graphs_home, url=database_url)
+        try:
+            tab.locator(".big").get_by_text("No inspections yet.").wait_for(timeout=30_000)
+            assert tab.locator(".strip li").count() == 0
+        finally:
+            again.terminate()
+            again.communicate(timeout=60)
 
 
 @pytest.mark.parametrize("width", [1440, 1024, 420])

@@ -12,6 +12,9 @@ const SHOWN = 20;
 const SILENT_MS = 5000;
 // A stream that the service ended on purpose is back within a second.
 const BROKEN_MS = 2000;
+const REMOVED_MS = 10000;
+// A person who looks at an older one touches something now and then.
+const TOUCHED_MS = 10000;
 const NEXT = {
   pass: "Nothing to do.",
   review: "Put the part aside: a person decides on the Review page.",
@@ -19,45 +22,66 @@ const NEXT = {
 };
 
 const big = page.querySelector(".big");
+const picture = page.querySelector(".layers");
 const strip = page.querySelector(".strip ol");
+const follow = page.querySelector("#follow");
 const cut = document.querySelector("#cut");
 const sound = document.querySelector("#sound");
-const layers = new Layers(page.querySelector(".layers"), document.querySelector("#opacity"));
-const items = new Map();
-let chosen = null; // the number of the one that a person picked; null follows the newest
+const layers = new Layers(picture, document.querySelector("#opacity"));
+const title = document.title;
+const items = new Map(); // by number, oldest first
+let newest = null;
+let shown; // undefined until it is known whether there is one
+let chosen = null; // an older one that a person picked; null follows the newest
+let besides = null; // the newest when it was picked
+let touched = Date.now();
 let heard = Date.now();
 let broken = null; // since when the stream is broken off
+let removed = false;
 let begun = false;
 let audio = null;
 
 // Many may come at once: only the last of them is shown.
 let waiting = null;
-function show(item) {
-  if (waiting === null) setTimeout(() => { const next = waiting; waiting = null; showNow(next); }, 0);
-  waiting = item;
+function show() {
+  waiting ??= setTimeout(() => { waiting = null; showNow(); });
 }
 
-const none = [...big.childNodes];
-let current = null;
-function showNow(item) {
-  current = item;
+function showNow() {
   if (!cut.hidden) return;
-  big.className = `big ${item.verdict}`;
+  const item = chosen ?? newest;
+  document.title = newest ? `${newest.verdict.toUpperCase()} · ${category} · patchbank` : title;
+  big.className = item ? `big ${item.verdict}` : "big";
+  big.classList.toggle("older", chosen !== null);
+  big.replaceChildren(...(item ? words(item) : [document.querySelector("#none").content.cloneNode(true)]));
+  page.querySelector("#name").textContent = item?.image ?? "";
+  picture.style.visibility = item ? "visible" : "hidden";
+  if (item && item !== shown) layers.show(item);
+  shown = item;
+  for (const button of strip.querySelectorAll("button")) {
+    button.setAttribute("aria-pressed", String(Number(button.dataset.number) === item?.inspection_id));
+  }
+  follow.hidden = chosen === null;
+}
+
+function words(item) {
   const where = [item.part && `part ${item.part}`, item.station, clock(item.inspected_at)].filter(Boolean).join(" · ");
-  big.replaceChildren(
+  const isOlder = item === chosen;
+  return [
+    ...(isOlder ? [element("p", { class: "age" }, "An older one")] : []),
     verdictMark(item.verdict),
     element("p", {}, againstLimit(item)),
     element("p", {}, rarity(item.p_value)),
-    element("p", { class: "next" }, NEXT[item.verdict]),
+    element("p", { class: "next" }, isOlder ? `Newest: ${newest.verdict}, ${clock(newest.inspected_at)}.` : NEXT[item.verdict]),
     element("p", {}, where),
-  );
-  document.title = `${item.verdict.toUpperCase()} · ${category} · patchbank`;
-  page.querySelector("#name").textContent = item.image;
-  layers.show(item);
-  for (const button of strip.querySelectorAll("button")) {
-    button.setAttribute("aria-pressed", String(Number(button.dataset.number) === item.inspection_id));
-  }
-  page.querySelector("#follow").hidden = chosen === null;
+  ];
+}
+
+function pick(item) {
+  chosen = item === newest ? null : item;
+  besides = newest;
+  touched = Date.now();
+  show();
 }
 
 function add(item) {
@@ -66,19 +90,32 @@ function add(item) {
   const button = stripButton(item, `${clock(item.inspected_at)}, ${item.part ?? item.image}`);
   button.dataset.number = item.inspection_id;
   button.setAttribute("aria-pressed", "false");
-  button.addEventListener("click", () => { chosen = item.inspection_id; show(item); });
+  button.addEventListener("click", () => pick(item));
   strip.prepend(element("li", {}, button));
-  while (strip.children.length > SHOWN) {
-    items.delete(Number(strip.lastElementChild.firstElementChild.dataset.number));
-    strip.lastElementChild.remove();
-  }
-  if (chosen === null || !items.has(chosen)) {
-    chosen = null;
-    show(item);
-  }
+  newest = item;
+  if (item.verdict !== "pass") chosen = null;
+  keepOnly([...items.keys()].slice(-SHOWN));
+  show();
   if (begun && item.verdict === "fail" && sound.getAttribute("aria-pressed") === "true") alarm();
   if (begun) count();
 }
+
+function keepOnly(numbers) {
+  const gone = [...items.keys()].filter((number) => !numbers.includes(number));
+  if (!gone.length) return;
+  for (const number of gone) {
+    items.delete(number);
+    strip.querySelector(`[data-number="${number}"]`).parentElement.remove();
+  }
+  newest = [...items.values()].at(-1) ?? null;
+  if (!items.has(chosen?.inspection_id)) chosen = null;
+  show();
+}
+
+for (const kind of ["pointerdown", "keydown", "input"]) document.addEventListener(kind, () => { touched = Date.now(); });
+setInterval(() => {
+  if (chosen !== null && newest !== besides && Date.now() - touched >= TOUCHED_MS) pick(newest);
+}, 500);
 
 function alarm() {
   audio ??= new AudioContext();
@@ -110,6 +147,7 @@ function shiftBegin() {
 let counting = null;
 let again = false;
 async function count() {
+  if (removed) return;
   if (counting) { again = true; return; }
   const begin = shiftBegin();
   const query = new URLSearchParams({ since: begin.toISOString() });
@@ -138,50 +176,76 @@ async function count() {
 function listen() {
   const query = station ? `?${new URLSearchParams({ station })}` : "";
   const stream = new EventSource(`${of(category, "events")}${query}`);
+  const told = new Set();
   const alive = () => {
     heard = Date.now();
     broken = null;
     if (cut.hidden) return;
     cut.hidden = true;
-    if (current) showNow(current);
-    else { big.className = "big"; big.replaceChildren(...none); }
+    show();
   };
-  stream.addEventListener("open", alive);
-  stream.addEventListener("beat", () => { alive(); begun = true; });
-  stream.addEventListener("inspection", (event) => { alive(); add(JSON.parse(event.data)); });
+  // First come the last twenty. What is not among them is of a category that was removed meanwhile.
+  stream.addEventListener("open", () => told.clear());
+  stream.addEventListener("beat", () => {
+    keepOnly([...told]);
+    alive();
+    begun = true;
+    if (shown === undefined) show();
+  });
+  stream.addEventListener("inspection", (event) => {
+    const item = JSON.parse(event.data);
+    told.add(item.inspection_id);
+    alive();
+    add(item);
+  });
   stream.addEventListener("error", () => {
     broken ??= Date.now();
-    if (stream.readyState === EventSource.CLOSED) setTimeout(listen, 1000);
+    if (stream.readyState === EventSource.CLOSED) listenAgain();
   });
 }
 
-// The service may answer, but no longer for this category.
-async function explainCut() {
-  try {
-    await ask(of(category, "counts"));
-  } catch (error) {
-    if (error.document?.status !== 404) return;
-    const words = `${category} was removed. The service judges no more parts of it.`;
-    big.replaceChildren(element("span", { class: "verdict cut" }, "Removed"), element("p", { class: "next" }, words),
-      element("p", {}, element("a", { class: "button", href: "/" }, "To the first page")));
-    cut.replaceChildren(words);
+// The service may answer, but no longer for this category. Its list is no error, unlike the stream of none.
+async function listenAgain() {
+  const list = await ask("/v1/categories").catch(() => null);
+  const wasRemoved = removed;
+  if (list) removed = !list.items.some((item) => item.category === category.normalize("NFC"));
+  if (!removed) {
+    if (wasRemoved) count();
+    setTimeout(listen, 1000);
+    return;
   }
+  if (!wasRemoved) showRemoved();
+  setTimeout(listenAgain, REMOVED_MS);
+}
+
+// In place of the last verdict: from afar, an old one would look like one of now.
+function showInstead(word, ...children) {
+  big.className = "big cut";
+  document.title = `${word} · ${category} · patchbank`;
+  big.replaceChildren(element("span", { class: "verdict cut" }, word), ...children);
+}
+
+function showRemoved() {
+  const text = `${category} was removed. The service judges no more parts of it.`;
+  cut.hidden = false;
+  cut.replaceChildren(text);
+  showInstead("Removed", element("p", { class: "next" }, text),
+    element("p", {}, element("a", { class: "button", href: "/" }, "To the first page")));
+  picture.style.visibility = "hidden";
+  page.querySelector("#name").textContent = "";
+  for (const figure of page.querySelectorAll(".tallies dd")) figure.textContent = "–";
+  keepOnly([]);
 }
 
 setInterval(() => {
   const isCut = Date.now() - heard >= SILENT_MS || (broken !== null && Date.now() - broken >= BROKEN_MS);
   if (!isCut || !cut.hidden) return;
-  cut.querySelector("span").textContent = clock(heard);
   cut.hidden = false;
-  explainCut();
-  // From afar, an old verdict would look like one of now.
-  big.className = "big cut";
-  document.title = `Cut off · ${category} · patchbank`;
-  big.replaceChildren(
-    element("span", { class: "verdict cut" }, "Cut off"),
+  cut.replaceChildren(element("strong", {}, "Cut off from the service."),
+    ` What you see is from ${clock(heard)}; this page goes on by itself when the service answers.`);
+  showInstead("Cut off",
     element("p", { class: "next" }, "Parts may be judged that you do not see here. Check that the service runs and that this device is connected."),
-    ...(current ? [element("p", {}, `The last verdict seen: ${current.verdict}, ${clock(current.inspected_at)}.`)] : []),
-  );
+    ...(newest ? [element("p", {}, `The last verdict seen: ${newest.verdict}, ${clock(newest.inspected_at)}.`)] : []));
 }, 500);
 setTimeout(() => { begun = true; }, 2000);
 sound.setAttribute("aria-pressed", localStorage.getItem("patchbank.sound") ?? "false");
@@ -191,11 +255,7 @@ sound.addEventListener("click", () => {
   localStorage.setItem("patchbank.sound", String(on));
   if (on) alarm();
 });
-page.querySelector("#follow").addEventListener("click", () => {
-  chosen = null;
-  const newest = strip.querySelector("button");
-  if (newest) show(items.get(Number(newest.dataset.number)));
-});
+follow.addEventListener("click", () => pick(newest));
 count();
 setInterval(count, 30000);
 listen();
