@@ -114,6 +114,33 @@ def test_nobody_takes_an_older_inspection_for_one_of_now(
     assert problems == []
 
 
+@pytest.mark.parametrize("width", [1440, 420])
+def test_all_of_the_last_twenty_are_seen(
+    browser: Browser, running_service: RunningService, surfaces: Surfaces, width: int
+) -> None:
+    for _ in range(21):
+        inspect(running_service, sorted(surfaces.scratched.iterdir())[0])
+    with visiting(browser, running_service.url, width=width) as (tab, problems):
+        tab.goto(running_service.url + LINE)
+        tab.locator(".strip li").nth(19).wait_for()
+        shown = tab.locator(".strip ol").evaluate(
+            """list => {
+              const box = list.getBoundingClientRect();
+              return [...list.querySelectorAll("button")].filter((button) => {
+                const {left, right, width, height} = button.getBoundingClientRect();
+                const word = button.querySelector(".verdict");
+                word.className = "verdict review";
+                word.textContent = "review";
+                return left >= box.left && right <= box.right && right <= innerWidth
+                  && width >= 44 && height >= 44 && word.offsetWidth <= button.clientWidth;
+              }).map((button) => Number(button.dataset.number));
+            }"""
+        )
+        assert shown == list(range(21, 1, -1))
+        assert tab.locator(".strip ol").evaluate("list => list.scrollHeight === list.clientHeight")
+    assert problems == []
+
+
 def test_the_line_says_when_it_is_cut_off_and_goes_on_by_itself(
     browser: Browser,
     running_service: RunningService,
