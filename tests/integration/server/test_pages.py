@@ -252,6 +252,20 @@ def test_a_category_that_was_replaced_while_nobody_listened_leaves_nothing_behin
             again.communicate(timeout=60)
 
 
+def test_without_scripts_a_page_says_that_it_needs_them_and_nothing_false(
+    browser: Browser, running_service: RunningService, surfaces: Surfaces
+) -> None:
+    inspect(running_service, sorted(surfaces.good.iterdir())[0])
+    context = browser.new_context(java_script_enabled=False)
+    tab = context.new_page()
+    for name in ("line", "inspect", "review", "records", "bank"):
+        tab.goto(f"{running_service.url}/categories/brushed/{name}")
+        seen = tab.locator("main").inner_text()
+        assert "These pages need JavaScript." in seen
+        assert "No inspections yet." not in seen
+    context.close()
+
+
 @pytest.mark.parametrize("width", [1440, 1024, 420])
 def test_the_largest_words_stay_in_their_panel_and_the_bar_shows_every_page(
     browser: Browser, running_service: RunningService, surfaces: Surfaces, width: int
