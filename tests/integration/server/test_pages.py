@@ -266,6 +266,19 @@ def test_without_scripts_a_page_says_that_it_needs_them_and_nothing_false(
     context.close()
 
 
+def test_an_operator_is_told_who_decides_which_images_are_kept(
+    browser: Browser, learned: Outcome, surfaces: Surfaces, graphs_home: Path, database_url: str
+) -> None:
+    with (
+        running(graphs_home, database_url, PATCHBANK_SERVE_RECENT_MEGABYTES="0") as service,
+        visiting(browser, service.url) as (tab, problems),
+    ):
+        inspect(service, sorted(surfaces.good.iterdir())[0])
+        tab.goto(service.url + LINE)
+        tab.get_by_text("Your administrator decides which are kept.").wait_for()
+    assert problems == []
+
+
 @pytest.mark.parametrize("width", [1440, 1024, 420])
 def test_the_largest_words_stay_in_their_panel_and_the_bar_shows_every_page(
     browser: Browser, running_service: RunningService, surfaces: Surfaces, width: int

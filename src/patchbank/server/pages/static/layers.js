@@ -30,7 +30,7 @@ export class Layers {
     this.outlines.toggleAttribute("hidden", found === null);
     this.map.setAttribute("hidden", "");
     if (found === null) {
-      this.none.textContent = "The image of this inspection was not kept. PATCHBANK_KEEP_IMAGES says which are.";
+      this.none.textContent = "The image of this inspection was not kept. Your administrator decides which are kept.";
       return;
     }
     URL.revokeObjectURL(this.picture.src);
