@@ -279,6 +279,37 @@ def test_an_operator_is_told_who_decides_which_images_are_kept(
     assert problems == []
 
 
+@pytest.mark.parametrize("width", [1440, 420])
+def test_long_words_make_no_page_wider_than_the_window(
+    browser: Browser,
+    running_service: RunningService,
+    patchbank: Run,
+    surfaces: Surfaces,
+    width: int,
+) -> None:
+    bad = sorted(surfaces.scratched.iterdir())
+    assert patchbank("defects", "add", "brushed", bad[0], "--label", "d" * 90).code == 0
+    for path in bad[:3]:
+        inspect(running_service, path, station="s" * 200, part="p" * 200)
+    addresses = ("line", f"line?station={'s' * 200}", "inspect", "review", "records", "records/1")
+    with visiting(browser, running_service.url, width=width) as (tab, problems):
+        for name in (*addresses, "bank"):
+            tab.goto(f"{running_service.url}/categories/brushed/{name}")
+            if name == "review":
+                tab.locator("#known button").wait_for()
+                tab.locator("#defects figure").first.wait_for()
+            elif name.startswith(("line", "records/")):
+                tab.locator(".verdict.fail").first.wait_for()
+            else:
+                tab.wait_for_load_state("networkidle")
+            wide = tab.evaluate("document.documentElement.scrollWidth")
+            assert wide <= width, name
+            # What a list is of stays readable beside it.
+            for label in tab.locator("label:has(> select) > .small").all():
+                assert label.evaluate("node => node.getClientRects().length") == 1, name
+    assert problems == []
+
+
 @pytest.mark.parametrize("width", [1440, 1024, 420])
 def test_the_largest_words_stay_in_their_panel_and_the_bar_shows_every_page(
     browser: Browser, running_service: RunningService, surfaces: Surfaces, width: int
