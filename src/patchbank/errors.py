@@ -203,6 +203,10 @@ class AnsweredError(ParameterError):
     """Somebody answered already."""
 
 
+class BankInMakingError(PatchbankError):
+    """A job is making a bank of the category; cancel it, or wait until it has ended."""
+
+
 class LastAdminError(ParameterError):
     """No admin's key would be valid, and others would; make another admin's key first."""
 

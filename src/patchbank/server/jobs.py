@@ -20,12 +20,10 @@ from typing import IO, Any, NamedTuple
 from patchbank.actors import current_actor
 from patchbank.errors import BusyError, PatchbankError
 from patchbank.inspection.workspace import Workspace
-from patchbank.store.jobs import JobKind, State
+from patchbank.store.jobs import MAKE_BANKS, JobKind, State
 
 _log = logging.getLogger(__name__)
 
-# Whose end is a new version of a bank.
-_MAKE_BANKS: tuple[JobKind, ...] = ("fit", "calibrate", "import-anomalib")
 _MOST_WAITING = 20
 _TICK_SECONDS = 0.5
 _STOP_SECONDS = 5.0
@@ -156,7 +154,7 @@ class JobRunner:
             self._finish(job, end)
             with self._changed:
                 self._waiting.popleft()
-            if end.state == "done" and job.request.kind in _MAKE_BANKS:
+            if end.state == "done" and job.request.kind in MAKE_BANKS:
                 self._on_bank(job.request.category)
         for job in self._waiting:
             self._finish(job, _End("interrupted"))

@@ -46,6 +46,7 @@ _STATUS: dict[type[errors.PatchbankError], int] = {
     errors.ExtractorMismatchError: 409,
     errors.BankGoneError: 409,
     errors.JobEndedError: 409,
+    errors.BankInMakingError: 409,
     errors.LastAdminError: 409,
     errors.TooLargeError: 413,
     errors.TooSlowError: 408,

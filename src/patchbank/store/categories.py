@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 from psycopg.types.json import Jsonb
 
 from patchbank.actors import current_actor
-from patchbank.errors import ParameterError, UnknownCategoryError
+from patchbank.errors import BankInMakingError, ParameterError, UnknownCategoryError
 from patchbank.spelling import composed, nearest
 from patchbank.store import queries
 from patchbank.store.indexes import Indexes
+from patchbank.store.jobs import MAKE_BANKS, SILENCE_SECONDS
 from patchbank.store.notices import announce
 
 if TYPE_CHECKING:
@@ -144,6 +145,8 @@ class Categories:
         ------
         UnknownCategoryError
             When it does not exist.
+        BankInMakingError
+            When a job is making a bank of it, which would make the category again.
         """
         category_id, removed = self._sessions.removing(lambda: self._remove(name))
         self._sessions.removing(lambda: self._indexes.drop_retired(category_id, None))
@@ -155,6 +158,7 @@ class Categories:
             found = connection.execute(self._queries["lock_to_remove"], {"name": name}).fetchone()
             if found is None:
                 raise unknown_category(connection, name)
+            self._check_no_job(connection, name)
             connection.execute(self._queries["lock_banks_to_remove"], {"category_id": found[0]})
             removed = {
                 table: connection.execute(
@@ -167,6 +171,19 @@ class Categories:
             announce(connection, name, None)
         _log.info("category %r: removed with all its data", name)
         return found[0], RemovedRows(**{table: removed[table] for table in _COUNTED_TABLES})
+
+    def _check_no_job(self, connection: Connection, name: str) -> None:
+        job = connection.execute(
+            self._queries["bank_in_making"],
+            {"name": name, "kinds": list(MAKE_BANKS), "silence": SILENCE_SECONDS},
+        ).fetchone()
+        if job is not None:
+            job_id, kind, state = job
+            raise BankInMakingError(
+                f"category {name!r}: job {job_id}, which makes a bank of it ({kind}), is {state}; "
+                f"cancel it (`POST /v1/jobs/{job_id}/cancel`) or wait until it has ended, then "
+                "remove the category"
+            )
 
 
 def checked_category_name(name: str) -> str:

@@ -10,6 +10,7 @@ from psycopg.types.json import Jsonb
 
 from patchbank.actors import current_actor
 from patchbank.errors import JobEndedError, NotFoundError
+from patchbank.spelling import composed
 from patchbank.store import queries
 from patchbank.store.queries import as_bigint
 
@@ -18,11 +19,13 @@ if TYPE_CHECKING:
 
 State = Literal["waiting", "running", "done", "failed", "cancelled", "interrupted"]
 JobKind = Literal["fit", "calibrate", "evaluate", "import-anomalib", "check"]
+#: Whose end is a new version of a bank.
+MAKE_BANKS: tuple[JobKind, ...] = ("fit", "calibrate", "import-anomalib")
 #: States that change no more.
 ENDED = ("done", "failed", "cancelled", "interrupted")
 
-# After that, the service of a job is taken for ended.
-_SILENCE_SECONDS = 15.0
+#: After that, the service of a job is taken for ended.
+SILENCE_SECONDS = 15.0
 _KEEP_DAYS = 30
 _INTERRUPTED = (
     "the service ended before the job did; start it again unless the history has its version"
@@ -99,7 +102,11 @@ class Jobs:
 
     def create(self, kind: JobKind, category: str) -> int:
         """Return the number of a new job that waits; those of last month are forgotten."""
-        parameters = {"kind": kind, "category": category, "created_by": current_actor()}
+        parameters = {
+            "kind": kind,
+            "category": composed(category),
+            "created_by": current_actor(),
+        }
         with self._sessions.statement() as connection:
             row = connection.execute(self._queries["create"], parameters).fetchone()
             connection.execute(self._queries["forget"], {"days": _KEEP_DAYS})
@@ -114,7 +121,7 @@ class Jobs:
         NotFoundError
             If there is none of this number.
         """
-        parameters = {"job_id": as_bigint(job_id), "silence": _SILENCE_SECONDS}
+        parameters = {"job_id": as_bigint(job_id), "silence": SILENCE_SECONDS}
         with self._sessions.statement() as connection:
             row = connection.execute(self._queries["get"], parameters).fetchone()
         if row is None:
@@ -130,7 +137,7 @@ class Jobs:
             "kind": kind,
             "limit": limit,
             "before": before,
-            "silence": _SILENCE_SECONDS,
+            "silence": SILENCE_SECONDS,
         }
         with self._sessions.statement() as connection:
             rows = connection.execute(self._queries["page"], parameters).fetchall()
@@ -171,7 +178,7 @@ class Jobs:
         NotFoundError, JobEndedError
             If there is no such job, or it has ended.
         """
-        parameters = {"job_id": as_bigint(job_id), "silence": _SILENCE_SECONDS}
+        parameters = {"job_id": as_bigint(job_id), "silence": SILENCE_SECONDS}
         with self._sessions.statement() as connection:
             row = connection.execute(self._queries["cancel"], parameters).fetchone()
         if row is None:

@@ -323,6 +323,33 @@ def test_a_job_is_followed_and_cancelled_while_inspections_go_on(
     assert uploads(workspace) == before
 
 
+def test_a_category_is_not_removed_while_a_job_makes_a_bank_of_it(
+    learned: Outcome, client: TestClient, workspace: Workspace, many: Files, patchbank: Run
+) -> None:
+    job_id = client.post("/v1/categories/brushed/fit", files=many).json()["job_id"]
+    refused = client.delete("/v1/categories/brushed")
+    assert (refused.status_code, refused.json()["type"]) == (
+        409,
+        "urn:patchbank:problem:bank-in-making",
+    )
+    assert f"job {job_id}, which makes a bank of it (fit), is " in refused.json()["detail"]
+    by_command = patchbank("remove", "brushed", "--yes")
+    assert (by_command.code, f"cancel it (`POST /v1/jobs/{job_id}" in by_command.complaint) == (
+        2,
+        True,
+    )
+    client.post(f"/v1/jobs/{job_id}/cancel")
+    assert ended(client, job_id)["state"] == "cancelled"
+    # An evaluation makes none; and what a service that was killed left will make none either.
+    jobs = workspace.database.jobs
+    jobs.begin(jobs.create("evaluate", "brushed"))
+    jobs.create("fit", "brushed")
+    with workspace.database.connection() as connection:
+        connection.execute("update job set alive_at = now() - interval '1 min' where kind = 'fit'")
+    assert client.delete("/v1/categories/brushed").status_code == 200
+    assert workspace.database.categories.names() == ()
+
+
 def test_a_service_that_is_killed_leaves_an_interrupted_job_and_no_process(
     running_service: RunningService,
     workspace: Workspace,

@@ -172,6 +172,8 @@ def remove_category(workspace: Workspace, category: str) -> dict[str, int]:
     ------
     UnknownCategoryError
         If there is no category of that name.
+    BankInMakingError
+        If a job is making a bank of it.
     """
     return asdict(workspace.database.categories.remove(category))
 

@@ -35,6 +35,14 @@ select category_id from category where name = %(name)s for no key update
 -- lock_to_remove --
 select category_id from category where name = %(name)s for update
 
+-- bank_in_making --
+-- A job whose service is silent has ended.
+select job_id, kind, state from job
+where category = %(name)s and kind = any(%(kinds)s) and state in ('waiting', 'running')
+    and alive_at >= now() - make_interval(secs => %(silence)s)
+order by job_id
+limit 1
+
 -- lock_banks_to_remove --
 -- Waits for inspections being recorded, whose foreign key locks the bank.
 select from bank where category_id = %(category_id)s for update
