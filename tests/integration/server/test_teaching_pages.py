@@ -10,6 +10,7 @@ from PIL import Image
 
 from patchbank.inspection.keeping.access import create_key
 from patchbank.inspection.workspace import Workspace
+from patchbank.server.pages.rendering import sentence, static_version
 from tests.fixtures.commands import Outcome
 from tests.fixtures.pages import inspect, press_seen, visiting
 from tests.fixtures.service import RunningService, running
@@ -92,6 +93,11 @@ def test_two_people_review_at_once_and_neither_is_stuck(
         second.locator("#answer").get_by_text("part p1").wait_for()
         second.locator("#waiting").get_by_text("1 part waits").wait_for()
         assert second.locator("#refused").is_hidden()
+        # How many wait is what the service says, with each answer: one went, and one came.
+        inspect(running_service, sorted(surfaces.scratched.iterdir())[2], part="p2")
+        press_seen(second, "s")
+        second.locator("#answer").get_by_text("part p2").wait_for()
+        second.locator("#waiting").get_by_text("1 part waits").wait_for()
     assert problems == []
 
 
@@ -191,6 +197,63 @@ def test_the_effect_is_seen_before_any_part_comes_into_the_bank(
         tab.reload()
         tab.locator("#given").get_by_text("no longer in the bank").wait_for()
     assert problems == []
+
+
+def test_you_undo_your_own_answers_and_messages_are_sentences(
+    browser: Browser,
+    learned: Outcome,
+    workspace: Workspace,
+    surfaces: Surfaces,
+    graphs_home: Path,
+    database_url: str,
+) -> None:
+    with running(graphs_home, database_url) as service:
+        number = inspect(service, sorted(surfaces.scratched.iterdir())[0])["inspection_id"]
+        with service.client() as client:
+            path = f"/v1/categories/brushed/inspections/{number}/review"
+            assert client.post(path, json={"answer": "skip"}).status_code == 200
+        key = create_key(workspace, "eve", "admin")
+        with visiting(browser, service.url) as (tab, problems):
+            tab.goto(f"{service.url}/login?next={REVIEW}")
+            tab.get_by_label("Your key").fill("pbk_wrong")
+            tab.get_by_role("button", name="Log in").click()
+            alert = tab.get_by_role("alert")
+            assert alert.inner_text() == "The key is not valid."
+            problems.clear()
+            tab.get_by_label("Your key").fill(key.secret)
+            tab.get_by_role("button", name="Log in").click()
+            tab.get_by_text("Nothing waits for you").wait_for()
+            tab.locator("#given").get_by_text("skipped").wait_for()
+            tab.keyboard.press("u")
+            refused = tab.locator("#refused:not([hidden])")
+            refused.wait_for()
+            assert refused.inner_text() == "Category 'brushed' has no answer by eve to undo."
+            assert "skipped" in tab.locator("#given").inner_text()
+            # The browser itself says that an answer was an error.
+            assert len([each for each in problems if "422" in each]) == len(problems)
+            tab.goto(service.url + BANK)
+            tab.get_by_text("Version 1:").wait_for()
+            summary = tab.locator("#summary").inner_text()
+            assert "independent" not in summary
+            assert "; 1 inspection. " in summary
+            answer = tab.goto(service.url + "/categories/none/line")
+            assert answer is not None
+            assert answer.status == 404
+            said = tab.locator("main p").first.inner_text()
+            assert (said[0].isupper(), said[-1]) == (True, ".")
+            # By the service and by the browser alike; a name at the beginning stays as it is.
+            sentences = {
+                "the key is not valid": "The key is not valid.",
+                "empty.png: the image is empty": "empty.png: the image is empty.",
+                "pass_below 3: must be less": "pass_below 3: must be less.",
+                "inspection 7: gone!": "Inspection 7: gone!",
+            }
+            script = f"/static/{static_version()}/words.js"
+            seen = tab.evaluate(
+                "async ([script, texts]) => texts.map((await import(script)).sentence)",
+                [script, list(sentences)],
+            )
+            assert seen == [sentence(text) for text in sentences] == list(sentences.values())
 
 
 def test_limits_are_dragged_set_and_undone(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ from patchbank.server.remedies import for_people
 _FOLDER = Path(__file__).parent
 STATIC = _FOLDER / "static"
 
+# As in words.js: a file's name, a setting.
+_NAME_FIRST = re.compile(r"\S*[._/\\\d]\S")
+
 
 @cache
 def static_version() -> str:
@@ -24,6 +28,12 @@ def static_version() -> str:
         digest.update(path.name.encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
+
+
+def sentence(text: str) -> str:
+    """Return a message as a sentence; a name at its beginning stays as it is."""
+    begun = text if _NAME_FIRST.match(text) else text[:1].upper() + text[1:]
+    return begun if begun.endswith((".", "!", "?")) else f"{begun}."
 
 
 @cache
@@ -37,6 +47,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["sentence"] = sentence
     environment.globals["static"] = f"/static/{static_version()}"
     return environment
 

@@ -231,7 +231,7 @@ async def log_in(
         caller = await run_in_threadpool(service.keyring.caller, key.strip())
     except AccessError as error:
         service.keyring.count(None, address_of(request), action_of(request), "no valid key")
-        return HTMLResponse(render("login", problem=f"{error}.", next=_own(asked)), 401)
+        return HTMLResponse(render("login", problem=str(error), next=_own(asked)), 401)
     service.keyring.count(caller, address_of(request), action_of(request), "allowed")
     token = await run_in_threadpool(service.keyring.begin_session, caller)
     answer = RedirectResponse(_own(asked), 303)

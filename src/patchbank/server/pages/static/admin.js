@@ -39,15 +39,15 @@ async function drawUses() {
 async function drawStorage() {
   const found = await ask("/v1/storage");
   const images = { all: "of all inspections", "not-pass": "of inspections that did not pass", none: "none" };
-  const days = found.keep_inspections_days === null ? "for ever" : `${number(found.keep_inspections_days)} days`;
+  const days = found.keep_inspections_days === null ? "for ever" : count(found.keep_inspections_days, "day");
   find("storage").replaceChildren(facts([
     ["Database", `PostgreSQL ${found.postgresql} with pgvector ${found.pgvector}, ${found.embedded ? "embedded" : "on your server"}: ${size(found.size_bytes)}`],
     ["Inspections and their images", size(found.inspections_bytes)],
     ["Images that are kept", `${images[found.keep_images]} (PATCHBANK_KEEP_IMAGES)`],
     ["Inspections are kept", `${days} (PATCHBANK_KEEP_INSPECTIONS_DAYS)`],
     ["Space for inspections", `${size(found.keep_inspections_bytes)} (PATCHBANK_KEEP_INSPECTIONS_BYTES)`],
-    ["To be removed within the hour", `${number(found.due)} inspections`],
-    ["Versions of a bank", `at least the last ${found.keep_versions}, and those of ${number(found.keep_days)} days (PATCHBANK_KEEP_VERSIONS, PATCHBANK_KEEP_DAYS)`],
+    ["To be removed within the hour", count(found.due, "inspection")],
+    ["Versions of a bank", `at least the last ${found.keep_versions}, and those of ${count(found.keep_days, "day")} (PATCHBANK_KEEP_VERSIONS, PATCHBANK_KEEP_DAYS)`],
   ]));
 }
 
@@ -115,7 +115,7 @@ whenPressed(find("verify"), async () => {
   find("verified").hidden = false;
   find("verified").className = found.passed ? "notice" : "notice bad";
   find("verified").textContent = found.passed
-    ? `All ${number(events)} entries of ${count(found.logs.length, "log")} are as they were written.`
+    ? `All ${count(events, "entry", "entries")} of ${count(found.logs.length, "log")} are as they were written.`
     : problems.map((log) => `${log.category}: ${log.problem}`).join("; ");
 });
 whenPressed(find("older"), () => drawAudit(false));

@@ -8,7 +8,7 @@ import { KnownDefects } from "./known_defects.js";
 import { ScoreChart } from "./score_chart.js";
 import { Study } from "./study.js";
 import { Teaching } from "./teaching.js";
-import { baseName, dateTime, number, percent, sentence } from "./words.js";
+import { baseName, count, dateTime, independentOf, number, percent, sentence } from "./words.js";
 
 const page = document.querySelector(".bank");
 const { category } = page.dataset;
@@ -20,7 +20,7 @@ let bank;
 let references = [];
 let inspections = [];
 let allShown = false;
-const chart = new ScoreChart(find("chart"), find("pass_below"), find("fail_above"), count);
+const chart = new ScoreChart(find("chart"), find("pass_below"), find("fail_above"), drawCounts);
 
 const study = new Study(category);
 const map = new BankMap(category);
@@ -56,7 +56,7 @@ async function load() {
 async function loadBank() {
   const summed = ask(of(category)).then((found) => {
     bank = found;
-    find("summary").textContent = `Version ${bank.bank_version}: ${number(bank.images)} references, ${number(bank.independent_references)} of them independent; ${number(bank.bank_size)} patches; ${number(bank.inspections)} inspections. Changed last on ${dateTime(bank.learned_at)}.`;
+    find("summary").textContent = `Version ${bank.bank_version}: ${count(bank.images, "reference")}${independentOf(bank.images, bank.independent_references)}; ${count(bank.bank_size, "patch", "patches")}; ${count(bank.inspections, "inspection")}. Changed last on ${dateTime(bank.learned_at)}.`;
   });
   [, references, inspections] = await Promise.all([
     summed,
@@ -103,7 +103,7 @@ async function suggest() {
 }
 
 // What the limits would do, as they are dragged.
-function count() {
+function drawCounts() {
   const { passBelow, failAbove, lowest, highest } = chart;
   // Known defects may score higher than all that was there before.
   find("lowest").textContent = lowest.toPrecision(3);

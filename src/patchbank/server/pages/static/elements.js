@@ -1,7 +1,7 @@
 // What the pages are made of: elements, pictures, and what is said for a moment.
 
 import { of, Problem } from "./api.js";
-import { baseName } from "./words.js";
+import { baseName, sentence } from "./words.js";
 
 export const find = (id) => document.getElementById(id);
 
@@ -66,7 +66,7 @@ export async function attempt(work) {
     return await work();
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
-    refused.textContent = error.message;
+    refused.textContent = sentence(error.message);
     refused.hidden = false;
     refused.scrollIntoView({ block: "nearest" });
     return null;

@@ -2,7 +2,7 @@
 
 import { of, pageOf } from "./api.js";
 import { element, figure, verdictMark } from "./elements.js";
-import { againstLimit, number, rarity } from "./words.js";
+import { againstLimit, count, number, rarity } from "./words.js";
 
 /** A list of facts; those without a value are left out. */
 export function facts(pairs) {
@@ -23,7 +23,7 @@ export function figures(item) {
 /** By which bank, and by how many good parts. */
 export function judgedBy(item) {
   const independent = item.independent_references < item.calibration_images ? `, about ${number(item.independent_references)} of them independent` : "";
-  const parts = item.calibration_images === null ? "" : `, ${number(item.calibration_images)} good parts${independent}`;
+  const parts = item.calibration_images === null ? "" : `, ${count(item.calibration_images, "good part")}${independent}`;
   return `version ${item.bank_version} of the bank${parts}`;
 }
 

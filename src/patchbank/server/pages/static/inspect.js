@@ -6,6 +6,7 @@ import { element, stripButton, toast } from "./elements.js";
 import { defects, facts, figures, headline, judgedBy, likeness, references, regions, toReview } from "./evidence.js";
 import { Layers } from "./layers.js";
 import { Spots } from "./spot.js";
+import { sentence } from "./words.js";
 
 const page = document.querySelector(".inspect");
 const { category } = page.dataset;
@@ -38,7 +39,7 @@ async function inspect(files) {
       if (!(error instanceof Problem)) throw error;
       // No verdict of another image stays beside the refusal.
       show(null);
-      refusals.push(error.message.includes(file.name) ? error.message : `${file.name}: ${error.message}`);
+      refusals.push(error.message.includes(file.name) ? sentence(error.message) : `${file.name}: ${error.message}`);
     }
   }
   working = false;

@@ -61,7 +61,7 @@ export class KnownDefects {
       return await ask(`${of(this.category, "thresholds")}?${new URLSearchParams({ recorded_defects: true, ...costs })}`);
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
-      find("known").textContent = `The recorded defects cannot be judged: ${error.message}.`;
+      find("known").textContent = sentence(`The recorded defects cannot be judged: ${error.message}`);
       return null;
     }
   }

@@ -5,7 +5,7 @@ import { onChosen, onDrop } from "./drop.js";
 import { attempt, element, find, whenPressed } from "./elements.js";
 import { facts } from "./evidence.js";
 import { follow, howFar, imagesOf, isRunning, Progress } from "./jobs.js";
-import { capital, count, megabytes, number, percent, sentence } from "./words.js";
+import { capital, count, independentOf, megabytes, number, percent, sentence } from "./words.js";
 
 const STAGES = {
   features: "Looking at the images", coreset: "Choosing what the bank keeps", calibration: "Judging each image by the bank without it",
@@ -93,7 +93,7 @@ function showResult(found) {
   const chosen = result.remarks.find((text) => text.startsWith(RESOLUTION));
   find("headline").textContent = `${result.category} is learned, as version ${result.bank_version}`;
   find("facts").replaceChildren(facts([
-    ["Good images", `${number(result.images)}, ${number(result.independent_references)} of them independent of one another`],
+    ["Good images", `${number(result.images)}${independentOf(result.images, result.independent_references)}`],
     ["Bank", `${number(result.bank_size)} patches, which stand for all ${number(result.patches)} of the images`],
     ["Passes up to", `an anomaly score of ${result.pass_below.toPrecision(4)}`],
     ["Fails above", `${result.fail_above.toPrecision(4)}${result.pass_below === result.fail_above ? "; with limits that are the same, no part waits for a person between them" : ""}`],

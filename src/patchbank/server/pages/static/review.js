@@ -153,7 +153,7 @@ async function answer(given) {
     await leaveAnswered(item);
     return;
   }
-  for (const remark of done.remarks) toast(remark);
+  for (const remark of done.remarks) toast(sentence(remark));
   const label = given.label;
   if (label && !labels.includes(label)) { labels.push(label); drawLabels(); }
   queue.shift();

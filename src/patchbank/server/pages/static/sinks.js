@@ -2,7 +2,7 @@
 
 import { ask, send } from "./api.js";
 import { attempt, element, find, toast, whenPressed } from "./elements.js";
-import { dateTime, number } from "./words.js";
+import { dateTime, number, sentence } from "./words.js";
 
 const AGAIN_MS = 5000;
 
@@ -28,7 +28,7 @@ function buttons(sink) {
     test.textContent = "Sending…";
     try {
       const tried = await send(`/v1/sinks/${sink.sink_id}/test`, {});
-      toast(tried.arrived ? `The test arrived at ${sink.name}.` : `${tried.error}.`);
+      toast(tried.arrived ? `The test arrived at ${sink.name}.` : sentence(tried.error));
     } finally {
       test.textContent = "Send a test";
     }

@@ -68,7 +68,7 @@ export class Study {
     this.progress.hide();
     find("study-form").hidden = false;
     find("study-refused").hidden = text === null;
-    find("study-refused").textContent = text ?? "";
+    find("study-refused").textContent = text === null ? "" : sentence(text);
   }
 
   #follow(job) {

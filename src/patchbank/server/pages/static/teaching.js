@@ -82,7 +82,7 @@ export class Teaching {
     if (done.held.length) lines.push(`${count(done.held.length, "image")} held, because the bank takes ${done.held.length === 1 ? "it" : "them"} for defective. Decide below.`);
     for (const image of done.refused) lines.push(`${image.image}: ${image.error}`);
     if (done.effect?.changes.length) lines.push(`${count(done.effect.changes.length, "recorded inspection")} would now get another verdict.`);
-    return [...lines, ...done.remarks];
+    return [...lines, ...done.remarks.map(sentence)];
   }
 
   async #decide(decision) {

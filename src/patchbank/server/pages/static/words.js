@@ -3,7 +3,10 @@
 export const number = (value) => value.toLocaleString();
 
 /** A number of things: "1 image", "2 images". */
-export const count = (many, word) => `${number(many)} ${word}${many === 1 ? "" : "s"}`;
+export const count = (many, word, words = `${word}s`) => `${number(many)} ${many === 1 ? word : words}`;
+
+/** How many of some images are independent of one another, where not all are. */
+export const independentOf = (many, independent) => (independent < many ? `, ${number(independent)} of them independent of one another` : "");
 
 /** A share in per cent. */
 export const percent = (share) => `${Number((100 * share).toPrecision(3))} %`;
@@ -13,8 +16,8 @@ export const megabytes = (bytes) => (bytes / 1e6).toFixed(1);
 
 export const capital = (text) => text[0].toUpperCase() + text.slice(1);
 
-/** What the service says in the middle of a line, as a sentence. */
-export const sentence = (text) => `${capital(text)}${/[.!?]$/.test(text) ? "" : "."}`;
+/** What the service says in the middle of a line, as a sentence; a name at its beginning stays as it is. */
+export const sentence = (text) => `${/^\S*[._/\\\d]\S/.test(text) ? text : capital(text)}${/[.!?]$/.test(text) ? "" : "."}`;
 
 /** A file's name without its folders. */
 export const baseName = (name) => name.split("/").pop();
