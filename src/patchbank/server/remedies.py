@@ -1,4 +1,4 @@
-"""What to do about an error, for clients: the route that does the same instead of a command."""
+"""What to do about an error, for clients: routes instead of commands, fields instead of flags."""
 
 from __future__ import annotations
 
@@ -22,6 +22,10 @@ _ROUTES = tuple(
         ),
         ("run `patchbank fit` first", f"fit it with images of good parts: `POST {_BELOW}/fit`"),
         (
+            r"confirm with --yes \(confirmed=True in Python\)",
+            'confirm with `"confirmed": true`',
+        ),
+        (
             r"run: patchbank calibrate .+ GOOD_IMAGES\.\.\.",
             f"calibrate it with images of good parts: `POST {_BELOW}/calibrate`",
         ),
@@ -32,13 +36,47 @@ _ROUTES = tuple(
 # What only programs can call; a message may name it as a remedy.
 _CALL = re.compile(r"(?:;|(?<=\?)) `GET [^`]+`[^;]*|: `POST [^`]+`")
 
+#: Options of commands that a route has under the same name; without one, the flag stays.
+FLAGS = (
+    "among",
+    "cost-false-alarm",
+    "cost-miss",
+    "dataset",
+    "defect-rate",
+    "estimate",
+    "fail-above",
+    "false-alarm-rate",
+    "force",
+    "group-by",
+    "image-size",
+    "metric",
+    "name",
+    "part-from",
+    "pass-below",
+    "raw",
+    "replace",
+    "review-rate",
+    "screen",
+    "threshold",
+)
+# Not those of a whole command.
+_FLAG = re.compile(rf"(`[^`]*`)|--({'|'.join(FLAGS)})(?![\w-])")
+# Only the command can fit with fewer images.
+_FORCED_FIT = re.compile(", or --force(?! to )")
+
 
 def detail_of(error: Exception) -> str:
-    """Return the message of an error in one line, with routes instead of commands."""
+    """Return the message of an error in one line, in the words of the API."""
     text = str(error)
     for command, route in _ROUTES:
         text = command.sub(route, text)
+    text = _FLAG.sub(_field, _FORCED_FIT.sub("", text))
     return printable(text)
+
+
+def _field(match: re.Match[str]) -> str:
+    command, flag = match.groups()
+    return command or f"`{flag.replace('-', '_')}`"
 
 
 def for_people(detail: str) -> str:

@@ -121,8 +121,17 @@ def add_sink(workspace: Workspace, name: str, target: str, options: SinkOptions)
 
 
 def kind_of(target: str) -> SinkKind:
-    """Return what kind of sink a target is; whatever is no URL is a file."""
-    return _SCHEMES.get(target.partition("://")[0].lower(), "csv")
+    """Return what kind of sink a target is; whatever is no URL is a file.
+
+    Raises
+    ------
+    ParameterError
+        If it is a URL of another kind.
+    """
+    scheme, separator, _ = target.partition("://")
+    if separator and scheme.lower() not in _SCHEMES:
+        raise _no_target(target)
+    return _SCHEMES.get(scheme.lower(), "csv")
 
 
 def list_sinks(workspace: Workspace) -> list[SinkState]:
@@ -321,9 +330,13 @@ def _checked_url(url: str) -> str:
 
 def _checked_path(target: str) -> str:
     path = Path(target).expanduser()
-    if "://" in target or path.suffix.lower() != ".csv" or not target.isprintable():
-        raise ParameterError(
-            f"target {target!r}: must begin with http://, https://, mqtt:// or mqtts://, or be a "
-            "file that ends in .csv"
-        )
+    if path.suffix.lower() != ".csv" or not target.isprintable():
+        raise _no_target(target)
     return str(path.absolute())
+
+
+def _no_target(target: str) -> ParameterError:
+    return ParameterError(
+        f"target {target!r}: must begin with http://, https://, mqtt:// or mqtts://, or be a "
+        "file that ends in .csv"
+    )

@@ -79,12 +79,7 @@ function show(found) {
     return;
   }
   if (found.state === "done") showResult(found);
-  else attempt(() => { throw new Problem({ detail: found.state === "cancelled" ? "Cancelled. Nothing was learned, and what was there stays." : withoutFlags(found.error) ?? "The work was interrupted. Nothing was learned." }); });
-}
-
-// A message may name a flag of the command line as a way out; a page has none.
-function withoutFlags(text) {
-  return text?.replace(", or --force", "");
+  else attempt(() => { throw new Problem({ detail: found.state === "cancelled" ? "Cancelled. Nothing was learned, and what was there stays." : found.error ?? "The work was interrupted. Nothing was learned." }); });
 }
 
 const RESOLUTION = "resolution chosen: ";
