@@ -56,11 +56,12 @@ def test_long_words_make_no_page_wider_than_the_window(
 ) -> None:
     bad = sorted(surfaces.scratched.iterdir())
     assert patchbank("defects", "add", "brushed", bad[0], "--label", "d" * 90).code == 0
+    assert patchbank("fit", "c" * 100, surfaces.train, "--image-size", "96").code == 0
     for path in bad[:3]:
         inspect(running_service, path, station="s" * 200, part="p" * 200)
     addresses = ("line", f"line?station={'s' * 200}", "inspect", "review", "records", "records/1")
     with visiting(browser, running_service.url, width=width) as (tab, problems):
-        for name in (*addresses, "bank"):
+        for name in (*addresses, "bank", "../../admin", "../../new", f"../{'c' * 100}/line"):
             tab.goto(f"{running_service.url}/categories/brushed/{name}")
             if name == "review":
                 tab.locator("#known button").wait_for()
@@ -86,17 +87,28 @@ def test_the_largest_words_stay_in_their_panel_and_the_bar_shows_every_page(
         tab.goto(running_service.url + LINE)
         word = tab.locator(".big .verdict")
         word.wait_for()
-        for verdict in ("pass", "review", "fail"):
+        words = {
+            "pass": "pass",
+            "review": "review",
+            "fail": "fail",
+            "cut off": "cut",
+            "removed": "cut",
+        }
+        for text, kind in words.items():
             inside = word.evaluate(
-                """(word, verdict) => {
-                  word.className = `verdict ${verdict}`;
-                  word.textContent = verdict;
-                  return word.scrollWidth <= word.parentElement.clientWidth
+                """(word, [text, kind]) => {
+                  const panel = word.parentElement;
+                  panel.className = `big ${kind}`;
+                  word.className = `verdict ${kind}`;
+                  word.textContent = text;
+                  const {paddingLeft, paddingRight} = getComputedStyle(panel);
+                  return word.scrollWidth
+                      <= panel.clientWidth - parseFloat(paddingLeft) - parseFloat(paddingRight)
                     && word.getBoundingClientRect().right <= innerWidth;
                 }""",
-                verdict,
+                [text, kind],
             )
-            assert inside, verdict
+            assert inside, text
         for link in tab.locator(".bar nav a").all():
             box = link.bounding_box()
             assert box is not None
