@@ -207,6 +207,11 @@ def test_a_phone_is_enough(
     tab.get_by_role("button", name="Good", exact=True).tap()
     tab.locator("#effect").get_by_text("What “good” would change").wait_for()
     tab.wait_for_timeout(500)
+    # What it would change is read, and the button is there, without scrolling.
+    for seen in (tab.get_by_text("press “Good” once more"), tab.locator("#good")):
+        box = seen.bounding_box()
+        assert box is not None
+        assert 0 <= box["y"] <= tab.evaluate("innerHeight") - box["height"] + 1
     tab.get_by_role("button", name="Good, add it").tap()
     where.get_by_text(bad[0].name).wait_for()
     tab.locator("#label").fill("scratch")

@@ -192,7 +192,9 @@ async function good() {
   const box = find("effect");
   box.hidden = false;
   box.replaceChildren(element("p", {}, "Judging recent parts again, as if this one were good…"));
-  box.scrollIntoView({ block: "nearest" });
+  // The words: with the pictures below them, a phone would show no button to press.
+  const showWords = () => box.querySelector("p:last-of-type").scrollIntoView({ block: "nearest" });
+  showWords();
   const [found, effect] = await attempt(() => Promise.all([look(item), foreseen.found()])
     // Whoever left the part is not told that nothing came of it.
     .catch((problem) => { if (question === asked) throw problem; return []; })) ?? [];
@@ -205,7 +207,7 @@ async function good() {
   }
   find("good").firstChild.textContent = "Good, add it to the bank ";
   drawEffect(effect, found.doubt);
-  box.scrollIntoView({ block: "nearest" });
+  showWords();
   asked.isShown = true;
   wait(READ);
 }
