@@ -87,6 +87,11 @@ function showResult(found) {
   const { result } = found;
   const chosen = result.remarks.find((text) => text.startsWith(RESOLUTION));
   find("headline").textContent = `${result.category} is learned, as version ${result.bank_version}`;
+  // The page was loaded anew: whoever uses the keyboard begins at what came of it.
+  if (document.activeElement === document.body) {
+    find("headline").tabIndex = -1;
+    find("headline").focus();
+  }
   find("facts").replaceChildren(facts([
     ["Good images", `${number(result.images)}${independentOf(result.images, result.independent_references)}`],
     ["Bank", `${number(result.bank_size)} patches, which stand for all ${number(result.patches)} of the images`],
