@@ -525,7 +525,9 @@ def test_a_new_category_is_learned_and_corrected_on_the_pages_alone(
         assert tab.locator("#category-choice").input_value() == "plate <1>"
         assert "broken.png" in tab.locator("#refusals").inner_text()
         assert tab.locator("#left-out li").inner_text() == "defect.png"
-        assert "10, " in tab.locator("#facts").inner_text()
+        # All are independent of one another, so that only their number is said.
+        images = tab.locator("#facts dt:text-is('Good images') + dd")
+        assert images.inner_text() == "10"
         tab.get_by_role("link", name="Inspect a first image").click()
         tab.locator("#file").set_input_files(sorted(surfaces.scratched.iterdir())[0])
         tab.locator("#answer .verdict.fail").wait_for()
