@@ -17,7 +17,7 @@ from tests.fixtures.service import RunningService, running
 from tests.fixtures.surfaces import Surfaces
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Route
 
 BANK, REVIEW = "/categories/brushed/bank", "/categories/brushed/review"
 
@@ -265,6 +265,8 @@ def test_limits_are_dragged_set_and_undone(
     with visiting(browser, running_service.url) as (tab, problems):
         tab.goto(running_service.url + BANK)
         tab.get_by_text("Version 1:").wait_for()
+        # The page is shown piece by piece.
+        tab.locator("#references figure").first.wait_for()
         assert tab.locator("#references figure").count() >= 20
         fails = tab.get_by_role("slider", name="Fails above")
         wanted = "Last inspections that would fail"
@@ -430,6 +432,22 @@ def test_images_are_added_held_and_withdrawn_on_the_page(
         tab.get_by_text("1 reference withdrawn, as version 4.").wait_for(timeout=60_000)
         assert not inspect(running_service, bad[1])["similar"][0]["itself"]
         assert tab.locator("#references figure").count() == before + 1
+    assert problems == []
+
+
+def test_images_are_added_before_the_bank_is_shown(
+    browser: Browser, running_service: RunningService, surfaces: Surfaces
+) -> None:
+    held: list[Route] = []
+    with visiting(browser, running_service.url) as (tab, problems):
+        tab.route("**/v1/categories/brushed", lambda asked: held.append(asked))
+        tab.goto(running_service.url + BANK)
+        tab.locator("#add").set_input_files(sorted(surfaces.good.iterdir())[0])
+        tab.get_by_text("1 image added.").wait_for(timeout=60_000)
+        assert tab.get_by_text("Version 1:").count() == 0
+        # This answers what was held.
+        tab.unroute("**/v1/categories/brushed")
+        tab.get_by_text("Version 2:").wait_for()
     assert problems == []
 
 

@@ -30,7 +30,8 @@ const teaching = new Teaching(category, load, change);
 // Change the bank that is shown, and no other: where somebody else changed it meanwhile, that is shown first.
 async function change(work) {
   try {
-    return await work(`expected_version=${bank.bank_version}`);
+    // Before there is anything to see, whatever is in use is meant.
+    return await work(bank ? `expected_version=${bank.bank_version}` : "");
   } catch (error) {
     if (error instanceof Problem && error.isStale) {
       teaching.references.clear();

@@ -3,7 +3,7 @@
 import { ask, of, send } from "./api.js";
 import { onChosen } from "./drop.js";
 import { attempt, element, figure, find, toast, whenPressed } from "./elements.js";
-import { count, number } from "./words.js";
+import { count, number, sentence } from "./words.js";
 
 const AT_ONCE = 50;
 
