@@ -215,6 +215,7 @@ def test_a_phone_is_enough(
     tab.get_by_role("button", name="Good, add it").tap()
     where.get_by_text(bad[0].name).wait_for()
     tab.locator("#label").fill("scratch")
+    tab.wait_for_timeout(500)
     tab.get_by_role("button", name="Defect", exact=True).tap()
     tab.get_by_text("Nothing waits for you").wait_for()
     tab.locator("#given").get_by_text("in version 2 of the bank").wait_for(timeout=60_000)
