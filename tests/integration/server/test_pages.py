@@ -21,7 +21,7 @@ from patchbank.inspection.living.likeness import use_likeness
 from patchbank.inspection.workspace import Workspace
 from patchbank.server.app import create_app
 from tests.fixtures.commands import Outcome, Run
-from tests.fixtures.pages import inspect, visiting
+from tests.fixtures.pages import inspect, press_seen, visiting
 from tests.fixtures.service import RunningService, running
 from tests.fixtures.surfaces import Surfaces
 
@@ -228,7 +228,7 @@ def test_several_images_are_judged_one_after_another_and_no_old_verdict_stays(
         tab.goto(f"{running_service.url}{RECORDS}/{passed['inspection_id']}")
         tab.get_by_role("link", name="Is it a defect? Answer").click()
         tab.locator("#review #answer .verdict.pass").wait_for()
-        tab.keyboard.press("d")
+        press_seen(tab, "d")
         tab.keyboard.type("missed")
         tab.keyboard.press("Enter")
         tab.locator("#given").get_by_text("defect missed").wait_for()
