@@ -95,7 +95,7 @@ class Inspecting:
     ) -> list[dict[str, Any]]:
         """Return what `inspect` or `inspect_once` answers for each image, or why it is refused.
 
-        As many at once as there are cores; they wait while others fill the pool.
+        As many at once as the pool works on; they wait while others fill the pool.
 
         Raises
         ------
@@ -112,7 +112,7 @@ class Inspecting:
                 of_image = None if key is None else (key[0], f"{key[1]}\n{number}")
                 answers[number] = await self._patiently(category, image, of_image)
 
-        tasks = [asyncio.create_task(work()) for _ in range(min(self._pool.cores, len(asked)))]
+        tasks = [asyncio.create_task(work()) for _ in range(min(self._pool.at_once, len(asked)))]
         try:
             await asyncio.gather(*tasks)
         finally:

@@ -47,11 +47,11 @@ _UNUSABLE = (
 
 
 class JudgingPool:
-    """Runs work on images: as many at once as there are cores, some more wait, others are refused.
+    """Runs work on images: a few at once, some more wait, others are refused.
 
     Parameters
     ----------
-    cores
+    at_once
         How many images are worked on at once.
     most_waiting
         How many more may wait.
@@ -60,10 +60,10 @@ class JudgingPool:
     """
 
     def __init__(
-        self, cores: int, most_waiting: int, beside: Callable[[], int] = lambda: 0
+        self, at_once: int, most_waiting: int, beside: Callable[[], int] = lambda: 0
     ) -> None:
-        self._cores, self._most, self._beside = cores, cores + most_waiting, beside
-        self._threads = ThreadPoolExecutor(cores, "patchbank-judging")
+        self._at_once, self._most, self._beside = at_once, at_once + most_waiting, beside
+        self._threads = ThreadPoolExecutor(at_once, "patchbank-judging")
         self._lock = threading.Lock()
         self._taken = self._refused = 0
 
@@ -88,9 +88,9 @@ class JudgingPool:
         return self._most
 
     @property
-    def cores(self) -> int:
+    def at_once(self) -> int:
         """How many images are worked on at once."""
-        return self._cores
+        return self._at_once
 
     def check_room(self) -> None:
         """Raise `BusyError` if too many images are waiting."""

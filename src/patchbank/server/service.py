@@ -62,8 +62,10 @@ class Service:
         self.options = options
         self.keyring = Keyring(workspace)
         self.recording = RecordingLine(partial(record_together, workspace))
+        # One more than there are cores: it works on while another waits for the database or for
+        # Python's lock.
         self.pool = JudgingPool(
-            usable_cores(), settings.serve_waiting, lambda: self.recording.pending
+            usable_cores() + 1, settings.serve_waiting, lambda: self.recording.pending
         )
         self.inspectors = Inspectors(workspace, settings.serve_banks)
         self.teaching = Teaching(workspace, self.inspectors, self.pool)

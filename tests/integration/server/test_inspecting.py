@@ -109,7 +109,7 @@ def test_a_full_pool_refuses_and_frees_its_places() -> None:
         return release.wait() and alone
 
     async def run() -> list[bool]:
-        pool = JudgingPool(cores=1, most_waiting=2)
+        pool = JudgingPool(at_once=1, most_waiting=2)
         first = asyncio.create_task(pool.run(wait))
         second, third = (asyncio.create_task(pool.run(lambda alone: alone)) for _ in range(2))
         await asyncio.to_thread(begun.wait)
