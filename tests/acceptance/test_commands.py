@@ -20,7 +20,7 @@ INSPECTION_KEYS = {
     "similar_defects", "probable_defect", "likeness",
     "bank_version", "extractor_fingerprint", "sha256", "width", "height", "brightness",
     "sharpness", "share_outside", "heatmap", "timings_ms", "recorded", "part", "station",
-    "image_kept", "remarks",
+    "actor", "image_kept", "remarks",
 }  # fmt: skip
 FIGURES = (
     "image_auroc", "average_precision", "f1_max", "false_alarm_rate", "recall", "pixel_auroc",
