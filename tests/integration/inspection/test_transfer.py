@@ -196,7 +196,7 @@ def test_where_no_file_can_be_is_said_by_its_name(bank: Bank, tmp_path: Path) ->
     with pytest.raises(
         BankFileError, match=r"bank cannot be written to .*: file name too long; give"
     ):
-        bank.export(tmp_path / f"{'x' * 240}.bank")
+        bank.export(tmp_path / f"{'x' * 251}.bank")
     assert [one.name for one in tmp_path.iterdir()] == ["images"]
 
 

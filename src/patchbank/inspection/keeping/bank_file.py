@@ -105,6 +105,9 @@ class _Document(BaseModel):
     parts: dict[str, _Digest]
 
 
+_REMEDY = "give another name or folder"
+
+
 @dataclass(frozen=True, eq=False)
 class BankFile:
     """What a bank's file holds.
@@ -125,12 +128,14 @@ class BankFile:
 
 def check_target(path: Path, *, force: bool = False) -> None:
     """Raise BankFileError unless a bank's file can go there, before any work is done."""
-    if path.is_dir():
-        raise BankFileError(f"{path}: is a folder; give a file name")
-    if not path.parent.is_dir():
-        raise BankFileError(f"{path}: there is no folder {path.parent}; create it first")
-    if path.exists() and not force:
-        raise BankFileError(f"{path}: already exists; give another name, or use --force")
+    # A name may be too long to be asked for.
+    with writing(path.name, path.parent, BankFileError, _REMEDY):
+        if path.is_dir():
+            raise BankFileError(f"{path}: is a folder; give a file name")
+        if not path.parent.is_dir():
+            raise BankFileError(f"{path}: there is no folder {path.parent}; create it first")
+        if path.exists() and not force:
+            raise BankFileError(f"{path}: already exists; give another name, or use --force")
 
 
 def write_bank_file(path: Path, content: BankFile, *, force: bool = False) -> int:
@@ -142,8 +147,7 @@ def write_bank_file(path: Path, content: BankFile, *, force: bool = False) -> in
         If the file exists and `force` is false, or the file cannot be written.
     """
     check_target(path, force=force)
-    remedy = "give another name or folder"
-    with writing(path.name, path.parent, BankFileError, remedy), new_file(path) as draft:
+    with writing(path.name, path.parent, BankFileError, _REMEDY), new_file(path) as draft:
         with zipfile.ZipFile(draft, "w", zipfile.ZIP_STORED) as archive:
             _write(archive, content)
         return draft.stat().st_size
