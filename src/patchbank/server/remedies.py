@@ -80,6 +80,5 @@ def _field(match: re.Match[str]) -> str:
 
 
 def for_people(detail: str) -> str:
-    """Return a message as a sentence of a page, where nobody calls routes."""
-    text = _CALL.sub("", detail)
-    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '!', '?')) else '.'}"
+    """Return a message without routes, which people do not call."""
+    return _CALL.sub("", detail)
