@@ -67,7 +67,7 @@ Effect = Annotated[
 ]
 
 
-def refuse_unknown(request: Request) -> None:
+async def refuse_unknown(request: Request) -> None:
     """Refuse query parameters that a route does not have: a misspelled one would say nothing.
 
     Raises
@@ -75,6 +75,7 @@ def refuse_unknown(request: Request) -> None:
     ParameterError
         If there is one.
     """
+    # Asynchronous because FastAPI would call it in a thread otherwise, at every request.
     if not request.query_params:
         return
     own = request.scope["route"].dependant  # codespell:ignore dependant
