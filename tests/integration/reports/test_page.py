@@ -30,7 +30,7 @@ from patchbank.reports.galleries import (
 )
 from patchbank.reports.page import EvaluationPage, new_pictures, write_page
 from patchbank.reports.pictures import SimilarImage
-from tests.fixtures.browser import opened_page
+from tests.fixtures.browser import comes_true, opened_page
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -171,13 +171,10 @@ def test_paper_is_white_on_a_dark_screen_too(opened: tuple[Any, list[str]]) -> N
     try:
         assert tab.evaluate("getComputedStyle(document.body).color") == "rgb(28, 32, 38)"
         assert tab.evaluate("getComputedStyle(document.documentElement).colorScheme") == "light"
-        dark = "[...document.images].filter(i => i.currentSrc.endsWith('-dark.svg')).length"
         # The browser changes the pictures in its own time.
-        for _ in range(100):
-            if tab.evaluate(dark) == 0:
-                break
-            tab.wait_for_timeout(100)
-        assert tab.evaluate(dark) == 0
+        assert comes_true(
+            tab, "[...document.images].every(i => !i.currentSrc.endsWith('-dark.svg'))"
+        )
     finally:
         tab.emulate_media(media="screen")
 

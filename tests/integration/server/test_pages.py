@@ -20,6 +20,7 @@ from patchbank.inspection.keeping.access import create_key, revoke_key
 from patchbank.inspection.living.likeness import use_likeness
 from patchbank.inspection.workspace import Workspace
 from patchbank.server.app import create_app
+from tests.fixtures.browser import comes_true
 from tests.fixtures.commands import Outcome, Run
 from tests.fixtures.pages import inspect, press_seen, visiting
 from tests.fixtures.service import RunningService, running
@@ -143,11 +144,7 @@ def test_an_image_is_inspected_on_its_page(
         )
         tab.locator("#similar img").last.scroll_into_view_if_needed()
         pictures = "[...document.querySelectorAll('#similar img')].every(i => i.naturalWidth > 0)"
-        for _ in range(50):
-            if tab.evaluate(pictures):
-                break
-            tab.wait_for_timeout(100)
-        assert tab.evaluate(pictures)
+        assert comes_true(tab, pictures)
     assert problems == []
 
 
