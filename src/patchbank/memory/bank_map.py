@@ -22,7 +22,7 @@ class BankMap(NamedTuple):
     explained
         float64 (2,): the share of the rows' variance that each component has.
     distances
-        float32 (n,): to the nearest row of another image; infinite where there is none.
+        float32 (n,): to the nearest row of another image; infinite without another image.
     """
 
     rows: npt.NDArray[np.int64]

@@ -153,7 +153,7 @@ class Guard:
 
 
 def _name_in(host: str) -> str:
-    """Return the name in a header `Host`, without the port; empty if it is none."""
+    """Return the name in a header `Host`, without the port; empty if it names no host."""
     try:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:

@@ -38,9 +38,9 @@ class StoredImage:
 class StoredReference(NamedTuple):
     """A reference of a bank.
 
-    `score` is that of the calibration, by the bank without it, None where there is none; `held_out`
-    whether the reference served the calibration alone; `p_value` the share of the calibration that
-    scores as high, itself included.
+    `score` is that of the calibration, by the bank without it, None if the reference was not
+    scored; `held_out` whether the reference served the calibration alone; `p_value` the share of
+    the calibration that scores as high, itself included.
     """
 
     reference_id: int

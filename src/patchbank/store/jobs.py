@@ -119,7 +119,7 @@ class Jobs:
         Raises
         ------
         NotFoundError
-            If there is none of this number.
+            If no job has this number.
         """
         parameters = {"job_id": as_bigint(job_id), "silence": SILENCE_SECONDS}
         with self._sessions.statement() as connection:

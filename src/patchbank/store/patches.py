@@ -65,7 +65,7 @@ class Patches:
         return None if found is None else np.array(found[1], np.float32)
 
     def feature_at(self, key: BankKey, ordinal: int) -> npt.NDArray[np.float32] | None:
-        """Return the feature with this ordinal, float32 (d,); None if there is none."""
+        """Return the feature with this ordinal, float32 (d,); None if no patch has it."""
         with self._sessions.statement() as connection:
             found = connection.execute(
                 self._queries["at"],

@@ -32,7 +32,7 @@ def orientation_of(image: Image.Image) -> int:
 
 
 def exif_orientation(exif: bytes) -> int:
-    """Return the orientation in an EXIF block, 1 if there is none.
+    """Return the orientation in an EXIF block, 1 if the block has none.
 
     It is not read by Pillow, which warns of damage elsewhere in the block.
     """

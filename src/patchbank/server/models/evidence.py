@@ -125,8 +125,8 @@ class BankMap(Model):
     x: list[float] = Field(description="On the first principal component of the features.")
     y: list[float] = Field(description="On the second.")
     distance: list[float | None] = Field(
-        description="To the nearest patch of another reference, as an anomaly score; null where "
-        "there is none."
+        description="To the nearest patch of another reference, as an anomaly score; null if "
+        "the bank has no other reference."
     )
     reference: list[int | None] = Field(
         description="Where its reference is in `references`; null if it is not known."

@@ -90,7 +90,7 @@ def log_limit(free: int, written: int) -> int:
 
 
 def log_bytes(log: Path) -> int:
-    """Return the bytes of the server's write-ahead log (``pg_wal``), 0 if there is none."""
+    """Return the bytes of the server's write-ahead log (``pg_wal``), 0 before it is created."""
     try:
         with os.scandir(log) as entries:
             return sum(

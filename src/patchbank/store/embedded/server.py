@@ -311,7 +311,7 @@ class EmbeddedServer:
 
     @contextlib.contextmanager
     def _site(self) -> Iterator[Site | None]:
-        """Yield the server's folder, None if there is none."""
+        """Yield the server's folder, None if it does not exist."""
         with explained(self.home), open_site(self.home, make=False) as site:
             yield site
 

@@ -43,7 +43,7 @@ class Site:
             yield data
 
     def version(self) -> int | None:
-        """Return the PostgreSQL version of the database, None if there is none."""
+        """Return the PostgreSQL version of the database, None before it is created."""
         return self._number("PG_VERSION")
 
     def pid(self) -> int | None:
@@ -99,7 +99,7 @@ class Site:
 
 @contextlib.contextmanager
 def open_site(home: Path, *, make: bool) -> Iterator[Site | None]:
-    """Yield the server's folder of a resolved home; None if there is none and not `make`.
+    """Yield the server's folder of a resolved home; None if it does not exist and `make` is false.
 
     Raises
     ------

@@ -75,7 +75,7 @@ class KeptWeights:
 
     @property
     def origin(self) -> str:
-        """The recorded source, or the hub if there is none."""
+        """The recorded source, or the hub if no source is recorded."""
         kept = weights_folder.find(self.name)
         return f"hub {self.repository}" if kept is None else kept.origin
 
